@@ -1,0 +1,179 @@
+//! What one job shows, as the typed numbers that policies read.
+//!
+//! Owns: the list of names that a guard may use of a job, with types and meaning. Must not know: policies, cases.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Knob values by canonical name (docs: `contract` table of knobs in README).
+pub type Knobs = BTreeMap<String, Value>;
+
+/// What one job shows. Numbers that are not known are NaN, and every comparison with NaN is false.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// It logged at least one value of its loss (or of its reward, where it has no loss).
+    pub started: bool,
+    /// It will log no more: it reached its last step, said so, or has been silent for long.
+    pub ended: bool,
+    /// It ended before its time without saying so: far short of `max_steps`, or without a single loss.
+    pub crashed: bool,
+    /// Newest step of the training loss.
+    #[serde(with = "nan")]
+    pub steps: f64,
+    /// Where the training loss started: median of its first values.
+    #[serde(with = "nan")]
+    pub loss_start: f64,
+    /// Where the training loss stands: robust level of its last part.
+    #[serde(with = "nan")]
+    pub loss_end: f64,
+    /// The best level that it held.
+    #[serde(with = "nan")]
+    pub loss_best: f64,
+    /// Share of the starting loss that is gone: 0 = none, 1 = all; negative where the loss grew.
+    #[serde(with = "nan")]
+    pub progress: f64,
+    /// Level of the training accuracy at the end, in [0, 1].
+    #[serde(with = "nan")]
+    pub accuracy: f64,
+    /// Every logged loss was finite.
+    pub finite: bool,
+    /// Step of the first NaN or infinity.
+    #[serde(with = "nan")]
+    pub non_finite_step: f64,
+    /// How many finite losses were logged before the first NaN or infinity.
+    #[serde(with = "nan")]
+    pub finite_points: f64,
+    /// It fits what it was given: accuracy of at least 0.9999, or the loss fell by three orders of magnitude.
+    pub fits: bool,
+    /// Its loss is significantly and substantially below its start.
+    pub learned: bool,
+    /// Its loss was still falling at the end.
+    pub improving: bool,
+    /// Against its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or reward).
+    pub better: bool,
+    /// Against its baseline at equal steps: significantly and substantially higher loss.
+    pub worse: bool,
+    /// It learned, is better than its baseline, and shows no problem.
+    pub cured: bool,
+    /// Ids of all its symptoms.
+    pub symptoms: Vec<String>,
+    /// Ids of its symptoms of severity `problem`.
+    pub problems: Vec<String>,
+    /// Its knobs, so far as they are known. A guard reads them beside the facts: `baseline.learning_rate`.
+    pub knobs: Knobs,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Facts {
+            started: false,
+            ended: false,
+            crashed: false,
+            steps: f64::NAN,
+            loss_start: f64::NAN,
+            loss_end: f64::NAN,
+            loss_best: f64::NAN,
+            progress: f64::NAN,
+            accuracy: f64::NAN,
+            finite: true,
+            non_finite_step: f64::NAN,
+            finite_points: f64::NAN,
+            fits: false,
+            learned: false,
+            improving: false,
+            better: false,
+            worse: false,
+            cured: false,
+            symptoms: Vec::new(),
+            problems: Vec::new(),
+            knobs: Knobs::new(),
+        }
+    }
+}
+
+/// The type of a fact, as guards see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FactType {
+    /// true or false
+    Bool,
+    /// a double
+    Number,
+    /// a list of strings
+    Strings,
+}
+
+/// The value of a fact.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FactValue<'a> {
+    /// true or false
+    Bool(bool),
+    /// a double
+    Number(f64),
+    /// a list of strings
+    Strings(&'a [String]),
+}
+
+/// One name that a guard may use of a job.
+pub struct Field {
+    /// The name, as in `experiment.fits`.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: FactType,
+    /// What it means, in one line.
+    pub summary: &'static str,
+    /// Reads it.
+    pub get: for<'a> fn(&'a Facts) -> FactValue<'a>,
+}
+
+macro_rules! fields {
+    ($($name:ident $kind:ident $summary:literal;)*) => {
+        /// Every fact that a guard may read of `baseline` and `experiment`, besides their knobs.
+        pub const FIELDS: &[Field] = &[$(Field {
+            name: stringify!($name),
+            kind: FactType::$kind,
+            summary: $summary,
+            get: |facts| FactValue::$kind(fields!(@$kind facts.$name)),
+        }),*];
+    };
+    (@Strings $value:expr) => { &$value };
+    (@$other:ident $value:expr) => { $value };
+}
+
+fields! {
+    started Bool "it logged at least one loss";
+    ended Bool "it will log no more";
+    crashed Bool "it ended before its time without saying so";
+    steps Number "newest step of the training loss";
+    loss_start Number "where the loss started";
+    loss_end Number "where the loss stands at the end";
+    loss_best Number "the best level of the loss";
+    progress Number "share of the starting loss that is gone, 0 to 1; negative where it grew";
+    accuracy Number "training accuracy at the end, 0 to 1";
+    finite Bool "every loss was finite";
+    non_finite_step Number "step of the first NaN or infinity";
+    finite_points Number "finite losses before the first NaN or infinity";
+    fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
+    learned Bool "the loss is significantly and substantially below its start";
+    improving Bool "the loss was still falling at the end";
+    better Bool "significantly and substantially better than the baseline at equal steps";
+    worse Bool "significantly and substantially worse than the baseline at equal steps";
+    cured Bool "it learned, is better than the baseline, and shows no problem";
+    symptoms Strings "ids of all its symptoms";
+    problems Strings "ids of its symptoms of severity problem";
+}
+
+/// JSON has no NaN: an unknown number is null there.
+mod nan {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() { to.serialize_f64(*value) } else { to.serialize_none() }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+    }
+}

@@ -1,0 +1,196 @@
+//! The debugging sequence as a state machine: the YAML file, its checks, guards, the step function, the graph.
+//!
+//! Owns: what a policy file may say and what follows from it. Must not know: store, destinations, clock, how a knob
+//! reaches a training script.
+
+// mod check;
+// mod file;
+// mod graph;
+// mod guard;
+// mod problem;
+// mod step;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Facts, Knobs};
+
+// pub use check::parse;
+// pub use file::Policy;
+// pub use graph::mermaid;
+// pub use problem::Problem;
+// pub use step::{enter, judge};
+
+/// The knobs of the contract: canonical name and meaning. A site may add its own in its configuration.
+pub const KNOBS: &[(&str, &str)] = &[
+    ("learning_rate", "float"),
+    ("lr_decay", "float, multiplier per step; 1.0 = none"),
+    ("batch_size", "int"),
+    ("batch_norm", "bool"),
+    ("train_examples", "int: how many training examples are used; 1 = overfit one point; null = all"),
+    ("initializer", "\"default\", \"normal\", \"variance_scaling\", \"xavier\", …"),
+    ("optimizer", "\"adam\", \"sgd\", …"),
+    ("activation", "\"relu\", \"sigmoid\", \"tanh\", …"),
+    ("output_activation", "\"none\", \"relu\", \"sigmoid\", …"),
+    ("loss", "\"l2\", \"l1\", \"cross_entropy\", \"custom\", …"),
+    ("gradient_clip", "float or null"),
+    ("normalize_inputs", "bool"),
+    ("input_scaling", "\"none\", \"tanh\""),
+    ("max_steps", "int, optimizer steps"),
+    ("seed", "int"),
+];
+
+/// The verdicts of the contract.
+pub const VERDICTS: &[&str] = &[
+    "healthy",
+    "recovered",
+    "learning_rate_too_high",
+    "learning_rate_too_low",
+    "learning_rate_decays_too_fast",
+    "batch_norm_hides_exploding_gradients",
+    "bad_initialization",
+    "vanishing_gradients",
+    "batch_too_small",
+    "batch_too_large",
+    "cannot_fit_one_point",
+    "weights_do_not_change",
+    "loss_function",
+    "input_scaling",
+    "data_pipeline",
+    "overfitting",
+    "infrastructure",
+    "inconclusive",
+];
+
+/// What is known of the case when a guard is read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CaseFacts {
+    /// Experiments suggested so far.
+    pub experiments: u32,
+    /// Hours that experiments have run, in all.
+    pub hours: f64,
+    /// The name of the newest outcome of each state that was left.
+    pub outcomes: BTreeMap<String, String>,
+    /// The changes of the newest experiment of each state, for `from:`.
+    pub changes: BTreeMap<String, Knobs>,
+    /// What the newest experiment of each state showed, for guards: `case.shown.overfit_one_point.fits`.
+    pub shown: BTreeMap<String, Facts>,
+    /// How often each state was entered.
+    pub entered: BTreeMap<String, u32>,
+    /// The knobs that the script has, where they are known for certain (the site's configuration lists them).
+    pub knobs: Option<BTreeSet<String>>,
+    /// Knobs that the script was found not to have (a queue's 422).
+    pub missing_knobs: BTreeSet<String>,
+}
+
+/// Everything that a guard or a change may read.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment<'a> {
+    /// The job that the case is about.
+    pub baseline: &'a Facts,
+    /// The experiment that is judged; none when a state is entered.
+    pub experiment: Option<&'a Facts>,
+    /// The case so far.
+    pub case: &'a CaseFacts,
+    /// 1 for the first experiment of a state, 2 for its first repetition.
+    pub attempt: u32,
+}
+
+/// Where a case stands in its policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Name of a state.
+    pub state: String,
+    /// 1 for the first experiment of the state.
+    pub attempt: u32,
+}
+
+/// Why a state was left without an experiment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// The state.
+    pub state: String,
+    /// The outcome that was taken: `skipped`, `unavailable`, `limit`, or one of the state's own.
+    pub outcome: String,
+    /// Why, for the journal.
+    pub why: String,
+}
+
+/// An experiment that the policy asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Where in the policy.
+    pub at: Position,
+    /// Changes to the baseline's knobs.
+    pub changes: Knobs,
+    /// Which step of the sequence this is, and why it is taken now.
+    pub why: String,
+    /// What is believed and tested.
+    pub hypothesis: String,
+    /// What would confirm it.
+    pub expect: String,
+}
+
+/// A question to a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// Where in the policy.
+    pub at: Position,
+    /// Why it is asked.
+    pub why: String,
+    /// Exactly what to look at.
+    pub checklist: Vec<String>,
+    /// The answers that lead on, besides silence.
+    pub answers: Vec<String>,
+}
+
+/// The end of a case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Conclusion {
+    /// The concluding state.
+    pub state: String,
+    /// One of [`VERDICTS`].
+    pub verdict: String,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// What was found and why it follows, in words.
+    pub summary: String,
+    /// The settings that cure it, as changes to the baseline; empty where none is known.
+    pub recommended: Knobs,
+}
+
+/// Where the policy stopped: it waits, or it is done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// Suggest an experiment and wait for it.
+    Run(Proposal),
+    /// Ask a person and wait.
+    Ask(Question),
+    /// The case is closed.
+    Conclude(Conclusion),
+}
+
+/// The path through the policy from one event to the next stop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advance {
+    /// States that were left on the way, each with its reason.
+    pub passed: Vec<Passed>,
+    /// Where it stopped.
+    pub next: Next,
+}
+
+/// What happened to what the policy waited for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Happened<'a> {
+    /// The experiment ran; its facts say how it went (a crash is one of them).
+    Ran(&'a Facts),
+    /// The experiment never started in time.
+    NeverStarted,
+    /// The queue refused it: the script does not have these knobs (all of the changes, where it did not say which).
+    Refused(BTreeSet<String>),
+    /// A person answered a question.
+    Answered(String),
+    /// Nobody answered in time.
+    Unanswered,
+}

@@ -1,0 +1,65 @@
+//! What rules need of a histogram: its moments over time, never its buckets.
+
+use super::sketch::{Point, Sketch};
+
+/// The moments of one logged histogram.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moments {
+    /// Smallest value.
+    pub min: f64,
+    /// Largest value.
+    pub max: f64,
+    /// Number of values.
+    pub num: f64,
+    /// Sum of the values.
+    pub sum: f64,
+    /// Sum of their squares.
+    pub sum_squares: f64,
+}
+
+impl Moments {
+    /// Root of the mean square; 0 for an empty histogram.
+    pub fn rms(&self) -> f64 {
+        if self.num > 0.0 { (self.sum_squares / self.num).max(0.0).sqrt() } else { 0.0 }
+    }
+
+    /// Mean; 0 for an empty histogram.
+    pub fn mean(&self) -> f64 {
+        if self.num > 0.0 { self.sum / self.num } else { 0.0 }
+    }
+
+    /// Standard deviation; 0 for an empty histogram.
+    pub fn std(&self) -> f64 {
+        (self.rms().powi(2) - self.mean().powi(2)).max(0.0).sqrt()
+    }
+}
+
+/// The history of one histogram tag.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HistogramSketch {
+    /// Root mean square of each histogram.
+    pub rms: Sketch,
+    /// Largest absolute value of each histogram.
+    pub largest: Sketch,
+    /// The first histogram.
+    pub first: Option<Moments>,
+    /// The newest histogram.
+    pub last: Option<Moments>,
+    /// How many histograms in a row, up to the newest, had exactly the moments of the one before.
+    pub unchanged: u32,
+    /// How many histograms held nothing but zeros.
+    pub all_zero: u32,
+}
+
+impl HistogramSketch {
+    /// Takes one more histogram.
+    pub fn push(&mut self, step: i64, wall_time: f64, moments: Moments) {
+        let point = |value| Point { step, wall_time, value };
+        self.rms.push(point(moments.rms()));
+        self.largest.push(point(moments.min.abs().max(moments.max.abs())));
+        self.unchanged = if self.last == Some(moments) { self.unchanged + 1 } else { 0 };
+        self.all_zero += u32::from(moments.min == 0.0 && moments.max == 0.0);
+        self.first.get_or_insert(moments);
+        self.last = Some(moments);
+    }
+}

@@ -1,0 +1,229 @@
+//! Everything that one run has logged so far.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::histogram::{HistogramSketch, Moments};
+use super::sketch::{Point, Sketch};
+
+/// A run by its path relative to the log directory, with `/` between parts; `.` is the log directory itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunName(String);
+
+impl RunName {
+    /// Takes a relative path; the empty one becomes `.`.
+    pub fn new(relative: &str) -> RunName {
+        let trimmed = relative.trim_matches('/');
+        RunName(if trimmed.is_empty() { ".".to_owned() } else { trimmed.to_owned() })
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RunName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// All runs of a log directory, in the order of their names.
+pub type Runs = BTreeMap<RunName, RunData>;
+
+/// A tag by its place in [`RunData::tags`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TagId(u32);
+
+/// What a run said of its own session (`_hparams_/session_end_info`, `SessionLog`).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SessionMark {
+    /// Seconds since the Unix epoch.
+    pub wall_time: f64,
+    /// Whether the session ended well, where it said so.
+    pub success: Option<bool>,
+}
+
+/// A stretch of a series that a restart replaced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The step at which the next attempt began.
+    pub restarted_at: i64,
+    /// What this attempt had logged until then.
+    pub sketch: Sketch,
+}
+
+/// So many replaced attempts are kept a series; the oldest go first.
+const MAX_EARLIER: usize = 2;
+
+/// One scalar tag of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Series {
+    /// The newest attempt, including what it took over from before its restart.
+    pub sketch: Sketch,
+    /// Attempts that were replaced, oldest first.
+    pub earlier: Vec<Attempt>,
+    /// How often a restart was seen.
+    pub restarts: u32,
+}
+
+impl Series {
+    fn restart(&mut self, step: i64) {
+        if self.sketch.last().is_none_or(|last| last.step < step) {
+            return;
+        }
+        let fresh = self.sketch.restarted_at(step);
+        let replaced = std::mem::replace(&mut self.sketch, fresh);
+        if self.earlier.len() == MAX_EARLIER {
+            self.earlier.remove(0);
+        }
+        self.earlier.push(Attempt { restarted_at: step, sketch: replaced });
+        self.restarts += 1;
+    }
+}
+
+/// Everything that one run has logged so far, summarised.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunData {
+    ids: HashMap<String, TagId>,
+    tags: Vec<String>,
+    series: Vec<Series>,
+    histograms: BTreeMap<String, HistogramSketch>,
+    texts: BTreeMap<String, String>,
+    hyperparameters: BTreeMap<String, serde_json::Value>,
+    session_end: Option<SessionMark>,
+    first_wall_time: Option<f64>,
+    last_wall_time: Option<f64>,
+    /// Number of events, of whatever kind.
+    events: u64,
+    /// Whether a file of the run ends in the middle of a record.
+    pub cut_off: bool,
+}
+
+/// A text longer than this is cut: texts are read for hyperparameters and identifiers only.
+const MAX_TEXT: usize = 64 * 1024;
+
+/// A run may have so many distinct tags; further ones are ignored (and counted by the reader).
+const MAX_TAGS: usize = 20_000;
+
+impl RunData {
+    /// The id of a tag, new or known; `None` once the run has too many.
+    pub fn tag_id(&mut self, tag: &str) -> Option<TagId> {
+        if let Some(id) = self.ids.get(tag) {
+            return Some(*id);
+        }
+        if self.tags.len() >= MAX_TAGS {
+            return None;
+        }
+        let id = TagId(u32::try_from(self.tags.len()).ok()?);
+        self.ids.insert(tag.to_owned(), id);
+        self.tags.push(tag.to_owned());
+        self.series.push(Series::default());
+        Some(id)
+    }
+
+    /// Takes one scalar.
+    pub fn scalar(&mut self, id: TagId, point: Point) {
+        self.series[id.0 as usize].sketch.push(point);
+    }
+
+    /// The newest step of a tag, which the reader compares to see a restart.
+    pub fn last_step(&self, id: TagId) -> Option<i64> {
+        self.series[id.0 as usize].sketch.last().map(|p| p.step)
+    }
+
+    /// One tag goes on from an earlier step: what it had from there on was replaced.
+    pub fn restart_tag(&mut self, id: TagId, step: i64) {
+        self.series[id.0 as usize].restart(step);
+    }
+
+    /// The whole run goes on from an earlier step (`SessionLog.START`).
+    pub fn restart(&mut self, step: i64) {
+        for series in &mut self.series {
+            series.restart(step);
+        }
+    }
+
+    /// Takes the moments of one histogram.
+    pub fn histogram(&mut self, tag: &str, step: i64, wall_time: f64, moments: Moments) {
+        if let Some(sketch) = self.histograms.get_mut(tag) {
+            sketch.push(step, wall_time, moments);
+        } else if self.histograms.len() < MAX_TAGS {
+            self.histograms.entry(tag.to_owned()).or_default().push(step, wall_time, moments);
+        }
+    }
+
+    /// Takes a text; the newest of a tag is kept.
+    pub fn text(&mut self, tag: &str, text: &str) {
+        if self.texts.len() < MAX_TAGS {
+            let end = text.floor_char_boundary(MAX_TEXT);
+            self.texts.insert(tag.to_owned(), text[..end].to_owned());
+        }
+    }
+
+    /// Takes one logged hyperparameter, by the name that the program gave it.
+    pub fn hyperparameter(&mut self, name: &str, value: serde_json::Value) {
+        if self.hyperparameters.len() < MAX_TAGS {
+            self.hyperparameters.insert(name.to_owned(), value);
+        }
+    }
+
+    /// Takes the run's word that its session ended.
+    pub fn session_ended(&mut self, mark: SessionMark) {
+        self.session_end = Some(mark);
+    }
+
+    /// Counts an event of whatever kind and notes its time.
+    pub fn event(&mut self, wall_time: f64) {
+        self.events += 1;
+        if wall_time.is_finite() {
+            self.first_wall_time = Some(self.first_wall_time.map_or(wall_time, |t| t.min(wall_time)));
+            self.last_wall_time = Some(self.last_wall_time.map_or(wall_time, |t| t.max(wall_time)));
+        }
+    }
+
+    /// Scalar tags with their series, in the order in which they were first logged.
+    pub fn series(&self) -> impl Iterator<Item = (&str, &Series)> {
+        self.tags.iter().map(String::as_str).zip(&self.series)
+    }
+
+    /// One scalar tag.
+    pub fn get(&self, tag: &str) -> Option<&Series> {
+        self.ids.get(tag).map(|id| &self.series[id.0 as usize])
+    }
+
+    /// Histogram tags with their history, in the order of their names.
+    pub fn histograms(&self) -> impl Iterator<Item = (&str, &HistogramSketch)> {
+        self.histograms.iter().map(|(tag, sketch)| (tag.as_str(), sketch))
+    }
+
+    /// Texts by tag.
+    pub fn texts(&self) -> &BTreeMap<String, String> {
+        &self.texts
+    }
+
+    /// Hyperparameters by the names that the program gave them.
+    pub fn hyperparameters(&self) -> &BTreeMap<String, serde_json::Value> {
+        &self.hyperparameters
+    }
+
+    /// The run's word that its session ended, unless it logged on after that.
+    pub fn session_end(&self) -> Option<SessionMark> {
+        self.session_end.filter(|mark| self.last_wall_time.is_none_or(|last| last <= mark.wall_time))
+    }
+
+    /// Seconds since the Unix epoch of the first event.
+    pub fn first_wall_time(&self) -> Option<f64> {
+        self.first_wall_time
+    }
+
+    /// Seconds since the Unix epoch of the newest event.
+    pub fn last_wall_time(&self) -> Option<f64> {
+        self.last_wall_time
+    }
+
+    /// Number of events, of whatever kind.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+}

@@ -1,0 +1,373 @@
+//! The bounded summary of a scalar series that all diagnosis reads.
+
+/// One scalar as it was logged.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    /// Global step: optimizer steps, epochs or examples, as the program counted.
+    pub step: i64,
+    /// Seconds since the Unix epoch; NaN where the event had no usable time.
+    pub wall_time: f64,
+    /// The value; NaN and infinities are data.
+    pub value: f64,
+}
+
+/// A sketch has at most this many buckets. 80 keep a job of ten tags under 40 KiB, and leave at least 40 independent
+/// means after a merge, which is what the trend tests want (Mann-Kendall has its normal approximation from 10).
+pub const MAX_BUCKETS: usize = 80;
+
+/// So many first points are kept exactly: where a series started must not blur as buckets grow wider.
+const HEAD: usize = 16;
+
+/// A summary of the finite values whose steps fall into one interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    /// Number of finite values.
+    pub count: u32,
+    /// Number of values that were NaN or infinite.
+    pub non_finite: u32,
+    /// Mean of the finite values.
+    pub mean: f64,
+    /// Sum of squared deviations from the mean.
+    m2: f64,
+    /// Smallest finite value; `+inf` when there is none.
+    pub min: f64,
+    /// Largest finite value; `-inf` when there is none.
+    pub max: f64,
+}
+
+impl Bucket {
+    const EMPTY: Bucket =
+        Bucket { count: 0, non_finite: 0, mean: 0.0, m2: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
+
+    fn push(&mut self, value: f64) {
+        if !value.is_finite() {
+            self.non_finite += 1;
+            return;
+        }
+        self.count += 1;
+        let delta = value - self.mean;
+        self.mean += delta / f64::from(self.count);
+        self.m2 += delta * (value - self.mean);
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+    }
+
+    /// Chan, Golub, LeVeque: "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+    fn merge(self, other: Bucket) -> Bucket {
+        let non_finite = self.non_finite + other.non_finite;
+        if self.count == 0 {
+            return Bucket { non_finite, ..other };
+        }
+        if other.count == 0 {
+            return Bucket { non_finite, ..self };
+        }
+        let (a, b) = (f64::from(self.count), f64::from(other.count));
+        let delta = other.mean - self.mean;
+        Bucket {
+            count: self.count + other.count,
+            non_finite,
+            mean: self.mean + delta * b / (a + b),
+            m2: self.m2 + other.m2 + delta * delta * a * b / (a + b),
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+        }
+    }
+
+    /// Unbiased variance of the finite values; 0 with fewer than two.
+    pub fn variance(&self) -> f64 {
+        if self.count < 2 { 0.0 } else { self.m2 / f64::from(self.count - 1) }
+    }
+}
+
+/// A series in bounded memory: equal-step buckets that are merged pairwise as the series grows, and the exact first,
+/// last and best points.
+///
+/// Buckets are aligned to the first step, and their width is a power of two steps, so which points share a bucket
+/// depends on the steps alone and never on how the points arrived.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sketch {
+    origin: i64,
+    /// Width of a bucket is `2^shift` steps.
+    shift: u32,
+    buckets: Vec<Bucket>,
+    head: Vec<f64>,
+    first: Option<Point>,
+    last: Option<Point>,
+    lowest: Option<Point>,
+    highest: Option<Point>,
+    first_non_finite: Option<Point>,
+    last_finite: Option<Point>,
+    count: u64,
+    non_finite: u64,
+    /// Sum of |difference| of neighbouring finite values, and how many there were: noise that a trend does not inflate.
+    steps_apart: f64,
+    neighbours: u64,
+    /// Length of the run of identical values that the series ends with, and of the longest one.
+    repeats: u32,
+    longest_repeat: u32,
+}
+
+impl Default for Sketch {
+    fn default() -> Self {
+        Sketch {
+            origin: 0,
+            shift: 0,
+            buckets: Vec::new(),
+            head: Vec::new(),
+            first: None,
+            last: None,
+            lowest: None,
+            highest: None,
+            first_non_finite: None,
+            last_finite: None,
+            count: 0,
+            non_finite: 0,
+            steps_apart: 0.0,
+            neighbours: 0,
+            repeats: 0,
+            longest_repeat: 0,
+        }
+    }
+}
+
+impl Sketch {
+    /// Takes one more point. Points of one step may come in any order of steps; a step before the first one is
+    /// counted to the first bucket.
+    pub fn push(&mut self, point: Point) {
+        if self.count == 0 {
+            self.origin = point.step;
+            self.first = Some(point);
+        }
+        self.count += 1;
+        if self.head.len() < HEAD {
+            self.head.push(point.value);
+        }
+        self.note_extremes(point);
+        let index = self.index_of(point.step);
+        if index >= self.buckets.len() {
+            self.buckets.resize(index + 1, Bucket::EMPTY);
+        }
+        self.buckets[index].push(point.value);
+        self.last = Some(point);
+    }
+
+    fn note_extremes(&mut self, point: Point) {
+        let same = self.last.is_some_and(|last| last.value.to_bits() == point.value.to_bits());
+        self.repeats = if same { self.repeats + 1 } else { 1 };
+        self.longest_repeat = self.longest_repeat.max(self.repeats);
+        if !point.value.is_finite() {
+            self.non_finite += 1;
+            self.first_non_finite.get_or_insert(point);
+            return;
+        }
+        if let Some(before) = self.last_finite {
+            self.steps_apart += (point.value - before.value).abs();
+            self.neighbours += 1;
+        }
+        self.last_finite = Some(point);
+        if self.lowest.is_none_or(|low| point.value < low.value) {
+            self.lowest = Some(point);
+        }
+        if self.highest.is_none_or(|high| point.value > high.value) {
+            self.highest = Some(point);
+        }
+    }
+
+    /// The bucket of a step, after as many pairwise merges as it takes to have one.
+    fn index_of(&mut self, step: i64) -> usize {
+        let distance = step.saturating_sub(self.origin).max(0) as u64;
+        while (distance >> self.shift) >= MAX_BUCKETS as u64 {
+            self.halve();
+        }
+        (distance >> self.shift) as usize
+    }
+
+    fn halve(&mut self) {
+        for i in 0..self.buckets.len().div_ceil(2) {
+            let left = self.buckets[2 * i];
+            self.buckets[i] = self.buckets.get(2 * i + 1).map_or(left, |right| left.merge(*right));
+        }
+        self.buckets.truncate(self.buckets.len().div_ceil(2));
+        self.shift += 1;
+    }
+
+    /// Number of points, finite or not.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Number of points that were NaN or infinite.
+    pub fn non_finite(&self) -> u64 {
+        self.non_finite
+    }
+
+    /// The first point that was logged.
+    pub fn first(&self) -> Option<Point> {
+        self.first
+    }
+
+    /// The newest point that was logged.
+    pub fn last(&self) -> Option<Point> {
+        self.last
+    }
+
+    /// The newest point with a finite value.
+    pub fn last_finite(&self) -> Option<Point> {
+        self.last_finite
+    }
+
+    /// The point with the smallest finite value.
+    pub fn lowest(&self) -> Option<Point> {
+        self.lowest
+    }
+
+    /// The point with the largest finite value.
+    pub fn highest(&self) -> Option<Point> {
+        self.highest
+    }
+
+    /// The first NaN or infinity.
+    pub fn first_non_finite(&self) -> Option<Point> {
+        self.first_non_finite
+    }
+
+    /// The exact first values, at most sixteen.
+    pub fn head(&self) -> &[f64] {
+        &self.head
+    }
+
+    /// Steps that one bucket spans.
+    pub fn bucket_width(&self) -> u64 {
+        1 << self.shift
+    }
+
+    /// The buckets that hold finite values, each with the middle of its interval in steps.
+    pub fn buckets(&self) -> impl DoubleEndedIterator<Item = (f64, &Bucket)> + Clone {
+        let (origin, width) = (self.origin as f64, self.bucket_width() as f64);
+        let shown = self.buckets.iter().enumerate().filter(|(_, bucket)| bucket.count > 0);
+        shown.map(move |(i, bucket)| (origin + (i as f64 + 0.5) * width - 0.5, bucket))
+    }
+
+    /// Mean |difference| of neighbouring values, scaled to a standard deviation of white noise (times sqrt(pi) / 2).
+    /// `None` with fewer than two finite values.
+    pub fn noise(&self) -> Option<f64> {
+        (self.neighbours > 0).then(|| self.steps_apart / self.neighbours as f64 * 0.886_226_925_452_758)
+    }
+
+    /// How many identical values the series ends with.
+    pub fn trailing_repeats(&self) -> u32 {
+        self.repeats
+    }
+
+    /// The length of the longest run of identical values.
+    pub fn longest_repeat(&self) -> u32 {
+        self.longest_repeat
+    }
+
+    /// What was known when the series had reached `step`: the buckets that end there or before. The exact extremes are
+    /// those of the whole series where they had been reached by then.
+    #[must_use]
+    pub fn until(&self, step: i64) -> Sketch {
+        let whole = (step.saturating_sub(self.origin).saturating_add(1)).max(0) as u64 >> self.shift;
+        let mut view = self.clone();
+        view.buckets.truncate(usize::try_from(whole).unwrap_or(usize::MAX).min(self.buckets.len()));
+        view.count = view.buckets.iter().map(|b| u64::from(b.count) + u64::from(b.non_finite)).sum();
+        view.non_finite = view.buckets.iter().map(|b| u64::from(b.non_finite)).sum();
+        let reached = |point: Option<Point>| point.filter(|p| p.step <= step);
+        view.first_non_finite = reached(self.first_non_finite);
+        view.lowest = reached(self.lowest).or_else(|| view.bucket_extreme(|b| b.min, f64::lt));
+        view.highest = reached(self.highest).or_else(|| view.bucket_extreme(|b| b.max, f64::gt));
+        view.last = reached(self.last).or_else(|| view.newest_mean());
+        view.last_finite = reached(self.last_finite).or_else(|| view.newest_mean());
+        view.head.truncate(usize::try_from(view.count).unwrap_or(usize::MAX));
+        view
+    }
+
+    fn bucket_extreme(&self, of: fn(&Bucket) -> f64, better: fn(&f64, &f64) -> bool) -> Option<Point> {
+        let points = self.buckets().map(|(step, bucket)| self.at(step, of(bucket)));
+        points.reduce(|a, b| if better(&b.value, &a.value) { b } else { a })
+    }
+
+    fn newest_mean(&self) -> Option<Point> {
+        self.buckets().next_back().map(|(step, bucket)| self.at(step, bucket.mean))
+    }
+
+    fn at(&self, step: f64, value: f64) -> Point {
+        Point { step: step as i64, wall_time: f64::NAN, value }
+    }
+
+    /// Forgets everything from `step` on, as a run does that starts again from a checkpoint.
+    #[must_use]
+    pub fn restarted_at(&self, step: i64) -> Sketch {
+        let mut kept = self.until(step.saturating_sub(1));
+        (kept.repeats, kept.longest_repeat) = (0, 0);
+        if kept.count == 0 { Sketch::default() } else { kept }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sketch(values: impl IntoIterator<Item = f64>) -> Sketch {
+        let mut sketch = Sketch::default();
+        for (step, value) in values.into_iter().enumerate() {
+            sketch.push(Point { step: step as i64, wall_time: step as f64, value });
+        }
+        sketch
+    }
+
+    #[test]
+    fn short_series_are_kept_exactly() {
+        let s = sketch([3.0, 1.0, 2.0]);
+        let means: Vec<_> = s.buckets().map(|(step, b)| (step, b.mean)).collect();
+        assert_eq!(means, [(0.0, 3.0), (1.0, 1.0), (2.0, 2.0)]);
+        assert_eq!(s.lowest().map(|p| p.step), Some(1));
+        assert_eq!(s.highest().map(|p| p.step), Some(0));
+    }
+
+    #[test]
+    fn long_series_stay_bounded_and_keep_mean_and_variance() {
+        let s = sketch((0..100_000).map(|i| f64::from(i % 7)));
+        assert!(s.buckets().count() <= MAX_BUCKETS && s.buckets().count() >= MAX_BUCKETS / 2);
+        let (_, bucket) = s.buckets().next().expect("it has buckets");
+        assert!((bucket.mean - 3.0).abs() < 0.01 && (bucket.variance() - 4.0).abs() < 0.05);
+        assert_eq!(s.count(), 100_000);
+    }
+
+    #[test]
+    fn a_single_nan_is_seen_for_ever() {
+        let s = sketch((0..50_000).map(|i| if i == 777 { f64::NAN } else { 1.0 }));
+        assert_eq!(s.first_non_finite().map(|p| p.step), Some(777));
+        assert_eq!(s.non_finite(), 1);
+    }
+
+    #[test]
+    fn noise_is_not_inflated_by_a_trend() {
+        let s = sketch((0..10_000).map(|i| f64::from(i) * 0.001 + if i % 2 == 0 { 0.5 } else { -0.5 }));
+        let noise = s.noise().expect("it has neighbours");
+        assert!((noise - 0.886).abs() < 0.01, "{noise}");
+    }
+
+    #[test]
+    fn the_past_can_be_seen_again() {
+        let s = sketch((0..1000).map(|i| 1000.0 - f64::from(i)));
+        let early = s.until(499);
+        assert!(early.last_finite().expect("points").value > 490.0);
+        assert!(early.lowest().expect("points").value > 490.0);
+        assert!(early.count() <= 500 && early.count() > 450);
+    }
+
+    #[test]
+    fn a_restart_forgets_what_it_replaces() {
+        let s = sketch((0..1000).map(|i| if i < 500 { 1.0 } else { 9.0 }));
+        let again = s.restarted_at(500);
+        assert!(again.highest().expect("points").value <= 1.0);
+    }
+
+    #[test]
+    fn repeats_count_identical_values() {
+        let s = sketch([1.0, 2.0, 2.0, 2.0, 3.0, 3.0]);
+        assert_eq!((s.trailing_repeats(), s.longest_repeat()), (2, 3));
+    }
+}
