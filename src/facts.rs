@@ -2,13 +2,12 @@
 //!
 //! Owns: the list of names that a guard may use of a job, with types and meaning. Must not know: policies, cases.
 
-use std::collections::BTreeMap;
+mod measure;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-/// Knob values by canonical name (docs: `contract` table of knobs in README).
-pub type Knobs = BTreeMap<String, Value>;
+pub use crate::jobs::Knobs;
+pub use measure::measure;
 
 /// What one job shows. Numbers that are not known are NaN, and every comparison with NaN is false.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 mod histogram;
 mod run;
 mod sketch;
+pub mod stats;
 
 pub use histogram::{HistogramSketch, Moments};
 pub use run::{Attempt, RunData, RunName, Runs, Series, SessionMark, TagId};
