@@ -8,18 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::case::{CaseId, Message};
 
-pub use sqlite::Sqlite;
+pub use crate::case::JournalEntry;
 
-/// One thing that happened in a case, for people and for replay.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JournalEntry {
-    /// Seconds since the Unix epoch.
-    pub time: f64,
-    /// What kind of entry it is: `opened`, `passed`, `suggested`, `observed`, `asked`, `answered`, `closed`, ….
-    pub kind: String,
-    /// The entry's own fields (hypothesis, expected, seen, …).
-    pub detail: serde_json::Value,
-}
+pub use sqlite::Sqlite;
 
 /// A case as it is kept: its state is opaque here.
 #[derive(Debug, Clone, PartialEq)]
