@@ -1,0 +1,1 @@
+//! What `parse` says of a policy with one mistake.
