@@ -250,9 +250,8 @@ fn problems(findings: &[Finding]) -> Vec<String> {
 /// What `diagnose` says next to a failing job: the first step that the policy would take.
 pub fn first_step(policy: &Policy, facts: &Facts, knobs: Option<&BTreeSet<String>>) -> serde_json::Value {
     let case = crate::policy::CaseFacts { knobs: knobs.cloned(), ..Default::default() };
-    let start = crate::policy::Position { state: policy.start().to_owned(), attempt: 1 };
     let environment = crate::policy::Environment { baseline: facts, experiment: None, case: &case, attempt: 1 };
-    match crate::policy::enter(policy, &start, &environment).next {
+    match crate::policy::enter(policy, policy.start(), &environment).next {
         crate::policy::Next::Run(proposal) => {
             json!({ "state": proposal.at.state, "overrides": proposal.changes, "why": proposal.why })
         }

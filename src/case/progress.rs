@@ -47,7 +47,6 @@ impl Case {
     /// Opens a case and takes the first step of its policy.
     pub fn open(opening: Opening, terms: &Terms<'_>) -> (Case, Trace) {
         let Opening { id, baseline, findings, facts, loss_curve, advice, knobs } = opening;
-        let start = Position { state: terms.policy.start().to_owned(), attempt: 1 };
         let mut case = Case {
             id,
             baseline,
@@ -56,7 +55,7 @@ impl Case {
             findings,
             baseline_facts: facts,
             loss_curve,
-            position: start.clone(),
+            position: Position { state: terms.policy.start().to_owned(), attempt: 1 },
             waiting: Waiting::Nothing,
             experiments: Vec::new(),
             facts: CaseFacts { knobs, ..CaseFacts::default() },
@@ -70,8 +69,7 @@ impl Case {
         if !case.baseline_facts.ended && !case.baseline_facts.finite {
             trace.messages.push(case.stop_message(terms.now));
         }
-        let environment = case.environment(None, 1);
-        let advance = policy::enter(terms.policy, &start, &environment);
+        let advance = policy::enter(terms.policy, terms.policy.start(), &case.environment(None, 1));
         case.follow(advance, terms, &mut trace);
         (case, trace)
     }
@@ -86,8 +84,9 @@ impl Case {
         let (at, seen) = (self.position.clone(), seen(&happened));
         if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
             if let Happened::Ran(facts) = &happened {
+                let hours = (terms.now - experiment.suggested) / 3600.0;
                 experiment.facts = Some((*facts).clone());
-                self.facts.shown.insert(at.state.clone(), (*facts).clone());
+                self.facts.record_experiment(&at.state, facts, hours);
             }
             let detail = json!({
                 "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
@@ -103,7 +102,7 @@ impl Case {
             Happened::NeverStarted | Happened::Refused(_) | Happened::Answered(_) | Happened::Unanswered => None,
         };
         let environment = self.environment(facts, at.attempt);
-        let advance = policy::judge(terms.policy, &at, happened.clone(), &environment);
+        let advance = policy::judge(terms.policy, &at, &happened, &environment);
         if let Some(outcome) = advance.passed.first().filter(|passed| passed.state == at.state)
             && let Some(experiment) = self.experiments.last_mut().filter(|e| e.outcome.is_none())
         {
@@ -145,6 +144,7 @@ impl Case {
     }
 
     fn follow(&mut self, advance: Advance, terms: &Terms<'_>, trace: &mut Trace) {
+        self.facts.record(&advance);
         for passed in advance.passed {
             self.pass(&passed, terms.now, trace);
         }
@@ -163,8 +163,7 @@ impl Case {
     }
 
     fn pass(&mut self, passed: &Passed, now: f64, trace: &mut Trace) {
-        self.facts.outcomes.insert(passed.state.clone(), passed.outcome.clone());
-        if passed.outcome == "unavailable" || passed.outcome == "limit" {
+        if passed.outcome == policy::UNAVAILABLE || passed.outcome == policy::LIMIT {
             self.not_tried.push(NotTried { state: passed.state.clone(), why: passed.why.clone() });
         }
         trace.note(now, "passed", json!({ "state": passed.state, "outcome": passed.outcome, "why": passed.why }));
@@ -173,9 +172,6 @@ impl Case {
     fn suggest(&mut self, proposal: Proposal, now: f64, trace: &mut Trace) {
         let n = self.experiments.len() + 1;
         let at = proposal.at.clone();
-        self.facts.experiments += 1;
-        *self.facts.entered.entry(at.state.clone()).or_default() += 1;
-        self.facts.changes.insert(at.state.clone(), proposal.changes.clone());
         let experiment = Experiment {
             suggestion: suggestion_id(&self.id, &at, n),
             run_name: run_name(&self.id, &self.baseline, &at, n),

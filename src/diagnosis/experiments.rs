@@ -134,8 +134,6 @@ impl Diagnosis {
         let mut terms = self.terms(&policy, now);
         terms.room = true;
         let Some(case) = self.cases.get_mut(id) else { return };
-        let hours = case.open_experiment().map_or(0.0, |e| (now - e.suggested).max(0.0) / 3600.0);
-        case.facts.hours += hours;
         let trace = case.judge(happened, &terms);
         changes.add(&case.clone(), trace);
     }
