@@ -141,6 +141,11 @@ macro_rules! declare_symptom {
 }
 use declare_symptom;
 
+/// The ids of all symptoms, which is what a policy may name.
+pub fn ids() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|detector| detector.doc().id)
+}
+
 /// Everything that is wrong with a job, worst first, then by id.
 pub fn examine(job: &JobView) -> Vec<Finding> {
     let mut findings: Vec<Finding> = ALL.iter().filter_map(|detector| detector.examine(job)).collect();
