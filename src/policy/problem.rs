@@ -79,6 +79,10 @@ impl<'t> Problems<'t> {
         self.push(at, message.into(), help);
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

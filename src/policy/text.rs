@@ -33,9 +33,11 @@ impl Text {
                 words.push(c);
                 at += 2;
             } else if c == '{' {
-                let Some(end) = rest.find('}') else {
-                    faults.push(fault(at..source.len(), "this brace is not closed", "write {{ for a brace"));
-                    break;
+                let Some(end) = rest[1..].find(['{', '}']).map(|i| i + 1).filter(|i| rest[*i..].starts_with('}'))
+                else {
+                    faults.push(fault(at..at + 1, "this brace is not closed", "write {{ for a brace"));
+                    at += 1;
+                    continue;
                 };
                 pieces.push(Piece::Words(std::mem::take(&mut words)));
                 match Expression::compile(&rest[1..end], names) {

@@ -49,12 +49,19 @@ pub(crate) fn read(problems: &mut Problems<'_>) -> Option<Node> {
         Ok(node) => Some(node),
         Err(error) => {
             let at = error.location().map_or(Place::default(), |location| place(&location, text));
-            // The first line says what is wrong; the rest would repeat the position.
-            let message = error.without_snippet().to_string();
-            problems.add(at, message.lines().next().unwrap_or("not YAML").to_owned());
+            problems.add(at, explain(&error));
             None
         }
     }
+}
+
+/// What the YAML reader says, without the position that is shown already and the advice to programmers.
+fn explain(error: &serde_saphyr::Error) -> String {
+    let message = error.without_snippet().to_string();
+    let line = message.lines().next().unwrap_or_default();
+    let line = line.rsplit_once(" at line ").map_or(line, |(said, _)| said);
+    let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    format!("the YAML cannot be read: {line}")
 }
 
 fn place(location: &Location, text: &str) -> Place {
@@ -63,8 +70,10 @@ fn place(location: &Location, text: &str) -> Place {
     match bytes(span.byte_offset()) {
         Some(start) => Place { start, len: bytes(span.byte_len()).unwrap_or(0) },
         None => {
-            let line = usize::try_from(location.line()).unwrap_or(1).saturating_sub(1);
-            Place { start: text.split_inclusive('\n').take(line).map(str::len).sum(), len: 0 }
+            let before = |n: u64| usize::try_from(n).unwrap_or(1).saturating_sub(1);
+            let start: usize = text.split_inclusive('\n').take(before(location.line())).map(str::len).sum();
+            let column = text[start..].chars().take(before(location.column()));
+            Place { start: start + column.take_while(|c| *c != '\n').map(char::len_utf8).sum::<usize>(), len: 0 }
         }
     }
 }
@@ -148,14 +157,13 @@ impl<'de> Visitor<'de> for KindVisitor {
 
 impl Node {
     /// What it is, for messages.
-    pub(crate) fn describe(&self) -> &'static str {
+    pub(crate) fn describe(&self) -> String {
         match &self.kind {
-            Kind::Scalar(Value::Null) => "nothing",
-            Kind::Scalar(Value::Bool(_)) => "true or false",
-            Kind::Scalar(Value::Number(_)) => "a number",
-            Kind::Scalar(_) => "a text",
-            Kind::List(_) => "a list",
-            Kind::Map(_) => "a map",
+            Kind::Scalar(Value::Null) => "nothing".to_owned(),
+            Kind::Scalar(Value::String(text)) => format!("the text \"{text}\""),
+            Kind::Scalar(value) => value.to_string(),
+            Kind::List(_) => "a list".to_owned(),
+            Kind::Map(_) => "a map".to_owned(),
         }
     }
 

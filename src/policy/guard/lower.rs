@@ -314,14 +314,22 @@ impl Lowering<'_> {
         let mut path = match path(job) {
             Some(path) => path,
             None => {
-                return self.fault(&job.span, "this is not a job: `baseline`, `experiment` or `case.shown.STATE`", None);
+                return self.fault(
+                    &job.span,
+                    "this is not a job: `baseline`, `experiment` or `case.shown.STATE`",
+                    None,
+                );
             }
         };
         match self.names.job(&path) {
             Some(Ok(_)) => {}
             Some(Err(wrong)) => return self.wrong(&job.span, wrong),
             None => {
-                return self.fault(&job.span, "this is not a job: `baseline`, `experiment` or `case.shown.STATE`", None);
+                return self.fault(
+                    &job.span,
+                    "this is not a job: `baseline`, `experiment` or `case.shown.STATE`",
+                    None,
+                );
             }
         }
         let Expr::String(symptom) = &id.node else {

@@ -110,7 +110,12 @@ impl Reader<'_> {
             self.complete = false;
             return None;
         };
+        let before = self.problems.len();
         let settings = self.settings(name, &fields);
+        if self.problems.len() > before {
+            // Whether the repetitions differ cannot be told from what was not understood.
+            self.places.repeats.remove(name);
+        }
         if fields.get("change").is_none() && settings.from.is_none() {
             self.problems.add(fields.place(), "`run` needs `change`: an experiment differs from the baseline");
         }
