@@ -55,8 +55,17 @@ struct Round {
     moved: i64,
     /// Usual distance of neighbours, as an earlier round had it.
     usual: u64,
-    /// The step at which it would go on if it turns out to be no restart; `None` once that is clear.
-    on_trial: Option<i64>,
+    /// Set until it is clear whether it is a restart.
+    on_trial: Option<Trial>,
+}
+
+/// A round that began where the one before it began.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Trial {
+    /// The step at which it goes on if it turns out to be no restart.
+    goes_on_at: i64,
+    /// So many points decide.
+    points: u64,
 }
 
 impl Default for Series {
@@ -108,7 +117,7 @@ impl Series {
         }
         self.push_moved(point);
         self.round.steps = Some((first, newest.max(point.step)));
-        if self.points_of_round() >= TRIAL as u64 {
+        if self.round.on_trial.is_some_and(|trial| self.points_of_round() >= trial.points) {
             self.judge();
         }
         self.plain_from_here();
@@ -148,14 +157,18 @@ impl Series {
         let Some((first, newest)) = self.round.steps else { return self.start_round(point) };
         let usual = self.usual_distance();
         let moved = self.round.moved;
-        if point.step <= first.saturating_add_unsigned(usual) {
-            let replaced = std::mem::take(&mut self.sketch);
-            self.replace(point.step, replaced);
-            let goes_on_at = newest.saturating_add(moved).saturating_add_unsigned(usual.max(1));
-            self.round = Round { usual, on_trial: Some(goes_on_at), ..Round::default() };
-        } else {
+        let goes_on_at = newest.saturating_add(moved).saturating_add_unsigned(usual.max(1));
+        if point.step > first.saturating_add_unsigned(usual) {
             self.restart(point.step.saturating_add(moved));
             self.round.moved = moved;
+        } else if moved != 0 {
+            // A program that has been seen to count anew in each round goes on doing so.
+            self.round = Round { usual, moved: goes_on_at.saturating_sub(point.step), ..Round::default() };
+        } else {
+            let points = self.points_of_round().min(TRIAL as u64);
+            let replaced = std::mem::take(&mut self.sketch);
+            self.replace(point.step, replaced);
+            self.round = Round { usual, on_trial: Some(Trial { goes_on_at, points }), ..Round::default() };
         }
         self.start_round(point);
     }
@@ -163,11 +176,11 @@ impl Series {
     /// Ends the trial of a round that began where the one before it began: if its values stand where that one's
     /// ended rather than where they started, the program counts its steps anew in each round.
     fn judge(&mut self) {
-        let (Some(goes_on_at), Some((first, _))) = (self.round.on_trial.take(), self.round.steps) else { return };
+        let (Some(trial), Some((first, _))) = (self.round.on_trial.take(), self.round.steps) else { return };
         self.settle();
         let Some(before) = self.earlier.pop_if(|before| goes_on(&before.sketch, &self.sketch)) else { return };
         let round = std::mem::replace(&mut self.sketch, before.sketch);
-        self.round.moved = goes_on_at.saturating_sub(first);
+        self.round.moved = trial.goes_on_at.saturating_sub(first);
         self.round.points_before = self.sketch.count();
         self.sketch.absorb(&round, Order::After, self.round.moved);
         self.restarts -= 1;
