@@ -32,10 +32,9 @@ pub struct Site {
     pub own_names: BTreeMap<String, String>,
     /// How long a job may be silent.
     pub patience: Patience,
-    /// The policies, each with the jobs that it is for (a predicate over their names); the first that fits is taken.
-    pub policies: Vec<Arc<Policy>>,
-    /// Which of `policies` a job gets, by its place in the list; `None`: leave the job alone.
-    pub choose: fn(&Site, &str) -> Option<usize>,
+    /// The policies, each with the jobs that it is for; the first that is for a job is taken, and a job that none is for
+    /// is left alone.
+    pub policies: Vec<Choice>,
     /// The knobs of the script, where the site lists them.
     pub knobs: Option<BTreeSet<String>>,
     /// Experiments under way at once, over all cases.
@@ -46,6 +45,28 @@ pub struct Site {
     pub answer_within: f64,
     /// A job whose newest event is older than so many seconds when it is first seen is history.
     pub history_after: f64,
+}
+
+/// A policy and the jobs that it is for.
+#[derive(Clone)]
+pub struct Choice {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Whether it is for the job of this name.
+    pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Choice").field("policy", &self.policy.name()).finish_non_exhaustive()
+    }
+}
+
+impl Site {
+    /// The policy that a job is investigated with.
+    pub fn policy_for(&self, job: &str) -> Option<&Arc<Policy>> {
+        self.policies.iter().find(|choice| (choice.is_for)(job)).map(|choice| &choice.policy)
+    }
 }
 
 /// What one tick changes; it is kept whole or not at all.
@@ -167,7 +188,7 @@ impl Diagnosis {
         if earlier.clone().any(|case| begun.is_none_or(|begun| begun <= case.opened)) {
             return;
         }
-        let Some(policy) = (self.site.choose)(&self.site, &job.name).map(|i| self.site.policies[i].clone()) else { return };
+        let Some(policy) = self.site.policy_for(&job.name).cloned() else { return };
         let opening = Opening {
             id: case_id(&job.name, begun, earlier.count()),
             baseline: job.name.clone(),
@@ -210,7 +231,8 @@ impl Diagnosis {
     }
 
     fn policy_of(&self, case: &Case) -> Option<Arc<Policy>> {
-        self.site.policies.iter().find(|policy| policy.name() == case.policy).cloned()
+        let named = |choice: &&Choice| choice.policy.name() == case.policy;
+        self.site.policies.iter().find(named).map(|choice| choice.policy.clone())
     }
 
     /// Closes a case by hand.
