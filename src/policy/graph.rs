@@ -65,3 +65,32 @@ fn plain(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::mermaid;
+    use crate::policy::tests::{SAMPLE, read, sample};
+
+    #[test]
+    fn the_sample_as_a_diagram() {
+        insta::assert_snapshot!(mermaid(&sample()));
+    }
+
+    #[test]
+    fn what_mermaid_would_take_for_its_own_is_replaced() {
+        let text = SAMPLE.replace("'has_symptom(baseline, \"overfitting\")'", "'baseline.optimizer == \"a;b:c#d\"'");
+        let text = text.replace("step: \"2 lower", "step: \"2; lower");
+        let diagram = mermaid(&read(&text));
+        assert!(diagram.contains("overfits [baseline.optimizer == 'a,b,c,d']"), "{diagram}");
+        assert!(diagram.contains("lower_learning_rate / 2, lower the learning rate"), "{diagram}");
+    }
+
+    #[test]
+    fn a_long_guard_is_cut() {
+        let long = format!("'{} true'", "baseline.learned && ".repeat(5));
+        let text = SAMPLE.replace("'has_symptom(baseline, \"overfitting\")'", &long);
+        let diagram = mermaid(&read(&text));
+        let line = diagram.lines().find(|line| line.contains(": overfits")).expect("the way");
+        assert!(line.ends_with("…]") && line.len() < 130, "{line}");
+    }
+}

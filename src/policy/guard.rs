@@ -6,6 +6,7 @@
 //! The grammar is read by `cel-core`. Names, types and evaluation are ours: a comparison with a number that is not known
 //! is an error in CEL, and here it is false.
 
+mod call;
 mod eval;
 mod lower;
 mod names;
@@ -199,3 +200,6 @@ impl Expression {
         self.depends_on_attempt
     }
 }
+
+#[cfg(test)]
+mod tests;

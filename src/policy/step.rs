@@ -3,7 +3,7 @@
 //! Owns: the order in which states are walked, limits, and the end of every walk. Must not know: YAML, and what becomes
 //! of a proposal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{Facts, Knobs};
 
@@ -22,16 +22,12 @@ pub fn enter(policy: &Policy, state: &str, environment: &Environment<'_>) -> Adv
 /// A position that the policy does not have (its file was changed) ends the case as inconclusive.
 pub fn judge(policy: &Policy, at: &Position, happened: &Happened<'_>, environment: &Environment<'_>) -> Advance {
     let mut walk = Walk::new(policy, environment);
-    walk.visited.insert(at.clone());
     let flow = match policy.state(&at.state) {
         None => Flow::Stop(give_up(&at.state, format!("the policy has no state `{}` any more", at.state))),
         Some(state) => match &state.action {
             Action::Run(run) => walk.after_run(state, run, at, happened),
             Action::Ask(ask) => walk.after_ask(ask, at, happened),
-            Action::Conclude(_) | Action::Branch(_) => {
-                walk.visited.clear();
-                Flow::On(at.state.clone())
-            }
+            Action::Conclude(_) | Action::Branch(_) => Flow::On(at.state.clone()),
         },
     };
     walk.walk(flow)
@@ -53,8 +49,10 @@ struct Walk<'p, 'e> {
     /// The case as it will be: what is passed on the way counts for the guards that follow.
     case: CaseFacts,
     passed: Vec<Passed>,
-    /// Nothing changes within a walk but the states that were left, so to come back to a state is to go in a circle.
-    visited: BTreeSet<Position>,
+    /// Within a walk only the outcomes change, so to come back with the same ones is to go in a circle.
+    visited: BTreeSet<(Position, BTreeMap<String, String>)>,
+    /// It was led to the policy's `exhausted` already.
+    exhausted: bool,
 }
 
 impl<'p, 'e> Walk<'p, 'e> {
@@ -65,6 +63,7 @@ impl<'p, 'e> Walk<'p, 'e> {
             case: environment.case.clone(),
             passed: Vec::new(),
             visited: BTreeSet::new(),
+            exhausted: false,
         }
     }
 
@@ -75,7 +74,8 @@ impl<'p, 'e> Walk<'p, 'e> {
                 Flow::On(name) => (Position { attempt: self.next_attempt(&name), state: name }, false),
                 Flow::Again(at) => (at, true),
             };
-            flow = if !self.visited.insert(at.clone()) {
+            let news = self.visited.insert((at.clone(), self.case.outcomes.clone()));
+            flow = if !news || self.passed.len() > self.most_passed() {
                 self.circle(&at)
             } else {
                 match self.policy.state(&at.state) {
@@ -85,6 +85,11 @@ impl<'p, 'e> Walk<'p, 'e> {
                 }
             };
         }
+    }
+
+    /// A branch that tries one state after the other passes each of them, and itself in between; some are repeated.
+    fn most_passed(&self) -> usize {
+        self.policy.states().len().saturating_mul(4)
     }
 
     fn next_attempt(&self, state: &str) -> u32 {
@@ -107,12 +112,12 @@ impl<'p, 'e> Walk<'p, 'e> {
 
     fn circle(&mut self, at: &Position) -> Flow {
         self.pass(at, LIMIT, "the policy came back here with nothing new to try".to_owned());
-        self.exhausted(at)
+        self.exhaust(at)
     }
 
-    fn exhausted(&mut self, at: &Position) -> Flow {
+    fn exhaust(&mut self, at: &Position) -> Flow {
         match self.policy.exhausted() {
-            Some(state) if self.visited.iter().all(|seen| seen.state != state) => Flow::On(state.to_owned()),
+            Some(state) if !std::mem::replace(&mut self.exhausted, true) => Flow::On(state.to_owned()),
             _ => Flow::Stop(give_up(&at.state, "the limits of the case were reached".to_owned())),
         }
     }
@@ -130,7 +135,7 @@ impl<'p, 'e> Walk<'p, 'e> {
     fn visit(&mut self, state: &State, at: &Position) -> Flow {
         match &state.action {
             Action::Run(run) => self.propose(state, run, at),
-            Action::Ask(ask) => Flow::Stop(Next::Ask(self.question(state, ask, at))),
+            Action::Ask(ask) => self.ask(state, ask, at),
             Action::Conclude(conclude) => Flow::Stop(Next::Conclude(self.conclusion(state, conclude, at))),
             Action::Branch(outcomes) => {
                 let Some((outcome, why)) = self.choose(outcomes, at, None, u32::MAX) else {
@@ -140,6 +145,15 @@ impl<'p, 'e> Walk<'p, 'e> {
                 follow(outcome, at)
             }
         }
+    }
+
+    fn ask(&mut self, state: &State, ask: &Ask, at: &Position) -> Flow {
+        let repeats = self.policy.limits().repeats;
+        if at.attempt > repeats {
+            self.pass(at, LIMIT, format!("it was asked {repeats} times"));
+            return self.exhaust(at);
+        }
+        Flow::Stop(Next::Ask(self.question(state, ask, at)))
     }
 
     fn propose(&mut self, state: &State, run: &Run, at: &Position) -> Flow {
@@ -160,7 +174,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         }
         if let Some(why) = self.out_of_budget() {
             self.pass(at, LIMIT, why);
-            return self.exhausted(at);
+            return self.exhaust(at);
         }
         Flow::Stop(Next::Run(self.proposal(state, at, changes)))
     }

@@ -1,35 +1,23 @@
 //! Text to checked expression.
 //!
-//! Owns: which part of CEL is understood, and the types of its operators and functions. Must not know: what names mean.
+//! Owns: which part of CEL is understood, and the types of its operators. Must not know: what names mean.
 
 use std::ops::Range;
 
 use cel_core::parser::{ParseOptions, parse_with_options};
 use cel_core::{BinaryOp, Expr, SpannedExpr, UnaryOp};
 
-use crate::policy::problem::suggest;
-
 use super::names::{Names, Wrong};
-use super::{Arithmetic, Datum, Expression, Function, Node, Order, Read, Type};
+use super::{Arithmetic, Datum, Expression, Node, Order, Read, Type};
 
-/// A longer expression is refused: the parser descends once for every bracket and operator.
+/// A longer expression is refused: it belongs into several outcomes or constants.
 const MAX_BYTES: usize = 600;
 
-/// Brackets and operators that one expression may have.
-const MAX_MARKS: usize = 120;
+/// Marks that may open a level, each of which the parser descends for: a thread's stack of 2 MiB holds over twice as many.
+const MAX_LEVELS: usize = 40;
 
-/// The functions of the language with the number of their arguments.
-const FUNCTIONS: [(&str, Function, Range<usize>); 9] = [
-    ("min", Function::Min, 2..9),
-    ("max", Function::Max, 2..9),
-    ("log10", Function::Log10, 1..2),
-    ("pow", Function::Pow, 2..3),
-    ("abs", Function::Abs, 1..2),
-    ("int", Function::Int, 1..2),
-    ("known", Function::Known, 1..2),
-    ("is_nan", Function::IsNan, 1..2),
-    ("size", Function::Size, 1..2),
-];
+/// Marks of any kind: an expression is as deep as it has operators in a row.
+const MAX_MARKS: usize = 120;
 
 /// What is wrong with an expression, at bytes of its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +32,11 @@ pub(super) fn compile(source: &str, names: &Names<'_>) -> Result<Expression, Vec
     if source.trim().is_empty() {
         return Err(whole("an expression is missing".to_owned()));
     }
-    let marks = source.bytes().filter(|b| b"([{!?-+*/%<>=&|.".contains(b)).count();
-    if source.len() > MAX_BYTES || marks > MAX_MARKS {
-        let message = format!("this expression is too long: at most {MAX_BYTES} bytes and {MAX_MARKS} operators");
+    let count = |marks: &[u8]| source.bytes().filter(|b| marks.contains(b)).count();
+    if source.len() > MAX_BYTES || count(b"([{!?-") > MAX_LEVELS || count(b"([{!?-+*/%<>=&|.") > MAX_MARKS {
+        let message = format!(
+            "this expression is too long: at most {MAX_BYTES} bytes, {MAX_MARKS} operators and {MAX_LEVELS} brackets"
+        );
         return Err(whole(message));
     }
     let parsed = parse_with_options(source, ParseOptions::without_macros());
@@ -73,17 +63,17 @@ fn lowercase(message: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-type Typed = Option<(Node, Type)>;
+pub(super) type Typed = Option<(Node, Type)>;
 
-struct Lowering<'s> {
+pub(super) struct Lowering<'s> {
     source: &'s str,
-    names: &'s Names<'s>,
+    pub(super) names: &'s Names<'s>,
     faults: Vec<Fault>,
-    depends_on_attempt: bool,
+    pub(super) depends_on_attempt: bool,
 }
 
 impl Lowering<'_> {
-    fn lower(&mut self, expr: &SpannedExpr) -> Typed {
+    pub(super) fn lower(&mut self, expr: &SpannedExpr) -> Typed {
         match &expr.node {
             Expr::Null => Some((Node::Constant(Datum::Null), Type::Null)),
             Expr::Bool(value) => Some((Node::Constant(Datum::Bool(*value)), Type::Bool)),
@@ -101,12 +91,17 @@ impl Lowering<'_> {
         }
     }
 
-    fn fault<T>(&mut self, span: &Range<usize>, message: impl Into<String>, help: Option<String>) -> Option<T> {
+    pub(super) fn fault<T>(
+        &mut self,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) -> Option<T> {
         self.faults.push(Fault { span: span.clone(), message: message.into(), help });
         None
     }
 
-    fn wrong<T>(&mut self, span: &Range<usize>, (message, help): Wrong) -> Option<T> {
+    pub(super) fn wrong<T>(&mut self, span: &Range<usize>, (message, help): Wrong) -> Option<T> {
         self.fault(span, message, help)
     }
 
@@ -269,88 +264,7 @@ impl Lowering<'_> {
         Some((Node::If(Box::new(condition?), Box::new(a), Box::new(b)), kind))
     }
 
-    fn call(&mut self, callee: &SpannedExpr, args: &[SpannedExpr], expr: &SpannedExpr) -> Typed {
-        let Expr::Ident(name) = &callee.node else {
-            return self.fault(&expr.span, "only functions can be called, as in `known(baseline.learning_rate)`", None);
-        };
-        if name == "has_symptom" {
-            return self.has_symptom(args, expr);
-        }
-        let Some((_, function, arity)) = FUNCTIONS.iter().find(|(known, ..)| known == name) else {
-            let known = FUNCTIONS.iter().map(|(known, ..)| *known).chain(["has_symptom"]);
-            return self.fault(&callee.span, format!("there is no function `{name}`"), suggest(name, known));
-        };
-        if !arity.contains(&args.len()) {
-            let message = format!("`{name}` takes {} to {} arguments, not {}", arity.start, arity.end - 1, args.len());
-            return self.fault(&expr.span, message, None);
-        }
-        let mut nodes = Vec::new();
-        for arg in args {
-            let node = match function {
-                Function::Known => self.lower(arg).map(|(node, _)| node),
-                Function::Size => self.sized(arg),
-                _ => self.number(arg, name),
-            };
-            nodes.push(node?);
-        }
-        let kind = match function {
-            Function::Known | Function::IsNan => Type::Bool,
-            _ => Type::Number,
-        };
-        Some((Node::Call(*function, nodes), kind))
-    }
-
-    fn sized(&mut self, arg: &SpannedExpr) -> Option<Node> {
-        match self.lower(arg)? {
-            (node, Type::Texts | Type::Numbers) => Some(node),
-            (_, kind) => self.fault(&arg.span, format!("`size` counts a list, but this is {}", kind.describe()), None),
-        }
-    }
-
-    fn has_symptom(&mut self, args: &[SpannedExpr], expr: &SpannedExpr) -> Typed {
-        let [job, id] = args else {
-            return self.fault(&expr.span, "write has_symptom(baseline, \"SYMPTOM\")", None);
-        };
-        let mut path = match path(job) {
-            Some(path) => path,
-            None => {
-                return self.fault(
-                    &job.span,
-                    "this is not a job: `baseline`, `experiment` or `case.shown.STATE`",
-                    None,
-                );
-            }
-        };
-        match self.names.job(&path) {
-            Some(Ok(_)) => {}
-            Some(Err(wrong)) => return self.wrong(&job.span, wrong),
-            None => {
-                return self.fault(
-                    &job.span,
-                    "this is not a job: `baseline`, `experiment` or `case.shown.STATE`",
-                    None,
-                );
-            }
-        }
-        let Expr::String(symptom) = &id.node else {
-            return self.fault(&id.span, "the symptom must be a text in quotes", None);
-        };
-        if let Err(wrong) = self.names.symptom(symptom) {
-            return self.wrong(&id.span, wrong);
-        }
-        path.push("symptoms");
-        let source = path.join(".");
-        match self.names.resolve(&path, &source) {
-            Ok((list, _)) => {
-                self.depends_on_attempt |= path[0] != "baseline";
-                let item = Node::Constant(Datum::Text(symptom.clone()));
-                Some((Node::In(Box::new(item), Box::new(list)), Type::Bool))
-            }
-            Err(wrong) => self.wrong(&job.span, wrong),
-        }
-    }
-
-    fn truth(&mut self, expr: &SpannedExpr) -> Option<Node> {
+    pub(super) fn truth(&mut self, expr: &SpannedExpr) -> Option<Node> {
         let (node, kind) = self.lower(expr)?;
         if kind == Type::Bool {
             return Some(node);
@@ -361,7 +275,7 @@ impl Lowering<'_> {
         self.fault(&expr.span, format!("this must be true or false, but it is {}", kind.describe()), help)
     }
 
-    fn number(&mut self, expr: &SpannedExpr, user: &str) -> Option<Node> {
+    pub(super) fn number(&mut self, expr: &SpannedExpr, user: &str) -> Option<Node> {
         let (node, kind) = self.lower(expr)?;
         if kind.is_number() {
             return Some(node);
@@ -390,7 +304,7 @@ fn sign(op: BinaryOp) -> &'static str {
 }
 
 /// The parts of a dotted name; an index with a text in quotes is a part too.
-fn path(expr: &SpannedExpr) -> Option<Vec<&str>> {
+pub(super) fn path(expr: &SpannedExpr) -> Option<Vec<&str>> {
     match &expr.node {
         Expr::Ident(name) => Some(vec![name]),
         Expr::Member { expr: inner, field, optional: false } => {

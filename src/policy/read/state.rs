@@ -2,7 +2,9 @@
 //!
 //! Owns: the keys below a state. Must not know: the states as a graph.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 
 use crate::policy::file::{
     Action, Answer, Ask, Change, Conclude, OWN_OUTCOMES, Outcome, Run, Settings, Skip, State, Then,
@@ -120,11 +122,9 @@ impl Reader<'_> {
             self.problems.add(fields.place(), "`run` needs `change`: an experiment differs from the baseline");
         }
         let optional = fields.get("optional").map(|node| self.knobs(node, "`optional`")).unwrap_or_default();
-        if let Some(node) = fields.get("optional")
-            && settings.from.is_none()
-        {
-            for knob in optional.iter().filter(|knob| settings.changes.iter().all(|(changed, _)| changed != *knob)) {
-                self.problems.add(node.place, format!("`{knob}` is optional, but it is not changed"));
+        for (knob, at) in optional.iter().filter(|_| settings.from.is_none()) {
+            if settings.changes.iter().all(|(changed, _)| changed != knob) && self.vocabulary.knobs.contains_key(knob) {
+                self.problems.add(*at, format!("`{knob}` is optional, but it is not changed"));
             }
         }
         let otherwise = outcomes.iter().rev().find(|outcome| outcome.when.is_none());
@@ -134,7 +134,7 @@ impl Reader<'_> {
             _ => String::new(),
         };
         let repeats = fields.get("repeats").and_then(|node| node.count("`repeats`", &mut self.problems));
-        Some(Run { settings, optional, unavailable, repeats, outcomes })
+        Some(Run { settings, optional: optional.into_keys().collect(), unavailable, repeats, outcomes })
     }
 
     /// Changes to knobs: `from`, `without` and `change`.
@@ -156,7 +156,7 @@ impl Reader<'_> {
             };
             changes.extend(self.change(&key.name, kind, node).map(|change| (key.name.clone(), change)));
         }
-        Settings { from, without, changes }
+        Settings { from, without: without.into_keys().collect(), changes }
     }
 
     fn change(&mut self, knob: &str, kind: KnobKind, node: &Node) -> Option<Change> {
@@ -174,7 +174,8 @@ impl Reader<'_> {
             return Some(Change::To(value.clone()));
         };
         let compiled = Expression::compile(source, &self.names(When::Entering));
-        let expression = self.compiled(compiled, node, source)?;
+        // A change that was not understood is a change still: that much holds for the checks that follow.
+        let Some(expression) = self.compiled(compiled, node, source) else { return Some(Change::To(Value::Null)) };
         if !suits(kind, expression.kind()) {
             let message = format!("`{knob}` takes {}, but this is {}", kind.describe(), expression.kind().describe());
             self.problems.add(node.place, message);
@@ -182,15 +183,15 @@ impl Reader<'_> {
         Some(Change::Computed(expression))
     }
 
-    fn knobs(&mut self, node: &Node, what: &str) -> BTreeSet<String> {
-        let mut knobs = BTreeSet::new();
+    fn knobs(&mut self, node: &Node, what: &str) -> BTreeMap<String, Place> {
+        let mut knobs = BTreeMap::new();
         for item in node.items(what, &mut self.problems) {
             let Some(knob) = item.text("a knob", &mut self.problems) else { continue };
             if !self.vocabulary.knobs.contains_key(knob) {
                 let help = suggest(knob, self.vocabulary.knobs.keys().map(String::as_str));
                 self.problems.add_maybe(item.place, format!("there is no knob `{knob}`"), help);
             }
-            knobs.insert(knob.to_owned());
+            knobs.insert(knob.to_owned(), item.place);
         }
         knobs
     }
@@ -220,7 +221,8 @@ impl Reader<'_> {
         if !ended {
             self.complete = false;
             let help = "end the list with { name: NAME, otherwise: true, go: STATE }";
-            self.problems.add_help(node.place, format!("the outcomes of state `{name}` have no `otherwise`"), help);
+            let place = fields.key("outcomes").map_or(at, |key| key.place);
+            self.problems.add_help(place, format!("the outcomes of state `{name}` have no `otherwise`"), help);
         }
         outcomes
     }
