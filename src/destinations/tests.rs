@@ -105,7 +105,7 @@ fn a_suggested_run_reads_well_in_slack() {
     [section]
     Training loss
     ```
-    ▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅  2.299 → 2.305
+    ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  2.299 → 2.305
     ```
     [section]
     *Why:* A network that cannot fit one point cannot fit many, and nothing else is worth trying before.
@@ -205,7 +205,7 @@ fn messages_read_well_in_a_terminal() {
     assert_snapshot!(format!("{}\n\n{}", terminal_text(&suggested()), terminal_text(&closed())), @r#"
     ▶ resnet/7: suggested run, 1 overfit one point
       shows   not learning: 2.301 at step 4,000, no better than the best constant (2.303) [train/loss, steps 0 to 4,000]
-      loss    ▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅  2.299 → 2.305
+      loss    ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  2.299 → 2.305
       why     A network that cannot fit one point cannot fit many, and nothing else is worth trying before.
       if      the network and its loss can represent the answer at all
       expect  the loss falls by three orders of magnitude, or accuracy reaches 0.9999
