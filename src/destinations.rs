@@ -326,11 +326,13 @@ fn values<'a>(fields: impl Iterator<Item = (&'a String, &'a Secret)>) -> Jinja {
     Jinja::from_pairs(fields.map(|(name, value)| (name.clone(), Jinja::from(value.expose()))))
 }
 
-/// A secret and, of an address, its path and query, which a receiver may quote alone.
+/// A secret and, of an address, what a receiver may quote of it alone: its path and its query. Short ones are words of
+/// their own, not secrets.
 fn secrets_in(secret: &Secret) -> Vec<String> {
     let value = secret.expose();
-    let path = Url::parse(value).ok().map(|url| url.path().to_owned()).filter(|path| path.len() > 8);
-    [Some(value.to_owned()), path].into_iter().flatten().filter(|value| !value.is_empty()).collect()
+    let url = Url::parse(value).ok();
+    let parts = url.iter().flat_map(|url| [Some(url.path()), url.query()]).flatten().filter(|part| part.len() > 8);
+    std::iter::once(value).chain(parts).filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }
 
 fn rfc3339(seconds: f64) -> Option<String> {

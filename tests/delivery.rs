@@ -1,5 +1,7 @@
 //! Delivery against receivers that misbehave: what each answer means, and that nothing is lost, doubled or held up.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -355,8 +357,7 @@ async fn a_destination_that_hangs_or_is_down_delays_no_other() {
 async fn messages_of_a_case_keep_their_order_and_other_cases_pass_by() {
     let server = Server::start(vec![Act::status(500), Act::status(500)], Act::status(200)).await;
     let state = State::new();
-    let process_store = Sqlite::open(&state.path).unwrap();
-    let mut owed = process_store;
+    let mut owed = Sqlite::open(&state.path).unwrap();
     let to = || vec!["queue".to_owned()];
     let messages = vec![(message("a1", "a"), to()), (message("a2", "a"), to()), (message("b1", "b"), to())];
     owed.commit(&Commit { messages, ..Commit::default() }).unwrap();

@@ -206,7 +206,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        #![proptest_config(ProptestConfig::with_cases(12))]
 
         #[test]
         fn whatever_comes_fits(texts in prop::collection::vec("(`{0,3}|&lt;|[a-z é𝄞\n]{0,9}){0,300}", 0..60)) {

@@ -1,7 +1,9 @@
 //! Presets: a kind of destination as data.
 //!
-//! Owns: the YAML file and its checks. Must not know: HTTP, secrets, a site's own settings. `docs` of the notation of
-//! templates: [`super::template`].
+//! Owns: the YAML file and its checks. Must not know: HTTP, secrets, a site's own settings. How templates are written
+//! stands in [`super::template`]; what they see, at [`scope`]; the filters that they may use besides minijinja's own are
+//! `words`, `sentence` and `one_line`, and for Slack `slack` (prose), `slack_name` (inline code), `slack_code` (a code
+//! block) and `slack_plain` (where no markup is read).
 
 use std::collections::BTreeMap;
 
@@ -282,6 +284,7 @@ fn environment() -> Environment<'static> {
         environment.set_syntax(syntax);
     }
     environment.add_filter("words", |id: String| words::words(&id));
+    environment.add_filter("sentence", |text: String| words::sentence(&text));
     environment.add_filter("one_line", |text: String| words::one_line(&text));
     environment.add_filter("slack", |text: String| block_kit::escape(&text));
     environment.add_filter("slack_name", |text: String| block_kit::code(&text));

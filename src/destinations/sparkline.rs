@@ -23,11 +23,14 @@ pub fn sparkline(values: &[Option<f64>]) -> String {
     let scale = if is_logarithmic(low, high) { f64::ln } else { |value: f64| value };
     // Halves first: the difference of two finite numbers may not be finite.
     let (bottom, top) = (scale(low) / 2.0, scale(high) / 2.0);
-    let height = (top - bottom).max(FULL_HEIGHT_FROM * low.abs().max(high.abs()) / 2.0);
-    let height = if is_logarithmic(low, high) { top - bottom } else { height };
-    let middle = bottom + (top - bottom) / 2.0;
+    let full = top - bottom;
+    let least = FULL_HEIGHT_FROM * low.abs().max(high.abs()) / 2.0;
+    let flat = full < least && !is_logarithmic(low, high);
+    // A flat curve lies in the middle of a level, where its noise does not make it hop between two.
+    let (height, centre) = if flat { (least, 0.5 + 0.5 / 8.0) } else { (full, 0.5) };
+    let middle = bottom + full / 2.0;
     let level = |value: f64| {
-        let share = 0.5 + (scale(value) / 2.0 - middle) / height;
+        let share = centre + (scale(value) / 2.0 - middle) / height;
         let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.5 };
         // The share is within 0 and 1, so the index is within the array.
         LEVELS[((share * 8.0) as usize).min(7)]
@@ -54,7 +57,7 @@ mod tests {
     fn curves_look_like_what_they_are() {
         assert_eq!(draw(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]), "▁▂▃▄▅▆▇█");
         assert_eq!(draw(&[2.3, 2.3, 2.3]), "▅▅▅", "a flat line is neither best nor worst");
-        assert_eq!(draw(&[2.301, 2.305, 2.303, 2.304]), "▄▅▅▅", "noise stays noise");
+        assert_eq!(draw(&[2.301, 2.305, 2.303, 2.304]), "▅▅▅▅", "noise stays noise");
         assert_eq!(draw(&[1000.0, 100.0, 10.0, 1.0, 0.1]), "█▇▅▃▁", "log scale beyond two decades");
         assert_eq!(draw(&[90.0, 45.0, 1.0]), "█▄▁", "linear within two decades");
         assert_eq!(draw(&[1e4, 0.0]), "█▁", "no logarithm of zero");

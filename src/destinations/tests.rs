@@ -14,10 +14,16 @@ fn surroundings() -> Surroundings {
     Surroundings { host: "login1".into(), http: HTTP.clone(), terminal: Arc::new(Mutex::new(Vec::new())) }
 }
 
-fn destination(preset: &str, fields: &[(&str, &str)]) -> Destination {
+fn preset(name: &str) -> Arc<Preset> {
+    static PRESETS: LazyLock<BTreeMap<&str, Arc<Preset>>> =
+        LazyLock::new(|| Preset::names().map(|name| (name, Arc::new(Preset::shipped(name).unwrap()))).collect());
+    Arc::clone(&PRESETS[name])
+}
+
+fn destination(preset_name: &str, fields: &[(&str, &str)]) -> Destination {
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(value))).collect();
-    let setup = Setup { name: format!("my {preset}"), fields, ..Setup::default() };
-    Destination::new(Arc::new(Preset::shipped(preset).unwrap()), setup, &surroundings()).unwrap()
+    let setup = Setup { name: format!("my {preset_name}"), fields, ..Setup::default() };
+    Destination::new(preset(preset_name), setup, &surroundings()).unwrap()
 }
 
 fn message(kind: MessageKind, data: Value) -> Message {
@@ -99,7 +105,7 @@ fn a_suggested_run_reads_well_in_slack() {
     [section]
     Training loss
     ```
-    ▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅  2.299 → 2.305
+    ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  2.299 → 2.305
     ```
     [section]
     *Why:* A network that cannot fit one point cannot fit many, and nothing else is worth trying before.
@@ -199,7 +205,7 @@ fn messages_read_well_in_a_terminal() {
     assert_snapshot!(format!("{}\n\n{}", terminal_text(&suggested()), terminal_text(&closed())), @r#"
     ▶ resnet/7: suggested run, 1 overfit one point
       shows   not learning: 2.301 at step 4,000, no better than the best constant (2.303) [train/loss, steps 0 to 4,000]
-      loss    ▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅▄▅▅▄▅  2.299 → 2.305
+      loss    ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  2.299 → 2.305
       why     A network that cannot fit one point cannot fit many, and nothing else is worth trying before.
       if      the network and its loss can represent the answer at all
       expect  the loss falls by three orders of magnitude, or accuracy reaches 0.9999
@@ -225,7 +231,7 @@ fn the_terminal_gets_no_control_characters() {
     let mut around = surroundings();
     around.terminal = written.clone();
     let setup = Setup { name: "here".into(), ..Setup::default() };
-    let here = Destination::new(Arc::new(Preset::shipped("terminal").unwrap()), setup, &around).unwrap();
+    let here = Destination::new(preset("terminal"), setup, &around).unwrap();
     let hostile = message(
         MessageKind::StopSuggested,
         json!({"baseline_run": "a\u{1b}[2J\rb", "why": "x\u{9b}31m", "command": "y\u{1b}c"}),
@@ -239,10 +245,10 @@ fn the_terminal_gets_no_control_characters() {
 
 #[test]
 fn a_mistake_in_the_settings_says_what_to_do_and_shows_no_secret() {
-    let told = |preset: &str, fields: &[(&str, &str)]| {
+    let told = |name: &str, fields: &[(&str, &str)]| {
         let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(value))).collect();
         let setup = Setup { name: "mine".into(), fields, ..Setup::default() };
-        Destination::new(Arc::new(Preset::shipped(preset).unwrap()), setup, &surroundings()).unwrap_err().to_string()
+        Destination::new(preset(name), setup, &surroundings()).unwrap_err().to_string()
     };
     for (message, words) in [
         (told("slack", &[]), ["mine lacks `url`", "incoming webhook"]),

@@ -33,6 +33,12 @@ pub(super) fn words(id: &str) -> String {
     }
 }
 
+/// A text with a capital at its start; the rest stays, as `NaN` must.
+pub(super) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
 /// A text without line breaks and control characters, so that a name cannot pass for more than a name.
 pub(super) fn one_line(text: &str) -> String {
     let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -115,7 +121,7 @@ mod tests {
             (-12.0, "-12"),
             (999.0, "999"),
             (0.0, "0"),
-            (2.302_585, "2.303"),
+            (2.304_585, "2.305"),
             (0.001, "0.001"),
             (0.000_123_4, "0.0001234"),
             (3e-5, "3e-5"),
@@ -145,6 +151,14 @@ mod tests {
         assert_eq!(shell_word("a b"), "'a b'");
         assert_eq!(shell_word("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn ids_become_words() {
+        assert_eq!(words("drop_batch_norm"), "drop batch norm");
+        assert_eq!(sentence(&words("non_finite")), "NaN or infinity");
+        assert_eq!(sentence(&words("bad_initialization")), "Bad initialization");
+        assert_eq!(sentence(""), "");
     }
 
     #[test]

@@ -53,7 +53,10 @@ impl Worker {
             }
             let then = match self.step().await {
                 Ok(then) => then,
-                Err(StoreError::Gone) => return,
+                Err(error @ StoreError::Gone) => {
+                    tracing::error!(destination = self.destination.name, %error, "the outbox ends for a destination");
+                    return;
+                }
                 Err(error) => {
                     tracing::error!(destination = self.destination.name, %error, "the outbox could not use the store");
                     self.failures = self.failures.saturating_add(1);

@@ -3,6 +3,10 @@
 //! Owns: the expectations. Must not know: which store it is given. `open` opens the same empty store again each time it
 //! is called, as a restart would.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use serde_json::json;
 
 use super::*;
@@ -28,6 +32,117 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         numbers_come_back_to_the_last_bit,
     ] {
         check(&fresh());
+    }
+}
+
+/// What can happen to a store between two looks at it.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A message of this case is committed.
+    Owe(u8),
+    /// A worker takes what is due.
+    Lease,
+    /// The oldest try under way ends in this state.
+    End(DeliveryState),
+    /// The process ends and starts again.
+    Crash,
+}
+
+/// Sequences of them.
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let end = prop::sample::select(vec![
+        DeliveryState::Delivered,
+        DeliveryState::Pending,
+        DeliveryState::Unknown,
+        DeliveryState::Refused,
+        DeliveryState::Dead,
+    ]);
+    prop::collection::vec(
+        prop_oneof![
+            3 => (0..3u8).prop_map(Event::Owe),
+            4 => Just(Event::Lease),
+            4 => end.prop_map(Event::End),
+            1 => Just(Event::Crash),
+        ],
+        0..40,
+    )
+}
+
+/// Whatever happens in whatever order: of each case at most one message is under way, none overtakes another, none goes
+/// out after it came to an end, and in the end all have.
+pub(super) fn nothing_is_lost_doubled_or_overtaken<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(48));
+    let result = runner.run(&events(), |events| {
+        let mut history = History::new(fresh());
+        events.iter().for_each(|event| history.apply(event));
+        history.drain();
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+struct History<O> {
+    open: O,
+    store: Box<dyn Store>,
+    owed: BTreeMap<String, Vec<String>>,
+    under_way: Vec<Delivery>,
+    ended: Vec<String>,
+}
+
+impl<O: Fn() -> Box<dyn Store>> History<O> {
+    fn new(open: O) -> Self {
+        let store = open();
+        History { open, store, owed: BTreeMap::new(), under_way: Vec::new(), ended: Vec::new() }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Owe(case) => {
+                let case = format!("c{case}");
+                let messages = self.owed.entry(case.clone()).or_default();
+                let id = format!("{case}-{}", messages.len());
+                messages.push(id.clone());
+                owe(self.store.as_mut(), &id, &case, &["queue"]);
+            }
+            Event::Lease => {
+                for delivery in self.store.lease("queue", 0.0, 2).unwrap() {
+                    let earlier =
+                        self.owed[&delivery.message.case.0].iter().take_while(|id| **id != delivery.message.id);
+                    assert!(earlier.clone().all(|id| self.ended.contains(id)), "{} overtakes", delivery.message.id);
+                    assert!(!self.ended.contains(&delivery.message.id), "{} goes out again", delivery.message.id);
+                    self.under_way.push(delivery);
+                }
+            }
+            Event::End(state) if !self.under_way.is_empty() => {
+                let delivery = self.under_way.remove(0);
+                self.store.tried(&tried(&delivery, *state, 0.0), 0.0).unwrap();
+                if !matches!(state, DeliveryState::Pending | DeliveryState::Unknown) {
+                    self.ended.push(delivery.message.id);
+                }
+            }
+            Event::End(_) => {}
+            Event::Crash => {
+                self.store = (self.open)();
+                assert_eq!(self.store.recover(0.0).unwrap() as usize, self.under_way.len());
+                self.under_way.clear();
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.apply(&Event::Crash);
+        while self.store.next_due("queue").unwrap().is_some() {
+            self.apply(&Event::Lease);
+            self.apply(&Event::End(DeliveryState::Delivered));
+            while !self.under_way.is_empty() {
+                self.apply(&Event::End(DeliveryState::Delivered));
+            }
+        }
+        let mut owed: Vec<&String> = self.owed.values().flatten().collect();
+        let mut ended: Vec<&String> = self.ended.iter().collect();
+        owed.sort();
+        ended.sort();
+        assert_eq!(ended, owed, "each came to one end");
     }
 }
 
@@ -213,7 +328,7 @@ fn a_held_delivery_neither_goes_out_nor_blocks(open: Open) {
 
 fn numbers_come_back_to_the_last_bit(open: Open) {
     let mut store = open();
-    let numbers: [f64; 5] = [0.1 + 0.2, 2.2250738585072014e-308, 1.7976931348623157e308, 122.416294033786585, -0.0];
+    let numbers: [f64; 5] = [0.1 + 0.2, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1_f64.powi(5), -0.0];
     let case = StoredCase { state: json!(numbers), ..stored("c1", 1_763_851_234.567_891_2, false) };
     store.commit(&Commit { cases: vec![case.clone()], ..Commit::default() }).unwrap();
     let back = open().case("c1").unwrap().unwrap();

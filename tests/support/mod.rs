@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 /// What the receiver does with one request, after it has read it whole.
 #[derive(Debug, Clone)]
-pub enum Act {
+pub(crate) enum Act {
     /// Answers with this status, these header lines and this body.
     Answer(u16, Vec<String>, String),
     /// Answers once the receiver is let go.
@@ -27,42 +27,42 @@ pub enum Act {
 
 impl Act {
     /// An answer with nothing but a status.
-    pub fn status(status: u16) -> Act {
+    pub(crate) fn status(status: u16) -> Act {
         Act::Answer(status, Vec::new(), String::new())
     }
 
     /// An answer with a body.
-    pub fn body(status: u16, body: &str) -> Act {
+    pub(crate) fn body(status: u16, body: &str) -> Act {
         Act::Answer(status, Vec::new(), body.to_owned())
     }
 
     /// An answer with a `Retry-After`.
-    pub fn retry_after(status: u16, value: &str) -> Act {
+    pub(crate) fn retry_after(status: u16, value: &str) -> Act {
         Act::Answer(status, vec![format!("Retry-After: {value}")], String::new())
     }
 }
 
 /// A request that arrived.
 #[derive(Debug, Clone)]
-pub struct Received {
+pub(crate) struct Received {
     /// Path and query.
-    pub path: String,
+    pub(crate) path: String,
     /// By name in lower case.
-    pub headers: HashMap<String, String>,
+    pub(crate) headers: HashMap<String, String>,
     /// As sent.
-    pub body: String,
+    pub(crate) body: String,
 }
 
 impl Received {
     /// A field of the JSON body.
-    pub fn json(&self, pointer: &str) -> String {
+    pub(crate) fn json(&self, pointer: &str) -> String {
         let body: serde_json::Value = serde_json::from_str(&self.body).expect("a JSON body");
         body.pointer(pointer).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
     }
 }
 
 /// A receiver that runs until it is dropped.
-pub struct Server {
+pub(crate) struct Server {
     address: String,
     received: Arc<Mutex<Vec<Received>>>,
     release: Arc<Notify>,
@@ -77,12 +77,12 @@ impl Drop for Server {
 
 impl Server {
     /// Plays `script` request by request, and `then` for every one after it.
-    pub async fn start(script: Vec<Act>, then: Act) -> Server {
+    pub(crate) async fn start(script: Vec<Act>, then: Act) -> Server {
         Server::start_at("127.0.0.1:0", script, then).await
     }
 
     /// As [`Server::start`], at a given address.
-    pub async fn start_at(address: &str, script: Vec<Act>, then: Act) -> Server {
+    pub(crate) async fn start_at(address: &str, script: Vec<Act>, then: Act) -> Server {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("bound").to_string();
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -106,27 +106,27 @@ impl Server {
     }
 
     /// Host and port.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// An address of this receiver, with a secret in its path.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/services/T0/s3cret-path?token=s3cret", self.address)
     }
 
     /// What has arrived so far, in order.
-    pub fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         self.received.lock().expect("no panic").clone()
     }
 
     /// The `id` of every event that has arrived, in order.
-    pub fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         self.received().iter().map(|request| request.json("/id")).collect()
     }
 
     /// Lets one held request go, now or as soon as there is one.
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         self.release.notify_one();
     }
 }
@@ -182,7 +182,7 @@ async fn answer(mut stream: TcpStream, act: Act, gate: &Notify) {
 }
 
 /// Waits until `condition` holds; fails after a time that only a fault can take.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(begun.elapsed() < Duration::from_secs(30), "this did not happen: {what}");
