@@ -86,16 +86,11 @@ fn filter(verbose: u8, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryErr
     EnvFilter::try_new(value).map_err(|source| TelemetryError::Filter { value: value.to_owned(), source })
 }
 
-/// Whether standard error is the very stream that systemd announced, and not one that somebody redirected since.
+/// Whether standard error is the very stream that systemd announced as `device:inode` (systemd.exec(5)), and not one
+/// that somebody redirected since.
 fn is_stderr(journal_stream: Option<&str>) -> bool {
-    let Ok(stat) = rustix::fs::fstat(io::stderr()) else { return false };
-    journal_stream.is_some_and(|announced| is_stream(announced, u64::from(stat.st_dev), stat.st_ino))
-}
-
-/// `JOURNAL_STREAM` is `device:inode` (systemd.exec(5)).
-fn is_stream(announced: &str, device: u64, inode: u64) -> bool {
-    let parts = announced.split_once(':').map(|(device, inode)| (device.parse(), inode.parse()));
-    parts == Some((Ok(device), Ok(inode)))
+    let stderr = rustix::fs::fstat(io::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+    stderr.is_ok_and(|stream| journal_stream == Some(stream.as_str()))
 }
 
 #[cfg(test)]
@@ -104,11 +99,12 @@ mod tests {
 
     #[test]
     fn the_journal_is_used_where_it_listens() {
-        assert!(is_stream("8:1234", 8, 1234));
-        for other in ["8:1235", "9:1234", "8", "", "8:1234:5", "a:b"] {
-            assert!(!is_stream(other, 8, 1234), "{other}");
+        let stat = rustix::fs::fstat(io::stderr()).unwrap();
+        assert!(is_stderr(Some(&format!("{}:{}", stat.st_dev, stat.st_ino))));
+        let other = format!("{}:{}", stat.st_dev, stat.st_ino ^ 1);
+        for other in [None, Some(""), Some("8"), Some(other.as_str())] {
+            assert!(!is_stderr(other), "{other:?}");
         }
-        assert!(!is_stderr(None));
     }
 
     #[test]
