@@ -7,7 +7,6 @@ mod block_kit;
 mod http;
 mod preset;
 mod rehearsal;
-mod secret;
 mod signature;
 mod sparkline;
 mod template;
@@ -31,7 +30,7 @@ use serde_json::Value;
 pub use answer::Outcome;
 pub use http::{Http, HttpError, Timeouts};
 pub use preset::{Field, FieldKind, Need, Preset, PresetError, SameId};
-pub use secret::Secret;
+pub use crate::config::Secret;
 pub use sparkline::sparkline;
 pub use template::TemplateError;
 

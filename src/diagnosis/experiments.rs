@@ -6,7 +6,7 @@ use super::exam::exam_with;
 use super::{Changes, Diagnosis};
 use crate::case::{Candidate, Case, CaseId, Waiting, link};
 use crate::facts::{Facts, Knobs, measure};
-use crate::jobs::{Job, knobs_of};
+use crate::jobs::Job;
 use crate::policy::Happened;
 use crate::symptoms::JobView;
 
@@ -89,7 +89,7 @@ impl Diagnosis {
         let taken: BTreeSet<&str> = self.cases.values().flat_map(|c| &c.experiments).filter_map(|e| e.job.as_deref()).collect();
         let free = jobs.iter().filter(|job| !taken.contains(job.name.as_str()) && job.name != case.baseline);
         let described: Vec<(&Job<'_>, Option<String>, Knobs)> =
-            free.map(|job| (job, job.suggestion_id(), knobs_of(job, &self.site.own_names))).collect();
+            free.map(|job| (job, job.suggestion_id(), self.site.logged_knobs(job))).collect();
         let candidates: Vec<Candidate<'_>> = described
             .iter()
             .map(|(job, suggestion, knobs)| Candidate {
@@ -112,7 +112,7 @@ impl Diagnosis {
         let memory = self.memory.get(&job.name)?;
         let experiment = case.open_experiment()?;
         let mut knobs = case.knobs_with(&experiment.proposal.changes);
-        knobs.extend(knobs_of(job, &self.site.own_names));
+        knobs.extend(self.site.logged_knobs(job));
         let exam = exam_with(job, &self.site, memory, knobs, now);
         let points = exam.view.loss.as_ref().map_or(0, |loss| loss.sketch.count());
         let beyond_help = !exam.facts.finite && points >= HOPELESS_POINTS;
