@@ -80,7 +80,8 @@ impl<'p, 'e> Walk<'p, 'e> {
                 Flow::Again(at) => (at, true),
             };
             let news = self.visited.insert((at.clone(), self.case.outcomes.clone()));
-            flow = if !news || self.passed.len() > self.most_passed() {
+            let too_long = self.passed.len() > self.most_passed() && !self.exhausted;
+            flow = if !news || too_long {
                 self.circle(&at)
             } else {
                 match self.policy.state(&at.state) {
