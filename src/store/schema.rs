@@ -26,10 +26,11 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX journal_by_case ON journal (case_id, id);
 
-    CREATE TABLE settled (
-        job TEXT PRIMARY KEY,
-        why TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE requests (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        case_id TEXT NOT NULL,
+        wish TEXT NOT NULL
+    ) STRICT;
 
     CREATE TABLE messages (
         id TEXT PRIMARY KEY,

@@ -9,7 +9,9 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, TransactionBehavior, params};
 
 use super::rows::{self, CASE, DELIVERY, Read};
-use super::{Commit, Delivery, DeliveryState, HELD, JournalEntry, Store, StoreError, StoredCase, Tried, schema};
+use super::{
+    Commit, Delivery, DeliveryState, HELD, JournalEntry, Request, Store, StoreError, StoredCase, Tried, schema,
+};
 use crate::case::{CaseId, Message};
 
 /// How long a statement waits for another process. The daemon's transactions take milliseconds; an operator's backup
@@ -240,13 +242,13 @@ impl Store for Sqlite {
             for (message, destinations) in &commit.messages {
                 insert_message(transaction, message, destinations)?;
             }
-            for (job, why) in &commit.settled {
+            for (case, wish) in &commit.requests {
                 transaction
-                    .prepare_cached(
-                        "INSERT INTO settled (job, why) VALUES (?1, ?2)
-                         ON CONFLICT (job) DO UPDATE SET why = excluded.why",
-                    )?
-                    .execute(params![job, why])?;
+                    .prepare_cached("INSERT INTO requests (case_id, wish) VALUES (?1, ?2)")?
+                    .execute(params![case.0, wish.to_string()])?;
+            }
+            for request in &commit.handled {
+                transaction.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([request])?;
             }
             Ok(())
         })
@@ -272,8 +274,8 @@ impl Store for Sqlite {
         self.list("SELECT time, kind, detail FROM journal WHERE case_id = ?1 ORDER BY id", [&case.0], rows::entry)
     }
 
-    fn settled(&mut self) -> Result<Vec<(String, String)>, StoreError> {
-        self.list("SELECT job, why FROM settled ORDER BY job", [], |row| Ok(Ok((row.get(0)?, row.get(1)?))))
+    fn requests(&mut self) -> Result<Vec<Request>, StoreError> {
+        self.list("SELECT id, case_id, wish FROM requests ORDER BY id", [], rows::request)
     }
 
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
