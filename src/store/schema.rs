@@ -56,6 +56,8 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX deliveries_open ON deliveries (destination, case_id, id)
         WHERE state IN ('pending', 'sending', 'unknown');
+    CREATE INDEX deliveries_next ON deliveries (destination, id)
+        WHERE state IN ('pending', 'sending', 'unknown');
     CREATE INDEX deliveries_by_case ON deliveries (case_id, id);
     "];
 
