@@ -13,7 +13,6 @@ mod settings;
 mod show;
 mod words;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use duration::{DurationError, parse_duration, show_duration};
@@ -21,35 +20,55 @@ pub use glob::Glob;
 pub use launch::{Launch, Placement, Rendered};
 pub use overrides::Overrides;
 pub use read::parse;
-pub use secret::{SecretError, SecretSource, Variables};
+pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    DestinationSettings, FieldValue, Limits, Policies, PolicyChoice, Poll, QuietAfter, Settings, WatchSettings,
+    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
+    WatchSettings,
 };
 pub use show::show;
 
-use crate::destinations::{Field, Preset, PresetError};
 use crate::yaml::Problem;
 
 /// What the file may name that other parts own.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// The presets of destinations, each with its settings.
-    pub presets: Vec<(String, BTreeMap<String, Field>)>,
+    /// The presets of destinations, each with its fields.
+    pub presets: Vec<(String, Vec<PresetField>)>,
     /// The policies that are built in.
     pub policies: Vec<String>,
 }
 
-impl Vocabulary {
-    /// The presets that are built in, and the policies of these names.
-    ///
-    /// # Errors
-    ///
-    /// A built-in preset cannot be read.
-    pub fn with_policies<'n>(policies: impl IntoIterator<Item = &'n str>) -> Result<Vocabulary, PresetError> {
-        let presets = Preset::names().map(|name| Ok((name.to_owned(), Preset::shipped(name)?.fields)));
-        let policies = policies.into_iter().map(str::to_owned).collect();
-        Ok(Vocabulary { presets: presets.collect::<Result<_, PresetError>>()?, policies })
-    }
+/// A setting that a preset asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresetField {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub holds: Holds,
+    /// Whether it must be set.
+    pub need: Need,
+    /// What it is, for messages.
+    pub help: String,
+}
+
+/// What a setting of a destination holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// A token or signing secret: never in the file itself.
+    Secret,
+    /// An address; one whose path is a secret is not in the file itself.
+    Address,
+    /// Anything else.
+    Text,
+}
+
+/// Whether a setting must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Without it there is no destination.
+    Required,
+    /// It may be left out.
+    Optional,
 }
 
 /// Why there are no settings.

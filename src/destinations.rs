@@ -7,7 +7,6 @@ mod block_kit;
 mod http;
 mod preset;
 mod rehearsal;
-mod secret;
 mod signature;
 mod sparkline;
 mod template;
@@ -28,10 +27,10 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use crate::config::Secret;
 pub use answer::Outcome;
 pub use http::{Http, HttpError, Timeouts};
 pub use preset::{Field, FieldKind, Need, Preset, PresetError, SameId};
-pub use secret::Secret;
 pub use sparkline::sparkline;
 pub use template::TemplateError;
 

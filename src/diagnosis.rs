@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::case::{Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
 use crate::facts::Facts;
-use crate::jobs::{Job, Patience, group};
-use crate::policy::{Conclusion, Policy};
+use crate::jobs::{Job, Knobs, Patience, group, knobs_of};
+use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::Runs;
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
@@ -28,15 +28,13 @@ pub use experiments::Report;
 pub struct Site {
     /// What tags mean.
     pub signals: SignalRules,
-    /// The site's own names of knobs, each with its canonical name.
-    pub own_names: BTreeMap<String, String>,
+    /// What the site says of its scripts; the first that is for a job counts.
+    pub scripts: Vec<Script>,
     /// How long a job may be silent.
     pub patience: Patience,
     /// The policies, each with the jobs that it is for; the first that is for a job is taken, and a job that none is for
     /// is left alone.
     pub policies: Vec<Choice>,
-    /// The knobs of the script, where the site lists them.
-    pub knobs: Option<BTreeSet<String>>,
     /// Experiments under way at once, over all cases.
     pub at_once: usize,
     /// Seconds that a suggested run has to start.
@@ -62,7 +60,39 @@ impl std::fmt::Debug for Choice {
     }
 }
 
+/// What the site says of a training script.
+#[derive(Clone)]
+pub struct Script {
+    /// Whether it is the script of the job of this name.
+    pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// The knobs that it has, where the site lists them.
+    pub knobs: Option<BTreeSet<String>>,
+    /// The names under which it logs them, each with its canonical name.
+    pub own_names: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("knobs", &self.knobs).finish_non_exhaustive()
+    }
+}
+
 impl Site {
+    fn script_of(&self, job: &str) -> Option<&Script> {
+        self.scripts.iter().find(|script| (script.is_for)(job))
+    }
+
+    /// The knobs of a job's script, where the site lists them.
+    pub fn knobs_of_script(&self, job: &str) -> Option<&BTreeSet<String>> {
+        self.script_of(job)?.knobs.as_ref()
+    }
+
+    /// The knobs that a job logged, by canonical name.
+    pub fn logged_knobs(&self, job: &Job<'_>) -> Knobs {
+        let none = BTreeMap::new();
+        knobs_of(job, self.script_of(&job.name).map_or(&none, |script| &script.own_names))
+    }
+
     /// The policy that a job is investigated with.
     pub fn policy_for(&self, job: &str) -> Option<&Arc<Policy>> {
         self.policies.iter().find(|choice| (choice.is_for)(job)).map(|choice| &choice.policy)
@@ -196,7 +226,7 @@ impl Diagnosis {
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),
             advice: advice(&exam.facts.knobs, exam.view.life.done),
-            knobs: self.site.knobs.clone(),
+            knobs: self.site.knobs_of_script(&job.name).cloned(),
         };
         let (case, trace) = Case::open(opening, &self.terms(&policy, now));
         changes.add(&case, trace);
@@ -252,6 +282,15 @@ impl Diagnosis {
         changes
     }
 
+    /// A person answers the open question of a case.
+    pub fn answer(&mut self, id: &CaseId, answer: &str, now: f64) -> Changes {
+        let mut changes = Changes::default();
+        if self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Answer { .. })) {
+            self.judge(id, Happened::Answered(answer.to_owned()), now, &mut changes);
+        }
+        changes
+    }
+
     /// A person says which job carries out the open experiment of a case.
     pub fn link(&mut self, id: &CaseId, job: &str, now: f64) -> Changes {
         let mut changes = Changes::default();
@@ -277,7 +316,9 @@ pub fn first_step(policy: &Policy, facts: &Facts, knobs: Option<&BTreeSet<String
         crate::policy::Next::Run(proposal) => {
             json!({ "state": proposal.at.state, "overrides": proposal.changes, "why": proposal.why })
         }
-        crate::policy::Next::Ask(question) => json!({ "state": question.at.state, "overrides": {}, "why": question.why }),
+        crate::policy::Next::Ask(question) => {
+            json!({ "state": question.at.state, "overrides": {}, "why": question.why })
+        }
         crate::policy::Next::Conclude(end) => {
             json!({ "state": end.state, "overrides": end.recommended, "why": end.summary, "verdict": end.verdict })
         }

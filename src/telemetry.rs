@@ -14,7 +14,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 use escape::Escaping;
 
 /// How entries are written to standard error.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// One line an entry, for people.
     #[default]

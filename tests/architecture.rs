@@ -22,10 +22,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("logdir", &["series"]),
     ("watch", &["tfevents", "logdir", "series"]),
     ("store", &["case"]),
-    ("destinations", &["case"]),
-    ("outbox", &["case", "store", "destinations"]),
     ("telemetry", &[]),
-    ("config", &["signals", "facts", "policy", "case", "destinations", "yaml"]),
+    ("config", &["signals", "facts", "policy", "case", "yaml"]),
+    ("destinations", &["case", "config"]),
+    ("outbox", &["case", "store", "destinations"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];

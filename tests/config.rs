@@ -3,11 +3,23 @@
 use std::path::Path;
 
 use nextrun::config::{
-    ConfigError, Launch, Overrides, Placement, PolicyChoice, Settings, Variables, Vocabulary, load, parse, show,
+    ConfigError, Holds, Launch, Need, Overrides, Placement, PolicyChoice, PresetField, Settings, Variables, Vocabulary,
+    load, parse, show,
 };
 
 fn vocabulary() -> Vocabulary {
-    Vocabulary::with_policies(["article"]).expect("the built-in presets")
+    let field = |name: &str, holds, need, help: &str| PresetField { name: name.into(), holds, need, help: help.into() };
+    let url = || field("url", Holds::Address, Need::Required, "the address that messages are posted to");
+    let secret = || field("secret", Holds::Secret, Need::Optional, "signs the requests");
+    Vocabulary {
+        presets: vec![
+            ("slack".into(), vec![url()]),
+            ("queue".into(), vec![url(), secret()]),
+            ("webhook".into(), vec![url(), secret()]),
+            ("terminal".into(), vec![]),
+        ],
+        policies: vec!["article".into()],
+    }
 }
 
 fn example() -> Settings {

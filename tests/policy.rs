@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use nextrun::facts::{Facts, Knobs};
+use nextrun::facts::{FactType, Facts, Knobs};
 use nextrun::policy::{
     Advance, CaseFacts, Environment, Happened, LIMIT, Next, Policy, StateKind, Vocabulary, enter, judge, mermaid, parse,
 };
@@ -408,4 +408,68 @@ fn a_proposal_and_the_facts_of_a_case_survive_json() {
     let Next::Run(proposal) = advance.next else { panic!("no proposal") };
     let json = serde_json::to_string(&proposal).expect("json");
     assert_eq!(serde_json::from_str::<nextrun::policy::Proposal>(&json).expect("a proposal"), proposal);
+}
+
+/// The blocks of YAML in the documentation of the format, in order.
+fn documented() -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut block: Option<String> = None;
+    for line in include_str!("../docs/POLICY.md").lines() {
+        match (line, &mut block) {
+            ("```yaml", _) => block = Some(String::new()),
+            ("```", _) => blocks.extend(block.take()),
+            (line, Some(text)) => *text += &format!("{line}\n"),
+            _ => {}
+        }
+    }
+    blocks
+}
+
+#[test]
+fn the_documented_policy_passes_its_documented_tests() {
+    let blocks = documented();
+    let [policy, tests] = blocks.as_slice() else { panic!("{} blocks of YAML", blocks.len()) };
+    let policy = parse(policy, "short.yaml", &vocabulary()).unwrap_or_else(|problems| panic!("{}", problems[0]));
+    let report = rehearse(&policy, tests, "short.test.yaml");
+    assert!(report.passed(), "{report}");
+    assert_eq!(report.tests.len(), 2);
+}
+
+#[test]
+fn the_documentation_lists_every_fact() {
+    let text = include_str!("../docs/POLICY.md");
+    for field in nextrun::facts::FIELDS {
+        let kind = match field.kind {
+            FactType::Bool => "true or false",
+            FactType::Number => "number",
+            FactType::Strings => "list of texts",
+        };
+        let row = format!("| `{}` | {kind} | {} |", field.name, field.summary);
+        assert!(text.contains(&row), "docs/POLICY.md lacks the row\n{row}");
+    }
+}
+
+/// A loop whose experiment cannot be run comes back with nothing new, and ends where the policy says.
+#[test]
+fn a_circle_ends_in_exhausted() {
+    let text = r#"
+policy: circle
+start: hub
+exhausted: out
+states:
+  hub: { outcomes: [{ name: done, when: baseline.learned, go: out }, { name: on, otherwise: true, go: one }] }
+  one:
+    run: { change: { seed: 1 }, repeats: 1, unavailable: hub }
+    outcomes: [{ name: any, otherwise: true, go: hub }]
+  out: { conclude: { verdict: inconclusive, confidence: 0, summary: out } }
+"#;
+    let policy = parse(text, "circle.yaml", &vocabulary()).unwrap_or_else(|p| panic!("{}", p[0]));
+    let case = CaseFacts { knobs: Some(BTreeSet::new()), ..CaseFacts::default() };
+    let advance = enter(&policy, "hub", &environment(&Facts::default(), &case));
+    let last = advance.passed.last().expect("a state was passed");
+    assert_eq!(
+        (last.outcome.as_str(), last.why.as_str()),
+        (LIMIT, "the policy came back here with nothing new to try")
+    );
+    assert!(matches!(advance.next, Next::Conclude(c) if c.state == "out"));
 }

@@ -2,20 +2,25 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, Settled, now, runs_of};
-use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
+use super::{Exit, plain, runs_of, settings};
+use crate::config::{Overrides, parse_duration};
+use crate::daemon::{now, site_of};
 use crate::destinations::sparkline;
+use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
 use crate::jobs::{Job, group};
 use crate::signals::Signal;
 use crate::symptoms::first_detected;
 
 /// Look once at every job of a log directory and say what is wrong with it.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nextrun diagnose runs/\n  nextrun diagnose runs/ --format json | jq 'select(.status == \"failing\")'")]
+#[command(
+    after_help = "Examples:\n  nextrun diagnose runs/\n  nextrun diagnose runs/ --format json | jq 'select(.status == \"failing\")'"
+)]
 pub(super) struct Diagnose {
     /// The log directory.
     logdir: PathBuf,
@@ -26,8 +31,8 @@ pub(super) struct Diagnose {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How long a job may be without a new event before it counts as ended.
-    #[arg(long, value_name = "DURATION")]
-    quiet_after: Option<String>,
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    quiet_after: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,8 +42,12 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
-    let overrides = super::Overrides { quiet_after: arguments.quiet_after.clone(), ..super::Overrides::default() };
-    let Settled { site, .. } = super::settle(arguments.config.as_deref(), &arguments.logdir, &overrides)?;
+    let overrides = Overrides {
+        logdirs: vec![arguments.logdir.clone()],
+        quiet_after: arguments.quiet_after,
+        ..Overrides::default()
+    };
+    let site = site_of(&settings(arguments.config.as_deref(), &overrides)?)?;
     let runs = runs_of(&arguments.logdir)?;
     let now = now();
     let mut out = io::stdout().lock();
@@ -77,7 +86,7 @@ fn as_json(job: &Job<'_>, exam: &Exam, site: &Site) -> Value {
 
 fn next(job: &Job<'_>, exam: &Exam, site: &Site, status: Status) -> Value {
     let policy = site.policy_for(&job.name).filter(|_| status == Status::Failing);
-    policy.map_or(Value::Null, |policy| first_step(policy, &exam.facts, site.knobs.as_ref()))
+    policy.map_or(Value::Null, |policy| first_step(policy, &exam.facts, site.knobs_of_script(&job.name)))
 }
 
 fn word(status: Status) -> &'static str {
@@ -106,19 +115,19 @@ fn signals(exam: &Exam) -> Map<String, Value> {
 fn print_text(out: &mut impl Write, job: &Job<'_>, exam: &Exam, site: &Site) -> io::Result<()> {
     let (status, reason) = exam.status();
     let curve = sparkline(&exam.loss_curve());
-    writeln!(out, "{:8} {}  {curve}", word(status), super::plain(&job.name))?;
+    writeln!(out, "{:8} {}  {curve}", word(status), plain(&job.name))?;
     if let Some(reason) = reason {
         writeln!(out, "         {reason}")?;
     }
     for finding in &exam.findings {
         let severity = serde_json::to_value(finding.severity).unwrap_or_default();
         let severity = severity.as_str().unwrap_or_default().to_owned();
-        writeln!(out, "         {severity}: {}: {}", finding.symptom, super::plain(&finding.summary))?;
+        writeln!(out, "         {severity}: {}: {}", finding.symptom, plain(&finding.summary))?;
     }
     let next = next(job, exam, site, status);
     if let Some(state) = next.get("state").and_then(Value::as_str) {
         let why = next.get("why").and_then(Value::as_str).unwrap_or_default();
-        writeln!(out, "         next: {state} {}: {}", next["overrides"], super::plain(why))?;
+        writeln!(out, "         next: {state} {}: {}", next["overrides"], plain(why))?;
     }
     Ok(())
 }

@@ -1,17 +1,49 @@
-//! Where secrets are kept: never in the configuration itself.
+//! Values that must not be shown, and where they are kept: never in the configuration itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::destinations::Secret;
-
 /// The environment variables that a secret may come from.
 pub type Variables = BTreeMap<String, String>;
 
 /// A secret's file has at most so many bytes; what is larger is the wrong file.
 const MAX_BYTES: u64 = 64 * 1024;
+
+/// A token, a signing secret, or an address with a secret path. It prints as `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `value`; white space around it, such as the newline at the end of a file, is not part of it.
+    pub fn new(value: &str) -> Secret {
+        Secret(value.trim().to_owned())
+    }
+
+    /// The value itself, for the request that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Secret {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Secret::new(&String::deserialize(from)?))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
 
 /// Where a secret is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,18 +148,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn it_never_prints() {
+        let secret = Secret::new("hunter2\n");
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
     fn it_is_read_from_where_it_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("token"), "from-file\n").unwrap();
         let mut variables = Variables::from([("TOKEN".to_owned(), "from-env".to_owned())]);
-        let read =
-            |source: SecretSource, variables: &Variables| source.read(variables).map_err(|error| error.to_string());
-        assert_eq!(read(SecretSource::File(folder.path().join("token")), &variables), Ok(Secret::new("from-file")));
-        assert_eq!(read(SecretSource::Env("TOKEN".to_owned()), &variables), Ok(Secret::new("from-env")));
+        let read = |source: SecretSource, variables: &Variables| {
+            source.read(variables).map(|secret| secret.expose().to_owned()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(SecretSource::File(folder.path().join("token")), &variables), Ok("from-file".to_owned()));
+        assert_eq!(read(SecretSource::Env("TOKEN".to_owned()), &variables), Ok("from-env".to_owned()));
         let credential = || SecretSource::Credential("token".to_owned());
         assert!(read(credential(), &variables).unwrap_err().contains("LoadCredential=token:PATH"));
         variables.insert("CREDENTIALS_DIRECTORY".to_owned(), folder.path().display().to_string());
-        assert_eq!(read(credential(), &variables), Ok(Secret::new("from-file")));
+        assert_eq!(read(credential(), &variables), Ok("from-file".to_owned()));
     }
 
     #[test]

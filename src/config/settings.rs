@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::case::MessageKind;
-use crate::destinations::{OnUnknown, Secret, Setup};
 use crate::signals::SiteRule;
 
 use super::glob::Glob;
 use super::launch::Launch;
-use super::secret::{SecretError, SecretSource, Variables};
+use super::secret::{Secret, SecretError, SecretSource, Variables};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -108,6 +107,16 @@ pub enum Poll {
     Always,
 }
 
+/// What becomes of a message that may or may not have arrived, where sending it again would show it twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// It is sent again: rather twice than never.
+    #[default]
+    Resend,
+    /// It is kept for a person to decide: rather never than twice.
+    Hold,
+}
+
 /// A place where messages go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationSettings {
@@ -143,22 +152,17 @@ impl DestinationSettings {
         }
     }
 
-    /// What the destination is set up with, its secrets read.
+    /// The fields with their secrets read.
     ///
     /// # Errors
     ///
-    /// The first setting whose secret could not be read, with the reason.
-    pub fn setup(&self, variables: &Variables) -> Result<Setup, (String, SecretError)> {
+    /// The first field whose secret could not be read, with the reason.
+    pub fn read_fields(&self, variables: &Variables) -> Result<BTreeMap<String, Secret>, (String, SecretError)> {
         let read = |(name, value): (&String, &FieldValue)| match value.read(variables) {
             Ok(secret) => Ok((name.clone(), secret)),
             Err(error) => Err((name.clone(), error)),
         };
-        Ok(Setup {
-            name: self.name.clone(),
-            fields: self.fields.iter().map(read).collect::<Result<_, _>>()?,
-            wants: self.wants.clone(),
-            on_unknown: self.on_unknown,
-        })
+        self.fields.iter().map(read).collect()
     }
 }
 

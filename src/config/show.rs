@@ -2,14 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::destinations::OnUnknown;
-
 use super::duration::show_duration;
 use super::glob::Glob;
 use super::launch::{Carrier, Launch, Pattern};
 use super::secret::SecretSource;
 use super::settings::{
-    DestinationSettings, FieldValue, Limits, Policies, PolicyChoice, Poll, QuietAfter, Settings, WatchSettings,
+    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
+    WatchSettings,
 };
 use super::words::Template;
 

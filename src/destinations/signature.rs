@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::secret::Secret;
+use crate::config::Secret;
 
 /// The keys of one destination: more than one while a secret is being changed.
 #[derive(Clone)]

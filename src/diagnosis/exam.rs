@@ -1,7 +1,7 @@
 //! One job, looked at once: what its tags mean, what is wrong with it, what it shows.
 
 use crate::facts::{Facts, Knobs, measure};
-use crate::jobs::{Job, Patience, Pulse, knobs_of, stage};
+use crate::jobs::{Job, Patience, Pulse, stage};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
 use crate::symptoms::{Finding, JobView, MIN_POINTS, examine};
@@ -102,7 +102,7 @@ pub struct Exam {
 
 /// Looks at one job.
 pub fn exam(job: &Job<'_>, site: &Site, memory: &Memory, now: f64) -> Exam {
-    let knobs = knobs_of(job, &site.own_names);
+    let knobs = site.logged_knobs(job);
     exam_with(job, site, memory, knobs, now)
 }
 
@@ -139,7 +139,12 @@ impl Exam {
 
     fn why_unknown(&self) -> Option<String> {
         let judged = match self.view.learning {
-            Learning::Unknown => return Some("no loss and no reward found among its tags: name its tag under `signals` in the configuration".into()),
+            Learning::Unknown => {
+                return Some(
+                    "no loss and no reward found among its tags: name its tag under `signals` in the configuration"
+                        .into(),
+                );
+            }
             Learning::Adversarial => {
                 return Some("the losses of opponents hover by design: only NaN and divergence can be judged".into());
             }

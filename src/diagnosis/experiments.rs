@@ -6,7 +6,7 @@ use super::exam::exam_with;
 use super::{Changes, Diagnosis};
 use crate::case::{Candidate, Case, CaseId, Waiting, link};
 use crate::facts::{Facts, Knobs, measure};
-use crate::jobs::{Job, knobs_of};
+use crate::jobs::Job;
 use crate::policy::Happened;
 use crate::symptoms::JobView;
 
@@ -46,7 +46,8 @@ impl Diagnosis {
 
     /// Every open case goes on as far as it can.
     pub(super) fn go_on(&mut self, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
-        let open: Vec<CaseId> = self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
+        let open: Vec<CaseId> =
+            self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
         for id in open {
             let Some(case) = self.cases.get(&id) else { continue };
             match &case.waiting {
@@ -86,10 +87,11 @@ impl Diagnosis {
     fn find_job(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get(id) else { return };
         let Some(experiment) = case.open_experiment().filter(|e| e.job.is_none()) else { return };
-        let taken: BTreeSet<&str> = self.cases.values().flat_map(|c| &c.experiments).filter_map(|e| e.job.as_deref()).collect();
+        let taken: BTreeSet<&str> =
+            self.cases.values().flat_map(|c| &c.experiments).filter_map(|e| e.job.as_deref()).collect();
         let free = jobs.iter().filter(|job| !taken.contains(job.name.as_str()) && job.name != case.baseline);
         let described: Vec<(&Job<'_>, Option<String>, Knobs)> =
-            free.map(|job| (job, job.suggestion_id(), knobs_of(job, &self.site.own_names))).collect();
+            free.map(|job| (job, job.suggestion_id(), self.site.logged_knobs(job))).collect();
         let candidates: Vec<Candidate<'_>> = described
             .iter()
             .map(|(job, suggestion, knobs)| Candidate {
@@ -112,7 +114,7 @@ impl Diagnosis {
         let memory = self.memory.get(&job.name)?;
         let experiment = case.open_experiment()?;
         let mut knobs = case.knobs_with(&experiment.proposal.changes);
-        knobs.extend(knobs_of(job, &self.site.own_names));
+        knobs.extend(self.site.logged_knobs(job));
         let exam = exam_with(job, &self.site, memory, knobs, now);
         let points = exam.view.loss.as_ref().map_or(0, |loss| loss.sketch.count());
         let beyond_help = !exam.facts.finite && points >= HOPELESS_POINTS;
@@ -128,7 +130,7 @@ impl Diagnosis {
         exam_with(job, &self.site, &memory, case.baseline_facts.knobs.clone(), now).view
     }
 
-    fn judge(&mut self, id: &CaseId, happened: Happened<'_>, now: f64, changes: &mut Changes) {
+    pub(super) fn judge(&mut self, id: &CaseId, happened: Happened<'_>, now: f64, changes: &mut Changes) {
         let Some(policy) = self.cases.get(id).and_then(|case| self.policy_of(case)) else { return };
         // The experiment that is judged leaves its room to the next one.
         let mut terms = self.terms(&policy, now);

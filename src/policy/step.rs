@@ -13,11 +13,16 @@ use super::settings::{self, Obstacle};
 use super::{Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Position, Proposal, Question};
 
 /// Enters a state, the start of the policy as a rule, and walks on to where something must be waited for.
+///
+/// Of the environment, baseline and case are read: attempts follow from the case, and nothing is judged yet.
 pub fn enter(policy: &Policy, state: &str, environment: &Environment<'_>) -> Advance {
     Walk::new(policy, environment).walk(Flow::On(state.to_owned()))
 }
 
 /// Judges what happened to what the policy waited for, takes the outcome and walks on.
+///
+/// Of the environment, baseline and case are read: the attempt is that of `at`, the experiment that of `happened`. What
+/// the step leaves in the case is for the caller to take in with [`CaseFacts::record`]; knobs that were refused, too.
 ///
 /// A position that the policy does not have (its file was changed) ends the case as inconclusive.
 pub fn judge(policy: &Policy, at: &Position, happened: &Happened<'_>, environment: &Environment<'_>) -> Advance {
@@ -75,7 +80,8 @@ impl<'p, 'e> Walk<'p, 'e> {
                 Flow::Again(at) => (at, true),
             };
             let news = self.visited.insert((at.clone(), self.case.outcomes.clone()));
-            flow = if !news || self.passed.len() > self.most_passed() {
+            let too_long = self.passed.len() > self.most_passed() && !self.exhausted;
+            flow = if !news || too_long {
                 self.circle(&at)
             } else {
                 match self.policy.state(&at.state) {

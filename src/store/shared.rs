@@ -23,6 +23,12 @@ impl SharedStore {
         SharedStore(Arc::new(Mutex::new(store)))
     }
 
+    /// Runs `work` on the store from a thread of one's own, which waits for it.
+    pub fn blocking<T>(&self, work: impl FnOnce(&mut dyn Store) -> T) -> T {
+        // A panic elsewhere left the store between two transactions, never inside one: SQLite rolled it back.
+        work(self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+    }
+
     /// Runs `work` on the store, on a thread that may block. Once started it runs to its end, also when the caller is
     /// dropped.
     ///

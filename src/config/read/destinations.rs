@@ -1,11 +1,9 @@
 //! The section `destinations`.
 
-use std::collections::BTreeMap;
-
 use crate::case::MessageKind;
 use crate::config::secret::SecretSource;
-use crate::config::settings::{DestinationSettings, FieldValue};
-use crate::destinations::{Field, FieldKind, Need, OnUnknown};
+use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown};
+use crate::config::{Holds, Need, PresetField};
 use crate::yaml::{Fields, Kind, Node, suggest};
 
 use super::Reader;
@@ -41,14 +39,14 @@ impl Reader<'_> {
             return None;
         };
         let wanted = self.preset(preset)?;
-        let known: Vec<&str> = COMMON.into_iter().chain(wanted.keys().map(String::as_str)).collect();
+        let known: Vec<&str> = COMMON.into_iter().chain(wanted.iter().map(|field| field.name.as_str())).collect();
         let fields = Fields::new(node, &what, &known, &mut self.problems)?;
         let mut destination = DestinationSettings::new(name, preset.text("`preset`", &mut self.problems)?);
-        for (name, field) in &wanted {
-            if let Some(node) = fields.get(name) {
-                destination.fields.extend(self.field(name, field.kind, node).map(|value| (name.clone(), value)));
+        for field in &wanted {
+            if let Some(node) = fields.get(&field.name) {
+                destination.fields.extend(self.field(field, node).map(|value| (field.name.clone(), value)));
             } else if field.need == Need::Required {
-                let message = format!("{what} needs `{name}`");
+                let message = format!("{what} needs `{}`", field.name);
                 self.problems.add_help(fields.place(), message, field.help.clone());
             }
         }
@@ -56,7 +54,7 @@ impl Reader<'_> {
         Some(destination)
     }
 
-    fn preset(&mut self, node: &Node) -> Option<BTreeMap<String, Field>> {
+    fn preset(&mut self, node: &Node) -> Option<Vec<PresetField>> {
         let name = node.text("`preset`", &mut self.problems)?;
         let presets = &self.vocabulary.presets;
         if let Some((_, fields)) = presets.iter().find(|(known, _)| known == name) {
@@ -85,19 +83,19 @@ impl Reader<'_> {
         }
     }
 
-    fn field(&mut self, name: &str, kind: FieldKind, node: &Node) -> Option<FieldValue> {
-        let what = format!("`{name}`");
+    fn field(&mut self, field: &PresetField, node: &Node) -> Option<FieldValue> {
+        let what = format!("`{}`", field.name);
         if let Kind::Map(_) = node.kind {
             return self.source(&what, node).map(FieldValue::Kept);
         }
-        if let (FieldKind::Secret, Kind::Scalar(_)) = (kind, &node.kind) {
+        if let (Holds::Secret, Kind::Scalar(_)) = (field.holds, &node.kind) {
             let help =
                 "write {file: PATH}, {env: NAME} or {credential: NAME}, and change the secret if this file was shared";
             self.problems.add_help(node.place, format!("{what} is a secret, and must not stand in this file"), help);
             return None;
         }
         let text = node.text(&what, &mut self.problems)?;
-        if kind == FieldKind::Url
+        if field.holds == Holds::Address
             && let Some((message, help)) = wrong_address(text)
         {
             self.problems.add_help(node.place, format!("{what} {message}"), help);
