@@ -141,6 +141,17 @@ fn modules_name_only_those_that_they_may() {
 }
 
 #[test]
+fn destinations_know_of_the_configuration_only_that_secrets_are_not_shown() {
+    let mut faults = Vec::new();
+    for source in sources("src").iter().filter(|source| source.module().as_deref() == Some("destinations")) {
+        let lines =
+            source.code().filter(|(_, line)| line.replace("crate::config::Secret;", "").contains("crate::config"));
+        faults.extend(lines.map(|(number, _)| source.place(number)));
+    }
+    assert_none(&faults, "destinations may name `crate::config::Secret` and nothing else of it");
+}
+
+#[test]
 fn data_goes_one_way() {
     let rows: BTreeMap<&str, &[&str]> = MAY_NAME.iter().copied().collect();
     let mut settled: BTreeSet<&str> = BTreeSet::new();
