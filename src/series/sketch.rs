@@ -93,7 +93,7 @@ impl Open {
         if bucket.count == 0 {
             self.pivot = value;
         }
-        bucket.count = bucket.count.saturating_add(1);
+        bucket.count += 1;
         let deviation = value - self.pivot;
         self.sum += deviation;
         self.squares += deviation * deviation;
@@ -192,18 +192,19 @@ impl Sketch {
             self.push_head(point);
         }
         self.count += 1;
-        let index = (point.step.saturating_sub(self.origin).max(0) as u64) >> self.shift;
+        // A step before the first one gives an index that no bucket has.
+        let index = point.step.wrapping_sub(self.origin).cast_unsigned() >> self.shift;
         if index != self.open.index as u64 {
             self.reopen(point.step);
         }
-        let before = std::mem::replace(&mut self.newest, point);
-        if before.value.to_bits() == point.value.to_bits() && self.count > 1 {
+        let before = self.newest.value;
+        if before.to_bits() == point.value.to_bits() && self.count > 1 {
             self.repeats = self.repeats.saturating_add(1);
             self.longest_repeat = self.longest_repeat.max(self.repeats);
         } else {
             self.repeats = 1;
         }
-        let difference = (point.value - before.value).abs();
+        let difference = (point.value - before).abs();
         if difference < f64::INFINITY {
             // Both are finite, and so the previous one is the previous finite one.
             self.steps_apart += difference;
@@ -211,8 +212,12 @@ impl Sketch {
             self.open.push_finite(point.value);
             self.note_extremes(point);
         } else {
-            self.push_strange(point, before);
+            self.push_strange(point);
         }
+        // One by one: as a whole, the point would be read back from where its parts have just been written.
+        self.newest.step = point.step;
+        self.newest.wall_time = point.wall_time;
+        self.newest.value = point.value;
     }
 
     #[inline]
@@ -227,9 +232,9 @@ impl Sketch {
 
     /// A point of which it or the one before is not finite (or which are finite and further apart than `f64` can say).
     #[cold]
-    fn push_strange(&mut self, point: Point, before: Point) {
-        if before.value.is_finite() && self.count > 1 {
-            self.finite_before = Some(before);
+    fn push_strange(&mut self, point: Point) {
+        if self.newest.value.is_finite() && self.count > 1 {
+            self.finite_before = Some(self.newest);
         }
         if !point.value.is_finite() {
             self.open.bucket.non_finite = self.open.bucket.non_finite.saturating_add(1);
@@ -286,7 +291,7 @@ impl Sketch {
 
     /// The bucket of a step, after as many pairwise merges as it takes to have one.
     fn index_of(&mut self, step: i64) -> usize {
-        let distance = step.saturating_sub(self.origin).max(0) as u64;
+        let distance = if step < self.origin { 0 } else { step.abs_diff(self.origin) };
         while (distance >> self.shift) >= MAX_BUCKETS as u64 {
             self.halve();
         }

@@ -188,10 +188,15 @@ impl Template {
 /// Equality of short slices of one length without a call: whole words, the last of which overlaps the one before.
 #[inline]
 fn equal(a: &[u8], b: &[u8]) -> bool {
-    let (Some(last_a), Some(last_b)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else { return a == b };
-    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
-    let different = words.fold(0, |acc, (x, y)| acc | (u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y)));
-    different | (u64::from_le_bytes(*last_a) ^ u64::from_le_bytes(*last_b)) == 0
+    let (Some(last_a), Some(last_b)) = (a.last_chunk::<16>(), b.last_chunk::<16>()) else { return equal_short(a, b) };
+    let differ = |x: &[u8; 16], y: &[u8; 16]| u128::from_le_bytes(*x) ^ u128::from_le_bytes(*y);
+    let words = a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0);
+    words.fold(differ(last_a, last_b), |acc, (x, y)| acc | differ(x, y)) == 0
+}
+
+#[inline(never)]
+fn equal_short(a: &[u8], b: &[u8]) -> bool {
+    a == b
 }
 
 /// Wall time, step and what follows, of an event that starts as protobuf libraries write it.
