@@ -1,6 +1,6 @@
 //! Everything that one run has logged so far.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::attempts::Series;
 use super::histogram::{HistogramSketch, Moments};
@@ -55,8 +55,9 @@ pub struct SessionMark {
 /// Everything that one run has logged so far, summarised.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunData {
-    ids: HashMap<String, TagId>,
-    tags: Vec<String>,
+    tags: Vec<Box<str>>,
+    /// The tags in the order of their names.
+    by_name: Vec<TagId>,
     series: Vec<Series>,
     histograms: BTreeMap<String, HistogramSketch>,
     texts: BTreeMap<String, String>,
@@ -81,21 +82,31 @@ const MAX_TAGS: usize = 20_000;
 impl RunData {
     /// The id of a tag, new or known; `None` once the run has too many.
     pub fn tag_id(&mut self, tag: &str) -> Option<TagId> {
-        if let Some(id) = self.ids.get(tag) {
-            return Some(*id);
-        }
+        let place = match self.find(tag) {
+            Ok(id) => return Some(id),
+            Err(place) => place,
+        };
         if self.tags.len() >= MAX_TAGS {
             return None;
         }
         let id = TagId(u32::try_from(self.tags.len()).ok()?);
-        self.ids.insert(tag.to_owned(), id);
         if self.series.len() == self.series.capacity() {
-            // In smaller steps than doubling: an empty place costs as much as half a series.
-            self.series.reserve_exact(4 + self.series.len() / 4);
+            // In smaller steps than doubling: an empty place costs as much as a short series.
+            let more = 2 + self.series.len() / 8;
+            self.series.reserve_exact(more);
+            self.tags.reserve_exact(more);
+            self.by_name.reserve_exact(more);
         }
-        self.tags.push(tag.to_owned());
+        self.by_name.insert(place, id);
+        self.tags.push(tag.into());
         self.series.push(Series::default());
         Some(id)
+    }
+
+    /// The id of a known tag, or its place among the names.
+    fn find(&self, tag: &str) -> Result<TagId, usize> {
+        let place = self.by_name.binary_search_by(|id| (*self.tags[id.0 as usize]).cmp(tag))?;
+        Ok(self.by_name[place])
     }
 
     /// Takes one scalar. A step that goes back is a restart, or one of the other things that programs do with their
@@ -224,12 +235,12 @@ impl RunData {
 
     /// Scalar tags with their series, in the order in which they were first logged.
     pub fn series(&self) -> impl Iterator<Item = (&str, &Series)> {
-        self.tags.iter().map(String::as_str).zip(&self.series)
+        self.tags.iter().map(|tag| &**tag).zip(&self.series)
     }
 
     /// One scalar tag.
     pub fn get(&self, tag: &str) -> Option<&Series> {
-        self.ids.get(tag).map(|id| &self.series[id.0 as usize])
+        self.find(tag).ok().map(|id| &self.series[id.0 as usize])
     }
 
     /// Histogram tags with their history, in the order of their names.

@@ -131,9 +131,11 @@ pub struct Sketch {
     shift: u32,
     buckets: Vec<Bucket>,
     open: Open,
-    head: Vec<f64>,
-    first: Option<Point>,
-    /// Meaningless while there are no points.
+    /// The first values, of which `head_len` are set.
+    head: [f64; HEAD],
+    head_len: u8,
+    /// Meaningless while there are no points, as is `newest`.
+    oldest: Point,
     newest: Point,
     /// With an infinite value while there is none.
     lowest: Point,
@@ -160,8 +162,9 @@ impl Default for Sketch {
             shift: 0,
             buckets: Vec::new(),
             open: Open::NONE,
-            head: Vec::new(),
-            first: None,
+            head: [0.0; HEAD],
+            head_len: 0,
+            oldest: NONE_YET,
             newest: NONE_YET,
             lowest: Point { value: f64::INFINITY, ..NONE_YET },
             highest: Point { value: f64::NEG_INFINITY, ..NONE_YET },
@@ -254,13 +257,18 @@ impl Sketch {
     fn push_head(&mut self, point: Point) {
         if self.count == 0 {
             self.origin = point.step;
-            self.first = Some(point);
+            self.oldest = point;
             // Nothing is before it: a difference of zero, which is not counted.
             self.newest.value = point.value;
             self.longest_repeat = self.longest_repeat.max(1);
         }
-        if self.head.len() < HEAD {
-            self.head.push(point.value);
+        self.push_to_head(point.value);
+    }
+
+    fn push_to_head(&mut self, value: f64) {
+        if let Some(slot) = self.head.get_mut(usize::from(self.head_len)) {
+            *slot = value;
+            self.head_len += 1;
         }
     }
 
@@ -321,7 +329,7 @@ impl Sketch {
 
     /// The first point that was logged.
     pub fn first(&self) -> Option<Point> {
-        self.first
+        (self.count > 0).then_some(self.oldest)
     }
 
     /// The newest point that was logged.
@@ -351,7 +359,7 @@ impl Sketch {
 
     /// The exact first values, at most sixteen.
     pub fn head(&self) -> &[f64] {
-        &self.head
+        &self.head[..usize::from(self.head_len)]
     }
 
     /// Steps that one bucket spans.
@@ -401,7 +409,7 @@ impl Sketch {
         let last = reached(self.last()).or_else(|| view.newest_mean());
         let last_finite = reached(self.last_finite()).or_else(|| view.newest_mean());
         view.set_last(last, last_finite);
-        view.head.truncate(usize::try_from(view.count).unwrap_or(usize::MAX));
+        view.head_len = self.head_len.min(u8::try_from(view.count).unwrap_or(u8::MAX));
         view
     }
 
@@ -417,8 +425,7 @@ impl Sketch {
         self.close();
         self.absorb_buckets(other, moved);
         let theirs = |point: Option<Point>| point.map(|p| Point { step: p.step.saturating_add(moved), ..p });
-        let head = other.head.iter().copied().take(HEAD.saturating_sub(self.head.len()));
-        self.head.extend(head);
+        other.head().iter().for_each(|value| self.push_to_head(*value));
         self.absorb_repeats(other);
         let earlier = |a: Option<Point>, b: Option<Point>| match order {
             Order::After => a.or(b),
@@ -428,7 +435,7 @@ impl Sketch {
             Order::After => b.or(a),
             Order::Beside => [a, b].into_iter().flatten().max_by_key(|p| p.step),
         };
-        self.first = earlier(self.first, theirs(other.first));
+        self.oldest = earlier(self.first(), theirs(other.first())).unwrap_or(NONE_YET);
         self.first_non_finite = earlier(self.first_non_finite, theirs(other.first_non_finite));
         let last = later(self.last(), theirs(other.last()));
         let last_finite = later(self.last_finite(), theirs(other.last_finite()));
@@ -463,7 +470,7 @@ impl Sketch {
     /// Makes room for buckets before the first one.
     fn start_at(&mut self, origin: i64) {
         while origin < self.origin {
-            let missing = (self.origin.abs_diff(origin) - 1 >> self.shift) + 1;
+            let missing = ((self.origin.abs_diff(origin) - 1) >> self.shift) + 1;
             if self.buckets.len() as u64 + missing <= MAX_BUCKETS as u64 {
                 self.buckets.splice(0..0, std::iter::repeat_n(Bucket::EMPTY, missing as usize));
                 self.origin = self.origin.saturating_sub((missing << self.shift).cast_signed());
@@ -512,7 +519,7 @@ impl Sketch {
 
     /// Whether `step` lies before the newest one by more than the usual distance of neighbours.
     pub(super) fn goes_back_to(&self, step: i64) -> bool {
-        let (Some(first), Some(last)) = (self.first, self.last()) else { return false };
+        let (Some(first), Some(last)) = (self.first(), self.last()) else { return false };
         let usual = last.step.abs_diff(first.step) / self.count.saturating_sub(1).max(1);
         step < last.step && last.step.abs_diff(step) > usual
     }

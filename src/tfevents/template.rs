@@ -107,9 +107,12 @@ impl Templates {
 
     fn add(&mut self, template: Template) -> u32 {
         let place = self.list.len() as u32;
+        if self.list.len() == self.list.capacity() {
+            self.list.reserve_exact(4 + self.list.len() / 4);
+        }
         self.list.push(template);
-        if 2 * self.list.len() > self.index.len() {
-            self.index = vec![0; (4 * self.list.len()).next_power_of_two()];
+        if 3 * self.list.len() > 2 * self.index.len() {
+            self.index = vec![0; (2 * self.list.len()).next_power_of_two()];
             for place in 0..self.list.len() {
                 self.enter(place);
             }
