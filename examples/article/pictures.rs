@@ -33,12 +33,12 @@ pub(crate) struct Pictures;
 pub(crate) fn baseline() -> Knobs {
     Knobs {
         learning_rate: 1e-3,
-        lr_decay: 0.995,
+        lr_decay: 0.998,
         batch_size: 16,
         batch_norm: true,
         initializer: Initializer::Normal,
         optimizer: OptimizerKind::Sgd,
-        gradient_clip: Some(0.001),
+        gradient_clip: Some(0.002),
         normalize_inputs: false,
         max_steps: 1500,
         seed: 1,
