@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,9 +18,11 @@ use axum::routing::post;
 use serde_json::{Map, Value, json};
 
 use crate::pictures::Pictures;
-use crate::trainer::knobs::{KnobError, Knobs};
+use crate::trainer::knobs::{KnobError, Knobs, LossKind};
 use crate::trainer::log::RunLog;
-use crate::trainer::training;
+use crate::trainer::network::Network;
+use crate::trainer::training::{self, Observer, Step};
+use crate::trainer::{TrainingError, losses};
 
 /// A suggested run that was taken in.
 #[derive(Debug, Clone)]
@@ -63,11 +66,39 @@ pub(crate) struct Queue {
     pub(crate) news: Receiver<News>,
 }
 
+/// Logs a run and remembers its loss.
+struct Logger {
+    log: RunLog,
+    last: usize,
+    losses: Vec<f32>,
+}
+
+/// Every so many steps everything is logged; the loss is at every step.
+const DETAIL_EVERY: usize = 10;
+
+impl Observer for Logger {
+    fn observe(&mut self, step: &Step<'_>, _: &mut Network) -> Result<ControlFlow<()>, TrainingError> {
+        self.losses.push(step.loss);
+        self.log.scalar("train/loss", step.number, step.loss);
+        if step.number.is_multiple_of(DETAIL_EVERY) || step.number == self.last {
+            let error = losses::loss(LossKind::L1, step.prediction, step.target).0;
+            self.log.scalar("train/absolute_error", step.number, error);
+            self.log.scalar("train/learning_rate", step.number, step.learning_rate);
+            self.log.scalar("train/grad_norm", step.number, step.gradient_norm);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
 /// Trains one run into a directory.
 pub(crate) fn train(directory: &Path, knobs: &Knobs) -> Trained {
     let started = Instant::now();
-    let losses = RunLog::create(directory, knobs).and_then(|mut log| training::train(&Pictures, knobs, &mut log));
-    Trained { losses: losses.map_err(|error| error.to_string()), took: started.elapsed() }
+    let losses = RunLog::create(directory, knobs).and_then(|log| {
+        let mut logger = Logger { log, last: knobs.max_steps - 1, losses: Vec::with_capacity(knobs.max_steps) };
+        training::train(&mut Pictures, knobs, &mut logger)?;
+        Ok(logger.losses)
+    });
+    Trained { losses: losses.map_err(|error: TrainingError| error.to_string()), took: started.elapsed() }
 }
 
 /// Starts a queue for runs of one script, whose settings are those of the baseline where a suggestion does not say.
