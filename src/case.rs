@@ -1,19 +1,146 @@
 //! One investigation: a baseline job, the policy, the experiments so far, and in the end a verdict.
 //!
-//! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP.
+//! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
+//! reaches a training script.
+
+mod id;
+mod linking;
+mod message;
+mod progress;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The id of a case: a hash of the baseline and of when it was opened, so that the same case is never opened twice.
+use crate::facts::{Facts, Knobs};
+use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
+use crate::symptoms::Finding;
+
+pub use id::{case_id, run_name, suggestion_id};
+pub use linking::{Candidate, link};
+pub use progress::{Opening, Terms};
+
+/// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
+/// opened twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CaseId(pub String);
 
 impl fmt::Display for CaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// One investigation, as it is kept between steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Case {
+    /// Its id.
+    pub id: CaseId,
+    /// The job that it is about.
+    pub baseline: String,
+    /// Name of the policy that it runs.
+    pub policy: String,
+    /// Seconds since the Unix epoch.
+    pub opened: f64,
+    /// What was found in the baseline when the case was opened.
+    pub findings: Vec<Finding>,
+    /// What the baseline shows; kept up to date while it runs on.
+    pub baseline_facts: Facts,
+    /// Up to sixty levels of the baseline's loss, for messages; null where it was not finite.
+    pub loss_curve: Vec<Option<f64>>,
+    /// Where it stands in its policy.
+    pub position: Position,
+    /// What it waits for.
+    pub waiting: Waiting,
+    /// Experiments, in the order in which they were suggested.
+    pub experiments: Vec<Experiment>,
+    /// What its policy's guards may read of it.
+    pub facts: CaseFacts,
+    /// Steps of the sequence that were passed over although they were due, each with the reason.
+    pub not_tried: Vec<NotTried>,
+    /// How it ended.
+    pub closed: Option<Conclusion>,
+}
+
+/// What a case waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waiting {
+    /// For room: as many experiments as the site allows are under way.
+    Room(Proposal),
+    /// For its newest experiment.
+    Experiment,
+    /// For a person.
+    Answer {
+        /// What was asked.
+        question: Question,
+        /// Seconds since the Unix epoch at which the case goes on without an answer.
+        until: f64,
+    },
+    /// For nothing: it is closed.
+    Nothing,
+}
+
+/// One experiment: a suggestion, and the job that carries it out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Experiment {
+    /// Id of the suggestion, which is the id of its message too.
+    pub suggestion: String,
+    /// What was proposed.
+    pub proposal: Proposal,
+    /// Where it is expected to log, relative to the log directory.
+    pub run_name: String,
+    /// Seconds since the Unix epoch.
+    pub suggested: f64,
+    /// The job that carries it out, once there is one.
+    pub job: Option<String>,
+    /// What came of it: the name of the outcome that was taken.
+    pub outcome: Option<String>,
+    /// What it showed, once judged.
+    pub facts: Option<Facts>,
+}
+
+/// A step that was due and could not be tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NotTried {
+    /// The state.
+    pub state: String,
+    /// Why.
+    pub why: String,
+}
+
+/// One thing that happened in a case, for people and for replay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// Seconds since the Unix epoch.
+    pub time: f64,
+    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `observed`, `asked`, `answered`, `closed`.
+    pub kind: String,
+    /// The entry's own fields (hypothesis, expected, seen, …).
+    pub detail: Value,
+}
+
+/// What one step of a case leaves behind besides its new state; all of it is kept in one transaction.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trace {
+    /// Entries of its journal.
+    pub journal: Vec<JournalEntry>,
+    /// Messages owed.
+    pub messages: Vec<Message>,
+}
+
+impl Case {
+    /// The experiment that the case waits for.
+    pub fn open_experiment(&self) -> Option<&Experiment> {
+        self.experiments.last().filter(|_| self.waiting == Waiting::Experiment)
+    }
+
+    /// The knobs of the baseline with the changes of a proposal: what the experiment runs with.
+    pub fn knobs_with(&self, changes: &Knobs) -> Knobs {
+        let mut knobs = self.baseline_facts.knobs.clone();
+        knobs.extend(changes.iter().map(|(name, value)| (name.clone(), value.clone())));
+        knobs
     }
 }
 

@@ -1,1 +1,135 @@
-//! (in work)
+//! The command line: one file a command.
+//!
+//! Owns: arguments, printing, exit codes. Must not know: algorithms.
+
+mod cases;
+mod config;
+mod diagnose;
+mod policy;
+mod scalars;
+mod watch;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Overrides, Settings, Variables, load};
+use crate::daemon::vocabulary;
+use crate::logdir::DiskLogdir;
+use crate::series::Runs;
+use crate::telemetry;
+use crate::watch::{Options, Watcher};
+
+/// Finds out why a training job does not learn, and suggests the next run.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nextrun",
+    version,
+    after_help = "Exit codes: 0 all is well, 1 something was found (a failing job, a failing test), 2 it could not be done.\n\nStart with: nextrun diagnose LOGDIR"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Log more; twice: everything. RUST_LOG has the last word.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Watch(watch::Watch),
+    Diagnose(diagnose::Diagnose),
+    #[command(subcommand)]
+    Cases(cases::Cases),
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    Scalars(scalars::Scalars),
+    Files(scalars::Files),
+}
+
+/// What the process ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// All is well.
+    Healthy,
+    /// Something was found: a failing job, a failing test.
+    Failing,
+    /// It could not be done.
+    Unable,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Healthy => 0,
+            Exit::Failing => 1,
+            Exit::Unable => 2,
+        })
+    }
+}
+
+/// Runs one command line, the name of the program first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come as errors too; where standard output is closed there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Unable } else { Exit::Healthy }.into();
+        }
+    };
+    telemetry::init(arguments.verbose);
+    let exit = match &arguments.command {
+        Command::Watch(command) => watch::run(command),
+        Command::Diagnose(command) => diagnose::run(command),
+        Command::Cases(command) => cases::run(command),
+        Command::Policy(command) => policy::run(command),
+        Command::Config(command) => config::run(command),
+        Command::Scalars(command) => scalars::run(command),
+        Command::Files(command) => scalars::run_files(command),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(error) if closed_pipe(&error) => Exit::Healthy.into(),
+        Err(error) => {
+            complain(&error);
+            Exit::Unable.into()
+        }
+    }
+}
+
+/// The reader of standard output has seen enough, as `head` has.
+fn closed_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+#[expect(clippy::print_stderr, reason = "what the user must read goes to standard error, logged or not")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {}", plain(&format!("{error:#}")));
+}
+
+/// The settings of a command.
+fn settings(file: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Settings> {
+    Ok(load(file, overrides, &Variables::of_process(), &vocabulary())?)
+}
+
+/// Everything that a log directory holds now.
+fn runs_of(logdir: &Path) -> anyhow::Result<Runs> {
+    std::fs::read_dir(logdir).with_context(|| format!("the log directory {} cannot be read", logdir.display()))?;
+    let mut watcher = Watcher::new(Box::new(DiskLogdir::new(logdir)), Options::default());
+    for problem in watcher.poll(crate::daemon::now()).problems {
+        tracing::warn!("{problem}");
+    }
+    Ok(watcher.into_runs())
+}
+
+/// Text from event files is data: its control characters must not reach a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}

@@ -1,1 +1,119 @@
-//! (in work)
+//! The file that the operator writes, checked, and the settings that come of it.
+//!
+//! Owns: the keys of the file, defaults, secrets, and how a knob reaches a script. Must not know: how the parts work
+//! that it sets up; what it needs to know of them is handed to it as a [`Vocabulary`].
+
+mod duration;
+mod glob;
+mod launch;
+mod overrides;
+mod read;
+mod secret;
+mod settings;
+mod show;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+pub use duration::{DurationError, parse_duration, show_duration};
+pub use glob::Glob;
+pub use launch::{Launch, Placement, Rendered};
+pub use overrides::Overrides;
+pub use read::parse;
+pub use secret::{Secret, SecretError, SecretSource, Variables};
+pub use settings::{
+    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
+    WatchSettings,
+};
+pub use show::show;
+
+use crate::yaml::Problem;
+
+/// What the file may name that other parts own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vocabulary {
+    /// The presets of destinations, each with its fields.
+    pub presets: Vec<(String, Vec<PresetField>)>,
+    /// The policies that are built in.
+    pub policies: Vec<String>,
+}
+
+/// A setting that a preset asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PresetField {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub holds: Holds,
+    /// Whether it must be set.
+    pub need: Need,
+    /// What it is, for messages.
+    pub help: String,
+}
+
+/// What a setting of a destination holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// A token or signing secret: never in the file itself.
+    Secret,
+    /// An address; one whose path is a secret is not in the file itself.
+    Address,
+    /// Anything else.
+    Text,
+}
+
+/// Whether a setting must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Without it there is no destination.
+    Required,
+    /// It may be left out.
+    Optional,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file has mistakes: all of them, in the order of the file.
+    #[error("{}", listed(.0))]
+    Problems(Vec<Problem>),
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Reads the file, or takes the defaults where there is none, and lets the command line have the last word.
+///
+/// # Errors
+///
+/// The file cannot be read, or has mistakes.
+pub fn load(
+    file: Option<&Path>,
+    overrides: &Overrides,
+    variables: &Variables,
+    vocabulary: &Vocabulary,
+) -> Result<Settings, ConfigError> {
+    let mut settings = match file {
+        Some(path) => {
+            let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = std::path::absolute(folder).map_err(unreadable)?;
+            parse(&text, &path.display().to_string(), &folder, vocabulary).map_err(ConfigError::Problems)?
+        }
+        None => Settings::default(),
+    };
+    overrides.apply(&mut settings);
+    settings.fill_defaults(variables);
+    Ok(settings)
+}

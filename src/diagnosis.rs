@@ -1,1 +1,315 @@
-//! (in work)
+//! The pure steps in their order: jobs, signals, symptoms, facts, policy, case. Nothing else.
+//!
+//! What follows depends on what the runs hold and on the ticks, never on how the bytes arrived.
+
+mod advice;
+mod exam;
+mod experiments;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::case::{Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
+use crate::facts::Facts;
+use crate::jobs::{Job, Knobs, Patience, group, knobs_of};
+use crate::policy::{Conclusion, Policy};
+use crate::series::Runs;
+use crate::signals::SignalRules;
+use crate::symptoms::{Finding, Severity};
+
+pub use advice::advice;
+pub use exam::{Exam, Memory, Status, exam};
+pub use experiments::Report;
+
+/// What the site decides about diagnosis.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// What tags mean.
+    pub signals: SignalRules,
+    /// What the site says of its scripts; the first that is for a job counts.
+    pub scripts: Vec<Script>,
+    /// How long a job may be silent.
+    pub patience: Patience,
+    /// The policies, each with the jobs that it is for; the first that is for a job is taken, and a job that none is for
+    /// is left alone.
+    pub policies: Vec<Choice>,
+    /// Experiments under way at once, over all cases.
+    pub at_once: usize,
+    /// Seconds that a suggested run has to start.
+    pub start_within: f64,
+    /// Seconds that a person has for an answer.
+    pub answer_within: f64,
+    /// A job whose newest event is older than so many seconds when it is first seen is history.
+    pub history_after: f64,
+}
+
+/// A policy and the jobs that it is for.
+#[derive(Clone)]
+pub struct Choice {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Whether it is for the job of this name.
+    pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Choice").field("policy", &self.policy.name()).finish_non_exhaustive()
+    }
+}
+
+/// What the site says of a training script.
+#[derive(Clone)]
+pub struct Script {
+    /// Whether it is the script of the job of this name.
+    pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// The knobs that it has, where the site lists them.
+    pub knobs: Option<BTreeSet<String>>,
+    /// The names under which it logs them, each with its canonical name.
+    pub own_names: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("knobs", &self.knobs).finish_non_exhaustive()
+    }
+}
+
+impl Site {
+    fn script_of(&self, job: &str) -> Option<&Script> {
+        self.scripts.iter().find(|script| (script.is_for)(job))
+    }
+
+    /// The knobs of a job's script, where the site lists them.
+    pub fn knobs_of_script(&self, job: &str) -> Option<&BTreeSet<String>> {
+        self.script_of(job)?.knobs.as_ref()
+    }
+
+    /// The knobs that a job logged, by canonical name.
+    pub fn logged_knobs(&self, job: &Job<'_>) -> Knobs {
+        let none = BTreeMap::new();
+        knobs_of(job, self.script_of(&job.name).map_or(&none, |script| &script.own_names))
+    }
+
+    /// The policy that a job is investigated with.
+    pub fn policy_for(&self, job: &str) -> Option<&Arc<Policy>> {
+        self.policies.iter().find(|choice| (choice.is_for)(job)).map(|choice| &choice.policy)
+    }
+}
+
+/// What one tick changes; it is kept whole or not at all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// Cases whose state changed.
+    pub cases: Vec<Case>,
+    /// Entries of their journals.
+    pub journal: Vec<(CaseId, JournalEntry)>,
+    /// Messages owed.
+    pub messages: Vec<Message>,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.cases.is_empty() && self.journal.is_empty() && self.messages.is_empty()
+    }
+
+    fn add(&mut self, case: &Case, trace: Trace) {
+        if trace.is_empty() {
+            return;
+        }
+        self.journal.extend(trace.journal.into_iter().map(|entry| (case.id.clone(), entry)));
+        self.messages.extend(trace.messages);
+        self.cases.retain(|known| known.id != case.id);
+        self.cases.push(case.clone());
+    }
+}
+
+/// Every job and case of one log directory.
+#[derive(Debug)]
+pub struct Diagnosis {
+    site: Site,
+    cases: BTreeMap<CaseId, Case>,
+    memory: BTreeMap<String, Memory>,
+}
+
+impl Diagnosis {
+    /// Goes on with the cases that were kept.
+    pub fn new(site: Site, cases: impl IntoIterator<Item = Case>) -> Diagnosis {
+        let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
+        Diagnosis { site, cases, memory: BTreeMap::new() }
+    }
+
+    /// Every case, open or closed.
+    pub fn cases(&self) -> impl Iterator<Item = &Case> {
+        self.cases.values()
+    }
+
+    /// Takes over what the site decides now.
+    pub fn set_site(&mut self, site: Site) {
+        self.site = site;
+    }
+
+    /// Looks at everything there is, at one moment.
+    pub fn tick(&mut self, runs: &Runs, now: f64) -> Changes {
+        let mut changes = Changes::default();
+        let experiments = self.cases.values().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
+        let jobs = group(runs, &experiments);
+        self.remember(&jobs, now);
+        self.go_on(&jobs, now, &mut changes);
+        let claimed = self.claimed();
+        for job in &jobs {
+            if !claimed.contains(&job.name) {
+                self.look_at_baseline(job, now, &mut changes);
+            }
+        }
+        changes
+    }
+
+    /// What is new of every job, and which are history.
+    fn remember(&mut self, jobs: &[Job<'_>], now: f64) {
+        for job in jobs {
+            let events = job.events();
+            let history = job.last_wall_time().is_some_and(|last| now - last > self.site.history_after);
+            let memory = self.memory.entry(job.name.clone()).or_insert_with(|| Memory::first_seen(history));
+            memory.saw(job, events, now);
+        }
+        let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+        self.memory.retain(|name, _| names.contains(name.as_str()));
+    }
+
+    /// Jobs that carry out an experiment of any case: none of them opens a case of its own.
+    fn claimed(&self) -> BTreeSet<String> {
+        let experiments = self.cases.values().flat_map(|case| &case.experiments);
+        experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone())).collect()
+    }
+
+    fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
+        let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
+        let open = open.map(|case| case.id.clone());
+        let Some(memory) = self.memory.get(&job.name) else { return };
+        if !memory.due(now, self.site.patience) {
+            return;
+        }
+        let exam = exam(job, &self.site, memory, now);
+        match open {
+            Some(id) => self.look_again(&id, &exam, now, changes),
+            None => self.open_case(job, &exam, now, changes),
+        }
+        let ended = exam.facts.ended;
+        if let Some(memory) = self.memory.get_mut(&job.name) {
+            memory.examined(ended, &exam.problems());
+        }
+    }
+
+    /// A case opens when a job shows a problem for the second time in a row, at once when it has ended or shows NaN.
+    fn open_case(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
+        let memory = &self.memory[&job.name];
+        let problems = exam.problems();
+        let sure = exam.facts.ended || !exam.facts.finite || memory.saw_before(&problems);
+        if problems.is_empty() || !sure || memory.is_history() {
+            return;
+        }
+        let earlier = self.cases.values().filter(|case| case.baseline == job.name);
+        let begun = job.first_wall_time();
+        // One investigation a job, unless it was trained anew under the same name.
+        if earlier.clone().any(|case| begun.is_none_or(|begun| begun <= case.opened)) {
+            return;
+        }
+        let Some(policy) = self.site.policy_for(&job.name).cloned() else { return };
+        let opening = Opening {
+            id: case_id(&job.name, begun, earlier.count()),
+            baseline: job.name.clone(),
+            findings: exam.findings.clone(),
+            facts: exam.facts.clone(),
+            loss_curve: exam.loss_curve(),
+            advice: advice(&exam.facts.knobs, exam.view.life.done),
+            knobs: self.site.knobs_of_script(&job.name).cloned(),
+        };
+        let (case, trace) = Case::open(opening, &self.terms(&policy, now));
+        changes.add(&case, trace);
+        self.cases.insert(case.id.clone(), case);
+    }
+
+    /// While the baseline runs on, its case knows what it shows, and closes when it starts to learn by itself.
+    fn look_again(&mut self, id: &CaseId, exam: &Exam, now: f64, changes: &mut Changes) {
+        let Some(case) = self.cases.get_mut(id) else { return };
+        let before = &case.baseline_facts;
+        let grown = exam.facts.steps > 1.25 * before.steps;
+        let failed_to_learn = !before.learned || !before.finite;
+        if grown && failed_to_learn && exam.facts.learned && exam.problems().is_empty() {
+            let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
+            let conclusion = Conclusion {
+                state: "recovered".into(),
+                verdict: "recovered".into(),
+                confidence: 0.9,
+                summary,
+                recommended: BTreeMap::new(),
+            };
+            let trace = case.close(conclusion, now);
+            changes.add(&case.clone(), trace);
+        } else if exam.facts.ended && !before.ended {
+            case.baseline_facts = exam.facts.clone();
+        }
+    }
+
+    fn terms<'a>(&self, policy: &'a Policy, now: f64) -> Terms<'a> {
+        let under_way = self.cases.values().filter(|case| case.waiting == Waiting::Experiment).count();
+        Terms { policy, now, room: under_way < self.site.at_once, answer_within: self.site.answer_within }
+    }
+
+    fn policy_of(&self, case: &Case) -> Option<Arc<Policy>> {
+        let named = |choice: &&Choice| choice.policy.name() == case.policy;
+        self.site.policies.iter().find(named).map(|choice| choice.policy.clone())
+    }
+
+    /// Closes a case by hand.
+    pub fn close(&mut self, id: &CaseId, verdict: &str, why: &str, now: f64) -> Changes {
+        let mut changes = Changes::default();
+        if let Some(case) = self.cases.get_mut(id).filter(|case| case.closed.is_none()) {
+            let conclusion = Conclusion {
+                state: "closed_by_hand".into(),
+                verdict: verdict.to_owned(),
+                confidence: 1.0,
+                summary: why.to_owned(),
+                recommended: BTreeMap::new(),
+            };
+            let trace = case.close(conclusion, now);
+            changes.add(&case.clone(), trace);
+        }
+        changes
+    }
+
+    /// A person says which job carries out the open experiment of a case.
+    pub fn link(&mut self, id: &CaseId, job: &str, now: f64) -> Changes {
+        let mut changes = Changes::default();
+        if let Some(case) = self.cases.get_mut(id) {
+            let trace = case.link_by_hand(job, "hand", now);
+            changes.add(&case.clone(), trace);
+        }
+        changes
+    }
+}
+
+/// The worst problem first; warnings and notes left out.
+fn problems(findings: &[Finding]) -> Vec<String> {
+    let problems = findings.iter().filter(|f| f.severity == Severity::Problem);
+    problems.map(|f| f.symptom.clone()).collect()
+}
+
+/// What `diagnose` says next to a failing job: the first step that the policy would take.
+pub fn first_step(policy: &Policy, facts: &Facts, knobs: Option<&BTreeSet<String>>) -> serde_json::Value {
+    let case = crate::policy::CaseFacts { knobs: knobs.cloned(), ..Default::default() };
+    let environment = crate::policy::Environment { baseline: facts, experiment: None, case: &case, attempt: 1 };
+    match crate::policy::enter(policy, policy.start(), &environment).next {
+        crate::policy::Next::Run(proposal) => {
+            json!({ "state": proposal.at.state, "overrides": proposal.changes, "why": proposal.why })
+        }
+        crate::policy::Next::Ask(question) => json!({ "state": question.at.state, "overrides": {}, "why": question.why }),
+        crate::policy::Next::Conclude(end) => {
+            json!({ "state": end.state, "overrides": end.recommended, "why": end.summary, "verdict": end.verdict })
+        }
+    }
+}

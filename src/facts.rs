@@ -2,13 +2,12 @@
 //!
 //! Owns: the list of names that a guard may use of a job, with types and meaning. Must not know: policies, cases.
 
-use std::collections::BTreeMap;
+mod measure;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-/// Knob values by canonical name (docs: `contract` table of knobs in README).
-pub type Knobs = BTreeMap<String, Value>;
+pub use crate::jobs::Knobs;
+pub use measure::measure;
 
 /// What one job shows. Numbers that are not known are NaN, and every comparison with NaN is false.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,6 +90,34 @@ impl Default for Facts {
             problems: Vec::new(),
             knobs: Knobs::new(),
         }
+    }
+}
+
+impl Facts {
+    /// What was seen, in one line for the journal.
+    pub fn in_words(&self) -> String {
+        if !self.started {
+            return if self.crashed { "it crashed before its first loss" } else { "it logged no loss" }.to_owned();
+        }
+        let mut words = format!("loss {:.4} → {:.4} in {:.0} steps", self.loss_start, self.loss_end, self.steps);
+        if !self.finite {
+            words = format!("not finite after {:.0} finite losses (step {:.0})", self.finite_points, self.non_finite_step);
+        }
+        let mut say = |holds: bool, what: &str| {
+            if holds {
+                words.push_str(", ");
+                words.push_str(what);
+            }
+        };
+        say(self.accuracy.is_finite(), &format!("accuracy {:.3}", self.accuracy));
+        say(self.fits, "fits what it was given");
+        say(self.cured, "cured");
+        say(self.better && !self.cured, "better than the baseline");
+        say(self.worse, "worse than the baseline");
+        say(!self.better && !self.worse && !self.fits && self.finite, "no clear difference");
+        say(self.crashed, "ended before its time");
+        say(!self.problems.is_empty(), &self.problems.join(" and "));
+        words
     }
 }
 

@@ -1,1 +1,206 @@
-//! (in work)
+//! Which runs are one training process, with which hyperparameters, and where it is in its life.
+//!
+//! Owns: the grouping of runs, canonical knobs, the end of a job. Must not know: symptoms, policies.
+
+mod knobs;
+mod life;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::series::{RunData, RunName, Runs};
+
+pub use knobs::{Knobs, canonical_name, knobs_of};
+pub use life::{Patience, Pulse, Stage, stage};
+
+/// One training process: one run, or several that belong together.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// Path relative to the log directory.
+    pub name: String,
+    /// Its runs, each with its folder below the job's (`""` for the job's own folder), in the order of their names.
+    pub runs: Vec<(String, &'a RunData)>,
+}
+
+impl<'a> Job<'a> {
+    /// Seconds since the Unix epoch of the newest event.
+    pub fn last_wall_time(&self) -> Option<f64> {
+        self.runs.iter().filter_map(|(_, run)| run.last_wall_time()).reduce(f64::max)
+    }
+
+    /// Seconds since the Unix epoch of the first event.
+    pub fn first_wall_time(&self) -> Option<f64> {
+        self.runs.iter().filter_map(|(_, run)| run.first_wall_time()).reduce(f64::min)
+    }
+
+    /// Number of events, of whatever kind: a job that has grown has more.
+    pub fn events(&self) -> u64 {
+        self.runs.iter().map(|(_, run)| run.events()).sum()
+    }
+
+    /// The text of a tag, in whichever of its runs it was logged.
+    pub fn text(&self, matches: impl Fn(&str) -> bool) -> Option<&'a str> {
+        let mut texts = self.runs.iter().flat_map(|(_, run)| run.texts().iter());
+        texts.find(|(tag, _)| matches(tag)).map(|(_, text)| text.as_str())
+    }
+
+    /// The suggestion that this job carries out, so far as it says so itself: `NEXTRUN_SUGGESTION_ID` as a
+    /// hyperparameter or text, or a `nextrun.json` beside the events.
+    pub fn suggestion_id(&self) -> Option<String> {
+        const NAME: &str = "nextrun_suggestion_id";
+        let is_name = |tag: &str| tag.to_ascii_lowercase().trim_end_matches("/text_summary").ends_with(NAME);
+        let mut hyperparameters = self.runs.iter().flat_map(|(_, run)| run.hyperparameters().iter());
+        if let Some((_, value)) = hyperparameters.find(|(name, _)| is_name(name)) {
+            return Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        if let Some(text) = self.text(|tag| is_name(tag)) {
+            return Some(text.trim().to_owned());
+        }
+        let side_file: serde_json::Value = serde_json::from_str(self.text(|tag| tag == "nextrun.json")?).ok()?;
+        Some(side_file.get("suggestion_id")?.as_str()?.to_owned())
+    }
+}
+
+/// Groups the runs of a log directory into jobs. `experiments` are the names of runs that were suggested: everything at
+/// or below such a name is that experiment's job, whatever its folders are called.
+pub fn group<'a>(runs: &'a Runs, experiments: &BTreeSet<String>) -> Vec<Job<'a>> {
+    let mut jobs: BTreeMap<String, Vec<(String, &'a RunData)>> = BTreeMap::new();
+    for (name, run) in runs {
+        let job = job_of(name, runs, experiments);
+        let below = name.as_str().strip_prefix(job.as_str()).unwrap_or(name.as_str()).trim_start_matches('/');
+        let below = if job == "." && name.as_str() != "." { name.as_str() } else { below };
+        jobs.entry(job).or_default().push((below.to_owned(), run));
+    }
+    jobs.into_iter().map(|(name, runs)| Job { name, runs }).collect()
+}
+
+/// The name of the job that a run belongs to.
+pub fn job_of(run: &RunName, runs: &Runs, experiments: &BTreeSet<String>) -> String {
+    let mut name = run.as_str();
+    if let Some(experiment) = ancestors(name).find(|part| experiments.contains(*part)) {
+        return experiment.to_owned();
+    }
+    // A sub-run of a sub-run (hyperparameters below `train/`) takes two steps; no program nests deeper.
+    for _ in 0..3 {
+        match parent_of(name, runs) {
+            Some(parent) => name = parent,
+            None => break,
+        }
+    }
+    name.to_owned()
+}
+
+/// A path and everything above it, longest first.
+fn ancestors(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(name), |path| path.rsplit_once('/').map(|(above, _)| above))
+}
+
+/// The folder that a run is a part of; none where it is a job of its own.
+fn parent_of<'a>(name: &'a str, runs: &Runs) -> Option<&'a str> {
+    if name == "." {
+        return None;
+    }
+    let (parent, last) = name.rsplit_once('/').unwrap_or((".", name));
+    let parent_is_run = runs.contains_key(&RunName::new(parent));
+    let belongs = is_split(last)
+        || (parent_is_run && is_time_stamp(last))
+        || (parent_is_run && runs.get(&RunName::new(name)).is_some_and(|run| is_part_of_chart(last, run)));
+    belongs.then_some(parent)
+}
+
+/// Folders that hold one split of the data of one job: Keras' `train` and `validation`, the Estimator's `eval_…`.
+fn is_split(folder: &str) -> bool {
+    const SPLITS: &[&str] =
+        &["train", "training", "validation", "valid", "val", "eval", "evaluation", "test", "testing", "dev"];
+    let folder = folder.to_ascii_lowercase();
+    SPLITS.contains(&folder.as_str()) || folder.starts_with("eval_") || folder.starts_with("eval-")
+}
+
+/// PyTorch's `add_hparams` logs into a folder named by `time.time()`.
+fn is_time_stamp(folder: &str) -> bool {
+    let Some((seconds, fraction)) = folder.split_once('.') else { return false };
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    seconds.len() == 10 && digits(seconds) && digits(fraction)
+}
+
+/// PyTorch's `add_scalars(main_tag, …)` logs each curve of a chart into `<main_tag>_<curve>` beside the run, under the
+/// tag `main_tag`.
+fn is_part_of_chart(folder: &str, run: &RunData) -> bool {
+    let mut tags = run.series().map(|(tag, _)| tag).peekable();
+    tags.peek().is_some() && tags.all(|tag| folder.starts_with(&format!("{}_", tag.replace('/', "_"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::Point;
+
+    fn runs(names: &[(&str, &str)]) -> Runs {
+        let mut runs = Runs::new();
+        for (name, tag) in names {
+            let mut run = RunData::default();
+            if let Some(id) = run.tag_id(tag) {
+                run.scalar(id, Point { step: 0, wall_time: 1.0, value: 1.0 });
+            }
+            runs.insert(RunName::new(name), run);
+        }
+        runs
+    }
+
+    fn grouped(names: &[(&str, &str)], experiments: &[&str]) -> Vec<(String, Vec<String>)> {
+        let experiments = experiments.iter().map(|e| (*e).to_owned()).collect();
+        let named = |job: Job<'_>| (job.name, job.runs.into_iter().map(|(below, _)| below).collect());
+        group(&runs(names), &experiments).into_iter().map(named).collect()
+    }
+
+    #[test]
+    fn keras_folders_are_one_job() {
+        let jobs = grouped(&[("a/train", "epoch_loss"), ("a/validation", "epoch_loss"), ("b", "loss")], &[]);
+        assert_eq!(jobs, [("a".into(), vec!["train".into(), "validation".into()]), ("b".into(), vec![String::new()])]);
+    }
+
+    #[test]
+    fn the_log_directory_itself_can_be_a_job() {
+        let jobs = grouped(&[("train", "loss"), ("validation", "loss")], &[]);
+        assert_eq!(jobs, [(".".into(), vec!["train".into(), "validation".into()])]);
+    }
+
+    #[test]
+    fn hyperparameter_folders_belong_to_their_run() {
+        let jobs = grouped(&[("a", "loss"), ("a/1718000000.123", "hp")], &[]);
+        assert_eq!(jobs.len(), 1);
+        let alone = grouped(&[("a/1718000000.123", "hp")], &[]);
+        assert_eq!(alone[0].0, "a/1718000000.123");
+    }
+
+    #[test]
+    fn the_curves_of_a_chart_belong_to_their_run() {
+        let jobs = grouped(&[("a", "lr"), ("a/Loss_all_train", "Loss/all"), ("a/other", "loss")], &[]);
+        let names: Vec<_> = jobs.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "a/other"]);
+    }
+
+    #[test]
+    fn lightning_versions_are_jobs_of_their_own() {
+        let jobs = grouped(&[("lightning_logs/version_0", "loss"), ("lightning_logs/version_1", "loss")], &[]);
+        assert_eq!(jobs.len(), 2);
+    }
+
+    #[test]
+    fn an_experiment_takes_everything_below_its_name() {
+        let jobs =
+            grouped(&[("nextrun/x/01-a/logs/v0", "loss"), ("nextrun/x/01-a/train", "loss")], &["nextrun/x/01-a"]);
+        assert_eq!(jobs, [("nextrun/x/01-a".into(), vec!["logs/v0".into(), "train".into()])]);
+    }
+
+    #[test]
+    fn a_job_can_say_which_suggestion_it_carries_out() {
+        let mut runs = runs(&[("a", "loss"), ("b", "loss"), ("c", "loss")]);
+        let mut edit =
+            |name: &str, f: &dyn Fn(&mut RunData)| f(runs.get_mut(&RunName::new(name)).expect("it is there"));
+        edit("a", &|run| run.hyperparameter("NEXTRUN_SUGGESTION_ID", "s1".into()));
+        edit("b", &|run| run.text("NEXTRUN_SUGGESTION_ID/text_summary", " s2\n"));
+        edit("c", &|run| run.text("nextrun.json", r#"{"suggestion_id": "s3"}"#));
+        let ids: Vec<_> = group(&runs, &BTreeSet::new()).iter().map(Job::suggestion_id).collect();
+        assert_eq!(ids, [Some("s1".into()), Some("s2".into()), Some("s3".into())]);
+    }
+}

@@ -15,6 +15,7 @@ pub mod series; // the numbers of one run, in bounded memory
 pub mod signals; // what a tag means
 pub mod symptoms; // what is wrong with one job: a registry of detectors
 pub mod tfevents; // bytes to events // runs a policy's own tests
+pub mod yaml; // files that people write, with every mistake at its place
 
 // The edges.
 pub mod cli;

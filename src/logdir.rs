@@ -1,1 +1,142 @@
-//! (in work)
+//! Where event files are and how to read them: the only seam to storage.
+//!
+//! Owns: which names are event files, which directory is which run, the files beside them that are read too. Must not
+//! know: what is in the records.
+
+mod disk;
+mod side;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use disk::DiskLogdir;
+pub use side::{MAX_SIDE_FILE, SideFile, hyperparameters};
+
+use crate::series::RunName;
+
+/// A place that holds runs.
+pub trait Logdir: Send + Sync {
+    /// All files worth reading at `under` (a path relative to the root; empty for all) and below it. A directory that
+    /// does not exist, or cannot be read, holds none; what could not be read is said in [`Discovery::problems`].
+    fn discover(&self, under: &Path) -> Discovery;
+
+    /// A file's state now.
+    ///
+    /// # Errors
+    ///
+    /// As the storage has it; `NotFound` is a file that vanished.
+    fn stat(&self, path: &Path) -> io::Result<Stat>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    ///
+    /// As the storage has it.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
+
+    /// Where on this machine's disk it is, if it is there: what a notifier can watch.
+    fn local_root(&self) -> Option<&Path>;
+}
+
+/// An open file.
+pub trait LogFile: Send {
+    /// Fills the front of `buffer` from `offset` on; fewer bytes, or none, at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// As the storage has it.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// The state of this very file, whatever its name is now.
+    ///
+    /// # Errors
+    ///
+    /// As the storage has it.
+    fn stat(&self) -> io::Result<Stat>;
+}
+
+/// Which file stands behind a name, and how far it has grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since the Unix epoch.
+    pub modified: i128,
+    /// Identity on this storage: another file under the same name has another one.
+    pub identity: (u64, u64),
+}
+
+/// A file worth reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Path relative to the root of the log directory.
+    pub path: PathBuf,
+    /// The run that it belongs to: its directory.
+    pub run: RunName,
+    /// What it is.
+    pub kind: Kind,
+    /// Its state when it was found.
+    pub stat: Stat,
+}
+
+/// What a file is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Events.
+    Events,
+    /// A file beside event files that is read as a whole.
+    Side(SideFile),
+}
+
+impl Kind {
+    /// What a file with this name is; `None` if nothing that is read.
+    pub fn of(path: &Path) -> Option<Kind> {
+        let name = path.file_name()?.to_string_lossy();
+        // `._*` are AppleDouble files that macOS leaves on foreign file systems; an empty profile says nothing.
+        let events = name.contains("tfevents") && !name.ends_with(".profile-empty") && !name.starts_with("._");
+        if events { Some(Kind::Events) } else { SideFile::of(&name).map(Kind::Side) }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Discovery {
+    /// Files, each directory's together.
+    pub entries: Vec<Entry>,
+    /// What could not be read, for people.
+    pub problems: Vec<String>,
+}
+
+/// The run of a file: its directory, relative to the root.
+pub fn run_of(path: &Path) -> RunName {
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let parts: Vec<_> = parent.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    RunName::new(&parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_files_are_known_by_their_name() {
+        for (name, expected) in [
+            ("events.out.tfevents.1700000000.host.12.0", Some(Kind::Events)),
+            ("events.out.tfevents.1700000000.host.v2", Some(Kind::Events)),
+            ("my.tfevents", Some(Kind::Events)),
+            ("events.out.tfevents.1700000000.host.profile-empty", None),
+            ("._events.out.tfevents.1700000000.host", None),
+            ("hparams.yaml", Some(Kind::Side(SideFile::HparamsYaml))),
+            ("nextrun.json", Some(Kind::Side(SideFile::NextrunJson))),
+            ("checkpoint.pt", None),
+        ] {
+            assert_eq!(Kind::of(&Path::new("a/b").join(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_the_directory_of_its_files() {
+        assert_eq!(run_of(Path::new("a/b/events.tfevents")).as_str(), "a/b");
+        assert_eq!(run_of(Path::new("events.tfevents")).as_str(), ".");
+    }
+}

@@ -1,1 +1,201 @@
-//! (in work)
+//! Sends what is owed: one worker a destination leases, sends, records, and tries again.
+//!
+//! Owns: when to try again, when to give up, what to report. Must not know: why something was suggested, SQL, HTTP.
+//!
+//! What is promised: a message that was committed is never lost; it keeps its id on every try; after a recorded success
+//! it is not sent again; a destination that is slow or down delays no other one. A message that may have arrived is sent
+//! again to destinations that recognise its id, and as the site chose to those that do not.
+
+mod pace;
+mod worker;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+pub use pace::Pace;
+
+use crate::destinations::{Destination, Outcome};
+use crate::store::{Delivery, DeliveryState, SharedStore, StoreError};
+use worker::Worker;
+
+/// The time in seconds since the Unix epoch, given from outside so that tests can have their own.
+pub type Clock = Arc<dyn Fn() -> f64 + Send + Sync>;
+
+/// What the daemon is told of a delivery that came to an end. The store has it before it is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// The destination has it.
+    Delivered {
+        /// The message (for a suggested run, the suggestion).
+        message_id: String,
+        /// The destination.
+        destination: String,
+        /// What the destination calls it, such as a job id.
+        reference: Option<String>,
+    },
+    /// The script lacks these knobs.
+    Refused {
+        /// The message (for a suggested run, the suggestion).
+        message_id: String,
+        /// The destination.
+        destination: String,
+        /// By canonical name.
+        unknown_knobs: Vec<String>,
+        /// What the destination said.
+        why: String,
+    },
+    /// It was given up.
+    Dead {
+        /// The message (for a suggested run, the suggestion).
+        message_id: String,
+        /// The destination.
+        destination: String,
+        /// The last answer or error.
+        why: String,
+    },
+}
+
+impl Report {
+    /// The report of a stored delivery that came to an end, `None` for one that did not: what was recorded before a
+    /// crash may never have been told.
+    pub fn of(delivery: &Delivery) -> Option<Report> {
+        let answer = delivery.answer.clone().unwrap_or_default();
+        // An answer that is not JSON is a reason in words.
+        let fields = serde_json::from_str::<Value>(&answer).unwrap_or_default();
+        let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
+        let (message_id, destination) = (delivery.message.id.clone(), delivery.destination.clone());
+        match delivery.state {
+            DeliveryState::Delivered => {
+                Some(Report::Delivered { message_id, destination, reference: text("reference") })
+            }
+            DeliveryState::Refused => {
+                let knobs =
+                    fields.get("unknown_knobs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+                let unknown_knobs = knobs.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+                let why = text("why").unwrap_or(answer);
+                Some(Report::Refused { message_id, destination, unknown_knobs, why })
+            }
+            DeliveryState::Dead => Some(Report::Dead { message_id, destination, why: answer }),
+            DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Unknown => None,
+        }
+    }
+}
+
+/// An end as the store keeps it; [`Report::of`] reads it back.
+fn answer_of(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Delivered { reference: Some(reference) } => json!({ "reference": reference }).to_string(),
+        Outcome::Delivered { reference: None } => json!({}).to_string(),
+        Outcome::Refused { unknown_knobs, why } => json!({ "unknown_knobs": unknown_knobs, "why": why }).to_string(),
+        Outcome::Later { why, .. } | Outcome::Unknown { why } | Outcome::Permanent { why } => why.clone(),
+    }
+}
+
+/// Every refusal in the store, oldest first: read at the start, so that none is lost between being recorded and being
+/// acted upon.
+///
+/// # Errors
+/// The store failed.
+pub async fn refusals(store: &SharedStore) -> Result<Vec<Report>, StoreError> {
+    let refused = store.with(|store| store.deliveries(None, Some(DeliveryState::Refused))).await?;
+    Ok(refused.iter().rev().filter_map(Report::of).collect())
+}
+
+/// The workers of all destinations.
+#[derive(Debug)]
+pub struct Outbox {
+    wake: watch::Sender<u64>,
+    stop: watch::Sender<bool>,
+    workers: JoinSet<()>,
+}
+
+/// What all workers share.
+#[derive(Clone)]
+pub struct Sending {
+    /// Where deliveries are kept.
+    pub store: SharedStore,
+    /// When to try again.
+    pub pace: Pace,
+    /// The time.
+    pub clock: Clock,
+    /// Where ends are told.
+    pub reports: mpsc::UnboundedSender<Report>,
+}
+
+impl Outbox {
+    /// Starts one worker for each destination. Call [`crate::store::Store::recover`] before, so that what an earlier
+    /// process left under way is known for what it is.
+    pub fn start(destinations: Vec<Destination>, sending: &Sending) -> Outbox {
+        let (wake, woken) = watch::channel(0);
+        let (stop, stopped) = watch::channel(false);
+        let mut workers = JoinSet::new();
+        for destination in destinations {
+            workers.spawn(Worker::new(destination, sending.clone()).run(woken.clone(), stopped.clone()));
+        }
+        Outbox { wake, stop, workers }
+    }
+
+    /// Tells the workers that something new is owed.
+    pub fn wake(&self) {
+        self.wake.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Stops: what is being sent is finished and recorded, nothing new is begun. It takes no longer than the client's
+    /// time-out; a caller that cannot wait may drop this instead, and what was under way is `Unknown` at the next
+    /// start.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.workers.join_next().await.is_some() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{CaseId, Message, MessageKind};
+
+    #[test]
+    fn an_end_reads_back_as_it_was_told() {
+        let (message_id, destination) = ("m1".to_owned(), "queue".to_owned());
+        let knobs = vec!["batch_norm".to_owned()];
+        let why = || "train.py has no --batch-norm".to_owned();
+        for (outcome, state, report) in [
+            (
+                Outcome::Delivered { reference: Some("17".into()) },
+                DeliveryState::Delivered,
+                Some(Report::Delivered {
+                    message_id: message_id.clone(),
+                    destination: destination.clone(),
+                    reference: Some("17".into()),
+                }),
+            ),
+            (
+                Outcome::Refused { unknown_knobs: knobs.clone(), why: why() },
+                DeliveryState::Refused,
+                Some(Report::Refused {
+                    message_id: message_id.clone(),
+                    destination: destination.clone(),
+                    unknown_knobs: knobs,
+                    why: why(),
+                }),
+            ),
+            (
+                Outcome::Permanent { why: why() },
+                DeliveryState::Dead,
+                Some(Report::Dead { message_id: message_id.clone(), destination: destination.clone(), why: why() }),
+            ),
+            (Outcome::Later { after: None, why: why() }, DeliveryState::Pending, None),
+        ] {
+            let (case, kind) = (CaseId("c1".into()), MessageKind::RunSuggested);
+            let message =
+                Message { id: message_id.clone(), case, kind, subject: "r".into(), time: 0.0, data: Value::Null };
+            let answer = Some(answer_of(&outcome));
+            let destination = destination.clone();
+            let delivery = Delivery { id: 1, message, destination, state, attempts: 1, due: 0.0, answer };
+            assert_eq!(Report::of(&delivery), report);
+        }
+    }
+}

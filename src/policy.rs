@@ -3,12 +3,21 @@
 //! Owns: what a policy file may say and what follows from it. Must not know: store, destinations, clock, how a knob
 //! reaches a training script.
 
-// mod check;
-// mod file;
-// mod graph;
-// mod guard;
-// mod problem;
-// mod step;
+mod check;
+mod file;
+mod graph;
+mod guard;
+mod problem;
+mod read;
+mod record;
+mod settings;
+mod step;
+mod text;
+mod tree;
+mod vocabulary;
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +25,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, Knobs};
 
-// pub use check::parse;
-// pub use file::Policy;
-// pub use graph::mermaid;
-// pub use problem::Problem;
-// pub use step::{enter, judge};
+pub use file::{Constant, LIMIT, Limits, Policy, SILENCE, SKIPPED, State, StateKind, UNAVAILABLE, Way};
+pub use graph::mermaid;
+pub use problem::Problem;
+pub use read::parse;
+pub use step::{enter, judge};
+pub use vocabulary::{KnobKind, Vocabulary};
+
+pub(crate) use problem::{Place, Problems, suggest};
+pub(crate) use tree::{Fields, Kind, Node, read as read_yaml};
 
 /// The knobs of the contract: canonical name and meaning. A site may add its own in its configuration.
 pub const KNOBS: &[(&str, &str)] = &[
@@ -76,7 +89,7 @@ pub struct CaseFacts {
     pub changes: BTreeMap<String, Knobs>,
     /// What the newest experiment of each state showed, for guards: `case.shown.overfit_one_point.fits`.
     pub shown: BTreeMap<String, Facts>,
-    /// How often each state was entered.
+    /// How often each state was stopped at: experiments suggested, or questions asked.
     pub entered: BTreeMap<String, u32>,
     /// The knobs that the script has, where they are known for certain (the site's configuration lists them).
     pub knobs: Option<BTreeSet<String>>,
@@ -98,7 +111,7 @@ pub struct Environment<'a> {
 }
 
 /// Where a case stands in its policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
     /// Name of a state.
     pub state: String,
@@ -115,6 +128,9 @@ pub struct Passed {
     pub outcome: String,
     /// Why, for the journal.
     pub why: String,
+    /// The state whose experiment had the same changes and was judged instead of a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
 }
 
 /// An experiment that the policy asks for.
@@ -122,9 +138,12 @@ pub struct Passed {
 pub struct Proposal {
     /// Where in the policy.
     pub at: Position,
+    /// Which step of the published sequence it is; empty where it is none.
+    #[serde(default)]
+    pub step: String,
     /// Changes to the baseline's knobs.
     pub changes: Knobs,
-    /// Which step of the sequence this is, and why it is taken now.
+    /// Why it is taken now.
     pub why: String,
     /// What is believed and tested.
     pub hypothesis: String,
@@ -137,6 +156,9 @@ pub struct Proposal {
 pub struct Question {
     /// Where in the policy.
     pub at: Position,
+    /// Which step of the published sequence it is; empty where it is none.
+    #[serde(default)]
+    pub step: String,
     /// Why it is asked.
     pub why: String,
     /// Exactly what to look at.

@@ -1,1 +1,167 @@
-//! (in work)
+//! Runs a policy's own tests: a story of what each experiment shows, and the path and verdict that must follow.
+//!
+//! Owns: the notation of stories, what is expected of them, and which ways of the policy no story takes. Must not know:
+//! files on disk, printing.
+
+mod play;
+mod report;
+mod story;
+
+use std::collections::BTreeSet;
+
+use crate::facts::Knobs;
+use crate::policy::{Policy, Problem};
+
+use play::Played;
+use story::{Expected, Story};
+
+/// What came of a test file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// What is wrong with the test file; no test ran where there is something.
+    pub problems: Vec<Problem>,
+    /// One result a test, in the order of the file.
+    pub tests: Vec<TestResult>,
+    /// The ways of the policy that no test took, in the order of its states.
+    pub not_taken: Vec<NotTaken>,
+    /// How many ways the policy has.
+    pub ways: usize,
+}
+
+/// What came of one test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestResult {
+    /// Its name.
+    pub name: String,
+    /// Whether it passed.
+    pub status: Status,
+    /// What differs, or why it could not be played to its end; empty where it passed.
+    pub findings: Vec<String>,
+    /// How the case went: one line a state that was left.
+    pub walked: Vec<String>,
+}
+
+/// Whether a test passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// All that was expected came.
+    Pass,
+    /// Something else came.
+    Fail,
+    /// The story has a gap: it says nothing of a state that was reached.
+    Error,
+}
+
+/// A way out of a state that no test took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// The state.
+    pub state: String,
+    /// Its outcome.
+    pub outcome: String,
+}
+
+impl Report {
+    /// Whether every test passed.
+    pub fn passed(&self) -> bool {
+        self.problems.is_empty() && self.tests.iter().all(|test| test.status == Status::Pass)
+    }
+
+    /// How many tests have a status.
+    pub fn count(&self, status: Status) -> usize {
+        self.tests.iter().filter(|test| test.status == status).count()
+    }
+}
+
+/// Plays every test of a test file on a policy. `origin` names the file in messages.
+pub fn rehearse(policy: &Policy, test_text: &str, origin: &str) -> Report {
+    let all: Vec<NotTaken> = policy
+        .states()
+        .iter()
+        .flat_map(|state| {
+            state.ways().into_iter().map(|way| NotTaken { state: state.name().into(), outcome: way.outcome.into() })
+        })
+        .collect();
+    // Two skips of a state have the same outcome.
+    let mut seen = BTreeSet::new();
+    let all: Vec<NotTaken> =
+        all.into_iter().filter(|way| seen.insert((way.state.clone(), way.outcome.clone()))).collect();
+    let ways = all.len();
+    let stories = match story::read(policy, test_text, origin) {
+        Ok(stories) => stories,
+        Err(problems) => return Report { problems, tests: Vec::new(), not_taken: all, ways },
+    };
+    let mut taken = BTreeSet::new();
+    let mut tests = Vec::new();
+    for story in &stories {
+        let played = play::play(policy, story);
+        taken.extend(played.passed.iter().map(|passed| (passed.state.clone(), passed.outcome.clone())));
+        tests.push(result(policy, story, &played));
+    }
+    let not_taken = all.into_iter().filter(|way| !taken.contains(&(way.state.clone(), way.outcome.clone()))).collect();
+    Report { problems: Vec::new(), tests, not_taken, ways }
+}
+
+fn result(policy: &Policy, story: &Story, played: &Played) -> TestResult {
+    let (status, findings) = match &played.gap {
+        Some(gap) => (Status::Error, vec![gap.clone()]),
+        None => {
+            let findings = differences(policy, &story.expected, played);
+            (if findings.is_empty() { Status::Pass } else { Status::Fail }, findings)
+        }
+    };
+    let walked = played.passed.iter().map(|p| format!("{} -> {}: {}", p.state, p.outcome, p.why)).collect();
+    TestResult { name: story.name.clone(), status, findings, walked }
+}
+
+fn differences(policy: &Policy, expected: &Expected, played: &Played) -> Vec<String> {
+    let mut found = Vec::new();
+    let conclusion = played.conclusion.as_ref();
+    let verdict = conclusion.map_or("none", |conclusion| conclusion.verdict.as_str());
+    if let Some(path) = &expected.path {
+        let ends = path.last().and_then(|name| policy.state(name)).is_some_and(|state| state.verdict().is_some());
+        let mut went = played.path.clone();
+        went.extend(conclusion.filter(|_| ends).map(|conclusion| conclusion.state.clone()));
+        if went != *path {
+            found.push(format!("path:\n{}", report::difference(path, &went)));
+        }
+    }
+    if let Some(wanted) = expected.verdict.as_deref().filter(|wanted| *wanted != verdict) {
+        found.push(format!("verdict: expected {wanted}, but it was {verdict}"));
+    }
+    if let Some(wanted) = expected.experiments.filter(|wanted| *wanted != played.experiments) {
+        found.push(format!("experiments: expected {wanted}, but there were {}", played.experiments));
+    }
+    if let Some(wanted) = &expected.recommended {
+        let none = Knobs::new();
+        let given = conclusion.map_or(&none, |conclusion| &conclusion.recommended);
+        if !story::same_knobs(given, wanted) {
+            found.push(format!("recommended: expected {}, but it was {}", report::knobs(wanted), report::knobs(given)));
+        }
+    }
+    for (state, wanted) in &expected.changes {
+        match played.proposed.iter().rev().find(|(name, _)| name == state) {
+            Some((_, given)) if story::same_knobs(given, wanted) => {}
+            Some((_, given)) => found.push(format!(
+                "changes of {state}: expected {}, but they were {}",
+                report::knobs(wanted),
+                report::knobs(given)
+            )),
+            None => found.push(format!("changes of {state}: it ran no experiment")),
+        }
+    }
+    for (state, wanted) in &expected.outcomes {
+        let given = played.passed.iter().rev().find(|passed| passed.state == *state);
+        let given = given.map_or("none", |passed| passed.outcome.as_str());
+        if given != wanted {
+            found.push(format!("outcome of {state}: expected {wanted}, but it was {given}"));
+        }
+    }
+    for state in expected.never.iter().filter(|state| played.visited(state)) {
+        found.push(format!("{state} must never be reached, but it was"));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,174 @@
-//! (in work)
+//! What a tag means: which series of a job is its training loss, which its learning rate, which a layer's gradients.
+//!
+//! Owns: the reading of tags by the table `policies/signals.yaml` and by the site's own patterns, and the choice among
+//! several series of one meaning. Must not know: values, thresholds, symptoms.
+
+mod assign;
+#[cfg(test)]
+mod conventions;
+mod layers;
+mod site;
+mod table;
+mod text;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use assign::SignalRules;
+pub use site::{SiteRule, SiteRuleError};
+
+/// What a series measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// The loss that is minimised.
+    TrainLoss,
+    /// The same loss on data that is not trained on.
+    ValidationLoss,
+    /// Training accuracy, or a metric read like one; in [0, 1] or percent, higher is better.
+    TrainAccuracy,
+    /// The same on data that is not trained on.
+    ValidationAccuracy,
+    /// The learning rate; one series a parameter group.
+    LearningRate,
+    /// The norm of the whole gradient before clipping.
+    GradientNorm,
+    /// Reward or return of an episode, higher is better.
+    Reward,
+    /// The epoch, as a series over steps.
+    Epoch,
+    /// Histogram of a layer's weights.
+    Weights,
+    /// Histogram, or scalar norm, of a layer's gradients.
+    Gradients,
+    /// A part of a loss, or a loss that is not to be judged by its height (adversarial, reinforcement): worth a look for
+    /// non-finite values only.
+    PartOfLoss,
+}
+
+impl Signal {
+    /// Every signal, in the order of their declaration.
+    pub const ALL: [Signal; 11] = [
+        Signal::TrainLoss,
+        Signal::ValidationLoss,
+        Signal::TrainAccuracy,
+        Signal::ValidationAccuracy,
+        Signal::LearningRate,
+        Signal::GradientNorm,
+        Signal::Reward,
+        Signal::Epoch,
+        Signal::Weights,
+        Signal::Gradients,
+        Signal::PartOfLoss,
+    ];
+
+    /// The name in files and payloads: `train_loss`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Signal::TrainLoss => "train_loss",
+            Signal::ValidationLoss => "validation_loss",
+            Signal::TrainAccuracy => "train_accuracy",
+            Signal::ValidationAccuracy => "validation_accuracy",
+            Signal::LearningRate => "learning_rate",
+            Signal::GradientNorm => "gradient_norm",
+            Signal::Reward => "reward",
+            Signal::Epoch => "epoch",
+            Signal::Weights => "weights",
+            Signal::Gradients => "gradients",
+            Signal::PartOfLoss => "part_of_loss",
+        }
+    }
+
+    /// The signal of that name.
+    pub fn from_name(name: &str) -> Option<Signal> {
+        Signal::ALL.into_iter().find(|signal| signal.as_str() == name)
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a job learns, so far as its tags tell: it decides what its losses are worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Learning {
+    /// A loss is minimised.
+    Supervised,
+    /// A generator against a discriminator: neither loss says by its height how well it goes.
+    Adversarial,
+    /// Rewards are maximised; the loss says little.
+    Reinforcement,
+    /// Neither a loss nor a reward was recognised.
+    #[default]
+    Unknown,
+}
+
+/// The kind of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TagKind {
+    /// Numbers.
+    Scalar,
+    /// Histograms.
+    Histogram,
+}
+
+/// One tag of a job.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TagInfo<'a> {
+    /// Folder of the run below the job's folder, with `/` between parts; empty or `.` for the job's folder itself.
+    pub folder: &'a str,
+    /// The tag as it was logged.
+    pub tag: &'a str,
+    /// How many points it has so far; a tag without points means nothing yet.
+    pub points: u64,
+    /// Scalars or histograms.
+    pub kind: TagKind,
+}
+
+/// A series with a meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matched {
+    /// As in [`TagInfo`], but never `.`.
+    pub folder: String,
+    /// The tag as it was logged.
+    pub tag: String,
+    /// Scalars or histograms.
+    pub kind: TagKind,
+    /// For weights and gradients: the layer, as the program calls it.
+    pub layer: Option<String>,
+    /// The rule that says so, for people: `signals.yaml line 71 (Keras)`.
+    pub rule: String,
+    /// False for a guess: say so where it is shown.
+    pub sure: bool,
+}
+
+/// What the tags of one job mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignalMap {
+    /// How the job learns.
+    pub learning: Learning,
+    by_signal: BTreeMap<Signal, Vec<Matched>>,
+}
+
+impl SignalMap {
+    /// The series to read for a signal: the best of [`SignalMap::all`].
+    pub fn get(&self, signal: Signal) -> Option<&Matched> {
+        self.all(signal).first()
+    }
+
+    /// Every series with that meaning, best first; weights and gradients instead from the input to the output, so far
+    /// as names and order of logging tell.
+    pub fn all(&self, signal: Signal) -> &[Matched] {
+        self.by_signal.get(&signal).map_or(&[], Vec::as_slice)
+    }
+
+    /// The signals that were found, each with its series.
+    pub fn iter(&self) -> impl Iterator<Item = (Signal, &[Matched])> {
+        self.by_signal.iter().map(|(signal, matched)| (*signal, matched.as_slice()))
+    }
+}

@@ -2,24 +2,27 @@
 //!
 //! Owns: transactions, migrations, leases. Must not know: what a state means, when to try again.
 
+#[cfg(test)]
+mod conformance;
+mod lock;
+mod rows;
+mod schema;
+mod shared;
 mod sqlite;
 
 use serde::{Deserialize, Serialize};
 
 use crate::case::{CaseId, Message};
 
+pub use crate::case::JournalEntry;
+
+pub use lock::StateLock;
+pub use shared::SharedStore;
 pub use sqlite::Sqlite;
 
-/// One thing that happened in a case, for people and for replay.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JournalEntry {
-    /// Seconds since the Unix epoch.
-    pub time: f64,
-    /// What kind of entry it is: `opened`, `passed`, `suggested`, `observed`, `asked`, `answered`, `closed`, ….
-    pub kind: String,
-    /// The entry's own fields (hypothesis, expected, seen, …).
-    pub detail: serde_json::Value,
-}
+/// The due time of an `Unknown` delivery that is held for a person: it is not tried again by itself, and does not keep
+/// later messages of its case waiting.
+pub const HELD: f64 = f64::MAX;
 
 /// A case as it is kept: its state is opaque here.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,6 +129,62 @@ pub enum StoreError {
         /// The newest schema known.
         known: i64,
     },
+    /// An older nextrun wrote the database, and it was opened for reading only.
+    #[error(
+        "the database {path} has schema {found}, older than {known}: start `nextrun watch` on it once to update it"
+    )]
+    Older {
+        /// Its path.
+        path: String,
+        /// The schema found.
+        found: i64,
+        /// The schema needed.
+        known: i64,
+    },
+    /// There is no file to read.
+    #[error("there is no database at {path}: name the state directory that `nextrun watch` was started with")]
+    Missing {
+        /// Its path.
+        path: String,
+    },
+    /// The file is something else.
+    #[error("{path} is not a nextrun database: move the file away, or name another state directory")]
+    NotADatabase {
+        /// Its path.
+        path: String,
+    },
+    /// The file, its directory or its file system cannot be written.
+    #[error("the database {path} cannot be written: give this user write access to it and to its directory")]
+    ReadOnly {
+        /// Its path.
+        path: String,
+    },
+    /// Another process held the database for longer than the busy time-out.
+    #[error("the database {path} is held by another process: end what works on it, and try again")]
+    Busy {
+        /// Its path.
+        path: String,
+    },
+    /// Another daemon has the same state.
+    #[error("another nextrun works with {path}: stop it first, or name another state directory")]
+    Taken {
+        /// Path of the lock file.
+        path: String,
+    },
+    /// The file system said no.
+    #[error("could not {action} {path}: {source}")]
+    Files {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: String,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The thread that works on the store is gone.
+    #[error("the store's thread ended before it answered: the process is stopping, or a store operation panicked")]
+    Gone,
     /// What is stored does not read back.
     #[error("the database {path} holds a {what} that cannot be read: {reason}")]
     Corrupt {
@@ -151,14 +210,17 @@ pub trait Store: Send {
     /// Jobs that were settled, with the reason.
     fn settled(&mut self) -> Result<Vec<(String, String)>, StoreError>;
     /// Takes up to `limit` due deliveries of one destination and marks them `Sending`, in order per case: a delivery
-    /// waits while an earlier one of its case and destination is neither delivered nor given up.
+    /// waits while an earlier one of its case and destination is neither delivered nor given up. A delivery that was
+    /// `Unknown` is due like one that was `Pending`, unless it is [`HELD`]; the state in what is returned is the one
+    /// before the lease. The try is counted and committed before this returns.
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError>;
-    /// Records what a try came to.
+    /// Records what a try came to. A delivery that is recorded as delivered stays so.
     fn tried(&mut self, tried: &Tried, now: f64) -> Result<(), StoreError>;
     /// Deliveries, newest first, for the operator; `case` and `state` narrow it down.
     fn deliveries(&mut self, case: Option<&CaseId>, state: Option<DeliveryState>) -> Result<Vec<Delivery>, StoreError>;
     /// After a start: every delivery that is still `Sending` becomes `Unknown`. Returns how many.
     fn recover(&mut self, now: f64) -> Result<u32, StoreError>;
-    /// When the next delivery of a destination is due, if any is pending.
+    /// When [`Store::lease`] has something next for a destination, if ever: what waits for an earlier one of its case
+    /// does not count.
     fn next_due(&mut self, destination: &str) -> Result<Option<f64>, StoreError>;
 }

@@ -1,6 +1,6 @@
 //! What rules need of a histogram: its moments over time, never its buckets.
 
-use super::sketch::{Point, Sketch};
+use super::sketch::{Order, Point, Sketch};
 
 /// The moments of one logged histogram.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,8 +52,12 @@ pub struct HistogramSketch {
 }
 
 impl HistogramSketch {
-    /// Takes one more histogram.
+    /// Takes one more histogram. One whose step goes back by more than the usual distance starts a new attempt.
     pub fn push(&mut self, step: i64, wall_time: f64, moments: Moments) {
+        if self.rms.goes_back_to(step) {
+            self.rms = self.rms.restarted_at(step);
+            self.largest = self.largest.restarted_at(step);
+        }
         let point = |value| Point { step, wall_time, value };
         self.rms.push(point(moments.rms()));
         self.largest.push(point(moments.min.abs().max(moments.max.abs())));
@@ -61,5 +65,26 @@ impl HistogramSketch {
         self.all_zero += u32::from(moments.min == 0.0 && moments.max == 0.0);
         self.first.get_or_insert(moments);
         self.last = Some(moments);
+    }
+
+    /// Adds what a later file, or one beside, has of the same tag.
+    pub(super) fn absorb(&mut self, next: &HistogramSketch) {
+        let (Some(last), Some(first)) = (self.rms.last(), next.rms.first()) else {
+            if self.rms.count() == 0 {
+                *self = next.clone();
+            }
+            return;
+        };
+        let order = if last.wall_time > first.wall_time { Order::Beside } else { Order::After };
+        if order == Order::After && first.step <= last.step {
+            self.rms = self.rms.restarted_at(first.step);
+            self.largest = self.largest.restarted_at(first.step);
+        }
+        self.rms.absorb(&next.rms, order, 0);
+        self.largest.absorb(&next.largest, order, 0);
+        self.unchanged = next.unchanged;
+        self.all_zero += next.all_zero;
+        self.first = self.first.or(next.first);
+        self.last = next.last.or(self.last);
     }
 }

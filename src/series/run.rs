@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::attempts::Series;
 use super::histogram::{HistogramSketch, Moments};
-use super::sketch::{Point, Sketch};
+use super::sketch::Point;
 
 /// A run by its path relative to the log directory, with `/` between parts; `.` is the log directory itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +36,13 @@ pub type Runs = BTreeMap<RunName, RunData>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TagId(u32);
 
+impl TagId {
+    /// The place as a number.
+    pub(crate) fn slot(self) -> u32 {
+        self.0
+    }
+}
+
 /// What a run said of its own session (`_hparams_/session_end_info`, `SessionLog`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SessionMark {
@@ -42,44 +50,6 @@ pub struct SessionMark {
     pub wall_time: f64,
     /// Whether the session ended well, where it said so.
     pub success: Option<bool>,
-}
-
-/// A stretch of a series that a restart replaced.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Attempt {
-    /// The step at which the next attempt began.
-    pub restarted_at: i64,
-    /// What this attempt had logged until then.
-    pub sketch: Sketch,
-}
-
-/// So many replaced attempts are kept a series; the oldest go first.
-const MAX_EARLIER: usize = 2;
-
-/// One scalar tag of a run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Series {
-    /// The newest attempt, including what it took over from before its restart.
-    pub sketch: Sketch,
-    /// Attempts that were replaced, oldest first.
-    pub earlier: Vec<Attempt>,
-    /// How often a restart was seen.
-    pub restarts: u32,
-}
-
-impl Series {
-    fn restart(&mut self, step: i64) {
-        if self.sketch.last().is_none_or(|last| last.step < step) {
-            return;
-        }
-        let fresh = self.sketch.restarted_at(step);
-        let replaced = std::mem::replace(&mut self.sketch, fresh);
-        if self.earlier.len() == MAX_EARLIER {
-            self.earlier.remove(0);
-        }
-        self.earlier.push(Attempt { restarted_at: step, sketch: replaced });
-        self.restarts += 1;
-    }
 }
 
 /// Everything that one run has logged so far, summarised.
@@ -94,6 +64,8 @@ pub struct RunData {
     session_end: Option<SessionMark>,
     first_wall_time: Option<f64>,
     last_wall_time: Option<f64>,
+    /// Step of the first `SessionLog.START`.
+    session_start: Option<i64>,
     /// Number of events, of whatever kind.
     events: u64,
     /// Whether a file of the run ends in the middle of a record.
@@ -122,9 +94,25 @@ impl RunData {
         Some(id)
     }
 
-    /// Takes one scalar.
+    /// Takes one scalar. A step that goes back is a restart, or one of the other things that programs do with their
+    /// steps; see [`Series`].
     pub fn scalar(&mut self, id: TagId, point: Point) {
-        self.series[id.0 as usize].sketch.push(point);
+        let series = &mut self.series[id.0 as usize];
+        series.push(point);
+        series.settle();
+    }
+
+    /// Takes one scalar of many; [`RunData::settle`] is owed before the data are read. `slot` is a [`TagId::slot`].
+    #[inline]
+    pub(crate) fn scalar_of_many(&mut self, slot: u32, point: Point) {
+        if let Some(series) = self.series.get_mut(slot as usize) {
+            series.push(point);
+        }
+    }
+
+    /// Brings all series up to date after [`RunData::scalar_of_many`].
+    pub(crate) fn settle(&mut self) {
+        self.series.iter_mut().for_each(Series::settle);
     }
 
     /// The newest step of a tag, which the reader compares to see a restart.
@@ -139,9 +127,48 @@ impl RunData {
 
     /// The whole run goes on from an earlier step (`SessionLog.START`).
     pub fn restart(&mut self, step: i64) {
+        self.session_start.get_or_insert(step);
         for series in &mut self.series {
             series.restart(step);
         }
+    }
+
+    /// Takes a hyperparameter, unless the program logged one of that name itself.
+    pub(crate) fn hyperparameter_beside(&mut self, name: &str, value: serde_json::Value) {
+        if !self.hyperparameters.contains_key(name) {
+            self.hyperparameter(name, value);
+        }
+    }
+
+    /// Adds what another file of the same run has logged, where `self` is all that comes before it in the order of
+    /// files.
+    pub(crate) fn absorb(&mut self, next: &RunData) {
+        let beside = matches!((self.last_wall_time, next.first_wall_time), (Some(last), Some(first)) if last > first);
+        if let (Some(step), false) = (next.session_start, beside) {
+            self.restart(step);
+        }
+        for (tag, series) in next.series() {
+            if let Some(id) = self.tag_id(tag) {
+                self.series[id.0 as usize].absorb(series);
+            }
+        }
+        for (tag, sketch) in &next.histograms {
+            if let Some(known) = self.histograms.get_mut(tag) {
+                known.absorb(sketch);
+            } else if self.histograms.len() < MAX_TAGS {
+                self.histograms.insert(tag.clone(), sketch.clone());
+            }
+        }
+        next.texts.iter().for_each(|(tag, text)| self.text(tag, text));
+        next.hyperparameters.iter().for_each(|(name, value)| self.hyperparameter(name, value.clone()));
+        self.session_end = next.session_end.or(self.session_end);
+        let either =
+            |a: Option<f64>, b: Option<f64>, of: fn(f64, f64) -> f64| a.zip(b).map(|(a, b)| of(a, b)).or(a).or(b);
+        self.first_wall_time = either(self.first_wall_time, next.first_wall_time, f64::min);
+        self.last_wall_time = either(self.last_wall_time, next.last_wall_time, f64::max);
+        self.session_start = self.session_start.or(next.session_start);
+        self.events += next.events;
+        self.cut_off |= next.cut_off;
     }
 
     /// Takes the moments of one histogram.
@@ -155,7 +182,7 @@ impl RunData {
 
     /// Takes a text; the newest of a tag is kept.
     pub fn text(&mut self, tag: &str, text: &str) {
-        if self.texts.len() < MAX_TAGS {
+        if self.texts.len() < MAX_TAGS || self.texts.contains_key(tag) {
             let end = text.floor_char_boundary(MAX_TEXT);
             self.texts.insert(tag.to_owned(), text[..end].to_owned());
         }
@@ -163,7 +190,7 @@ impl RunData {
 
     /// Takes one logged hyperparameter, by the name that the program gave it.
     pub fn hyperparameter(&mut self, name: &str, value: serde_json::Value) {
-        if self.hyperparameters.len() < MAX_TAGS {
+        if self.hyperparameters.len() < MAX_TAGS || self.hyperparameters.contains_key(name) {
             self.hyperparameters.insert(name.to_owned(), value);
         }
     }

@@ -39,19 +39,6 @@ impl Bucket {
     const EMPTY: Bucket =
         Bucket { count: 0, non_finite: 0, mean: 0.0, m2: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
 
-    fn push(&mut self, value: f64) {
-        if !value.is_finite() {
-            self.non_finite += 1;
-            return;
-        }
-        self.count += 1;
-        let delta = value - self.mean;
-        self.mean += delta / f64::from(self.count);
-        self.m2 += delta * (value - self.mean);
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-    }
-
     /// Chan, Golub, LeVeque: "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
     fn merge(self, other: Bucket) -> Bucket {
         let non_finite = self.non_finite + other.non_finite;
@@ -79,6 +66,59 @@ impl Bucket {
     }
 }
 
+/// The bucket that takes points now, with sums in place of mean and variance: no division for each point.
+///
+/// The sums are of deviations from a pivot, which is one of the values (or their mean): squares of deviations from it
+/// add up to at most `n + 1` times those from the mean, so nothing but `log2(n)` of 52 bits is lost. They are added in
+/// the order of the points, so that when they are turned into mean and variance makes no difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Open {
+    index: usize,
+    bucket: Bucket,
+    pivot: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Open {
+    const NONE: Open = Open { index: usize::MAX, bucket: Bucket::EMPTY, pivot: 0.0, sum: 0.0, squares: 0.0 };
+
+    fn of(index: usize, bucket: Bucket) -> Open {
+        Open { index, bucket, pivot: bucket.mean, sum: 0.0, squares: bucket.m2 }
+    }
+
+    #[inline]
+    fn push_finite(&mut self, value: f64) {
+        let bucket = &mut self.bucket;
+        if bucket.count == 0 {
+            self.pivot = value;
+        }
+        bucket.count = bucket.count.saturating_add(1);
+        let deviation = value - self.pivot;
+        self.sum += deviation;
+        self.squares += deviation * deviation;
+        bucket.min = if value < bucket.min { value } else { bucket.min };
+        bucket.max = if value > bucket.max { value } else { bucket.max };
+    }
+
+    fn settled(&self) -> Bucket {
+        if self.bucket.count == 0 {
+            return self.bucket;
+        }
+        let shift = self.sum / f64::from(self.bucket.count);
+        Bucket { mean: self.pivot + shift, m2: (self.squares - self.sum * shift).max(0.0), ..self.bucket }
+    }
+}
+
+/// How the points of two sketches lie to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The other's points were logged after one's own.
+    After,
+    /// Both were logged in the same time, by two writers.
+    Beside,
+}
+
 /// A series in bounded memory: equal-step buckets that are merged pairwise as the series grows, and the exact first,
 /// last and best points.
 ///
@@ -90,6 +130,7 @@ pub struct Sketch {
     /// Width of a bucket is `2^shift` steps.
     shift: u32,
     buckets: Vec<Bucket>,
+    open: Open,
     head: Vec<f64>,
     first: Option<Point>,
     last: Option<Point>,
@@ -113,6 +154,7 @@ impl Default for Sketch {
             origin: 0,
             shift: 0,
             buckets: Vec::new(),
+            open: Open::NONE,
             head: Vec::new(),
             first: None,
             last: None,
@@ -134,32 +176,31 @@ impl Sketch {
     /// Takes one more point. Points of one step may come in any order of steps; a step before the first one is
     /// counted to the first bucket.
     pub fn push(&mut self, point: Point) {
-        if self.count == 0 {
-            self.origin = point.step;
-            self.first = Some(point);
-        }
-        self.count += 1;
-        if self.head.len() < HEAD {
-            self.head.push(point.value);
-        }
-        self.note_extremes(point);
-        let index = self.index_of(point.step);
-        if index >= self.buckets.len() {
-            self.buckets.resize(index + 1, Bucket::EMPTY);
-        }
-        self.buckets[index].push(point.value);
-        self.last = Some(point);
+        self.push_open(point);
+        self.settle();
     }
 
-    fn note_extremes(&mut self, point: Point) {
-        let same = self.last.is_some_and(|last| last.value.to_bits() == point.value.to_bits());
-        self.repeats = if same { self.repeats + 1 } else { 1 };
-        self.longest_repeat = self.longest_repeat.max(self.repeats);
-        if !point.value.is_finite() {
-            self.non_finite += 1;
-            self.first_non_finite.get_or_insert(point);
-            return;
+    /// Takes one more point; [`Sketch::settle`] is owed before the sketch is read.
+    #[inline]
+    pub(super) fn push_open(&mut self, point: Point) {
+        if self.count < HEAD as u64 {
+            self.push_head(point);
         }
+        self.count += 1;
+        let index = (point.step.saturating_sub(self.origin).max(0) as u64) >> self.shift;
+        if index != self.open.index as u64 {
+            self.reopen(point.step);
+        }
+        let same = self.last.is_some_and(|last| last.value.to_bits() == point.value.to_bits());
+        self.repeats = if same { self.repeats.saturating_add(1) } else { 1 };
+        self.longest_repeat = self.longest_repeat.max(self.repeats);
+        self.last = Some(point);
+        if point.value.is_finite() { self.push_finite(point) } else { self.push_non_finite(point) }
+    }
+
+    #[inline]
+    fn push_finite(&mut self, point: Point) {
+        self.open.push_finite(point.value);
         if let Some(before) = self.last_finite {
             self.steps_apart += (point.value - before.value).abs();
             self.neighbours += 1;
@@ -173,6 +214,49 @@ impl Sketch {
         }
     }
 
+    #[cold]
+    fn push_non_finite(&mut self, point: Point) {
+        self.open.bucket.non_finite = self.open.bucket.non_finite.saturating_add(1);
+        self.non_finite += 1;
+        self.first_non_finite.get_or_insert(point);
+    }
+
+    #[cold]
+    fn push_head(&mut self, point: Point) {
+        if self.count == 0 {
+            self.origin = point.step;
+            self.first = Some(point);
+        }
+        if self.head.len() < HEAD {
+            self.head.push(point.value);
+        }
+    }
+
+    /// Brings the open bucket up to date.
+    pub(super) fn settle(&mut self) {
+        if let Some(bucket) = self.buckets.get_mut(self.open.index) {
+            *bucket = self.open.settled();
+        }
+    }
+
+    fn reopen(&mut self, step: i64) {
+        self.settle();
+        let index = self.index_of(step);
+        if index >= self.buckets.len() {
+            if index >= self.buckets.capacity() {
+                // Capacity in steps of 16 in place of doubling: it is most of what a series costs.
+                self.buckets.reserve_exact((index / 16 + 1) * 16 - self.buckets.len());
+            }
+            self.buckets.resize(index + 1, Bucket::EMPTY);
+        }
+        self.open = Open::of(index, self.buckets[index]);
+    }
+
+    fn close(&mut self) {
+        self.settle();
+        self.open = Open::NONE;
+    }
+
     /// The bucket of a step, after as many pairwise merges as it takes to have one.
     fn index_of(&mut self, step: i64) -> usize {
         let distance = step.saturating_sub(self.origin).max(0) as u64;
@@ -182,7 +266,9 @@ impl Sketch {
         (distance >> self.shift) as usize
     }
 
+    /// Merges neighbours. The open bucket is left behind: whoever merges opens one afterwards.
     fn halve(&mut self) {
+        self.open = Open::NONE;
         for i in 0..self.buckets.len().div_ceil(2) {
             let left = self.buckets[2 * i];
             self.buckets[i] = self.buckets.get(2 * i + 1).map_or(left, |right| left.merge(*right));
@@ -270,6 +356,7 @@ impl Sketch {
     pub fn until(&self, step: i64) -> Sketch {
         let whole = (step.saturating_sub(self.origin).saturating_add(1)).max(0) as u64 >> self.shift;
         let mut view = self.clone();
+        view.close();
         view.buckets.truncate(usize::try_from(whole).unwrap_or(usize::MAX).min(self.buckets.len()));
         view.count = view.buckets.iter().map(|b| u64::from(b.count) + u64::from(b.non_finite)).sum();
         view.non_finite = view.buckets.iter().map(|b| u64::from(b.non_finite)).sum();
@@ -283,6 +370,96 @@ impl Sketch {
         view
     }
 
+    /// Adds what another sketch knows, its steps moved by `moved`. Buckets go where their middles lie, so that they
+    /// blur by half a bucket at most.
+    pub(super) fn absorb(&mut self, other: &Sketch, order: Order, moved: i64) {
+        if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            self.origin = other.origin.saturating_add(moved);
+        }
+        self.close();
+        self.absorb_buckets(other, moved);
+        let theirs = |point: Option<Point>| point.map(|p| Point { step: p.step.saturating_add(moved), ..p });
+        let head = other.head.iter().copied().take(HEAD.saturating_sub(self.head.len()));
+        self.head.extend(head);
+        self.absorb_repeats(other);
+        let earlier = |a: Option<Point>, b: Option<Point>| match order {
+            Order::After => a.or(b),
+            Order::Beside => [a, b].into_iter().flatten().min_by_key(|p| p.step),
+        };
+        let later = |a: Option<Point>, b: Option<Point>| match order {
+            Order::After => b.or(a),
+            Order::Beside => [a, b].into_iter().flatten().max_by_key(|p| p.step),
+        };
+        self.first = earlier(self.first, theirs(other.first));
+        self.first_non_finite = earlier(self.first_non_finite, theirs(other.first_non_finite));
+        self.last = later(self.last, theirs(other.last));
+        self.last_finite = later(self.last_finite, theirs(other.last_finite));
+        let extremes = |a: Option<Point>, b: Option<Point>, better: fn(&f64, &f64) -> bool| match (a, b) {
+            (Some(a), Some(b)) => Some(if better(&b.value, &a.value) { b } else { a }),
+            (a, b) => a.or(b),
+        };
+        self.lowest = extremes(self.lowest, theirs(other.lowest), f64::lt);
+        self.highest = extremes(self.highest, theirs(other.highest), f64::gt);
+        self.count += other.count;
+        self.non_finite += other.non_finite;
+        self.steps_apart += other.steps_apart;
+        self.neighbours += other.neighbours;
+    }
+
+    fn absorb_buckets(&mut self, other: &Sketch, moved: i64) {
+        let origin = other.origin.saturating_add(moved);
+        self.start_at(origin);
+        while self.shift < other.shift {
+            self.halve();
+        }
+        let half = (other.bucket_width() / 2).cast_signed();
+        for (i, bucket) in other.buckets.iter().enumerate() {
+            let start = origin.saturating_add(((i as u64) << other.shift).cast_signed());
+            if bucket.count > 0 || bucket.non_finite > 0 {
+                self.reopen(start.saturating_add(half));
+                self.open = Open::of(self.open.index, self.open.bucket.merge(*bucket));
+            }
+        }
+        self.close();
+    }
+
+    /// Makes room for buckets before the first one.
+    fn start_at(&mut self, origin: i64) {
+        while origin < self.origin {
+            let missing = (self.origin.abs_diff(origin) - 1 >> self.shift) + 1;
+            if self.buckets.len() as u64 + missing <= MAX_BUCKETS as u64 {
+                self.buckets.splice(0..0, std::iter::repeat_n(Bucket::EMPTY, missing as usize));
+                self.origin = self.origin.saturating_sub((missing << self.shift).cast_signed());
+                return;
+            }
+            self.halve();
+        }
+    }
+
+    /// Puts all points on the step of the first one.
+    pub(super) fn collapse(&mut self) {
+        self.close();
+        let all = self.buckets.iter().fold(Bucket::EMPTY, |sum, bucket| sum.merge(*bucket));
+        self.buckets = vec![all];
+        self.shift = 0;
+        let origin = self.origin;
+        for point in
+            [&mut self.last, &mut self.last_finite, &mut self.lowest, &mut self.highest, &mut self.first_non_finite]
+        {
+            point.iter_mut().for_each(|point| point.step = origin);
+        }
+    }
+
+    fn absorb_repeats(&mut self, other: &Sketch) {
+        let value = |point: Option<Point>| point.map(|p| p.value.to_bits());
+        let goes_on = u64::from(other.repeats) == other.count && value(self.last) == value(other.last);
+        self.repeats = if goes_on { self.repeats.saturating_add(other.repeats) } else { other.repeats };
+        self.longest_repeat = self.longest_repeat.max(other.longest_repeat).max(self.repeats);
+    }
+
     fn bucket_extreme(&self, of: fn(&Bucket) -> f64, better: fn(&f64, &f64) -> bool) -> Option<Point> {
         let points = self.buckets().map(|(step, bucket)| self.at(step, of(bucket)));
         points.reduce(|a, b| if better(&b.value, &a.value) { b } else { a })
@@ -294,6 +471,13 @@ impl Sketch {
 
     fn at(&self, step: f64, value: f64) -> Point {
         Point { step: step as i64, wall_time: f64::NAN, value }
+    }
+
+    /// Whether `step` lies before the newest one by more than the usual distance of neighbours.
+    pub(super) fn goes_back_to(&self, step: i64) -> bool {
+        let (Some(first), Some(last)) = (self.first, self.last) else { return false };
+        let usual = last.step.abs_diff(first.step) / self.count.saturating_sub(1).max(1);
+        step < last.step && last.step.abs_diff(step) > usual
     }
 
     /// Forgets everything from `step` on, as a run does that starts again from a checkpoint.

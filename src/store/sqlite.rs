@@ -1,3 +1,467 @@
-//! SQLite.
-/// SQLite.
-pub struct Sqlite;
+//! The embedded store: one SQLite file.
+//!
+//! Owns: SQL, transactions, pragmas. Must not know: what a state means, when to try again. The file must be on a local
+//! disk: WAL needs shared memory, which network file systems lack.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, TransactionBehavior, params};
+
+use super::rows::{self, CASE, DELIVERY, Read};
+use super::{Commit, Delivery, DeliveryState, HELD, JournalEntry, Store, StoreError, StoredCase, Tried, schema};
+use crate::case::{CaseId, Message};
+
+/// How long a statement waits for another process. The daemon's transactions take milliseconds; an operator's backup
+/// may hold the file for seconds.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// What may be leased: due or unknown, and no earlier one of its case and destination still open. `?2` is [`HELD`].
+///
+/// The first test of the state is the index's own condition, word for word: SQLite uses a partial index for nothing less.
+const ELIGIBLE: &str = "d.destination = ?1 AND d.state IN ('pending', 'sending', 'unknown') AND d.state <> 'sending'
+    AND d.due < ?2 AND NOT EXISTS (
+    SELECT 1 FROM deliveries e
+    WHERE e.destination = d.destination AND e.case_id = d.case_id AND e.id < d.id
+      AND e.state IN ('pending', 'sending', 'unknown') AND (e.state <> 'unknown' OR e.due < ?2))";
+
+/// A store in one SQLite file: write-ahead log, and every commit on the disk before it returns.
+#[derive(Debug)]
+pub struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Sqlite {
+    /// Opens the database for the daemon: makes it and its directory if need be, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// Each names the path: the file is not a database, cannot be written, is of a newer nextrun, or failed otherwise.
+    pub fn open(path: &Path) -> Result<Sqlite, StoreError> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(|source| StoreError::Files {
+                action: "make the state directory",
+                path: directory.display().to_string(),
+                source,
+            })?;
+        }
+        let connection = Connection::open(path).map_err(|error| failure(path, error))?;
+        let mut store = Sqlite { connection, path: path.to_owned() };
+        let found = store.prepare().map_err(|error| failure(path, error))?;
+        store.refuse_newer(found)?;
+        Ok(store)
+    }
+
+    /// Opens the database for listing, also while a daemon works on it; nothing is ever written.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`]; besides, there is no file, or its schema is of an older nextrun.
+    pub fn open_read_only(path: &Path) -> Result<Sqlite, StoreError> {
+        let shown = path.display().to_string();
+        if !path.exists() {
+            return Err(StoreError::Missing { path: shown });
+        }
+        let connection = read_only(path).map_err(|error| failure(path, error))?;
+        let found = schema::version(&connection).map_err(|error| failure(path, error))?;
+        let store = Sqlite { connection, path: path.to_owned() };
+        store.refuse_newer(found)?;
+        match found {
+            0 => Err(StoreError::NotADatabase { path: shown }),
+            schema::KNOWN => Ok(store),
+            _ => Err(StoreError::Older { path: shown, found, known: schema::KNOWN }),
+        }
+    }
+
+    fn prepare(&mut self) -> rusqlite::Result<i64> {
+        self.connection.busy_timeout(BUSY)?;
+        self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.connection.pragma_update(None, "foreign_keys", true)?;
+        schema::migrate(&mut self.connection)
+    }
+
+    fn refuse_newer(&self, found: i64) -> Result<(), StoreError> {
+        if found <= schema::KNOWN {
+            return Ok(());
+        }
+        Err(StoreError::Newer { path: self.path.display().to_string(), found, known: schema::KNOWN })
+    }
+
+    /// Runs `work` in one transaction that takes the write lock at its start, so that it cannot fail half-way for a
+    /// lock that another process took.
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let run = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = work(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        };
+        run(&mut self.connection).map_err(|error| failure(&self.path, error))
+    }
+
+    /// All rows of a query, each read by `read`.
+    fn list<T, P: Params>(
+        &self,
+        sql: &str,
+        params: P,
+        read: fn(&rusqlite::Row<'_>) -> Read<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows = || -> rusqlite::Result<Vec<Result<T, rows::Unreadable>>> {
+            self.connection.prepare_cached(sql)?.query_map(params, read)?.collect()
+        };
+        let rows = rows().map_err(|error| failure(&self.path, error))?;
+        rows.into_iter().map(|row| row.map_err(|unreadable| self.corrupt(unreadable))).collect()
+    }
+
+    fn corrupt(&self, unreadable: rows::Unreadable) -> StoreError {
+        StoreError::Corrupt {
+            path: self.path.display().to_string(),
+            what: unreadable.what.to_owned(),
+            reason: unreadable.reason,
+        }
+    }
+}
+
+/// A connection that only reads. Without the daemon's shared memory beside it, a database in a directory that cannot be
+/// written opens only as immutable, which is safe where no write-ahead log is left to be read.
+fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let open = |connection: Connection| {
+        connection.busy_timeout(BUSY)?;
+        schema::version(&connection)?;
+        Ok(connection)
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let first = Connection::open_with_flags(path, flags).and_then(open);
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match first {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !Path::new(&log).exists() => {
+            let uri = format!("file:{}?immutable=1", percent_encoded(path));
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).and_then(open)
+        }
+        other => other,
+    }
+}
+
+/// A path as SQLite's URI syntax wants it.
+fn percent_encoded(path: &Path) -> String {
+    let mut encoded = String::new();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => encoded.push(char::from(*byte)),
+            _ => encoded.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    encoded
+}
+
+fn failure(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.display().to_string();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => StoreError::NotADatabase { path },
+        Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { path },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path },
+        _ => StoreError::Database { path, source },
+    }
+}
+
+fn insert_case(transaction: &Connection, case: &StoredCase) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO cases (id, baseline, closed, verdict, updated, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET baseline = excluded.baseline, closed = excluded.closed,
+                 verdict = excluded.verdict, updated = excluded.updated, state = excluded.state",
+        )?
+        .execute(params![case.id.0, case.baseline, case.closed, case.verdict, case.updated, case.state.to_string()])?;
+    Ok(())
+}
+
+fn insert_entry(transaction: &Connection, case: &CaseId, entry: &JournalEntry) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT INTO journal (case_id, time, kind, detail) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![case.0, entry.time, entry.kind, entry.detail.to_string()])?;
+    Ok(())
+}
+
+fn insert_message(transaction: &Connection, message: &Message, destinations: &[String]) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO messages (id, case_id, kind, subject, time, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO NOTHING",
+        )?
+        .execute(params![
+            message.id,
+            message.case.0,
+            rows::name(message.kind),
+            message.subject,
+            message.time,
+            message.data.to_string()
+        ])?;
+    for destination in destinations {
+        // Due at once, whatever the clock does next: a time here would make a clock that is set back delay it.
+        transaction
+            .prepare_cached(
+                "INSERT INTO deliveries (message_id, case_id, destination, state, attempts, due, changed)
+                 VALUES (?1, ?2, ?3, 'pending', 0, 0, ?4) ON CONFLICT (message_id, destination) DO NOTHING",
+            )?
+            .execute(params![message.id, message.case.0, destination, message.time])?;
+    }
+    Ok(())
+}
+
+fn mark_sending(transaction: &Connection, delivery: &Delivery, now: f64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("UPDATE deliveries SET state = 'sending', attempts = ?2, changed = ?3 WHERE id = ?1")?
+        .execute(params![delivery.id, delivery.attempts, now])?;
+    Ok(())
+}
+
+/// A message that does not read back can never be sent; it must not keep those behind it waiting.
+fn give_up(transaction: &Connection, id: i64, why: &rows::Unreadable, now: f64) -> rusqlite::Result<()> {
+    let answer = format!("the stored {} cannot be read: {}", why.what, why.reason);
+    transaction
+        .prepare_cached("UPDATE deliveries SET state = 'dead', answer = ?2, changed = ?3 WHERE id = ?1")?
+        .execute(params![id, answer, now])?;
+    Ok(())
+}
+
+impl Store for Sqlite {
+    fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        self.transaction(|transaction| {
+            for case in &commit.cases {
+                insert_case(transaction, case)?;
+            }
+            for (case, entry) in &commit.journal {
+                insert_entry(transaction, case, entry)?;
+            }
+            for (message, destinations) in &commit.messages {
+                insert_message(transaction, message, destinations)?;
+            }
+            for (job, why) in &commit.settled {
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO settled (job, why) VALUES (?1, ?2)
+                         ON CONFLICT (job) DO UPDATE SET why = excluded.why",
+                    )?
+                    .execute(params![job, why])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn cases(&mut self, open_only: bool) -> Result<Vec<StoredCase>, StoreError> {
+        let only = if open_only { "WHERE closed = 0" } else { "" };
+        self.list(&format!("SELECT {CASE} FROM cases {only} ORDER BY updated DESC, id"), [], rows::case)
+    }
+
+    fn case(&mut self, id: &str) -> Result<Option<StoredCase>, StoreError> {
+        if id.is_empty() {
+            return Ok(None);
+        }
+        let sql = format!("SELECT {CASE} FROM cases WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2");
+        let mut found = self.list(&sql, [id], rows::case)?;
+        // The exact id sorts before every longer one.
+        let unambiguous = found.len() == 1 || found.first().is_some_and(|first| first.id.0 == id);
+        Ok(if unambiguous { Some(found.swap_remove(0)) } else { None })
+    }
+
+    fn journal(&mut self, case: &CaseId) -> Result<Vec<JournalEntry>, StoreError> {
+        self.list("SELECT time, kind, detail FROM journal WHERE case_id = ?1 ORDER BY id", [&case.0], rows::entry)
+    }
+
+    fn settled(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        self.list("SELECT job, why FROM settled ORDER BY job", [], |row| Ok(Ok((row.get(0)?, row.get(1)?))))
+    }
+
+    fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
+        let select = format!(
+            "SELECT {DELIVERY} FROM deliveries d JOIN messages m ON m.id = d.message_id
+             WHERE {ELIGIBLE} AND d.due <= ?3 ORDER BY d.id LIMIT ?4"
+        );
+        self.transaction(|transaction| {
+            let rows: Vec<(i64, Result<Delivery, rows::Unreadable>)> = transaction
+                .prepare_cached(&select)?
+                .query_map(params![destination, HELD, now, limit], |row| Ok((row.get(0)?, rows::delivery(row)?)))?
+                .collect::<rusqlite::Result<_>>()?;
+            let mut leased = Vec::with_capacity(rows.len());
+            for (id, row) in rows {
+                match row {
+                    Ok(mut delivery) => {
+                        delivery.attempts = delivery.attempts.saturating_add(1);
+                        mark_sending(transaction, &delivery, now)?;
+                        leased.push(delivery);
+                    }
+                    Err(unreadable) => give_up(transaction, id, &unreadable, now)?,
+                }
+            }
+            Ok(leased)
+        })
+    }
+
+    fn tried(&mut self, tried: &Tried, now: f64) -> Result<(), StoreError> {
+        self.transaction(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE deliveries SET state = ?2, due = ?3, answer = ?4, changed = ?5
+                     WHERE id = ?1 AND state <> 'delivered'",
+                )?
+                .execute(params![tried.delivery, rows::name(tried.state), tried.due, tried.answer, now])?;
+            Ok(())
+        })
+    }
+
+    fn deliveries(&mut self, case: Option<&CaseId>, state: Option<DeliveryState>) -> Result<Vec<Delivery>, StoreError> {
+        let sql = format!(
+            "SELECT {DELIVERY} FROM deliveries d JOIN messages m ON m.id = d.message_id
+             WHERE (?1 IS NULL OR d.case_id = ?1) AND (?2 IS NULL OR d.state = ?2) ORDER BY d.id DESC"
+        );
+        self.list(&sql, params![case.map(|case| &case.0), state.map(rows::name)], rows::delivery)
+    }
+
+    fn recover(&mut self, now: f64) -> Result<u32, StoreError> {
+        let answer = "nextrun ended while this was being sent";
+        let changed = self.transaction(|transaction| {
+            transaction.execute(
+                "UPDATE deliveries SET state = 'unknown', due = 0, answer = ?1, changed = ?2 WHERE state = 'sending'",
+                params![answer, now],
+            )
+        })?;
+        Ok(u32::try_from(changed).unwrap_or(u32::MAX))
+    }
+
+    fn next_due(&mut self, destination: &str) -> Result<Option<f64>, StoreError> {
+        let sql = format!("SELECT min(d.due) FROM deliveries d WHERE {ELIGIBLE}");
+        let due = || -> rusqlite::Result<Option<f64>> {
+            let mut query = self.connection.prepare_cached(&sql)?;
+            Ok(query.query_row(params![destination, HELD], |row| row.get(0)).optional()?.flatten())
+        };
+        due().map_err(|error| failure(&self.path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::store::conformance;
+
+    fn fresh() -> impl Fn() -> Box<dyn Store> {
+        let directory = tempfile::tempdir().unwrap();
+        move || Box::new(Sqlite::open(&directory.path().join("state/nextrun.db")).unwrap())
+    }
+
+    #[test]
+    fn it_is_a_store() {
+        conformance::suite(fresh);
+    }
+
+    #[test]
+    fn nothing_is_lost_doubled_or_overtaken() {
+        conformance::nothing_is_lost_doubled_or_overtaken(fresh);
+    }
+
+    #[test]
+    fn commits_are_on_the_disk_and_readers_do_not_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&directory.path().join("db")).unwrap();
+        let pragma = |name: &str| -> String {
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+            match store.connection.query_row(&format!("PRAGMA {name}"), [], read).unwrap() {
+                rusqlite::types::Value::Text(text) => text,
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((pragma("journal_mode").as_str(), pragma("synchronous").as_str()), ("wal", "2"));
+    }
+
+    #[test]
+    fn a_failing_commit_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Sqlite::open(&directory.path().join("db")).unwrap();
+        store
+            .connection
+            .execute_batch("CREATE TRIGGER no BEFORE INSERT ON settled BEGIN SELECT RAISE(ABORT, 'no'); END")
+            .unwrap();
+        let commit = Commit {
+            messages: vec![(conformance::message("m1", "c1"), vec!["queue".into()])],
+            settled: vec![("job".into(), "healthy".into())],
+            ..Commit::default()
+        };
+        assert!(matches!(store.commit(&commit), Err(StoreError::Database { .. })));
+        assert_eq!(store.deliveries(None, None).unwrap(), []);
+    }
+
+    #[test]
+    fn a_listing_reads_beside_the_daemon_and_writes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("db");
+        let mut daemon = Sqlite::open(&path).unwrap();
+        let mut listing = Sqlite::open_read_only(&path).unwrap();
+        let owed = vec![(conformance::message("m1", "c1"), vec!["queue".into()])];
+        daemon.commit(&Commit { messages: owed, ..Commit::default() }).unwrap();
+        assert_eq!(listing.deliveries(None, None).unwrap().len(), 1);
+        assert!(matches!(listing.recover(0.0), Err(StoreError::ReadOnly { .. })));
+        drop((daemon, listing));
+        assert_eq!(Sqlite::open_read_only(&path).unwrap().deliveries(None, None).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn each_way_of_not_opening_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(
+            path("text"),
+            "these are notes, not a database, and long enough to have a header of their own\n".repeat(9),
+        )
+        .unwrap();
+        Connection::open(path("newer")).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        fs::write(path("file"), "").unwrap();
+        fs::write(path("empty"), "").unwrap();
+        let told = |result: Result<Sqlite, StoreError>| result.unwrap_err().to_string();
+        for (message, words) in [
+            (told(Sqlite::open(&path("text"))), ["text is not a nextrun database", "move the file away"]),
+            (told(Sqlite::open(&path("newer"))), ["has schema 99", "run the newer version"]),
+            (told(Sqlite::open(&path("file/db"))), ["could not make the state directory", "file"]),
+            (told(Sqlite::open_read_only(&path("none"))), ["there is no database at", "none"]),
+            (told(Sqlite::open_read_only(&path("empty"))), ["empty is not a nextrun database", "move"]),
+            (told(Sqlite::open_read_only(&path("newer"))), ["has schema 99", "newer"]),
+        ] {
+            assert!(words.iter().all(|word| message.contains(word)), "{message}");
+            assert!(message.contains(&directory.path().display().to_string()), "{message}");
+        }
+    }
+
+    #[test]
+    fn looking_for_work_does_not_read_the_history() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&directory.path().join("db")).unwrap();
+        let sql = format!("EXPLAIN QUERY PLAN SELECT d.id FROM deliveries d WHERE {ELIGIBLE}");
+        let mut query = store.connection.prepare(&sql).unwrap();
+        let steps = query.query_map(params!["queue", HELD], |row| row.get::<_, String>(3)).unwrap();
+        let plan: Vec<String> =
+            steps.map(Result::unwrap).filter(|step| step.contains("d ") || step.contains("e ")).collect();
+        let reads: Vec<&String> = plan.iter().filter(|s| s.starts_with("SEARCH") || s.starts_with("SCAN")).collect();
+        assert_eq!(reads.len(), 2, "{plan:?}");
+        assert!(reads.iter().all(|step| step.contains("INDEX deliveries_open")), "{plan:?}");
+    }
+
+    #[test]
+    fn a_row_that_does_not_read_back_is_named_and_holds_up_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Sqlite::open(&directory.path().join("db")).unwrap();
+        for id in ["m1", "m2"] {
+            let owed = vec![(conformance::message(id, "c1"), vec!["queue".into()])];
+            store.commit(&Commit { messages: owed, ..Commit::default() }).unwrap();
+        }
+        store.connection.execute("UPDATE messages SET data = '{' WHERE id = 'm1'", []).unwrap();
+        assert_eq!(store.lease("queue", 0.0, 1).unwrap(), []);
+        assert_eq!(store.lease("queue", 0.0, 1).unwrap()[0].message.id, "m2");
+        let message = store.deliveries(None, None).unwrap_err().to_string();
+        assert!(message.contains("holds a message that cannot be read"), "{message}");
+    }
+}

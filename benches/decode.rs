@@ -1,0 +1,238 @@
+//! How fast event files are read, beside what the machine allows in the same minute.
+//!
+//! `cargo bench --bench decode [-- [--scale 0.1] [--repeat 7] [--keep DIR] [a b c d many]]`
+//!
+//! Data sets (generated once into a temporary directory, or DIR):
+//! a = one file, 4 M scalars as torch writes them; b = 1,000 runs of 10 tags and 1,000 steps; c = histograms, legacy
+//! and TF2; d = one file, 2 M scalars as TF2 writes them; many = 10,000 small runs of 10 tags, for memory and for what
+//! idle runs cost. For each: the floor (reading and checking both checksums of each record, on one thread), then
+//! everything that the daemon does with it up to finished sketches.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use nextrun::logdir::{DiskLogdir, Kind, Logdir};
+use nextrun::tfevents::{Tail, encode};
+use nextrun::watch::{Options, Watcher};
+
+const TAGS: [&str; 10] = [
+    "train/loss",
+    "train/accuracy",
+    "train/grad_norm",
+    "train/lr",
+    "val/loss",
+    "val/accuracy",
+    "perf/tokens_per_s",
+    "perf/step_time",
+    "optim/weight_norm",
+    "train/aux_loss",
+];
+
+const START: f64 = 1_700_000_000.0;
+
+struct Arguments {
+    scale: f64,
+    repeat: usize,
+    keep: PathBuf,
+    sets: Vec<String>,
+}
+
+fn arguments() -> Arguments {
+    let mut parsed =
+        Arguments { scale: 1.0, repeat: 7, keep: std::env::temp_dir().join("nextrun-bench"), sets: Vec::new() };
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        let mut value = || given.next().unwrap_or_default();
+        match argument.as_str() {
+            "--scale" => parsed.scale = value().parse().unwrap_or(1.0),
+            "--repeat" => parsed.repeat = value().parse().unwrap_or(7),
+            "--keep" => parsed.keep = value().into(),
+            "--bench" => {}
+            set => parsed.sets.push(set.to_owned()),
+        }
+    }
+    if parsed.sets.is_empty() {
+        parsed.sets = ["a", "b", "c", "d", "many"].map(str::to_owned).into();
+    }
+    parsed
+}
+
+fn main() -> io::Result<()> {
+    let arguments = arguments();
+    println!("set   threads      MB   M events   floor MB/s   read MB/s   M events/s   of floor   peak RSS MiB");
+    for set in &arguments.sets {
+        let dir = arguments.keep.join(format!("{set}-{}", arguments.scale));
+        if !dir.exists() {
+            generate(set, &dir, arguments.scale)?;
+        }
+        let threads: &[usize] = if matches!(set.as_str(), "b" | "many") { &[1, 2] } else { &[1] };
+        for &threads in threads {
+            measure(set, &dir, threads, arguments.repeat)?;
+        }
+        if set == "many" {
+            idle(&dir)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(set: &str, dir: &Path, threads: usize, repeat: usize) -> io::Result<()> {
+    let (mut floors, mut reads) = (Vec::new(), Vec::new());
+    let (mut bytes, mut events) = (0, 0);
+    reset_peak();
+    for _ in 0..repeat.max(1) {
+        let started = Instant::now();
+        bytes = floor(dir)?;
+        floors.push(started.elapsed().as_secs_f64());
+        let started = Instant::now();
+        let mut watcher = Watcher::new(Box::new(DiskLogdir::new(dir)), Options { threads });
+        let changes = watcher.poll(START);
+        reads.push(started.elapsed().as_secs_f64());
+        assert_eq!(changes.bytes, bytes, "all of it was read");
+        events = watcher.runs().values().map(|run| run.events()).sum();
+    }
+    let (floor, read) = (median(floors), median(reads));
+    let mb = bytes as f64 / 1e6;
+    println!(
+        "{set:5} {threads:7} {mb:7.1} {:10.2} {:12.0} {:11.0} {:12.1} {:9.0}% {:14.1}",
+        events as f64 / 1e6,
+        mb / floor,
+        mb / read,
+        events as f64 / 1e6 / read,
+        100.0 * floor / read,
+        peak_mib(),
+    );
+    Ok(())
+}
+
+/// What cannot be avoided: every byte is read once and both checksums of each record are checked.
+fn floor(dir: &Path) -> io::Result<u64> {
+    let logdir = DiskLogdir::new(dir);
+    let mut window = vec![0; 256 << 10];
+    let mut bytes = 0;
+    for entry in logdir.discover(Path::new("")).entries.iter().filter(|entry| entry.kind == Kind::Events) {
+        let file = logdir.open(&entry.path)?;
+        let mut tail = Tail::default();
+        loop {
+            let got = file.read_at(&mut window, tail.offset())?;
+            tail.advance(&window[..got], |record| {
+                std::hint::black_box(record);
+            });
+            if got < window.len() {
+                break;
+            }
+        }
+        bytes += tail.settled();
+    }
+    Ok(bytes)
+}
+
+/// What runs cost that do not change: a look at all of them, and one at a single one.
+fn idle(dir: &Path) -> io::Result<()> {
+    let mut watcher = Watcher::new(Box::new(DiskLogdir::new(dir)), Options::default());
+    watcher.poll(START);
+    let kept = peak_mib();
+    let started = Instant::now();
+    let rounds = 10;
+    for round in 0..rounds {
+        assert!(watcher.poll(START + f64::from(round)).changed.is_empty());
+    }
+    let sweep = started.elapsed().as_secs_f64() / f64::from(rounds);
+    let path = watcher.files().next().map(|file| file.path).unwrap_or_default();
+    let started = Instant::now();
+    for round in 0..1000 {
+        watcher.poll_paths(START + f64::from(round), [path.as_path()]);
+    }
+    println!(
+        "idle: {} runs, sweep {:.1} ms ({:.2} % of a core at one in 30 s), one path {:.1} µs, peak RSS {kept:.0} MiB",
+        watcher.runs().len(),
+        sweep * 1e3,
+        sweep / 30.0 * 100.0,
+        started.elapsed().as_secs_f64() * 1e3,
+    );
+    Ok(())
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Peak resident set since [`reset_peak`]; NaN where the system does not say.
+fn peak_mib() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kib.map_or(f64::NAN, |kib| kib / 1024.0)
+}
+
+fn reset_peak() {
+    // Not every kernel can; the peak is then that of the whole process.
+    fs::write("/proc/self/clear_refs", "5").unwrap_or_default();
+}
+
+fn create(dir: &Path, host: usize) -> io::Result<BufWriter<File>> {
+    fs::create_dir_all(dir)?;
+    let name = format!("events.out.tfevents.{}.host.{host}.0", START as u64 + host as u64);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(dir.join(name))?);
+    out.write_all(&encode::file_version(START))?;
+    Ok(out)
+}
+
+/// A loss that falls, with noise that repeats itself only after long.
+fn loss(step: i64, seed: &mut u64) -> f32 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    let noise = (*seed >> 40) as f32 / (1_u32 << 24) as f32;
+    3.0 / (1.0 + step as f32 * 1e-3) + 0.1 * noise
+}
+
+type Encode = fn(f64, i64, &str, f32) -> Vec<u8>;
+
+fn scalars(out: &mut impl Write, steps: i64, encode: Encode) -> io::Result<()> {
+    let mut seed = 1;
+    for step in 0..steps {
+        let wall_time = START + step as f64 * 0.25;
+        for tag in TAGS {
+            out.write_all(&encode(wall_time, step, tag, loss(step, &mut seed)))?;
+        }
+    }
+    out.flush()
+}
+
+fn generate(set: &str, dir: &Path, scale: f64) -> io::Result<()> {
+    let scaled = |n: f64| (n * scale).max(1.0) as i64;
+    match set {
+        "a" => scalars(&mut create(dir, 0)?, scaled(400_000.0), encode::scalar),
+        "d" => scalars(&mut create(dir, 0)?, scaled(200_000.0), encode::tensor_scalar),
+        "b" => (0..scaled(1000.0) as usize).try_for_each(|run| {
+            scalars(&mut create(&dir.join(format!("exp{:02}/run_{run:04}", run / 50)), run)?, 1000, encode::scalar)
+        }),
+        "many" => (0..scaled(10_000.0) as usize).try_for_each(|run| {
+            scalars(&mut create(&dir.join(format!("exp{:03}/run_{run:05}", run / 50)), run)?, 160, encode::scalar)
+        }),
+        "c" => histograms(&mut create(dir, 0)?, scaled(2028.0)),
+        other => Err(io::Error::other(format!("there is no data set {other}; there are a, b, c, d, many"))),
+    }
+}
+
+/// Ten legacy histograms of 9 KB, ten TF2 histograms and two scalars a step.
+fn histograms(out: &mut impl Write, steps: i64) -> io::Result<()> {
+    let mut seed = 1;
+    for step in 0..steps {
+        let wall_time = START + step as f64;
+        let spread = f64::from(loss(step, &mut seed));
+        let buckets: Vec<(f64, f64)> = (0..550).map(|i| (f64::from(i - 275) * spread, f64::from(i % 97))).collect();
+        let moments = [-spread, spread, 1e5, spread, spread * 1e5];
+        let rows: Vec<[f64; 3]> = (0..30).map(|i| f64::from(i) * spread).map(|x| [x, x + spread, 9.0]).collect();
+        for layer in 0..10 {
+            out.write_all(&encode::histogram(wall_time, step, &format!("layers.{layer}.weight"), moments, &buckets))?;
+            let tag = format!("dense_{layer}/kernel_0/histogram");
+            out.write_all(&encode::tensor_histogram(wall_time, step, &tag, &rows))?;
+        }
+        out.write_all(&encode::scalar(wall_time, step, "train/loss", loss(step, &mut seed)))?;
+        out.write_all(&encode::scalar(wall_time, step, "train/lr", 1e-3))?;
+    }
+    out.flush()
+}

@@ -1,0 +1,64 @@
+//! Names that follow from what they name: the same step of the same case has the same ids, however often it is taken.
+
+use sha2::{Digest, Sha256};
+
+use super::CaseId;
+use crate::policy::Position;
+
+fn digest(parts: &[&str], length: usize) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..length].to_owned()
+}
+
+/// The id of the `n`th case of a baseline that began at `started` (seconds since the Unix epoch, where known): a
+/// baseline of the same name that is trained anew gets cases of its own.
+pub fn case_id(baseline: &str, started: Option<f64>, n: usize) -> CaseId {
+    let started = started.map_or_else(String::new, |time| format!("{time:.3}"));
+    CaseId(digest(&[baseline, &started, &n.to_string()], 12))
+}
+
+/// The id of the `n`th suggestion of a case.
+pub fn suggestion_id(case: &CaseId, at: &Position, n: usize) -> String {
+    let digest = digest(&[&case.0, &at.state, &at.attempt.to_string(), &n.to_string()], 12);
+    format!("{case}-{n:02}-{digest}")
+}
+
+/// Where the `n`th experiment of a case logs, relative to the log directory.
+pub fn run_name(case: &CaseId, baseline: &str, at: &Position, n: usize) -> String {
+    let plain = |text: &str| {
+        let safe = text.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '-' });
+        safe.collect::<String>().trim_matches('-').chars().take(40).collect::<String>()
+    };
+    let (baseline, state) = (plain(baseline), plain(&at.state));
+    let name = if baseline.is_empty() { "run" } else { &baseline };
+    format!("nextrun/{name}-{}/{n:02}-{state}", &case.0[..6])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_follow_from_what_they_name() {
+        let at = Position { state: "overfit_one_point".into(), attempt: 1 };
+        let case = case_id("a/b", Some(1.5), 0);
+        assert_eq!(case, case_id("a/b", Some(1.5), 0));
+        assert_ne!(case, case_id("a/b", Some(2.5), 0));
+        assert_ne!(suggestion_id(&case, &at, 1), suggestion_id(&case, &at, 2));
+    }
+
+    #[test]
+    fn a_run_name_stays_below_the_log_directory() {
+        let at = Position { state: "x".into(), attempt: 1 };
+        let case = case_id("a", None, 0);
+        for baseline in ["../../etc", "/abs/olute", "a b\u{1b}[31m", "."] {
+            let name = run_name(&case, baseline, &at, 1);
+            assert!(name.starts_with("nextrun/") && !name.contains("..") && name.is_ascii(), "{name}");
+            assert!(!name.contains(' ') && !name.contains('\u{1b}'));
+        }
+    }
+}

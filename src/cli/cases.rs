@@ -1,0 +1,156 @@
+//! `nextrun cases`: what the daemon is investigating, and what it found.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{Exit, plain, settings};
+use crate::case::Case;
+use crate::config::Overrides;
+use crate::daemon::DATABASE;
+use crate::store::{Sqlite, Store, StoredCase};
+
+/// List, show, link or close cases.
+#[derive(Debug, Subcommand)]
+pub(super) enum Cases {
+    /// List cases, the newest first.
+    #[command(after_help = "Examples:\n  nextrun cases list\n  nextrun cases list --all --state /var/lib/nextrun")]
+    List {
+        /// Closed cases too.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show a case with its whole journal.
+    #[command(after_help = "Example:\n  nextrun cases show 3f2a")]
+    Show {
+        /// The id, or an unambiguous beginning of it.
+        case: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Say which job carries out the open experiment of a case; the daemon takes it up within a second.
+    #[command(after_help = "Example:\n  nextrun cases link 3f2a runs/my-own-try")]
+    Link {
+        /// The id, or an unambiguous beginning of it.
+        case: String,
+        /// The job, relative to the log directory.
+        job: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Close a case by hand; the daemon takes it up within a second.
+    #[command(after_help = "Example:\n  nextrun cases close 3f2a --verdict data_pipeline --why 'labels were shifted by one'")]
+    Close {
+        /// The id, or an unambiguous beginning of it.
+        case: String,
+        /// The verdict.
+        #[arg(long, default_value = "inconclusive", value_parser = clap::builder::PossibleValuesParser::new(crate::policy::VERDICTS))]
+        verdict: String,
+        /// Why.
+        #[arg(long, default_value = "closed by hand")]
+        why: String,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// Where the daemon keeps its state.
+#[derive(Debug, Args)]
+pub(super) struct At {
+    /// The daemon's state directory.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The daemon's configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl At {
+    fn database(&self) -> anyhow::Result<PathBuf> {
+        let overrides = Overrides { state: self.state.clone(), ..Overrides::default() };
+        Ok(settings(self.config.as_deref(), &overrides)?.state.join(DATABASE))
+    }
+}
+
+pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    match command {
+        Cases::List { all, at } => {
+            let mut store = Sqlite::open_read_only(&at.database()?)?;
+            for case in store.cases(!*all)? {
+                print_line(&mut out, &case)?;
+            }
+        }
+        Cases::Show { case, at } => {
+            let mut store = Sqlite::open_read_only(&at.database()?)?;
+            let case = find(&mut store, case)?;
+            show(&mut out, &mut store, &case)?;
+        }
+        Cases::Link { case, job, at } => {
+            let mut store = Sqlite::open(&at.database()?)?;
+            let case = find(&mut store, case)?;
+            store.ask(&case.id, &serde_json::json!({ "link": job }))?;
+            writeln!(out, "the daemon will link {} to case {}", plain(job), case.id)?;
+        }
+        Cases::Close { case, verdict, why, at } => {
+            let mut store = Sqlite::open(&at.database()?)?;
+            let case = find(&mut store, case)?;
+            if case.closed {
+                bail!("case {} is closed already, with {}", case.id, case.verdict.unwrap_or_default());
+            }
+            store.ask(&case.id, &serde_json::json!({ "close": { "verdict": verdict, "why": why } }))?;
+            writeln!(out, "the daemon will close case {} with {verdict}", case.id)?;
+        }
+    }
+    Ok(Exit::Healthy)
+}
+
+fn find(store: &mut Sqlite, id: &str) -> anyhow::Result<StoredCase> {
+    store.case(id)?.with_context(|| format!("there is no case {}: see `nextrun cases list --all`", plain(id)))
+}
+
+fn time(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds of a time")]
+    jiff::Timestamp::from_second(seconds as i64).map_or_else(|_| "?".to_owned(), |time| time.to_string())
+}
+
+fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
+    let state = case.state.pointer("/position/state").and_then(Value::as_str).unwrap_or("?");
+    let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("at {state}"));
+    let tried = case.state.get("experiments").and_then(Value::as_array).map_or(0, Vec::len);
+    writeln!(
+        out,
+        "{}  {}  {:44} {tried} experiments  {}",
+        case.id, time(case.updated), where_it_stands, plain(&case.baseline)
+    )
+}
+
+fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow::Result<()> {
+    print_line(out, stored)?;
+    let case: Case = serde_json::from_value(stored.state.clone()).context("the stored case cannot be read")?;
+    for finding in &case.findings {
+        writeln!(out, "\n  {} ({}): {}", finding.symptom, plain(&finding.tag), plain(&finding.summary))?;
+    }
+    for entry in store.journal(&stored.id)? {
+        writeln!(out, "\n  {}  {}", time(entry.time), entry.kind)?;
+        for (key, value) in entry.detail.as_object().into_iter().flatten() {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            writeln!(out, "      {key}: {}", plain(&text))?;
+        }
+    }
+    for delivery in store.deliveries(Some(&stored.id), None)?.iter().rev() {
+        let answer = delivery.answer.as_deref().unwrap_or("no answer yet");
+        let state = serde_json::to_value(delivery.state)?;
+        writeln!(
+            out,
+            "\n  {} to {}: {} after {} tries ({})",
+            delivery.message.kind.event_type(), delivery.destination, state.as_str().unwrap_or("?"), delivery.attempts, plain(answer)
+        )?;
+    }
+    Ok(())
+}

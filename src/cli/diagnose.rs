@@ -1,0 +1,131 @@
+//! `nextrun diagnose`: one look at every job of a log directory.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::{Exit, plain, runs_of, settings};
+use crate::config::{Overrides, parse_duration};
+use crate::daemon::{now, site_of};
+use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
+use crate::destinations::sparkline;
+use crate::jobs::{Job, group};
+use crate::signals::Signal;
+use crate::symptoms::first_detected;
+
+/// Look once at every job of a log directory and say what is wrong with it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  nextrun diagnose runs/\n  nextrun diagnose runs/ --format json | jq 'select(.status == \"failing\")'")]
+pub(super) struct Diagnose {
+    /// The log directory.
+    logdir: PathBuf,
+    /// How to print: for people, or one JSON object a line.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The configuration file: tag patterns, knobs, policy.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How long a job may be without a new event before it counts as ended.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    quiet_after: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
+    let overrides = Overrides {
+        logdirs: vec![arguments.logdir.clone()],
+        quiet_after: arguments.quiet_after,
+        ..Overrides::default()
+    };
+    let site = site_of(&settings(arguments.config.as_deref(), &overrides)?)?;
+    let runs = runs_of(&arguments.logdir)?;
+    let now = now();
+    let mut out = io::stdout().lock();
+    let mut failing = false;
+    for job in group(&runs, &std::collections::BTreeSet::new()) {
+        let mut memory = Memory::first_seen(false);
+        memory.saw(&job, job.events(), now);
+        let exam = exam(&job, &site, &memory, now);
+        failing |= exam.status().0 == Status::Failing;
+        match arguments.format {
+            Format::Json => writeln!(out, "{}", as_json(&job, &exam, &site))?,
+            Format::Text => print_text(&mut out, &job, &exam, &site)?,
+        }
+    }
+    Ok(if failing { Exit::Failing } else { Exit::Healthy })
+}
+
+fn as_json(job: &Job<'_>, exam: &Exam, site: &Site) -> Value {
+    let (status, reason) = exam.status();
+    let symptom = |finding: &crate::symptoms::Finding| {
+        json!({
+            "id": finding.symptom, "severity": finding.severity,
+            "first_detected_step": first_detected(&exam.view, finding), "summary": finding.summary,
+            "evidence": {
+                "tag": finding.tag, "first_step": finding.first_step, "last_step": finding.last_step,
+                "numbers": finding.numbers,
+            },
+        })
+    };
+    let symptoms: Vec<Value> = exam.findings.iter().map(symptom).collect();
+    json!({
+        "run": job.name, "status": word(status), "symptoms": symptoms, "signals": signals(exam),
+        "hyperparameters": exam.facts.knobs, "next": next(job, exam, site, status), "reason": reason,
+    })
+}
+
+fn next(job: &Job<'_>, exam: &Exam, site: &Site, status: Status) -> Value {
+    let policy = site.policy_for(&job.name).filter(|_| status == Status::Failing);
+    policy.map_or(Value::Null, |policy| first_step(policy, &exam.facts, site.knobs_of_script(&job.name)))
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Healthy => "healthy",
+        Status::Failing => "failing",
+        Status::Unknown => "unknown",
+    }
+}
+
+/// The signals that were found, each with its tag; layers as lists.
+fn signals(exam: &Exam) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (signal, matched) in exam.signals.iter() {
+        let tags: Vec<Value> = matched
+            .iter()
+            .map(|m| if m.folder.is_empty() { m.tag.clone() } else { format!("{}/{}", m.folder, m.tag) }.into())
+            .collect();
+        let layered = matches!(signal, Signal::Weights | Signal::Gradients | Signal::PartOfLoss);
+        let value = if layered { Value::from(tags) } else { tags.into_iter().next().unwrap_or(Value::Null) };
+        map.insert(signal.as_str().to_owned(), value);
+    }
+    map
+}
+
+fn print_text(out: &mut impl Write, job: &Job<'_>, exam: &Exam, site: &Site) -> io::Result<()> {
+    let (status, reason) = exam.status();
+    let curve = sparkline(&exam.loss_curve());
+    writeln!(out, "{:8} {}  {curve}", word(status), plain(&job.name))?;
+    if let Some(reason) = reason {
+        writeln!(out, "         {reason}")?;
+    }
+    for finding in &exam.findings {
+        let severity = serde_json::to_value(finding.severity).unwrap_or_default();
+        let severity = severity.as_str().unwrap_or_default().to_owned();
+        writeln!(out, "         {severity}: {}: {}", finding.symptom, plain(&finding.summary))?;
+    }
+    let next = next(job, exam, site, status);
+    if let Some(state) = next.get("state").and_then(Value::as_str) {
+        let why = next.get("why").and_then(Value::as_str).unwrap_or_default();
+        writeln!(out, "         next: {state} {}: {}", next["overrides"], plain(why))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! `nextrun watch`: the daemon.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Exit, settings};
+use crate::config::{Overrides, parse_duration};
+use crate::daemon;
+
+/// Watch a log directory, diagnose what does not learn, and suggest the next runs.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  nextrun watch runs/\n  nextrun watch runs/ --queue http://127.0.0.1:8123/ --webhook http://127.0.0.1:8123/\n  nextrun watch --config /etc/nextrun/nextrun.yaml"
+)]
+pub(super) struct Watch {
+    /// The log directory; may be named in the configuration instead.
+    logdir: Option<PathBuf>,
+    /// Suggested runs are posted to this address.
+    #[arg(long, value_name = "URL")]
+    queue: Option<String>,
+    /// All other events are posted to this address; suggested runs too where there is no queue.
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the database is kept.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// How long a job may be without a new event before it counts as ended (default: by its own rhythm, at least 10m).
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    quiet_after: Option<Duration>,
+}
+
+pub(super) fn run(arguments: &Watch) -> anyhow::Result<Exit> {
+    let overrides = Overrides {
+        logdirs: arguments.logdir.iter().cloned().collect(),
+        queue: arguments.queue.clone(),
+        webhook: arguments.webhook.clone(),
+        state: arguments.state.clone(),
+        quiet_after: arguments.quiet_after,
+    };
+    let settings = settings(arguments.config.as_deref(), &overrides)?;
+    daemon::run(&settings, &Arc::new(AtomicBool::new(false)))?;
+    Ok(Exit::Healthy)
+}

@@ -1,0 +1,225 @@
+//! The file to checked settings.
+//!
+//! Owns: the keys of the file. Must not know: where files are, and what is in the environment.
+//!
+//! Reading goes on after a mistake, so that one look shows them all; settings with a mistake are never returned.
+
+mod destinations;
+mod launch;
+mod redact;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+use crate::signals::{Signal, SignalRules, SiteRule, SiteRuleError};
+use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
+
+use super::Vocabulary;
+use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
+
+const KEYS: [&str; 7] = ["watch", "destinations", "launch", "policy", "limits", "signals", "state"];
+const WATCH: [&str; 8] =
+    ["logdir", "include", "exclude", "ignore_older_than", "quiet_after", "quiet_floor", "sweep", "poll"];
+const LIMITS: [&str; 5] = ["experiments", "hours", "at_once", "start_within", "ask_wait"];
+
+/// Reads a configuration.
+///
+/// `origin` names the text in messages; relative paths in it are below `folder`; `vocabulary` is what it may name.
+///
+/// # Errors
+///
+/// Every mistake that was found, in the order of the text.
+pub fn parse(text: &str, origin: &str, folder: &Path, vocabulary: &Vocabulary) -> Result<Settings, Vec<Problem>> {
+    let mut reader = Reader { problems: Problems::new(text, origin), folder, vocabulary };
+    // A file in which every line is a comment sets nothing.
+    let only_comments = text.lines().map(str::trim_start).all(|line| line.is_empty() || line.starts_with('#'));
+    if only_comments {
+        return Ok(Settings::default());
+    }
+    let root = crate::yaml::read(&mut reader.problems);
+    let settings = root.as_ref().map(|root| reader.settings(root));
+    let mut problems = reader.problems.into_sorted();
+    redact::redact(&mut problems, root.as_ref());
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(problems),
+    }
+}
+
+struct Reader<'t> {
+    problems: Problems<'t>,
+    folder: &'t Path,
+    vocabulary: &'t Vocabulary,
+}
+
+impl Reader<'_> {
+    fn settings(&mut self, root: &Node) -> Settings {
+        let mut settings = Settings::default();
+        let Some(fields) = Fields::new(root, "the configuration", &KEYS, &mut self.problems) else { return settings };
+        if let Some(node) = fields.get("watch") {
+            settings.watch = self.watch(node);
+        }
+        if let Some(node) = fields.get("destinations") {
+            settings.destinations = self.destinations(node);
+        }
+        if let Some(node) = fields.get("launch") {
+            settings.launches = self.launches(node);
+        }
+        if let Some(node) = fields.get("policy") {
+            settings.policies = self.policies(node);
+        }
+        if let Some(node) = fields.get("limits") {
+            settings.limits = self.limits(node);
+        }
+        if let Some(node) = fields.get("signals") {
+            settings.signals = self.signals(node);
+        }
+        if let Some(node) = fields.get("state") {
+            settings.state = self.path(node, "`state`").unwrap_or_default();
+        }
+        settings
+    }
+
+    fn watch(&mut self, node: &Node) -> WatchSettings {
+        let mut watch = WatchSettings::default();
+        let Some(fields) = Fields::new(node, "`watch`", &WATCH, &mut self.problems) else { return watch };
+        if let Some(node) = fields.get("logdir") {
+            let nodes: &[Node] = if let Kind::List(items) = &node.kind { items } else { std::slice::from_ref(node) };
+            watch.logdirs = nodes.iter().filter_map(|node| self.path(node, "`logdir`")).collect();
+        }
+        watch.include = fields.get("include").map(|node| self.globs(node, "`include`")).unwrap_or_default();
+        watch.exclude = fields.get("exclude").map(|node| self.globs(node, "`exclude`")).unwrap_or_default();
+        if let Some(node) = fields.get("ignore_older_than") {
+            let never = node.is_word("never");
+            let age = if never { None } else { self.duration(node, "`ignore_older_than`", "`never` or ") };
+            watch.ignore_older_than = age;
+        }
+        watch.quiet_after = self.quiet_after(&fields);
+        if let Some(sweep) = fields.get("sweep").and_then(|node| self.positive(node, "`sweep`")) {
+            watch.sweep = sweep;
+        }
+        if let Some(node) = fields.get("poll") {
+            watch.poll =
+                self.one_of(node, "`poll`", &[("auto", Poll::Auto), ("always", Poll::Always)]).unwrap_or_default();
+        }
+        watch
+    }
+
+    fn quiet_after(&mut self, fields: &Fields<'_>) -> QuietAfter {
+        let floor = fields.get("quiet_floor");
+        match fields.get("quiet_after").filter(|node| !node.is_word("adaptive")) {
+            None => {
+                let floor = floor.and_then(|node| self.duration(node, "`quiet_floor`", ""));
+                QuietAfter::Adaptive { floor: floor.unwrap_or(QUIET_FLOOR) }
+            }
+            Some(node) => {
+                if let Some(key) = fields.key("quiet_floor") {
+                    let help = "take it away, or write `quiet_after: adaptive`";
+                    self.problems.add_help(key.place, "`quiet_floor` has no effect beside a fixed `quiet_after`", help);
+                }
+                let time = self.duration(node, "`quiet_after`", "`adaptive` or ");
+                time.map_or_else(QuietAfter::default, QuietAfter::Fixed)
+            }
+        }
+    }
+
+    fn limits(&mut self, node: &Node) -> Limits {
+        let mut limits = Limits::default();
+        let Some(fields) = Fields::new(node, "`limits`", &LIMITS, &mut self.problems) else { return limits };
+        let count = |name: &str, problems: &mut Problems<'_>| {
+            fields.get(name).and_then(|node| node.count(&format!("`{name}`"), problems))
+        };
+        limits.experiments = count("experiments", &mut self.problems);
+        limits.at_once = count("at_once", &mut self.problems).unwrap_or(limits.at_once);
+        if let Some(node) = fields.get("hours") {
+            limits.hours = node.number("`hours`", &mut self.problems).filter(|hours| *hours > 0.0);
+            if limits.hours.is_none() {
+                self.problems.add(node.place, "`hours` must be greater than 0");
+            }
+        }
+        if let Some(time) = fields.get("start_within").and_then(|node| self.positive(node, "`start_within`")) {
+            limits.start_within = time;
+        }
+        if let Some(time) = fields.get("ask_wait").and_then(|node| self.duration(node, "`ask_wait`", "")) {
+            limits.ask_wait = time;
+        }
+        limits
+    }
+
+    fn policies(&mut self, node: &Node) -> Policies {
+        let mut policies = Policies::default();
+        if let Kind::Scalar(_) = &node.kind {
+            policies.default = self.policy(node).unwrap_or(policies.default);
+            return policies;
+        }
+        let Some(fields) = Fields::new(node, "`policy`", &["default", "jobs"], &mut self.problems) else {
+            return policies;
+        };
+        if let Some(choice) = fields.get("default").and_then(|node| self.policy(node)) {
+            policies.default = choice;
+        }
+        let jobs = fields.get("jobs").map_or(&[][..], |node| node.entries("`jobs`", &mut self.problems));
+        for (key, node) in jobs {
+            let (glob, choice) = (self.glob(&key.name, key.place), self.policy(node));
+            policies.by_job.extend(glob.zip(choice));
+        }
+        policies
+    }
+
+    /// What looks like a path is one; anything else must be built in.
+    fn policy(&mut self, node: &Node) -> Option<PolicyChoice> {
+        let name = node.text("a policy", &mut self.problems)?;
+        let like_a_path = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
+        if like_a_path {
+            return self.path(node, "a policy").map(PolicyChoice::File);
+        }
+        let built_in = &self.vocabulary.policies;
+        if !built_in.iter().any(|known| known == name) {
+            let help = suggest(name, built_in.iter().map(String::as_str));
+            let help = help.map_or(String::new(), |help| format!("{help} "))
+                + "a file is written with its folder, as in ./mine.yaml";
+            self.problems.add_help(node.place, format!("no policy `{name}` is built in"), help);
+            return None;
+        }
+        Some(PolicyChoice::BuiltIn(name.to_owned()))
+    }
+
+    fn signals(&mut self, node: &Node) -> Vec<SiteRule> {
+        let mut rules = Vec::new();
+        for (key, node) in node.entries("`signals`", &mut self.problems) {
+            let signal = Signal::from_name(&key.name).filter(|signal| *signal != Signal::PartOfLoss);
+            if signal.is_none() && key.name != "ignore" {
+                let names = Signal::ALL.into_iter().filter(|signal| *signal != Signal::PartOfLoss).map(Signal::as_str);
+                let help = suggest(&key.name, names.chain(["ignore"]));
+                self.problems.add_maybe(key.place, format!("there is no signal `{}`", key.name), help);
+                continue;
+            }
+            for (pattern, place) in self.texts(node, "patterns of tags") {
+                let rule = SiteRule { signal, pattern };
+                match SignalRules::with_site(std::slice::from_ref(&rule)) {
+                    Ok(_) => rules.push(rule),
+                    Err((
+                        _,
+                        error @ (SiteRuleError::Empty { .. }
+                        | SiteRuleError::NoLayer { .. }
+                        | SiteRuleError::TooLong { .. }),
+                    )) => {
+                        self.problems.add(place, error.to_string());
+                    }
+                }
+            }
+        }
+        rules
+    }
+
+    /// A path; a relative one is below the folder of the file.
+    fn path(&mut self, node: &Node, what: &str) -> Option<PathBuf> {
+        let text = node.text(what, &mut self.problems)?;
+        if text.is_empty() || text == "~" || text.starts_with("~/") || text.contains('\0') {
+            let help = "write the whole path, or one relative to the folder of this file; `~` is not expanded";
+            self.problems.add_help(node.place, format!("{what} must be a path, but this is `{text}`"), help);
+            return None;
+        }
+        Some(self.folder.join(text))
+    }
+}

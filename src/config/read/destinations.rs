@@ -1,0 +1,162 @@
+//! The section `destinations`.
+
+use crate::case::MessageKind;
+use crate::config::secret::SecretSource;
+use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown};
+use crate::config::{Holds, Need, PresetField};
+use crate::yaml::{Fields, Kind, Node, suggest};
+
+use super::Reader;
+
+/// The settings that every destination has.
+pub(super) const COMMON: [&str; 5] = ["preset", "wants", "on_unknown", "give_up_after", "timeout"];
+const SOURCES: [&str; 3] = ["file", "env", "credential"];
+
+/// Every kind of message, as `wants` names it.
+const KINDS: [(&str, MessageKind); 5] = [
+    ("case_opened", MessageKind::CaseOpened),
+    ("run_suggested", MessageKind::RunSuggested),
+    ("stop_suggested", MessageKind::StopSuggested),
+    ("question_asked", MessageKind::QuestionAsked),
+    ("case_closed", MessageKind::CaseClosed),
+];
+
+impl Reader<'_> {
+    pub(super) fn destinations(&mut self, node: &Node) -> Vec<DestinationSettings> {
+        let entries = node.entries("`destinations`", &mut self.problems);
+        entries.iter().filter_map(|(key, node)| self.destination(&key.name, node)).collect()
+    }
+
+    fn destination(&mut self, name: &str, node: &Node) -> Option<DestinationSettings> {
+        let what = format!("the destination `{name}`");
+        let entries = node.entries(&what, &mut self.problems);
+        let Some((_, preset)) = entries.iter().find(|(key, _)| key.name == "preset") else {
+            if matches!(node.kind, Kind::Map(_)) {
+                let known: Vec<&str> = self.vocabulary.presets.iter().map(|(name, _)| name.as_str()).collect();
+                let help = format!("add `preset:` with one of {}", known.join(", "));
+                self.problems.add_help(node.place, format!("{what} needs `preset`"), help);
+            }
+            return None;
+        };
+        let wanted = self.preset(preset)?;
+        let known: Vec<&str> = COMMON.into_iter().chain(wanted.iter().map(|field| field.name.as_str())).collect();
+        let fields = Fields::new(node, &what, &known, &mut self.problems)?;
+        let mut destination = DestinationSettings::new(name, preset.text("`preset`", &mut self.problems)?);
+        for field in &wanted {
+            if let Some(node) = fields.get(&field.name) {
+                destination.fields.extend(self.field(field, node).map(|value| (field.name.clone(), value)));
+            } else if field.need == Need::Required {
+                let message = format!("{what} needs `{}`", field.name);
+                self.problems.add_help(fields.place(), message, field.help.clone());
+            }
+        }
+        self.common(&fields, &mut destination);
+        Some(destination)
+    }
+
+    fn preset(&mut self, node: &Node) -> Option<Vec<PresetField>> {
+        let name = node.text("`preset`", &mut self.problems)?;
+        let presets = &self.vocabulary.presets;
+        if let Some((_, fields)) = presets.iter().find(|(known, _)| known == name) {
+            return Some(fields.clone());
+        }
+        let help = suggest(name, presets.iter().map(|(known, _)| known.as_str()));
+        self.problems.add_maybe(node.place, format!("there is no preset `{name}`"), help);
+        None
+    }
+
+    fn common(&mut self, fields: &Fields<'_>, destination: &mut DestinationSettings) {
+        if let Some(node) = fields.get("wants") {
+            let nodes = node.items("`wants`", &mut self.problems);
+            let kinds = nodes.iter().filter_map(|node| self.one_of(node, "`wants`", &KINDS)).collect();
+            destination.wants = Some(kinds);
+        }
+        if let Some(node) = fields.get("on_unknown") {
+            let words = [("resend", OnUnknown::Resend), ("hold", OnUnknown::Hold)];
+            destination.on_unknown = self.one_of(node, "`on_unknown`", &words).unwrap_or_default();
+        }
+        if let Some(time) = fields.get("give_up_after").and_then(|node| self.positive(node, "`give_up_after`")) {
+            destination.give_up_after = time;
+        }
+        if let Some(time) = fields.get("timeout").and_then(|node| self.positive(node, "`timeout`")) {
+            destination.timeout = time;
+        }
+    }
+
+    fn field(&mut self, field: &PresetField, node: &Node) -> Option<FieldValue> {
+        let what = format!("`{}`", field.name);
+        if let Kind::Map(_) = node.kind {
+            return self.source(&what, node).map(FieldValue::Kept);
+        }
+        if let (Holds::Secret, Kind::Scalar(_)) = (field.holds, &node.kind) {
+            let help =
+                "write {file: PATH}, {env: NAME} or {credential: NAME}, and change the secret if this file was shared";
+            self.problems.add_help(node.place, format!("{what} is a secret, and must not stand in this file"), help);
+            return None;
+        }
+        let text = node.text(&what, &mut self.problems)?;
+        if field.holds == Holds::Address
+            && let Some((message, help)) = wrong_address(text)
+        {
+            self.problems.add_help(node.place, format!("{what} {message}"), help);
+            return None;
+        }
+        Some(FieldValue::Plain(text.to_owned()))
+    }
+
+    fn source(&mut self, what: &str, node: &Node) -> Option<SecretSource> {
+        let fields = Fields::new(node, what, &SOURCES, &mut self.problems)?;
+        let mut given = SOURCES.into_iter().filter_map(|name| Some((name, fields.get(name)?)));
+        let (Some((name, node)), None) = (given.next(), given.next()) else {
+            let help = "write {file: PATH}, {env: NAME} or {credential: NAME}";
+            self.problems.add_help(fields.place(), format!("{what} needs exactly one of file, env, credential"), help);
+            return None;
+        };
+        if name == "file" {
+            return self.path(node, "`file`").map(SecretSource::File);
+        }
+        let value = node.text(&format!("`{name}`"), &mut self.problems)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if value.is_empty() || value.starts_with('.') || !value.chars().all(plain) {
+            let help = "a name has letters, digits, `_`, `-` and `.`";
+            self.problems.add_help(node.place, format!("`{name}` cannot be `{value}`"), help);
+            return None;
+        }
+        Some(if name == "env" {
+            SecretSource::Env(value.to_owned())
+        } else {
+            SecretSource::Credential(value.to_owned())
+        })
+    }
+}
+
+/// What is wrong with an address that stands in the file, and what to do.
+fn wrong_address(text: &str) -> Option<(&'static str, &'static str)> {
+    let elsewhere = "keep the whole address in {file: PATH}, {env: NAME} or {credential: NAME}";
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Some(("must be an address", "write it with its scheme, as in https://queue.example/runs"));
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if !matches!(scheme, "http" | "https") || host.is_empty() {
+        Some(("must be an http or https address", "write it whole, as in https://queue.example/runs"))
+    } else if host.contains('@') {
+        Some(("has a password in it, which must not stand in this file", elsewhere))
+    } else if host == "hooks.slack.com" {
+        Some(("is a secret, for whoever has a Slack webhook's address can post", elsewhere))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KINDS;
+    use serde_json::Value;
+
+    #[test]
+    fn wants_names_every_kind_as_messages_do() {
+        for (name, kind) in KINDS {
+            assert_eq!(serde_json::to_value(kind).unwrap(), Value::String(name.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The checked settings, with their defaults in one place.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::case::MessageKind;
+use crate::signals::SiteRule;
+
+use super::glob::Glob;
+use super::launch::Launch;
+use super::secret::{Secret, SecretError, SecretSource, Variables};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A quiet job is not called ended before this, whatever its rhythm: evaluations and checkpoints take minutes.
+pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
+
+/// Everything that the operator may set.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What is watched.
+    pub watch: WatchSettings,
+    /// Where messages go, in the order of the file.
+    pub destinations: Vec<DestinationSettings>,
+    /// How scripts are started; the first that is for a job counts.
+    pub launches: Vec<Launch>,
+    /// Which policy a job is investigated with.
+    pub policies: Policies,
+    /// How far investigations go.
+    pub limits: Limits,
+    /// The site's own patterns of tags, before those that are built in.
+    pub signals: Vec<SiteRule>,
+    /// The folder for the database; empty until [`Settings::fill_defaults`].
+    pub state: PathBuf,
+}
+
+/// What is watched, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatchSettings {
+    /// The log directories.
+    pub logdirs: Vec<PathBuf>,
+    /// Jobs to look at; all where this is empty.
+    pub include: Vec<Glob>,
+    /// Jobs to leave alone, whatever `include` says.
+    pub exclude: Vec<Glob>,
+    /// A job whose last event is older than this when it is first seen is history; `None`: nothing is.
+    pub ignore_older_than: Option<Duration>,
+    /// When a silent job counts as ended.
+    pub quiet_after: QuietAfter,
+    /// How often every file is looked at, whatever the notifications say.
+    pub sweep: Duration,
+    /// How growth is noticed.
+    pub poll: Poll,
+}
+
+impl Default for WatchSettings {
+    fn default() -> Self {
+        WatchSettings {
+            logdirs: Vec::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            ignore_older_than: Some(DAY),
+            quiet_after: QuietAfter::default(),
+            // A stat of 10,000 files costs some 15 ms: under 1 % of a core.
+            sweep: Duration::from_secs(5),
+            poll: Poll::Auto,
+        }
+    }
+}
+
+impl WatchSettings {
+    /// Whether a job is looked at.
+    pub fn watches(&self, job: &str) -> bool {
+        let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(job));
+        (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
+    }
+}
+
+/// When a silent job counts as ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuietAfter {
+    /// By its own rhythm, but not before `floor`.
+    Adaptive {
+        /// The least silence.
+        floor: Duration,
+    },
+    /// After this time.
+    Fixed(Duration),
+}
+
+impl Default for QuietAfter {
+    fn default() -> Self {
+        QuietAfter::Adaptive { floor: QUIET_FLOOR }
+    }
+}
+
+/// How growth is noticed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Poll {
+    /// By notifications where the file system has them, else by looking.
+    #[default]
+    Auto,
+    /// By looking only.
+    Always,
+}
+
+/// What becomes of a message that may or may not have arrived, where sending it again would show it twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// It is sent again: rather twice than never.
+    #[default]
+    Resend,
+    /// It is kept for a person to decide: rather never than twice.
+    Hold,
+}
+
+/// A place where messages go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationSettings {
+    /// Its name.
+    pub name: String,
+    /// The preset that it follows.
+    pub preset: String,
+    /// What the preset asks for.
+    pub fields: BTreeMap<String, FieldValue>,
+    /// The kinds of message that it gets; `None`: what its preset says.
+    pub wants: Option<Vec<MessageKind>>,
+    /// What becomes of a message that may have arrived.
+    pub on_unknown: OnUnknown,
+    /// How long a message is tried.
+    pub give_up_after: Duration,
+    /// How long an answer is waited for.
+    pub timeout: Duration,
+}
+
+impl DestinationSettings {
+    /// A destination with nothing but its preset.
+    pub fn new(name: &str, preset: &str) -> DestinationSettings {
+        DestinationSettings {
+            name: name.to_owned(),
+            preset: preset.to_owned(),
+            fields: BTreeMap::new(),
+            wants: None,
+            on_unknown: OnUnknown::default(),
+            // A weekend, and the Monday to notice.
+            give_up_after: DAY.saturating_mul(3),
+            // Standard Webhooks asks for 15 to 30 s; a Slurm REST daemon needs 9 s to say that its controller is down.
+            timeout: Duration::from_secs(30),
+        }
+    }
+
+    /// The fields with their secrets read.
+    ///
+    /// # Errors
+    ///
+    /// The first field whose secret could not be read, with the reason.
+    pub fn read_fields(&self, variables: &Variables) -> Result<BTreeMap<String, Secret>, (String, SecretError)> {
+        let read = |(name, value): (&String, &FieldValue)| match value.read(variables) {
+            Ok(secret) => Ok((name.clone(), secret)),
+            Err(error) => Err((name.clone(), error)),
+        };
+        self.fields.iter().map(read).collect()
+    }
+}
+
+/// The value of a destination's setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    /// As it stands in the file or on the command line.
+    Plain(String),
+    /// Kept elsewhere.
+    Kept(SecretSource),
+}
+
+impl FieldValue {
+    /// The value.
+    ///
+    /// # Errors
+    ///
+    /// It is kept elsewhere and could not be read there.
+    pub fn read(&self, variables: &Variables) -> Result<Secret, SecretError> {
+        match self {
+            FieldValue::Plain(text) => Ok(Secret::new(text)),
+            FieldValue::Kept(source) => source.read(variables),
+        }
+    }
+}
+
+/// Which policy a job is investigated with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policies {
+    /// The policy of all other jobs.
+    pub default: PolicyChoice,
+    /// Policies by job: the first pattern that matches counts.
+    pub by_job: Vec<(Glob, PolicyChoice)>,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Policies { default: PolicyChoice::BuiltIn("article".to_owned()), by_job: Vec::new() }
+    }
+}
+
+impl Policies {
+    /// The policy of a job.
+    pub fn of(&self, job: &str) -> &PolicyChoice {
+        self.by_job.iter().find(|(glob, _)| glob.matches(job)).map_or(&self.default, |(_, choice)| choice)
+    }
+
+    /// Every policy that is named, the default first.
+    pub fn all(&self) -> impl Iterator<Item = &PolicyChoice> {
+        std::iter::once(&self.default).chain(self.by_job.iter().map(|(_, choice)| choice))
+    }
+}
+
+/// A policy, by where it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PolicyChoice {
+    /// One that is built in, by its name.
+    BuiltIn(String),
+    /// A file.
+    File(PathBuf),
+}
+
+/// How far investigations go.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Experiments of one case; `None`: what its policy says.
+    pub experiments: Option<u32>,
+    /// Hours that the experiments of one case may run, in all; `None`: what its policy says.
+    pub hours: Option<f64>,
+    /// Suggestions of all cases that may be open at once.
+    pub at_once: u32,
+    /// An experiment that has not logged anything so long after it was suggested never started.
+    pub start_within: Duration,
+    /// How long a question waits for an answer before the case goes on without one.
+    pub ask_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // Eight are few enough not to flood a queue when a whole sweep fails for one reason.
+        Limits { experiments: None, hours: None, at_once: 8, start_within: HOUR * 24, ask_wait: Duration::ZERO }
+    }
+}
+
+impl Settings {
+    /// How the script of a job is started.
+    pub fn launch_of(&self, job: &str) -> Launch {
+        self.launches.iter().find(|launch| launch.is_for(job)).cloned().unwrap_or_default()
+    }
+
+    /// Fills in what depends on the surroundings: the folder for the database, and the terminal where nothing else was
+    /// asked for.
+    pub(super) fn fill_defaults(&mut self, variables: &Variables) {
+        if self.destinations.is_empty() {
+            self.destinations.push(DestinationSettings::new("terminal", "terminal"));
+        }
+        if self.state.as_os_str().is_empty() {
+            self.state = state_folder(variables);
+        }
+    }
+}
+
+/// systemd's choice, else the user's, else the working directory's.
+fn state_folder(variables: &Variables) -> PathBuf {
+    let set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+    // systemd joins several with colons; the unit asks for one.
+    let systemd = set("STATE_DIRECTORY").and_then(|value| value.split(':').next()).map(PathBuf::from);
+    let xdg = || set("XDG_STATE_HOME").map(|home| Path::new(home).join("nextrun"));
+    let home = || set("HOME").map(|home| Path::new(home).join(".local/state/nextrun"));
+    systemd.or_else(xdg).or_else(home).unwrap_or_else(|| PathBuf::from(".nextrun"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_where_the_system_wants_it() {
+        let folder = |pairs: &[(&str, &str)]| {
+            state_folder(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        };
+        let home = ("HOME", "/home/ada");
+        assert_eq!(folder(&[home, ("STATE_DIRECTORY", "/var/lib/nextrun")]), Path::new("/var/lib/nextrun"));
+        assert_eq!(folder(&[home, ("XDG_STATE_HOME", "/s")]), Path::new("/s/nextrun"));
+        assert_eq!(folder(&[home, ("XDG_STATE_HOME", "")]), Path::new("/home/ada/.local/state/nextrun"));
+        assert_eq!(folder(&[]), Path::new(".nextrun"));
+    }
+
+    #[test]
+    fn exclusion_is_stronger_than_inclusion() {
+        let globs = |patterns: &[&str]| patterns.iter().filter_map(|p| Glob::new(p)).collect();
+        let watch = WatchSettings { include: globs(&["a"]), exclude: globs(&["**/debug"]), ..WatchSettings::default() };
+        assert!(watch.watches("a/1") && !watch.watches("b/1") && !watch.watches("a/debug/2"));
+    }
+}

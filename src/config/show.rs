@@ -1,0 +1,197 @@
+//! The settings as they are in force, for the operator to read; nothing secret is in them.
+
+use serde_json::{Map, Value, json};
+
+use super::duration::show_duration;
+use super::glob::Glob;
+use super::launch::{Carrier, Launch, Pattern};
+use super::secret::SecretSource;
+use super::settings::{
+    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
+    WatchSettings,
+};
+use super::words::Template;
+
+/// Writes the settings as a configuration file. Secrets are named by where they are kept; of addresses only scheme and
+/// host are shown.
+pub fn show(settings: &Settings) -> String {
+    let mut file = Map::new();
+    file.insert("watch".to_owned(), watch(&settings.watch));
+    let destinations = settings.destinations.iter().map(|d| (d.name.clone(), destination(d)));
+    file.insert("destinations".to_owned(), Value::Object(destinations.collect()));
+    let launches: Vec<Value> = settings.launches.iter().map(launch).collect();
+    if !launches.is_empty() {
+        file.insert("launch".to_owned(), Value::Array(launches));
+    }
+    file.insert("policy".to_owned(), policies(&settings.policies));
+    file.insert("limits".to_owned(), limits(&settings.limits));
+    if !settings.signals.is_empty() {
+        file.insert("signals".to_owned(), signals(settings));
+    }
+    file.insert("state".to_owned(), json!(settings.state));
+    serde_saphyr::to_string(&Value::Object(file)).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+}
+
+fn texts(globs: &[Glob]) -> Vec<&str> {
+    globs.iter().map(Glob::as_str).collect()
+}
+
+fn watch(watch: &WatchSettings) -> Value {
+    let mut map = Map::new();
+    map.insert("logdir".to_owned(), json!(watch.logdirs));
+    if !watch.include.is_empty() {
+        map.insert("include".to_owned(), json!(texts(&watch.include)));
+    }
+    if !watch.exclude.is_empty() {
+        map.insert("exclude".to_owned(), json!(texts(&watch.exclude)));
+    }
+    let age = watch.ignore_older_than.map_or("never".to_owned(), show_duration);
+    map.insert("ignore_older_than".to_owned(), json!(age));
+    match watch.quiet_after {
+        QuietAfter::Adaptive { floor } => {
+            map.insert("quiet_after".to_owned(), json!("adaptive"));
+            map.insert("quiet_floor".to_owned(), json!(show_duration(floor)));
+        }
+        QuietAfter::Fixed(time) => {
+            map.insert("quiet_after".to_owned(), json!(show_duration(time)));
+        }
+    }
+    map.insert("sweep".to_owned(), json!(show_duration(watch.sweep)));
+    let poll = match watch.poll {
+        Poll::Auto => "auto",
+        Poll::Always => "always",
+    };
+    map.insert("poll".to_owned(), json!(poll));
+    Value::Object(map)
+}
+
+fn destination(destination: &DestinationSettings) -> Value {
+    let mut map = Map::new();
+    map.insert("preset".to_owned(), json!(destination.preset));
+    for (name, value) in &destination.fields {
+        let shown = match value {
+            FieldValue::Plain(text) => json!(without_path(text)),
+            FieldValue::Kept(SecretSource::File(path)) => json!({ "file": path }),
+            FieldValue::Kept(SecretSource::Env(name)) => json!({ "env": name }),
+            FieldValue::Kept(SecretSource::Credential(name)) => json!({ "credential": name }),
+        };
+        map.insert(name.clone(), shown);
+    }
+    if let Some(wants) = &destination.wants {
+        map.insert("wants".to_owned(), json!(wants));
+    }
+    let on_unknown = match destination.on_unknown {
+        OnUnknown::Resend => "resend",
+        OnUnknown::Hold => "hold",
+    };
+    map.insert("on_unknown".to_owned(), json!(on_unknown));
+    map.insert("give_up_after".to_owned(), json!(show_duration(destination.give_up_after)));
+    map.insert("timeout".to_owned(), json!(show_duration(destination.timeout)));
+    Value::Object(map)
+}
+
+/// Scheme and host of an address; a text that is none is shown whole, for it was written into the file openly.
+fn without_path(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rsplit('@').next().unwrap_or_default();
+    let whole = end == rest.len() && host == rest;
+    if whole { text.to_owned() } else { format!("{scheme}://{host}/***") }
+}
+
+fn launch(launch: &Launch) -> Value {
+    let mut map = Map::new();
+    if !launch.jobs.is_empty() {
+        map.insert("jobs".to_owned(), json!(texts(&launch.jobs)));
+    }
+    if let Some(command) = &launch.command {
+        map.insert("command".to_owned(), json!(command.source()));
+    }
+    if let Some(knobs) = &launch.knobs {
+        let shown =
+            knobs.iter().map(|(knob, carriers)| (knob.clone(), Value::Object(carriers.iter().map(carrier).collect())));
+        map.insert("knobs".to_owned(), Value::Object(shown.collect()));
+    }
+    for (key, names) in [("own_names", &launch.own_names), ("own_knobs", &launch.own_knobs)] {
+        if !names.is_empty() {
+            map.insert(key.to_owned(), json!(names));
+        }
+    }
+    Value::Object(map)
+}
+
+fn carrier(carrier: &Carrier) -> (String, Value) {
+    let line = |words: &[Template]| {
+        let words: Vec<String> = words.iter().map(|word| requote(word.source())).collect();
+        json!(words.join(" "))
+    };
+    let pattern = match &carrier.pattern {
+        Pattern::Always(words) => line(words),
+        Pattern::ByValue { cases, otherwise } => {
+            let cases = cases.iter().map(|(value, words)| (value.clone(), line(words)));
+            let otherwise = otherwise.iter().map(|words| ("otherwise".to_owned(), line(words)));
+            Value::Object(cases.chain(otherwise).collect())
+        }
+    };
+    (carrier.way.key().to_owned(), pattern)
+}
+
+/// A word as it must be written so that it is one word again.
+fn requote(word: &str) -> String {
+    if !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c == '\'' || c == '"') {
+        word.to_owned()
+    } else if word.contains('\'') {
+        format!("\"{word}\"")
+    } else {
+        format!("'{word}'")
+    }
+}
+
+fn policies(policies: &Policies) -> Value {
+    let name = |choice: &PolicyChoice| match choice {
+        PolicyChoice::BuiltIn(name) => json!(name),
+        PolicyChoice::File(path) => json!(path),
+    };
+    if policies.by_job.is_empty() {
+        return name(&policies.default);
+    }
+    let jobs = policies.by_job.iter().map(|(glob, choice)| (glob.as_str().to_owned(), name(choice)));
+    json!({ "default": name(&policies.default), "jobs": Value::Object(jobs.collect()) })
+}
+
+fn limits(limits: &Limits) -> Value {
+    let mut map = Map::new();
+    if let Some(experiments) = limits.experiments {
+        map.insert("experiments".to_owned(), json!(experiments));
+    }
+    if let Some(hours) = limits.hours {
+        map.insert("hours".to_owned(), json!(hours));
+    }
+    map.insert("at_once".to_owned(), json!(limits.at_once));
+    map.insert("start_within".to_owned(), json!(show_duration(limits.start_within)));
+    map.insert("ask_wait".to_owned(), json!(show_duration(limits.ask_wait)));
+    Value::Object(map)
+}
+
+fn signals(settings: &Settings) -> Value {
+    let mut map: Map<String, Value> = Map::new();
+    for rule in &settings.signals {
+        let key = rule.signal.map_or("ignore", |signal| signal.as_str());
+        let patterns = map.entry(key).or_insert_with(|| json!([]));
+        patterns.as_array_mut().into_iter().for_each(|list| list.push(json!(rule.pattern)));
+    }
+    Value::Object(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_path;
+
+    #[test]
+    fn of_an_address_only_the_host_is_shown() {
+        assert_eq!(without_path("https://user:pw@h.example:8/T0/B0/secret?x"), "https://h.example:8/***");
+        assert_eq!(without_path("http://h:8123"), "http://h:8123");
+        assert_eq!(without_path("http://pw@h"), "http://h/***");
+        assert_eq!(without_path("#channel"), "#channel");
+    }
+}

@@ -1,0 +1,150 @@
+//! From the operator's settings to what the diagnosis needs of the site.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::{self, Holds, Need, PolicyChoice, PresetField, QuietAfter, Settings};
+use crate::destinations::{self, Preset};
+use crate::diagnosis::{Choice, Script, Site};
+use crate::jobs::Patience;
+use crate::policy::{self, Policy, Problem};
+use crate::signals::SignalRules;
+use crate::symptoms;
+
+/// The policies that are built in: name and text.
+const BUILT_IN: &[(&str, &str)] = &[("article", include_str!("../../policies/article.yaml"))];
+
+/// Why a policy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// There is no built-in policy of this name.
+    #[error("there is no built-in policy `{name}`: there are {known}")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// Its file cannot be read.
+    #[error("the policy {path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It has problems.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
+    /// A tag pattern of the site cannot be used.
+    #[error("signals, rule {number}: {reason}")]
+    Signals {
+        /// Which one, from 1.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The names of the built-in policies.
+pub fn built_in_policies() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+/// The text of a policy and where it is from.
+///
+/// # Errors
+/// There is none of that name, or its file cannot be read.
+pub fn policy_text(choice: &PolicyChoice) -> Result<(String, String), PolicyError> {
+    match choice {
+        PolicyChoice::BuiltIn(name) => {
+            let known = || built_in_policies().collect::<Vec<_>>().join(", ");
+            let found = BUILT_IN.iter().find(|(built_in, _)| built_in == name);
+            let (name, text) = found.ok_or_else(|| PolicyError::Unknown { name: name.clone(), known: known() })?;
+            Ok(((*text).to_owned(), format!("{name}.yaml")))
+        }
+        PolicyChoice::File(path) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|source| PolicyError::Unreadable { path: path.clone(), source })?;
+            Ok((text, path.display().to_string()))
+        }
+    }
+}
+
+/// Reads and checks a policy.
+///
+/// # Errors
+/// It cannot be read, or has problems.
+pub fn load_policy(choice: &PolicyChoice, settings: &Settings) -> Result<Policy, PolicyError> {
+    let (text, origin) = policy_text(choice)?;
+    let own: Vec<String> = settings.launches.iter().filter_map(|l| l.knobs()).flatten().collect();
+    let vocabulary = policy::Vocabulary::new(symptoms::ids()).with_knobs(own.iter().map(String::as_str));
+    let policy = policy::parse(&text, &origin, &vocabulary).map_err(PolicyError::Problems)?;
+    let mut limits = policy.limits();
+    limits.experiments = settings.limits.experiments.unwrap_or(limits.experiments);
+    limits.hours = settings.limits.hours.unwrap_or(limits.hours);
+    Ok(policy.with_limits(limits))
+}
+
+/// What the diagnosis needs of the site.
+///
+/// # Errors
+/// A policy or a tag pattern cannot be used.
+pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
+    let signals = SignalRules::with_site(&settings.signals)
+        .map_err(|(i, error)| PolicyError::Signals { number: i + 1, reason: error.to_string() })?;
+    let mut policies: BTreeMap<PolicyChoice, Arc<Policy>> = BTreeMap::new();
+    for choice in settings.policies.all() {
+        if !policies.contains_key(choice) {
+            policies.insert(choice.clone(), Arc::new(load_policy(choice, settings)?));
+        }
+    }
+    let choices = policies.into_iter().map(|(choice, policy)| {
+        let (watch, chosen) = (settings.watch.clone(), settings.policies.clone());
+        Choice { policy, is_for: Arc::new(move |job| watch.watches(job) && *chosen.of(job) == choice) }
+    });
+    let scripts = settings.launches.iter().cloned().map(|launch| Script {
+        knobs: launch.knobs(),
+        own_names: launch.own_names.clone(),
+        is_for: Arc::new(move |job| launch.is_for(job)),
+    });
+    Ok(Site {
+        signals,
+        scripts: scripts.collect(),
+        patience: match settings.watch.quiet_after {
+            QuietAfter::Adaptive { floor } => Patience::Adaptive { floor: floor.as_secs_f64() },
+            QuietAfter::Fixed(time) => Patience::Fixed(time.as_secs_f64()),
+        },
+        policies: choices.collect(),
+        at_once: settings.limits.at_once as usize,
+        start_within: settings.limits.start_within.as_secs_f64(),
+        answer_within: settings.limits.ask_wait.as_secs_f64(),
+        history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
+    })
+}
+
+/// What the configuration may name that other parts own.
+pub fn vocabulary() -> config::Vocabulary {
+    let presets = Preset::names().filter_map(|name| Preset::shipped(name).ok().map(|preset| (name.to_owned(), preset)));
+    let fields = |preset: &Preset| {
+        preset.fields.iter().map(|(name, field)| PresetField {
+            name: name.clone(),
+            holds: match field.kind {
+                destinations::FieldKind::Secret => Holds::Secret,
+                destinations::FieldKind::Url => Holds::Address,
+                destinations::FieldKind::Text => Holds::Text,
+            },
+            need: match field.need {
+                destinations::Need::Required => Need::Required,
+                destinations::Need::Optional => Need::Optional,
+            },
+            help: field.help.clone(),
+        })
+    };
+    config::Vocabulary {
+        presets: presets.map(|(name, preset)| (name, fields(&preset).collect())).collect(),
+        policies: built_in_policies().map(str::to_owned).collect(),
+    }
+}

@@ -1,0 +1,267 @@
+//! What an answer means.
+//!
+//! Owns: the table of statuses, `Retry-After`, which knobs a refusal is about. Must not know: HTTP, the store.
+
+use std::time::Duration;
+
+use jiff::fmt::rfc2822::DateTimeParser;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::http::Reply;
+
+/// What a try came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The destination has it.
+    Delivered {
+        /// What the destination calls it, such as a job id.
+        reference: Option<String>,
+    },
+    /// The destination will never take it: the script lacks these knobs.
+    Refused {
+        /// The knobs, by canonical name.
+        unknown_knobs: Vec<String>,
+        /// What the destination said.
+        why: String,
+    },
+    /// Not now; it certainly did not arrive.
+    Later {
+        /// How long the destination asked to be left alone.
+        after: Option<Duration>,
+        /// What it said, or why it was not reached.
+        why: String,
+    },
+    /// It was sent, and may or may not have arrived.
+    Unknown {
+        /// What happened instead of an answer.
+        why: String,
+    },
+    /// It will never be taken as it is; a person must look.
+    Permanent {
+        /// What the destination said, and the remedy where it is known.
+        why: String,
+    },
+}
+
+/// What a rule of a preset says of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Meaning {
+    Delivered,
+    Refused,
+    Later,
+    Permanent,
+}
+
+/// One rule: answers with this status, and this text where one is given, mean that.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    /// A status (`409`) or a class of them (`5xx`).
+    pub(super) status: Statuses,
+    /// A text that the body must hold.
+    #[serde(default)]
+    pub(super) text: Option<String>,
+    /// What it means.
+    pub(super) means: Meaning,
+    /// What the operator can do about it.
+    #[serde(default)]
+    pub(super) hint: Option<String>,
+}
+
+/// A status or a class of statuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Statuses {
+    first: u16,
+    last: u16,
+}
+
+impl TryFrom<String> for Statuses {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let class = text.strip_suffix("xx").and_then(|digit| digit.parse::<u16>().ok()).filter(|d| (1..=5).contains(d));
+        let single = text.parse::<u16>().ok().filter(|status| (100..=599).contains(status));
+        match (class, single) {
+            (Some(class), _) => Ok(Statuses { first: class * 100, last: class * 100 + 99 }),
+            (None, Some(status)) => Ok(Statuses { first: status, last: status }),
+            (None, None) => Err(format!("`{text}` is neither a status such as 409 nor a class such as 5xx")),
+        }
+    }
+}
+
+/// What an answer means where no rule of the preset applies. 408, 425 and 429 ask to come again, and a 5xx is the
+/// receiver's own trouble; every other refusal will be the same next time.
+fn usual(status: u16) -> (Meaning, Option<&'static str>) {
+    match status {
+        200..=299 => (Meaning::Delivered, None),
+        408 | 425 | 429 | 500..=599 => (Meaning::Later, None),
+        300..=399 => (Meaning::Permanent, Some("redirects are not followed: configure the final address")),
+        401 | 403 => (Meaning::Permanent, Some("check the credentials in the configuration")),
+        404 | 410 => (Meaning::Permanent, Some("check the address in the configuration")),
+        413 => (Meaning::Permanent, Some("the receiver must allow larger messages")),
+        _ => (Meaning::Permanent, None),
+    }
+}
+
+/// How a preset reads answers.
+#[derive(Debug, Clone)]
+pub(super) struct Answers {
+    /// The first that applies decides.
+    pub(super) rules: Vec<Rule>,
+    /// The key of a JSON answer that holds the destination's own id.
+    pub(super) reference: Option<String>,
+}
+
+/// The most of an answer that a reason quotes.
+const QUOTED: usize = 500;
+
+impl Answers {
+    /// What `reply` means. `site` is who answered, `overrides` the knobs that a refusal can be about, `now` the time in
+    /// seconds since the Unix epoch, which a `Retry-After` date is read against.
+    pub(super) fn read(&self, reply: &Reply, site: &str, overrides: Option<&Map<String, Value>>, now: f64) -> Outcome {
+        let applies = |rule: &&Rule| {
+            (rule.status.first..=rule.status.last).contains(&reply.status)
+                && rule.text.as_ref().is_none_or(|text| reply.body.contains(text))
+        };
+        let (meaning, hint) = match self.rules.iter().find(applies) {
+            Some(rule) => (rule.means, rule.hint.as_deref().or(usual(reply.status).1)),
+            None => usual(reply.status),
+        };
+        let said = said(&reply.body);
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let separator = if said.is_empty() { "" } else { ": " };
+        let why = format!("{site} answered {}{separator}{said}{hint}", reply.status);
+        match (meaning, overrides) {
+            (Meaning::Delivered, _) => Outcome::Delivered { reference: self.reference_in(&reply.body) },
+            (Meaning::Refused, Some(overrides)) if !overrides.is_empty() => {
+                Outcome::Refused { unknown_knobs: unknown_knobs(&reply.body, overrides), why }
+            }
+            (Meaning::Later, _) => {
+                Outcome::Later { after: reply.retry_after.as_deref().and_then(|text| retry_after(text, now)), why }
+            }
+            (Meaning::Refused | Meaning::Permanent, _) => Outcome::Permanent { why },
+        }
+    }
+
+    fn reference_in(&self, body: &str) -> Option<String> {
+        let answer: Value = serde_json::from_str(body).ok()?;
+        match answer.get(self.reference.as_ref()?)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// What an answer says, in one line: its `error` if it is JSON with one, else its beginning.
+fn said(body: &str) -> String {
+    let parsed = serde_json::from_str::<Value>(body).ok();
+    let error = parsed.as_ref().and_then(|answer| answer.get("error")).and_then(Value::as_str);
+    let words =
+        error.unwrap_or(body).split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line = words.collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// Knobs that every training script has in some form, so that a refusal that names none is not about them.
+const CORE: [&str; 4] = ["learning_rate", "batch_size", "max_steps", "seed"];
+
+/// The knobs that a refusal is about: those that it lists; else those of ours that its text names; else all but the
+/// [`CORE`] ones; else all of them.
+fn unknown_knobs(body: &str, overrides: &Map<String, Value>) -> Vec<String> {
+    let answer = serde_json::from_str::<Value>(body).ok();
+    let listed: Vec<&str> = answer
+        .as_ref()
+        .and_then(|answer| answer.get("unknown_knobs"))
+        .and_then(Value::as_array)
+        .map(|knobs| knobs.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let tests: [&dyn Fn(&str) -> bool; 4] =
+        [&|knob| listed.contains(&knob), &|knob| names(body, knob), &|knob| !CORE.contains(&knob), &|_| true];
+    let chosen = tests.iter().find(|test| overrides.keys().any(|knob| test(knob)));
+    overrides.keys().filter(|knob| chosen.is_some_and(|test| test(knob))).cloned().collect()
+}
+
+/// Whether `text` holds `word` as a whole word: `loss` is not named by `loss_scale`.
+fn names(text: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        !text[..at].chars().next_back().is_some_and(part) && !text[at + word.len()..].chars().next().is_some_and(part)
+    })
+}
+
+/// The wait that a `Retry-After` header asks for: seconds, or an HTTP date (RFC 9110, section 10.2.3).
+fn retry_after(text: &str, now: f64) -> Option<Duration> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    static PARSER: DateTimeParser = DateTimeParser::new();
+    let until = PARSER.parse_timestamp(text).ok()?;
+    Duration::try_from_secs_f64((until.as_second() as f64 - now).max(0.0)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date() {
+        let now = 1_445_412_420.0; // Wed, 21 Oct 2015 07:27:00 GMT
+        for (text, seconds) in [
+            ("120", Some(120)),
+            ("0", Some(0)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(60)),
+            ("Wed, 21 Oct 2015 07:20:00 GMT", Some(0)),
+            ("-5", None),
+            ("soon", None),
+            ("", None),
+            ("99999999999999999999999", None),
+        ] {
+            assert_eq!(retry_after(text, now), seconds.map(Duration::from_secs), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_about_what_it_lists_then_what_it_names_then_what_is_unusual() {
+        let overrides = json!({"batch_norm": false, "batch_size": 1, "loss": "l1", "learning_rate": 0.1});
+        let overrides = overrides.as_object().unwrap();
+        for (body, want) in [
+            (r#"{"error": "no", "unknown_knobs": ["batch_norm"]}"#, vec!["batch_norm"]),
+            (r#"{"error": "loss is fine", "unknown_knobs": ["batch_size", "elsewhere"]}"#, vec!["batch_size"]),
+            (r#"{"error": "unrecognised: batch_norm, loss_scale", "unknown_knobs": []}"#, vec!["batch_norm"]),
+            (r#"{"error": "no --loss here", "unknown_knobs": ["--loss"]}"#, vec!["loss"]),
+            (r#"{"unknown_knobs": "batch_norm"}"#, vec!["batch_norm"]),
+            ("unknown flag", vec!["batch_norm", "loss"]),
+            ("", vec!["batch_norm", "loss"]),
+        ] {
+            assert_eq!(unknown_knobs(body, overrides), want, "{body}");
+        }
+        let core = json!({"batch_size": 1, "seed": 1});
+        assert_eq!(unknown_knobs("no", core.as_object().unwrap()), ["batch_size", "seed"]);
+    }
+
+    #[test]
+    fn statuses_are_single_or_a_class() {
+        let read = |text: &str| Statuses::try_from(text.to_owned());
+        assert_eq!(read("409"), Ok(Statuses { first: 409, last: 409 }));
+        assert_eq!(read("5xx"), Ok(Statuses { first: 500, last: 599 }));
+        for bad in ["", "xx", "9xx", "42", "600", "4x", "ok"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        assert_eq!(said("a\n\t b\u{7}\r\n"), "a b");
+        assert_eq!(said(r#"{"error": "no such knob", "x": 1}"#), "no such knob");
+        assert_eq!(said(&"ä".repeat(600)).chars().count(), QUOTED + 1);
+    }
+}

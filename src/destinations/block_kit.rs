@@ -1,0 +1,224 @@
+//! Slack's limits and markup.
+//!
+//! Owns: escapes, and cutting what is too long. Must not know: what a message says. Limits:
+//! <https://docs.slack.dev/reference/block-kit/blocks>; the sum over a message is undocumented, and messages of some
+//! 13,200 characters have been refused (`msg_blocks_too_long`).
+
+use serde_json::{Value, json};
+
+const MOST_BLOCKS: usize = 50;
+const MOST_HEADER: usize = 150;
+const MOST_SECTION: usize = 3000;
+const MOST_FIELD: usize = 2000;
+const MOST_ELEMENTS: usize = 10;
+/// Of all texts of a message together, with a margin to where Slack was seen to refuse.
+const MOST_MESSAGE: usize = 12_000;
+
+/// Text as `mrkdwn`: nothing in it is a link, a mention or the end of a code block.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut ticks = 0;
+    for c in text.chars() {
+        ticks = if c == '`' { ticks + 1 } else { 0 };
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '`' if ticks == 3 => {
+                escaped.push_str("\u{200b}`");
+                ticks = 1;
+            }
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A name as inline code.
+pub(super) fn code(text: &str) -> String {
+    let text = escape(&super::words::one_line(text)).replace('`', "ˋ");
+    if text.is_empty() { "–".to_owned() } else { format!("`{text}`") }
+}
+
+/// A code block.
+pub(super) fn fence(text: &str) -> String {
+    format!("```\n{}\n```", escape(text.trim_end()))
+}
+
+/// Text for where Slack shows no markup, and where it is unsure whether escapes are read: look-alikes for what could be
+/// a mention.
+pub(super) fn plain(text: &str) -> String {
+    super::words::one_line(text).replace('<', "‹").replace('>', "›").replace('`', "ˋ")
+}
+
+/// A payload within Slack's limits: texts that are too long are cut, code blocks closed again, blocks beyond the limit
+/// left out with a remark. What is cut first is prose, last code.
+pub(super) fn fit(mut payload: Value) -> Value {
+    if let Some(blocks) = payload.get_mut("blocks").and_then(Value::as_array_mut) {
+        blocks.iter_mut().for_each(fit_block);
+        blocks.retain(|block| block.pointer("/text/text").is_none_or(|text| text != ""));
+        if blocks.len() > MOST_BLOCKS {
+            let left_out = blocks.len() - MOST_BLOCKS + 1;
+            let text = format!("… {left_out} more parts left out");
+            let remark = json!({"type": "context", "elements": [{"type": "mrkdwn", "text": text, "verbatim": true}]});
+            blocks.splice(MOST_BLOCKS - 2..MOST_BLOCKS - 2 + left_out, [remark]);
+        }
+    }
+    if let Some(Value::String(text)) = payload.get_mut("text") {
+        *text = cut(text, MOST_SECTION);
+    }
+    for fenced in [false, true] {
+        for most in [2000, 1000, 500, 200, 100, 50, 20] {
+            if texts(&mut payload).iter().map(|text| length(text)).sum::<usize>() <= MOST_MESSAGE {
+                return payload;
+            }
+            for text in texts(&mut payload).into_iter().filter(|text| fenced || !text.contains("```")) {
+                *text = cut(text, most);
+            }
+        }
+    }
+    payload
+}
+
+fn fit_block(block: &mut Value) {
+    let most = if block["type"] == "header" { MOST_HEADER } else { MOST_SECTION };
+    if let Some(Value::String(text)) = block.pointer_mut("/text/text") {
+        *text = cut(text.trim_end(), most);
+    }
+    for (list, most) in [("fields", MOST_FIELD), ("elements", MOST_SECTION)] {
+        let Some(Value::Array(items)) = block.get_mut(list) else { continue };
+        items.truncate(MOST_ELEMENTS);
+        for item in items {
+            if let Some(Value::String(text)) = item.get_mut("text") {
+                *text = cut(text, most);
+            }
+        }
+    }
+}
+
+/// Every text that Slack counts.
+fn texts(payload: &mut Value) -> Vec<&mut String> {
+    match payload {
+        Value::Object(map) => {
+            let mut found = Vec::new();
+            for (key, value) in map.iter_mut() {
+                if key != "text" || !value.is_string() {
+                    found.extend(texts(value));
+                } else if let Value::String(text) = value {
+                    found.push(text);
+                }
+            }
+            found
+        }
+        Value::Array(items) => items.iter_mut().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Slack counts UTF-16 units, as JavaScript does.
+fn length(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// What a cut text ends with: the ellipsis, and what may have to be closed.
+const TAIL: usize = 1 + "\n```".len() + "`".len();
+
+/// `text` within `most` characters; an escape is not cut in two, and code that was begun is ended.
+fn cut(text: &str, most: usize) -> String {
+    if length(text) <= most {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    let mut units = 0;
+    for c in text.chars() {
+        units += c.len_utf16();
+        if units + TAIL > most {
+            break;
+        }
+        kept.push(c);
+    }
+    if let Some(at) = kept.rfind('&').filter(|at| !kept[*at..].contains(';')) {
+        kept.truncate(at);
+    }
+    let whole = kept.trim_end_matches('`').trim_end().len();
+    kept.truncate(whole);
+    if kept.matches("```").count() % 2 == 1 {
+        return format!("{kept}…\n```");
+    }
+    let after_fence = kept.rsplit("```").next().unwrap_or_default();
+    let open = after_fence.rsplit('\n').next().unwrap_or_default().matches('`').count() % 2 == 1;
+    format!("{kept}…{}", if open { "`" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn section(text: &str) -> Value {
+        json!({"type": "section", "text": {"type": "mrkdwn", "text": text}})
+    }
+
+    fn total(payload: &Value) -> usize {
+        texts(&mut payload.clone()).iter().map(|text| length(text)).sum()
+    }
+
+    #[test]
+    fn nothing_in_a_text_is_markup_that_reaches_people() {
+        assert_eq!(
+            escape("<!channel> & <@U1> <https://x|y>"),
+            "&lt;!channel&gt; &amp; &lt;@U1&gt; &lt;https://x|y&gt;"
+        );
+        assert_eq!(code("a`b\nc"), "`aˋb c`");
+        assert!(!fence("x\n```\n<!here>").replacen("```\n", "", 1).trim_end_matches("```").contains("```"));
+        assert_eq!(plain("<!here>\nx"), "‹!here› x");
+    }
+
+    #[test]
+    fn a_cut_code_block_is_closed_and_an_escape_whole() {
+        let block = cut(&format!("run\n```\n{}\n```", "x".repeat(4000)), 3000);
+        assert!(length(&block) <= 3000 && block.ends_with("…\n```"));
+        assert_eq!(cut(&"&lt;".repeat(10), 20), "&lt;&lt;&lt;…");
+        assert_eq!(cut("see `some_long_name_of_a_run` for more", 22), "see `some_long_n…`");
+        assert_eq!(cut("short", 5), "short");
+    }
+
+    #[test]
+    fn a_long_message_loses_prose_before_code() {
+        let command = fence(&"c".repeat(2500));
+        let mut blocks: Vec<Value> = (0..8).map(|_| section(&"word ".repeat(580))).collect();
+        blocks.push(section(&command));
+        let fitted = fit(json!({"text": "t", "blocks": blocks}));
+        assert!(total(&fitted) <= MOST_MESSAGE);
+        assert_eq!(fitted["blocks"][8]["text"]["text"], command.as_str(), "the command can still be copied");
+    }
+
+    #[test]
+    fn blocks_beyond_the_limit_are_left_out_with_a_remark_but_not_the_last() {
+        let blocks: Vec<Value> = (0..70).map(|index| section(&index.to_string())).collect();
+        let fitted = fit(json!({"text": "t", "blocks": blocks}));
+        let blocks = fitted["blocks"].as_array().unwrap();
+        assert_eq!(blocks.len(), 50);
+        assert_eq!(blocks[47]["text"]["text"], "47");
+        assert_eq!(blocks[48]["elements"][0]["text"], "… 21 more parts left out");
+        assert_eq!(blocks[49]["text"]["text"], "69");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn whatever_comes_fits(texts in prop::collection::vec("(`{0,3}|&lt;|[a-z é𝄞\n]{0,9}){0,300}", 0..60)) {
+            let mut blocks = vec![json!({"type": "header", "text": {"type": "plain_text", "text": "h".repeat(400)}})];
+            blocks.extend(texts.iter().map(|text| section(text)));
+            let fitted = fit(json!({"text": texts.concat(), "blocks": blocks}));
+            prop_assert!(total(&fitted) <= MOST_MESSAGE);
+            let blocks = fitted["blocks"].as_array().unwrap();
+            prop_assert!(blocks.len() <= MOST_BLOCKS);
+            for text in blocks.iter().filter_map(|block| block.pointer("/text/text")?.as_str()) {
+                prop_assert!(!text.is_empty() && length(text) <= MOST_SECTION);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! One POST over HTTP, and whether it can have arrived.
+//!
+//! Owns: the client, time-outs, limits, what a transport error means. Must not know: messages, presets. Errors never
+//! hold an address beyond scheme, host and port: paths and queries carry secrets.
+
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Response, Url, redirect};
+
+/// As much of an answer as is read: enough for a reason and a job id, and no more memory than that.
+const MOST_ANSWER: usize = 64 * 1024;
+
+/// How long to wait for a receiver.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// For the connection, TLS included. A request that fails by then was never sent.
+    pub connect: Duration,
+    /// For all of it, the answer included. Standard Webhooks asks for 15 to 30 s; slurmrestd needs 9 s to say that its
+    /// controller is down.
+    pub whole: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { connect: Duration::from_secs(10), whole: Duration::from_secs(30) }
+    }
+}
+
+/// The client that all HTTP destinations share.
+#[derive(Debug, Clone)]
+pub struct Http(Client);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+#[error("could not set up HTTP: {0}; the system's certificates may be missing (package ca-certificates)")]
+pub struct HttpError(String);
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    pub(super) body: String,
+}
+
+/// No answer.
+#[derive(Debug, Clone)]
+pub(super) enum Unanswered {
+    /// It cannot have arrived.
+    NotSent(String),
+    /// It may have arrived.
+    NoAnswer(String),
+}
+
+impl Http {
+    /// A client that follows no redirects and keeps no connection open between messages: one that the receiver closed
+    /// meanwhile would make a message's fate unknown.
+    ///
+    /// # Errors
+    /// TLS could not be set up.
+    pub fn new(timeouts: Timeouts) -> Result<Http, HttpError> {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            // An error says that the process has one already, which then serves as well.
+            drop(rustls::crypto::ring::default_provider().install_default());
+        });
+        Client::builder()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(timeouts.connect)
+            .timeout(timeouts.whole)
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("nextrun/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map(Http)
+            .map_err(|error| HttpError(reason(error)))
+    }
+
+    pub(super) async fn post(&self, url: &Url, headers: HeaderMap, body: Vec<u8>) -> Result<Reply, Unanswered> {
+        let sent = self.0.post(url.clone()).headers(headers).body(body).send().await;
+        match sent {
+            Ok(response) => Ok(read(response).await),
+            Err(error) if error.is_connect() || error.is_builder() => {
+                Err(Unanswered::NotSent(format!("could not reach {}: {}", site(url), reason(error))))
+            }
+            Err(error) => Err(Unanswered::NoAnswer(format!("no answer from {}: {}", site(url), reason(error)))),
+        }
+    }
+}
+
+/// The status decides, so an answer whose body breaks off or does not end is read as far as it goes.
+async fn read(mut response: Response) -> Reply {
+    let status = response.status().as_u16();
+    let retry_after =
+        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(|value| value.trim().to_owned());
+    let mut body = Vec::new();
+    while body.len() < MOST_ANSWER {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MOST_ANSWER - body.len())]),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Reply { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+/// Scheme, host and port of an address: what may be shown.
+pub(super) fn site(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+/// An error with its causes, without the address.
+fn reason(error: reqwest::Error) -> String {
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        if !text.contains(&next_text) {
+            text = format!("{text}: {next_text}");
+        }
+        cause = next.source();
+    }
+    if timed_out && !text.contains("timed out") { format!("{text}: timed out") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_secrets() {
+        for (url, shown) in [
+            ("https://hooks.slack.example/services/T0/B0/s3cret?token=x", "https://hooks.slack.example"),
+            ("http://user:pass@queue:8080/jobs", "http://queue:8080"),
+        ] {
+            assert_eq!(site(&Url::parse(url).unwrap()), shown);
+        }
+    }
+}

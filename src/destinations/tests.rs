@@ -1,0 +1,336 @@
+//! Destinations as a whole: the presets' own tests, what the messages look like, what hostile names can do.
+
+use std::sync::LazyLock;
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::case::CaseId;
+
+fn surroundings() -> Surroundings {
+    static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Timeouts::default()).unwrap());
+    Surroundings { host: "login1".into(), http: HTTP.clone(), terminal: Arc::new(Mutex::new(Vec::new())) }
+}
+
+fn preset(name: &str) -> Arc<Preset> {
+    static PRESETS: LazyLock<BTreeMap<&str, Arc<Preset>>> =
+        LazyLock::new(|| Preset::names().map(|name| (name, Arc::new(Preset::shipped(name).unwrap()))).collect());
+    Arc::clone(&PRESETS[name])
+}
+
+fn destination(preset_name: &str, fields: &[(&str, &str)]) -> Destination {
+    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(value))).collect();
+    let setup = Setup { name: format!("my {preset_name}"), fields, ..Setup::default() };
+    Destination::new(preset(preset_name), setup, &surroundings()).unwrap()
+}
+
+fn message(kind: MessageKind, data: Value) -> Message {
+    let case = CaseId("c1".into());
+    Message { id: "m1".into(), case, kind, subject: "resnet/7".into(), time: 1_763_841_600.25, data }
+}
+
+const SLACK: &[(&str, &str)] = &[("url", "https://hooks.slack.example/services/T0/B0/s3cret")];
+
+/// The texts of a Slack message, one block a paragraph, as a reader of the snapshot sees them.
+fn slack_text(message: &Message) -> String {
+    let body = destination("slack", SLACK).body(message).unwrap();
+    let mut lines = vec![format!("text: {}", body["text"].as_str().unwrap())];
+    for block in body["blocks"].as_array().unwrap() {
+        let text = block.pointer("/text/text").or_else(|| block.pointer("/elements/0/text")).unwrap();
+        lines.push(format!("[{}]\n{}", block["type"].as_str().unwrap(), text.as_str().unwrap().trim_end()));
+    }
+    lines.join("\n")
+}
+
+fn terminal_text(message: &Message) -> String {
+    destination("terminal", &[]).body(message).unwrap().as_str().unwrap().trim_end().to_owned()
+}
+
+fn curve() -> Value {
+    let noise = |step: usize| f64::from(u32::try_from(step * 7 % 5).unwrap()) * 0.002;
+    (0..60).map(|step| 2.303 + noise(step) - 0.004).collect()
+}
+
+fn suggested() -> Message {
+    message(
+        MessageKind::RunSuggested,
+        json!({
+            "suggestion_id": "m1", "case_id": "c1", "baseline_run": "resnet/7", "run_name": "nextrun/c1/1-overfit",
+            "policy": "article", "state": "overfit_one_point", "step": "1 overfit one point", "attempt": 1,
+            "overrides": {"train_examples": 1, "batch_size": 1, "max_steps": 2000},
+            "arguments": ["--limit-examples=1", "--batch-size=1", "--max-steps=2000"],
+            "command": "python train.py --limit-examples=1 --batch-size=1 --max-steps=2000",
+            "env": {"NEXTRUN_SUGGESTION_ID": "m1"},
+            "why": "A network that cannot fit one point cannot fit many, and nothing else is worth trying before.",
+            "hypothesis": "the network and its loss can represent the answer at all",
+            "expect": "the loss falls by three orders of magnitude, or accuracy reaches 0.9999",
+            "evidence": [{"symptom": "not_learning", "tag": "train/loss", "first_step": 0, "last_step": 4000,
+                "summary": "2.301 at step 4,000, no better than the best constant (2.303)"}],
+            "loss_curve": curve(),
+        }),
+    )
+}
+
+fn closed() -> Message {
+    message(
+        MessageKind::CaseClosed,
+        json!({
+            "case_id": "c1", "baseline_run": "resnet/7", "policy": "article",
+            "verdict": "batch_norm_hides_exploding_gradients", "confidence": 0.87,
+            "summary": "One point is fitted with batch norm and diverges without it: the initial weights are too large, \
+                        and batch norm hides it until the batches get small.",
+            "experiments": [
+                {"suggestion_id": "m1", "state": "overfit_one_point", "run_name": "a",
+                 "overrides": {"train_examples": 1, "batch_size": 2}, "outcome": "fits", "finding_ids": []},
+                {"suggestion_id": "m2", "state": "drop_batch_norm", "run_name": "b",
+                 "overrides": {"batch_norm": false, "batch_size": 1}, "outcome": "explodes", "finding_ids": ["f1"]},
+            ],
+            "not_tried": [{"state": "l1_or_l2", "why": "the script has no knob `loss`"}],
+            "recommended": {"overrides": {"initializer": "variance_scaling"}, "command": "python train.py --init=he"},
+        }),
+    )
+}
+
+#[test]
+fn a_suggested_run_reads_well_in_slack() {
+    assert_snapshot!(slack_text(&suggested()), @r#"
+    text: Suggested run for `resnet/7`: 1 overfit one point (train_examples = 1, batch_size = 1, max_steps = 2000)
+    [header]
+    Next run: 1 overfit one point
+    [section]
+    `resnet/7` shows:
+    • *not learning*: 2.301 at step 4,000, no better than the best constant (2.303) · train/loss, steps 0 to 4,000
+    [section]
+    Training loss
+    ```
+    ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  2.299 → 2.305
+    ```
+    [section]
+    *Why:* A network that cannot fit one point cannot fit many, and nothing else is worth trying before.
+    *Tests whether* the network and its loss can represent the answer at all
+    *Confirmed if* the loss falls by three orders of magnitude, or accuracy reaches 0.9999
+    [section]
+    *Change:* `train_examples = 1, batch_size = 1, max_steps = 2000`
+    [section]
+    ```
+    NEXTRUN_SUGGESTION_ID=m1 python train.py --limit-examples=1 --batch-size=1 --max-steps=2000
+    ```
+    [context]
+    case `c1` · policy article · logs into `nextrun/c1/1-overfit`
+    "#);
+}
+
+#[test]
+fn a_closed_case_reads_well_in_slack() {
+    assert_snapshot!(slack_text(&closed()), @r#"
+    text: `resnet/7`: batch norm hides exploding gradients
+    [header]
+    Batch norm hides exploding gradients
+    [section]
+    *Case closed* for `resnet/7`, 87 % sure.
+    One point is fitted with batch norm and diverges without it: the initial weights are too large, and batch norm hides it until the batches get small.
+    [section]
+    *Tried*
+    1. overfit one point (train_examples = 1, batch_size = 2) → *fits*
+    2. drop batch norm (batch_norm = false, batch_size = 1) → *explodes*
+    [section]
+    *Not tried*
+    • l1 or l2: the script has no knob `loss`
+    [section]
+    *Recommended:* `initializer = variance_scaling`
+    [section]
+    ```
+    python train.py --init=he
+    ```
+    [context]
+    case `c1` · policy article
+    "#);
+}
+
+#[test]
+fn a_question_reads_well_in_slack() {
+    let data = json!({
+        "step": "6 reshape", "why": "One point is fitted, many are not.",
+        "checklist": ["Print one batch after the reshape: does each row still hold one example?", "Are labels shuffled with their inputs?"],
+        "answers": ["broken", "fine"], "reply": "nextrun case answer c1 broken",
+    });
+    assert_snapshot!(slack_text(&message(MessageKind::QuestionAsked, data)), @r#"
+    text: A question about `resnet/7`: 6 reshape
+    [header]
+    Please look: 6 reshape
+    [section]
+    `resnet/7`
+    [section]
+    *Why:* One point is fitted, many are not.
+    [section]
+    1. Print one batch after the reshape: does each row still hold one example?
+    2. Are labels shuffled with their inputs?
+    *Answers:* `broken`, `fine`
+    [section]
+    To answer:
+    ```
+    nextrun case answer c1 broken
+    ```
+    [context]
+    case `c1`
+    "#);
+}
+
+#[test]
+fn an_opened_case_reads_well_in_slack() {
+    let data = json!({"symptoms": [{"id": "non_finite", "severity": "problem", "first_detected_step": 12, "summary": "the loss is NaN"}],
+        "loss_curve": [2.3, 7.5, 900.0, null], "summary": "It has shown nothing but NaN for 30 minutes.", "policy": "article"});
+    assert_snapshot!(slack_text(&message(MessageKind::CaseOpened, data)), @r#"
+    text: `resnet/7` does not look right: NaN or infinity
+    [header]
+    Something is wrong with resnet/7
+    [section]
+    `resnet/7` shows:
+    • *NaN or infinity*: the loss is NaN · step 12
+    It has shown nothing but NaN for 30 minutes.
+    [section]
+    Training loss
+    ```
+    ▁▂█×  2.3 → 900, log scale, × = NaN or infinity
+    ```
+    [context]
+    case `c1` · policy article
+    "#);
+}
+
+#[test]
+fn messages_read_well_in_a_terminal() {
+    assert_snapshot!(format!("{}\n\n{}", terminal_text(&suggested()), terminal_text(&closed())), @r#"
+    ▶ resnet/7: suggested run, 1 overfit one point
+      shows   not learning: 2.301 at step 4,000, no better than the best constant (2.303) [train/loss, steps 0 to 4,000]
+      loss    ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  2.299 → 2.305
+      why     A network that cannot fit one point cannot fit many, and nothing else is worth trying before.
+      if      the network and its loss can represent the answer at all
+      expect  the loss falls by three orders of magnitude, or accuracy reaches 0.9999
+      change  train_examples = 1, batch_size = 1, max_steps = 2000
+      run     NEXTRUN_SUGGESTION_ID=m1 python train.py --limit-examples=1 --batch-size=1 --max-steps=2000
+      logs to nextrun/c1/1-overfit
+      case    c1, policy article
+
+    ✔ resnet/7: batch norm hides exploding gradients (87 % sure)
+      so      One point is fitted with batch norm and diverges without it: the initial weights are too large, and batch norm hides it until the batches get small.
+      tried   overfit one point (train_examples = 1, batch_size = 2): fits
+      tried   drop batch norm (batch_norm = false, batch_size = 1): explodes
+      not tried  l1 or l2: the script has no knob `loss`
+      use     initializer = variance_scaling
+      run     python train.py --init=he
+      case    c1, policy article
+    "#);
+}
+
+#[test]
+fn the_terminal_gets_no_control_characters() {
+    let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let mut around = surroundings();
+    around.terminal = written.clone();
+    let setup = Setup { name: "here".into(), ..Setup::default() };
+    let here = Destination::new(preset("terminal"), setup, &around).unwrap();
+    let hostile = message(
+        MessageKind::StopSuggested,
+        json!({"baseline_run": "a\u{1b}[2J\rb", "why": "x\u{9b}31m", "command": "y\u{1b}c"}),
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(here.deliver(&hostile, 0.0)), Outcome::Delivered { reference: None });
+    let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("a [2J b") && text.ends_with("c1\n"), "{text:?}");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+}
+
+#[test]
+fn a_mistake_in_the_settings_says_what_to_do_and_shows_no_secret() {
+    let told = |name: &str, fields: &[(&str, &str)]| {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(value))).collect();
+        let setup = Setup { name: "mine".into(), fields, ..Setup::default() };
+        Destination::new(preset(name), setup, &surroundings()).unwrap_err().to_string()
+    };
+    for (message, words) in [
+        (told("slack", &[]), ["mine lacks `url`", "incoming webhook"]),
+        (told("queue", &[("url", "https://q"), ("tken", "s3cret")]), ["`tken`", "it has secret, token, url"]),
+        (told("queue", &[("url", "s3cret.example/runs")]), ["`url`", "https://host/path"]),
+        (told("queue", &[("url", "ftp://s3cret/runs")]), ["`url`", "https://host/path"]),
+        (told("queue", &[("url", "https://q"), ("secret", "s3cret")]), ["`secret`", "whsec_"]),
+        (told("queue", &[("url", "https://q"), ("token", "s3cret\u{7f}")]), ["`headers`", "authorization"]),
+        (told("terminal", &[("url", "s3cret")]), ["`url`", "it has none"]),
+    ] {
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+    assert!(!format!("{:?}", destination("slack", SLACK)).contains("s3cret"));
+}
+
+/// Every text of a payload.
+fn strings(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(items) => items.iter().flat_map(strings).collect(),
+        Value::Object(map) => map.values().flat_map(strings).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    prop::collection::vec(
+        prop_oneof![
+            Just("<!channel>".to_owned()),
+            Just("<@U123>".to_owned()),
+            Just("<https://x.example|ok>".to_owned()),
+            Just("```".to_owned()),
+            Just("`".to_owned()),
+            Just("&lt;".to_owned()),
+            Just("\n".to_owned()),
+            Just("{{ fields.url }}".to_owned()),
+            "[a-z_*~]{1,9}",
+            "\\PC{0,9}"
+        ],
+        0..8,
+    )
+    .prop_map(|parts| parts.concat())
+}
+
+fn kinds() -> impl Strategy<Value = MessageKind> {
+    prop::sample::select(vec![
+        MessageKind::CaseOpened,
+        MessageKind::RunSuggested,
+        MessageKind::StopSuggested,
+        MessageKind::QuestionAsked,
+        MessageKind::CaseClosed,
+    ])
+}
+
+proptest! {
+    #[test]
+    fn no_text_mentions_links_or_leaves_its_code_block(texts in prop::collection::vec(hostile(), 12), kind in kinds()) {
+        let t = |index: usize| texts[index].clone();
+        let mut message = message(kind, json!({
+            "baseline_run": t(0), "policy": t(1), "step": t(2), "why": t(3), "hypothesis": t(4), "summary": t(5),
+            "evidence": [{"symptom": t(6), "tag": t(7), "summary": t(8)}], "overrides": {t(9): t(10)}, "command": t(11),
+            "checklist": [t(0), {"state": t(1), "why": t(2)}], "answers": [t(3)], "reply": t(4), "verdict": t(5),
+            "experiments": [{"state": t(6), "overrides": {t(7): 1}, "outcome": t(8)}], "not_tried": [t(9)],
+            "recommended": {"overrides": {t(10): t(11)}, "command": t(0)}, "run_name": t(1), "link": t(2),
+        }));
+        message.subject = t(3);
+        let body = destination("slack", SLACK).body(&message).unwrap();
+        for text in strings(&body) {
+            prop_assert!(!text.contains('<') && !text.contains("s3cret"), "{}", text);
+            prop_assert_eq!(text.matches("```").count() % 2, 0, "{}", text);
+        }
+        destination("terminal", &[]).body(&message).unwrap();
+    }
+
+    #[test]
+    fn data_of_any_form_can_be_said_everywhere(kind in kinds(), key in "evidence|symptoms|overrides|loss_curve|experiments|not_tried|recommended|env|attempt|confidence",
+            value in prop::sample::select(vec![json!(null), json!(1.5), json!("x"), json!([null, 1, "x", {}, []]), json!({"a": null, "b": [1]})])) {
+        let message = message(kind, json!({ key: value }));
+        for preset in Preset::names() {
+            let fields = if preset == "terminal" { &[] } else { SLACK };
+            prop_assert!(destination(preset, fields).body(&message).is_ok());
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! One job, looked at once: what its tags mean, what is wrong with it, what it shows.
+
+use crate::facts::{Facts, Knobs, measure};
+use crate::jobs::{Job, Patience, Pulse, stage};
+use crate::series::Sketch;
+use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
+use crate::symptoms::{Finding, JobView, MIN_POINTS, examine};
+
+use super::Site;
+
+/// What is remembered of a job between ticks: nothing that reading again would not bring back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Memory {
+    events: u64,
+    /// When something new of it was last seen.
+    last_seen: f64,
+    /// Mean seconds between its events.
+    gap: Option<f64>,
+    history: bool,
+    /// Number of events at the last examination, and whether the job had ended by then.
+    examined: Option<(u64, bool)>,
+    /// The problems that the last examination found.
+    problems: Vec<String>,
+}
+
+/// A running job is looked at again when it has grown by this share.
+const GROWTH: f64 = 0.05;
+
+impl Memory {
+    /// A job that was not known before.
+    pub fn first_seen(history: bool) -> Memory {
+        Memory { events: 0, last_seen: f64::NEG_INFINITY, gap: None, history, examined: None, problems: Vec::new() }
+    }
+
+    /// Takes note of what is new. A clock of another machine may run ahead: no event counts as later than now.
+    pub fn saw(&mut self, job: &Job<'_>, events: u64, now: f64) {
+        let newest = job.last_wall_time().unwrap_or(now).min(now);
+        if self.examined.is_some() && events != self.events {
+            // A job that was history, or had ended, and grows again lives.
+            self.history = false;
+            self.last_seen = now;
+        }
+        self.last_seen = self.last_seen.max(newest);
+        self.events = events;
+        let span = job.first_wall_time().zip(job.last_wall_time()).map(|(first, last)| last - first);
+        self.gap = span.filter(|_| events > 1).map(|span| span / (events - 1) as f64);
+    }
+
+    /// Whether the job is to be examined now: it has grown, or its silence may have ended it.
+    pub fn due(&self, now: f64, patience: Patience) -> bool {
+        match self.examined {
+            None => true,
+            Some((events, _)) if events > self.events => true,
+            Some((events, _)) if self.events as f64 > events as f64 * (1.0 + GROWTH) => true,
+            Some((events, ended)) => {
+                let quiet = now - self.last_seen >= patience.seconds(self.gap).min(1.0);
+                (!ended || events != self.events) && quiet
+            }
+        }
+    }
+
+    /// An examination took place.
+    pub fn examined(&mut self, ended: bool, problems: &[String]) {
+        self.examined = Some((self.events, ended));
+        self.problems = problems.to_vec();
+    }
+
+    /// Whether the last examination found one of these problems too.
+    pub fn saw_before(&self, problems: &[String]) -> bool {
+        self.problems.iter().any(|problem| problems.contains(problem))
+    }
+
+    /// Whether the job had ended long before it was first seen.
+    pub fn is_history(&self) -> bool {
+        self.history
+    }
+}
+
+/// How a job is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// No problem.
+    Healthy,
+    /// At least one problem.
+    Failing,
+    /// It cannot be judged.
+    Unknown,
+}
+
+/// What one look at a job brought.
+#[derive(Debug, Clone)]
+pub struct Exam {
+    /// What its tags mean.
+    pub signals: SignalMap,
+    /// The job as the detectors saw it.
+    pub view: JobView,
+    /// What is wrong with it, worst first.
+    pub findings: Vec<Finding>,
+    /// What it shows.
+    pub facts: Facts,
+}
+
+/// Looks at one job.
+pub fn exam(job: &Job<'_>, site: &Site, memory: &Memory, now: f64) -> Exam {
+    let knobs = site.logged_knobs(job);
+    exam_with(job, site, memory, knobs, now)
+}
+
+/// Looks at a job whose knobs are known from elsewhere too.
+pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knobs, now: f64) -> Exam {
+    let signals = site.signals.assign(&tags_of(job));
+    let knobs = with_learning_rate(knobs, job, &signals);
+    let done = done_share(job, &signals, &knobs);
+    let said_ended = said_ended(job) && signals.get(Signal::TrainLoss).is_some();
+    let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, said_ended, done };
+    let stage = stage(pulse, site.patience, now);
+    let view = JobView::new(job, &signals, knobs, stage, done);
+    let findings = examine(&view);
+    let facts = measure(&view, &findings, None);
+    Exam { signals, view, findings, facts }
+}
+
+impl Exam {
+    /// Ids of its problems, worst first.
+    pub fn problems(&self) -> Vec<String> {
+        super::problems(&self.findings)
+    }
+
+    /// How the job is doing, with the reason where that is not known.
+    pub fn status(&self) -> (Status, Option<String>) {
+        if !self.problems().is_empty() {
+            return (Status::Failing, None);
+        }
+        match self.why_unknown() {
+            Some(why) => (Status::Unknown, Some(why)),
+            None => (Status::Healthy, None),
+        }
+    }
+
+    fn why_unknown(&self) -> Option<String> {
+        let judged = match self.view.learning {
+            Learning::Unknown => return Some("no loss and no reward found among its tags: name its tag under `signals` in the configuration".into()),
+            Learning::Adversarial => {
+                return Some("the losses of opponents hover by design: only NaN and divergence can be judged".into());
+            }
+            Learning::Reinforcement => self.view.reward.as_ref(),
+            Learning::Supervised => self.view.loss.as_ref(),
+        };
+        let points = judged.map_or(0, |observed| observed.sketch.count());
+        if judged.is_none_or(|observed| observed.curve.is_none()) {
+            return Some(format!("too short to judge: {points} points, {MIN_POINTS} are needed"));
+        }
+        (!self.view.mature()).then(|| "still too early to judge".to_owned())
+    }
+
+    /// The loss (or reward) in at most sixty levels, null where it was not finite.
+    pub fn loss_curve(&self) -> Vec<Option<f64>> {
+        let observed = if self.view.learning == Learning::Reinforcement { &self.view.reward } else { &self.view.loss };
+        observed.as_ref().map_or_else(Vec::new, |observed| curve_of(&observed.sketch))
+    }
+}
+
+/// Messages show so many levels of a loss.
+const SHOWN_LEVELS: usize = 60;
+
+fn curve_of(sketch: &Sketch) -> Vec<Option<f64>> {
+    let mut levels: Vec<Option<f64>> = sketch.buckets().map(|(_, bucket)| Some(bucket.mean)).collect();
+    while levels.len() > SHOWN_LEVELS {
+        levels = levels.chunks(2).map(|pair| pair[0]).collect();
+    }
+    if sketch.last().is_some_and(|last| !last.value.is_finite()) {
+        levels.push(None);
+    }
+    levels
+}
+
+fn tags_of<'a>(job: &'a Job<'_>) -> Vec<TagInfo<'a>> {
+    let mut tags = Vec::new();
+    for (folder, run) in &job.runs {
+        let scalars = run.series().map(|(tag, series)| (tag, series.sketch.count(), TagKind::Scalar));
+        let histograms = run.histograms().map(|(tag, sketch)| (tag, sketch.rms.count(), TagKind::Histogram));
+        tags.extend(scalars.chain(histograms).map(|(tag, points, kind)| TagInfo { folder, tag, points, kind }));
+    }
+    tags
+}
+
+/// A job that does not log its learning rate as a hyperparameter may log it as a series: its peak is what was set.
+fn with_learning_rate(mut knobs: Knobs, job: &Job<'_>, signals: &SignalMap) -> Knobs {
+    let peak = series_of(job, signals, Signal::LearningRate).and_then(|sketch| sketch.highest());
+    if let Some(peak) = peak.filter(|peak| peak.value > 0.0) {
+        knobs.entry("learning_rate".to_owned()).or_insert_with(|| shortest(peak.value).into());
+    }
+    knobs
+}
+
+/// Event files hold f32; the number that was meant is the shortest that rounds to it.
+fn shortest(value: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, reason = "the value came from an f32")]
+    let single = value as f32;
+    if f64::from(single) == value { single.to_string().parse().unwrap_or(value) } else { value }
+}
+
+fn series_of<'a>(job: &Job<'a>, signals: &SignalMap, signal: Signal) -> Option<&'a Sketch> {
+    let matched = signals.get(signal)?;
+    let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
+    Some(&run.get(&matched.tag)?.sketch)
+}
+
+/// The newest step of the loss as a share of the planned steps, where both are counted alike.
+fn done_share(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> Option<f64> {
+    let matched = signals.get(Signal::TrainLoss).or_else(|| signals.get(Signal::Reward))?;
+    let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
+    let sketch = &run.get(&matched.tag)?.sketch;
+    let (first, last) = (sketch.first()?.step as f64, sketch.last()?.step as f64);
+    // The steps after the newest logged one are not logged: one typical gap still counts as done.
+    let gap = if sketch.count() > 1 { (last - first) / (sketch.count() - 1) as f64 } else { 1.0 };
+    let planned = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64).filter(|n| *n > 0.0);
+    let in_epochs = matched.tag.to_ascii_lowercase().contains("epoch");
+    let planned = if in_epochs { planned("epochs") } else { planned("max_steps") };
+    planned.map(|planned| ((last + gap.max(0.0)) / planned).max(0.0))
+}
+
+fn said_ended(job: &Job<'_>) -> bool {
+    let last = job.last_wall_time();
+    job.runs.iter().filter_map(|(_, run)| run.session_end()).any(|mark| last.is_none_or(|last| mark.wall_time >= last))
+}

@@ -1,0 +1,231 @@
+//! From a job, as the detectors see it, to facts.
+
+use crate::signals::Learning;
+use crate::symptoms::{Curve, Finding, JobView, Observed, SIGNIFICANT, Severity, TREND};
+
+use super::Facts;
+
+/// "Overfit one point" asks for an accuracy of 99.99 % or an error of about 0 (the article, debugging step 1).
+const FITS_ACCURACY: f64 = 0.9999;
+/// About 0: three orders of magnitude below its own start.
+const FITS_SHARE: f64 = 1e-3;
+/// A loss has learned when it lost a tenth of its start, beyond its noise.
+const LEARNED: f64 = 0.1;
+/// Better or worse than the baseline by a tenth of the baseline's level, beyond the noise of both.
+const MARGIN: f64 = 0.1;
+/// An accuracy or a reward (in units of its swing) that differs by this is better or worse.
+const ACCURACY_MARGIN: f64 = 0.1;
+/// A job that stopped before this share of its steps did not reach its end.
+const WHOLE: f64 = 0.95;
+
+/// Problems that a cure of a failure to learn may well bring to light, and which do not speak against it.
+const NEXT_PROBLEMS: &[&str] = &["overfitting", "silent"];
+
+/// What a job shows; against `baseline`, where it is an experiment.
+pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) -> Facts {
+    let observed = if job.learning == Learning::Reinforcement { &job.reward } else { &job.loss };
+    let mut facts = Facts { ended: job.life.ended, knobs: job.knobs.clone(), ..Facts::default() };
+    facts.symptoms = findings.iter().map(|f| f.symptom.clone()).collect();
+    let problems = findings.iter().filter(|f| f.severity == Severity::Problem);
+    facts.problems = problems.map(|f| f.symptom.clone()).collect();
+    if let Some(observed) = observed {
+        measure_loss(&mut facts, job, observed);
+    }
+    facts.crashed = crashed(job, &facts);
+    if let Some(baseline) = baseline {
+        (facts.better, facts.worse) = compare(job, &facts, baseline);
+        let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()));
+        facts.cured = facts.learned && facts.better && facts.finite && !trouble;
+    }
+    facts
+}
+
+fn measure_loss(facts: &mut Facts, job: &JobView, observed: &Observed) {
+    let sketch = &observed.sketch;
+    facts.started = sketch.count() > 0;
+    facts.steps = sketch.last().map_or(f64::NAN, |p| p.step as f64);
+    // A bad step that the run recovered from is a warning of the detector, not an end of all finite losses.
+    facts.finite = !facts.problems.iter().any(|p| p == "non_finite") && sketch.last_finite().is_some();
+    facts.non_finite_step = sketch.first_non_finite().map_or(f64::NAN, |p| p.step as f64);
+    facts.finite_points = finite_before(observed);
+    let accuracy = job.accuracy.as_ref();
+    facts.accuracy = accuracy.and_then(|a| a.curve.as_ref()).map_or(f64::NAN, |curve| curve.end);
+    if let Some(curve) = &observed.curve {
+        (facts.loss_start, facts.loss_end, facts.loss_best) = (curve.start, curve.end, curve.best());
+        facts.progress = curve.relative_drop();
+        facts.improving = curve.trend_from(0.5) < -TREND && curve.dropped();
+        facts.learned = facts.finite && learned(job, curve);
+    } else if let (Some(first), Some(last), Some(low)) = (sketch.first(), sketch.last_finite(), sketch.lowest()) {
+        (facts.loss_start, facts.loss_end, facts.loss_best) = (first.value, last.value, low.value);
+        facts.progress = (first.value - last.value) / first.value.abs();
+        facts.learned = facts.finite && facts.progress > 0.5 && sketch.count() >= 3;
+    }
+    let small = |level: f64| facts.loss_start > 0.0 && (0.0..=FITS_SHARE * facts.loss_start).contains(&level);
+    facts.fits = facts.finite
+        && (facts.accuracy >= FITS_ACCURACY && facts.learned || small(facts.loss_end) || small(facts.loss_best));
+}
+
+/// How many finite values came before the first that was not; all of them, where every one was finite.
+fn finite_before(observed: &Observed) -> f64 {
+    let sketch = &observed.sketch;
+    let in_head = sketch.head().iter().take_while(|v| v.is_finite()).count();
+    match sketch.first_non_finite() {
+        None => sketch.count() as f64,
+        Some(_) if in_head < sketch.head().len() => in_head as f64,
+        Some(bad) => sketch.until(bad.step - 1).count() as f64,
+    }
+}
+
+fn learned(job: &JobView, curve: &Curve) -> bool {
+    if job.learning == Learning::Reinforcement {
+        let swing = curve.highest.value - curve.lowest.value;
+        return curve.end - curve.start > ACCURACY_MARGIN * swing && -curve.drop() > SIGNIFICANT * curve.drop_error();
+    }
+    let by_loss = curve.dropped() && curve.relative_drop() > LEARNED;
+    by_loss && job.accuracy_at_chance() != Some(true)
+}
+
+/// It ended without saying so, before its time: without any loss, or far short of its steps. Ending on NaN is no crash,
+/// for many programs stop there by intent.
+fn crashed(job: &JobView, facts: &Facts) -> bool {
+    let short = job.life.done.is_some_and(|done| done < WHOLE);
+    job.life.ended && facts.finite | !facts.started && !job.life.finished && (!facts.started || short && !facts.fits)
+}
+
+/// Whether an experiment is better, and whether it is worse, than its baseline at equal steps.
+fn compare(job: &JobView, facts: &Facts, baseline: &JobView) -> (bool, bool) {
+    if job.learning == Learning::Reinforcement {
+        return compare_rewards(job, baseline);
+    }
+    let finite = |view: &JobView| {
+        let sketch = view.loss.as_ref().map(|o| &o.sketch);
+        sketch.is_some_and(|s| s.last().is_some_and(|p| p.value.is_finite()))
+    };
+    if !finite(job) {
+        return (false, finite(baseline));
+    }
+    if !finite(baseline) {
+        return (facts.learned, false);
+    }
+    let changed = |knob: &str| job.knobs.get(knob) != baseline.knobs.get(knob);
+    if changed("loss") {
+        return compare_units(job, facts, baseline);
+    }
+    let curve = |view: &JobView| view.loss.as_ref().and_then(|o| o.curve.clone());
+    let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return (facts.learned, false) };
+    let reached = level_at(&base, &experiment);
+    let difference = reached - experiment.end;
+    let noise = SIGNIFICANT * experiment.end_error.hypot(base.end_error);
+    let margin = MARGIN * reached.abs().max(experiment.end.abs().min(reached.abs()));
+    (difference > noise && difference > margin, -difference > noise && -difference > margin)
+}
+
+/// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
+/// start.
+fn compare_units(job: &JobView, facts: &Facts, baseline: &JobView) -> (bool, bool) {
+    let accuracy = |view: &JobView| {
+        let observed = view.accuracy.as_ref().or(view.validation_accuracy.as_ref());
+        observed.and_then(|o| o.curve.as_ref()).map(|curve| curve.end)
+    };
+    if let (Some(experiment), Some(base)) = (accuracy(job), accuracy(baseline)) {
+        return (experiment > base + ACCURACY_MARGIN, experiment < base - ACCURACY_MARGIN);
+    }
+    let progress = baseline.loss.as_ref().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
+    // A loss that runs away below zero "drops" without bound; that is no progress to beat.
+    let progress = if progress > 1.0 { 0.0 } else { progress };
+    (facts.learned && facts.progress > progress + MARGIN, facts.progress < progress - MARGIN)
+}
+
+fn compare_rewards(job: &JobView, baseline: &JobView) -> (bool, bool) {
+    let curve = |view: &JobView| view.reward.as_ref().and_then(|o| o.curve.clone());
+    let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return (false, false) };
+    let gain = experiment.end - level_at(&base, &experiment);
+    let margin = ACCURACY_MARGIN * (base.highest.value - base.lowest.value);
+    let noise = SIGNIFICANT * experiment.end_error.hypot(base.end_error);
+    (gain > margin && gain > noise, -gain > margin && -gain > noise)
+}
+
+/// The level that the baseline had over the steps that make up the experiment's end; its own end, where it is shorter.
+fn level_at(base: &Curve, experiment: &Curve) -> f64 {
+    let end = experiment.last.step as f64;
+    if end >= base.last.step as f64 {
+        return base.end;
+    }
+    let share = |step: f64| ((step - base.first.step as f64) / base.length().max(1.0)).clamp(0.0, 1.0);
+    let level = base.mean_between(share(end - 0.1 * experiment.length()), share(end));
+    if level.is_finite() { level } else { base.start }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symptoms::examine;
+    use crate::symptoms::test_jobs::{noise, observed, with_loss};
+
+    fn facts(job: &JobView, baseline: Option<&JobView>) -> Facts {
+        measure(job, &examine(job), baseline)
+    }
+
+    fn stuck() -> JobView {
+        with_loss((0..1000).map(|i| 2.3 + 0.1 * noise(i)))
+    }
+
+    fn falling() -> JobView {
+        with_loss((0..1000).map(|i| 2.3 * (-(i as f64) / 200.0).exp() + 0.05 * (noise(i) + 0.5)))
+    }
+
+    #[test]
+    fn a_run_that_falls_is_better_than_one_that_stands_still() {
+        let facts = facts(&falling(), Some(&stuck()));
+        assert!(facts.learned && facts.better && facts.cured && !facts.worse);
+    }
+
+    #[test]
+    fn the_same_again_is_neither_better_nor_worse() {
+        let again = with_loss((0..1000).map(|i| 2.3 + 0.1 * noise(i + 5000)));
+        let facts = facts(&again, Some(&stuck()));
+        assert!(!facts.better && !facts.worse && !facts.cured);
+    }
+
+    #[test]
+    fn a_shorter_run_is_compared_at_its_own_length() {
+        let short = with_loss((0..300).map(|i| 2.3 * (-(i as f64) / 200.0).exp() + 0.05 * (noise(i) + 0.5)));
+        let facts = facts(&short, Some(&falling()));
+        assert!(!facts.better && !facts.worse, "{facts:?}");
+    }
+
+    #[test]
+    fn three_orders_of_magnitude_fit() {
+        let fit = with_loss((0..500).map(|i| 5.0 * (-f64::from(i) / 30.0).exp()));
+        assert!(facts(&fit, None).fits);
+        assert!(!facts(&falling(), None).fits);
+    }
+
+    #[test]
+    fn full_accuracy_fits() {
+        let mut job = with_loss((0..500).map(|i| 2.3 * (-f64::from(i) / 300.0).exp()));
+        job.accuracy = observed((0..500).map(|i| if i < 10 { 0.0 } else { 1.0 }));
+        assert!(facts(&job, None).fits);
+    }
+
+    #[test]
+    fn nan_on_the_second_step_is_counted() {
+        let facts = facts(&with_loss([1e9, f64::NAN, f64::NAN]), Some(&stuck()));
+        assert!(!facts.finite && !facts.crashed && facts.worse);
+        assert_eq!((facts.finite_points, facts.non_finite_step), (1.0, 1.0));
+    }
+
+    #[test]
+    fn a_job_without_any_loss_crashed() {
+        let mut job = stuck();
+        job.loss = None;
+        job.life.finished = false;
+        assert!(facts(&job, None).crashed);
+    }
+
+    #[test]
+    fn finite_runs_beat_one_that_is_not() {
+        let broken = with_loss((0..100).map(|i| if i < 5 { 2.0 } else { f64::NAN }));
+        assert!(facts(&falling(), Some(&broken)).cured);
+    }
+}

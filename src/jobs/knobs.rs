@@ -1,0 +1,239 @@
+//! Hyperparameters by canonical name: what programs call them, and what they mean by their values.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Job;
+
+/// Knob values by canonical name.
+pub type Knobs = BTreeMap<String, Value>;
+
+/// Canonical names and what programs log them as, after lower-casing and with `-` as `_`. The part behind the last `.`
+/// or `/` counts, so that `optimizer.lr` and `train/lr` are found too; the first row that has the name wins.
+const ALIASES: &[(&str, &[&str])] = &[
+    (
+        "learning_rate",
+        &[
+            "learning_rate",
+            "lr",
+            "lr0",
+            "base_lr",
+            "init_lr",
+            "initial_lr",
+            "initial_learning_rate",
+            "peak_lr",
+            "max_lr",
+        ],
+    ),
+    ("lr_decay", &["lr_decay", "lr_gamma", "decay_rate", "exp_decay"]),
+    (
+        "batch_size",
+        &[
+            "batch_size",
+            "bs",
+            "bsize",
+            "batchsize",
+            "per_device_train_batch_size",
+            "train_batch_size",
+            "global_batch_size",
+            "batch",
+        ],
+    ),
+    ("batch_norm", &["batch_norm", "batchnorm", "use_bn", "use_batch_norm", "bn"]),
+    (
+        "train_examples",
+        &["train_examples", "limit_examples", "num_train_examples", "max_train_samples", "overfit_examples"],
+    ),
+    ("initializer", &["initializer", "init", "weight_init", "kernel_initializer", "initialization"]),
+    ("optimizer", &["optimizer", "optim", "opt", "optimizer_name", "name_optimizer"]),
+    ("activation", &["activation", "act", "nonlinearity", "activation_function", "hidden_act"]),
+    ("output_activation", &["output_activation", "final_activation", "last_activation"]),
+    ("loss", &["loss", "loss_fn", "criterion", "loss_function", "loss_type"]),
+    (
+        "gradient_clip",
+        &[
+            "gradient_clip",
+            "grad_clip",
+            "clip_grad",
+            "max_grad_norm",
+            "gradient_clip_val",
+            "clip_norm",
+            "clip_grad_norm",
+            "clipnorm",
+        ],
+    ),
+    ("normalize_inputs", &["normalize_inputs", "normalize", "standardize", "normalise_inputs", "input_normalization"]),
+    ("input_scaling", &["input_scaling", "input_scale", "squash_inputs"]),
+    (
+        "max_steps",
+        &[
+            "max_steps",
+            "total_steps",
+            "num_steps",
+            "train_steps",
+            "num_train_steps",
+            "max_iters",
+            "max_iter",
+            "train_iters",
+            "iterations",
+            "num_training_steps",
+        ],
+    ),
+    ("seed", &["seed", "random_seed", "manual_seed", "seed_everything"]),
+    ("epochs", &["epochs", "num_epochs", "max_epochs", "num_train_epochs", "n_epochs", "nb_epoch"]),
+];
+
+/// Knobs whose value is true or false, though a logger may have made a number of it (torch tests for numbers first).
+const SWITCHES: &[&str] = &["batch_norm", "normalize_inputs"];
+
+/// The canonical name of a logged hyperparameter; `None` where it is none of the contract's knobs.
+pub fn canonical_name(logged: &str) -> Option<&'static str> {
+    let plain = logged.to_ascii_lowercase().replace(['-', ' '], "_");
+    let last = plain.rsplit(['.', '/']).next().unwrap_or(&plain);
+    ALIASES.iter().find(|(_, names)| names.contains(&plain.as_str()) || names.contains(&last)).map(|(name, _)| *name)
+}
+
+/// The knobs of a job, from everything that it logged of itself. `own_names` are the site's names, which win.
+pub fn knobs_of(job: &Job<'_>, own_names: &BTreeMap<String, String>) -> Knobs {
+    let mut knobs = Knobs::new();
+    let texts =
+        job.text(|tag| tag.trim_end_matches("/text_summary") == "args").and_then(|t| serde_json::from_str(t).ok());
+    if let Some(Value::Object(arguments)) = texts {
+        add(&mut knobs, arguments.iter(), own_names);
+    }
+    for (_, run) in &job.runs {
+        add(&mut knobs, run.hyperparameters().iter(), own_names);
+    }
+    knobs
+}
+
+fn add<'a>(
+    knobs: &mut Knobs,
+    logged: impl Iterator<Item = (&'a String, &'a Value)>,
+    own_names: &BTreeMap<String, String>,
+) {
+    let mut exact = Vec::new();
+    for (name, value) in logged {
+        let canonical = own_names.get(name).map(String::as_str).or_else(|| canonical_name(name));
+        let Some(canonical) = canonical else { continue };
+        let Some(value) = canonical_value(canonical, value) else { continue };
+        // `lr` beside `learning_rate`, or `optimizer.lr` beside `lr`: the plain canonical name is the one to believe.
+        if name == canonical || own_names.contains_key(name) {
+            exact.push((canonical.to_owned(), value));
+        } else {
+            knobs.entry(canonical.to_owned()).or_insert(value);
+        }
+    }
+    knobs.extend(exact);
+}
+
+/// A value as the contract writes it; `None` for what cannot be a value of the knob (HF logs `max_steps` -1 for "not
+/// set", a dictionary is no optimizer's name).
+fn canonical_value(knob: &str, value: &Value) -> Option<Value> {
+    let value = match value {
+        Value::String(text) => from_text(text),
+        other => other.clone(),
+    };
+    match (&value, knob) {
+        (Value::Object(_) | Value::Array(_), _) => None,
+        (Value::Number(number), _) if SWITCHES.contains(&knob) => Some(Value::Bool(number.as_f64() != Some(0.0))),
+        (Value::Number(number), "max_steps" | "epochs" | "train_examples") if number.as_f64()? <= 0.0 => None,
+        (Value::Number(number), _) => Some(whole(number.as_f64()?)),
+        (
+            Value::String(text),
+            "optimizer" | "activation" | "loss" | "initializer" | "output_activation" | "input_scaling",
+        ) => Some(Value::String(spelled(knob, text))),
+        (Value::Null, "output_activation" | "input_scaling") => Some("none".into()),
+        _ => Some(value),
+    }
+}
+
+/// Loggers turn values into text; this turns them back.
+fn from_text(text: &str) -> Value {
+    match text.trim() {
+        "none" | "None" | "null" | "" => Value::Null,
+        "True" | "true" => Value::Bool(true),
+        "False" | "false" => Value::Bool(false),
+        other => match other.parse::<f64>() {
+            Ok(number) if number.is_finite() => whole(number),
+            _ => Value::String(other.to_owned()),
+        },
+    }
+}
+
+/// hparams plugin data has only doubles: a whole number was an integer.
+fn whole(number: f64) -> Value {
+    if number.fract() == 0.0 && number.abs() < 9e15 { Value::from(number as i64) } else { Value::from(number) }
+}
+
+/// Names as the contract spells them: the class of a logged object, in lower case.
+fn spelled(knob: &str, text: &str) -> String {
+    let class = text.split(['(', ' ', '<']).next().unwrap_or(text).rsplit('.').next().unwrap_or(text);
+    let lower = class.to_ascii_lowercase().replace('-', "_");
+    match (knob, lower.as_str()) {
+        ("optimizer", "adamw_torch" | "adamw_torch_fused" | "adamw_hf") => "adamw".into(),
+        ("loss", "mse" | "mseloss" | "mean_squared_error" | "mse_loss") => "l2".into(),
+        ("loss", "mae" | "l1loss" | "mean_absolute_error" | "l1_loss") => "l1".into(),
+        (
+            "loss",
+            "crossentropyloss" | "crossentropy" | "ce" | "categorical_crossentropy" | "sparse_categorical_crossentropy",
+        ) => "cross_entropy".into(),
+        ("initializer", "randomnormal" | "random_normal" | "gaussian") => "normal".into(),
+        _ => lower,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::RunData;
+
+    fn knobs(pairs: &[(&str, Value)]) -> Knobs {
+        let mut run = RunData::default();
+        for (name, value) in pairs {
+            run.hyperparameter(name, value.clone());
+        }
+        knobs_of(&Job { name: "a".into(), runs: vec![(String::new(), &run)] }, &BTreeMap::new())
+    }
+
+    #[test]
+    fn names_of_many_programs_are_one_knob() {
+        for name in ["lr", "learning-rate", "optimizer.lr", "Base_LR", "lr0"] {
+            assert_eq!(canonical_name(name), Some("learning_rate"), "{name}");
+        }
+        assert_eq!(canonical_name("lr_scheduler"), None);
+    }
+
+    #[test]
+    fn values_are_what_the_program_meant() {
+        let knobs = knobs(&[
+            ("batch_norm", 1.0.into()),
+            ("batch_size", 32.0.into()),
+            ("gradient_clip", "none".into()),
+            ("optimizer", "torch.optim.Adam".into()),
+            ("max_steps", (-1).into()),
+            ("lr", "1e-3".into()),
+        ]);
+        assert_eq!(knobs["batch_norm"], true);
+        assert_eq!(knobs["batch_size"], 32);
+        assert_eq!(knobs["gradient_clip"], Value::Null);
+        assert_eq!(knobs["optimizer"], "adam");
+        assert_eq!(knobs["learning_rate"], 0.001);
+        assert!(!knobs.contains_key("max_steps"));
+    }
+
+    #[test]
+    fn the_plain_name_is_believed_before_an_alias() {
+        assert_eq!(knobs(&[("lr", 0.5.into()), ("learning_rate", 0.1.into())])["learning_rate"], 0.1);
+    }
+
+    #[test]
+    fn the_arguments_of_a_trainer_are_read_from_its_text() {
+        let mut run = RunData::default();
+        run.text("args/text_summary", r#"{"learning_rate": 5e-5, "optim": "adamw_torch", "max_steps": -1}"#);
+        let knobs = knobs_of(&Job { name: "a".into(), runs: vec![(String::new(), &run)] }, &BTreeMap::new());
+        assert_eq!(knobs["learning_rate"], 5e-5);
+        assert_eq!(knobs["optimizer"], "adamw");
+    }
+}

@@ -1,0 +1,81 @@
+//! When a job is over: it said so, reached its last step, or has been silent for too long.
+
+/// How long a job may be silent before it counts as ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Patience {
+    /// Twenty times its own rhythm, at least so many seconds.
+    Adaptive {
+        /// Seconds; ten minutes unless the site says otherwise.
+        floor: f64,
+    },
+    /// So many seconds.
+    Fixed(f64),
+}
+
+/// A pause of so many mean gaps between events is none of the job's rhythm: an evaluation or a checkpoint takes a few.
+const GAPS: f64 = 20.0;
+
+impl Patience {
+    /// Seconds of silence that end a job whose events came `gap` seconds apart on average.
+    pub fn seconds(self, gap: Option<f64>) -> f64 {
+        match self {
+            Patience::Fixed(seconds) => seconds,
+            Patience::Adaptive { floor } => floor.max(GAPS * gap.unwrap_or(0.0)),
+        }
+    }
+}
+
+/// What is known of a job's time. Times are seconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pulse {
+    /// When something new of it was last seen: the newer of the newest event's own time and of the tick that found it.
+    pub last_seen: f64,
+    /// Mean seconds between its events, where it has several.
+    pub gap: Option<f64>,
+    /// It said that its session ended, after its last point.
+    pub said_ended: bool,
+    /// Newest optimizer step (or epoch) as a share of the planned ones, where both are known.
+    pub done: Option<f64>,
+}
+
+/// Where a job is in its life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stage {
+    /// It will log no more.
+    pub ended: bool,
+    /// It said so itself, or reached its last step.
+    pub finished: bool,
+    /// Seconds without an event.
+    pub silent_for: f64,
+    /// Seconds of silence that end it.
+    pub patience: f64,
+}
+
+/// Where a job is in its life at `now`.
+pub fn stage(pulse: Pulse, patience: Patience, now: f64) -> Stage {
+    let silent_for = (now - pulse.last_seen).max(0.0);
+    let patience = patience.seconds(pulse.gap);
+    let finished = pulse.said_ended || pulse.done.is_some_and(|done| done >= 1.0);
+    Stage { ended: finished || silent_for >= patience, finished, silent_for, patience }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PULSE: Pulse = Pulse { last_seen: 1000.0, gap: Some(60.0), said_ended: false, done: Some(0.5) };
+
+    #[test]
+    fn patience_follows_the_rhythm_of_the_job() {
+        let adaptive = Patience::Adaptive { floor: 600.0 };
+        assert!(!stage(PULSE, adaptive, 2100.0).ended);
+        assert!(stage(PULSE, adaptive, 2300.0).ended);
+        assert!(stage(PULSE, Patience::Fixed(5.0), 1006.0).ended);
+    }
+
+    #[test]
+    fn the_last_step_ends_a_job_at_once() {
+        let stage = stage(Pulse { done: Some(1.0), ..PULSE }, Patience::Fixed(60.0), 1001.0);
+        assert!(stage.ended && stage.finished);
+    }
+}

@@ -1,0 +1,194 @@
+//! A log directory on a local or mounted disk.
+//!
+//! Owns: walking it, with links followed and loops noticed. Must not know: what is in the files.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Discovery, Entry, Kind, LogFile, Logdir, Stat, run_of};
+
+/// A log directory on a local or mounted disk. It need not exist yet.
+#[derive(Debug, Clone)]
+pub struct DiskLogdir {
+    root: PathBuf,
+}
+
+/// Directories nested deeper are not looked into.
+const MAX_DEPTH: usize = 64;
+
+impl DiskLogdir {
+    /// Takes the root.
+    pub fn new(root: impl Into<PathBuf>) -> DiskLogdir {
+        DiskLogdir { root: root.into() }
+    }
+}
+
+impl Logdir for DiskLogdir {
+    fn discover(&self, under: &Path) -> Discovery {
+        let mut walk = Walk { root: &self.root, found: Discovery::default(), above: Vec::new() };
+        walk.directory(under);
+        walk.found
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        fs::metadata(self.root.join(path)).map(|metadata| stat(&metadata))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        // A pipe with the name of an event file must not hold the reader up.
+        let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(nonblock).open(self.root.join(path))?;
+        Ok(Box::new(DiskFile(file)))
+    }
+
+    fn local_root(&self) -> Option<&Path> {
+        Some(&self.root)
+    }
+}
+
+struct DiskFile(File);
+
+impl LogFile for DiskFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.0.metadata().map(|metadata| stat(&metadata))
+    }
+}
+
+fn stat(metadata: &Metadata) -> Stat {
+    Stat {
+        size: metadata.len(),
+        modified: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+        identity: (metadata.dev(), metadata.ino()),
+    }
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    found: Discovery,
+    /// Identities of the directories above, to notice a link to one of them.
+    above: Vec<(u64, u64)>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, relative: &Path) {
+        let path = self.root.join(relative);
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) => return self.problem(&path, &error),
+        };
+        let identity = (metadata.dev(), metadata.ino());
+        if self.above.contains(&identity) || self.above.len() >= MAX_DEPTH {
+            return;
+        }
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) => return self.problem(&path, &error),
+        };
+        self.above.push(identity);
+        let mut below = Vec::new();
+        for entry in entries.filter_map(Result::ok) {
+            let path = relative.join(entry.file_name());
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
+                below.push(path);
+            } else if Kind::of(&path).is_some() || kind.is_symlink() {
+                self.file_or_link(path, &mut below);
+            }
+        }
+        below.sort_unstable();
+        for path in below {
+            self.directory(&path);
+        }
+        self.above.pop();
+    }
+
+    fn file_or_link(&mut self, path: PathBuf, below: &mut Vec<PathBuf>) {
+        match fs::metadata(self.root.join(&path)) {
+            Ok(metadata) if metadata.is_dir() => below.push(path),
+            Ok(metadata) if metadata.is_file() => {
+                if let Some(kind) = Kind::of(&path) {
+                    self.found.entries.push(Entry { run: run_of(&path), kind, stat: stat(&metadata), path });
+                }
+            }
+            // A dangling link, a socket or pipe, or a file that has just vanished.
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn problem(&mut self, path: &Path, error: &io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            let message = format!("cannot read directory {}: {error}; its runs are not seen", path.display());
+            self.found.problems.push(message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn paths(logdir: &DiskLogdir) -> Vec<String> {
+        let found = logdir.discover(Path::new(""));
+        let mut paths: Vec<_> = found.entries.iter().map(|entry| entry.path.display().to_string()).collect();
+        paths.sort();
+        paths
+    }
+
+    #[test]
+    fn runs_are_found_at_any_depth() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(dir.path().join("a/b")).expect("a directory");
+        for file in ["top.tfevents", "a/b/x.tfevents.1", "a/b/hparams.yaml", "a/notes.txt"] {
+            fs::write(dir.path().join(file), "").expect("a file");
+        }
+        let logdir = DiskLogdir::new(dir.path());
+        assert_eq!(paths(&logdir), ["a/b/hparams.yaml", "a/b/x.tfevents.1", "top.tfevents"]);
+        let below = logdir.discover(Path::new("a/b"));
+        assert_eq!(below.entries.len(), 2);
+        assert!(below.entries.iter().all(|entry| entry.run.as_str() == "a/b"));
+    }
+
+    #[test]
+    fn a_directory_that_does_not_exist_is_empty() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let found = DiskLogdir::new(dir.path().join("later")).discover(Path::new(""));
+        assert!(found.entries.is_empty() && found.problems.is_empty());
+    }
+
+    #[test]
+    fn links_are_followed_and_loops_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let elsewhere = tempfile::tempdir().expect("a directory");
+        fs::write(elsewhere.path().join("x.tfevents"), "").expect("a file");
+        fs::create_dir(dir.path().join("a")).expect("a directory");
+        symlink(elsewhere.path(), dir.path().join("linked")).expect("a link");
+        symlink(dir.path(), dir.path().join("a/loop")).expect("a link");
+        symlink("nowhere.tfevents", dir.path().join("a/dangling.tfevents")).expect("a link");
+        assert_eq!(paths(&DiskLogdir::new(dir.path())), ["linked/x.tfevents"]);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_no_event_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("dir.tfevents")).expect("a directory");
+        let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("sock.tfevents")).expect("a socket");
+        assert!(paths(&DiskLogdir::new(dir.path())).is_empty());
+    }
+}

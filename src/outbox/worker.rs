@@ -1,0 +1,175 @@
+//! The worker of one destination.
+//!
+//! Owns: its loop: lease, send, record, wait. Must not know: other destinations.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::pace::Moment;
+use super::{Report, Sending};
+use crate::destinations::{Destination, OnUnknown, Outcome};
+use crate::store::{Delivery, DeliveryState, HELD, StoreError, Tried};
+
+/// The longest sleep while something is due later: a clock that is set forward is noticed by then.
+const LONGEST_SLEEP: f64 = 60.0;
+
+/// The longest that a destination as a whole is left alone for its own failures: one message after the other may fail
+/// for its own reason, and those behind it must get their try.
+const LONGEST_PAUSE: f64 = 60.0;
+
+/// The longest that a `Retry-After` keeps a destination from getting anything.
+const LONGEST_ASKED_PAUSE: f64 = 3600.0;
+
+pub(super) struct Worker {
+    destination: Destination,
+    sending: Sending,
+    /// Failures in a row, over all messages.
+    failures: u32,
+}
+
+/// What the worker does after a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Then {
+    /// Look for the next delivery at once.
+    GoOn,
+    /// Wait for this many seconds whatever comes in: the destination is down or asked for it.
+    Pause(f64),
+    /// Wait until something comes in, or for this many seconds.
+    Sleep(Option<f64>),
+}
+
+impl Worker {
+    pub(super) fn new(destination: Destination, sending: Sending) -> Worker {
+        Worker { destination, sending, failures: 0 }
+    }
+
+    /// Works until it is told to stop; what is being sent then is finished and recorded.
+    pub(super) async fn run(mut self, mut woken: watch::Receiver<u64>, mut stopped: watch::Receiver<bool>) {
+        loop {
+            woken.mark_unchanged();
+            if *stopped.borrow() {
+                return;
+            }
+            let then = match self.step().await {
+                Ok(then) => then,
+                Err(error @ StoreError::Gone) => {
+                    tracing::error!(destination = self.destination.name, %error, "the outbox ends for a destination");
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(destination = self.destination.name, %error, "the outbox could not use the store");
+                    self.failures = self.failures.saturating_add(1);
+                    Then::Pause(self.pause(fastrand::f64()))
+                }
+            };
+            let (seconds, wakes) = match then {
+                Then::GoOn => continue,
+                Then::Pause(seconds) => (Some(seconds), false),
+                Then::Sleep(seconds) => (seconds, true),
+            };
+            let sleep = async {
+                match seconds {
+                    Some(seconds) => tokio::time::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // An error says that the outbox was dropped, which is a stop as well.
+            tokio::select! {
+                () = sleep => {}
+                changed = woken.changed(), if wakes => if changed.is_err() { return },
+                changed = stopped.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// One delivery: leased alone, so that a crash leaves no more than this one in doubt.
+    async fn step(&mut self) -> Result<Then, StoreError> {
+        let now = (self.sending.clock)();
+        let name = self.destination.name.clone();
+        let leased = self.sending.store.with(move |store| store.lease(&name, now, 1)).await?;
+        let Some(delivery) = leased.into_iter().next() else {
+            let name = self.destination.name.clone();
+            let due = self.sending.store.with(move |store| store.next_due(&name)).await?;
+            return Ok(Then::Sleep(due.map(|due| (due - now).clamp(0.001, LONGEST_SLEEP))));
+        };
+        if delivery.state == DeliveryState::Unknown && self.destination.on_unknown == OnUnknown::Hold {
+            self.hold(&delivery, now).await?;
+            return Ok(Then::GoOn);
+        }
+        let outcome = self.destination.deliver(&delivery.message, now).await;
+        let moment = Moment { now: (self.sending.clock)(), chance: fastrand::f64() };
+        let tried = self.sending.pace.judge(&delivery, &outcome, self.destination.on_unknown, moment);
+        self.record(delivery, tried, moment.now).await?;
+        Ok(self.after(&outcome, moment.chance))
+    }
+
+    async fn hold(&self, delivery: &Delivery, now: f64) -> Result<(), StoreError> {
+        let answer = delivery.answer.clone().unwrap_or_default();
+        let tried = Tried { delivery: delivery.id, state: DeliveryState::Unknown, due: HELD, answer };
+        self.record(delivery.clone(), tried, now).await
+    }
+
+    /// Records what a try came to, and tells it after that. A store that fails for a while is asked until it answers:
+    /// the destination may have the message, and only the record keeps it from getting it twice.
+    async fn record(&self, delivery: Delivery, tried: Tried, now: f64) -> Result<(), StoreError> {
+        for failures in 1.. {
+            let row = tried.clone();
+            match self.sending.store.with(move |store| store.tried(&row, now)).await {
+                Ok(()) => break,
+                Err(StoreError::Gone) => return Err(StoreError::Gone),
+                Err(error) => {
+                    tracing::error!(destination = self.destination.name, %error, "the outbox could not record a try");
+                    let wait = self.sending.pace.wait(failures, fastrand::f64()).min(LONGEST_PAUSE);
+                    tokio::time::sleep(Duration::from_secs_f64(wait)).await;
+                }
+            }
+        }
+        self.log(&delivery, &tried);
+        let ended = Delivery { state: tried.state, due: tried.due, answer: Some(tried.answer), ..delivery };
+        if let Some(report) = Report::of(&ended) {
+            // Nobody listens any more when the daemon stops; the store has it.
+            drop(self.sending.reports.send(report));
+        }
+        Ok(())
+    }
+
+    fn log(&self, delivery: &Delivery, tried: &Tried) {
+        let (destination, message) = (&self.destination.name, &delivery.message.id);
+        let (attempts, answer) = (delivery.attempts, &tried.answer);
+        match tried.state {
+            DeliveryState::Delivered => tracing::info!(destination, message, attempts, "delivered"),
+            DeliveryState::Refused => tracing::warn!(destination, message, answer, "refused"),
+            DeliveryState::Dead => tracing::error!(destination, message, attempts, answer, "given up"),
+            DeliveryState::Unknown if tried.due == HELD => {
+                tracing::warn!(destination, message, answer, "may have arrived; held for a person to decide");
+            }
+            DeliveryState::Unknown | DeliveryState::Pending | DeliveryState::Sending => {
+                tracing::warn!(destination, message, attempts, answer, "not delivered yet, will be tried again");
+            }
+        }
+    }
+
+    /// A destination that is down is asked once in a while, not once a message; one that asked to be left alone is.
+    fn after(&mut self, outcome: &Outcome, chance: f64) -> Then {
+        match outcome {
+            Outcome::Delivered { .. } | Outcome::Refused { .. } | Outcome::Permanent { .. } => {
+                self.failures = 0;
+                Then::GoOn
+            }
+            Outcome::Later { after, .. } => {
+                self.failures = self.failures.saturating_add(1);
+                let asked = after.map_or(0.0, |after| after.as_secs_f64());
+                Then::Pause(self.pause(chance).max(asked.min(LONGEST_ASKED_PAUSE)))
+            }
+            Outcome::Unknown { .. } => {
+                self.failures = self.failures.saturating_add(1);
+                Then::Pause(self.pause(chance))
+            }
+        }
+    }
+
+    fn pause(&self, chance: f64) -> f64 {
+        self.sending.pace.wait(self.failures, chance).min(LONGEST_PAUSE)
+    }
+}

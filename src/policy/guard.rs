@@ -1,0 +1,205 @@
+//! Expressions: the guards of outcomes, computed changes, and what stands in braces in a text.
+//!
+//! Owns: the language (a part of CEL with one kind of number), its types and its values. Must not know: states and the
+//! order in which they are walked.
+//!
+//! The grammar is read by `cel-core`. Names, types and evaluation are ours: a comparison with a number that is not known
+//! is an error in CEL, and here it is false.
+
+mod call;
+mod eval;
+mod lower;
+mod names;
+
+pub(super) use eval::{Datum, Evaluator, show_number};
+pub(super) use lower::Fault;
+pub(super) use names::{Names, When};
+
+use crate::facts::{FactType, FactValue, Facts};
+
+use super::vocabulary::KnobKind;
+
+/// The type of an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    Bool,
+    Number,
+    Text,
+    Texts,
+    Numbers,
+    Null,
+    /// The value of a knob: it may be null or unknown besides.
+    Knob(KnobKind),
+}
+
+impl Type {
+    pub(super) fn describe(self) -> &'static str {
+        match self {
+            Type::Bool => "true or false",
+            Type::Number => "a number",
+            Type::Text => "a text",
+            Type::Texts => "a list of texts",
+            Type::Numbers => "a list of numbers",
+            Type::Null => "null",
+            Type::Knob(KnobKind::Bool) => "a knob (true or false, or unknown)",
+            Type::Knob(KnobKind::Integer | KnobKind::Number) => "a knob (a number, or unknown)",
+            Type::Knob(KnobKind::Text) => "a knob (a text, or unknown)",
+            Type::Knob(KnobKind::Any) => "a knob (of any type)",
+        }
+    }
+
+    fn is_number(self) -> bool {
+        matches!(self, Type::Number | Type::Knob(KnobKind::Integer | KnobKind::Number | KnobKind::Any))
+    }
+
+    /// The type without the chance of being null or unknown; none where it may be anything.
+    fn plain(self) -> Option<Type> {
+        match self {
+            Type::Knob(KnobKind::Any) => None,
+            Type::Knob(KnobKind::Bool) => Some(Type::Bool),
+            Type::Knob(KnobKind::Integer | KnobKind::Number) => Some(Type::Number),
+            Type::Knob(KnobKind::Text) => Some(Type::Text),
+            other => Some(other),
+        }
+    }
+
+    fn is_knob(self) -> bool {
+        matches!(self, Type::Knob(_))
+    }
+
+    fn of_fact(kind: FactType) -> Type {
+        match kind {
+            FactType::Bool => Type::Bool,
+            FactType::Number => Type::Number,
+            FactType::Strings => Type::Texts,
+        }
+    }
+}
+
+/// Which job a name is read of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Job {
+    Baseline,
+    Experiment,
+    /// The newest experiment of a state.
+    Shown(String),
+}
+
+/// A name that an expression reads.
+#[derive(Debug, Clone)]
+pub(super) enum Read {
+    Fact(Job, for<'f> fn(&'f Facts) -> FactValue<'f>),
+    Knob(Job, String),
+    /// What the newest experiment of a state changed a knob to.
+    Changed(String, String),
+    /// The newest outcome of a state; empty where it was never left.
+    Outcome(String),
+    /// How often a state was entered.
+    Entered(String),
+    Experiments,
+    Hours,
+    Attempt,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Function {
+    Min,
+    Max,
+    Log10,
+    Pow,
+    Abs,
+    Int,
+    Known,
+    IsNan,
+    Size,
+}
+
+/// An expression whose names and types were checked.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Constant(Datum),
+    /// A name, with how it stands in the text.
+    Read(Read, String),
+    Not(Box<Node>),
+    Negate(Box<Node>),
+    And(Box<Node>, Box<Node>),
+    Or(Box<Node>, Box<Node>),
+    Order(Order, Box<Node>, Box<Node>),
+    Equal(Box<Node>, Box<Node>),
+    Differs(Box<Node>, Box<Node>),
+    Compute(Arithmetic, Box<Node>, Box<Node>),
+    In(Box<Node>, Box<Node>),
+    If(Box<Node>, Box<Node>, Box<Node>),
+    Call(Function, Vec<Node>),
+}
+
+/// A checked expression with the text that it was read from.
+#[derive(Debug, Clone)]
+pub(super) struct Expression {
+    source: String,
+    node: Node,
+    kind: Type,
+    depends_on_attempt: bool,
+}
+
+impl Expression {
+    /// Reads and checks an expression.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its place in `source`.
+    pub(super) fn compile(source: &str, names: &Names<'_>) -> Result<Self, Vec<Fault>> {
+        lower::compile(source, names)
+    }
+
+    /// A guard: an expression that is true or false.
+    ///
+    /// # Errors
+    ///
+    /// As [`Expression::compile`], and where the expression has another type.
+    pub(super) fn guard(source: &str, names: &Names<'_>) -> Result<Self, Vec<Fault>> {
+        let guard = Expression::compile(source, names)?;
+        if guard.kind == Type::Bool {
+            return Ok(guard);
+        }
+        let help = if guard.kind.is_knob() {
+            format!("a knob may be unknown, so compare it: `{source} == true`")
+        } else {
+            "compare it with something".to_owned()
+        };
+        let message = format!("a guard must be true or false, but this is {}", guard.kind.describe());
+        Err(vec![Fault { span: 0..source.len(), message, help: Some(help) }])
+    }
+
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(super) fn kind(&self) -> Type {
+        self.kind
+    }
+
+    /// Whether a repetition may come to another value: it reads `attempt` or the case.
+    pub(super) fn may_change(&self) -> bool {
+        self.depends_on_attempt
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! The value of a checked expression.
+//!
+//! Owns: values, and what follows from one that is not known. Must not know: text and types.
+//!
+//! Two rules make evaluation total. What is not known stays unknown through arithmetic, and a comparison with it is
+//! false, `!=` too. A value of the wrong type (only a knob can have one) is a fault, and a guard with a fault is false.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Number, Value};
+
+use crate::facts::{FactValue, Facts};
+use crate::policy::Environment;
+
+use super::{Arithmetic, Expression, Function, Job, Node, Order, Read};
+
+/// The value of an expression.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::policy) enum Datum {
+    /// Not known: a fact that is NaN, or a knob that was not logged.
+    Unknown,
+    Null,
+    Bool(bool),
+    /// Finite or infinite, never NaN.
+    Number(f64),
+    Text(String),
+    List(Vec<Datum>),
+}
+
+impl Datum {
+    fn of_number(number: f64) -> Datum {
+        if number.is_nan() { Datum::Unknown } else { Datum::Number(number) }
+    }
+
+    fn of_json(value: Option<&Value>) -> Datum {
+        match value {
+            Some(Value::Null) => Datum::Null,
+            Some(Value::Bool(value)) => Datum::Bool(*value),
+            Some(Value::Number(number)) => number.as_f64().map_or(Datum::Unknown, Datum::of_number),
+            Some(Value::String(text)) => Datum::Text(text.clone()),
+            _ => Datum::Unknown,
+        }
+    }
+
+    fn of_fact(value: FactValue<'_>) -> Datum {
+        match value {
+            FactValue::Bool(value) => Datum::Bool(value),
+            FactValue::Number(number) => Datum::of_number(number),
+            FactValue::Strings(list) => Datum::List(list.iter().map(|s| Datum::Text(s.clone())).collect()),
+        }
+    }
+
+    /// The value as a knob takes it; none where it is not known or no knob could take it. Numbers are rounded to twelve
+    /// digits, so that a tenth of 0.0003 is 0.00003.
+    pub(in crate::policy) fn to_json(&self) -> Option<Value> {
+        match self {
+            Datum::Null => Some(Value::Null),
+            Datum::Bool(value) => Some(Value::Bool(*value)),
+            Datum::Text(text) => Some(Value::from(text.as_str())),
+            Datum::Number(number) if number.is_finite() => {
+                let rounded = format!("{number:.11e}").parse().unwrap_or(*number);
+                match whole(rounded) {
+                    Some(integer) => Some(Value::from(integer)),
+                    None => Number::from_f64(rounded).map(Value::Number),
+                }
+            }
+            Datum::Number(_) | Datum::Unknown | Datum::List(_) => None,
+        }
+    }
+
+    /// The value in words.
+    pub(in crate::policy) fn show(&self) -> String {
+        match self {
+            Datum::Unknown => "unknown".to_owned(),
+            Datum::Null => "null".to_owned(),
+            Datum::Bool(value) => value.to_string(),
+            Datum::Number(number) => show_number(*number),
+            Datum::Text(text) => text.clone(),
+            Datum::List(items) if items.is_empty() => "none".to_owned(),
+            Datum::List(items) => items.iter().map(Datum::show).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+/// A whole number that a double holds exactly.
+fn whole(number: f64) -> Option<i64> {
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+    (number.fract() == 0.0 && number.abs() <= LARGEST).then_some(number as i64)
+}
+
+/// The whole part; 0.3 / 0.1 has 3, though in doubles it is a little less.
+fn truncate(number: f64) -> f64 {
+    let nearest = number.round();
+    if (number - nearest).abs() <= 1e-9 * number.abs().max(1.0) { nearest } else { number.trunc() }
+}
+
+/// A number for people: six digits, and an exponent only where it is shorter.
+pub(in crate::policy) fn show_number(number: f64) -> String {
+    if let Some(integer) = whole(number) {
+        return integer.to_string();
+    }
+    let rounded: f64 = format!("{number:.5e}").parse().unwrap_or(number);
+    if (1e-5..1e9).contains(&rounded.abs()) { rounded.to_string() } else { format!("{rounded:e}") }
+}
+
+/// Reads expressions in one environment and remembers what it stumbled over.
+#[derive(Debug)]
+pub(in crate::policy) struct Evaluator<'e> {
+    environment: Environment<'e>,
+    unknown: BTreeSet<String>,
+    faults: Vec<String>,
+}
+
+impl<'e> Evaluator<'e> {
+    pub(in crate::policy) fn new(environment: Environment<'e>) -> Self {
+        Evaluator { environment, unknown: BTreeSet::new(), faults: Vec::new() }
+    }
+
+    /// Whether a guard holds. One with a fault does not.
+    pub(in crate::policy) fn holds(&mut self, guard: &Expression) -> bool {
+        let before = self.faults.len();
+        let value = self.eval(&guard.node);
+        value == Datum::Bool(true) && self.faults.len() == before
+    }
+
+    pub(in crate::policy) fn value(&mut self, expression: &Expression) -> Datum {
+        self.eval(&expression.node)
+    }
+
+    /// Whether a value had the wrong type.
+    pub(in crate::policy) fn faulty(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    /// What was not known and what went wrong so far, in words; empty where nothing did.
+    pub(in crate::policy) fn remarks(&self) -> String {
+        let mut remarks = Vec::new();
+        if !self.unknown.is_empty() {
+            let names: Vec<String> = self.unknown.iter().map(|name| format!("`{name}`")).collect();
+            remarks.push(format!("not known: {}", names.join(", ")));
+        }
+        remarks.extend(self.faults.iter().cloned());
+        remarks.join("; ")
+    }
+
+    fn eval(&mut self, node: &Node) -> Datum {
+        match node {
+            Node::Constant(datum) => datum.clone(),
+            Node::Read(read, source) => {
+                let value = self.read(read);
+                if value == Datum::Unknown {
+                    self.unknown.insert(source.clone());
+                }
+                value
+            }
+            Node::Not(inner) => Datum::Bool(!self.truth(inner)),
+            Node::And(a, b) => Datum::Bool(self.truth(a) && self.truth(b)),
+            Node::Or(a, b) => Datum::Bool(self.truth(a) || self.truth(b)),
+            Node::Negate(inner) => self.number(inner).map_or(Datum::Unknown, |n| Datum::Number(-n)),
+            Node::Order(order, a, b) => Datum::Bool(self.order(*order, a, b)),
+            Node::Equal(a, b) => Datum::Bool(self.equal(a, b) == Some(true)),
+            Node::Differs(a, b) => Datum::Bool(self.equal(a, b) == Some(false)),
+            Node::Compute(op, a, b) => self.compute(*op, a, b),
+            Node::In(item, list) => match (self.eval(item), self.eval(list)) {
+                (Datum::Unknown, _) => Datum::Bool(false),
+                (item, Datum::List(items)) => Datum::Bool(items.contains(&item)),
+                _ => Datum::Bool(false),
+            },
+            Node::If(condition, a, b) => {
+                if self.truth(condition) {
+                    self.eval(a)
+                } else {
+                    self.eval(b)
+                }
+            }
+            Node::Call(function, args) => self.call(*function, args),
+        }
+    }
+
+    fn read(&self, read: &Read) -> Datum {
+        let case = self.environment.case;
+        match read {
+            Read::Fact(job, get) => self.job(job).map_or(Datum::Unknown, |facts| Datum::of_fact(get(facts))),
+            Read::Knob(job, knob) => Datum::of_json(self.job(job).and_then(|facts| facts.knobs.get(knob))),
+            Read::Changed(state, knob) => Datum::of_json(case.changes.get(state).and_then(|c| c.get(knob))),
+            Read::Outcome(state) => Datum::Text(case.outcomes.get(state).cloned().unwrap_or_default()),
+            Read::Entered(state) => Datum::Number(case.entered.get(state).copied().unwrap_or(0).into()),
+            Read::Experiments => Datum::Number(case.experiments.into()),
+            Read::Hours => Datum::of_number(case.hours),
+            Read::Attempt => Datum::Number(self.environment.attempt.into()),
+        }
+    }
+
+    fn job(&self, job: &Job) -> Option<&'e Facts> {
+        match job {
+            Job::Baseline => Some(self.environment.baseline),
+            Job::Experiment => self.environment.experiment,
+            Job::Shown(state) => self.environment.case.shown.get(state),
+        }
+    }
+
+    fn truth(&mut self, node: &Node) -> bool {
+        self.eval(node) == Datum::Bool(true)
+    }
+
+    fn number(&mut self, node: &Node) -> Option<f64> {
+        match self.eval(node) {
+            Datum::Number(number) => Some(number),
+            Datum::Unknown => None,
+            other => {
+                let name = if let Node::Read(_, source) = node { source } else { "a value" };
+                self.faults.push(format!("`{name}` is {}, not a number", other.show()));
+                None
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order, a: &Node, b: &Node) -> bool {
+        let (Some(a), Some(b)) = (self.number(a), self.number(b)) else { return false };
+        match order {
+            Order::Less => a < b,
+            Order::LessOrEqual => a <= b,
+            Order::Greater => a > b,
+            Order::GreaterOrEqual => a >= b,
+        }
+    }
+
+    /// None where a side is not known.
+    fn equal(&mut self, a: &Node, b: &Node) -> Option<bool> {
+        let (a, b) = (self.eval(a), self.eval(b));
+        if a == Datum::Unknown || b == Datum::Unknown { None } else { Some(a == b) }
+    }
+
+    fn compute(&mut self, op: Arithmetic, a: &Node, b: &Node) -> Datum {
+        let (Some(a), Some(b)) = (self.number(a), self.number(b)) else { return Datum::Unknown };
+        Datum::of_number(match op {
+            Arithmetic::Add => a + b,
+            Arithmetic::Subtract => a - b,
+            Arithmetic::Multiply => a * b,
+            Arithmetic::Divide => a / b,
+        })
+    }
+
+    fn call(&mut self, function: Function, args: &[Node]) -> Datum {
+        if let (Function::Known | Function::IsNan, [arg]) = (function, args) {
+            // Asking whether something is known is no stumbling.
+            let known = Evaluator::new(self.environment).eval(arg) != Datum::Unknown;
+            return Datum::Bool(known == (function == Function::Known));
+        }
+        if let (Function::Size, [arg]) = (function, args) {
+            #[expect(clippy::cast_precision_loss, reason = "a list of symptoms is short")]
+            return match self.eval(arg) {
+                Datum::List(items) => Datum::Number(items.len() as f64),
+                _ => Datum::Unknown,
+            };
+        }
+        let numbers: Option<Vec<f64>> = args.iter().map(|arg| self.number(arg)).collect();
+        let Some(numbers) = numbers else { return Datum::Unknown };
+        Datum::of_number(match (function, numbers.as_slice()) {
+            (Function::Min, all) => all.iter().copied().fold(f64::INFINITY, f64::min),
+            (Function::Max, all) => all.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            (Function::Log10, [x]) => x.log10(),
+            (Function::Pow, [x, y]) => x.powf(*y),
+            (Function::Abs, [x]) => x.abs(),
+            (Function::Int, [x]) => truncate(*x),
+            _ => f64::NAN,
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! What is wrong with a policy file, and where: line, column, the line itself, a caret, and what to do.
+//!
+//! Owns: positions in the text and how a problem reads. Must not know: what a policy means.
+
+use std::fmt;
+
+/// A mistake in a policy file or in its test file, for a person to mend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, as it was named to the reader.
+    pub origin: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// Characters under the caret, at least 1.
+    pub width: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub help: Option<String>,
+    /// The line of the file that the problem is in.
+    pub snippet: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.line.to_string();
+        let margin = " ".repeat(line.len());
+        writeln!(f, "{}:{}:{}: {}", self.origin, self.line, self.column, self.message)?;
+        writeln!(f, "{margin} |")?;
+        writeln!(f, "{line} | {}", self.snippet)?;
+        write!(f, "{margin} | {}{}", " ".repeat(self.column.saturating_sub(1)), "^".repeat(self.width))?;
+        match &self.help {
+            Some(help) => write!(f, "\n{margin} = help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// A stretch of the text, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Place {
+    /// Where it begins.
+    pub(crate) start: usize,
+    /// How long it is; a caret is drawn even where it is 0.
+    pub(crate) len: usize,
+}
+
+/// Collects the problems of one text.
+pub(crate) struct Problems<'t> {
+    origin: &'t str,
+    text: &'t str,
+    found: Vec<Problem>,
+}
+
+impl<'t> Problems<'t> {
+    pub(crate) fn new(text: &'t str, origin: &'t str) -> Self {
+        Problems { origin, text, found: Vec::new() }
+    }
+
+    /// The text that the places refer to.
+    pub(crate) fn text(&self) -> &'t str {
+        self.text
+    }
+
+    pub(crate) fn add(&mut self, at: Place, message: impl Into<String>) {
+        self.push(at, message.into(), None);
+    }
+
+    pub(crate) fn add_help(&mut self, at: Place, message: impl Into<String>, help: impl Into<String>) {
+        self.push(at, message.into(), Some(help.into()));
+    }
+
+    /// As [`Problems::add_help`], where a help may not be known.
+    pub(crate) fn add_maybe(&mut self, at: Place, message: impl Into<String>, help: Option<String>) {
+        self.push(at, message.into(), help);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Every problem once, in the order of the text.
+    pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
+        self.found.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
+        self.found.dedup();
+        self.found
+    }
+
+    fn push(&mut self, at: Place, message: String, help: Option<String>) {
+        let mut start = at.start.min(self.text.len());
+        while !self.text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let before = &self.text[..start];
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        let rest = &self.text[line_start..];
+        let line_text = rest.split('\n').next().unwrap_or("").trim_end_matches('\r');
+        let column = self.text[line_start..start].chars().count();
+        let left = line_text.chars().count().saturating_sub(column);
+        let mut end = at.start.saturating_add(at.len).min(self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let wanted = self.text.get(start..end).map_or(0, |s| s.chars().count());
+        self.found.push(Problem {
+            origin: self.origin.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: column + 1,
+            width: wanted.min(left).max(1),
+            message,
+            help,
+            // A tab or a control character would move the caret away from what it points at.
+            snippet: line_text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        });
+    }
+}
+
+/// Help for a name that is not known: the nearest of the known ones, or all of them where they are few.
+pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
+    let mut known: Vec<&str> = known.into_iter().collect();
+    known.sort_unstable();
+    known.dedup();
+    // No name is that long: whatever this is, it is not a slip.
+    let slip = name.len() <= 64;
+    let near = known
+        .iter()
+        .filter(|_| slip)
+        .map(|k| (distance(name, k), *k))
+        .min()
+        .filter(|(d, _)| *d <= 1 + name.chars().count() / 4);
+    match near {
+        Some((_, k)) => Some(format!("did you mean `{k}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("known: {}", known.join(", "))),
+    }
+}
+
+/// Edits between two names: a letter more, less or other, or two neighbours swapped.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i][j] = match (i, j) {
+                (0, n) | (n, 0) => n,
+                _ => {
+                    let other = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    let swap = if swapped { table[i - 2][j - 2] + 1 } else { other };
+                    other.min(swap).min(table[i - 1][j] + 1).min(table[i][j - 1] + 1)
+                }
+            };
+        }
+    }
+    table[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_shows_line_caret_and_help() {
+        let mut problems = Problems::new("a: 1\nb: αβ oops\n", "p.yaml");
+        problems.add_help(Place { start: 13, len: 4 }, "unknown name `oops`", "did you mean `ops`?");
+        let shown = problems.into_sorted()[0].to_string();
+        assert_eq!(
+            shown,
+            "p.yaml:2:7: unknown name `oops`\n  |\n2 | b: αβ oops\n  |       ^^^^\n  = help: did you mean `ops`?"
+        );
+    }
+
+    #[test]
+    fn a_place_outside_of_the_text_or_inside_a_character_is_moved_not_refused() {
+        let mut problems = Problems::new("é", "p.yaml");
+        problems.add(Place { start: 1, len: 900 }, "x");
+        problems.add(Place { start: 70, len: usize::MAX }, "y");
+        assert_eq!(problems.into_sorted().len(), 2);
+    }
+
+    #[test]
+    fn near_names_are_suggested_and_far_ones_listed() {
+        assert_eq!(suggest("reapeats", ["repeats", "from"]).as_deref(), Some("did you mean `repeats`?"));
+        assert_eq!(suggest("mni", ["min", "max"]).as_deref(), Some("did you mean `min`?"));
+        assert_eq!(suggest("zzz", ["repeats", "from"]).as_deref(), Some("known: from, repeats"));
+        assert_eq!(suggest("zzz", []), None);
+    }
+}

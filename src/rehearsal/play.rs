@@ -1,0 +1,116 @@
+//! Plays one story through a policy.
+//!
+//! Owns: what the case knows at each step. Must not know: how a story is written.
+
+use crate::facts::Knobs;
+use crate::policy::{
+    Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Policy, Position, StateKind, enter, judge,
+};
+
+use super::story::{Show, Story};
+
+/// A policy that was checked ends long before; a story must end even if the engine had a fault.
+const MOST_STEPS: usize = 1000;
+
+/// How a story went.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Played {
+    /// The states that were stopped at, each as often as it was.
+    pub(super) path: Vec<String>,
+    /// The changes of each experiment that was suggested.
+    pub(super) proposed: Vec<(String, Knobs)>,
+    pub(super) passed: Vec<Passed>,
+    pub(super) experiments: u32,
+    pub(super) conclusion: Option<Conclusion>,
+    /// What the story does not say.
+    pub(super) gap: Option<String>,
+}
+
+impl Played {
+    /// Whether a state was entered, if only to pass it over.
+    pub(super) fn visited(&self, state: &str) -> bool {
+        self.path.iter().any(|name| name == state)
+            || self.passed.iter().any(|passed| passed.state == state)
+            || self.conclusion.as_ref().is_some_and(|conclusion| conclusion.state == state)
+    }
+}
+
+pub(super) fn play(policy: &Policy, story: &Story) -> Played {
+    let mut played = Played::default();
+    let mut case = CaseFacts { knobs: story.knobs.clone(), ..CaseFacts::default() };
+    let mut advance = enter(policy, policy.start(), &environment(story, &case, 1));
+    for _ in 0..MOST_STEPS {
+        case.record(&advance);
+        played.passed.extend(advance.passed.iter().cloned());
+        let at = match &advance.next {
+            Next::Conclude(conclusion) => {
+                played.experiments = case.experiments;
+                played.conclusion = Some(conclusion.clone());
+                return played;
+            }
+            Next::Run(proposal) => {
+                played.proposed.push((proposal.at.state.clone(), proposal.changes.clone()));
+                proposal.at.clone()
+            }
+            Next::Ask(question) => question.at.clone(),
+        };
+        played.path.push(at.state.clone());
+        let times = played.path.iter().filter(|name| **name == at.state).count();
+        match tell(policy, story, &mut case, Told { at: &at, times }) {
+            Ok(next) => advance = next,
+            Err(gap) => {
+                played.gap = Some(gap);
+                return played;
+            }
+        }
+    }
+    played.gap = Some(format!("the case did not end in {MOST_STEPS} steps"));
+    played
+}
+
+/// A stop, and how often the state was stopped at by now.
+struct Told<'a> {
+    at: &'a Position,
+    times: usize,
+}
+
+/// Tells the policy what the story says of a stop.
+fn tell(policy: &Policy, story: &Story, case: &mut CaseFacts, stop: Told<'_>) -> Result<Advance, String> {
+    let Told { at, times } = stop;
+    let runs = policy.state(&at.state).is_some_and(|state| state.kind() == StateKind::Run);
+    let said = match story.shows.get(&at.state) {
+        Some(shows) => shows.at(times).ok_or_else(|| {
+            format!("`{}` was reached {times} times, but the story tells only {} of them", at.state, shows.len())
+        })?,
+        None if runs => story.default_show.as_ref().ok_or_else(|| {
+            format!("the story does not say what `{}` shows: add it to `shows`, or add `default_show`", at.state)
+        })?,
+        // A question that the story leaves out is one that nobody answers.
+        None => &Show::Silence,
+    };
+    let happened = match said {
+        Show::Ran { facts, hours } if runs => {
+            let mut facts = facts.clone();
+            facts.knobs = story.baseline.knobs.clone();
+            facts.knobs.extend(case.changes.get(&at.state).cloned().unwrap_or_default());
+            case.record_experiment(&at.state, &facts, *hours);
+            let facts = &case.shown[&at.state].clone();
+            return Ok(judge(policy, at, &Happened::Ran(facts), &environment(story, case, at.attempt)));
+        }
+        Show::NeverStarts if runs => Happened::NeverStarted,
+        Show::Refused(knobs) if runs => Happened::Refused(knobs.clone()),
+        Show::Answer(name) if !runs => Happened::Answered(name.clone()),
+        Show::Silence if !runs => Happened::Unanswered,
+        _ if runs => return Err(format!("`{}` runs an experiment, but the story tells of an answer", at.state)),
+        _ => return Err(format!("`{}` asks a person, but the story tells of an experiment", at.state)),
+    };
+    let advance = judge(policy, at, &happened, &environment(story, case, at.attempt));
+    if let Happened::Refused(knobs) = happened {
+        case.missing_knobs.extend(knobs);
+    }
+    Ok(advance)
+}
+
+fn environment<'a>(story: &'a Story, case: &'a CaseFacts, attempt: u32) -> Environment<'a> {
+    Environment { baseline: &story.baseline, experiment: None, case, attempt }
+}

@@ -1,0 +1,339 @@
+//! What every store must do, as one suite over `dyn Store`.
+//!
+//! Owns: the expectations. Must not know: which store it is given. `open` opens the same empty store again each time it
+//! is called, as a restart would.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use serde_json::json;
+
+use super::*;
+use crate::case::MessageKind;
+
+/// Opens the store under test; every call sees what earlier ones committed.
+pub(super) type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
+
+/// The whole suite. `fresh` gives a way to open a store that is empty at first.
+pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
+    for check in [
+        cases_read_back,
+        a_case_is_found_by_an_unambiguous_beginning,
+        journals_keep_their_order,
+        settled_jobs_keep_the_newest_reason,
+        a_message_is_owed_once,
+        a_lease_is_committed_and_counted,
+        order_is_kept_within_a_case_and_destination,
+        a_failed_try_waits_for_its_time,
+        a_recorded_success_stays,
+        what_was_under_way_is_unknown_after_a_start,
+        a_held_delivery_neither_goes_out_nor_blocks,
+        numbers_come_back_to_the_last_bit,
+    ] {
+        check(&fresh());
+    }
+}
+
+/// What can happen to a store between two looks at it.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A message of this case is committed.
+    Owe(u8),
+    /// A worker takes what is due.
+    Lease,
+    /// The oldest try under way ends in this state.
+    End(DeliveryState),
+    /// The process ends and starts again.
+    Crash,
+}
+
+/// Sequences of them.
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let end = prop::sample::select(vec![
+        DeliveryState::Delivered,
+        DeliveryState::Pending,
+        DeliveryState::Unknown,
+        DeliveryState::Refused,
+        DeliveryState::Dead,
+    ]);
+    prop::collection::vec(
+        prop_oneof![
+            3 => (0..3u8).prop_map(Event::Owe),
+            4 => Just(Event::Lease),
+            4 => end.prop_map(Event::End),
+            1 => Just(Event::Crash),
+        ],
+        0..40,
+    )
+}
+
+/// Whatever happens in whatever order: of each case at most one message is under way, none overtakes another, none goes
+/// out after it came to an end, and in the end all have.
+pub(super) fn nothing_is_lost_doubled_or_overtaken<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(48));
+    let result = runner.run(&events(), |events| {
+        let mut history = History::new(fresh());
+        events.iter().for_each(|event| history.apply(event));
+        history.drain();
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+struct History<O> {
+    open: O,
+    store: Box<dyn Store>,
+    owed: BTreeMap<String, Vec<String>>,
+    under_way: Vec<Delivery>,
+    ended: Vec<String>,
+}
+
+impl<O: Fn() -> Box<dyn Store>> History<O> {
+    fn new(open: O) -> Self {
+        let store = open();
+        History { open, store, owed: BTreeMap::new(), under_way: Vec::new(), ended: Vec::new() }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Owe(case) => {
+                let case = format!("c{case}");
+                let messages = self.owed.entry(case.clone()).or_default();
+                let id = format!("{case}-{}", messages.len());
+                messages.push(id.clone());
+                owe(self.store.as_mut(), &id, &case, &["queue"]);
+            }
+            Event::Lease => {
+                for delivery in self.store.lease("queue", 0.0, 2).unwrap() {
+                    let earlier =
+                        self.owed[&delivery.message.case.0].iter().take_while(|id| **id != delivery.message.id);
+                    assert!(earlier.clone().all(|id| self.ended.contains(id)), "{} overtakes", delivery.message.id);
+                    assert!(!self.ended.contains(&delivery.message.id), "{} goes out again", delivery.message.id);
+                    self.under_way.push(delivery);
+                }
+            }
+            Event::End(state) if !self.under_way.is_empty() => {
+                let delivery = self.under_way.remove(0);
+                self.store.tried(&tried(&delivery, *state, 0.0), 0.0).unwrap();
+                if !matches!(state, DeliveryState::Pending | DeliveryState::Unknown) {
+                    self.ended.push(delivery.message.id);
+                }
+            }
+            Event::End(_) => {}
+            Event::Crash => {
+                self.store = (self.open)();
+                assert_eq!(self.store.recover(0.0).unwrap() as usize, self.under_way.len());
+                self.under_way.clear();
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.apply(&Event::Crash);
+        while self.store.next_due("queue").unwrap().is_some() {
+            self.apply(&Event::Lease);
+            self.apply(&Event::End(DeliveryState::Delivered));
+            while !self.under_way.is_empty() {
+                self.apply(&Event::End(DeliveryState::Delivered));
+            }
+        }
+        let mut owed: Vec<&String> = self.owed.values().flatten().collect();
+        let mut ended: Vec<&String> = self.ended.iter().collect();
+        owed.sort();
+        ended.sort();
+        assert_eq!(ended, owed, "each came to one end");
+    }
+}
+
+fn stored(id: &str, updated: f64, closed: bool) -> StoredCase {
+    StoredCase {
+        id: CaseId(id.into()),
+        baseline: format!("runs/{id}"),
+        closed,
+        verdict: closed.then(|| "healthy".into()),
+        updated,
+        state: json!({"at": "overfit_one_point", "steps": [1, 2.5, null]}),
+    }
+}
+
+/// A message of a case, for the suite and the outbox's tests.
+pub(super) fn message(id: &str, case: &str) -> Message {
+    Message {
+        id: id.into(),
+        case: CaseId(case.into()),
+        kind: MessageKind::RunSuggested,
+        subject: "resnet/7".into(),
+        time: 100.0,
+        data: json!({"overrides": {"train_examples": 1, "batch_size": 1}}),
+    }
+}
+
+fn owe(store: &mut dyn Store, id: &str, case: &str, destinations: &[&str]) {
+    let to = destinations.iter().map(|name| (*name).to_owned()).collect();
+    store.commit(&Commit { messages: vec![(message(id, case), to)], ..Commit::default() }).unwrap();
+}
+
+fn ids(deliveries: &[Delivery]) -> Vec<&str> {
+    deliveries.iter().map(|delivery| delivery.message.id.as_str()).collect()
+}
+
+fn tried(delivery: &Delivery, state: DeliveryState, due: f64) -> Tried {
+    Tried { delivery: delivery.id, state, due, answer: "so it went".into() }
+}
+
+fn cases_read_back(open: Open) {
+    let mut store = open();
+    let first = stored("c1", 1.0, false);
+    let second = stored("c2", 2.0, true);
+    store.commit(&Commit { cases: vec![first.clone(), second.clone()], ..Commit::default() }).unwrap();
+    assert_eq!(open().cases(false).unwrap(), [second, first.clone()], "newest first, and there after a restart");
+    assert_eq!(store.cases(true).unwrap(), [first]);
+    let changed = StoredCase { updated: 3.0, ..stored("c1", 1.0, true) };
+    store.commit(&Commit { cases: vec![changed.clone()], ..Commit::default() }).unwrap();
+    assert_eq!(store.case("c1").unwrap(), Some(changed), "the newer one takes its place");
+    assert_eq!(store.cases(true).unwrap(), []);
+}
+
+fn a_case_is_found_by_an_unambiguous_beginning(open: Open) {
+    let mut store = open();
+    let cases = ["ab", "abc1", "x_1", "xy2"].map(|id| stored(id, 1.0, false)).to_vec();
+    store.commit(&Commit { cases, ..Commit::default() }).unwrap();
+    for (asked, found) in [
+        ("ab", Some("ab")),
+        ("abc", Some("abc1")),
+        ("a", None),
+        ("x_", Some("x_1")),
+        ("x", None),
+        ("%", None),
+        ("", None),
+    ] {
+        let got = store.case(asked).unwrap().map(|case| case.id.0);
+        assert_eq!(got.as_deref(), found, "asked for {asked:?}");
+    }
+}
+
+fn journals_keep_their_order(open: Open) {
+    let mut store = open();
+    let entry = |time, kind: &str| JournalEntry { time, kind: kind.into(), detail: json!({"why": kind}) };
+    let of = |case: &str, entry: JournalEntry| (CaseId(case.into()), entry);
+    let first = vec![of("c1", entry(5.0, "opened")), of("c2", entry(5.0, "opened")), of("c1", entry(4.0, "passed"))];
+    store.commit(&Commit { journal: first, ..Commit::default() }).unwrap();
+    store.commit(&Commit { journal: vec![of("c1", entry(6.0, "closed"))], ..Commit::default() }).unwrap();
+    let journal = open().journal(&CaseId("c1".into())).unwrap();
+    assert_eq!(journal, [entry(5.0, "opened"), entry(4.0, "passed"), entry(6.0, "closed")], "as appended, not by time");
+    assert_eq!(store.journal(&CaseId("none".into())).unwrap(), []);
+}
+
+fn settled_jobs_keep_the_newest_reason(open: Open) {
+    let mut store = open();
+    for (job, why) in [("b", "healthy"), ("a", "historical"), ("b", "closed")] {
+        store.commit(&Commit { settled: vec![(job.into(), why.into())], ..Commit::default() }).unwrap();
+    }
+    assert_eq!(open().settled().unwrap(), [("a".into(), "historical".into()), ("b".into(), "closed".into())]);
+}
+
+fn a_message_is_owed_once(open: Open) {
+    let mut store = open();
+    owe(store.as_mut(), "m1", "c1", &["queue"]);
+    let sent = store.lease("queue", 0.0, 9).unwrap();
+    store.tried(&tried(&sent[0], DeliveryState::Delivered, 0.0), 1.0).unwrap();
+    let mut other = message("m1", "c1");
+    other.data = json!("changed");
+    let again = vec![(other, vec!["queue".into(), "slack".into()])];
+    store.commit(&Commit { messages: again, ..Commit::default() }).unwrap();
+    assert_eq!(store.lease("queue", 2.0, 9).unwrap(), [], "the id is known there");
+    let slack = store.lease("slack", 2.0, 9).unwrap();
+    assert_eq!(slack[0].message, message("m1", "c1"), "the message stays as it was first said");
+}
+
+fn a_lease_is_committed_and_counted(open: Open) {
+    let mut store = open();
+    owe(store.as_mut(), "m1", "c1", &["queue", "slack"]);
+    assert_eq!(store.next_due("queue").unwrap(), Some(0.0));
+    let leased = store.lease("queue", 5.0, 1).unwrap();
+    assert_eq!((leased[0].state, leased[0].attempts), (DeliveryState::Pending, 1));
+    assert_eq!(store.lease("queue", 5.0, 9).unwrap(), [], "nobody else gets it");
+    assert_eq!(store.next_due("queue").unwrap(), None);
+    let seen = open().deliveries(None, Some(DeliveryState::Sending)).unwrap();
+    assert_eq!((ids(&seen), seen[0].destination.as_str(), seen[0].attempts), (vec!["m1"], "queue", 1));
+    assert_eq!(ids(&store.lease("slack", 5.0, 9).unwrap()), ["m1"], "each destination has its own");
+}
+
+fn order_is_kept_within_a_case_and_destination(open: Open) {
+    let mut store = open();
+    for (id, case) in [("m1", "c1"), ("m2", "c1"), ("n1", "c2"), ("m3", "c1")] {
+        owe(store.as_mut(), id, case, &["queue"]);
+    }
+    let first = store.lease("queue", 0.0, 9).unwrap();
+    assert_eq!(ids(&first), ["m1", "n1"], "one of each case");
+    store.tried(&tried(&first[0], DeliveryState::Pending, 50.0), 1.0).unwrap();
+    assert_eq!(store.lease("queue", 10.0, 9).unwrap(), [], "m2 waits for m1");
+    assert_eq!(store.next_due("queue").unwrap(), Some(50.0), "and is not what is due next");
+    for (now, state) in [(50.0, DeliveryState::Refused), (51.0, DeliveryState::Dead)] {
+        let next = store.lease("queue", now, 9).unwrap();
+        store.tried(&tried(&next[0], state, 0.0), now).unwrap();
+    }
+    assert_eq!(ids(&store.lease("queue", 52.0, 9).unwrap()), ["m3"], "refused and given up are both an end");
+    let newest_first = store.deliveries(Some(&CaseId("c1".into())), None).unwrap();
+    assert_eq!(ids(&newest_first), ["m3", "m2", "m1"]);
+}
+
+fn a_failed_try_waits_for_its_time(open: Open) {
+    let mut store = open();
+    owe(store.as_mut(), "m1", "c1", &["queue"]);
+    let first = store.lease("queue", 0.0, 1).unwrap();
+    store.tried(&tried(&first[0], DeliveryState::Pending, 60.0), 1.0).unwrap();
+    assert_eq!(store.lease("queue", 59.9, 1).unwrap(), []);
+    let second = store.lease("queue", 60.0, 1).unwrap();
+    assert_eq!((second[0].attempts, second[0].answer.as_deref()), (2, Some("so it went")));
+}
+
+fn a_recorded_success_stays(open: Open) {
+    let mut store = open();
+    owe(store.as_mut(), "m1", "c1", &["queue"]);
+    let leased = store.lease("queue", 0.0, 1).unwrap();
+    store.tried(&tried(&leased[0], DeliveryState::Delivered, 0.0), 1.0).unwrap();
+    store.tried(&tried(&leased[0], DeliveryState::Pending, 0.0), 2.0).unwrap();
+    assert_eq!(store.lease("queue", 9.0, 1).unwrap(), []);
+    assert_eq!(store.deliveries(None, Some(DeliveryState::Delivered)).unwrap().len(), 1);
+}
+
+fn what_was_under_way_is_unknown_after_a_start(open: Open) {
+    let mut store = open();
+    owe(store.as_mut(), "m1", "c1", &["queue"]);
+    owe(store.as_mut(), "m2", "c2", &["queue"]);
+    store.lease("queue", 0.0, 1).unwrap();
+    let mut again = open();
+    assert_eq!(again.recover(5.0).unwrap(), 1);
+    assert_eq!(again.recover(6.0).unwrap(), 0);
+    let unknown = again.deliveries(None, Some(DeliveryState::Unknown)).unwrap();
+    assert_eq!(ids(&unknown), ["m1"]);
+    let leased = again.lease("queue", 7.0, 9).unwrap();
+    assert_eq!(ids(&leased), ["m1", "m2"]);
+    assert_eq!(leased[0].state, DeliveryState::Unknown, "whoever sends must know that it may have arrived");
+}
+
+fn a_held_delivery_neither_goes_out_nor_blocks(open: Open) {
+    let mut store = open();
+    owe(store.as_mut(), "m1", "c1", &["slack"]);
+    owe(store.as_mut(), "m2", "c1", &["slack"]);
+    let leased = store.lease("slack", 0.0, 1).unwrap();
+    store.tried(&tried(&leased[0], DeliveryState::Unknown, HELD), 1.0).unwrap();
+    assert_eq!(ids(&store.lease("slack", 1e12, 9).unwrap()), ["m2"]);
+    assert_eq!(store.next_due("slack").unwrap(), None);
+    store.tried(&tried(&leased[0], DeliveryState::Pending, 3.0), 3.0).unwrap();
+    assert_eq!(ids(&store.lease("slack", 3.0, 9).unwrap()), ["m1"], "a person may let it go");
+}
+
+fn numbers_come_back_to_the_last_bit(open: Open) {
+    let mut store = open();
+    let numbers: [f64; 5] = [0.1 + 0.2, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1_f64.powi(5), -0.0];
+    let case = StoredCase { state: json!(numbers), ..stored("c1", 1_763_851_234.567_891_2, false) };
+    store.commit(&Commit { cases: vec![case.clone()], ..Commit::default() }).unwrap();
+    let back = open().case("c1").unwrap().unwrap();
+    assert_eq!(back.updated.to_bits(), case.updated.to_bits());
+    for (index, number) in numbers.iter().enumerate() {
+        assert_eq!(back.state[index].as_f64().unwrap().to_bits(), number.to_bits(), "number {index}");
+    }
+}

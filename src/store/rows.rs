@@ -1,0 +1,84 @@
+//! Rows of the tables as the types of the store.
+//!
+//! Owns: the spelling of states and kinds in the database. Must not know: which rows are asked for.
+
+use rusqlite::Row;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Delivery, DeliveryState, JournalEntry, StoredCase};
+use crate::case::{CaseId, Message, MessageKind};
+
+/// Why a row does not read back: what it is, and the reason. The caller knows the path.
+pub(super) struct Unreadable {
+    /// What was read.
+    pub(super) what: &'static str,
+    /// Why it failed.
+    pub(super) reason: String,
+}
+
+/// A row that SQLite could read, but whose content may not.
+pub(super) type Read<T> = rusqlite::Result<Result<T, Unreadable>>;
+
+/// The columns that [`delivery`] reads, of `deliveries d JOIN messages m`.
+pub(super) const DELIVERY: &str = "d.id, d.destination, d.state, d.attempts, d.due, d.answer, \
+    m.id, m.case_id, m.kind, m.subject, m.time, m.data";
+
+/// The columns that [`case`] reads.
+pub(super) const CASE: &str = "id, baseline, closed, verdict, updated, state";
+
+/// A unit variant as its serde name, which is what the database holds.
+pub(super) fn name<T: Serialize>(variant: T) -> String {
+    match serde_json::to_value(variant) {
+        Ok(Value::String(name)) => name,
+        // Not reached by a unit variant; a table's CHECK refuses whatever else comes.
+        Ok(other) => other.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn named<T: DeserializeOwned>(what: &'static str, name: String) -> Result<T, Unreadable> {
+    serde_json::from_value(Value::String(name)).map_err(|error| Unreadable { what, reason: error.to_string() })
+}
+
+fn json(what: &'static str, text: &str) -> Result<Value, Unreadable> {
+    serde_json::from_str(text).map_err(|error| Unreadable { what, reason: error.to_string() })
+}
+
+/// A case.
+pub(super) fn case(row: &Row<'_>) -> Read<StoredCase> {
+    let state: String = row.get(5)?;
+    let (id, baseline) = (CaseId(row.get(0)?), row.get(1)?);
+    let (closed, verdict, updated) = (row.get(2)?, row.get(3)?, row.get(4)?);
+    Ok(json("case", &state).map(|state| StoredCase { id, baseline, closed, verdict, updated, state }))
+}
+
+/// A journal entry, of the columns time, kind, detail.
+pub(super) fn entry(row: &Row<'_>) -> Read<JournalEntry> {
+    let (time, kind, detail): (f64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(json("journal entry", &detail).map(|detail| JournalEntry { time, kind, detail }))
+}
+
+/// A delivery with its message.
+pub(super) fn delivery(row: &Row<'_>) -> Read<Delivery> {
+    let (state, kind, data): (String, String, String) = (row.get(2)?, row.get(8)?, row.get(11)?);
+    let parts = || -> Result<(DeliveryState, MessageKind, Value), Unreadable> {
+        Ok((named("delivery", state)?, named("message", kind)?, json("message", &data)?))
+    };
+    let (state, kind, data) = match parts() {
+        Ok(parts) => parts,
+        Err(unreadable) => return Ok(Err(unreadable)),
+    };
+    let message =
+        Message { id: row.get(6)?, case: CaseId(row.get(7)?), kind, subject: row.get(9)?, time: row.get(10)?, data };
+    Ok(Ok(Delivery {
+        id: row.get(0)?,
+        message,
+        destination: row.get(1)?,
+        state,
+        attempts: row.get(3)?,
+        due: row.get(4)?,
+        answer: row.get(5)?,
+    }))
+}

@@ -1,0 +1,82 @@
+//! The tables of the database, and how an older database becomes a current one.
+//!
+//! Owns: SQL that changes the schema. Must not know: what is asked of the tables later.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// One step from a schema version to the next; the version is the number of steps taken (`user_version`). A step that
+/// has been released is never edited: append another.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE cases (
+        id TEXT PRIMARY KEY,
+        baseline TEXT NOT NULL,
+        closed INTEGER NOT NULL CHECK (closed IN (0, 1)),
+        verdict TEXT,
+        updated REAL NOT NULL,
+        state TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX cases_by_update ON cases (closed, updated);
+
+    CREATE TABLE journal (
+        id INTEGER PRIMARY KEY,
+        case_id TEXT NOT NULL,
+        time REAL NOT NULL,
+        kind TEXT NOT NULL,
+        detail TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX journal_by_case ON journal (case_id, id);
+
+    CREATE TABLE settled (
+        job TEXT PRIMARY KEY,
+        why TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE messages (
+        id TEXT PRIMARY KEY,
+        case_id TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        time REAL NOT NULL,
+        data TEXT NOT NULL
+    ) STRICT;
+
+    CREATE TABLE deliveries (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT NOT NULL REFERENCES messages (id),
+        case_id TEXT NOT NULL,
+        destination TEXT NOT NULL,
+        state TEXT NOT NULL
+            CHECK (state IN ('pending', 'sending', 'delivered', 'refused', 'unknown', 'dead')),
+        attempts INTEGER NOT NULL,
+        due REAL NOT NULL,
+        changed REAL NOT NULL,
+        answer TEXT,
+        UNIQUE (message_id, destination)
+    ) STRICT;
+    CREATE INDEX deliveries_open ON deliveries (destination, case_id, id)
+        WHERE state IN ('pending', 'sending', 'unknown');
+    CREATE INDEX deliveries_by_case ON deliveries (case_id, id);
+    "];
+
+/// The newest schema that this program knows.
+pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// The schema version of a database; 0 for an empty one.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Takes the steps that are missing, in one transaction, and returns the version before. A newer database is left as
+/// it is.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&transaction)?;
+    for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+        transaction.execute_batch(step)?;
+    }
+    if found < KNOWN {
+        transaction.pragma_update(None, "user_version", KNOWN)?;
+    }
+    transaction.commit()?;
+    Ok(found)
+}

@@ -1,0 +1,232 @@
+//! The shape of one series, as the detectors read it: where it started, where it stands, how much of the change is
+//! noise. Every number is robust and free of the series' own scale.
+
+use crate::series::stats::{mann_kendall, median, scatter, theil_sen};
+use crate::series::{Point, Sketch};
+
+/// Fewer finite points than this have no shape that could be judged (five epochs of a Keras run are five points).
+pub const MIN_POINTS: u64 = 8;
+
+/// A change counts as real when it is so many standard errors large. Three would do for one test; a curve is tested in
+/// many ways and at many times.
+pub const SIGNIFICANT: f64 = 4.0;
+
+/// The standard normal deviate beyond which Mann-Kendall's test calls a trend (two-sided p of 0.003).
+pub const TREND: f64 = 3.0;
+
+/// One stretch of a curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Level {
+    /// Middle of the stretch, in steps.
+    pub step: f64,
+    /// Mean of its finite values.
+    pub mean: f64,
+    /// Largest finite value.
+    pub max: f64,
+    /// Standard deviation of the values within it.
+    pub deviation: f64,
+    /// Number of finite values.
+    pub count: u32,
+}
+
+/// The shape of a series of finite values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Tag of the series, with its sub-run folder.
+    pub tag: String,
+    /// Stretches of equal length in steps, in order.
+    pub levels: Vec<Level>,
+    /// Number of points, finite or not.
+    pub points: u64,
+    /// Where it started: median of the first values.
+    pub start: f64,
+    /// Standard error of `start`.
+    pub start_error: f64,
+    /// Where it stands: median of the newest levels.
+    pub end: f64,
+    /// Standard error of `end`.
+    pub end_error: f64,
+    /// Standard deviation of one value about the course of the curve.
+    pub noise: f64,
+    /// First and newest point.
+    pub first: Point,
+    /// The newest point.
+    pub last: Point,
+    /// Smallest finite value.
+    pub lowest: Point,
+    /// Largest finite value.
+    pub highest: Point,
+}
+
+impl Curve {
+    /// The shape of a series; `None` where it has too few finite points for one.
+    pub fn of(tag: &str, sketch: &Sketch) -> Option<Curve> {
+        if sketch.count() - sketch.non_finite() < MIN_POINTS {
+            return None;
+        }
+        let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, bucket)).collect();
+        let head: Vec<f64> = sketch.head().iter().copied().filter(|v| v.is_finite()).collect();
+        let (start, start_error) = start_of(&head, sketch.count());
+        let tail: Vec<f64> = levels[levels.len() - newest(levels.len())..].iter().map(|l| l.mean).collect();
+        let means: Vec<f64> = levels.iter().map(|l| l.mean).collect();
+        let level_noise = scatter(&means[means.len() / 2..]);
+        Some(Curve {
+            tag: tag.to_owned(),
+            points: sketch.count(),
+            start,
+            start_error,
+            end: median(&tail),
+            end_error: 1.2533 * level_noise / (tail.len() as f64).sqrt(),
+            noise: sketch.noise().unwrap_or(0.0),
+            first: sketch.first()?,
+            last: sketch.last()?,
+            lowest: sketch.lowest()?,
+            highest: sketch.highest()?,
+            levels,
+        })
+    }
+
+    /// The same shape in another unit.
+    #[must_use]
+    pub(super) fn scaled(mut self, factor: f64) -> Curve {
+        for level in &mut self.levels {
+            level.mean *= factor;
+            level.max *= factor;
+            level.deviation *= factor;
+        }
+        for number in [&mut self.start, &mut self.start_error, &mut self.end, &mut self.end_error, &mut self.noise] {
+            *number *= factor;
+        }
+        for point in [&mut self.first, &mut self.last, &mut self.lowest, &mut self.highest] {
+            point.value *= factor;
+        }
+        self
+    }
+
+    /// What the values lost from start to end, in their own unit; negative where they grew.
+    pub fn drop(&self) -> f64 {
+        self.start - self.end
+    }
+
+    /// Standard error of [`Curve::drop`].
+    pub fn drop_error(&self) -> f64 {
+        self.start_error.hypot(self.end_error)
+    }
+
+    /// The drop as a share of the start. Where values are negative a share of the start means nothing, and the span of
+    /// the levels takes its place.
+    pub fn relative_drop(&self) -> f64 {
+        let scale = if self.lowest.value >= 0.0 { self.start.abs() } else { self.span().max(self.start.abs()) };
+        if scale > 0.0 { self.drop() / scale } else { 0.0 }
+    }
+
+    /// Difference between the highest and the lowest level.
+    pub fn span(&self) -> f64 {
+        let high = self.levels.iter().map(|l| l.mean).fold(f64::NEG_INFINITY, f64::max);
+        high - self.best()
+    }
+
+    /// The lowest level that was held for about a twentieth of the series (median of neighbouring levels).
+    pub fn best(&self) -> f64 {
+        let width = newest(self.levels.len()).min(self.levels.len());
+        let medians = self.levels.windows(width).map(|w| median(&w.iter().map(|l| l.mean).collect::<Vec<_>>()));
+        medians.fold(f64::INFINITY, f64::min)
+    }
+
+    /// Whether the drop is more than noise.
+    pub fn dropped(&self) -> bool {
+        self.drop() > SIGNIFICANT * self.drop_error()
+    }
+
+    /// Share of the series, 0 to 1, after which `share` of the whole drop was done and stayed done.
+    pub fn done_after(&self, share: f64) -> f64 {
+        let goal = self.start - share * self.drop();
+        let late = self.levels.iter().rposition(|l| l.mean > goal).map_or(0, |i| i + 1);
+        late as f64 / self.levels.len() as f64
+    }
+
+    /// The levels from a share of the series on, as (step, mean).
+    pub fn from(&self, share: f64) -> Vec<(f64, f64)> {
+        let begin = (share * self.levels.len() as f64) as usize;
+        self.levels[begin.min(self.levels.len())..].iter().map(|l| (l.step, l.mean)).collect()
+    }
+
+    /// Mann-Kendall's deviate of the levels from a share of the series on: below [`TREND`] negated it falls.
+    pub fn trend_from(&self, share: f64) -> f64 {
+        mann_kendall(&self.from(share).iter().map(|p| p.1).collect::<Vec<_>>())
+    }
+
+    /// Theil-Sen slope a step, from a share of the series on.
+    pub fn slope_from(&self, share: f64) -> f64 {
+        theil_sen(&self.from(share))
+    }
+
+    /// Steps between the first and the newest point.
+    pub fn length(&self) -> f64 {
+        (self.last.step - self.first.step) as f64
+    }
+
+    /// Mean of the levels from one share of the series to another; NaN where there are none.
+    pub fn mean_between(&self, from: f64, to: f64) -> f64 {
+        let count = self.levels.len() as f64;
+        let (begin, end) = ((from * count) as usize, ((to * count).ceil() as usize).min(self.levels.len()));
+        median(&self.levels[begin.min(end)..end].iter().map(|l| l.mean).collect::<Vec<_>>())
+    }
+}
+
+fn level(step: f64, bucket: &crate::series::Bucket) -> Level {
+    Level { step, mean: bucket.mean, max: bucket.max, deviation: bucket.variance().sqrt(), count: bucket.count }
+}
+
+/// How many of the newest levels make up "the end": a tenth, at least three, at most all.
+fn newest(levels: usize) -> usize {
+    (levels / 10).max(3).min(levels)
+}
+
+/// Median and standard error of the first values: one value in a hundred, three to nine of them. More would blur the
+/// start of a run that learns within its first steps.
+fn start_of(head: &[f64], count: u64) -> (f64, f64) {
+    let wanted = usize::try_from(count / 100).unwrap_or(usize::MAX).clamp(3, 9).min(head.len());
+    let first = &head[..wanted];
+    let spread = scatter(head).max(scatter(first));
+    (median(first), 1.2533 * spread / (wanted as f64).sqrt())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn sketch(values: impl IntoIterator<Item = f64>) -> Sketch {
+        let mut sketch = Sketch::default();
+        for (step, value) in values.into_iter().enumerate() {
+            sketch.push(Point { step: step as i64, wall_time: step as f64, value });
+        }
+        sketch
+    }
+
+    /// Noise that is the same in every run of the tests.
+    pub(crate) fn noise(i: usize) -> f64 {
+        let x = (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D;
+        ((x ^ (x >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+    }
+
+    #[test]
+    fn a_falling_curve_has_dropped_and_is_done_early() {
+        let curve = Curve::of("loss", &sketch((0..1000).map(|i| 2.0 * (-f64::from(i) / 50.0).exp() + 0.1)))
+            .expect("enough points");
+        assert!(curve.dropped() && curve.relative_drop() > 0.9);
+        assert!(curve.done_after(0.9) < 0.2, "{}", curve.done_after(0.9));
+    }
+
+    #[test]
+    fn noise_about_a_level_is_no_drop() {
+        let curve = Curve::of("loss", &sketch((0..1000).map(|i| 2.3 + 0.2 * noise(i)))).expect("enough points");
+        assert!(!curve.dropped(), "{} {}", curve.drop(), curve.drop_error());
+        assert!(curve.trend_from(0.3).abs() < TREND);
+    }
+
+    #[test]
+    fn five_epochs_have_no_shape() {
+        assert_eq!(Curve::of("loss", &sketch([3.0, 2.0, 1.5, 1.2, 1.1])), None);
+    }
+}

@@ -1,0 +1,97 @@
+use super::{Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom};
+
+declare_symptom! {
+    /// **What it shows.** A loss, a metric or a gradient norm is NaN or infinite.
+    ///
+    /// **How it is decided.** The training loss decides: non-finite at the end, it is a `problem` at once. A loss that
+    /// is finite again for the newest fifth of its points skipped a bad step, which is a `warning`; so is a gradient
+    /// norm or a metric that is not finite while the loss is.
+    ///
+    /// **False alarms.** Mixed-precision training with loss scaling logs infinite gradient norms in its first steps
+    /// and skips those updates; that is why gradient norms alone are no problem.
+    ///
+    /// **Story.** NaN from the first steps on points to data, loss or initialisation; a climb before it to the learning
+    /// rate; NaN out of a calm curve to one batch or one operation.
+    NonFinite, "non_finite", "NaN or infinity in a loss, metric, gradient norm or histogram"
+}
+
+/// A loss that has been finite for the newest fifth of its points has recovered.
+const RECOVERED_SHARE: f64 = 0.2;
+
+impl Detector for NonFinite {
+    fn doc(&self) -> &'static SymptomDoc {
+        &Self::DOC
+    }
+
+    fn examine(&self, job: &JobView) -> Option<Finding> {
+        let others = [&job.validation_loss, &job.gradient_norm, &job.accuracy, &job.validation_accuracy, &job.reward];
+        let loss = job.loss.iter().filter(|o| o.sketch.non_finite() > 0).map(|o| (o, severity_of(o)));
+        let rest = others.into_iter().flatten().filter(|o| o.sketch.non_finite() > 0).map(|o| (o, Severity::Warning));
+        let (observed, severity) = loss.chain(rest).max_by_key(|(_, severity)| *severity)?;
+        let sketch = &observed.sketch;
+        let (first, bad) = (sketch.first()?, sketch.first_non_finite()?);
+        let before = sketch.head().iter().take_while(|v| v.is_finite()).count();
+        let story = match sketch.last_finite() {
+            None => "from its first value on".to_owned(),
+            Some(_) if before < sketch.head().len() => format!("after {before} finite values"),
+            Some(last) => format!("first at step {}; the newest finite value was {:.4}", bad.step, last.value),
+        };
+        let summary = format!("{} is {} {story}", observed.tag, bad.value);
+        let steps = (first.step, sketch.last()?.step);
+        Some(
+            Finding::at(self, severity, &observed.tag, steps, summary)
+                .with("first_non_finite_step", bad.step as f64)
+                .with("non_finite", sketch.non_finite() as f64)
+                .with("points", sketch.count() as f64),
+        )
+    }
+}
+
+fn severity_of(loss: &Observed) -> Severity {
+    let sketch = &loss.sketch;
+    let (Some(first), Some(last)) = (sketch.first(), sketch.last()) else { return Severity::Warning };
+    let recent = last.step - ((last.step - first.step) as f64 * RECOVERED_SHARE) as i64;
+    let before = sketch.until(recent).non_finite();
+    let finite_since = before == sketch.non_finite() && last.value.is_finite();
+    if finite_since && sketch.count() > 4 * sketch.non_finite() { Severity::Warning } else { Severity::Problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests::{observed, with_loss};
+    use super::*;
+
+    fn severity(values: impl IntoIterator<Item = f64>) -> Option<Severity> {
+        NonFinite.examine(&with_loss(values)).map(|f| f.severity)
+    }
+
+    #[test]
+    fn one_nan_at_the_start_is_enough() {
+        assert_eq!(severity([f64::NAN]), Some(Severity::Problem));
+    }
+
+    #[test]
+    fn nan_late_in_a_calm_run_is_a_problem() {
+        let job = with_loss((0..1000).map(|i| if i < 900 { 0.1 } else { f64::NAN }));
+        let finding = NonFinite.examine(&job).expect("found");
+        assert_eq!(finding.severity, Severity::Problem);
+        assert_eq!(finding.numbers["first_non_finite_step"], 900.0);
+    }
+
+    #[test]
+    fn a_skipped_step_is_a_warning() {
+        assert_eq!(severity((0..1000).map(|i| if i == 300 { f64::NAN } else { 1.0 })), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn infinite_gradient_norms_of_loss_scaling_are_a_warning() {
+        let mut job = with_loss((0..200).map(|_| 1.0));
+        job.gradient_norm = observed((0..200).map(|i| if i < 3 { f64::INFINITY } else { 1.0 }));
+        assert_eq!(NonFinite.examine(&job).map(|f| f.severity), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn finite_runs_are_left_alone() {
+        assert_eq!(severity((0..100).map(f64::from)), None);
+    }
+}

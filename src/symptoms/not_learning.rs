@@ -1,0 +1,150 @@
+use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
+use crate::signals::Learning;
+
+declare_symptom! {
+    /// **What it shows.** After enough steps for such a run, the loss is no better than at the start: chance level, or
+    /// the best constant.
+    ///
+    /// **How it is decided.** The run has ended or is past three fifths of its steps. The drop from start to end is
+    /// within four standard errors of the noise, or below 3 % of the start. Or the loss fell only onto the chance level
+    /// of its classes (log K within 3 %) while the accuracy stayed at chance.
+    ///
+    /// **Left alone.** Runs whose accuracy is above 0.9 all along (fine-tuning that starts near its floor), and losses
+    /// that begin far below the chance level of two classes: there is little left to learn. Opponents (GAN) are not
+    /// judged; reinforcement learning is judged by its reward.
+    NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"
+}
+
+/// A drop below this share of the start is nothing, however significant.
+const SMALLEST_DROP: f64 = 0.03;
+
+/// A loss this close to log K, relative, is at the chance level of K classes.
+const CHANCE_MARGIN: f64 = 0.03;
+
+/// A cross-entropy that starts below this share of log 2 starts near its floor.
+const NEAR_FLOOR: f64 = 0.2;
+
+impl Detector for NotLearning {
+    fn doc(&self) -> &'static SymptomDoc {
+        &Self::DOC
+    }
+
+    fn examine(&self, job: &JobView) -> Option<Finding> {
+        if job.learning == Learning::Reinforcement {
+            return reward_stands_still(self, job);
+        }
+        let curve = job.falling_loss()?;
+        if !job.mature() || job.accurate() || starts_at_its_floor(job, curve) {
+            return None;
+        }
+        let chance = at_chance(job, curve);
+        let still = !curve.dropped() || curve.relative_drop() < SMALLEST_DROP;
+        let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
+        if chance.is_none() && !still {
+            return None;
+        }
+        let mut summary =
+            format!("the loss went from {:.4} to {:.4} in {} steps", curve.start, curve.end, curve.length());
+        if let Some(classes) = chance {
+            summary.push_str(&format!(
+                ", the chance level of {classes} classes (log {classes} = {:.4})",
+                f64::from(classes).ln()
+            ));
+        } else if worse {
+            summary.push_str(", which is worse than its start");
+        } else {
+            summary.push_str(&format!(": no more than its noise of {:.2}, or next to nothing", curve.noise));
+        }
+        Some(
+            Finding::in_curve(self, Severity::Problem, curve, summary)
+                .with("start", curve.start)
+                .with("end", curve.end)
+                .with("relative_drop", curve.relative_drop())
+                .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE)),
+        )
+    }
+}
+
+/// A job whose loss begins far below what guessing among two classes costs has little left to learn. Without an
+/// accuracy the unit of the loss is not known, and a small number proves nothing.
+fn starts_at_its_floor(job: &JobView, curve: &Curve) -> bool {
+    let good_accuracy = job.validation_accuracy.as_ref().or(job.accuracy.as_ref()).and_then(|o| o.curve.as_ref());
+    good_accuracy.is_some_and(|accuracy| accuracy.start > 0.85)
+        && curve.start < NEAR_FLOOR * std::f64::consts::LN_2
+        && curve.start > 0.0
+}
+
+/// The number of classes whose chance level the loss ended at, while the accuracy stayed at chance.
+fn at_chance(job: &JobView, curve: &Curve) -> Option<u32> {
+    if job.accuracy_at_chance() != Some(true) || curve.end <= 0.0 {
+        return None;
+    }
+    let classes = curve.end.exp().round().clamp(2.0, 1e6);
+    let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln();
+    (close && curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln())).then_some(classes as u32)
+}
+
+/// Reinforcement learning: the reward is no better than at the start.
+fn reward_stands_still(detector: &NotLearning, job: &JobView) -> Option<Finding> {
+    let curve = job.reward.as_ref()?.curve.as_ref()?;
+    let gain = curve.end - curve.start;
+    let swings = curve.highest.value - curve.lowest.value;
+    if !job.mature() || gain > SIGNIFICANT * curve.drop_error() || gain > 0.1 * swings || curve.points < 30 {
+        return None;
+    }
+    let summary = format!("the reward went from {:.4} to {:.4} in {} steps", curve.start, curve.end, curve.length());
+    let worse = gain < -0.3 * swings;
+    // A reward may be at its best from the start; only one that fell is certainly wrong.
+    let severity = if worse { Severity::Problem } else { Severity::Warning };
+    Some(Finding::in_curve(detector, severity, curve, summary).with("start", curve.start).with("end", curve.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::curve::tests::noise;
+    use super::super::view::tests::{observed, with_loss};
+    use super::*;
+
+    fn found(job: &JobView) -> bool {
+        NotLearning.examine(job).is_some()
+    }
+
+    #[test]
+    fn noise_about_log_10_is_not_learning() {
+        assert!(found(&with_loss((0..1000).map(|i| 2.3026 + 0.1 * noise(i)))));
+    }
+
+    #[test]
+    fn a_fall_onto_chance_is_not_learning() {
+        let mut job = with_loss((0..1000).map(|i| if i < 5 { 100.0 } else { 1.09 + 0.02 * noise(i) }));
+        job.accuracy = observed((0..1000).map(|i| 0.35 + 0.1 * noise(i)));
+        assert!(found(&job));
+    }
+
+    #[test]
+    fn a_steady_fall_is_learning() {
+        assert!(!found(&with_loss((0..1000).map(|i| 2.3 * (-(i as f64) / 400.0).exp() + 0.1 * noise(i)))));
+    }
+
+    #[test]
+    fn fine_tuning_near_its_floor_is_left_alone() {
+        let mut job = with_loss((0..100).map(|i| 0.011 + 0.004 * noise(i)));
+        job.validation_accuracy = observed((0..20).map(|_| 0.98));
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn a_plateau_early_in_a_long_run_is_given_time() {
+        let mut job = with_loss((0..500).map(|i| 0.69 + 0.05 * noise(i)));
+        job.life.ended = false;
+        job.life.done = Some(0.2);
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn opponents_are_not_judged() {
+        let mut job = with_loss((0..1000).map(|i| 0.7 + 0.1 * noise(i)));
+        job.learning = Learning::Adversarial;
+        assert!(!found(&job));
+    }
+}

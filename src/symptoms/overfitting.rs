@@ -1,0 +1,100 @@
+use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
+use crate::series::stats::median;
+
+declare_symptom! {
+    /// **What it shows.** Training goes on improving while validation gets worse.
+    ///
+    /// **How it is decided.** The validation loss ends above its best level by a quarter of that level, by four standard
+    /// errors, and by a tenth of what it had gained (or it never gained anything); since that best level the training
+    /// loss fell by a tenth or more. With a validation accuracy that is above 0.9 and holds, it is a `warning`.
+    ///
+    /// **False alarms.** A small validation set scatters: the standard error is taken from its own scatter. A validation
+    /// loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a message.
+    Overfitting, "overfitting", "training goes on improving while validation gets worse"
+}
+
+/// Rise above the best level, relative to it.
+const RISE: f64 = 0.25;
+/// ... and relative to what had been gained.
+const OF_GAIN: f64 = 0.1;
+/// Fall of the training loss since the best validation level, relative.
+const TRAINING_FALL: f64 = 0.1;
+/// Fewer evaluations say nothing.
+const EVALUATIONS: u64 = 6;
+
+impl Detector for Overfitting {
+    fn doc(&self) -> &'static SymptomDoc {
+        &Self::DOC
+    }
+
+    fn examine(&self, job: &JobView) -> Option<Finding> {
+        let (training, observed) = (job.falling_loss()?, job.validation_loss.as_ref()?);
+        if job.loss.as_ref().is_some_and(|loss| loss.tag == observed.tag) || observed.sketch.count() < EVALUATIONS {
+            return None;
+        }
+        let validation = observed.curve.as_ref()?;
+        let (share, best) = best_level(validation)?;
+        let (rise, gain) = (validation.end - best, (validation.start - best).max(0.0));
+        let fell = training.mean_between((share - 0.05).max(0.0), share + 0.05) - training.end;
+        let training_level = training.end.abs() + fell.abs();
+        let clear = rise > RISE * best.abs() && rise > SIGNIFICANT * validation.end_error && rise > OF_GAIN * gain;
+        if !clear || share > 0.8 || fell < TRAINING_FALL * training_level {
+            return None;
+        }
+        let holds = job.validation_accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end > 0.9);
+        let severity = if holds { Severity::Warning } else { Severity::Problem };
+        let summary = format!(
+            "the validation loss rose from {best:.4} (after {:.0} % of the run) to {:.4} while the training loss went on to {:.4}",
+            100.0 * share,
+            validation.end,
+            training.end
+        );
+        Some(
+            Finding::in_curve(self, severity, validation, summary)
+                .with("best_validation", best)
+                .with("end_validation", validation.end)
+                .with("best_after_share", share),
+        )
+    }
+}
+
+/// Where the validation loss was best, as a share of the run and a robust level.
+fn best_level(curve: &Curve) -> Option<(f64, f64)> {
+    let means: Vec<f64> = curve.levels.iter().map(|l| l.mean).collect();
+    let smooth = means.windows(3).map(median).enumerate();
+    let (at, best) = smooth.min_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some(((at as f64 + 1.5) / means.len() as f64, best))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::curve::tests::noise;
+    use super::super::view::tests::{observed, with_loss};
+    use super::*;
+
+    fn falling() -> JobView {
+        with_loss((0..1000).map(|i| 2.3 * (-(i as f64) / 200.0).exp()))
+    }
+
+    #[test]
+    fn rising_validation_under_falling_training_is_overfitting() {
+        let mut job = falling();
+        job.validation_loss =
+            observed((0..50).map(|i| if i < 15 { 2.3 - 0.1 * f64::from(i) } else { 0.8 + 0.03 * f64::from(i - 15) }));
+        assert_eq!(Overfitting.examine(&job).map(|f| f.severity), Some(Severity::Problem));
+    }
+
+    #[test]
+    fn a_validation_loss_that_falls_along_is_fine() {
+        let mut job = falling();
+        job.validation_loss = observed((0..50).map(|i| 2.3 * (-(i as f64) / 15.0).exp() + 0.2 + 0.05 * noise(i)));
+        assert!(Overfitting.examine(&job).is_none());
+    }
+
+    #[test]
+    fn a_tiny_validation_set_scatters() {
+        let mut job = falling();
+        job.validation_loss = observed((0..50).map(|i| 0.3 + 0.5 * (noise(i) + 0.5)));
+        assert!(Overfitting.examine(&job).is_none());
+    }
+}

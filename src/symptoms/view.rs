@@ -1,0 +1,271 @@
+//! One job as the detectors see it: its signals by meaning, its knobs, where it is in its life.
+
+use crate::jobs::{Job, Knobs, Stage};
+use crate::series::{HistogramSketch, Sketch};
+use crate::signals::{Learning, Matched, Signal, SignalMap};
+
+use super::curve::Curve;
+
+/// One series with its meaning.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Tag, with its sub-run folder.
+    pub tag: String,
+    /// Its numbers.
+    pub sketch: Sketch,
+    /// Its shape, where it has enough points for one.
+    pub curve: Option<Curve>,
+}
+
+impl Observed {
+    /// A series by its tag.
+    pub fn new(tag: &str, sketch: &Sketch) -> Observed {
+        Observed { tag: tag.to_owned(), sketch: sketch.clone(), curve: Curve::of(tag, sketch) }
+    }
+
+    /// A series of shares between 0 and 1; one that was logged in per cent has its curve scaled down.
+    fn share(tag: &str, sketch: &Sketch) -> Observed {
+        let mut observed = Observed::new(tag, sketch);
+        if sketch.highest().is_some_and(|highest| highest.value > 1.5) {
+            observed.curve = observed.curve.map(|curve| curve.scaled(0.01));
+        }
+        observed
+    }
+
+    fn until(&self, step: i64) -> Observed {
+        Observed::new(&self.tag, &self.sketch.until(step))
+    }
+}
+
+/// One layer's histograms.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Tag, with its sub-run folder.
+    pub tag: String,
+    /// Its history.
+    pub histogram: HistogramSketch,
+}
+
+/// Where a job is in its life. Times are seconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Life {
+    /// It will log no more: it reached its last step, said so, or was silent for long.
+    pub ended: bool,
+    /// It said itself that it ended (`session_end_info`, `SessionLog.STOP`) or reached `max_steps`.
+    pub finished: bool,
+    /// Seconds without an event, and the longest that this job may be silent before it counts as ended.
+    pub silent_for: f64,
+    /// See `silent_for`.
+    pub patience: f64,
+    /// Newest optimizer step as a share of `max_steps`, where both are known.
+    pub done: Option<f64>,
+    /// Whether a file ends in the middle of a record.
+    pub cut_off: bool,
+}
+
+/// One job, as the detectors see it.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    /// How it learns, which decides what learning would look like.
+    pub learning: Learning,
+    /// The training loss (or the validation loss, where a job logs no other).
+    pub loss: Option<Observed>,
+    /// The validation loss.
+    pub validation_loss: Option<Observed>,
+    /// Accuracy on training data, 0 to 1.
+    pub accuracy: Option<Observed>,
+    /// Accuracy on validation data, 0 to 1.
+    pub validation_accuracy: Option<Observed>,
+    /// The learning rate.
+    pub learning_rate: Option<Observed>,
+    /// The global gradient norm.
+    pub gradient_norm: Option<Observed>,
+    /// The reward of reinforcement learning.
+    pub reward: Option<Observed>,
+    /// Histograms of gradients, in the order of the layers.
+    pub gradients: Vec<Layer>,
+    /// Histograms of weights, in the order of the layers.
+    pub weights: Vec<Layer>,
+    /// Its knobs, so far as they are known.
+    pub knobs: Knobs,
+    /// Where it is in its life.
+    pub life: Life,
+}
+
+/// Before so large a share of its planned steps is done, a run that stands still may just be slow to start.
+const MATURE_SHARE: f64 = 0.6;
+
+/// A run whose length nobody knows counts as mature after so many logged points.
+const MATURE_POINTS: u64 = 3000;
+
+impl JobView {
+    /// A job by the meaning of its tags. `done` is its newest step as a share of the planned ones.
+    pub fn new(job: &Job<'_>, map: &SignalMap, knobs: Knobs, stage: Stage, done: Option<f64>) -> JobView {
+        let find = |signal, make: fn(&str, &Sketch) -> Observed| {
+            let matched = map.get(signal)?;
+            let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
+            Some(make(&full_tag(matched), &run.get(&matched.tag)?.sketch))
+        };
+        let layers = |signal| {
+            let all = map.all(signal).iter().filter_map(|matched| {
+                let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
+                let (_, histogram) = run.histograms().find(|(tag, _)| *tag == matched.tag)?;
+                Some(Layer { tag: full_tag(matched), histogram: histogram.clone() })
+            });
+            all.collect()
+        };
+        JobView {
+            learning: map.learning,
+            loss: find(Signal::TrainLoss, Observed::new).or_else(|| find(Signal::ValidationLoss, Observed::new)),
+            validation_loss: find(Signal::ValidationLoss, Observed::new),
+            accuracy: find(Signal::TrainAccuracy, Observed::share),
+            validation_accuracy: find(Signal::ValidationAccuracy, Observed::share),
+            learning_rate: find(Signal::LearningRate, Observed::new),
+            gradient_norm: find(Signal::GradientNorm, Observed::new),
+            reward: find(Signal::Reward, Observed::new),
+            gradients: layers(Signal::Gradients),
+            weights: layers(Signal::Weights),
+            knobs,
+            life: Life {
+                ended: stage.ended,
+                finished: stage.finished,
+                silent_for: stage.silent_for,
+                patience: stage.patience,
+                done,
+                cut_off: job.runs.iter().any(|(_, run)| run.cut_off),
+            },
+        }
+    }
+
+    /// The shape of the training loss, where the job is one whose loss ought to fall.
+    pub fn falling_loss(&self) -> Option<&Curve> {
+        if self.learning != Learning::Supervised {
+            return None;
+        }
+        self.loss.as_ref()?.curve.as_ref()
+    }
+
+    /// Whether the run is far enough for "it does not learn" to mean something.
+    pub fn mature(&self) -> bool {
+        let points = self.loss.as_ref().map_or(0, |loss| loss.sketch.count());
+        self.life.ended || self.life.done.map_or(points >= MATURE_POINTS, |done| done >= MATURE_SHARE)
+    }
+
+    /// A knob as a number.
+    pub fn number(&self, knob: &str) -> Option<f64> {
+        self.knobs.get(knob).and_then(serde_json::Value::as_f64)
+    }
+
+    /// A knob as text.
+    pub fn text(&self, knob: &str) -> Option<&str> {
+        self.knobs.get(knob).and_then(serde_json::Value::as_str)
+    }
+
+    /// Whether the accuracy says that nothing was learned: it is low, and no better than it was at the start.
+    /// `None` without an accuracy of its own.
+    pub fn accuracy_at_chance(&self) -> Option<bool> {
+        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?;
+        let curve = observed.curve.as_ref()?;
+        // One class in two is the easiest guess that any classifier has.
+        Some(curve.end < 0.6 && curve.end - curve.start < 0.1)
+    }
+
+    /// Whether the job is good by its own measure: most of what it is shown it gets right.
+    pub fn accurate(&self) -> bool {
+        let good = |observed: &Option<Observed>| {
+            observed.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|curve| curve.end > 0.9)
+        };
+        good(&self.accuracy) || (self.accuracy.is_none() && good(&self.validation_accuracy))
+    }
+
+    /// Whether the loss is a cross-entropy over classes, so far as knobs and signals say.
+    pub fn classifies(&self) -> bool {
+        match self.text("loss") {
+            Some(loss) => loss.contains("entropy") || loss == "nll" || (loss == "custom" && self.has_accuracy()),
+            None => self.has_accuracy(),
+        }
+    }
+
+    fn has_accuracy(&self) -> bool {
+        self.accuracy.is_some() || self.validation_accuracy.is_some()
+    }
+
+    /// A setting that is known to be risky, in words: what an ambiguous curve is read with.
+    pub fn risky_setting(&self) -> Option<String> {
+        let rate = self.learning_rate.as_ref().and_then(|o| o.sketch.highest()).map(|p| p.value);
+        let rate = rate.or_else(|| self.number("learning_rate"));
+        let adam = self.text("optimizer").is_some_and(|o| o.starts_with("adam"));
+        match rate {
+            // The article: about 0.001 does well for Adam. Twenty times that is far outside what works.
+            Some(rate) if adam && rate >= 0.02 => return Some(format!("a learning rate of {rate} for Adam")),
+            Some(rate) if rate >= 0.4 => return Some(format!("a learning rate of {rate}")),
+            _ => {}
+        }
+        match self.text("initializer") {
+            Some(plain @ ("normal" | "gaussian")) => Some(format!("the plain {plain} initialisation")),
+            _ => None,
+        }
+    }
+
+    /// The job as it was when its loss had reached `step`.
+    #[must_use]
+    pub fn until(&self, step: i64) -> JobView {
+        let share = self.share_of(step);
+        let cut = |observed: &Option<Observed>| observed.as_ref().map(|o| o.until(same_time(o, share)));
+        JobView {
+            loss: cut(&self.loss),
+            validation_loss: cut(&self.validation_loss),
+            accuracy: cut(&self.accuracy),
+            validation_accuracy: cut(&self.validation_accuracy),
+            learning_rate: cut(&self.learning_rate),
+            gradient_norm: cut(&self.gradient_norm),
+            reward: cut(&self.reward),
+            life: Life { done: self.life.done.map(|done| done * share), ..self.life },
+            ..self.clone()
+        }
+    }
+
+    fn share_of(&self, step: i64) -> f64 {
+        let curve = self.loss.as_ref().or(self.reward.as_ref());
+        let Some((first, last)) = curve.and_then(|o| o.sketch.first().zip(o.sketch.last())) else { return 1.0 };
+        ((step - first.step) as f64 / ((last.step - first.step).max(1)) as f64).clamp(0.0, 1.0)
+    }
+}
+
+fn full_tag(matched: &Matched) -> String {
+    if matched.folder.is_empty() { matched.tag.clone() } else { format!("{}/{}", matched.folder, matched.tag) }
+}
+
+/// The step of a series at a share of its own length: series of one job may count in steps, epochs or examples.
+fn same_time(observed: &Observed, share: f64) -> i64 {
+    let (Some(first), Some(last)) = (observed.sketch.first(), observed.sketch.last()) else { return i64::MAX };
+    first.step + ((last.step - first.step) as f64 * share).round() as i64
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A job that has ended, with nothing but a training loss.
+    pub(crate) fn with_loss(values: impl IntoIterator<Item = f64>) -> JobView {
+        let sketch = super::super::curve::tests::sketch(values);
+        JobView {
+            learning: Learning::Supervised,
+            loss: Some(Observed::new("train/loss", &sketch)),
+            validation_loss: None,
+            accuracy: None,
+            validation_accuracy: None,
+            learning_rate: None,
+            gradient_norm: None,
+            reward: None,
+            gradients: Vec::new(),
+            weights: Vec::new(),
+            knobs: Knobs::new(),
+            life: Life { ended: true, finished: true, silent_for: 0.0, patience: 600.0, done: None, cut_off: false },
+        }
+    }
+
+    pub(crate) fn observed(values: impl IntoIterator<Item = f64>) -> Option<Observed> {
+        Some(Observed::new("tag", &super::super::curve::tests::sketch(values)))
+    }
+}

@@ -1,0 +1,181 @@
+//! Framing: where the records in a stretch of bytes are, and whether both checksums of each hold.
+//!
+//! Owns: the layout of a record (`u64` length, its masked CRC, data, their masked CRC, all little-endian). Must not
+//! know: what is in the data, what to do about damage.
+
+use super::checksum::mask;
+
+/// Bytes before the data: the length and its checksum.
+pub(super) const HEADER: usize = 12;
+
+/// Bytes around the data.
+pub(super) const FRAME: usize = HEADER + 4;
+
+/// A longer record is passed over by its length, without reading it: images, graphs and embeddings, nothing that
+/// diagnosis reads.
+pub const MAX_READ: u64 = 64 << 20;
+
+/// No event is longer: a protobuf message ends at 2 GiB. A length beyond it is damage, whatever its checksum says.
+pub const MAX_RECORD: u64 = (1 << 31) - 1;
+
+/// A record whose checksums hold, by the place of its data in the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+/// Why framing went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The list of spans is full; there may be more.
+    Full,
+    /// The bytes end inside a record of which `wants` bytes are needed.
+    NotYet { wants: usize },
+    /// What stands here is no header.
+    BadHeader,
+    /// The header is good and the data is not.
+    BadData { len: usize },
+    /// The header is good and the data is not to be read.
+    TooLong { len: u64 },
+}
+
+/// So many records are framed at a time: enough to keep the processor busy with the next checksum while one is still
+/// under way, few enough for their bytes to be in the first-level cache when they are decoded.
+pub(super) const BATCH: usize = 128;
+
+/// The records at the start of `bytes`, at most [`BATCH`], how many bytes they take, and why it stopped there.
+pub(super) fn frame(bytes: &[u8], spans: &mut Vec<Span>) -> (usize, Stop) {
+    spans.clear();
+    #[cfg(target_arch = "x86_64")]
+    if super::checksum::sse42::available() {
+        // SAFETY: `available` has just said that the processor has SSE 4.2, the only thing this function requires.
+        return unsafe { frame_sse42(bytes, spans) };
+    }
+    walk(bytes, spans, |word| super::crc32c(&word.to_le_bytes()), super::crc32c)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse4.2")]
+fn frame_sse42(bytes: &[u8], spans: &mut Vec<Span>) -> (usize, Stop) {
+    use super::checksum::sse42::{of_data, of_word};
+    walk(bytes, spans, |word| of_word(word), |data| of_data(data))
+}
+
+#[inline(always)]
+fn walk(
+    bytes: &[u8],
+    spans: &mut Vec<Span>,
+    of_word: impl Fn(u64) -> u32,
+    of_data: impl Fn(&[u8]) -> u32,
+) -> (usize, Stop) {
+    let mut at = 0;
+    while spans.len() < BATCH {
+        let rest = &bytes[at..];
+        let Some((len, sum, after)) = split_header(rest) else { return (at, Stop::NotYet { wants: HEADER }) };
+        if mask(of_word(len)) != sum || len > MAX_RECORD {
+            return (at, Stop::BadHeader);
+        }
+        if len > MAX_READ {
+            return (at, Stop::TooLong { len });
+        }
+        let len = len as usize;
+        let Some((data, sum)) = split_data(after, len) else { return (at, Stop::NotYet { wants: FRAME + len }) };
+        if mask(of_data(data)) != sum {
+            return (at, Stop::BadData { len });
+        }
+        spans.push(Span { start: (at + HEADER) as u32, len: len as u32 });
+        at += FRAME + len;
+    }
+    (at, Stop::Full)
+}
+
+#[inline(always)]
+fn split_header(bytes: &[u8]) -> Option<(u64, u32, &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<8>()?;
+    let (sum, rest) = rest.split_first_chunk::<4>()?;
+    Some((u64::from_le_bytes(*len), u32::from_le_bytes(*sum), rest))
+}
+
+#[inline(always)]
+fn split_data(bytes: &[u8], len: usize) -> Option<(&[u8], u32)> {
+    let (data, rest) = bytes.split_at_checked(len)?;
+    let (sum, _) = rest.split_first_chunk::<4>()?;
+    Some((data, u32::from_le_bytes(*sum)))
+}
+
+/// The length in the header at the start of `bytes`, if that is one. `None` also when there are too few bytes.
+pub(super) fn header(bytes: &[u8]) -> Option<u64> {
+    let (len, sum, _) = split_header(bytes)?;
+    (mask(super::crc32c(&len.to_le_bytes())) == sum && len <= MAX_RECORD).then_some(len)
+}
+
+/// Whether the record at the start of `bytes`, whose header gave `len`, has good data; `None`: the bytes end before.
+pub(super) fn data_holds(bytes: &[u8], len: usize) -> Option<bool> {
+    let (data, sum) = split_data(bytes.get(HEADER..)?, len)?;
+    Some(mask(super::crc32c(data)) == sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode::record;
+    use super::*;
+
+    fn framed(bytes: &[u8]) -> (Vec<Span>, usize, Stop) {
+        let mut spans = Vec::new();
+        let (used, stop) = frame(bytes, &mut spans);
+        (spans, used, stop)
+    }
+
+    #[test]
+    fn whole_records_are_found_and_the_rest_is_waited_for() {
+        let mut bytes = record(b"one");
+        bytes.extend(record(b""));
+        let whole = bytes.len();
+        bytes.extend(&record(b"three")[..15]);
+        let (spans, used, stop) = framed(&bytes);
+        assert_eq!(spans.iter().map(|s| s.len).collect::<Vec<_>>(), [3, 0]);
+        assert_eq!((used, stop), (whole, Stop::NotYet { wants: FRAME + 5 }));
+    }
+
+    #[test]
+    fn every_cut_is_not_yet() {
+        let bytes = record(b"some data");
+        for cut in 0..bytes.len() {
+            assert!(matches!(framed(&bytes[..cut]), (_, 0, Stop::NotYet { wants }) if wants > cut), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_seen() {
+        let good = record(b"some data that is longer than a word");
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let (spans, used, stop) = framed(&bytes);
+            assert!(spans.is_empty() && used == 0, "bit {bit}");
+            let in_header = bit / 8 < HEADER;
+            assert_eq!(in_header, stop == Stop::BadHeader, "bit {bit}: {stop:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_lengths_are_no_demand_on_memory() {
+        for (len, expected) in [
+            (u64::MAX, Stop::BadHeader),
+            (u64::MAX - 3, Stop::BadHeader),
+            (1 << 40, Stop::BadHeader),
+            (MAX_RECORD, Stop::TooLong { len: MAX_RECORD }),
+            (MAX_READ, Stop::NotYet { wants: FRAME + MAX_READ as usize }),
+        ] {
+            let mut bytes = len.to_le_bytes().to_vec();
+            bytes.extend(super::super::masked_crc32c(&len.to_le_bytes()).to_le_bytes());
+            assert_eq!(framed(&bytes), (Vec::new(), 0, expected));
+        }
+    }
+
+    #[test]
+    fn a_header_of_zeros_is_no_header() {
+        assert_eq!(framed(&[0; 64]).2, Stop::BadHeader);
+    }
+}

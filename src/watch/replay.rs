@@ -1,0 +1,51 @@
+//! Every scalar of a log directory, once, as it was logged.
+//!
+//! Owns: nothing but the loop. For checking against other readers and for scripts; diagnosis reads sketches.
+
+use std::io;
+use std::path::Path;
+
+use super::source::WINDOW;
+use crate::logdir::{Kind, Logdir};
+use crate::series::{Point, RunName};
+use crate::tfevents::{Datum, Event, Tail, What};
+
+/// Passes every scalar to `take`: run, tag, point with step and wall time as logged. Files come in the order of
+/// [`Logdir::discover`] and then of their names.
+///
+/// # Errors
+///
+/// If a file cannot be read.
+pub fn each_scalar(logdir: &dyn Logdir, mut take: impl FnMut(&RunName, &str, Point)) -> io::Result<()> {
+    let mut entries = logdir.discover(Path::new("")).entries;
+    entries.retain(|entry| entry.kind == Kind::Events);
+    entries.sort_by(|a, b| (&a.run, &a.path).cmp(&(&b.run, &b.path)));
+    let mut buffer = vec![0; WINDOW];
+    for entry in entries {
+        let file = logdir.open(&entry.path)?;
+        let mut tail = Tail::default();
+        loop {
+            let start = tail.offset();
+            let got = file.read_at(&mut buffer, start)?;
+            let advance =
+                tail.advance(&buffer[..got], |record| scalars(record, |tag, point| take(&entry.run, tag, point)));
+            if got < buffer.len() {
+                break;
+            }
+            if tail.offset() == start {
+                let there = file.stat()?.size.saturating_sub(start).min(advance.wants.max(2 * buffer.len() as u64));
+                buffer.resize(usize::try_from(there).unwrap_or(usize::MAX).max(buffer.len() + 1), 0);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn scalars(record: &[u8], mut take: impl FnMut(&str, Point)) {
+    let Ok(Event { wall_time, step, what: What::Summary(summary) }) = Event::parse(record) else { return };
+    for value in summary.values().filter_map(Result::ok) {
+        if let Datum::Scalar(number) = value.datum {
+            take(&value.tag, Point { step, wall_time, value: number });
+        }
+    }
+}

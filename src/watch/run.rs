@@ -1,0 +1,218 @@
+//! The files of one run, and how their data become those of the run.
+//!
+//! Owns: the sum of several files, side files. Must not know: the other runs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::order;
+use super::source::{Look, Source};
+use crate::logdir::{self, Kind, Logdir, MAX_SIDE_FILE, SideFile, Stat};
+use crate::series::RunData;
+use serde_json::Value as Json;
+
+/// The files of one run.
+#[derive(Debug, Default)]
+pub(super) struct RunFiles {
+    pub(super) files: Vec<File>,
+    side: Vec<Side>,
+    /// The data have to be put together anew.
+    stale: bool,
+}
+
+/// An event file and, where the run has several, what it gave.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) source: Source,
+    /// `None` if it feeds the data of the run directly.
+    part: Option<Box<RunData>>,
+}
+
+#[derive(Debug)]
+struct Side {
+    path: PathBuf,
+    kind: SideFile,
+    found: Stat,
+    read: Option<Stat>,
+    content: Content,
+}
+
+/// What a side file says.
+#[derive(Debug)]
+enum Content {
+    Nothing,
+    Hyperparameters(BTreeMap<String, Json>),
+    Text(String),
+}
+
+/// What came of reading a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outcome {
+    pub(super) changed: bool,
+    pub(super) bytes: u64,
+    /// Whether the data were put together anew, without what side files say.
+    anew: bool,
+}
+
+/// What a run is read with.
+pub(super) struct Reading<'a> {
+    pub(super) from: &'a dyn Logdir,
+    pub(super) scratch: Vec<u8>,
+    pub(super) now: f64,
+}
+
+impl RunFiles {
+    pub(super) fn is_due(&self, now: f64) -> bool {
+        self.stale
+            || self.files.iter().any(|file| file.source.is_due(now))
+            || self.side.iter().any(|side| side.read != Some(side.found))
+    }
+
+    pub(super) fn pending(&self) -> u64 {
+        self.files.iter().map(|file| file.source.pending()).sum()
+    }
+
+    /// Paths of all files with their states, those of event files first.
+    pub(super) fn paths(&self) -> impl Iterator<Item = (&PathBuf, Option<Stat>)> {
+        let files = self.files.iter().map(|file| (&file.source.path, file.source.found));
+        files.chain(self.side.iter().map(|side| (&side.path, Some(side.found))))
+    }
+
+    /// Takes note of a file that was found; `data` are those of the run.
+    pub(super) fn found(&mut self, path: PathBuf, kind: Kind, stat: Stat, data: &mut RunData) {
+        match kind {
+            Kind::Events => self.found_events(path, stat, data),
+            Kind::Side(kind) => match self.side.iter_mut().find(|side| side.path == path) {
+                Some(side) => side.found = stat,
+                None => self.side.push(Side { path, kind, found: stat, read: None, content: Content::Nothing }),
+            },
+        }
+    }
+
+    fn found_events(&mut self, path: PathBuf, stat: Stat, data: &mut RunData) {
+        if let Some(file) = self.files.iter_mut().find(|file| file.source.name() == path) {
+            file.source.found = Some(stat);
+            return;
+        }
+        for file in &mut self.files {
+            file.part.get_or_insert_with(|| Box::new(std::mem::take(data)));
+        }
+        let part = (!self.files.is_empty()).then(Box::default);
+        self.stale |= part.is_some();
+        let mut source = Source::new(path);
+        source.found = Some(stat);
+        self.files.push(File { source, part });
+    }
+
+    /// Takes note that a file has vanished.
+    pub(super) fn vanished(&mut self, path: &PathBuf) {
+        self.files.retain(|file| file.source.path != *path);
+        self.side.retain(|side| side.path != *path);
+        self.stale = true;
+    }
+
+    /// Reads what is new.
+    pub(super) fn read(&mut self, data: &mut RunData, reading: &mut Reading<'_>) -> Outcome {
+        let mut outcome = Outcome { changed: std::mem::take(&mut self.stale), bytes: 0, anew: false };
+        let several = self.files.iter().any(|file| file.part.is_some());
+        // What a file gave that fed the data directly cannot be taken out again; nor what a side file did.
+        let gone = outcome.changed && !several;
+        if gone || self.side.iter().any(|side| side.read.is_some_and(|read| read != side.found)) {
+            self.void(data);
+            (outcome.changed, outcome.anew) = (true, true);
+        }
+        for file in &mut self.files {
+            if file.source.is_due(reading.now) {
+                file.read(data, reading, &mut outcome);
+            }
+        }
+        if several && outcome.changed {
+            self.sum_up(data);
+            outcome.anew = true;
+        }
+        for side in &mut self.side {
+            let fresh = side.refresh(reading.from);
+            outcome.changed |= fresh;
+            if fresh || outcome.anew {
+                side.apply(data);
+            }
+        }
+        outcome
+    }
+
+    /// All that was read has to be read again.
+    fn void(&mut self, data: &mut RunData) {
+        *data = RunData::default();
+        for file in &mut self.files {
+            file.source.reset();
+            if let Some(part) = &mut file.part {
+                **part = RunData::default();
+            }
+        }
+    }
+
+    fn sum_up(&mut self, data: &mut RunData) {
+        let first_event = |file: &File| file.part.as_ref().and_then(|part| part.first_wall_time());
+        let key = |file| order::key(File::path(file), first_event(file));
+        let mut parts: Vec<&File> = self.files.iter().collect();
+        parts.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
+        let mut sum = RunData::default();
+        parts.iter().filter_map(|file| file.part.as_ref()).for_each(|part| sum.absorb(part));
+        *data = sum;
+    }
+}
+
+impl File {
+    fn path(file: &File) -> &Path {
+        file.source.name()
+    }
+
+    fn read(&mut self, data: &mut RunData, reading: &mut Reading<'_>, outcome: &mut Outcome) {
+        let into = self.part.as_deref_mut().unwrap_or(data);
+        let mut look = self.source.look(reading.from, &mut reading.scratch, into, reading.now);
+        if look == Look::Replaced {
+            *into = RunData::default();
+            self.source.reset();
+            (outcome.changed, outcome.anew) = (true, true);
+            look = self.source.look(reading.from, &mut reading.scratch, into, reading.now);
+        }
+        if let Look::Read(bytes) = look {
+            outcome.changed = true;
+            outcome.bytes += bytes;
+        }
+    }
+}
+
+impl Side {
+    /// Reads the file if it has changed, and says whether it had.
+    fn refresh(&mut self, from: &dyn Logdir) -> bool {
+        if self.read == Some(self.found) {
+            return false;
+        }
+        self.read = Some(self.found);
+        self.content = match (self.contents(from), self.kind) {
+            (None, _) => Content::Nothing,
+            (Some(text), SideFile::HparamsYaml) => Content::Hyperparameters(logdir::hyperparameters(&text)),
+            (Some(text), SideFile::NextrunJson) => Content::Text(text),
+        };
+        true
+    }
+
+    /// Adds what the file says, where the program did not log it itself.
+    fn apply(&self, data: &mut RunData) {
+        match &self.content {
+            Content::Nothing => {}
+            Content::Hyperparameters(values) => {
+                values.iter().for_each(|(name, value)| data.hyperparameter_beside(name, value.clone()));
+            }
+            Content::Text(text) => data.text(self.kind.name(), text),
+        }
+    }
+
+    fn contents(&self, from: &dyn Logdir) -> Option<String> {
+        let mut bytes = vec![0; usize::try_from(self.found.size.min(MAX_SIDE_FILE)).ok()?];
+        let got = from.open(&self.path).and_then(|file| file.read_at(&mut bytes, 0)).ok()?;
+        bytes.truncate(got);
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}

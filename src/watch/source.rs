@@ -1,0 +1,252 @@
+//! One event file: where its tail stands, and whether it still is the file that was read.
+//!
+//! Owns: reading what is new, noticing that a file was replaced or cut. Must not know: the other files of its run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::feed::Feed;
+use crate::logdir::{LogFile, Logdir, Stat};
+use crate::series::{RunData, RunName};
+use crate::tfevents::Tail;
+
+/// Bytes that are read at a time: within the second-level cache, and far beyond what a system call costs.
+pub(super) const WINDOW: usize = 256 << 10;
+
+/// So many first bytes tell a file from another one under its name: its first record carries the time of its start.
+const PREFIX: usize = 64;
+
+/// An unfinished or damaged tail is looked at again after so many seconds, doubling up to the second number, although
+/// its file does not seem to have changed: network file systems may show the new size before the new bytes.
+const LOOK_AGAIN_SECONDS: (f64, f64) = (1.0, 60.0);
+
+/// So many seconds without a change make an unfinished or damaged tail something to tell people about.
+const LOST_SECONDS: f64 = 300.0;
+
+/// What there is to say about an event file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FileStatus {
+    /// Path relative to the log directory.
+    pub path: PathBuf,
+    /// Its run.
+    pub run: RunName,
+    /// Its size when it was last looked at.
+    pub bytes: u64,
+    /// Bytes that have been read for good.
+    pub offset: u64,
+    /// Bytes that are still to be read or waited for.
+    pub lag: u64,
+    /// Records that were passed over: bad checksum, too long, damaged, or no events.
+    pub bad_records: u64,
+    /// Bytes that were passed over.
+    pub skipped_bytes: u64,
+    /// Scalars that were ignored because the run has too many tags.
+    pub ignored: u64,
+    /// How often another file appeared under this name, or this one was cut and written anew.
+    pub generation: u32,
+    /// How it stands.
+    pub state: FileState,
+}
+
+/// How an event file stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FileState {
+    /// Read up to its end.
+    Read,
+    /// It ends inside a record, since `since` (seconds since the Unix epoch).
+    Unfinished {
+        /// When its tail was first seen as it is.
+        since: f64,
+        /// Whether so long that the writer must have died.
+        lost: bool,
+    },
+    /// What follows is no record: zeros that are still to be filled in, or damage.
+    Damaged {
+        /// When its tail was first seen as it is.
+        since: f64,
+        /// Whether so long that nobody will repair it.
+        lost: bool,
+    },
+    /// It cannot be read, and why.
+    Unreadable(String),
+}
+
+/// What came of looking at a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Nothing new.
+    Same,
+    /// So many bytes were read for good.
+    Read(u64),
+    /// It is not the file that was read before: what it gave is void.
+    Replaced,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    /// Its state as of the newest discovery.
+    pub(super) found: Option<Stat>,
+    /// Its state when it was last read.
+    read: Option<Stat>,
+    tail: Tail,
+    feed: Feed,
+    prefix: Vec<u8>,
+    generation: u32,
+    error: Option<String>,
+    stuck: Option<Stuck>,
+}
+
+/// A tail that is not at the end of its file.
+#[derive(Debug, Clone, Copy)]
+struct Stuck {
+    at: u64,
+    since: f64,
+    again: f64,
+}
+
+impl Source {
+    pub(super) fn new(path: PathBuf) -> Source {
+        Source { path, ..Source::default() }
+    }
+
+    /// Whether it has to be looked at.
+    pub(super) fn is_due(&self, now: f64) -> bool {
+        self.found != self.read || self.error.is_some() || self.stuck.is_some_and(|stuck| now >= stuck.again)
+    }
+
+    /// Bytes that are new.
+    pub(super) fn pending(&self) -> u64 {
+        self.found.map_or(0, |stat| stat.size.saturating_sub(self.tail.settled()))
+    }
+
+    /// Forgets what was read.
+    pub(super) fn reset(&mut self) {
+        *self = Source {
+            path: std::mem::take(&mut self.path),
+            found: self.found,
+            generation: self.generation + 1,
+            ..Source::default()
+        };
+    }
+
+    /// Reads what is new into `data`.
+    pub(super) fn look(&mut self, from: &dyn Logdir, scratch: &mut Vec<u8>, data: &mut RunData, now: f64) -> Look {
+        match self.try_look(from, scratch, data) {
+            Ok((look, end)) => {
+                self.error = None;
+                data.settle();
+                self.note_stuck(end, now);
+                look
+            }
+            Err(error) => {
+                self.error = Some(format!("cannot read event file {}: {error}", self.path.display()));
+                Look::Same
+            }
+        }
+    }
+
+    fn try_look(&mut self, from: &dyn Logdir, scratch: &mut Vec<u8>, data: &mut RunData) -> io::Result<(Look, u64)> {
+        let file = from.open(&self.path)?;
+        let stat = file.stat()?;
+        if self.was_replaced(&*file, stat)? {
+            return Ok((Look::Replaced, stat.size));
+        }
+        let (settled, events) = (self.tail.settled(), data.events());
+        self.tail.look_again();
+        let end = self.read_on(&*file, scratch, data)?;
+        self.extend_prefix(&*file)?;
+        (self.read, self.found) = (Some(stat), Some(stat));
+        let cut_off = self.tail.settled() != end;
+        let same = self.tail.settled() == settled && data.events() == events && data.cut_off == cut_off;
+        data.cut_off = cut_off;
+        Ok((if same { Look::Same } else { Look::Read(self.tail.settled() - settled) }, end))
+    }
+
+    /// Reads to the end of the file, and says where that was.
+    fn read_on(&mut self, file: &dyn LogFile, scratch: &mut Vec<u8>, data: &mut RunData) -> io::Result<u64> {
+        let mut size = WINDOW;
+        loop {
+            if scratch.len() < size {
+                scratch.resize(size, 0);
+            }
+            let start = self.tail.offset();
+            let got = file.read_at(&mut scratch[..size], start)?;
+            let feed = &mut self.feed;
+            let advance = self.tail.advance(&scratch[..got], |record| feed.record(record, data));
+            if got < size {
+                return Ok(if got > 0 { start + got as u64 } else { file.stat()?.size });
+            }
+            if self.tail.offset() == start {
+                // Never more than the file has: a length that lies asks for no memory.
+                let there = file.stat()?.size.saturating_sub(start).min(advance.wants.max(2 * size as u64));
+                size = usize::try_from(there).unwrap_or(usize::MAX).max(size + 1);
+            } else {
+                size = WINDOW;
+            }
+        }
+    }
+
+    /// Another file under this name, or this one cut: it has become shorter than what was read, or begins otherwise.
+    fn was_replaced(&self, file: &dyn LogFile, stat: Stat) -> io::Result<bool> {
+        if stat.size < self.tail.settled() {
+            return Ok(true);
+        }
+        let mut now = [0; PREFIX];
+        let now = &mut now[..self.prefix.len()];
+        Ok(file.read_at(now, 0)? < now.len() || now != self.prefix)
+    }
+
+    fn extend_prefix(&mut self, file: &dyn LogFile) -> io::Result<()> {
+        let wanted = usize::try_from(self.tail.settled()).unwrap_or(PREFIX).min(PREFIX);
+        if wanted > self.prefix.len() {
+            let mut bytes = vec![0; wanted];
+            let got = file.read_at(&mut bytes, 0)?;
+            bytes.truncate(got);
+            self.prefix = bytes;
+        }
+        Ok(())
+    }
+
+    fn note_stuck(&mut self, end: u64, now: f64) {
+        let at = self.tail.settled();
+        let (first, longest) = LOOK_AGAIN_SECONDS;
+        self.stuck = match self.stuck {
+            _ if at == end && !self.tail.is_damaged() => None,
+            Some(stuck) if stuck.at == at => {
+                let wait = (now - stuck.since).clamp(first, longest);
+                Some(Stuck { again: now + wait, ..stuck })
+            }
+            _ => Some(Stuck { at, since: now, again: now + first }),
+        };
+    }
+
+    pub(super) fn status(&self, run: &RunName, now: f64) -> FileStatus {
+        let bytes = self.found.or(self.read).map_or(0, |stat| stat.size);
+        let lost = |since: f64| now - since > LOST_SECONDS;
+        let state = match (&self.error, self.stuck) {
+            (Some(error), _) => FileState::Unreadable(error.clone()),
+            (None, None) => FileState::Read,
+            (None, Some(Stuck { since, .. })) if self.tail.is_damaged() => {
+                FileState::Damaged { since, lost: lost(since) }
+            }
+            (None, Some(Stuck { since, .. })) => FileState::Unfinished { since, lost: lost(since) },
+        };
+        FileStatus {
+            path: self.path.clone(),
+            run: run.clone(),
+            bytes,
+            offset: self.tail.settled(),
+            lag: bytes.saturating_sub(self.tail.settled()),
+            bad_records: self.tail.bad_records() + self.feed.undecodable(),
+            skipped_bytes: self.tail.skipped_bytes(),
+            ignored: self.feed.ignored(),
+            generation: self.generation,
+            state,
+        }
+    }
+
+    pub(super) fn name(&self) -> &Path {
+        &self.path
+    }
+}

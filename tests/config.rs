@@ -1,0 +1,100 @@
+//! The configuration as an operator meets it: the example loads, and each mistake is told with its place and remedy.
+
+use std::path::Path;
+
+use nextrun::config::{
+    ConfigError, Holds, Launch, Need, Overrides, Placement, PolicyChoice, PresetField, Settings, Variables, Vocabulary,
+    load, parse, show,
+};
+
+fn vocabulary() -> Vocabulary {
+    let field = |name: &str, holds, need, help: &str| PresetField { name: name.into(), holds, need, help: help.into() };
+    let url = || field("url", Holds::Address, Need::Required, "the address that messages are posted to");
+    let secret = || field("secret", Holds::Secret, Need::Optional, "signs the requests");
+    Vocabulary {
+        presets: vec![
+            ("slack".into(), vec![url()]),
+            ("queue".into(), vec![url(), secret()]),
+            ("webhook".into(), vec![url(), secret()]),
+            ("terminal".into(), vec![]),
+        ],
+        policies: vec!["article".into()],
+    }
+}
+
+fn example() -> Settings {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nextrun.yaml");
+    load(Some(&file), &Overrides::default(), &Variables::new(), &vocabulary()).expect("the example loads")
+}
+
+fn launch_of<'s>(settings: &'s Settings, job: &str) -> &'s Launch {
+    settings.launches.iter().find(|launch| launch.is_for(job)).expect("a launch section")
+}
+
+#[test]
+fn the_example_says_what_it_seems_to_say() {
+    let settings = example();
+    assert_eq!(settings.watch.logdirs, [Path::new("/data/runs")]);
+    assert!(settings.watch.watches("vision/1") && !settings.watch.watches("vision/debug-2"));
+    assert_eq!(settings.policies.of("nlp/bert"), &PolicyChoice::BuiltIn("article".into()));
+    assert_eq!(settings.destinations.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["team", "cluster"]);
+    let changes = serde_json::json!({
+        "learning_rate": 1e-4, "batch_norm": false, "train_examples": null, "initializer": "variance_scaling",
+        "optimizer": "sgd", "seed": 2, "activation": "tanh"
+    });
+    let changes = changes.as_object().expect("an object").clone().into_iter().collect();
+    let placement = Placement { suggestion_id: "s-1", run_name: "nextrun/c1/1", baseline: "vision/1" };
+    let rendered = launch_of(&settings, "vision/1").render(&changes, &placement);
+    assert_eq!(
+        rendered.command.as_deref(),
+        Some("SEED=2 python train.py --no-bn --init=he --lr=0.0001 optim.name=sgd --logdir /data/runs/nextrun/c1/1")
+    );
+    assert_eq!(rendered.unknown, ["activation"]);
+}
+
+#[test]
+fn what_is_shown_is_a_configuration_with_the_same_meaning() {
+    let shown = show(&example());
+    let again = parse(&shown, "shown", Path::new("/"), &vocabulary())
+        .unwrap_or_else(|problems| panic!("{problems:?}\n{shown}"));
+    assert_eq!(show(&again), shown);
+    insta::assert_snapshot!("example_shown", shown);
+}
+
+#[test]
+fn without_a_file_messages_go_to_the_terminal() {
+    let settings =
+        load(None, &Overrides::default(), &Variables::from([("HOME".into(), "/home/ada".into())]), &vocabulary())
+            .expect("defaults");
+    insta::assert_snapshot!("defaults_shown", show(&settings));
+}
+
+#[test]
+fn a_file_of_comments_sets_nothing() {
+    for text in ["", "# nothing\n\n  # yet\n"] {
+        let settings = parse(text, "c.yaml", Path::new("/"), &vocabulary()).expect("defaults");
+        assert_eq!(show(&settings), show(&Settings::default()));
+    }
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_remedy() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/configs");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).expect("the folder").map(|e| e.expect("an entry").path()).collect();
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a fixture");
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let problems = parse(&text, "nextrun.yaml", Path::new("/etc/nextrun"), &vocabulary()).expect_err(name);
+        let shown = ConfigError::Problems(problems).to_string();
+        assert!(!shown.contains("hunter2"), "{name} shows a password");
+        insta::assert_snapshot!(name, shown);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said() {
+    let missing = load(Some(Path::new("/no/such.yaml")), &Overrides::default(), &Variables::new(), &vocabulary());
+    assert!(matches!(missing, Err(ConfigError::Unreadable { .. })));
+}

@@ -1,0 +1,79 @@
+//! A log directory in memory, whose files grow, change and vanish as a test wants.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use nextrun::logdir::{Discovery, Entry, Kind, LogFile, Logdir, Stat, run_of};
+
+#[derive(Debug, Clone, Default)]
+pub struct MemoryLogdir(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    files: BTreeMap<PathBuf, (Stat, Arc<Vec<u8>>)>,
+    changes: i128,
+}
+
+impl MemoryLogdir {
+    /// Gives a file its contents; it stays the same file.
+    pub fn write(&self, path: &str, bytes: &[u8]) {
+        let mut state = self.0.lock().expect("no test panics with it");
+        state.changes += 1;
+        let changes = state.changes;
+        let identity = state.files.get(Path::new(path)).map_or((1, changes as u64), |(stat, _)| stat.identity);
+        let known = state.files.get(Path::new(path)).is_some_and(|(_, old)| ***old == *bytes);
+        if !known {
+            let stat = Stat { size: bytes.len() as u64, modified: changes, identity };
+            state.files.insert(path.into(), (stat, Arc::new(bytes.to_vec())));
+        }
+    }
+
+    /// Takes a file away.
+    #[expect(dead_code, reason = "not every test file that shares this takes files away")]
+    pub fn remove(&self, path: &str) {
+        self.0.lock().expect("no test panics with it").files.remove(Path::new(path));
+    }
+}
+
+impl Logdir for MemoryLogdir {
+    fn discover(&self, under: &Path) -> Discovery {
+        let state = self.0.lock().expect("no test panics with it");
+        let entry = |(path, (stat, _)): (&PathBuf, &(Stat, Arc<Vec<u8>>))| {
+            let kind = Kind::of(path).filter(|_| path.starts_with(under))?;
+            Some(Entry { path: path.clone(), run: run_of(path), kind, stat: *stat })
+        };
+        Discovery { entries: state.files.iter().filter_map(entry).collect(), problems: Vec::new() }
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let state = self.0.lock().expect("no test panics with it");
+        state.files.get(path).map(|(stat, _)| *stat).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        let state = self.0.lock().expect("no test panics with it");
+        let (stat, bytes) = state.files.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(MemoryFile(*stat, bytes.clone())))
+    }
+
+    fn local_root(&self) -> Option<&Path> {
+        None
+    }
+}
+
+struct MemoryFile(Stat, Arc<Vec<u8>>);
+
+impl LogFile for MemoryFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|start| self.1.get(start..)).unwrap_or_default();
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(self.0)
+    }
+}
