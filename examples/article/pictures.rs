@@ -63,7 +63,7 @@ impl Task for Pictures {
         Examples { x: Matrix::from_values(SIDE * SIDE, x), y: Matrix::from_values(1, y) }
     }
 
-    fn network(&self, knobs: &Knobs, rng: &mut Rng) -> Network {
+    fn network(&mut self, knobs: &Knobs, rng: &mut Rng) -> Network {
         let mut builder = Builder::new(knobs, rng);
         let mut shape = Shape { side: SIDE, channels: 1 };
         for (filters, stride) in CONVOLUTIONS {

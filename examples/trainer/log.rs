@@ -20,11 +20,20 @@ impl RunLog {
     /// # Errors
     /// When the directory or the file cannot be written.
     pub(crate) fn create(directory: &Path, knobs: &Knobs) -> Result<RunLog, TrainingError> {
+        let log = RunLog::without_hyperparameters(directory)?;
         let path = directory.join("hparams.yaml");
         let text: String = knobs.to_map().iter().map(|(name, value)| format!("{name}: {}\n", plain(value))).collect();
+        std::fs::write(&path, text).map_err(|source| TrainingError::Log { path, source })?;
+        Ok(log)
+    }
+
+    /// Makes the run's directory and logs scalars only, as many programs do.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub(crate) fn without_hyperparameters(directory: &Path) -> Result<RunLog, TrainingError> {
         std::fs::create_dir_all(directory)
-            .and_then(|()| std::fs::write(&path, text))
-            .map_err(|source| TrainingError::Log { path, source })?;
+            .map_err(|source| TrainingError::Log { path: directory.to_path_buf(), source })?;
         Ok(RunLog { writer: SummaryWriter::new(directory) })
     }
 

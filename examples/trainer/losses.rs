@@ -62,7 +62,7 @@ fn log_sum_exp(row: &[f32]) -> f32 {
 }
 
 /// exp(x) / sum(exp(x)) of each row.
-fn softmax(logits: &Matrix) -> Matrix {
+pub(crate) fn softmax(logits: &Matrix) -> Matrix {
     let mut out = logits.clone();
     for row in out.iter_mut() {
         let log_of_sum = log_sum_exp(row);

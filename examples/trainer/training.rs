@@ -29,7 +29,7 @@ pub(crate) trait Task {
     fn examples(&self) -> Examples;
 
     /// A network with fresh weights.
-    fn network(&self, knobs: &Knobs, rng: &mut Rng) -> Network;
+    fn network(&mut self, knobs: &Knobs, rng: &mut Rng) -> Network;
 
     /// The learning rate at a step.
     fn learning_rate(&self, knobs: &Knobs, step: usize) -> f64 {
