@@ -16,11 +16,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-use crate::config::{Overrides, Settings, Variables, load};
-use crate::daemon::vocabulary;
+use crate::config::{Overrides, Settings, load};
+use crate::daemon::{variables, vocabulary};
 use crate::logdir::DiskLogdir;
 use crate::series::Runs;
-use crate::telemetry;
+use crate::telemetry::{self, LogFormat};
 use crate::watch::{Options, Watcher};
 
 /// Finds out why a training job does not learn, and suggests the next run.
@@ -36,6 +36,9 @@ struct Arguments {
     /// Log more; twice: everything. RUST_LOG has the last word.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
+    /// How to log to standard error.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    log: LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,7 +86,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { Exit::Unable } else { Exit::Healthy }.into();
         }
     };
-    telemetry::init(arguments.verbose);
+    let environment = variables();
+    let set = |name: &str| environment.get(name).map(String::as_str);
+    if let Err(error) = telemetry::init(arguments.verbose, arguments.log, set("RUST_LOG"), set("JOURNAL_STREAM")) {
+        complain(&error.into());
+        return Exit::Unable.into();
+    }
     let exit = match &arguments.command {
         Command::Watch(command) => watch::run(command),
         Command::Diagnose(command) => diagnose::run(command),
@@ -116,7 +124,7 @@ fn complain(error: &anyhow::Error) {
 
 /// The settings of a command.
 fn settings(file: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Settings> {
-    Ok(load(file, overrides, &Variables::of_process(), &vocabulary())?)
+    Ok(load(file, overrides, &variables(), &vocabulary())?)
 }
 
 /// Everything that a log directory holds now.

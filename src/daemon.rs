@@ -18,13 +18,14 @@ use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
 use crate::case::Case;
-use crate::config::{Settings, Variables};
-use crate::destinations::{Destination, Http, Preset, Setup, Surroundings, Timeouts};
+use crate::config::{self, Settings, Variables};
+use crate::destinations::{Destination, Http, OnUnknown, Preset, Setup, Surroundings, Timeouts};
 use crate::diagnosis::Diagnosis;
 use crate::logdir::DiskLogdir;
 use crate::outbox::{Outbox, Pace, Sending, refusals};
 use crate::store::{SharedStore, Sqlite, StateLock, Store};
-use crate::watch::{Notifier, Options, Sweep, Watcher};
+use crate::watch::notify::{Notifier, Sweep};
+use crate::watch::{Options, Watcher};
 
 use engine::Engine;
 
@@ -38,6 +39,14 @@ pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
+/// The environment of this process. Names and values that are no UTF-8 hold nothing that a setting could be.
+pub fn variables() -> Variables {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
 /// Runs until it is told to stop (`stop` becomes true, or SIGTERM or SIGINT comes).
 ///
 /// # Errors
@@ -46,7 +55,8 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let [logdir] = settings.watch.logdirs.as_slice() else {
         bail!("one daemon watches one log directory: start one for each of {}", listed(&settings.watch.logdirs));
     };
-    let _lock = StateLock::acquire(&settings.state.join("nextrun.lock")).context("could not take the state directory")?;
+    let _lock =
+        StateLock::acquire(&settings.state.join("nextrun.lock")).context("could not take the state directory")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut store = Sqlite::open(&settings.state.join(DATABASE))?;
     let unknown = store.recover(now())?;
@@ -103,7 +113,9 @@ fn cases(store: &mut dyn Store) -> anyhow::Result<Vec<Case>> {
 
 fn notifier(settings: &Settings, logdir: &Path) -> Notifier {
     let sweep = match settings.watch.poll {
-        crate::config::Poll::Auto => Sweep { watched: settings.watch.sweep.max(Duration::from_secs(5)), ..Sweep::default() },
+        crate::config::Poll::Auto => {
+            Sweep { watched: settings.watch.sweep.max(Duration::from_secs(5)), ..Sweep::default() }
+        }
         crate::config::Poll::Always => Sweep { watched: settings.watch.sweep, unwatched: settings.watch.sweep },
     };
     Notifier::new(logdir, sweep)
@@ -115,7 +127,7 @@ fn pace_of(settings: &Settings) -> Pace {
 }
 
 fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {
-    let variables = Variables::of_process();
+    let variables = variables();
     let mut destinations = Vec::new();
     for wanted in &settings.destinations {
         let preset = Arc::new(Preset::shipped(&wanted.preset)?);
@@ -127,7 +139,11 @@ fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {
             http: Http::new(Timeouts { whole: wanted.timeout, ..Timeouts::default() })?,
             terminal: Arc::new(Mutex::new(std::io::stdout())),
         };
-        let setup = Setup { name: wanted.name.clone(), fields, wants: wanted.wants.clone(), on_unknown: wanted.on_unknown };
+        let on_unknown = match wanted.on_unknown {
+            config::OnUnknown::Resend => OnUnknown::Resend,
+            config::OnUnknown::Hold => OnUnknown::Hold,
+        };
+        let setup = Setup { name: wanted.name.clone(), fields, wants: wanted.wants.clone(), on_unknown };
         destinations.push(Destination::new(preset, setup, &surroundings)?);
     }
     Ok(destinations)

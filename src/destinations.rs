@@ -27,10 +27,10 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use crate::config::Secret;
 pub use answer::Outcome;
 pub use http::{Http, HttpError, Timeouts};
 pub use preset::{Field, FieldKind, Need, Preset, PresetError, SameId};
-pub use crate::config::Secret;
 pub use sparkline::sparkline;
 pub use template::TemplateError;
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::case::{Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
 use crate::facts::Facts;
 use crate::jobs::{Job, Knobs, Patience, group, knobs_of};
-use crate::policy::{Conclusion, Policy};
+use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::Runs;
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
@@ -282,6 +282,15 @@ impl Diagnosis {
         changes
     }
 
+    /// A person answers the open question of a case.
+    pub fn answer(&mut self, id: &CaseId, answer: &str, now: f64) -> Changes {
+        let mut changes = Changes::default();
+        if self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Answer { .. })) {
+            self.judge(id, Happened::Answered(answer.to_owned()), now, &mut changes);
+        }
+        changes
+    }
+
     /// A person says which job carries out the open experiment of a case.
     pub fn link(&mut self, id: &CaseId, job: &str, now: f64) -> Changes {
         let mut changes = Changes::default();
@@ -307,7 +316,9 @@ pub fn first_step(policy: &Policy, facts: &Facts, knobs: Option<&BTreeSet<String
         crate::policy::Next::Run(proposal) => {
             json!({ "state": proposal.at.state, "overrides": proposal.changes, "why": proposal.why })
         }
-        crate::policy::Next::Ask(question) => json!({ "state": question.at.state, "overrides": {}, "why": question.why }),
+        crate::policy::Next::Ask(question) => {
+            json!({ "state": question.at.state, "overrides": {}, "why": question.why })
+        }
         crate::policy::Next::Conclude(end) => {
             json!({ "state": end.state, "overrides": end.recommended, "why": end.summary, "verdict": end.verdict })
         }

@@ -101,7 +101,8 @@ impl Facts {
         }
         let mut words = format!("loss {:.4} → {:.4} in {:.0} steps", self.loss_start, self.loss_end, self.steps);
         if !self.finite {
-            words = format!("not finite after {:.0} finite losses (step {:.0})", self.finite_points, self.non_finite_step);
+            words =
+                format!("not finite after {:.0} finite losses (step {:.0})", self.finite_points, self.non_finite_step);
         }
         let mut say = |holds: bool, what: &str| {
             if holds {

@@ -7,13 +7,11 @@ mod check;
 mod file;
 mod graph;
 mod guard;
-mod problem;
 mod read;
 mod record;
 mod settings;
 mod step;
 mod text;
-mod tree;
 mod vocabulary;
 
 #[cfg(test)]
@@ -25,15 +23,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, Knobs};
 
+pub use crate::yaml::Problem;
 pub use file::{Constant, LIMIT, Limits, Policy, SILENCE, SKIPPED, State, StateKind, UNAVAILABLE, Way};
 pub use graph::mermaid;
-pub use problem::Problem;
 pub use read::parse;
 pub use step::{enter, judge};
 pub use vocabulary::{KnobKind, Vocabulary};
-
-pub(crate) use problem::{Place, Problems, suggest};
-pub(crate) use tree::{Fields, Kind, Node, read as read_yaml};
 
 /// The knobs of the contract: canonical name and meaning. A site may add its own in its configuration.
 pub const KNOBS: &[(&str, &str)] = &[

@@ -51,8 +51,21 @@ pub struct Commit {
     /// Messages owed: one delivery is made for each destination named. A message id that is known already for a
     /// destination is left as it is.
     pub messages: Vec<(Message, Vec<String>)>,
-    /// Jobs that need no further look until they restart: (job, why), e.g. `healthy`, `historical`, `closed`.
-    pub settled: Vec<(String, String)>,
+    /// What an operator asks the daemon to do with a case.
+    pub requests: Vec<(CaseId, serde_json::Value)>,
+    /// Requests that were carried out, by their row ids.
+    pub handled: Vec<i64>,
+}
+
+/// What an operator asked the daemon to do with a case: another process asks, the daemon carries it out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Row id.
+    pub id: i64,
+    /// The case.
+    pub case: CaseId,
+    /// What is asked: `{"link": JOB}`, `{"close": {"verdict": …, "why": …}}` or `{"answer": NAME}`.
+    pub wish: serde_json::Value,
 }
 
 /// Where a delivery stands.
@@ -207,8 +220,8 @@ pub trait Store: Send {
     fn case(&mut self, id: &str) -> Result<Option<StoredCase>, StoreError>;
     /// The journal of a case, oldest first.
     fn journal(&mut self, case: &CaseId) -> Result<Vec<JournalEntry>, StoreError>;
-    /// Jobs that were settled, with the reason.
-    fn settled(&mut self) -> Result<Vec<(String, String)>, StoreError>;
+    /// Requests that were not carried out yet, oldest first.
+    fn requests(&mut self) -> Result<Vec<Request>, StoreError>;
     /// Takes up to `limit` due deliveries of one destination and marks them `Sending`, in order per case: a delivery
     /// waits while an earlier one of its case and destination is neither delivered nor given up. A delivery that was
     /// `Unknown` is due like one that was `Pending`, unless it is [`HELD`]; the state in what is returned is the one

@@ -1,1 +1,118 @@
-//! (in work)
+//! Where log entries go: to the journal where systemd listens, else to standard error, as text or JSON.
+//!
+//! Owns: the set-up of `tracing`. Must not know: what is logged.
+
+mod escape;
+
+use std::io;
+
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+use escape::Escaping;
+
+/// How entries are written to standard error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One line an entry, for people.
+    #[default]
+    Text,
+    /// One JSON object an entry, for programs. Never sent to the journal, which has fields of its own.
+    Json,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` is not a filter.
+    #[error("RUST_LOG={value} is not a filter ({source}): write a level such as debug, or nextrun::watch=trace,warn")]
+    Filter {
+        /// Its value.
+        value: String,
+        /// The cause.
+        #[source]
+        source: ParseError,
+    },
+    /// Logging was set up before.
+    #[error("logging is set up already: {0}")]
+    Again(#[from] TryInitError),
+}
+
+/// Sets logging up for the whole process.
+///
+/// `verbose` counts `--verbose`; `rust_log` and `journal_stream` are the environment's `RUST_LOG`, which wins, and
+/// `JOURNAL_STREAM`.
+///
+/// # Errors
+///
+/// `RUST_LOG` is no filter, or logging is set up already.
+pub fn init(
+    verbose: u8,
+    format: LogFormat,
+    rust_log: Option<&str>,
+    journal_stream: Option<&str>,
+) -> Result<(), TelemetryError> {
+    let filter = filter(verbose, rust_log)?;
+    Registry::default().with(filter).with(output(format, journal_stream)).try_init()?;
+    Ok(())
+}
+
+fn output(
+    format: LogFormat,
+    journal_stream: Option<&str>,
+) -> Box<dyn Layer<tracing_subscriber::layer::Layered<EnvFilter, Registry>> + Send + Sync> {
+    // A journal that cannot be reached still takes what is written to standard error.
+    let journal =
+        (format == LogFormat::Text && is_stderr(journal_stream)).then(tracing_journald::layer).and_then(Result::ok);
+    match (journal, format) {
+        (Some(journal), _) => journal.with_field_prefix(Some("NEXTRUN".to_owned())).boxed(),
+        (None, LogFormat::Text) => {
+            fmt::layer().with_ansi(false).with_target(false).with_writer(Escaping(io::stderr)).boxed()
+        }
+        (None, LogFormat::Json) => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
+    }
+}
+
+/// Other crates are heard from `warn`, whatever is asked of this one.
+fn filter(verbose: u8, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
+    let level = match verbose {
+        0 => "warn,nextrun=info",
+        1 => "warn,nextrun=debug",
+        _ => "warn,nextrun=trace",
+    };
+    let value = rust_log.map(str::trim).filter(|value| !value.is_empty()).unwrap_or(level);
+    EnvFilter::try_new(value).map_err(|source| TelemetryError::Filter { value: value.to_owned(), source })
+}
+
+/// Whether standard error is the very stream that systemd announced as `device:inode` (systemd.exec(5)), and not one
+/// that somebody redirected since.
+fn is_stderr(journal_stream: Option<&str>) -> bool {
+    let stderr = rustix::fs::fstat(io::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
+    stderr.is_ok_and(|stream| journal_stream == Some(stream.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_used_where_it_listens() {
+        let stat = rustix::fs::fstat(io::stderr()).unwrap();
+        assert!(is_stderr(Some(&format!("{}:{}", stat.st_dev, stat.st_ino))));
+        let other = format!("{}:{}", stat.st_dev, stat.st_ino ^ 1);
+        for other in [None, Some(""), Some("8"), Some(other.as_str())] {
+            assert!(!is_stderr(other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_flag() {
+        assert_eq!(filter(1, None).unwrap().to_string(), "nextrun=debug,warn");
+        assert_eq!(filter(1, Some(" ")).unwrap().to_string(), "nextrun=debug,warn");
+        assert_eq!(filter(0, Some("error")).unwrap().to_string(), "error");
+        let wrong = filter(0, Some("nextrun=loud")).unwrap_err().to_string();
+        assert!(wrong.starts_with("RUST_LOG=nextrun=loud is not a filter"), "{wrong}");
+    }
+}

@@ -7,4 +7,4 @@ mod tree;
 
 pub use problem::Problem;
 pub(crate) use problem::{Place, Problems, suggest};
-pub(crate) use tree::{Fields, Kind, Node, read};
+pub(crate) use tree::{Fields, Key, Kind, Node, read};

@@ -38,11 +38,17 @@ pub fn link<'a>(case: &Case, experiment: &Experiment, candidates: &[Candidate<'a
 fn by_hand(candidate: &Candidate<'_>, experiment: &Experiment, wanted: &Knobs) -> bool {
     let after = candidate.started.is_some_and(|started| started >= experiment.suggested);
     let same = |name: &String| match (candidate.knobs.get(name), wanted.get(name)) {
-        (Some(a), Some(b)) => a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| (a - b).abs() <= 1e-9 * b.abs()),
+        (Some(a), Some(b)) => {
+            a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| (a - b).abs() <= 1e-9 * b.abs())
+        }
         _ => false,
     };
     let changed = experiment.proposal.changes.keys();
     // Everything that was to be changed is; everything else that both know is as it was, but for the seed.
     let shared = candidate.knobs.keys().filter(|name| wanted.contains_key(*name) && *name != "seed");
-    after && changed.clone().all(same) && changed.count() > 0 && shared.clone().all(same) && shared.count() >= EQUAL_KNOBS
+    after
+        && changed.clone().all(same)
+        && changed.count() > 0
+        && shared.clone().all(same)
+        && shared.count() >= EQUAL_KNOBS
 }

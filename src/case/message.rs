@@ -42,7 +42,12 @@ impl Case {
     /// The baseline burns time for nothing: a loss that is not finite does not come back by itself.
     pub(super) fn stop_message(&self, time: f64) -> Message {
         let why = self.findings.first().map_or_else(String::new, |f| f.summary.clone());
-        self.message(MessageKind::StopSuggested, format!("{}-stop", self.id), time, json!({ "why": why, "summary": why }))
+        self.message(
+            MessageKind::StopSuggested,
+            format!("{}-stop", self.id),
+            time,
+            json!({ "why": why, "summary": why }),
+        )
     }
 
     pub(super) fn suggested_message(&self, experiment: &Experiment) -> Message {
@@ -66,7 +71,11 @@ impl Case {
 
     pub(super) fn closed_message(&self, conclusion: &Conclusion, time: f64) -> Message {
         let experiments: Vec<Value> = self.experiments.iter().map(tried).collect();
-        let recommended = if conclusion.recommended.is_empty() { Value::Null } else { json!({ "overrides": conclusion.recommended }) };
+        let recommended = if conclusion.recommended.is_empty() {
+            Value::Null
+        } else {
+            json!({ "overrides": conclusion.recommended })
+        };
         let detail = json!({
             "verdict": conclusion.verdict, "confidence": conclusion.confidence, "summary": conclusion.summary,
             "experiments": experiments, "not_tried": self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect::<Vec<_>>(),

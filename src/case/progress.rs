@@ -94,15 +94,15 @@ impl Case {
             });
             trace.note(terms.now, "observed", detail);
         }
-        if let Happened::Refused(knobs) = &happened {
-            self.facts.missing_knobs.extend(knobs.iter().cloned());
-        }
         let facts = match &happened {
             Happened::Ran(facts) => Some(*facts),
             Happened::NeverStarted | Happened::Refused(_) | Happened::Answered(_) | Happened::Unanswered => None,
         };
         let environment = self.environment(facts, at.attempt);
         let advance = policy::judge(terms.policy, &at, &happened, &environment);
+        if let Happened::Refused(knobs) = &happened {
+            self.facts.missing_knobs.extend(knobs.iter().cloned());
+        }
         if let Some(outcome) = advance.passed.first().filter(|passed| passed.state == at.state)
             && let Some(experiment) = self.experiments.last_mut().filter(|e| e.outcome.is_none())
         {

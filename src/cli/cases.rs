@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Exit, plain, settings};
 use crate::case::Case;
 use crate::config::Overrides;
 use crate::daemon::DATABASE;
-use crate::store::{Sqlite, Store, StoredCase};
+use crate::store::{Commit, Sqlite, Store, StoredCase};
 
 /// List, show, link or close cases.
 #[derive(Debug, Subcommand)]
@@ -43,8 +43,20 @@ pub(super) enum Cases {
         #[command(flatten)]
         at: At,
     },
+    /// Answer the question that a case asks a person; `cases show` lists the answers.
+    #[command(after_help = "Example:\n  nextrun cases answer 3f2a found")]
+    Answer {
+        /// The id, or an unambiguous beginning of it.
+        case: String,
+        /// The name of the answer.
+        answer: String,
+        #[command(flatten)]
+        at: At,
+    },
     /// Close a case by hand; the daemon takes it up within a second.
-    #[command(after_help = "Example:\n  nextrun cases close 3f2a --verdict data_pipeline --why 'labels were shifted by one'")]
+    #[command(
+        after_help = "Example:\n  nextrun cases close 3f2a --verdict data_pipeline --why 'labels were shifted by one'"
+    )]
     Close {
         /// The id, or an unambiguous beginning of it.
         case: String,
@@ -94,8 +106,14 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
         Cases::Link { case, job, at } => {
             let mut store = Sqlite::open(&at.database()?)?;
             let case = find(&mut store, case)?;
-            store.ask(&case.id, &serde_json::json!({ "link": job }))?;
+            ask(&mut store, &case, json!({ "link": job }))?;
             writeln!(out, "the daemon will link {} to case {}", plain(job), case.id)?;
+        }
+        Cases::Answer { case, answer, at } => {
+            let mut store = Sqlite::open(&at.database()?)?;
+            let case = find(&mut store, case)?;
+            ask(&mut store, &case, json!({ "answer": answer }))?;
+            writeln!(out, "the daemon will take the answer {} to case {}", plain(answer), case.id)?;
         }
         Cases::Close { case, verdict, why, at } => {
             let mut store = Sqlite::open(&at.database()?)?;
@@ -103,7 +121,7 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
             if case.closed {
                 bail!("case {} is closed already, with {}", case.id, case.verdict.unwrap_or_default());
             }
-            store.ask(&case.id, &serde_json::json!({ "close": { "verdict": verdict, "why": why } }))?;
+            ask(&mut store, &case, json!({ "close": { "verdict": verdict, "why": why } }))?;
             writeln!(out, "the daemon will close case {} with {verdict}", case.id)?;
         }
     }
@@ -112,6 +130,11 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
 
 fn find(store: &mut Sqlite, id: &str) -> anyhow::Result<StoredCase> {
     store.case(id)?.with_context(|| format!("there is no case {}: see `nextrun cases list --all`", plain(id)))
+}
+
+/// The daemon owns its cases: it is asked, and takes the request up at its next turn (or its next start).
+fn ask(store: &mut Sqlite, case: &StoredCase, wish: Value) -> anyhow::Result<()> {
+    Ok(store.commit(&Commit { requests: vec![(case.id.clone(), wish)], ..Commit::default() })?)
 }
 
 fn time(seconds: f64) -> String {
@@ -126,7 +149,10 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     writeln!(
         out,
         "{}  {}  {:44} {tried} experiments  {}",
-        case.id, time(case.updated), where_it_stands, plain(&case.baseline)
+        case.id,
+        time(case.updated),
+        where_it_stands,
+        plain(&case.baseline)
     )
 }
 
@@ -149,7 +175,11 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         writeln!(
             out,
             "\n  {} to {}: {} after {} tries ({})",
-            delivery.message.kind.event_type(), delivery.destination, state.as_str().unwrap_or("?"), delivery.attempts, plain(answer)
+            delivery.message.kind.event_type(),
+            delivery.destination,
+            state.as_str().unwrap_or("?"),
+            delivery.attempts,
+            plain(answer)
         )?;
     }
     Ok(())

@@ -10,15 +10,17 @@ use serde_json::{Map, Value, json};
 use super::{Exit, plain, runs_of, settings};
 use crate::config::{Overrides, parse_duration};
 use crate::daemon::{now, site_of};
-use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
 use crate::destinations::sparkline;
+use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
 use crate::jobs::{Job, group};
 use crate::signals::Signal;
 use crate::symptoms::first_detected;
 
 /// Look once at every job of a log directory and say what is wrong with it.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nextrun diagnose runs/\n  nextrun diagnose runs/ --format json | jq 'select(.status == \"failing\")'")]
+#[command(
+    after_help = "Examples:\n  nextrun diagnose runs/\n  nextrun diagnose runs/ --format json | jq 'select(.status == \"failing\")'"
+)]
 pub(super) struct Diagnose {
     /// The log directory.
     logdir: PathBuf,

@@ -61,7 +61,8 @@ fn load(named: &Named, settings: &Settings) -> anyhow::Result<Policy> {
 
 fn test(policy: &Policy, path: &Path, out: &mut impl Write) -> anyhow::Result<Exit> {
     let tests = path.with_extension("test.yaml");
-    let text = std::fs::read_to_string(&tests).with_context(|| format!("the tests {} cannot be read", tests.display()))?;
+    let text =
+        std::fs::read_to_string(&tests).with_context(|| format!("the tests {} cannot be read", tests.display()))?;
     let report = rehearse(policy, &text, &tests.display().to_string());
     write!(out, "{report}")?;
     Ok(if report.passed() { Exit::Healthy } else { Exit::Failing })

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Exit, plain};
 use crate::logdir::DiskLogdir;
-use crate::watch::{Options, Watcher, each_scalar};
+use crate::watch::{FileState, FileStatus, Options, Watcher, each_scalar};
 
 /// Print every scalar point of a log directory as it was read.
 #[derive(Debug, Args)]
@@ -54,7 +54,11 @@ pub(super) fn run(arguments: &Scalars) -> anyhow::Result<Exit> {
             Format::Csv => writeln!(
                 out,
                 "{},{},{},{},{}",
-                quoted(run.as_str()), quoted(tag), point.step, point.wall_time, point.value
+                quoted(run.as_str()),
+                quoted(tag),
+                point.step,
+                point.wall_time,
+                point.value
             ),
         };
     })?;
@@ -92,11 +96,34 @@ pub(super) fn run_files(arguments: &Files) -> anyhow::Result<Exit> {
     let read = watcher.poll(crate::daemon::now());
     let mut out = BufWriter::new(io::stdout().lock());
     for file in watcher.files() {
-        writeln!(out, "{}", plain(&file.to_string()))?;
+        writeln!(out, "{}", line_of(&file))?;
     }
     for problem in read.problems {
         writeln!(out, "{}", plain(&problem))?;
     }
     out.flush()?;
     Ok(Exit::Healthy)
+}
+
+/// A file in one line: how far it was read, what was passed over, how it stands.
+fn line_of(file: &FileStatus) -> String {
+    let state = match &file.state {
+        FileState::Read => "read to its end".to_owned(),
+        FileState::Unfinished { lost: false, .. } => "ends inside a record: an unfinished write".to_owned(),
+        FileState::Unfinished { lost: true, .. } => "ends inside a record: its writer must have died".to_owned(),
+        FileState::Damaged { lost: false, .. } => "what follows is no record yet (zeros, or damage)".to_owned(),
+        FileState::Damaged { lost: true, .. } => "what follows is damaged".to_owned(),
+        FileState::Unreadable(why) => format!("cannot be read: {why}"),
+    };
+    let path = plain(&file.path.display().to_string());
+    format!(
+        "{path}: {} of {} bytes, lag {}, bad records {}, skipped bytes {}, generation {}: {}",
+        file.offset,
+        file.bytes,
+        file.lag,
+        file.bad_records,
+        file.skipped_bytes,
+        file.generation,
+        plain(&state)
+    )
 }

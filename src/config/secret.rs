@@ -48,7 +48,7 @@ impl fmt::Display for Secret {
 /// Where a secret is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In a file of its own; it is read again at each reload.
+    /// In a file of its own.
     File(PathBuf),
     /// In an environment variable.
     Env(String),

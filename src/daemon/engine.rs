@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::launch::dress;
@@ -14,7 +15,8 @@ use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis, Report};
 use crate::outbox::{self, Outbox};
 use crate::store::{Commit, SharedStore, StoredCase};
-use crate::watch::{Notifier, Watcher, Woken};
+use crate::watch::Watcher;
+use crate::watch::notify::{Notifier, Woken};
 
 /// Jobs are looked at no more often than this, however fast they write.
 const TICK: Duration = Duration::from_millis(500);
@@ -63,6 +65,7 @@ impl Engine<'_> {
             self.say(&problems);
             if Instant::now() >= next_tick {
                 self.take_reports()?;
+                self.take_requests()?;
                 self.tick()?;
                 next_tick = Instant::now() + TICK;
             }
@@ -78,7 +81,7 @@ impl Engine<'_> {
 
     fn tick(&mut self) -> anyhow::Result<()> {
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
-        self.commit(changes)?;
+        self.commit(changes, Vec::new())?;
         // The watchdog is fed by a turn of the whole loop, never by a timer that would go on while the loop hangs.
         let open = self.diagnosis.cases().filter(|case| case.closed.is_none()).count();
         let status = format!("{} runs, {open} cases open", self.watcher.runs().len());
@@ -110,12 +113,31 @@ impl Engine<'_> {
             }
         };
         let changes = self.diagnosis.report(&report, now());
-        self.commit(changes)
+        self.commit(changes, Vec::new())
+    }
+
+    /// Carries out what operators asked for.
+    fn take_requests(&mut self) -> anyhow::Result<()> {
+        for request in self.store.blocking(|store| store.requests())? {
+            let text = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_str);
+            let changes = if let Some(job) = text("/link") {
+                self.diagnosis.link(&request.case, job, now())
+            } else if let Some(verdict) = text("/close/verdict") {
+                self.diagnosis.close(&request.case, verdict, text("/close/why").unwrap_or_default(), now())
+            } else if let Some(answer) = text("/answer") {
+                self.diagnosis.answer(&request.case, answer, now())
+            } else {
+                tracing::warn!(wish = %request.wish, "a request that this version does not know is dropped");
+                Changes::default()
+            };
+            self.commit(changes, vec![request.id])?;
+        }
+        Ok(())
     }
 
     /// Keeps what was decided and what is owed for it in one transaction.
-    fn commit(&mut self, changes: Changes) -> anyhow::Result<()> {
-        if changes.is_empty() {
+    fn commit(&mut self, changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
+        if changes.is_empty() && handled.is_empty() {
             return Ok(());
         }
         for (case, entry) in &changes.journal {
@@ -142,7 +164,8 @@ impl Engine<'_> {
             messages: messages.collect(),
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
-            settled: Vec::new(),
+            handled,
+            requests: Vec::new(),
         };
         self.store.blocking(|store| store.commit(&commit))?;
         self.outbox.wake();

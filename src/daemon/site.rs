@@ -128,8 +128,8 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
 /// What the configuration may name that other parts own.
 pub fn vocabulary() -> config::Vocabulary {
     let presets = Preset::names().filter_map(|name| Preset::shipped(name).ok().map(|preset| (name.to_owned(), preset)));
-    let fields = |preset: &Preset| {
-        preset.fields.iter().map(|(name, field)| PresetField {
+    let fields = |preset: Preset| -> Vec<PresetField> {
+        let field = |(name, field): (&String, &destinations::Field)| PresetField {
             name: name.clone(),
             holds: match field.kind {
                 destinations::FieldKind::Secret => Holds::Secret,
@@ -141,10 +141,11 @@ pub fn vocabulary() -> config::Vocabulary {
                 destinations::Need::Optional => Need::Optional,
             },
             help: field.help.clone(),
-        })
+        };
+        preset.fields.iter().map(field).collect()
     };
     config::Vocabulary {
-        presets: presets.map(|(name, preset)| (name, fields(&preset).collect())).collect(),
+        presets: presets.map(|(name, preset)| (name, fields(preset))).collect(),
         policies: built_in_policies().map(str::to_owned).collect(),
     }
 }

@@ -15,7 +15,9 @@ pub fn advice(knobs: &Knobs, done: Option<f64>) -> Vec<String> {
     let mut tips = Vec::new();
     let adam = text("optimizer").is_some_and(|name| name.starts_with("adam"));
     if let Some(rate) = number("learning_rate").filter(|rate| adam && !ADAM_RATES.contains(rate)) {
-        tips.push(format!("the learning rate is {rate}; for Adam about 0.001 does well (article, raise the learning rate)"));
+        tips.push(format!(
+            "the learning rate is {rate}; for Adam about 0.001 does well (article, raise the learning rate)"
+        ));
     }
     if let (Some(decay), Some(steps)) = (number("lr_decay"), number("max_steps"))
         && decay < 1.0
@@ -25,7 +27,9 @@ pub fn advice(knobs: &Knobs, done: Option<f64>) -> Vec<String> {
         tips.push(format!("a decay of {decay} a step leaves {left:.1e} of the learning rate; Adam needs none (article, no learning-rate decay)"));
     }
     if let Some(activation) = text("output_activation").filter(|name| *name != "none" && *name != "linear") {
-        tips.push(format!("the output layer has the activation {activation}; it should have none (article, output layer)"));
+        tips.push(format!(
+            "the output layer has the activation {activation}; it should have none (article, output layer)"
+        ));
     }
     if let Some(plain) = text("initializer").filter(|name| *name == "normal") {
         tips.push(format!("the initialisation is a plain {plain}; variance scaling carries signals through depth (article, initialisation)"));

@@ -139,7 +139,12 @@ impl Exam {
 
     fn why_unknown(&self) -> Option<String> {
         let judged = match self.view.learning {
-            Learning::Unknown => return Some("no loss and no reward found among its tags: name its tag under `signals` in the configuration".into()),
+            Learning::Unknown => {
+                return Some(
+                    "no loss and no reward found among its tags: name its tag under `signals` in the configuration"
+                        .into(),
+                );
+            }
             Learning::Adversarial => {
                 return Some("the losses of opponents hover by design: only NaN and divergence can be judged".into());
             }

@@ -46,7 +46,8 @@ impl Diagnosis {
 
     /// Every open case goes on as far as it can.
     pub(super) fn go_on(&mut self, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
-        let open: Vec<CaseId> = self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
+        let open: Vec<CaseId> =
+            self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
         for id in open {
             let Some(case) = self.cases.get(&id) else { continue };
             match &case.waiting {
@@ -86,7 +87,8 @@ impl Diagnosis {
     fn find_job(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get(id) else { return };
         let Some(experiment) = case.open_experiment().filter(|e| e.job.is_none()) else { return };
-        let taken: BTreeSet<&str> = self.cases.values().flat_map(|c| &c.experiments).filter_map(|e| e.job.as_deref()).collect();
+        let taken: BTreeSet<&str> =
+            self.cases.values().flat_map(|c| &c.experiments).filter_map(|e| e.job.as_deref()).collect();
         let free = jobs.iter().filter(|job| !taken.contains(job.name.as_str()) && job.name != case.baseline);
         let described: Vec<(&Job<'_>, Option<String>, Knobs)> =
             free.map(|job| (job, job.suggestion_id(), self.site.logged_knobs(job))).collect();
@@ -128,7 +130,7 @@ impl Diagnosis {
         exam_with(job, &self.site, &memory, case.baseline_facts.knobs.clone(), now).view
     }
 
-    fn judge(&mut self, id: &CaseId, happened: Happened<'_>, now: f64, changes: &mut Changes) {
+    pub(super) fn judge(&mut self, id: &CaseId, happened: Happened<'_>, now: f64, changes: &mut Changes) {
         let Some(policy) = self.cases.get(id).and_then(|case| self.policy_of(case)) else { return };
         // The experiment that is judged leaves its room to the next one.
         let mut terms = self.terms(&policy, now);

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::file::{Action, Change, Policy, Run, Settings, StateKind};
-use super::problem::{Place, Problems};
 use super::read::Places;
+use crate::yaml::{Place, Problems};
 
 /// Reports everything that is wrong with the graph. Every way out must lead to a state that exists.
 pub(super) fn check(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {

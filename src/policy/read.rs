@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check;
 use super::file::{Constant, Limits, OWN_OUTCOMES, Policy};
 use super::guard::{Expression, Fault, Names, When};
-use super::problem::{Place, Problem, Problems, suggest};
 use super::text::Text;
-use super::tree::{self, Fields, Kind, Node};
 use super::vocabulary::Vocabulary;
+use crate::yaml::{self, Fields, Key, Kind, Node};
+use crate::yaml::{Place, Problem, Problems, suggest};
 
 const KEYS: [&str; 8] = ["policy", "summary", "source", "limits", "start", "exhausted", "constants", "states"];
 
@@ -31,7 +31,7 @@ const RESERVED: [&str; 7] = ["baseline", "experiment", "case", "attempt", "true"
 /// Every problem that was found, in the order of the text.
 pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy, Vec<Problem>> {
     let mut problems = Problems::new(text, origin);
-    let Some(root) = tree::read(&mut problems) else { return Err(problems.into_sorted()) };
+    let Some(root) = yaml::read(&mut problems) else { return Err(problems.into_sorted()) };
     let mut reader = Reader::new(problems, vocabulary, &root);
     let policy = reader.policy(&root);
     if let Some(policy) = &policy
@@ -271,7 +271,7 @@ fn outline(root: &Node) -> BTreeMap<String, BTreeSet<String>> {
     outline
 }
 
-fn map(node: &Node) -> &[(tree::Key, Node)] {
+fn map(node: &Node) -> &[(Key, Node)] {
     if let Kind::Map(entries) = &node.kind { entries } else { &[] }
 }
 

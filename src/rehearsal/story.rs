@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::facts::{FIELDS, FactType, Facts, Knobs};
-use crate::policy::{Fields, Kind, Node, Place, Policy, Problem, Problems, read_yaml, suggest};
+use crate::policy::Policy;
+use crate::yaml::{Fields, Kind, Node, Place, Problem, Problems, read as read_yaml, suggest};
 
 /// One test.
 #[derive(Debug, Clone)]

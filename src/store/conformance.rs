@@ -21,7 +21,7 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         cases_read_back,
         a_case_is_found_by_an_unambiguous_beginning,
         journals_keep_their_order,
-        settled_jobs_keep_the_newest_reason,
+        requests_wait_until_they_are_handled,
         a_message_is_owed_once,
         a_lease_is_committed_and_counted,
         order_is_kept_within_a_case_and_destination,
@@ -225,12 +225,16 @@ fn journals_keep_their_order(open: Open) {
     assert_eq!(store.journal(&CaseId("none".into())).unwrap(), []);
 }
 
-fn settled_jobs_keep_the_newest_reason(open: Open) {
+fn requests_wait_until_they_are_handled(open: Open) {
     let mut store = open();
-    for (job, why) in [("b", "healthy"), ("a", "historical"), ("b", "closed")] {
-        store.commit(&Commit { settled: vec![(job.into(), why.into())], ..Commit::default() }).unwrap();
+    let case = CaseId("a".into());
+    for job in ["x", "y"] {
+        store.commit(&Commit { requests: vec![(case.clone(), json!({ "link": job }))], ..Commit::default() }).unwrap();
     }
-    assert_eq!(open().settled().unwrap(), [("a".into(), "historical".into()), ("b".into(), "closed".into())]);
+    let asked = open().requests().unwrap();
+    assert_eq!(asked.iter().map(|r| r.wish["link"].as_str().unwrap()).collect::<Vec<_>>(), ["x", "y"]);
+    store.commit(&Commit { handled: vec![asked[0].id], ..Commit::default() }).unwrap();
+    assert_eq!(open().requests().unwrap(), asked[1..]);
 }
 
 fn a_message_is_owed_once(open: Open) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Delivery, DeliveryState, JournalEntry, StoredCase};
+use super::{Delivery, DeliveryState, JournalEntry, Request, StoredCase};
 use crate::case::{CaseId, Message, MessageKind};
 
 /// Why a row does not read back: what it is, and the reason. The caller knows the path.
@@ -58,6 +58,12 @@ pub(super) fn case(row: &Row<'_>) -> Read<StoredCase> {
 pub(super) fn entry(row: &Row<'_>) -> Read<JournalEntry> {
     let (time, kind, detail): (f64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(json("journal entry", &detail).map(|detail| JournalEntry { time, kind, detail }))
+}
+
+/// A request, of the columns id, case_id, wish.
+pub(super) fn request(row: &Row<'_>) -> Read<Request> {
+    let (id, case, wish): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(json("request", &wish).map(|wish| Request { id, case: CaseId(case), wish }))
 }
 
 /// A delivery with its message.

@@ -26,10 +26,11 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT;
     CREATE INDEX journal_by_case ON journal (case_id, id);
 
-    CREATE TABLE settled (
-        job TEXT PRIMARY KEY,
-        why TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE requests (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        case_id TEXT NOT NULL,
+        wish TEXT NOT NULL
+    ) STRICT;
 
     CREATE TABLE messages (
         id TEXT PRIMARY KEY,
@@ -54,6 +55,8 @@ const MIGRATIONS: &[&str] = &["
         UNIQUE (message_id, destination)
     ) STRICT;
     CREATE INDEX deliveries_open ON deliveries (destination, case_id, id)
+        WHERE state IN ('pending', 'sending', 'unknown');
+    CREATE INDEX deliveries_next ON deliveries (destination, id)
         WHERE state IN ('pending', 'sending', 'unknown');
     CREATE INDEX deliveries_by_case ON deliveries (case_id, id);
     "];

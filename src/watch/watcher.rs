@@ -95,6 +95,11 @@ impl Watcher {
         &self.runs
     }
 
+    /// The data of all runs, when nothing more is to be read.
+    pub fn into_runs(self) -> Runs {
+        self.runs
+    }
+
     /// How each event file stands.
     pub fn files(&self) -> impl Iterator<Item = FileStatus> {
         let status = |(run, files): (&RunName, &RunFiles)| {

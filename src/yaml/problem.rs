@@ -128,7 +128,14 @@ pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
     let mut known: Vec<&str> = known.into_iter().collect();
     known.sort_unstable();
     known.dedup();
-    let near = known.iter().map(|k| (distance(name, k), *k)).min().filter(|(d, _)| *d <= 1 + name.chars().count() / 4);
+    // No name is that long: whatever this is, it is not a slip.
+    let slip = name.len() <= 64;
+    let near = known
+        .iter()
+        .filter(|_| slip)
+        .map(|k| (distance(name, k), *k))
+        .min()
+        .filter(|(d, _)| *d <= 1 + name.chars().count() / 4);
     match near {
         Some((_, k)) => Some(format!("did you mean `{k}`?")),
         None if known.is_empty() => None,
@@ -136,20 +143,24 @@ pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
     }
 }
 
-/// Levenshtein distance in characters.
+/// Edits between two names: a letter more, less or other, or two neighbours swapped.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, cb) in b.iter().enumerate() {
-            let swap = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = swap.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            table[i][j] = match (i, j) {
+                (0, n) | (n, 0) => n,
+                _ => {
+                    let other = table[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                    let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                    let swap = if swapped { table[i - 2][j - 2] + 1 } else { other };
+                    other.min(swap).min(table[i - 1][j] + 1).min(table[i][j - 1] + 1)
+                }
+            };
         }
     }
-    row[b.len()]
+    table[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -178,6 +189,7 @@ mod tests {
     #[test]
     fn near_names_are_suggested_and_far_ones_listed() {
         assert_eq!(suggest("reapeats", ["repeats", "from"]).as_deref(), Some("did you mean `repeats`?"));
+        assert_eq!(suggest("mni", ["min", "max"]).as_deref(), Some("did you mean `min`?"));
         assert_eq!(suggest("zzz", ["repeats", "from"]).as_deref(), Some("known: from, repeats"));
         assert_eq!(suggest("zzz", []), None);
     }

@@ -160,6 +160,7 @@ impl Node {
     pub(crate) fn describe(&self) -> String {
         match &self.kind {
             Kind::Scalar(Value::Null) => "nothing".to_owned(),
+            Kind::Scalar(Value::String(text)) if text.len() > 60 => "a text".to_owned(),
             Kind::Scalar(Value::String(text)) => format!("the text \"{text}\""),
             Kind::Scalar(value) => value.to_string(),
             Kind::List(_) => "a list".to_owned(),

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use cel_core::{Expr, SpannedExpr};
 
-use crate::policy::problem::suggest;
+use crate::yaml::suggest;
 
 use super::lower::{Lowering, Typed, path};
 use super::{Datum, Function, Node, Type};

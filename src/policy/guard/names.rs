@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::FIELDS;
-use crate::policy::problem::suggest;
 use crate::policy::vocabulary::Vocabulary;
+use crate::yaml::suggest;
 
 use super::{Job, Node, Read, Type};
 use crate::policy::guard::Datum;

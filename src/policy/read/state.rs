@@ -10,10 +10,10 @@ use crate::policy::file::{
     Action, Answer, Ask, Change, Conclude, OWN_OUTCOMES, Outcome, Run, Settings, Skip, State, Then,
 };
 use crate::policy::guard::{Expression, Type, When};
-use crate::policy::problem::{Place, suggest};
 use crate::policy::text::Text;
-use crate::policy::tree::{Fields, Kind, Node};
 use crate::policy::vocabulary::KnobKind;
+use crate::yaml::{Fields, Kind, Node};
+use crate::yaml::{Place, suggest};
 
 use super::Reader;
 

@@ -1,0 +1,237 @@
+//! The architecture as tests: who may name whom, what the core must not touch, and the shape of every file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Each module, and the modules that it may name. The order is that of the data.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("yaml", &[]),
+    ("tfevents", &["series"]),
+    ("series", &[]),
+    ("jobs", &["series"]),
+    ("signals", &[]),
+    ("symptoms", &["series", "jobs", "signals"]),
+    ("facts", &["series", "jobs", "signals", "symptoms"]),
+    ("policy", &["facts", "yaml"]),
+    ("rehearsal", &["policy", "facts", "yaml"]),
+    ("case", &["policy", "facts", "symptoms"]),
+    ("diagnosis", &["series", "jobs", "signals", "symptoms", "facts", "policy", "case"]),
+    ("logdir", &["series"]),
+    ("watch", &["tfevents", "logdir", "series"]),
+    ("store", &["case"]),
+    ("telemetry", &[]),
+    ("config", &["signals", "facts", "policy", "case", "yaml"]),
+    ("destinations", &["case", "config"]),
+    ("outbox", &["case", "store", "destinations"]),
+    ("daemon", &["*"]),
+    ("cli", &["*", "daemon"]),
+];
+
+/// Modules that decide: pure functions of what they are given.
+const CORE: &[&str] =
+    &["yaml", "tfevents", "series", "jobs", "signals", "symptoms", "facts", "policy", "rehearsal", "case", "diagnosis"];
+
+/// What a pure function has no use for: files, the network, other processes, the clock, and who waits for them.
+const IMPURE: &str =
+    r"\b(std::(fs|net|env|process|thread|io)|SystemTime|Instant|tokio|reqwest|rusqlite|rustix|fastrand)\b";
+
+/// A file that is longer does more than one thing.
+const MOST_LINES: usize = 600;
+
+/// A Rust file of the project.
+struct Source {
+    /// Relative to the project.
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// The module of the library that it belongs to: `policy` for `src/policy/guard.rs`.
+    fn module(&self) -> Option<String> {
+        let first = self.path.strip_prefix("src").ok()?.iter().next()?.to_str()?;
+        let name = first.trim_end_matches(".rs");
+        (!["lib", "main"].contains(&name)).then(|| name.to_owned())
+    }
+
+    /// Lines without comments, each with its number; an address such as `http://…` in a text is no comment.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let numbered = self.text.lines().enumerate().map(|(i, line)| (i + 1, line));
+        numbered.map(|(number, line)| {
+            let comment = line.match_indices("//").map(|(at, _)| at).find(|at| !line[..*at].ends_with(':'));
+            (number, &line[..comment.unwrap_or(line.len())])
+        })
+    }
+
+    fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.display())
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(folder)];
+    while let Some(folder) = open.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                found.push(Source { path: path.strip_prefix(root()).expect("below the root").to_owned(), text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+static NAMED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\bcrate::(?:\{([^}]*)\}?|([a-z_]+))").expect("a pattern"));
+
+/// Modules named as `crate::name` or in `crate::{name, other}`.
+fn named(line: &str) -> Vec<String> {
+    let first = |item: &str| item.trim().split("::").next().unwrap_or_default().to_owned();
+    NAMED
+        .captures_iter(line)
+        .flat_map(|found| match (found.get(1), found.get(2)) {
+            (Some(group), _) => group.as_str().split(',').map(first).filter(|name| !name.is_empty()).collect(),
+            (None, Some(name)) => vec![name.as_str().to_owned()],
+            (None, None) => vec![],
+        })
+        .collect()
+}
+
+fn may_name(module: &str, other: &str) -> bool {
+    let (_, row) = MAY_NAME.iter().find(|(name, _)| *name == module).expect("a row: another test sees to it");
+    module == other || row.contains(&other) || (row.contains(&"*") && !["daemon", "cli"].contains(&other))
+}
+
+fn assert_none(faults: &[String], rule: &str) {
+    assert!(faults.is_empty(), "{rule}:\n  {}", faults.join("\n  "));
+}
+
+#[test]
+fn every_module_has_its_row() {
+    let modules: BTreeSet<String> = sources("src").iter().filter_map(Source::module).collect();
+    let rows: BTreeSet<String> = MAY_NAME.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(modules, rows, "the modules of src/ and the rows of MAY_NAME");
+}
+
+#[test]
+fn modules_name_only_those_that_they_may() {
+    let known: BTreeSet<&str> = MAY_NAME.iter().map(|(name, _)| *name).collect();
+    let mut faults = Vec::new();
+    for source in sources("src") {
+        let Some(module) = source.module() else { continue };
+        for (number, line) in source.code() {
+            let others = named(line).into_iter().filter(|other| known.contains(other.as_str()));
+            let wrong = others.filter(|other| !may_name(&module, other));
+            faults.extend(wrong.map(|other| format!("{}: `{module}` names `{other}`", source.place(number))));
+        }
+    }
+    assert_none(&faults, "a module must not know these; see docs/ARCHITECTURE.md");
+}
+
+#[test]
+fn destinations_know_of_the_configuration_only_that_secrets_are_not_shown() {
+    let mut faults = Vec::new();
+    for source in sources("src").iter().filter(|source| source.module().as_deref() == Some("destinations")) {
+        let lines =
+            source.code().filter(|(_, line)| line.replace("crate::config::Secret;", "").contains("crate::config"));
+        faults.extend(lines.map(|(number, _)| source.place(number)));
+    }
+    assert_none(&faults, "destinations may name `crate::config::Secret` and nothing else of it");
+}
+
+#[test]
+fn data_goes_one_way() {
+    let rows: BTreeMap<&str, &[&str]> = MAY_NAME.iter().copied().collect();
+    let mut settled: BTreeSet<&str> = BTreeSet::new();
+    while settled.len() < rows.len() {
+        let everything = |others: &[&str]| others.contains(&"*");
+        let ready = rows.iter().filter(|(name, _)| !settled.contains(*name)).find(|(name, others)| {
+            let rest = rows.keys().filter(|other| !["daemon", "cli"].contains(other) && *other != *name);
+            others.iter().all(|other| *other == "*" || settled.contains(other))
+                && (!everything(others) || rest.into_iter().all(|other| settled.contains(other)))
+        });
+        let Some((name, _)) = ready else {
+            let circle: Vec<_> = rows.keys().filter(|name| !settled.contains(*name)).collect();
+            panic!("modules that know each other in a circle are among {circle:?}");
+        };
+        settled.insert(name);
+    }
+}
+
+#[test]
+fn the_core_is_pure() {
+    let impure = Regex::new(IMPURE).expect("a pattern");
+    let (all, only_tests) = (sources("src"), test_files());
+    let mut faults = Vec::new();
+    for source in all.iter().filter(|source| source.module().is_some_and(|module| CORE.contains(&module.as_str()))) {
+        if only_tests.contains(&source.path) {
+            continue;
+        }
+        // Unit tests stand at the end of a file.
+        let tests = source.text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(source.text.len());
+        let end = source.text[..tests].lines().count();
+        for (number, line) in source.code().take(end) {
+            if let Some(found) = impure.find(line) {
+                faults.push(format!("{}: {}", source.place(number), found.as_str()));
+            }
+        }
+    }
+    assert_none(&faults, "the core is given what it needs, time included");
+}
+
+/// Files that are declared with `#[cfg(test)] mod name;`, and what is below them.
+fn test_files() -> BTreeSet<PathBuf> {
+    let declared = Regex::new(r"(?m)^#\[cfg\(test\)\]\nmod (\w+);").expect("a pattern");
+    let all = sources("src");
+    let mut found = BTreeSet::new();
+    for source in &all {
+        for name in declared.captures_iter(&source.text) {
+            let below = source.path.with_extension("").join(&name[1]);
+            found.extend(
+                all.iter()
+                    .map(|s| s.path.clone())
+                    .filter(|p| p.starts_with(&below) || *p == below.with_extension("rs")),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let folders = ["src", "tests", "benches", "examples"];
+    // A detector's documentation is that of its symptom, which users read too.
+    let says = |text: &str| text.starts_with("//! ") || text.contains("\ndeclare_symptom! {\n    /// ");
+    let silent = folders.into_iter().flat_map(sources).filter(|source| !says(&source.text));
+    let faults: Vec<String> = silent.map(|source| source.path.display().to_string()).collect();
+    assert_none(&faults, "the first line of a file is `//! …`: what it owns, and what it must not know");
+}
+
+#[test]
+fn no_file_is_long() {
+    let lines = |source: &Source| source.text.lines().count();
+    let long = sources("src").into_iter().chain(sources("tests")).filter(|source| lines(source) > MOST_LINES);
+    let faults: Vec<String> =
+        long.map(|source| format!("{}: {} lines", source.path.display(), lines(&source))).collect();
+    assert_none(&faults, &format!("a file has at most {MOST_LINES} lines"));
+}
+
+#[test]
+fn names_are_found_however_they_are_written() {
+    assert_eq!(named("use crate::series::Sketch;"), ["series"]);
+    assert_eq!(named("use crate::{series::Sketch, jobs};"), ["series", "jobs"]);
+    assert_eq!(named("pub(in crate::policy) fn f(x: crate::facts::Facts)"), ["policy", "facts"]);
+    assert_eq!(named("mycrate::series"), Vec::<String>::new());
+}

@@ -1,0 +1,100 @@
+//! A daemon that is killed again and again, without warning, while it delivers: nothing is lost, and nothing is sent
+//! after its success was recorded.
+//!
+//! The test starts itself as the process that is killed, so it brings its own `main`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "this test needs a receiver that behaves")]
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nextrun::case::{CaseId, Message, MessageKind};
+use nextrun::destinations::{Destination, Http, Preset, Secret, Setup, Surroundings, Timeouts};
+use nextrun::outbox::{Outbox, Pace, Sending};
+use nextrun::store::{Commit, DeliveryState, SharedStore, Sqlite, StateLock, Store};
+use support::{Act, Server, until};
+
+const CHILD: &str = "NEXTRUN_TEST_CHILD";
+const URL: &str = "NEXTRUN_TEST_URL";
+const MESSAGES: usize = 40;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    match std::env::var_os(CHILD) {
+        Some(state) => runtime.block_on(deliver_until_killed(&PathBuf::from(state), &std::env::var(URL).unwrap())),
+        None => {
+            runtime.block_on(killed_anywhere_nothing_is_lost_or_sent_after_a_recorded_success());
+            println!("test killed_anywhere_nothing_is_lost_or_sent_after_a_recorded_success ... ok");
+        }
+    }
+}
+
+/// What the daemon does at its start, and nothing else.
+async fn deliver_until_killed(state: &Path, url: &str) {
+    let _lock = StateLock::acquire(&state.join("lock")).unwrap();
+    let store = SharedStore::new(Box::new(Sqlite::open(&state.join("nextrun.db")).unwrap()));
+    store.with(|store| store.recover(0.0)).await.unwrap();
+    let surroundings = Surroundings {
+        host: "login1".into(),
+        http: Http::new(Timeouts::default()).unwrap(),
+        terminal: Arc::new(Mutex::new(std::io::sink())),
+    };
+    let fields = [("url".to_owned(), Secret::new(url))].into();
+    let setup = Setup { name: "queue".into(), fields, ..Setup::default() };
+    let queue = Destination::new(Arc::new(Preset::shipped("queue").unwrap()), setup, &surroundings).unwrap();
+    let pace = Pace { first: Duration::from_millis(1), ..Pace::default() };
+    let (reports, _nobody) = tokio::sync::mpsc::unbounded_channel();
+    let _outbox = Outbox::start(vec![queue], &Sending { store, pace, clock: Arc::new(|| 1.0), reports });
+    std::future::pending().await
+}
+
+fn spawn(state: &Path, url: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap()).env(CHILD, state).env(URL, url).spawn().unwrap()
+}
+
+fn delivered(database: &Path) -> BTreeSet<String> {
+    let rows = Sqlite::open_read_only(database).unwrap().deliveries(None, Some(DeliveryState::Delivered)).unwrap();
+    rows.into_iter().map(|row| row.message.id).collect()
+}
+
+async fn killed_anywhere_nothing_is_lost_or_sent_after_a_recorded_success() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("nextrun.db");
+    let server = Server::start(vec![], Act::status(200)).await;
+    let ids: Vec<String> = (0..MESSAGES).map(|index| format!("m{index}")).collect();
+    let kind = MessageKind::RunSuggested;
+    let message = |id: &String| Message {
+        id: id.clone(),
+        case: CaseId(format!("case of {id}")),
+        kind,
+        subject: "resnet/7".into(),
+        time: 1.0,
+        data: serde_json::json!({}),
+    };
+    let messages = ids.iter().map(|id| (message(id), vec!["queue".to_owned()])).collect();
+    Sqlite::open(&database).unwrap().commit(&Commit { messages, ..Commit::default() }).unwrap();
+
+    let mut kills = 0;
+    let mut recorded = BTreeSet::new();
+    while recorded.len() < MESSAGES {
+        let (before, further) = (server.ids().len(), 1 + kills % 4);
+        let mut child = spawn(directory.path(), &server.url());
+        let enough = || server.ids().len() >= before + further || delivered(&database).len() == MESSAGES;
+        until("the daemon delivers", enough).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        let sent: Vec<String> = server.ids()[before..].to_vec();
+        assert!(sent.iter().all(|id| !recorded.contains(id)), "{sent:?} after {recorded:?} were recorded");
+        recorded = delivered(&database);
+    }
+    let sent = server.ids();
+    assert!(ids.iter().all(|id| sent.contains(id)), "each arrived");
+    assert!(sent.len() <= MESSAGES + kills, "a kill leaves no more than one message in doubt: {sent:?}");
+}
