@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::curve;
-use crate::queue::Trained;
+use crate::support::queue::Trained;
 use crate::terminal::Terminal;
 
 /// Fewer values than this are no curve to look at.

@@ -3,26 +3,33 @@
 //!     cargo run --release --example evaluate -- list
 //!     cargo run --release --example evaluate -- verify
 //!     cargo run --release --example evaluate -- corpus --out corpus --seeds 2
+//!     cargo run --release --example evaluate -- loop
 //!
 //! `verify` trains every case and its cures, and checks that what is said of it is true. `corpus` trains all baselines
-//! into one log directory, with `labels.jsonl` beside them.
+//! into one log directory, with `labels.jsonl` beside them. `loop` trains them under a running daemon, lets it make its
+//! experiments, and compares its verdicts.
 
 mod adversaries;
 mod cases;
+mod closed_loop;
 mod corridor;
 mod custom;
 mod data;
 mod record;
 mod runs;
 mod subject;
+#[path = "../support/mod.rs"]
+mod support;
 #[path = "../trainer/mod.rs"]
 mod trainer;
 mod truth;
 mod verify;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
@@ -73,10 +80,30 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         seeds: u64,
     },
+    /// Trains all baselines under a running daemon, and compares its verdicts.
+    Loop {
+        /// The log directory, which must be empty; a new one below the system's temporary one if not given.
+        #[arg(long)]
+        logdir: Option<PathBuf>,
+        /// Seconds after which it is over.
+        #[arg(long, default_value_t = 1800)]
+        patience: u64,
+    },
+    /// Is the daemon itself, with its own command line.
+    #[command(hide = true, disable_help_flag = true)]
+    Daemon {
+        /// What `nextrun` would be given.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    if let Command::Daemon { arguments } = arguments.command {
+        return nextrun::cli::run(std::iter::once("nextrun".into()).chain(arguments));
+    }
+    match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -100,6 +127,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             Ok(verify::verify(&cases, scratch.path(), *seeds)? == 0)
         }
         Command::Corpus { out, seeds } => corpus(&cases, out, *seeds).map(|()| true),
+        Command::Loop { logdir, patience } => {
+            let new =
+                tempfile::Builder::new().prefix("nextrun-evaluate-").tempdir().context("cannot create a directory")?;
+            let directory = new.keep();
+            let logdir = logdir.clone().unwrap_or_else(|| directory.join("runs"));
+            std::fs::create_dir_all(&logdir).with_context(|| format!("{}: cannot create", logdir.display()))?;
+            println!("runs in {}, the daemon's words in {}", logdir.display(), directory.display());
+            closed_loop::closed_loop(&cases, &logdir, &directory, Duration::from_secs(*patience))
+        }
+        Command::Daemon { .. } => bail!("the daemon was started already"),
     }
 }
 

@@ -4,11 +4,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -17,12 +16,16 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
 use serde_json::{Map, Value, json};
 
-use crate::pictures::Pictures;
-use crate::trainer::knobs::{KnobError, Knobs, LossKind};
-use crate::trainer::log::RunLog;
-use crate::trainer::network::Network;
-use crate::trainer::training::{self, Observer, Step};
-use crate::trainer::{TrainingError, losses};
+use crate::trainer::knobs::{KnobError, Knobs};
+
+/// The programs whose runs may be asked for.
+pub(crate) trait Programs: Send + Sync + 'static {
+    /// The knobs of the baseline run of that name; none if no program made it.
+    fn knobs(&self, baseline_run: &str) -> Option<Knobs>;
+
+    /// Trains a run into a directory.
+    fn train(&self, job: &Job, directory: &Path) -> Trained;
+}
 
 /// A suggested run that was taken in.
 #[derive(Debug, Clone)]
@@ -33,7 +36,8 @@ pub(crate) struct Job {
     pub(crate) run_name: String,
     /// What is changed against the baseline.
     pub(crate) overrides: Map<String, Value>,
-    knobs: Knobs,
+    /// The settings of the run: the baseline's with the changes.
+    pub(crate) knobs: Knobs,
 }
 
 /// What became of a run.
@@ -66,51 +70,17 @@ pub(crate) struct Queue {
     pub(crate) news: Receiver<News>,
 }
 
-/// Logs a run and remembers its loss.
-struct Logger {
-    log: RunLog,
-    last: usize,
-    losses: Vec<f32>,
-}
-
-/// Every so many steps everything is logged; the loss is at every step.
-const DETAIL_EVERY: usize = 10;
-
-impl Observer for Logger {
-    fn observe(&mut self, step: &Step<'_>, _: &mut Network) -> Result<ControlFlow<()>, TrainingError> {
-        self.losses.push(step.loss);
-        self.log.scalar("train/loss", step.number, step.loss);
-        if step.number.is_multiple_of(DETAIL_EVERY) || step.number == self.last {
-            let error = losses::loss(LossKind::L1, step.prediction, step.target).0;
-            self.log.scalar("train/absolute_error", step.number, error);
-            self.log.scalar("train/learning_rate", step.number, step.learning_rate);
-            self.log.scalar("train/grad_norm", step.number, step.gradient_norm);
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-}
-
-/// Trains one run into a directory.
-pub(crate) fn train(directory: &Path, knobs: &Knobs) -> Trained {
-    let started = Instant::now();
-    let losses = RunLog::create(directory, knobs).and_then(|log| {
-        let mut logger = Logger { log, last: knobs.max_steps - 1, losses: Vec::with_capacity(knobs.max_steps) };
-        training::train(&mut Pictures, knobs, &mut logger)?;
-        Ok(logger.losses)
-    });
-    Trained { losses: losses.map_err(|error: TrainingError| error.to_string()), took: started.elapsed() }
-}
-
-/// Starts a queue for runs of one script, whose settings are those of the baseline where a suggestion does not say.
+/// Starts a queue on a loopback port; 0 takes any that is free.
 ///
 /// # Errors
 /// When the port cannot be bound.
-pub(crate) fn serve(logdir: PathBuf, baseline: Knobs, port: u16) -> std::io::Result<Queue> {
+pub(crate) fn serve(logdir: PathBuf, programs: impl Programs, port: u16) -> std::io::Result<Queue> {
     let (tell, news) = channel();
     let (jobs, todo) = channel();
-    let worker = tell.clone();
-    std::thread::spawn(move || work(&logdir, &todo, &worker));
-    let desk = Arc::new(Desk { baseline, accepted: Mutex::default(), jobs, tell });
+    let programs: Arc<dyn Programs> = Arc::new(programs);
+    let (worker, trainer) = (tell.clone(), programs.clone());
+    std::thread::spawn(move || work(&logdir, trainer.as_ref(), (&todo, &worker)));
+    let desk = Arc::new(Desk { programs, accepted: Mutex::default(), jobs, tell });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", port)))?;
     let address = listener.local_addr()?;
@@ -123,10 +93,13 @@ pub(crate) fn serve(logdir: PathBuf, baseline: Knobs, port: u16) -> std::io::Res
 }
 
 /// Trains job after job. It ends with the program, or when nobody wants to hear of it.
-fn work(logdir: &Path, todo: &Receiver<Job>, tell: &Sender<News>) {
+fn work(logdir: &Path, programs: &dyn Programs, (todo, tell): (&Receiver<Job>, &Sender<News>)) {
     for job in todo {
-        let (directory, knobs) = (logdir.join(&job.run_name), job.knobs.clone());
-        if tell.send(News::Started(job)).is_err() || tell.send(News::Finished(train(&directory, &knobs))).is_err() {
+        let trained = match tell.send(News::Started(job.clone())) {
+            Ok(()) => programs.train(&job, &logdir.join(&job.run_name)),
+            Err(_) => return,
+        };
+        if tell.send(News::Finished(trained)).is_err() {
             return;
         }
     }
@@ -134,7 +107,7 @@ fn work(logdir: &Path, todo: &Receiver<Job>, tell: &Sender<News>) {
 
 /// Where events are taken in.
 struct Desk {
-    baseline: Knobs,
+    programs: Arc<dyn Programs>,
     /// Job ids by event id: the same event twice is the same job.
     accepted: Mutex<HashMap<String, String>>,
     jobs: Sender<Job>,
@@ -206,7 +179,12 @@ impl Desk {
         })?;
         let overrides =
             suggestion["overrides"].as_object().ok_or_else(|| unprocessable("overrides is not an object".into()))?;
-        let knobs = self.baseline.with(overrides).map_err(|error| match &error {
+        let baseline_run = suggestion["baseline_run"].as_str().unwrap_or_default();
+        let baseline = self
+            .programs
+            .knobs(baseline_run)
+            .ok_or_else(|| unprocessable(format!("no program made the run {baseline_run:?}")))?;
+        let knobs = baseline.with(overrides).map_err(|error| match &error {
             KnobError::Unknown(names) => {
                 Refusal(StatusCode::UNPROCESSABLE_ENTITY, json!({ "error": error.to_string(), "unknown_knobs": names }))
             }
@@ -226,16 +204,30 @@ fn is_below(path: &Path) -> bool {
 mod tests {
     use super::*;
 
+    struct Anything;
+
+    impl Programs for Anything {
+        fn knobs(&self, baseline_run: &str) -> Option<Knobs> {
+            (baseline_run == "baseline").then(Knobs::default)
+        }
+
+        fn train(&self, _: &Job, _: &Path) -> Trained {
+            Trained { losses: Ok(Vec::new()), took: Duration::ZERO }
+        }
+    }
+
     fn desk() -> (Desk, Receiver<Job>, Receiver<News>) {
         let (jobs, todo) = channel();
         let (tell, news) = channel();
-        (Desk { baseline: Knobs::default(), accepted: Mutex::default(), jobs, tell }, todo, news)
+        (Desk { programs: Arc::new(Anything), accepted: Mutex::default(), jobs, tell }, todo, news)
     }
 
     #[test]
     fn the_same_event_twice_is_one_job() {
         let (desk, todo, _news) = desk();
-        let suggestion = json!({ "run_name": "case-1/overfit", "overrides": { "train_examples": 1 } });
+        let suggestion = json!({
+            "run_name": "case-1/overfit", "baseline_run": "baseline", "overrides": { "train_examples": 1 },
+        });
         for status in [StatusCode::ACCEPTED, StatusCode::CONFLICT] {
             let answer = desk.suggested("event", suggestion.clone()).unwrap_or_else(IntoResponse::into_response);
             assert_eq!(answer.status(), status);
@@ -252,9 +244,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_of_an_unknown_program_is_refused() {
+        let (desk, _todo, _news) = desk();
+        let suggestion = json!({ "run_name": "a", "baseline_run": "elsewhere", "overrides": {} });
+        let Err(Refusal(status, _)) = desk.job(suggestion) else { panic!("the run was taken") };
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+
+    #[test]
     fn unknown_knobs_are_named_in_the_answer() {
         let (desk, _todo, _news) = desk();
-        let suggestion = json!({ "run_name": "a", "overrides": { "dropout": 0.5 } });
+        let suggestion = json!({ "run_name": "a", "baseline_run": "baseline", "overrides": { "dropout": 0.5 } });
         let Err(Refusal(status, body)) = desk.job(suggestion) else { panic!("dropout was taken") };
         assert_eq!((status, &body["unknown_knobs"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(["dropout"])));
     }
