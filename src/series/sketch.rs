@@ -87,12 +87,10 @@ impl Open {
         Open { index, bucket, pivot: bucket.mean, sum: 0.0, squares: bucket.m2 }
     }
 
-    #[inline]
+    /// Takes a finite value; the first one must be the pivot.
+    #[inline(always)]
     fn push_finite(&mut self, value: f64) {
         let bucket = &mut self.bucket;
-        if bucket.count == 0 {
-            self.pivot = value;
-        }
         bucket.count += 1;
         let deviation = value - self.pivot;
         self.sum += deviation;
@@ -189,7 +187,7 @@ impl Sketch {
     }
 
     /// Takes one more point; [`Sketch::settle`] is owed before the sketch is read.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push_open(&mut self, point: Point) {
         if self.count < HEAD as u64 {
             self.push_head(point);
@@ -198,10 +196,10 @@ impl Sketch {
         // A step before the first one gives an index that no bucket has.
         let index = point.step.wrapping_sub(self.origin).cast_unsigned() >> self.shift;
         if index != self.open.index as u64 {
-            self.reopen(point.step);
+            self.reopen(point.step, point.value);
         }
         let before = self.newest.value;
-        if before.to_bits() == point.value.to_bits() && self.count > 1 {
+        if before.to_bits() == point.value.to_bits() {
             self.repeats = self.repeats.saturating_add(1);
             self.longest_repeat = self.longest_repeat.max(self.repeats);
         } else {
@@ -211,7 +209,7 @@ impl Sketch {
         if difference < f64::INFINITY {
             // Both are finite, and so the previous one is the previous finite one.
             self.steps_apart += difference;
-            self.neighbours += u64::from(self.count > 1);
+            self.neighbours = self.neighbours.wrapping_add(1);
             self.open.push_finite(point.value);
             self.note_extremes(point);
         } else {
@@ -223,7 +221,7 @@ impl Sketch {
         self.newest.value = point.value;
     }
 
-    #[inline]
+    #[inline(always)]
     fn note_extremes(&mut self, point: Point) {
         if point.value < self.lowest.value {
             self.lowest = point;
@@ -249,6 +247,9 @@ impl Sketch {
             self.steps_apart += (point.value - before.value).abs();
             self.neighbours += 1;
         }
+        if self.open.bucket.count == 0 {
+            self.open.pivot = point.value;
+        }
         self.open.push_finite(point.value);
         self.note_extremes(point);
     }
@@ -258,9 +259,11 @@ impl Sketch {
         if self.count == 0 {
             self.origin = point.step;
             self.oldest = point;
-            // Nothing is before it: a difference of zero, which is not counted.
+            // Nothing is before it: a value equal to its own, no repetition, and a difference that is not counted.
             self.newest.value = point.value;
-            self.longest_repeat = self.longest_repeat.max(1);
+            if point.value.is_finite() {
+                self.neighbours = self.neighbours.wrapping_sub(1);
+            }
         }
         self.push_to_head(point.value);
     }
@@ -279,7 +282,8 @@ impl Sketch {
         }
     }
 
-    fn reopen(&mut self, step: i64) {
+    /// Opens the bucket of a step, for a value.
+    fn reopen(&mut self, step: i64, value: f64) {
         self.settle();
         let index = self.index_of(step);
         if index >= self.buckets.len() {
@@ -290,6 +294,9 @@ impl Sketch {
             self.buckets.resize(index + 1, Bucket::EMPTY);
         }
         self.open = Open::of(index, self.buckets[index]);
+        if self.open.bucket.count == 0 {
+            self.open.pivot = value;
+        }
     }
 
     fn close(&mut self) {
@@ -460,7 +467,7 @@ impl Sketch {
         for (i, bucket) in other.buckets.iter().enumerate() {
             let start = origin.saturating_add(((i as u64) << other.shift).cast_signed());
             if bucket.count > 0 || bucket.non_finite > 0 {
-                self.reopen(start.saturating_add(half));
+                self.reopen(start.saturating_add(half), bucket.mean);
                 self.open = Open::of(self.open.index, self.open.bucket.merge(*bucket));
             }
         }
@@ -528,7 +535,7 @@ impl Sketch {
     #[must_use]
     pub fn restarted_at(&self, step: i64) -> Sketch {
         let mut kept = self.until(step.saturating_sub(1));
-        (kept.repeats, kept.longest_repeat) = (0, 0);
+        (kept.repeats, kept.longest_repeat) = (0, 1);
         if kept.count == 0 { Sketch::default() } else { kept }
     }
 }

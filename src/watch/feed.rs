@@ -30,14 +30,10 @@ impl Feed {
     }
 
     /// Takes one record. `data` must be the same from record to record; [`RunData::settle`] is owed at the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn record(&mut self, record: &[u8], data: &mut RunData) {
         match self.templates.recognise(record) {
-            Some(hit) => {
-                data.event(hit.wall_time);
-                let point = Point { step: hit.step, wall_time: usable(hit.wall_time), value: hit.value };
-                data.scalar_of_many(hit.slot, point);
-            }
+            Some(hit) => data.scalar_of_many(hit.slot, hit.step, hit.wall_time, hit.value),
             None => self.decode(record, data),
         }
     }
@@ -79,7 +75,7 @@ impl Feed {
                     return;
                 };
                 self.templates.learn(record, id.slot());
-                data.scalar_of_many(id.slot(), Point { step: event.step, wall_time, value: number });
+                data.scalar_of_event(id, Point { step: event.step, wall_time, value: number });
             }
             Datum::Histogram(moments) => data.histogram(&value.tag, event.step, wall_time, moments),
             Datum::Text(text) => data.text(&value.tag, &text),
