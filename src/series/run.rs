@@ -92,7 +92,7 @@ impl RunData {
         let id = TagId(u32::try_from(self.tags.len()).ok()?);
         if self.series.len() == self.series.capacity() {
             // In smaller steps than doubling: an empty place costs as much as a short series.
-            let more = 2 + self.series.len() / 8;
+            let more = 5 + self.series.len() / 8;
             self.series.reserve_exact(more);
             self.tags.reserve_exact(more);
             self.by_name.reserve_exact(more);

@@ -288,8 +288,9 @@ impl Sketch {
         let index = self.index_of(step);
         if index >= self.buckets.len() {
             if index >= self.buckets.capacity() {
-                // Capacity in steps of 16 in place of doubling: it is most of what a series costs.
-                self.buckets.reserve_exact((index / 16 + 1) * 16 - self.buckets.len());
+                // Three sizes in place of doubling: it is most of what a series costs.
+                let capacity = [16, MAX_BUCKETS / 2].into_iter().find(|&n| index < n).unwrap_or(MAX_BUCKETS);
+                self.buckets.reserve_exact(capacity - self.buckets.len());
             }
             self.buckets.resize(index + 1, Bucket::EMPTY);
         }

@@ -112,7 +112,7 @@ impl Templates {
     fn add(&mut self, template: Template) -> u32 {
         let place = self.list.len() as u32;
         if self.list.len() == self.list.capacity() {
-            self.list.reserve_exact(4 + self.list.len() / 4);
+            self.list.reserve_exact(5 + self.list.len() / 8);
         }
         self.list.push(template);
         if 3 * self.list.len() > 2 * self.index.len() {
