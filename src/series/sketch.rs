@@ -138,9 +138,7 @@ pub struct Sketch {
     /// With an infinite value while there is none.
     lowest: Point,
     highest: Point,
-    first_non_finite: Option<Point>,
-    /// The newest finite point, where the newest one is not finite.
-    finite_before: Option<Point>,
+    strange: Option<Box<Strange>>,
     count: u64,
     non_finite: u64,
     /// Sum of |difference| of neighbouring finite values, and how many there were: noise that a trend does not inflate.
@@ -149,6 +147,15 @@ pub struct Sketch {
     /// Length of the run of identical values that the series ends with, and of the longest one.
     repeats: u32,
     longest_repeat: u32,
+}
+
+/// What only a series with NaN or infinities has.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Strange {
+    /// The first such point.
+    first: Option<Point>,
+    /// The newest finite point before the newest such point.
+    finite_before: Option<Point>,
 }
 
 const NONE_YET: Point = Point { step: 0, wall_time: 0.0, value: 0.0 };
@@ -166,8 +173,7 @@ impl Default for Sketch {
             newest: NONE_YET,
             lowest: Point { value: f64::INFINITY, ..NONE_YET },
             highest: Point { value: f64::NEG_INFINITY, ..NONE_YET },
-            first_non_finite: None,
-            finite_before: None,
+            strange: None,
             count: 0,
             non_finite: 0,
             steps_apart: 0.0,
@@ -235,15 +241,15 @@ impl Sketch {
     #[cold]
     fn push_strange(&mut self, point: Point) {
         if self.newest.value.is_finite() && self.count > 1 {
-            self.finite_before = Some(self.newest);
+            self.strange.get_or_insert_default().finite_before = Some(self.newest);
         }
         if !point.value.is_finite() {
             self.open.bucket.non_finite = self.open.bucket.non_finite.saturating_add(1);
             self.non_finite += 1;
-            self.first_non_finite.get_or_insert(point);
+            self.strange.get_or_insert_default().first.get_or_insert(point);
             return;
         }
-        if let Some(before) = self.finite_before {
+        if let Some(before) = self.strange.as_ref().and_then(|strange| strange.finite_before) {
             self.steps_apart += (point.value - before.value).abs();
             self.neighbours += 1;
         }
@@ -347,7 +353,7 @@ impl Sketch {
 
     /// The newest point with a finite value.
     pub fn last_finite(&self) -> Option<Point> {
-        self.last().filter(|last| last.value.is_finite()).or(self.finite_before)
+        self.last().filter(|last| last.value.is_finite()).or_else(|| self.strange.as_ref()?.finite_before)
     }
 
     /// The point with the smallest finite value.
@@ -362,7 +368,7 @@ impl Sketch {
 
     /// The first NaN or infinity.
     pub fn first_non_finite(&self) -> Option<Point> {
-        self.first_non_finite
+        self.strange.as_ref()?.first
     }
 
     /// The exact first values, at most sixteen.
@@ -409,7 +415,7 @@ impl Sketch {
         view.count = view.buckets.iter().map(|b| u64::from(b.count) + u64::from(b.non_finite)).sum();
         view.non_finite = view.buckets.iter().map(|b| u64::from(b.non_finite)).sum();
         let reached = |point: Option<Point>| point.filter(|p| p.step <= step);
-        view.first_non_finite = reached(self.first_non_finite);
+        view.set_first_non_finite(reached(self.first_non_finite()));
         let lowest = reached(self.lowest()).or_else(|| view.bucket_extreme(|b| b.min, f64::lt));
         view.lowest = lowest.unwrap_or(Point { value: f64::INFINITY, ..NONE_YET });
         let highest = reached(self.highest()).or_else(|| view.bucket_extreme(|b| b.max, f64::gt));
@@ -444,7 +450,7 @@ impl Sketch {
             Order::Beside => [a, b].into_iter().flatten().max_by_key(|p| p.step),
         };
         self.oldest = earlier(self.first(), theirs(other.first())).unwrap_or(NONE_YET);
-        self.first_non_finite = earlier(self.first_non_finite, theirs(other.first_non_finite));
+        self.set_first_non_finite(earlier(self.first_non_finite(), theirs(other.first_non_finite())));
         let last = later(self.last(), theirs(other.last()));
         let last_finite = later(self.last_finite(), theirs(other.last_finite()));
         self.set_last(last, last_finite);
@@ -496,13 +502,22 @@ impl Sketch {
         self.shift = 0;
         let origin = self.origin;
         let points = [&mut self.newest, &mut self.lowest, &mut self.highest];
-        let strange = [&mut self.finite_before, &mut self.first_non_finite];
-        points.into_iter().chain(strange.into_iter().flatten()).for_each(|point| point.step = origin);
+        let strange = self.strange.iter_mut().flat_map(|strange| [&mut strange.first, &mut strange.finite_before]);
+        points.into_iter().chain(strange.flatten()).for_each(|point| point.step = origin);
+    }
+
+    fn set_first_non_finite(&mut self, first: Option<Point>) {
+        if first.is_some() || self.strange.is_some() {
+            self.strange.get_or_insert_default().first = first;
+        }
     }
 
     fn set_last(&mut self, last: Option<Point>, last_finite: Option<Point>) {
         self.newest = last.unwrap_or(NONE_YET);
-        self.finite_before = if self.newest.value.is_finite() { None } else { last_finite };
+        let before = if self.newest.value.is_finite() { None } else { last_finite };
+        if before.is_some() || self.strange.is_some() {
+            self.strange.get_or_insert_default().finite_before = before;
+        }
     }
 
     fn absorb_repeats(&mut self, other: &Sketch) {

@@ -3,7 +3,7 @@
 //! Owns: which event changes what. Must not know: files.
 
 use crate::series::{Point, RunData, SessionMark};
-use crate::tfevents::{Datum, Event, Hparams, Session, Templates, Value, What};
+use crate::tfevents::{Datum, Event, Hparams, Session, Templates, Value, Values, What};
 
 /// What is remembered between the records of one file.
 #[derive(Debug, Clone, Default)]
@@ -45,15 +45,7 @@ impl Feed {
             return;
         };
         match event.what {
-            What::Summary(summary) => {
-                // An event that is malformed further on is not taken by halves.
-                if summary.values().any(|value| value.is_err()) {
-                    self.undecodable += 1;
-                    return;
-                }
-                data.event(event.wall_time);
-                summary.values().filter_map(Result::ok).for_each(|value| self.value(record, &event, value, data));
-            }
+            What::Summary(summary) => self.summary(record, &event, summary.values(), data),
             What::Session(Session::Start) => {
                 data.event(event.wall_time);
                 data.restart(event.step);
@@ -63,6 +55,22 @@ impl Feed {
                 data.session_ended(SessionMark { wall_time: event.wall_time, success: None });
             }
             What::Session(Session::Other) | What::FileVersion(_) | What::Other => data.event(event.wall_time),
+        }
+    }
+
+    fn summary(&mut self, record: &[u8], event: &Event<'_>, values: Values<'_>, data: &mut RunData) {
+        let mut rest = values;
+        match (rest.next(), rest.next()) {
+            (Some(Ok(value)), None) => {
+                data.event(event.wall_time);
+                self.value(record, event, value, data);
+            }
+            // An event that is malformed further on is not taken by halves.
+            _ if { values }.any(|value| value.is_err()) => self.undecodable += 1,
+            _ => {
+                data.event(event.wall_time);
+                values.filter_map(Result::ok).for_each(|value| self.value(record, event, value, data));
+            }
         }
     }
 
