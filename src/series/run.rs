@@ -1,6 +1,6 @@
 //! Everything that one run has logged so far.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::attempts::Series;
 use super::histogram::{HistogramSketch, Moments};
@@ -55,8 +55,9 @@ pub struct SessionMark {
 /// Everything that one run has logged so far, summarised.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunData {
-    ids: HashMap<String, TagId>,
-    tags: Vec<String>,
+    tags: Vec<Box<str>>,
+    /// The tags in the order of their names.
+    by_name: Vec<TagId>,
     series: Vec<Series>,
     histograms: BTreeMap<String, HistogramSketch>,
     texts: BTreeMap<String, String>,
@@ -81,17 +82,31 @@ const MAX_TAGS: usize = 20_000;
 impl RunData {
     /// The id of a tag, new or known; `None` once the run has too many.
     pub fn tag_id(&mut self, tag: &str) -> Option<TagId> {
-        if let Some(id) = self.ids.get(tag) {
-            return Some(*id);
-        }
+        let place = match self.find(tag) {
+            Ok(id) => return Some(id),
+            Err(place) => place,
+        };
         if self.tags.len() >= MAX_TAGS {
             return None;
         }
         let id = TagId(u32::try_from(self.tags.len()).ok()?);
-        self.ids.insert(tag.to_owned(), id);
-        self.tags.push(tag.to_owned());
+        if self.series.len() == self.series.capacity() {
+            // In smaller steps than doubling: an empty place costs as much as a short series.
+            let more = 2 + self.series.len() / 8;
+            self.series.reserve_exact(more);
+            self.tags.reserve_exact(more);
+            self.by_name.reserve_exact(more);
+        }
+        self.by_name.insert(place, id);
+        self.tags.push(tag.into());
         self.series.push(Series::default());
         Some(id)
+    }
+
+    /// The id of a known tag, or its place among the names.
+    fn find(&self, tag: &str) -> Result<TagId, usize> {
+        let place = self.by_name.binary_search_by(|id| (*self.tags[id.0 as usize]).cmp(tag))?;
+        Ok(self.by_name[place])
     }
 
     /// Takes one scalar. A step that goes back is a restart, or one of the other things that programs do with their
@@ -201,8 +216,17 @@ impl RunData {
     }
 
     /// Counts an event of whatever kind and notes its time.
+    #[inline]
     pub fn event(&mut self, wall_time: f64) {
         self.events += 1;
+        match &mut self.last_wall_time {
+            Some(last) if wall_time >= *last && wall_time < f64::INFINITY => *last = wall_time,
+            _ => self.event_out_of_order(wall_time),
+        }
+    }
+
+    #[cold]
+    fn event_out_of_order(&mut self, wall_time: f64) {
         if wall_time.is_finite() {
             self.first_wall_time = Some(self.first_wall_time.map_or(wall_time, |t| t.min(wall_time)));
             self.last_wall_time = Some(self.last_wall_time.map_or(wall_time, |t| t.max(wall_time)));
@@ -211,12 +235,12 @@ impl RunData {
 
     /// Scalar tags with their series, in the order in which they were first logged.
     pub fn series(&self) -> impl Iterator<Item = (&str, &Series)> {
-        self.tags.iter().map(String::as_str).zip(&self.series)
+        self.tags.iter().map(|tag| &**tag).zip(&self.series)
     }
 
     /// One scalar tag.
     pub fn get(&self, tag: &str) -> Option<&Series> {
-        self.ids.get(tag).map(|id| &self.series[id.0 as usize])
+        self.find(tag).ok().map(|id| &self.series[id.0 as usize])
     }
 
     /// Histogram tags with their history, in the order of their names.

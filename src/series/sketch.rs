@@ -93,7 +93,7 @@ impl Open {
         if bucket.count == 0 {
             self.pivot = value;
         }
-        bucket.count = bucket.count.saturating_add(1);
+        bucket.count += 1;
         let deviation = value - self.pivot;
         self.sum += deviation;
         self.squares += deviation * deviation;
@@ -131,13 +131,18 @@ pub struct Sketch {
     shift: u32,
     buckets: Vec<Bucket>,
     open: Open,
-    head: Vec<f64>,
-    first: Option<Point>,
-    last: Option<Point>,
-    lowest: Option<Point>,
-    highest: Option<Point>,
+    /// The first values, of which `head_len` are set.
+    head: [f64; HEAD],
+    head_len: u8,
+    /// Meaningless while there are no points, as is `newest`.
+    oldest: Point,
+    newest: Point,
+    /// With an infinite value while there is none.
+    lowest: Point,
+    highest: Point,
     first_non_finite: Option<Point>,
-    last_finite: Option<Point>,
+    /// The newest finite point, where the newest one is not finite.
+    finite_before: Option<Point>,
     count: u64,
     non_finite: u64,
     /// Sum of |difference| of neighbouring finite values, and how many there were: noise that a trend does not inflate.
@@ -148,6 +153,8 @@ pub struct Sketch {
     longest_repeat: u32,
 }
 
+const NONE_YET: Point = Point { step: 0, wall_time: 0.0, value: 0.0 };
+
 impl Default for Sketch {
     fn default() -> Self {
         Sketch {
@@ -155,13 +162,14 @@ impl Default for Sketch {
             shift: 0,
             buckets: Vec::new(),
             open: Open::NONE,
-            head: Vec::new(),
-            first: None,
-            last: None,
-            lowest: None,
-            highest: None,
+            head: [0.0; HEAD],
+            head_len: 0,
+            oldest: NONE_YET,
+            newest: NONE_YET,
+            lowest: Point { value: f64::INFINITY, ..NONE_YET },
+            highest: Point { value: f64::NEG_INFINITY, ..NONE_YET },
             first_non_finite: None,
-            last_finite: None,
+            finite_before: None,
             count: 0,
             non_finite: 0,
             steps_apart: 0.0,
@@ -187,48 +195,80 @@ impl Sketch {
             self.push_head(point);
         }
         self.count += 1;
-        let index = (point.step.saturating_sub(self.origin).max(0) as u64) >> self.shift;
+        // A step before the first one gives an index that no bucket has.
+        let index = point.step.wrapping_sub(self.origin).cast_unsigned() >> self.shift;
         if index != self.open.index as u64 {
             self.reopen(point.step);
         }
-        let same = self.last.is_some_and(|last| last.value.to_bits() == point.value.to_bits());
-        self.repeats = if same { self.repeats.saturating_add(1) } else { 1 };
-        self.longest_repeat = self.longest_repeat.max(self.repeats);
-        self.last = Some(point);
-        if point.value.is_finite() { self.push_finite(point) } else { self.push_non_finite(point) }
+        let before = self.newest.value;
+        if before.to_bits() == point.value.to_bits() && self.count > 1 {
+            self.repeats = self.repeats.saturating_add(1);
+            self.longest_repeat = self.longest_repeat.max(self.repeats);
+        } else {
+            self.repeats = 1;
+        }
+        let difference = (point.value - before).abs();
+        if difference < f64::INFINITY {
+            // Both are finite, and so the previous one is the previous finite one.
+            self.steps_apart += difference;
+            self.neighbours += u64::from(self.count > 1);
+            self.open.push_finite(point.value);
+            self.note_extremes(point);
+        } else {
+            self.push_strange(point);
+        }
+        // One by one: as a whole, the point would be read back from where its parts have just been written.
+        self.newest.step = point.step;
+        self.newest.wall_time = point.wall_time;
+        self.newest.value = point.value;
     }
 
     #[inline]
-    fn push_finite(&mut self, point: Point) {
-        self.open.push_finite(point.value);
-        if let Some(before) = self.last_finite {
-            self.steps_apart += (point.value - before.value).abs();
-            self.neighbours += 1;
+    fn note_extremes(&mut self, point: Point) {
+        if point.value < self.lowest.value {
+            self.lowest = point;
         }
-        self.last_finite = Some(point);
-        if self.lowest.is_none_or(|low| point.value < low.value) {
-            self.lowest = Some(point);
-        }
-        if self.highest.is_none_or(|high| point.value > high.value) {
-            self.highest = Some(point);
+        if point.value > self.highest.value {
+            self.highest = point;
         }
     }
 
+    /// A point of which it or the one before is not finite (or which are finite and further apart than `f64` can say).
     #[cold]
-    fn push_non_finite(&mut self, point: Point) {
-        self.open.bucket.non_finite = self.open.bucket.non_finite.saturating_add(1);
-        self.non_finite += 1;
-        self.first_non_finite.get_or_insert(point);
+    fn push_strange(&mut self, point: Point) {
+        if self.newest.value.is_finite() && self.count > 1 {
+            self.finite_before = Some(self.newest);
+        }
+        if !point.value.is_finite() {
+            self.open.bucket.non_finite = self.open.bucket.non_finite.saturating_add(1);
+            self.non_finite += 1;
+            self.first_non_finite.get_or_insert(point);
+            return;
+        }
+        if let Some(before) = self.finite_before {
+            self.steps_apart += (point.value - before.value).abs();
+            self.neighbours += 1;
+        }
+        self.open.push_finite(point.value);
+        self.note_extremes(point);
     }
 
     #[cold]
     fn push_head(&mut self, point: Point) {
         if self.count == 0 {
             self.origin = point.step;
-            self.first = Some(point);
+            self.oldest = point;
+            // Nothing is before it: a difference of zero, which is not counted.
+            self.newest.value = point.value;
+            self.longest_repeat = self.longest_repeat.max(1);
         }
-        if self.head.len() < HEAD {
-            self.head.push(point.value);
+        self.push_to_head(point.value);
+    }
+
+    fn push_to_head(&mut self, value: f64) {
+        if let Some(slot) = self.head.get_mut(usize::from(self.head_len)) {
+            *slot = value;
+            self.head_len += 1;
         }
     }
 
@@ -259,7 +299,7 @@ impl Sketch {
 
     /// The bucket of a step, after as many pairwise merges as it takes to have one.
     fn index_of(&mut self, step: i64) -> usize {
-        let distance = step.saturating_sub(self.origin).max(0) as u64;
+        let distance = if step < self.origin { 0 } else { step.abs_diff(self.origin) };
         while (distance >> self.shift) >= MAX_BUCKETS as u64 {
             self.halve();
         }
@@ -289,27 +329,27 @@ impl Sketch {
 
     /// The first point that was logged.
     pub fn first(&self) -> Option<Point> {
-        self.first
+        (self.count > 0).then_some(self.oldest)
     }
 
     /// The newest point that was logged.
     pub fn last(&self) -> Option<Point> {
-        self.last
+        (self.count > 0).then_some(self.newest)
     }
 
     /// The newest point with a finite value.
     pub fn last_finite(&self) -> Option<Point> {
-        self.last_finite
+        self.last().filter(|last| last.value.is_finite()).or(self.finite_before)
     }
 
     /// The point with the smallest finite value.
     pub fn lowest(&self) -> Option<Point> {
-        self.lowest
+        Some(self.lowest).filter(|point| point.value.is_finite())
     }
 
     /// The point with the largest finite value.
     pub fn highest(&self) -> Option<Point> {
-        self.highest
+        Some(self.highest).filter(|point| point.value.is_finite())
     }
 
     /// The first NaN or infinity.
@@ -319,7 +359,7 @@ impl Sketch {
 
     /// The exact first values, at most sixteen.
     pub fn head(&self) -> &[f64] {
-        &self.head
+        &self.head[..usize::from(self.head_len)]
     }
 
     /// Steps that one bucket spans.
@@ -362,11 +402,14 @@ impl Sketch {
         view.non_finite = view.buckets.iter().map(|b| u64::from(b.non_finite)).sum();
         let reached = |point: Option<Point>| point.filter(|p| p.step <= step);
         view.first_non_finite = reached(self.first_non_finite);
-        view.lowest = reached(self.lowest).or_else(|| view.bucket_extreme(|b| b.min, f64::lt));
-        view.highest = reached(self.highest).or_else(|| view.bucket_extreme(|b| b.max, f64::gt));
-        view.last = reached(self.last).or_else(|| view.newest_mean());
-        view.last_finite = reached(self.last_finite).or_else(|| view.newest_mean());
-        view.head.truncate(usize::try_from(view.count).unwrap_or(usize::MAX));
+        let lowest = reached(self.lowest()).or_else(|| view.bucket_extreme(|b| b.min, f64::lt));
+        view.lowest = lowest.unwrap_or(Point { value: f64::INFINITY, ..NONE_YET });
+        let highest = reached(self.highest()).or_else(|| view.bucket_extreme(|b| b.max, f64::gt));
+        view.highest = highest.unwrap_or(Point { value: f64::NEG_INFINITY, ..NONE_YET });
+        let last = reached(self.last()).or_else(|| view.newest_mean());
+        let last_finite = reached(self.last_finite()).or_else(|| view.newest_mean());
+        view.set_last(last, last_finite);
+        view.head_len = self.head_len.min(u8::try_from(view.count).unwrap_or(u8::MAX));
         view
     }
 
@@ -382,8 +425,7 @@ impl Sketch {
         self.close();
         self.absorb_buckets(other, moved);
         let theirs = |point: Option<Point>| point.map(|p| Point { step: p.step.saturating_add(moved), ..p });
-        let head = other.head.iter().copied().take(HEAD.saturating_sub(self.head.len()));
-        self.head.extend(head);
+        other.head().iter().for_each(|value| self.push_to_head(*value));
         self.absorb_repeats(other);
         let earlier = |a: Option<Point>, b: Option<Point>| match order {
             Order::After => a.or(b),
@@ -393,16 +435,15 @@ impl Sketch {
             Order::After => b.or(a),
             Order::Beside => [a, b].into_iter().flatten().max_by_key(|p| p.step),
         };
-        self.first = earlier(self.first, theirs(other.first));
+        self.oldest = earlier(self.first(), theirs(other.first())).unwrap_or(NONE_YET);
         self.first_non_finite = earlier(self.first_non_finite, theirs(other.first_non_finite));
-        self.last = later(self.last, theirs(other.last));
-        self.last_finite = later(self.last_finite, theirs(other.last_finite));
-        let extremes = |a: Option<Point>, b: Option<Point>, better: fn(&f64, &f64) -> bool| match (a, b) {
-            (Some(a), Some(b)) => Some(if better(&b.value, &a.value) { b } else { a }),
-            (a, b) => a.or(b),
-        };
-        self.lowest = extremes(self.lowest, theirs(other.lowest), f64::lt);
-        self.highest = extremes(self.highest, theirs(other.highest), f64::gt);
+        let last = later(self.last(), theirs(other.last()));
+        let last_finite = later(self.last_finite(), theirs(other.last_finite()));
+        self.set_last(last, last_finite);
+        let moved_extreme = |point: Point| Point { step: point.step.saturating_add(moved), ..point };
+        let (low, high) = (moved_extreme(other.lowest), moved_extreme(other.highest));
+        self.lowest = if low.value < self.lowest.value { low } else { self.lowest };
+        self.highest = if high.value > self.highest.value { high } else { self.highest };
         self.count += other.count;
         self.non_finite += other.non_finite;
         self.steps_apart += other.steps_apart;
@@ -429,7 +470,7 @@ impl Sketch {
     /// Makes room for buckets before the first one.
     fn start_at(&mut self, origin: i64) {
         while origin < self.origin {
-            let missing = (self.origin.abs_diff(origin) - 1 >> self.shift) + 1;
+            let missing = ((self.origin.abs_diff(origin) - 1) >> self.shift) + 1;
             if self.buckets.len() as u64 + missing <= MAX_BUCKETS as u64 {
                 self.buckets.splice(0..0, std::iter::repeat_n(Bucket::EMPTY, missing as usize));
                 self.origin = self.origin.saturating_sub((missing << self.shift).cast_signed());
@@ -446,16 +487,19 @@ impl Sketch {
         self.buckets = vec![all];
         self.shift = 0;
         let origin = self.origin;
-        for point in
-            [&mut self.last, &mut self.last_finite, &mut self.lowest, &mut self.highest, &mut self.first_non_finite]
-        {
-            point.iter_mut().for_each(|point| point.step = origin);
-        }
+        let points = [&mut self.newest, &mut self.lowest, &mut self.highest];
+        let strange = [&mut self.finite_before, &mut self.first_non_finite];
+        points.into_iter().chain(strange.into_iter().flatten()).for_each(|point| point.step = origin);
+    }
+
+    fn set_last(&mut self, last: Option<Point>, last_finite: Option<Point>) {
+        self.newest = last.unwrap_or(NONE_YET);
+        self.finite_before = if self.newest.value.is_finite() { None } else { last_finite };
     }
 
     fn absorb_repeats(&mut self, other: &Sketch) {
-        let value = |point: Option<Point>| point.map(|p| p.value.to_bits());
-        let goes_on = u64::from(other.repeats) == other.count && value(self.last) == value(other.last);
+        let value = |sketch: &Sketch| sketch.last().map(|p| p.value.to_bits());
+        let goes_on = u64::from(other.repeats) == other.count && value(self) == value(other);
         self.repeats = if goes_on { self.repeats.saturating_add(other.repeats) } else { other.repeats };
         self.longest_repeat = self.longest_repeat.max(other.longest_repeat).max(self.repeats);
     }
@@ -475,7 +519,7 @@ impl Sketch {
 
     /// Whether `step` lies before the newest one by more than the usual distance of neighbours.
     pub(super) fn goes_back_to(&self, step: i64) -> bool {
-        let (Some(first), Some(last)) = (self.first, self.last) else { return false };
+        let (Some(first), Some(last)) = (self.first(), self.last()) else { return false };
         let usual = last.step.abs_diff(first.step) / self.count.saturating_sub(1).max(1);
         step < last.step && last.step.abs_diff(step) > usual
     }

@@ -391,11 +391,11 @@ mod tests {
         let mut store = Sqlite::open(&directory.path().join("db")).unwrap();
         store
             .connection
-            .execute_batch("CREATE TRIGGER no BEFORE INSERT ON settled BEGIN SELECT RAISE(ABORT, 'no'); END")
+            .execute_batch("CREATE TRIGGER no BEFORE INSERT ON requests BEGIN SELECT RAISE(ABORT, 'no'); END")
             .unwrap();
         let commit = Commit {
             messages: vec![(conformance::message("m1", "c1"), vec!["queue".into()])],
-            settled: vec![("job".into(), "healthy".into())],
+            requests: vec![(CaseId("c1".into()), serde_json::json!({}))],
             ..Commit::default()
         };
         assert!(matches!(store.commit(&commit), Err(StoreError::Database { .. })));

@@ -66,7 +66,8 @@ impl Curve {
         }
         let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, bucket)).collect();
         let head: Vec<f64> = sketch.head().iter().copied().filter(|v| v.is_finite()).collect();
-        let (start, start_error) = start_of(&head, sketch.count());
+        let noise = sketch.noise().unwrap_or(0.0);
+        let (start, start_error) = start_of(&head, sketch.count(), noise);
         let tail: Vec<f64> = levels[levels.len() - newest(levels.len())..].iter().map(|l| l.mean).collect();
         let means: Vec<f64> = levels.iter().map(|l| l.mean).collect();
         let level_noise = scatter(&means[means.len() / 2..]);
@@ -77,7 +78,7 @@ impl Curve {
             start_error,
             end: median(&tail),
             end_error: 1.2533 * level_noise / (tail.len() as f64).sqrt(),
-            noise: sketch.noise().unwrap_or(0.0),
+            noise,
             first: sketch.first()?,
             last: sketch.last()?,
             lowest: sketch.lowest()?,
@@ -184,11 +185,12 @@ fn newest(levels: usize) -> usize {
 }
 
 /// Median and standard error of the first values: one value in a hundred, three to nine of them. More would blur the
-/// start of a run that learns within its first steps.
-fn start_of(head: &[f64], count: u64) -> (f64, f64) {
+/// start of a run that learns within its first steps. The scatter of a few values is a poor estimate of their noise; the
+/// noise of the whole series, taken from neighbouring values, bounds it.
+fn start_of(head: &[f64], count: u64, noise: f64) -> (f64, f64) {
     let wanted = usize::try_from(count / 100).unwrap_or(usize::MAX).clamp(3, 9).min(head.len());
     let first = &head[..wanted];
-    let spread = scatter(head).max(scatter(first));
+    let spread = scatter(head).min(2.0 * noise).max(noise.min(scatter(first)));
     (median(first), 1.2533 * spread / (wanted as f64).sqrt())
 }
 

@@ -6,6 +6,8 @@
 //! bytes do not suffice, nothing is decided. In particular a bad record at the end of the bytes is waited for, since a
 //! tail of zeros or of half a record is what network file systems show of a file that is being written.
 
+use std::ops::Range;
+
 use super::records::{self, BATCH, FRAME, HEADER, MAX_READ, Span, Stop};
 
 /// The place up to which a file was read.
@@ -16,7 +18,7 @@ pub struct Tail {
     damage: Option<u64>,
     bad_records: u64,
     skipped_bytes: u64,
-    last_skip: Option<u64>,
+    last_skip: Option<Range<u64>>,
 }
 
 /// How far [`Tail::advance`] came.
@@ -56,9 +58,9 @@ impl Tail {
         self.skipped_bytes
     }
 
-    /// Where the last stretch began that was passed over as damage.
-    pub fn last_skip(&self) -> Option<u64> {
-        self.last_skip
+    /// The last stretch that was passed over as damage.
+    pub fn last_skip(&self) -> Option<&Range<u64>> {
+        self.last_skip.as_ref()
     }
 
     /// To be called before new bytes are looked at: unresolved damage is judged afresh.
@@ -84,9 +86,7 @@ impl Tail {
                 }
             }
             let (used, stop) = records::frame(rest, &mut spans);
-            for span in &spans {
-                take(&rest[span.start as usize..][..span.len as usize]);
-            }
+            pass_on(rest, &spans, &mut take);
             self.offset += used as u64;
             rest = &rest[used..];
             let skip = match stop {
@@ -105,6 +105,9 @@ impl Tail {
             if self.damage.is_none() && skip > 0 {
                 self.bad_records += 1;
                 self.skipped_bytes += skip;
+                if skip <= MAX_READ {
+                    self.last_skip = Some(self.offset..self.offset + skip);
+                }
             }
             self.offset += skip;
             match usize::try_from(skip).ok().and_then(|skip| rest.get(skip..)) {
@@ -155,8 +158,16 @@ impl Tail {
         if let Some(start) = self.damage.take() {
             self.bad_records += 1;
             self.skipped_bytes += self.offset - start;
-            self.last_skip = Some(start);
+            self.last_skip = Some(start..self.offset);
         }
+    }
+}
+
+/// A function of its own for the sake of its registers: what `take` does is inlined here, far from the framing.
+#[inline(never)]
+fn pass_on(bytes: &[u8], spans: &[Span], take: &mut impl FnMut(&[u8])) {
+    for span in spans {
+        take(&bytes[span.start as usize..][..span.len as usize]);
     }
 }
 
@@ -223,7 +234,10 @@ mod tests {
         let (got, tail) = read(&bytes, &[], 4096);
         data.remove(2);
         assert_eq!(got, data);
-        assert_eq!((tail.bad_records(), tail.skipped_bytes(), tail.last_skip()), (1, 32, Some(third as u64)));
+        assert_eq!(
+            (tail.bad_records(), tail.skipped_bytes(), tail.last_skip()),
+            (1, 32, Some(&(third as u64..third as u64 + 32)))
+        );
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Templates {
     /// Open addressing from the hash of a tag to its place in the list plus one; the size is a power of two.
     index: Vec<u32>,
     last: u32,
+    /// The template that is expected next.
+    expected: u32,
 }
 
 /// No more tags are learned; the events of others are decoded, which is correct and three times slower.
@@ -59,22 +61,32 @@ impl Templates {
     #[inline]
     pub fn recognise(&mut self, record: &[u8]) -> Option<Hit> {
         let (wall_time, step, rest) = head(record)?;
-        let predicted = self.list.get(self.last as usize)?.next;
-        let found = match self.list.get(predicted as usize).and_then(|template| template.number(rest)) {
-            Some(value) => (predicted, value),
-            None => self.look_up(rest)?,
-        };
-        let (place, value) = found;
-        self.last = place;
-        Some(Hit { slot: self.list[place as usize].slot, wall_time, step, value })
+        if let Some(template) = self.list.get(self.expected as usize)
+            && let Some(value) = template.number(rest)
+        {
+            self.last = self.expected;
+            self.expected = template.next;
+            return Some(Hit { slot: template.slot, wall_time, step, value });
+        }
+        let (slot, value) = self.look_up(rest)?;
+        Some(Hit { slot, wall_time, step, value })
     }
 
     #[cold]
     fn look_up(&mut self, rest: &[u8]) -> Option<(u32, f64)> {
         let place = self.find(tag_of(rest)?)?;
         let value = self.list[place as usize].number(rest)?;
-        self.list[self.last as usize].next = place;
-        Some((place, value))
+        self.follow(place);
+        Some((self.list[place as usize].slot, value))
+    }
+
+    /// Notes which template matched.
+    fn follow(&mut self, place: u32) {
+        if let Some(last) = self.list.get_mut(self.last as usize) {
+            last.next = place;
+        }
+        self.last = place;
+        self.expected = self.list[place as usize].next;
     }
 
     /// Learns what the events of a tag look like, from a record that holds one scalar and nothing else.
@@ -90,17 +102,17 @@ impl Templates {
             None if self.list.len() >= MAX_TEMPLATES => return,
             None => self.add(template),
         };
-        if let Some(last) = self.list.get_mut(self.last as usize) {
-            last.next = place;
-        }
-        self.last = place;
+        self.follow(place);
     }
 
     fn add(&mut self, template: Template) -> u32 {
         let place = self.list.len() as u32;
+        if self.list.len() == self.list.capacity() {
+            self.list.reserve_exact(4 + self.list.len() / 4);
+        }
         self.list.push(template);
-        if 2 * self.list.len() > self.index.len() {
-            self.index = vec![0; (4 * self.list.len()).next_power_of_two()];
+        if 3 * self.list.len() > 2 * self.index.len() {
+            self.index = vec![0; (2 * self.list.len()).next_power_of_two()];
             for place in 0..self.list.len() {
                 self.enter(place);
             }
@@ -179,10 +191,15 @@ impl Template {
 /// Equality of short slices of one length without a call: whole words, the last of which overlaps the one before.
 #[inline]
 fn equal(a: &[u8], b: &[u8]) -> bool {
-    let (Some(last_a), Some(last_b)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else { return a == b };
-    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
-    let different = words.fold(0, |acc, (x, y)| acc | (u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y)));
-    different | (u64::from_le_bytes(*last_a) ^ u64::from_le_bytes(*last_b)) == 0
+    let (Some(last_a), Some(last_b)) = (a.last_chunk::<16>(), b.last_chunk::<16>()) else { return equal_short(a, b) };
+    let differ = |x: &[u8; 16], y: &[u8; 16]| u128::from_le_bytes(*x) ^ u128::from_le_bytes(*y);
+    let words = a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0);
+    words.fold(differ(last_a, last_b), |acc, (x, y)| acc | differ(x, y)) == 0
+}
+
+#[inline(never)]
+fn equal_short(a: &[u8], b: &[u8]) -> bool {
+    a == b
 }
 
 /// Wall time, step and what follows, of an event that starts as protobuf libraries write it.
@@ -192,10 +209,26 @@ fn head(record: &[u8]) -> Option<(f64, i64, &[u8])> {
     let [0x09, wall_time @ ..] = start else { return None };
     let mut step = 0;
     if let [0x10, after @ ..] = rest {
-        rest = after;
-        step = varint(&mut rest).ok()?;
+        (step, rest) = step_of(after)?;
     }
     Some((f64::from_le_bytes(*wall_time), step.cast_signed(), rest))
+}
+
+/// A varint, of which the lengths that steps have come first.
+#[inline]
+fn step_of(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    match *bytes {
+        [a, ref rest @ ..] if a < 0x80 => Some((a.into(), rest)),
+        [a, b, ref rest @ ..] if b < 0x80 => Some((u64::from(a & 0x7f) | u64::from(b) << 7, rest)),
+        [a, b, c, ref rest @ ..] if c < 0x80 => {
+            Some((u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(c) << 14, rest))
+        }
+        _ => {
+            let mut rest = bytes;
+            let step = varint(&mut rest).ok()?;
+            Some((step, rest))
+        }
+    }
 }
 
 /// Whether the rest of an event is its summary, exactly, and that one value, exactly.

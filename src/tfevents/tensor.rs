@@ -149,7 +149,7 @@ impl<'a> Tensor<'a> {
             Type::Float => 4,
             _ => return Ok(None),
         };
-        let rows = |data: &[u8]| moments(data.chunks_exact(width).map(|bytes| number(bytes)), self.dims[0]);
+        let rows = |data: &[u8]| moments(data.chunks_exact(width).map(number), self.dims[0]);
         if !self.content.is_empty() {
             return Ok(rows(self.content));
         }

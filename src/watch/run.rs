@@ -68,6 +68,11 @@ impl RunFiles {
             || self.side.iter().any(|side| side.read != Some(side.found))
     }
 
+    /// Whether it is to be looked at again some time, even if nothing is found to have changed.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.files.iter().any(|file| file.source.is_waiting())
+    }
+
     pub(super) fn pending(&self) -> u64 {
         self.files.iter().map(|file| file.source.pending()).sum()
     }

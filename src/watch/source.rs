@@ -3,18 +3,22 @@
 //! Owns: reading what is new, noticing that a file was replaced or cut. Must not know: the other files of its run.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::feed::Feed;
 use crate::logdir::{LogFile, Logdir, Stat};
 use crate::series::{RunData, RunName};
-use crate::tfevents::Tail;
+use crate::tfevents::{Tail, crc32c};
 
 /// Bytes that are read at a time: within the second-level cache, and far beyond what a system call costs.
 pub(super) const WINDOW: usize = 256 << 10;
 
 /// So many first bytes tell a file from another one under its name: its first record carries the time of its start.
 const PREFIX: usize = 64;
+
+/// Of a stretch of damage, so many bytes are looked at again to see whether it was filled in.
+const DAMAGE: u64 = 4096;
 
 /// An unfinished or damaged tail is looked at again after so many seconds, doubling up to the second number, although
 /// its file does not seem to have changed: network file systems may show the new size before the new bytes.
@@ -92,6 +96,8 @@ pub(super) struct Source {
     tail: Tail,
     feed: Feed,
     prefix: Vec<u8>,
+    /// The damage that was last passed over: where, and its checksum.
+    damage: Option<(Range<u64>, u32)>,
     generation: u32,
     error: Option<String>,
     stuck: Option<Stuck>,
@@ -113,6 +119,11 @@ impl Source {
     /// Whether it has to be looked at.
     pub(super) fn is_due(&self, now: f64) -> bool {
         self.found != self.read || self.error.is_some() || self.stuck.is_some_and(|stuck| now >= stuck.again)
+    }
+
+    /// Whether it will be due again without having been found to have changed.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.error.is_some() || self.stuck.is_some()
     }
 
     /// Bytes that are new.
@@ -156,6 +167,7 @@ impl Source {
         self.tail.look_again();
         let end = self.read_on(&*file, scratch, data)?;
         self.extend_prefix(&*file)?;
+        self.remember_damage(&*file)?;
         (self.read, self.found) = (Some(stat), Some(stat));
         let cut_off = self.tail.settled() != end;
         let same = self.tail.settled() == settled && data.events() == events && data.cut_off == cut_off;
@@ -187,14 +199,32 @@ impl Source {
         }
     }
 
-    /// Another file under this name, or this one cut: it has become shorter than what was read, or begins otherwise.
+    /// Another file under this name, or this one cut or mended: it has become shorter than what was read, begins
+    /// otherwise, or damage that was passed over is not there any more.
     fn was_replaced(&self, file: &dyn LogFile, stat: Stat) -> io::Result<bool> {
         if stat.size < self.tail.settled() {
             return Ok(true);
         }
         let mut now = [0; PREFIX];
         let now = &mut now[..self.prefix.len()];
-        Ok(file.read_at(now, 0)? < now.len() || now != self.prefix)
+        if file.read_at(now, 0)? < now.len() || now != self.prefix {
+            return Ok(true);
+        }
+        match &self.damage {
+            Some((range, checksum)) => Ok(checksum_of(file, range)? != *checksum),
+            None => Ok(false),
+        }
+    }
+
+    fn remember_damage(&mut self, file: &dyn LogFile) -> io::Result<()> {
+        let last = self.tail.last_skip();
+        if self.damage.as_ref().map(|(range, _)| range) != last {
+            self.damage = match last {
+                Some(range) => Some((range.clone(), checksum_of(file, range)?)),
+                None => None,
+            };
+        }
+        Ok(())
     }
 
     fn extend_prefix(&mut self, file: &dyn LogFile) -> io::Result<()> {
@@ -249,4 +279,10 @@ impl Source {
     pub(super) fn name(&self) -> &Path {
         &self.path
     }
+}
+
+fn checksum_of(file: &dyn LogFile, range: &Range<u64>) -> io::Result<u32> {
+    let mut bytes = vec![0; (range.end - range.start).min(DAMAGE) as usize];
+    let got = file.read_at(&mut bytes, range.start)?;
+    Ok(crc32c(&bytes[..got]))
 }

@@ -2,11 +2,11 @@
 //!
 //! Owns: which files are known, sharing the reading among threads. Must not know: when it is time to look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::run::{Reading, RunFiles};
+use super::run::{Outcome, Reading, RunFiles};
 use super::source::FileStatus;
 use crate::logdir::{Discovery, Entry, Kind, Logdir, Stat, run_of};
 use crate::series::{RunData, RunName, Runs};
@@ -51,12 +51,19 @@ pub struct Watcher {
     files: BTreeMap<RunName, RunFiles>,
     /// Runs that were released, with their files as they were then.
     released: BTreeMap<RunName, Vec<(PathBuf, Stat)>>,
+    /// Runs to be read: found to have changed, or with a tail to look at again some time.
+    due: BTreeSet<RunName>,
     scratch: Vec<Vec<u8>>,
     now: f64,
 }
 
-/// A run to be read, with its data.
-type Job<'a> = (&'a RunName, &'a mut RunFiles, &'a mut RunData);
+/// A run that is taken out to be read, and what came of it.
+struct Job {
+    run: RunName,
+    files: RunFiles,
+    data: RunData,
+    outcome: Outcome,
+}
 
 impl Watcher {
     /// Watches a log directory, of which nothing is read yet.
@@ -67,6 +74,7 @@ impl Watcher {
             runs: Runs::new(),
             files: BTreeMap::new(),
             released: BTreeMap::new(),
+            due: BTreeSet::new(),
             scratch: Vec::new(),
             now: 0.0,
         }
@@ -152,17 +160,25 @@ impl Watcher {
         let is_missing = |run: &RunName, path: &Path| {
             path.starts_with(scope) && !found.get(run).is_some_and(|entries| entries.iter().any(|e| e.path == *path))
         };
-        self.files.retain(|run, files| {
-            let missing: Vec<PathBuf> =
-                files.paths().map(|(path, _)| path).filter(|path| is_missing(run, path)).cloned().collect();
+        for run in runs_under(&self.files, scope) {
+            let Some(files) = self.files.get_mut(&run) else { continue };
+            let missing = files.paths().map(|(path, _)| path).filter(|path| is_missing(&run, path));
+            let missing: Vec<PathBuf> = missing.cloned().collect();
             missing.iter().for_each(|path| files.vanished(path));
             if files.files.is_empty() {
-                self.runs.remove(run);
-                changes.vanished.push(run.clone());
+                self.runs.remove(&run);
+                self.files.remove(&run);
+                changes.vanished.push(run);
+            } else if !missing.is_empty() {
+                self.due.insert(run);
             }
-            !files.files.is_empty()
-        });
-        self.released.retain(|run, states| !states.iter().all(|(path, _)| is_missing(run, path)));
+        }
+        for run in runs_under(&self.released, scope) {
+            let is_gone = |states: &Vec<(PathBuf, Stat)>| states.iter().all(|(path, _)| is_missing(&run, path));
+            if self.released.get(&run).is_some_and(is_gone) {
+                self.released.remove(&run);
+            }
+        }
     }
 
     fn is_still_released(&mut self, run: &RunName, entries: &[Entry]) -> bool {
@@ -185,6 +201,9 @@ impl Watcher {
         for entry in entries {
             files.found(entry.path, entry.kind, entry.stat, data);
         }
+        if files.is_due(self.now) {
+            self.due.insert(run.clone());
+        }
         if !known {
             changes.appeared.push(run);
         }
@@ -192,44 +211,90 @@ impl Watcher {
 
     fn read(&mut self, now: f64, mut changes: Changes) -> Changes {
         self.now = now;
-        let jobs = self.files.iter_mut().zip(self.runs.values_mut());
-        let mut jobs: Vec<Job<'_>> =
-            jobs.map(|((run, files), data)| (run, files, data)).filter(|job| job.1.is_due(now)).collect();
-        let pending: u64 = jobs.iter().map(|job| job.1.pending()).sum();
+        let mut jobs = self.take_due(now);
+        let pending: u64 = jobs.iter().map(|job| job.files.pending()).sum();
         let threads = if pending < WORTH_THREADS { 1 } else { self.options.threads.clamp(1, jobs.len().max(1)) };
-        jobs.sort_by_key(|job| job.1.pending());
+        jobs.sort_by_cached_key(|job| job.files.pending());
         self.scratch.resize_with(threads.max(self.scratch.len()), Vec::new);
-        let (jobs, from) = (Mutex::new(jobs), &*self.logdir);
-        let done = Mutex::new(&mut changes);
-        if let [scratch] = &mut self.scratch[..threads] {
-            work(&jobs, &done, Reading { from, scratch: std::mem::take(scratch), now }, scratch);
-        } else {
-            std::thread::scope(|scope| {
-                for scratch in &mut self.scratch[..threads] {
-                    let reading = Reading { from, scratch: std::mem::take(scratch), now };
-                    let (jobs, done) = (&jobs, &done);
-                    scope.spawn(move || work(jobs, done, reading, scratch));
-                }
-            });
+        let done = share(jobs, &*self.logdir, &mut self.scratch[..threads], now);
+        for Job { run, files, data, outcome } in done {
+            changes.bytes += outcome.bytes;
+            if outcome.changed {
+                changes.changed.push(run.clone());
+            }
+            if files.is_waiting() {
+                self.due.insert(run.clone());
+            }
+            self.runs.insert(run.clone(), data);
+            self.files.insert(run, files);
         }
-        let appeared = &changes.appeared;
-        changes.changed.retain(|run| !appeared.contains(run));
+        changes.appeared.sort_unstable();
+        changes.changed.retain(|run| changes.appeared.binary_search(run).is_err());
         changes.changed.sort_unstable();
         changes
     }
+
+    fn take_due(&mut self, now: f64) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for run in std::mem::take(&mut self.due) {
+            let Some(files) = self.files.get(&run) else { continue };
+            if !files.is_due(now) {
+                self.due.insert(run);
+                continue;
+            }
+            if let (Some(files), Some(data)) = (self.files.remove(&run), self.runs.remove(&run)) {
+                jobs.push(Job { run, files, data, outcome: Outcome::default() });
+            }
+        }
+        jobs
+    }
 }
 
-/// Takes runs off the list until it is empty, the longest first.
-fn work(jobs: &Mutex<Vec<Job<'_>>>, done: &Mutex<&mut Changes>, mut reading: Reading<'_>, scratch: &mut Vec<u8>) {
-    loop {
-        let next = jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-        let Some((run, files, data)) = next else { break };
-        let outcome = files.read(data, &mut reading);
-        if outcome.changed {
-            let mut changes = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            changes.bytes += outcome.bytes;
-            changes.changed.push(run.clone());
-        }
+/// The runs that may have files at or under `scope`, which may be a run, lie above runs, or be a file of one.
+fn runs_under<V>(map: &BTreeMap<RunName, V>, scope: &Path) -> Vec<RunName> {
+    if scope.as_os_str().is_empty() {
+        return map.keys().cloned().collect();
     }
-    *scratch = reading.scratch;
+    let (parent, itself) = (run_of(scope), run_of(&scope.join("file")));
+    // `0` is the character after `/`: up to it come all names that start with `itself/`, and few others.
+    let behind = RunName::new(&format!("{itself}0"));
+    let is_inside = |run: &&RunName| {
+        let rest = run.as_str().strip_prefix(itself.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let inside = map.range(itself.clone()..behind).map(|(run, _)| run).filter(is_inside);
+    let own = map.get_key_value(&parent).map(|(run, _)| run).filter(|_| parent != itself);
+    own.into_iter().chain(inside).cloned().collect()
+}
+
+/// Reads the runs, on as many threads as there are buffers, and gives them back.
+fn share(jobs: Vec<Job>, from: &dyn Logdir, scratch: &mut [Vec<u8>], now: f64) -> Vec<Job> {
+    if let [only] = scratch {
+        let mut reading = Reading { from, scratch: std::mem::take(only), now };
+        let mut jobs = jobs;
+        jobs.iter_mut().for_each(|job| job.outcome = job.files.read(&mut job.data, &mut reading));
+        *only = reading.scratch;
+        return jobs;
+    }
+    let (jobs, done) = (Mutex::new(jobs), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for buffer in scratch {
+            let mut reading = Reading { from, scratch: std::mem::take(buffer), now };
+            let (jobs, done) = (&jobs, &done);
+            scope.spawn(move || {
+                // The longest is last in the list and first to be read.
+                while let Some(mut job) = lock(jobs).pop() {
+                    job.outcome = job.files.read(&mut job.data, &mut reading);
+                    lock(done).push(job);
+                }
+                *buffer = reading.scratch;
+            });
+        }
+    });
+    done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The lists behind the locks are whole at any time, so that a panic elsewhere does not make them unusable.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

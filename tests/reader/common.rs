@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use nextrun::logdir::{Discovery, Entry, Kind, LogFile, Logdir, Stat, run_of};
 
 #[derive(Debug, Clone, Default)]
-pub struct MemoryLogdir(Arc<Mutex<State>>);
+pub(crate) struct MemoryLogdir(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -18,22 +18,31 @@ struct State {
 
 impl MemoryLogdir {
     /// Gives a file its contents; it stays the same file.
-    pub fn write(&self, path: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
         let mut state = self.0.lock().expect("no test panics with it");
-        state.changes += 1;
-        let changes = state.changes;
-        let identity = state.files.get(Path::new(path)).map_or((1, changes as u64), |(stat, _)| stat.identity);
-        let known = state.files.get(Path::new(path)).is_some_and(|(_, old)| ***old == *bytes);
-        if !known {
-            let stat = Stat { size: bytes.len() as u64, modified: changes, identity };
-            state.files.insert(path.into(), (stat, Arc::new(bytes.to_vec())));
+        let identity = state.files.get(Path::new(path)).map(|(stat, _)| stat.identity);
+        if state.files.get(Path::new(path)).is_none_or(|(_, old)| ***old != *bytes) {
+            state.put(path, bytes, identity);
         }
     }
 
+    /// Puts another file in a file's place.
+    pub(crate) fn replace(&self, path: &str, bytes: &[u8]) {
+        self.0.lock().expect("no test panics with it").put(path, bytes, None);
+    }
+
     /// Takes a file away.
-    #[expect(dead_code, reason = "not every test file that shares this takes files away")]
-    pub fn remove(&self, path: &str) {
+    pub(crate) fn remove(&self, path: &str) {
         self.0.lock().expect("no test panics with it").files.remove(Path::new(path));
+    }
+}
+
+impl State {
+    fn put(&mut self, path: &str, bytes: &[u8], identity: Option<(u64, u64)>) {
+        self.changes += 1;
+        let identity = identity.unwrap_or((1, self.changes as u64));
+        let stat = Stat { size: bytes.len() as u64, modified: self.changes, identity };
+        self.files.insert(path.into(), (stat, Arc::new(bytes.to_vec())));
     }
 }
 

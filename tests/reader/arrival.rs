@@ -1,14 +1,12 @@
 //! Replay equals live: whatever the way the bytes of event files arrive, the data of the runs are the same.
 
-mod reader_common;
-
 use std::fmt::Write as _;
 
+use crate::common::MemoryLogdir;
 use nextrun::series::Runs;
 use nextrun::tfevents::encode;
 use nextrun::watch::{Options, Watcher};
 use proptest::prelude::*;
-use reader_common::MemoryLogdir;
 
 /// A file of a run: when its events were written, from which step on, what is strange about it.
 #[derive(Debug, Clone)]

@@ -1,0 +1,6 @@
+//! Reading event files as a whole: what arrives, what breaks, and what other readers would say.
+
+mod arrival; // replay equals live
+mod common; // a log directory in memory
+mod damage; // what happens to files
+mod oracle; // values against a protobuf library
