@@ -121,10 +121,20 @@ fn compare(job: &JobView, facts: &Facts, baseline: &JobView) -> (bool, bool) {
     let curve = |view: &JobView| view.loss.as_ref().and_then(|o| o.curve.clone());
     let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return (facts.learned, false) };
     let reached = level_at(&base, &experiment);
-    let difference = reached - experiment.end;
-    let noise = SIGNIFICANT * experiment.end_error.hypot(base.end_error);
-    let margin = MARGIN * reached.abs().max(experiment.end.abs().min(reached.abs()));
-    (difference > noise && difference > margin, -difference > noise && -difference > margin)
+    let (end, at_end) = ((reached, experiment.end), experiment.end_error.hypot(base.end_error));
+    // Where single levels swing, the second halves as a whole may still tell the two apart.
+    let (mean, error) = experiment.second_half();
+    let (base_mean, base_error) = base.second_half();
+    let halves = ((base_mean, mean), error.hypot(base_error));
+    let whole = experiment.last.step >= base.last.step;
+    let looks = [Some((end, at_end)), Some(halves).filter(|_| whole)];
+    let clear = |(base, experiment): (f64, f64), error: f64| {
+        let difference = base - experiment;
+        if difference.abs() > SIGNIFICANT * error && difference.abs() > MARGIN * base.abs() { difference } else { 0.0 }
+    };
+    let mut differences = looks.into_iter().flatten().map(|(levels, error)| clear(levels, error));
+    let first = differences.find(|difference| *difference != 0.0).unwrap_or(0.0);
+    (first > 0.0, first < 0.0)
 }
 
 /// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
@@ -192,6 +202,13 @@ mod tests {
         let again = with_loss((0..1000).map(|i| 2.3 + 0.1 * noise(i + 5000)));
         let facts = facts(&again, Some(&stuck()));
         assert!(!facts.better && !facts.worse && !facts.cured);
+    }
+
+    #[test]
+    fn levels_that_swing_are_compared_by_halves() {
+        let wild = with_loss((0..1500).map(|i| 20.0 + 20.0 * noise(i / 40) + 30.0 * noise(i)));
+        let calm = with_loss((0..1500).map(|i| 9.0 + 2.0 * noise(i + 7)));
+        assert!(facts(&calm, Some(&wild)).better);
     }
 
     #[test]

@@ -166,6 +166,15 @@ impl Curve {
         theil_sen(&self.from(share))
     }
 
+    /// Mean of the levels of the second half, with its standard error.
+    pub fn second_half(&self) -> (f64, f64) {
+        let levels = self.from(0.5);
+        let count = levels.len() as f64;
+        let mean = levels.iter().map(|(_, mean)| mean).sum::<f64>() / count;
+        let squares: f64 = levels.iter().map(|(_, level)| (level - mean).powi(2)).sum();
+        (mean, (squares / count.max(2.0)).sqrt() / count.sqrt())
+    }
+
     /// Steps between the first and the newest point.
     pub fn length(&self) -> f64 {
         (self.last.step - self.first.step) as f64
