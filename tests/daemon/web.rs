@@ -88,7 +88,8 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Event>>, handler: &Handler) -> Optio
         }
         lines.push(line);
     }
-    let header = |line: &String| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
+    let header =
+        |line: &String| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
     let headers: HashMap<String, String> = lines.iter().skip(1).filter_map(header).collect();
     let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
     reader.read_exact(&mut body).ok()?;

@@ -69,8 +69,19 @@ fn check_suggestions(queue: &Receiver, experiments: usize) {
         event.text("/time").parse::<jiff::Timestamp>().unwrap();
         let data = &event.body["data"];
         let keys = [
-            "suggestion_id", "case_id", "baseline_run", "run_name", "policy", "state", "attempt", "overrides",
-            "arguments", "command", "env", "why", "evidence",
+            "suggestion_id",
+            "case_id",
+            "baseline_run",
+            "run_name",
+            "policy",
+            "state",
+            "attempt",
+            "overrides",
+            "arguments",
+            "command",
+            "env",
+            "why",
+            "evidence",
         ];
         assert!(has(data, &keys), "{data}");
         assert_eq!(data["suggestion_id"], event.body["id"]);

@@ -93,7 +93,8 @@ impl<'h> Live<'h> {
     fn tick(&mut self, tick: usize, restarted: bool) -> Value {
         let now = time_of(tick);
         if restarted {
-            let cases: Vec<Case> = self.kept.values().map(|case| serde_json::from_value(case.clone()).unwrap()).collect();
+            let cases: Vec<Case> =
+                self.kept.values().map(|case| serde_json::from_value(case.clone()).unwrap()).collect();
             self.watcher = watcher(&self.logdir);
             self.diagnosis = Diagnosis::new(site(), cases);
         }
