@@ -166,12 +166,12 @@ fn the_pages_name_no_command_that_is_not_there() {
     let top = listed(&help(&[]));
     let groups: Vec<String> = top.iter().filter(|name| !listed(&help(&[name])).is_empty()).cloned().collect();
     let commands = commands();
+    // In prose the program's name stands at the beginning of lines, too: commands stand in code.
+    let code = Regex::new(r"(?s)```.*?```|`[^`\n]+`").unwrap();
     let typed = Regex::new(r"(?m)(?:`|^(?:\$ )?|&& )nextrun ([a-z]+)(?: ([a-z]+)\b)?").unwrap();
     let mut found = 0;
     for path in pages() {
         let page = fs::read_to_string(&path).unwrap();
-        // In prose the program's name stands at the beginning of lines, too: commands stand in code.
-        let code = Regex::new(r"(?s)```.*?```|`[^`\n]+`").unwrap();
         for typed in code.find_iter(&page).flat_map(|code| typed.captures_iter(code.as_str())) {
             let (first, second) = (&typed[1], typed.get(2).map_or("", |word| word.as_str()));
             let place = format!("{}: nextrun {first} {second}", path.display());

@@ -23,7 +23,7 @@ struct Parts {
 const PARTS: i64 = 3;
 
 impl Parts {
-    /// Logs the next part, cut off inside of no record.
+    /// Logs the next part.
     fn go_on(&mut self) {
         let end = (self.logged + self.steps / PARTS + 1).min(self.steps + 1);
         self.run.log(self.logged..end);

@@ -118,8 +118,10 @@ impl<'h> Live<'h> {
         let whole: Vec<(String, Vec<u8>)> =
             self.files.iter().map(|(path, records)| (path.clone(), written(records))).collect();
         if let Arrivals::InPieces(rng) = &mut self.arrivals {
-            for _ in 0..rng.usize(0..12) {
-                let (path, bytes) = &whole[rng.usize(0..whole.len())];
+            let length = |path: &String| self.arrived.get(path).copied().unwrap_or_default();
+            let growing: Vec<_> = whole.iter().filter(|(path, bytes)| length(path) < bytes.len()).collect();
+            for _ in 0..rng.usize(0..3 * growing.len() + 1) {
+                let (path, bytes) = growing[rng.usize(0..growing.len())];
                 let here = self.arrived.entry(path.clone()).or_default();
                 // A side file is written whole: what its half would say is another matter.
                 *here = if path.ends_with(".yaml") { bytes.len() } else { rng.usize(*here..bytes.len() + 1) };
