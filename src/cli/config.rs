@@ -19,6 +19,7 @@ pub(super) enum ConfigCommand {
         file: PathBuf,
     },
     /// Print the settings that are in force, secrets left out.
+    #[command(after_help = "Examples:\n  nextrun config show\n  nextrun config show /etc/nextrun/nextrun.yaml")]
     Show {
         /// The configuration file; the defaults without it.
         file: Option<PathBuf>,

@@ -1,0 +1,116 @@
+//! What other programs rely on of the commands: exit codes, and one JSON object a line.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use nextrun::tfevents::encode;
+use serde_json::Value;
+
+/// Exit code, standard output, standard error.
+fn nextrun(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_nextrun")).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A run of 300 steps, each with its loss.
+fn write_run(logdir: &Path, name: &str, loss: impl Fn(i64) -> f32) {
+    let folder = logdir.join(name);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("hparams.yaml"), "learning_rate: 0.5\noptimizer: adam\nmax_steps: 300\n").unwrap();
+    let scalar = |step: i64| encode::scalar(1.7e9 + step as f64, step, "train/loss", loss(step));
+    let records: Vec<u8> = (0..=300).flat_map(scalar).collect();
+    fs::write(folder.join("events.out.tfevents.1.node1"), records).unwrap();
+}
+
+fn falling(step: i64) -> f32 {
+    2.0 * (-step as f32 / 60.0).exp()
+}
+
+fn exploding(step: i64) -> f32 {
+    if step < 5 { 2.0 } else { f32::NAN }
+}
+
+#[test]
+fn a_log_directory_of_healthy_jobs_is_exit_code_0() {
+    let logdir = tempfile::tempdir().unwrap();
+    write_run(logdir.path(), "a", falling);
+    let (code, out, err) = nextrun(&["diagnose", logdir.path().to_str().unwrap(), "--format", "json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let job = &lines(&out)[0];
+    assert_eq!((&job["run"], &job["status"], &job["next"]), (&"a".into(), &"healthy".into(), &Value::Null));
+    assert_eq!(job["signals"]["train_loss"], "train/loss");
+    assert_eq!(job["hyperparameters"]["learning_rate"], 0.5);
+}
+
+#[test]
+fn a_failing_job_is_exit_code_1_and_is_told_with_its_evidence() {
+    let logdir = tempfile::tempdir().unwrap();
+    write_run(logdir.path(), "good", falling);
+    write_run(logdir.path(), "team/bad", exploding);
+    let (code, out, _) = nextrun(&["diagnose", logdir.path().to_str().unwrap(), "--format", "json"]);
+    assert_eq!(code, 1);
+    let jobs = lines(&out);
+    assert_eq!(jobs.len(), 2, "one object a line, one a job");
+    let bad = jobs.iter().find(|job| job["run"] == "team/bad").unwrap();
+    for key in ["run", "status", "symptoms", "signals", "hyperparameters", "next", "reason"] {
+        assert!(bad.get(key).is_some(), "{key} of {bad}");
+    }
+    assert_eq!(bad["status"], "failing");
+    let symptom = bad["symptoms"].as_array().unwrap().iter().find(|s| s["id"] == "non_finite").unwrap();
+    assert_eq!(symptom["severity"], "problem");
+    assert!(symptom["first_detected_step"].is_number() && symptom["evidence"]["tag"] == "train/loss", "{symptom}");
+    assert!(!symptom["summary"].as_str().unwrap().is_empty());
+    for key in ["state", "overrides", "why"] {
+        assert!(bad["next"].get(key).is_some(), "{key} of {}", bad["next"]);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_is_no_command_is_exit_code_2_with_a_word_on_it() {
+    let (code, out, err) = nextrun(&["diagnose", "/no/such/folder"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("/no/such/folder"), "{err}");
+    assert_eq!(nextrun(&["diagnoze"]).0, 2);
+    let state = tempfile::tempdir().unwrap();
+    let (code, _, err) = nextrun(&["cases", "list", "--state", state.path().to_str().unwrap()]);
+    assert_eq!(code, 2, "a daemon that never ran has no cases to list");
+    assert!(err.contains("nextrun.db"), "{err}");
+}
+
+#[test]
+fn every_scalar_is_printed_as_it_was_read() {
+    let logdir = tempfile::tempdir().unwrap();
+    write_run(logdir.path(), "a", falling);
+    let (code, out, _) = nextrun(&["scalars", logdir.path().to_str().unwrap(), "--format", "jsonl"]);
+    let points = lines(&out);
+    assert_eq!((code, points.len()), (0, 301));
+    let point = &points[7];
+    assert_eq!((&point["run"], &point["tag"], &point["step"]), (&"a".into(), &"train/loss".into(), &7.into()));
+    assert_eq!(point["wall_time"].as_f64(), Some(1.7e9 + 7.0));
+    assert_eq!(point["value"].as_f64().unwrap() as f32, falling(7));
+}
+
+#[test]
+fn every_shipped_policy_passes_its_stories() {
+    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/article.yaml");
+    let (code, out, err) = nextrun(&["policy", "test", policy]);
+    assert_eq!(code, 0, "{out}{err}");
+}
+
+#[test]
+fn a_policy_with_a_mistake_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine.yaml");
+    fs::write(&path, "policy: mine\nstart: nowhere\nstates: {}\n").unwrap();
+    let (code, out, err) = nextrun(&["policy", "check", path.to_str().unwrap()]);
+    assert_ne!(code, 0);
+    assert!(format!("{out}{err}").contains("mine.yaml:2"), "{out}{err}");
+}

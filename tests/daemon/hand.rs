@@ -1,0 +1,124 @@
+//! What people do: run a suggestion by hand, say which run it is, answer, close.
+
+use super::stage::{Stage, verdict};
+use super::training::{Knobs, Run, knobs, steps, with};
+use super::web::Receiver;
+use super::whole::trainer;
+use serde_json::json;
+
+/// One experiment, and a question if it cures nothing.
+const POLICY: &str = r#"
+policy: short
+summary: a hundredth of the learning rate, then a question
+start: lower_learning_rate
+exhausted: unknown
+states:
+  lower_learning_rate:
+    step: "1 lower the learning rate"
+    why: "it is {baseline.learning_rate}"
+    hypothesis: the learning rate is too high
+    expect: the loss falls
+    run: { change: { learning_rate: "= baseline.learning_rate / 100.0" }, repeats: 1 }
+    outcomes:
+      - { name: cured, when: experiment.cured, go: too_high }
+      - { name: no_cure, otherwise: true, go: look_at_data }
+  look_at_data:
+    why: nothing else is left
+    ask: { checklist: [do inputs and labels belong together], answers: [{ name: found, go: data }], silence: unknown }
+  too_high: { conclude: { verdict: learning_rate_too_high, confidence: 0.9, summary: cured, recommend: { from: lower_learning_rate } } }
+  data: { conclude: { verdict: data_pipeline, confidence: 0.9, summary: a person found it } }
+  unknown: { conclude: { verdict: inconclusive, confidence: 0.1, summary: nothing was found } }
+"#;
+
+const CONFIGURATION: &str = "policy: ./short.yaml\nlimits: { at_once: 20, ask_wait: 1h }\n";
+
+fn stage() -> (Stage, String) {
+    let stage = Stage::new();
+    stage.write("short.yaml", POLICY);
+    let configuration = stage.write("nextrun.yaml", CONFIGURATION);
+    (stage, configuration.to_str().unwrap().to_owned())
+}
+
+/// Baselines that differ in a knob, so that no run fits the suggestion of another one.
+fn with_batch_size(batch_size: usize) -> Knobs {
+    with(&knobs(1.0), &json!({ "batch_size": batch_size }))
+}
+
+#[test]
+fn an_experiment_is_known_by_its_name_by_its_id_by_its_settings_and_by_a_persons_word() {
+    let (stage, configuration) = stage();
+    let logdir = stage.logdir();
+    let queue = Receiver::of_everything();
+    let webhook = Receiver::of_everything();
+    let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
+    let ways = ["name", "folder_below", "hyperparameter", "text", "side_file", "equal_settings", "a_persons_word"];
+    for (index, way) in ways.iter().enumerate() {
+        Run::new(&logdir, way, &with_batch_size(8 + index)).train();
+    }
+    stage.until("each has its suggestion", || queue.events().len() == ways.len());
+
+    for event in queue.events() {
+        let (way, id) = (event.text("/subject"), event.text("/id"));
+        let index = ways.iter().position(|name| *name == way).unwrap();
+        let cured = with(&with_batch_size(8 + index), &event.body["data"]["overrides"]);
+        let all = 0..steps(&cured) + 1;
+        let name = event.text("/data/run_name");
+        let elsewhere = Run::new(&logdir, &format!("by_hand/{way}"), &cured);
+        match way {
+            "name" => Run::new(&logdir, name, &cured).log(all),
+            "folder_below" => Run::new(&logdir, &format!("{name}/lightning_logs/version_0"), &cured).log(all),
+            "hyperparameter" => elsewhere.hyperparameter("NEXTRUN_SUGGESTION_ID", id).log(all),
+            "text" => elsewhere.text("NEXTRUN_SUGGESTION_ID", id).log(all),
+            "side_file" => elsewhere.beside("nextrun.json", &json!({ "suggestion_id": id }).to_string()).log(all),
+            "equal_settings" => elsewhere.with_knobs().log(all),
+            _ => elsewhere.log(all),
+        };
+    }
+    let told = stage.case_of("a_persons_word").unwrap();
+    let said = stage.cases(&["link", &told.id.0[..6], "by_hand/a_persons_word"]);
+    assert!(said.contains("by_hand/a_persons_word"), "{said}");
+
+    let by = [
+        "its name",
+        "its name",
+        "the suggestion id that it states",
+        "the suggestion id that it states",
+        "the suggestion id that it states",
+        "equal hyperparameters after the suggestion",
+        "hand",
+    ];
+    for (way, by) in ways.iter().zip(by) {
+        let case = stage.until_closed(way);
+        assert_eq!(verdict(&case), "learning_rate_too_high", "{way}");
+        let journal = stage.journal(&case);
+        let linked: Vec<_> = journal.iter().filter(|entry| entry.kind == "linked").collect();
+        assert_eq!(linked.len(), 1, "{way}: {linked:?}");
+        assert_eq!(linked[0].detail["by"], by, "{way}");
+    }
+    assert_eq!(stage.kept().len(), ways.len(), "no experiment opened a case of its own");
+}
+
+#[test]
+fn a_person_answers_one_question_and_closes_another_case() {
+    let (stage, configuration) = stage();
+    let logdir = stage.logdir();
+    let queue = Receiver::start(trainer(&logdir, knobs(5.0)));
+    let webhook = Receiver::of_everything();
+    let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
+    for name in ["answered", "closed"] {
+        Run::new(&logdir, name, &knobs(5.0)).train();
+    }
+    stage.until("both ask", || webhook.data_of("nextrun.question.asked").len() == 2);
+    let open = stage.cases(&["list"]);
+    assert_eq!(open.matches("at look_at_data").count(), 2, "{open}");
+
+    stage.cases(&["answer", &stage.case_of("answered").unwrap().id.0, "found"]);
+    let why = "labels were shifted by one";
+    let id = stage.case_of("closed").unwrap().id.0;
+    stage.cases(&["close", &id, "--verdict", "loss_function", "--why", why]);
+    assert_eq!(verdict(&stage.until_closed("answered")), "data_pipeline");
+    let closed = stage.until_closed("closed");
+    assert_eq!(verdict(&closed), "loss_function");
+    assert_eq!(closed.closed.unwrap().summary, why);
+    assert_eq!(stage.cases(&["list"]), "");
+}

@@ -1,0 +1,11 @@
+//! The program as a whole: the real binary watches a log directory, and a made-up cluster trains what it suggests.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod stage; // the daemon, its directories, its commands
+mod training; // a made-up script, and what it logs
+mod web; // a job queue and a webhook on the loopback
+
+mod hand; // what people do: link, answer, close
+mod kills; // killed without warning, again and again
+mod whole; // from a failing run to its cause

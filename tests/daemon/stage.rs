@@ -1,0 +1,133 @@
+//! The daemon, its directories, its commands.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nextrun::case::Case;
+use nextrun::store::{JournalEntry, Sqlite, Store};
+use serde_json::Value;
+
+use super::web::Receiver;
+
+/// A log directory and a state directory.
+pub(crate) struct Stage {
+    root: tempfile::TempDir,
+}
+
+/// A daemon that is under way. It is killed when it is dropped.
+pub(crate) struct Daemon(Child);
+
+impl Daemon {
+    /// Ends it without warning.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        let stage = Stage { root: tempfile::tempdir().unwrap() };
+        fs::create_dir(stage.logdir()).unwrap();
+        stage
+    }
+
+    pub(crate) fn logdir(&self) -> PathBuf {
+        self.root.path().join("logs")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.root.path().join("state")
+    }
+
+    /// Writes a file beside the directories.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.root.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Starts the daemon. Its log goes to `daemon.log`, which a failing test shows.
+    pub(crate) fn watch(&self, queue: &Receiver, webhook: &Receiver, further: &[&str]) -> Daemon {
+        let log = File::options().create(true).append(true).open(self.root.path().join("daemon.log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_nextrun"))
+            .arg("watch")
+            .arg(self.logdir())
+            .args(["--queue", &queue.url(), "--webhook", &webhook.url()])
+            .arg("--state")
+            .arg(self.state())
+            .args(further)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Daemon(child)
+    }
+
+    /// Runs `nextrun cases …`, which must succeed, and gives what it printed.
+    pub(crate) fn cases(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nextrun"));
+        let output = command.arg("cases").args(arguments).arg("--state").arg(self.state()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Every case that the daemon has kept so far.
+    pub(crate) fn kept(&self) -> Vec<Case> {
+        let Ok(mut store) = Sqlite::open_read_only(&self.state().join("nextrun.db")) else { return Vec::new() };
+        let cases = store.cases(false).unwrap_or_default();
+        cases.into_iter().map(|case| serde_json::from_value(case.state).unwrap()).collect()
+    }
+
+    /// The case of a baseline.
+    pub(crate) fn case_of(&self, baseline: &str) -> Option<Case> {
+        self.kept().into_iter().find(|case| case.baseline == baseline)
+    }
+
+    /// The journal of a case.
+    pub(crate) fn journal(&self, case: &Case) -> Vec<JournalEntry> {
+        Sqlite::open_read_only(&self.state().join("nextrun.db")).unwrap().journal(&case.id).unwrap()
+    }
+
+    /// Waits until `condition` holds; fails after a time that only a fault can take.
+    pub(crate) fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !condition() {
+            if begun.elapsed() > Duration::from_secs(90) {
+                let log = fs::read_to_string(self.root.path().join("daemon.log")).unwrap_or_default();
+                panic!("this did not happen: {what}; the daemon said:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the case of a baseline is closed.
+    pub(crate) fn until_closed(&self, baseline: &str) -> Case {
+        self.until(&format!("the case of {baseline} is closed"), || {
+            self.case_of(baseline).is_some_and(|case| case.closed.is_some())
+        });
+        self.case_of(baseline).unwrap()
+    }
+}
+
+/// The verdict of a closed case.
+pub(crate) fn verdict(case: &Case) -> &str {
+    &case.closed.as_ref().unwrap().verdict
+}
+
+/// Whether a JSON object has all these keys.
+pub(crate) fn has(object: &Value, keys: &[&str]) -> bool {
+    keys.iter().all(|key| object.get(key).is_some())
+}

@@ -1,0 +1,186 @@
+//! What people read says what the program does: the pages of `docs/`, the help, the names of the contract.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nextrun::policy::{KNOBS, VERDICTS};
+use nextrun::symptoms;
+use regex::Regex;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What other programs rely on: none of these names may go.
+const SYMPTOMS: [&str; 15] = [
+    "non_finite",
+    "diverging",
+    "exploding_gradients",
+    "vanishing_gradients",
+    "not_learning",
+    "slow_learning",
+    "oscillating",
+    "loss_spikes",
+    "stalled_after_lr_drop",
+    "plateaued",
+    "overfitting",
+    "dead_units",
+    "weights_frozen",
+    "clipped",
+    "silent",
+];
+const ROOT_CAUSES: [&str; 18] = [
+    "healthy",
+    "recovered",
+    "learning_rate_too_high",
+    "learning_rate_too_low",
+    "learning_rate_decays_too_fast",
+    "batch_norm_hides_exploding_gradients",
+    "bad_initialization",
+    "vanishing_gradients",
+    "batch_too_small",
+    "batch_too_large",
+    "cannot_fit_one_point",
+    "weights_do_not_change",
+    "loss_function",
+    "input_scaling",
+    "data_pipeline",
+    "overfitting",
+    "infrastructure",
+    "inconclusive",
+];
+const SETTINGS: [&str; 15] = [
+    "learning_rate",
+    "lr_decay",
+    "batch_size",
+    "batch_norm",
+    "train_examples",
+    "initializer",
+    "optimizer",
+    "activation",
+    "output_activation",
+    "loss",
+    "gradient_clip",
+    "normalize_inputs",
+    "input_scaling",
+    "max_steps",
+    "seed",
+];
+
+/// The help of a command, as a terminal of the usual width shows it.
+fn help(command: &[&str]) -> String {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_nextrun"));
+    let output = program.args(command).arg("--help").env_remove("COLUMNS").output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The names of the commands that a help lists.
+fn listed(help: &str) -> Vec<String> {
+    let rest = help.split("\nCommands:\n").nth(1).unwrap_or_default();
+    let entry = Regex::new(r"^  (\w+) ").unwrap();
+    let lines = rest.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| Some(entry.captures(line)?[1].to_owned()));
+    names.filter(|name| name != "help").collect()
+}
+
+/// Every command, those of two words too, that does something by itself.
+fn commands() -> Vec<Vec<String>> {
+    let mut commands = Vec::new();
+    for first in listed(&help(&[])) {
+        let below = listed(&help(&[&first]));
+        match below.is_empty() {
+            true => commands.push(vec![first]),
+            false => commands.extend(below.into_iter().map(|second| vec![first.clone(), second])),
+        }
+    }
+    commands
+}
+
+/// The pages that tell people what to type.
+fn pages() -> Vec<PathBuf> {
+    let folders = [ROOT.into(), format!("{ROOT}/docs"), format!("{ROOT}/deploy")];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+fn policies() -> Vec<PathBuf> {
+    let entries = fs::read_dir(Path::new(ROOT).join("policies")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect()
+}
+
+#[test]
+fn the_page_of_symptoms_is_what_the_detectors_say() {
+    let path = Path::new(ROOT).join("docs/SYMPTOMS.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, symptoms::documentation()).unwrap();
+    }
+    let page = fs::read_to_string(&path).unwrap();
+    assert!(page == symptoms::documentation(), "write it anew: UPDATE_DOCS=1 cargo test --test docs");
+}
+
+#[test]
+fn every_name_of_the_contract_is_there() {
+    let symptoms: BTreeSet<&str> = symptoms::ids().collect();
+    assert!(SYMPTOMS.iter().all(|id| symptoms.contains(id)), "{symptoms:?}");
+    assert!(ROOT_CAUSES.iter().all(|verdict| VERDICTS.contains(verdict)), "{VERDICTS:?}");
+    let knobs: BTreeSet<&str> = KNOBS.iter().map(|(name, _)| *name).collect();
+    assert!(SETTINGS.iter().all(|knob| knobs.contains(knob)), "{knobs:?}");
+}
+
+#[test]
+fn every_verdict_of_a_policy_is_one_of_the_contract() {
+    let verdict = Regex::new(r"\bverdict: *(\w+)").unwrap();
+    let mut found = 0;
+    for path in policies() {
+        let text = fs::read_to_string(&path).unwrap();
+        for capture in verdict.captures_iter(&text) {
+            assert!(VERDICTS.contains(&&capture[1]), "{}: {}", path.display(), &capture[1]);
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}
+
+#[test]
+fn the_help_lists_every_command() {
+    insta::assert_snapshot!("help", help(&[]));
+}
+
+#[test]
+fn the_help_of_every_command_has_an_example_of_it() {
+    let commands = commands();
+    assert!(commands.iter().any(|command| command.len() == 2), "{commands:?}");
+    for command in commands {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let (help, line) = (help(&words), format!("\n  nextrun {}", words.join(" ")));
+        let examples = help.split("\nExample").nth(1).unwrap_or_default();
+        assert!(examples.contains(&line), "`nextrun {} --help` has no example", words.join(" "));
+    }
+}
+
+#[test]
+fn the_pages_name_no_command_that_is_not_there() {
+    let top = listed(&help(&[]));
+    let groups: Vec<String> = top.iter().filter(|name| !listed(&help(&[name])).is_empty()).cloned().collect();
+    let commands = commands();
+    // In prose the program's name stands at the beginning of lines, too: commands stand in code.
+    let code = Regex::new(r"(?s)```.*?```|`[^`\n]+`").unwrap();
+    let typed = Regex::new(r"(?m)(?:`|^(?:\$ )?|&& )nextrun ([a-z]+)(?: ([a-z]+)\b)?").unwrap();
+    let mut found = 0;
+    for path in pages() {
+        let page = fs::read_to_string(&path).unwrap();
+        for typed in code.find_iter(&page).flat_map(|code| typed.captures_iter(code.as_str())) {
+            let (first, second) = (&typed[1], typed.get(2).map_or("", |word| word.as_str()));
+            let place = format!("{}: nextrun {first} {second}", path.display());
+            assert!(top.iter().any(|name| name == first), "{place}");
+            let is_whole =
+                commands.iter().any(|command| command[0] == first && command.get(1).is_some_and(|c| c == second));
+            assert!(!groups.iter().any(|name| name == first) || second.is_empty() || is_whole, "{place}");
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}
