@@ -32,9 +32,8 @@ impl Case {
     }
 
     pub(super) fn opened_message(&self, advice: &[String]) -> Message {
-        let summary = self.findings.first().map_or_else(String::new, |f| f.summary.clone());
         let detail = json!({
-            "summary": summary, "hyperparameters": self.baseline_facts.knobs, "advice": advice,
+            "hyperparameters": self.baseline_facts.knobs, "advice": advice,
         });
         self.message(MessageKind::CaseOpened, format!("{}-opened", self.id), self.opened, detail)
     }
@@ -46,7 +45,7 @@ impl Case {
             MessageKind::StopSuggested,
             format!("{}-stop", self.id),
             time,
-            json!({ "why": why, "summary": why }),
+            json!({ "why": why }),
         )
     }
 

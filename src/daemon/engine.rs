@@ -99,16 +99,16 @@ impl Engine<'_> {
     fn take(&mut self, report: &outbox::Report) -> anyhow::Result<()> {
         let report = match report {
             outbox::Report::Delivered { message_id, destination, .. } => {
-                tracing::info!(message_id, destination, "delivered");
+                tracing::debug!(message_id, destination, "told of a delivery");
                 return Ok(());
             }
             outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
-                tracing::info!(message_id, destination, why, "refused");
+                tracing::debug!(message_id, destination, why, "told of a refusal");
                 let unknown_knobs: BTreeSet<String> = unknown_knobs.iter().cloned().collect();
                 Report::Refused { suggestion: message_id.clone(), unknown_knobs }
             }
             outbox::Report::Dead { message_id, destination, why } => {
-                tracing::error!(message_id, destination, why, "given up; see `nextrun cases show`");
+                tracing::debug!(message_id, destination, why, "told of a dead letter");
                 Report::Undeliverable { suggestion: message_id.clone() }
             }
         };

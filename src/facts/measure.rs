@@ -60,9 +60,16 @@ fn measure_loss(facts: &mut Facts, job: &JobView, observed: &Observed) {
         facts.progress = (first.value - last.value) / first.value.abs();
         facts.learned = facts.finite && facts.progress > 0.5 && sketch.count() >= 3;
     }
-    let small = |level: f64| facts.loss_start > 0.0 && (0.0..=FITS_SHARE * facts.loss_start).contains(&level);
-    facts.fits = facts.finite
-        && (facts.accuracy >= FITS_ACCURACY && facts.learned || small(facts.loss_end) || small(facts.loss_best));
+    facts.fits = facts.finite && fits(facts, observed);
+}
+
+/// One point is fitted within a few steps: its start is the highest of the first values, not their median.
+fn fits(facts: &Facts, observed: &Observed) -> bool {
+    let head = observed.sketch.head().iter().copied().filter(|value| value.is_finite());
+    let start = head.fold(facts.loss_start, f64::max);
+    let small = |level: f64| start > 0.0 && (0.0..=FITS_SHARE * start).contains(&level);
+    let accurate = facts.accuracy >= FITS_ACCURACY && facts.loss_end < 0.5 * start;
+    accurate || small(facts.loss_end) || small(facts.loss_best)
 }
 
 /// How many finite values came before the first that was not; all of them, where every one was finite.
@@ -199,6 +206,11 @@ mod tests {
         let fit = with_loss((0..500).map(|i| 5.0 * (-f64::from(i) / 30.0).exp()));
         assert!(facts(&fit, None).fits);
         assert!(!facts(&falling(), None).fits);
+    }
+
+    #[test]
+    fn one_point_that_is_fitted_within_two_steps_fits() {
+        assert!(facts(&with_loss((0..200).map(|i| if i == 0 { 2.3 } else { 1e-6 })), None).fits);
     }
 
     #[test]

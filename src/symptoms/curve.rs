@@ -184,11 +184,11 @@ fn newest(levels: usize) -> usize {
     (levels / 10).max(3).min(levels)
 }
 
-/// Median and standard error of the first values: one value in a hundred, three to nine of them. More would blur the
+/// Median and standard error of the first values: one value in three hundred, three to nine of them. More would blur the
 /// start of a run that learns within its first steps. The scatter of a few values is a poor estimate of their noise; the
 /// noise of the whole series, taken from neighbouring values, bounds it.
 fn start_of(head: &[f64], count: u64, noise: f64) -> (f64, f64) {
-    let wanted = usize::try_from(count / 100).unwrap_or(usize::MAX).clamp(3, 9).min(head.len());
+    let wanted = usize::try_from(count / 300).unwrap_or(usize::MAX).clamp(3, 9).min(head.len());
     let first = &head[..wanted];
     let spread = scatter(head).min(2.0 * noise).max(noise.min(scatter(first)));
     (median(first), 1.2533 * spread / (wanted as f64).sqrt())

@@ -4,7 +4,7 @@ use crate::series::stats::median;
 declare_symptom! {
     /// **What it shows.** Training goes on improving while validation gets worse.
     ///
-    /// **How it is decided.** The validation loss ends above its best level by a quarter of that level, by four standard
+    /// **How it is decided.** The validation loss ends above its best level by 15 % of that level, by four standard
     /// errors, and by a tenth of what it had gained (or it never gained anything); since that best level the training
     /// loss fell by a tenth or more. With a validation accuracy that is above 0.9 and holds, it is a `warning`.
     ///
@@ -14,7 +14,7 @@ declare_symptom! {
 }
 
 /// Rise above the best level, relative to it.
-const RISE: f64 = 0.25;
+const RISE: f64 = 0.15;
 /// ... and relative to what had been gained.
 const OF_GAIN: f64 = 0.1;
 /// Fall of the training loss since the best validation level, relative.
