@@ -37,18 +37,26 @@ struct Arguments {
     repeat: usize,
     keep: PathBuf,
     sets: Vec<String>,
+    /// Read a directory on so many threads and print nothing but the peak of memory.
+    peak: Option<(usize, PathBuf)>,
 }
 
 fn arguments() -> Arguments {
-    let mut parsed =
-        Arguments { scale: 1.0, repeat: 7, keep: std::env::temp_dir().join("nextrun-bench"), sets: Vec::new() };
+    let mut parsed = Arguments {
+        scale: 1.0,
+        repeat: 7,
+        keep: std::env::temp_dir().join("nextrun-bench"),
+        sets: Vec::new(),
+        peak: None,
+    };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         let mut value = || given.next().unwrap_or_default();
         match argument.as_str() {
             "--scale" => parsed.scale = value().parse().unwrap_or(1.0),
-            "--repeat" => parsed.repeat = value().parse().unwrap_or(7),
+            "--repeat" => parsed.repeat = value().parse().unwrap_or(7).max(1),
             "--keep" => parsed.keep = value().into(),
+            "--peak" => parsed.peak = Some((value().parse().unwrap_or(1), value().into())),
             "--bench" => {}
             set => parsed.sets.push(set.to_owned()),
         }
@@ -61,7 +69,12 @@ fn arguments() -> Arguments {
 
 fn main() -> io::Result<()> {
     let arguments = arguments();
-    println!("set   threads      MB   M events   floor MB/s   read MB/s   M events/s   of floor   peak RSS MiB");
+    if let Some((threads, dir)) = &arguments.peak {
+        Watcher::new(Box::new(DiskLogdir::new(dir)), Options { threads: *threads }).poll(START);
+        println!("{:.1}", peak_mib());
+        return Ok(());
+    }
+    println!("set   threads      MB  M events  floor MB/s  read MB/s  M events/s  of floor  CPU s  peak RSS MiB");
     for set in &arguments.sets {
         let dir = arguments.keep.join(format!("{set}-{}", arguments.scale));
         if !dir.exists() {
@@ -80,31 +93,47 @@ fn main() -> io::Result<()> {
 
 fn measure(set: &str, dir: &Path, threads: usize, repeat: usize) -> io::Result<()> {
     let (mut floors, mut reads) = (Vec::new(), Vec::new());
-    let (mut bytes, mut events) = (0, 0);
-    reset_peak();
-    for _ in 0..repeat.max(1) {
+    let (mut bytes, mut events, mut cpu) = (0, 0, 0.0);
+    for _ in 0..repeat {
         let started = Instant::now();
         bytes = floor(dir)?;
         floors.push(started.elapsed().as_secs_f64());
-        let started = Instant::now();
+        let (started, cpu_before) = (Instant::now(), cpu_seconds());
         let mut watcher = Watcher::new(Box::new(DiskLogdir::new(dir)), Options { threads });
         let changes = watcher.poll(START);
         reads.push(started.elapsed().as_secs_f64());
+        cpu += cpu_seconds() - cpu_before;
         assert_eq!(changes.bytes, bytes, "all of it was read");
         events = watcher.runs().values().map(|run| run.events()).sum();
     }
     let (floor, read) = (median(floors), median(reads));
     let mb = bytes as f64 / 1e6;
     println!(
-        "{set:5} {threads:7} {mb:7.1} {:10.2} {:12.0} {:11.0} {:12.1} {:9.0}% {:14.1}",
+        "{set:5} {threads:7} {mb:7.1} {:9.2} {:11.0} {:10.0} {:11.1} {:8.0}% {:6.2} {:13.1}",
         events as f64 / 1e6,
         mb / floor,
         mb / read,
         events as f64 / 1e6 / read,
         100.0 * floor / read,
-        peak_mib(),
+        cpu / repeat as f64,
+        peak_of_one(dir, threads)?,
     );
     Ok(())
+}
+
+/// Peak resident set of a process that does nothing but read the set once.
+fn peak_of_one(dir: &Path, threads: usize) -> io::Result<f64> {
+    let mut child = std::process::Command::new(std::env::current_exe()?);
+    let out = child.arg("--peak").arg(threads.to_string()).arg(dir).output()?;
+    Ok(String::from_utf8_lossy(&out.stdout).trim().parse().unwrap_or(f64::NAN))
+}
+
+/// Processor time of this process so far, by the kernel's clock of 100 ticks a second; 0 where there is none.
+fn cpu_seconds() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
 }
 
 /// What cannot be avoided: every byte is read once and both checksums of each record are checked.
@@ -133,7 +162,6 @@ fn floor(dir: &Path) -> io::Result<u64> {
 fn idle(dir: &Path) -> io::Result<()> {
     let mut watcher = Watcher::new(Box::new(DiskLogdir::new(dir)), Options::default());
     watcher.poll(START);
-    let kept = peak_mib();
     let started = Instant::now();
     let rounds = 10;
     for round in 0..rounds {
@@ -146,7 +174,7 @@ fn idle(dir: &Path) -> io::Result<()> {
         watcher.poll_paths(START + f64::from(round), [path.as_path()]);
     }
     println!(
-        "idle: {} runs, sweep {:.1} ms ({:.2} % of a core at one in 30 s), one path {:.1} µs, peak RSS {kept:.0} MiB",
+        "idle: {} runs, sweep {:.1} ms ({:.2} % of a core at one in 30 s), one path {:.1} µs",
         watcher.runs().len(),
         sweep * 1e3,
         sweep / 30.0 * 100.0,
@@ -160,17 +188,12 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Peak resident set since [`reset_peak`]; NaN where the system does not say.
+/// Peak resident set of this process; NaN where the system does not say.
 fn peak_mib() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
     kib.map_or(f64::NAN, |kib| kib / 1024.0)
-}
-
-fn reset_peak() {
-    // Not every kernel can; the peak is then that of the whole process.
-    fs::write("/proc/self/clear_refs", "5").unwrap_or_default();
 }
 
 fn create(dir: &Path, host: usize) -> io::Result<BufWriter<File>> {

@@ -190,7 +190,7 @@ impl Diagnosis {
         let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
         let open = open.map(|case| case.id.clone());
         let Some(memory) = self.memory.get(&job.name) else { return };
-        if !memory.due(now, self.site.patience) {
+        if !memory.due(now) {
             return;
         }
         let exam = exam(job, &self.site, memory, now);
@@ -198,9 +198,8 @@ impl Diagnosis {
             Some(id) => self.look_again(&id, &exam, now, changes),
             None => self.open_case(job, &exam, now, changes),
         }
-        let ended = exam.facts.ended;
         if let Some(memory) = self.memory.get_mut(&job.name) {
-            memory.examined(ended, &exam.problems());
+            memory.examined(&exam, now);
         }
     }
 

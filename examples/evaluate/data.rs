@@ -78,7 +78,7 @@ fn clusters(rng: &mut Rng, count: usize) -> Vec<Row> {
 fn in_mixed_units(mut rows: Vec<Row>) -> Vec<Row> {
     for (x, _) in &mut rows {
         for (place, value) in x.iter_mut().enumerate() {
-            *value = (*value + 5.0) * 10f32.powf(place as f32 / 3.0);
+            *value = (*value + 20.0) * 10f32.powf(place as f32 / 3.0);
         }
     }
     rows

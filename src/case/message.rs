@@ -41,12 +41,7 @@ impl Case {
     /// The baseline burns time for nothing: a loss that is not finite does not come back by itself.
     pub(super) fn stop_message(&self, time: f64) -> Message {
         let why = self.findings.first().map_or_else(String::new, |f| f.summary.clone());
-        self.message(
-            MessageKind::StopSuggested,
-            format!("{}-stop", self.id),
-            time,
-            json!({ "why": why }),
-        )
+        self.message(MessageKind::StopSuggested, format!("{}-stop", self.id), time, json!({ "why": why }))
     }
 
     pub(super) fn suggested_message(&self, experiment: &Experiment) -> Message {

@@ -1,7 +1,7 @@
 //! One job, looked at once: what its tags mean, what is wrong with it, what it shows.
 
 use crate::facts::{Facts, Knobs, measure};
-use crate::jobs::{Job, Patience, Pulse, stage};
+use crate::jobs::{Job, Pulse, stage};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
 use crate::symptoms::{Finding, JobView, MIN_POINTS, examine};
@@ -17,14 +17,26 @@ pub struct Memory {
     /// Mean seconds between its events.
     gap: Option<f64>,
     history: bool,
-    /// Number of events at the last examination, and whether the job had ended by then.
-    examined: Option<(u64, bool)>,
+    /// The last examination.
+    examined: Option<Look>,
     /// The problems that the last examination found.
     problems: Vec<String>,
 }
 
+/// When a job was examined last.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Look {
+    /// Number of its events then.
+    events: u64,
+    /// When silence alone ends it; never, once it has ended.
+    again: f64,
+}
+
 /// A running job is looked at again when it has grown by this share.
 const GROWTH: f64 = 0.05;
+
+/// ... or when its writer pauses for so many seconds: what it wrote may have been its end.
+const PAUSE: f64 = 1.0;
 
 impl Memory {
     /// A job that was not known before.
@@ -46,23 +58,20 @@ impl Memory {
         self.gap = span.filter(|_| events > 1).map(|span| span / (events - 1) as f64);
     }
 
-    /// Whether the job is to be examined now: it has grown, or its silence may have ended it.
-    pub fn due(&self, now: f64, patience: Patience) -> bool {
-        match self.examined {
-            None => true,
-            Some((events, _)) if events > self.events => true,
-            Some((events, _)) if self.events as f64 > events as f64 * (1.0 + GROWTH) => true,
-            Some((events, ended)) => {
-                let quiet = now - self.last_seen >= patience.seconds(self.gap).min(1.0);
-                (!ended || events != self.events) && quiet
-            }
-        }
+    /// Whether the job is to be examined now: it is new, it has grown, its writer pauses, or its silence ends it.
+    pub fn due(&self, now: f64) -> bool {
+        let Some(look) = self.examined else { return true };
+        let grown = self.events as f64 > look.events as f64 * (1.0 + GROWTH);
+        let paused = self.events != look.events && now - self.last_seen >= PAUSE;
+        grown || paused || self.events < look.events || now >= look.again
     }
 
-    /// An examination took place.
-    pub fn examined(&mut self, ended: bool, problems: &[String]) {
-        self.examined = Some((self.events, ended));
-        self.problems = problems.to_vec();
+    /// An examination took place at `now`.
+    pub fn examined(&mut self, exam: &Exam, now: f64) {
+        let life = exam.view.life;
+        let again = if life.ended { f64::INFINITY } else { now + (life.patience - life.silent_for).max(0.0) };
+        self.examined = Some(Look { events: self.events, again });
+        self.problems = exam.problems();
     }
 
     /// Whether the last examination found one of these problems too.
@@ -111,8 +120,9 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knob
     let signals = site.signals.assign(&tags_of(job));
     let knobs = with_learning_rate(knobs, job, &signals);
     let done = done_share(job, &signals, &knobs);
-    let said_ended = said_ended(job) && signals.get(Signal::TrainLoss).is_some();
-    let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, said_ended, done };
+    let started = [Signal::TrainLoss, Signal::ValidationLoss, Signal::Reward].iter().any(|s| signals.get(*s).is_some());
+    let said_ended = said_ended(job) && started;
+    let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done };
     let stage = stage(pulse, site.patience, now);
     let view = JobView::new(job, &signals, knobs, stage, done);
     let findings = examine(&view);

@@ -15,6 +15,9 @@ pub enum Patience {
 /// A pause of so many mean gaps between events is none of the job's rhythm: an evaluation or a checkpoint takes a few.
 const GAPS: f64 = 20.0;
 
+/// A job that has not logged its first loss loads data, compiles, waits for its peers: it gets so many times the patience.
+const BEFORE_FIRST_LOSS: f64 = 6.0;
+
 impl Patience {
     /// Seconds of silence that end a job whose events came `gap` seconds apart on average.
     pub fn seconds(self, gap: Option<f64>) -> f64 {
@@ -32,6 +35,8 @@ pub struct Pulse {
     pub last_seen: f64,
     /// Mean seconds between its events, where it has several.
     pub gap: Option<f64>,
+    /// It has logged a loss (or a reward).
+    pub started: bool,
     /// It said that its session ended, after its last point.
     pub said_ended: bool,
     /// Newest optimizer step (or epoch) as a share of the planned ones, where both are known.
@@ -54,7 +59,7 @@ pub struct Stage {
 /// Where a job is in its life at `now`.
 pub fn stage(pulse: Pulse, patience: Patience, now: f64) -> Stage {
     let silent_for = (now - pulse.last_seen).max(0.0);
-    let patience = patience.seconds(pulse.gap);
+    let patience = patience.seconds(pulse.gap) * if pulse.started { 1.0 } else { BEFORE_FIRST_LOSS };
     let finished = pulse.said_ended || pulse.done.is_some_and(|done| done >= 1.0);
     Stage { ended: finished || silent_for >= patience, finished, silent_for, patience }
 }
@@ -63,7 +68,8 @@ pub fn stage(pulse: Pulse, patience: Patience, now: f64) -> Stage {
 mod tests {
     use super::*;
 
-    const PULSE: Pulse = Pulse { last_seen: 1000.0, gap: Some(60.0), said_ended: false, done: Some(0.5) };
+    const PULSE: Pulse =
+        Pulse { last_seen: 1000.0, gap: Some(60.0), started: true, said_ended: false, done: Some(0.5) };
 
     #[test]
     fn patience_follows_the_rhythm_of_the_job() {
@@ -71,6 +77,13 @@ mod tests {
         assert!(!stage(PULSE, adaptive, 2100.0).ended);
         assert!(stage(PULSE, adaptive, 2300.0).ended);
         assert!(stage(PULSE, Patience::Fixed(5.0), 1006.0).ended);
+    }
+
+    #[test]
+    fn a_job_without_a_loss_is_still_starting() {
+        let starting = Pulse { started: false, done: None, ..PULSE };
+        assert!(!stage(starting, Patience::Fixed(5.0), 1029.0).ended);
+        assert!(stage(starting, Patience::Fixed(5.0), 1031.0).ended);
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl DiskLogdir {
 
 impl Logdir for DiskLogdir {
     fn discover(&self, under: &Path) -> Discovery {
-        let mut walk = Walk { root: &self.root, found: Discovery::default(), above: Vec::new() };
+        let mut walk = Walk { root: &self.root, found: Discovery::default() };
         walk.directory(under);
         walk.found
     }
@@ -80,58 +80,64 @@ fn stat(metadata: &Metadata) -> Stat {
 struct Walk<'a> {
     root: &'a Path,
     found: Discovery,
-    /// Identities of the directories above, to notice a link to one of them.
-    above: Vec<(u64, u64)>,
 }
 
 impl Walk<'_> {
     fn directory(&mut self, relative: &Path) {
         let path = self.root.join(relative);
-        let metadata = match fs::metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) => return self.problem(&path, &error),
-        };
-        let identity = (metadata.dev(), metadata.ino());
-        if self.above.contains(&identity) || self.above.len() >= MAX_DEPTH {
-            return;
-        }
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) => return self.problem(&path, &error),
         };
-        self.above.push(identity);
         let mut below = Vec::new();
         for entry in entries.filter_map(Result::ok) {
             let path = relative.join(entry.file_name());
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_dir() {
                 below.push(path);
-            } else if Kind::of(&path).is_some() || kind.is_symlink() {
-                self.file_or_link(path, &mut below);
+            } else if kind.is_symlink() {
+                self.link(path, &mut below);
+            } else if let Some(kind) = Kind::of(&path) {
+                self.file(path, kind);
             }
         }
-        below.sort_unstable();
-        for path in below {
-            self.directory(&path);
+        if relative.components().count() < MAX_DEPTH {
+            below.sort_unstable();
+            below.iter().for_each(|path| self.directory(path));
         }
-        self.above.pop();
     }
 
-    fn file_or_link(&mut self, path: PathBuf, below: &mut Vec<PathBuf>) {
-        match fs::metadata(self.root.join(&path)) {
-            Ok(metadata) if metadata.is_dir() => below.push(path),
-            Ok(metadata) if metadata.is_file() => {
-                if let Some(kind) = Kind::of(&path) {
-                    self.found.entries.push(Entry { run: run_of(&path), kind, stat: stat(&metadata), path });
-                }
+    fn link(&mut self, path: PathBuf, below: &mut Vec<PathBuf>) {
+        // A dangling link leads nowhere.
+        let Ok(target) = fs::metadata(self.root.join(&path)) else { return };
+        if !target.is_dir() {
+            if let Some(kind) = Kind::of(&path) {
+                self.file(path, kind);
             }
-            // A dangling link, a socket or pipe, or a file that has just vanished.
-            Ok(_) | Err(_) => {}
+        } else if !self.is_above(&path, &target) {
+            below.push(path);
+        }
+    }
+
+    /// Whether a link leads to a directory that it is in, or that the log directory is in; only links can close a loop.
+    fn is_above(&self, link: &Path, target: &Metadata) -> bool {
+        let is_target = |path: &Path| {
+            fs::metadata(path).is_ok_and(|above| (above.dev(), above.ino()) == (target.dev(), target.ino()))
+        };
+        let inside = link.ancestors().skip(1).any(|path| is_target(&self.root.join(path)));
+        inside || fs::canonicalize(self.root).is_ok_and(|root| root.ancestors().skip(1).any(is_target))
+    }
+
+    fn file(&mut self, path: PathBuf, kind: Kind) {
+        // It may be a socket or a pipe, or have just vanished.
+        let metadata = fs::metadata(self.root.join(&path));
+        if let Some(metadata) = metadata.ok().filter(Metadata::is_file) {
+            self.found.entries.push(Entry { run: run_of(&path), kind, stat: stat(&metadata), path });
         }
     }
 
     fn problem(&mut self, path: &Path, error: &io::Error) {
-        if error.kind() != io::ErrorKind::NotFound {
+        if error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory {
             let message = format!("cannot read directory {}: {error}; its runs are not seen", path.display());
             self.found.problems.push(message);
         }
@@ -180,6 +186,7 @@ mod tests {
         fs::create_dir(dir.path().join("a")).expect("a directory");
         symlink(elsewhere.path(), dir.path().join("linked")).expect("a link");
         symlink(dir.path(), dir.path().join("a/loop")).expect("a link");
+        symlink(dir.path().parent().expect("it is in one"), dir.path().join("a/above")).expect("a link");
         symlink("nowhere.tfevents", dir.path().join("a/dangling.tfevents")).expect("a link");
         assert_eq!(paths(&DiskLogdir::new(dir.path())), ["linked/x.tfevents"]);
     }

@@ -82,7 +82,7 @@ impl Default for Series {
 
 impl Series {
     /// Takes one more point; [`Series::settle`] is owed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, point: Point) {
         if point.step > self.follows {
             self.follows = point.step;
@@ -224,7 +224,7 @@ impl Series {
             self.earlier.extend(next.earlier.iter().cloned());
             self.sketch.absorb(&next.sketch, Order::Beside, 0);
         } else {
-            if began.step <= last.step {
+            if began.step < last.step {
                 self.replace(began.step, own.clone());
             }
             let joined = |attempt: &Attempt| Attempt { sketch: join(&own, &attempt.sketch), ..attempt.clone() };
@@ -239,7 +239,7 @@ impl Series {
 /// A sketch that a later one goes on from.
 fn join(own: &Sketch, next: &Sketch) -> Sketch {
     let (Some(last), Some(first)) = (own.last(), next.first()) else { return own.clone() };
-    let mut joined = if first.step <= last.step { own.restarted_at(first.step) } else { own.clone() };
+    let mut joined = if first.step < last.step { own.restarted_at(first.step) } else { own.clone() };
     joined.absorb(next, Order::After, 0);
     joined
 }

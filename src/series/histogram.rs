@@ -76,7 +76,7 @@ impl HistogramSketch {
             return;
         };
         let order = if last.wall_time > first.wall_time { Order::Beside } else { Order::After };
-        if order == Order::After && first.step <= last.step {
+        if order == Order::After && first.step < last.step {
             self.rms = self.rms.restarted_at(first.step);
             self.largest = self.largest.restarted_at(first.step);
         }

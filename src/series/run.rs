@@ -92,7 +92,7 @@ impl RunData {
         let id = TagId(u32::try_from(self.tags.len()).ok()?);
         if self.series.len() == self.series.capacity() {
             // In smaller steps than doubling: an empty place costs as much as a short series.
-            let more = 2 + self.series.len() / 8;
+            let more = 5 + self.series.len() / 8;
             self.series.reserve_exact(more);
             self.tags.reserve_exact(more);
             self.by_name.reserve_exact(more);
@@ -117,15 +117,30 @@ impl RunData {
         series.settle();
     }
 
-    /// Takes one scalar of many; [`RunData::settle`] is owed before the data are read. `slot` is a [`TagId::slot`].
-    #[inline]
-    pub(crate) fn scalar_of_many(&mut self, slot: u32, point: Point) {
+    /// Takes an event with one scalar of many; [`RunData::settle`] is owed before the data are read. `slot` is a
+    /// [`TagId::slot`], and `wall_time` is as the program wrote it.
+    #[inline(always)]
+    pub(crate) fn scalar_of_many(&mut self, slot: u32, step: i64, wall_time: f64, value: f64) {
+        self.events += 1;
+        let in_order = match &mut self.last_wall_time {
+            Some(last) if wall_time >= *last && wall_time < f64::INFINITY => {
+                *last = wall_time;
+                true
+            }
+            _ => false,
+        };
+        let wall_time = if in_order { wall_time } else { self.note_time(wall_time) };
         if let Some(series) = self.series.get_mut(slot as usize) {
-            series.push(point);
+            series.push(Point { step, wall_time, value });
         }
     }
 
-    /// Brings all series up to date after [`RunData::scalar_of_many`].
+    /// Takes one of several scalars of an event.
+    pub(crate) fn scalar_of_event(&mut self, id: TagId, point: Point) {
+        self.series[id.0 as usize].push(point);
+    }
+
+    /// Brings all series up to date after [`RunData::scalar_of_many`] and [`RunData::scalar_of_event`].
     pub(crate) fn settle(&mut self) {
         self.series.iter_mut().for_each(Series::settle);
     }
@@ -216,21 +231,20 @@ impl RunData {
     }
 
     /// Counts an event of whatever kind and notes its time.
-    #[inline]
     pub fn event(&mut self, wall_time: f64) {
         self.events += 1;
-        match &mut self.last_wall_time {
-            Some(last) if wall_time >= *last && wall_time < f64::INFINITY => *last = wall_time,
-            _ => self.event_out_of_order(wall_time),
-        }
+        self.note_time(wall_time);
     }
 
+    /// Gives the time back; NaN if it is no time.
     #[cold]
-    fn event_out_of_order(&mut self, wall_time: f64) {
-        if wall_time.is_finite() {
-            self.first_wall_time = Some(self.first_wall_time.map_or(wall_time, |t| t.min(wall_time)));
-            self.last_wall_time = Some(self.last_wall_time.map_or(wall_time, |t| t.max(wall_time)));
+    fn note_time(&mut self, wall_time: f64) -> f64 {
+        if !wall_time.is_finite() {
+            return f64::NAN;
         }
+        self.first_wall_time = Some(self.first_wall_time.map_or(wall_time, |t| t.min(wall_time)));
+        self.last_wall_time = Some(self.last_wall_time.map_or(wall_time, |t| t.max(wall_time)));
+        wall_time
     }
 
     /// Scalar tags with their series, in the order in which they were first logged.

@@ -1,5 +1,7 @@
 //! The bounded summary of a scalar series that all diagnosis reads.
 
+use super::bucket::{Bucket, Open};
+
 /// One scalar as it was logged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
@@ -17,98 +19,6 @@ pub const MAX_BUCKETS: usize = 80;
 
 /// So many first points are kept exactly: where a series started must not blur as buckets grow wider.
 const HEAD: usize = 16;
-
-/// A summary of the finite values whose steps fall into one interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bucket {
-    /// Number of finite values.
-    pub count: u32,
-    /// Number of values that were NaN or infinite.
-    pub non_finite: u32,
-    /// Mean of the finite values.
-    pub mean: f64,
-    /// Sum of squared deviations from the mean.
-    m2: f64,
-    /// Smallest finite value; `+inf` when there is none.
-    pub min: f64,
-    /// Largest finite value; `-inf` when there is none.
-    pub max: f64,
-}
-
-impl Bucket {
-    const EMPTY: Bucket =
-        Bucket { count: 0, non_finite: 0, mean: 0.0, m2: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
-
-    /// Chan, Golub, LeVeque: "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
-    fn merge(self, other: Bucket) -> Bucket {
-        let non_finite = self.non_finite + other.non_finite;
-        if self.count == 0 {
-            return Bucket { non_finite, ..other };
-        }
-        if other.count == 0 {
-            return Bucket { non_finite, ..self };
-        }
-        let (a, b) = (f64::from(self.count), f64::from(other.count));
-        let delta = other.mean - self.mean;
-        Bucket {
-            count: self.count + other.count,
-            non_finite,
-            mean: self.mean + delta * b / (a + b),
-            m2: self.m2 + other.m2 + delta * delta * a * b / (a + b),
-            min: self.min.min(other.min),
-            max: self.max.max(other.max),
-        }
-    }
-
-    /// Unbiased variance of the finite values; 0 with fewer than two.
-    pub fn variance(&self) -> f64 {
-        if self.count < 2 { 0.0 } else { self.m2 / f64::from(self.count - 1) }
-    }
-}
-
-/// The bucket that takes points now, with sums in place of mean and variance: no division for each point.
-///
-/// The sums are of deviations from a pivot, which is one of the values (or their mean): squares of deviations from it
-/// add up to at most `n + 1` times those from the mean, so nothing but `log2(n)` of 52 bits is lost. They are added in
-/// the order of the points, so that when they are turned into mean and variance makes no difference.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Open {
-    index: usize,
-    bucket: Bucket,
-    pivot: f64,
-    sum: f64,
-    squares: f64,
-}
-
-impl Open {
-    const NONE: Open = Open { index: usize::MAX, bucket: Bucket::EMPTY, pivot: 0.0, sum: 0.0, squares: 0.0 };
-
-    fn of(index: usize, bucket: Bucket) -> Open {
-        Open { index, bucket, pivot: bucket.mean, sum: 0.0, squares: bucket.m2 }
-    }
-
-    #[inline]
-    fn push_finite(&mut self, value: f64) {
-        let bucket = &mut self.bucket;
-        if bucket.count == 0 {
-            self.pivot = value;
-        }
-        bucket.count += 1;
-        let deviation = value - self.pivot;
-        self.sum += deviation;
-        self.squares += deviation * deviation;
-        bucket.min = if value < bucket.min { value } else { bucket.min };
-        bucket.max = if value > bucket.max { value } else { bucket.max };
-    }
-
-    fn settled(&self) -> Bucket {
-        if self.bucket.count == 0 {
-            return self.bucket;
-        }
-        let shift = self.sum / f64::from(self.bucket.count);
-        Bucket { mean: self.pivot + shift, m2: (self.squares - self.sum * shift).max(0.0), ..self.bucket }
-    }
-}
 
 /// How the points of two sketches lie to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,9 +50,7 @@ pub struct Sketch {
     /// With an infinite value while there is none.
     lowest: Point,
     highest: Point,
-    first_non_finite: Option<Point>,
-    /// The newest finite point, where the newest one is not finite.
-    finite_before: Option<Point>,
+    strange: Option<Box<Strange>>,
     count: u64,
     non_finite: u64,
     /// Sum of |difference| of neighbouring finite values, and how many there were: noise that a trend does not inflate.
@@ -151,6 +59,15 @@ pub struct Sketch {
     /// Length of the run of identical values that the series ends with, and of the longest one.
     repeats: u32,
     longest_repeat: u32,
+}
+
+/// What only a series with NaN or infinities has.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Strange {
+    /// The first such point.
+    first: Option<Point>,
+    /// The newest finite point before the newest such point.
+    finite_before: Option<Point>,
 }
 
 const NONE_YET: Point = Point { step: 0, wall_time: 0.0, value: 0.0 };
@@ -168,8 +85,7 @@ impl Default for Sketch {
             newest: NONE_YET,
             lowest: Point { value: f64::INFINITY, ..NONE_YET },
             highest: Point { value: f64::NEG_INFINITY, ..NONE_YET },
-            first_non_finite: None,
-            finite_before: None,
+            strange: None,
             count: 0,
             non_finite: 0,
             steps_apart: 0.0,
@@ -189,7 +105,7 @@ impl Sketch {
     }
 
     /// Takes one more point; [`Sketch::settle`] is owed before the sketch is read.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push_open(&mut self, point: Point) {
         if self.count < HEAD as u64 {
             self.push_head(point);
@@ -198,10 +114,10 @@ impl Sketch {
         // A step before the first one gives an index that no bucket has.
         let index = point.step.wrapping_sub(self.origin).cast_unsigned() >> self.shift;
         if index != self.open.index as u64 {
-            self.reopen(point.step);
+            self.reopen(point.step, point.value);
         }
         let before = self.newest.value;
-        if before.to_bits() == point.value.to_bits() && self.count > 1 {
+        if before.to_bits() == point.value.to_bits() {
             self.repeats = self.repeats.saturating_add(1);
             self.longest_repeat = self.longest_repeat.max(self.repeats);
         } else {
@@ -211,7 +127,7 @@ impl Sketch {
         if difference < f64::INFINITY {
             // Both are finite, and so the previous one is the previous finite one.
             self.steps_apart += difference;
-            self.neighbours += u64::from(self.count > 1);
+            self.neighbours = self.neighbours.wrapping_add(1);
             self.open.push_finite(point.value);
             self.note_extremes(point);
         } else {
@@ -223,7 +139,7 @@ impl Sketch {
         self.newest.value = point.value;
     }
 
-    #[inline]
+    #[inline(always)]
     fn note_extremes(&mut self, point: Point) {
         if point.value < self.lowest.value {
             self.lowest = point;
@@ -237,17 +153,20 @@ impl Sketch {
     #[cold]
     fn push_strange(&mut self, point: Point) {
         if self.newest.value.is_finite() && self.count > 1 {
-            self.finite_before = Some(self.newest);
+            self.strange.get_or_insert_default().finite_before = Some(self.newest);
         }
         if !point.value.is_finite() {
             self.open.bucket.non_finite = self.open.bucket.non_finite.saturating_add(1);
             self.non_finite += 1;
-            self.first_non_finite.get_or_insert(point);
+            self.strange.get_or_insert_default().first.get_or_insert(point);
             return;
         }
-        if let Some(before) = self.finite_before {
+        if let Some(before) = self.strange.as_ref().and_then(|strange| strange.finite_before) {
             self.steps_apart += (point.value - before.value).abs();
             self.neighbours += 1;
+        }
+        if self.open.bucket.count == 0 {
+            self.open.pivot = point.value;
         }
         self.open.push_finite(point.value);
         self.note_extremes(point);
@@ -258,9 +177,11 @@ impl Sketch {
         if self.count == 0 {
             self.origin = point.step;
             self.oldest = point;
-            // Nothing is before it: a difference of zero, which is not counted.
+            // Nothing is before it: a value equal to its own, no repetition, and a difference that is not counted.
             self.newest.value = point.value;
-            self.longest_repeat = self.longest_repeat.max(1);
+            if point.value.is_finite() {
+                self.neighbours = self.neighbours.wrapping_sub(1);
+            }
         }
         self.push_to_head(point.value);
     }
@@ -279,17 +200,22 @@ impl Sketch {
         }
     }
 
-    fn reopen(&mut self, step: i64) {
+    /// Opens the bucket of a step, for a value.
+    fn reopen(&mut self, step: i64, value: f64) {
         self.settle();
         let index = self.index_of(step);
         if index >= self.buckets.len() {
             if index >= self.buckets.capacity() {
-                // Capacity in steps of 16 in place of doubling: it is most of what a series costs.
-                self.buckets.reserve_exact((index / 16 + 1) * 16 - self.buckets.len());
+                // Three sizes in place of doubling: it is most of what a series costs.
+                let capacity = [16, MAX_BUCKETS / 2].into_iter().find(|&n| index < n).unwrap_or(MAX_BUCKETS);
+                self.buckets.reserve_exact(capacity - self.buckets.len());
             }
             self.buckets.resize(index + 1, Bucket::EMPTY);
         }
         self.open = Open::of(index, self.buckets[index]);
+        if self.open.bucket.count == 0 {
+            self.open.pivot = value;
+        }
     }
 
     fn close(&mut self) {
@@ -339,7 +265,7 @@ impl Sketch {
 
     /// The newest point with a finite value.
     pub fn last_finite(&self) -> Option<Point> {
-        self.last().filter(|last| last.value.is_finite()).or(self.finite_before)
+        self.last().filter(|last| last.value.is_finite()).or_else(|| self.strange.as_ref()?.finite_before)
     }
 
     /// The point with the smallest finite value.
@@ -354,7 +280,7 @@ impl Sketch {
 
     /// The first NaN or infinity.
     pub fn first_non_finite(&self) -> Option<Point> {
-        self.first_non_finite
+        self.strange.as_ref()?.first
     }
 
     /// The exact first values, at most sixteen.
@@ -401,7 +327,7 @@ impl Sketch {
         view.count = view.buckets.iter().map(|b| u64::from(b.count) + u64::from(b.non_finite)).sum();
         view.non_finite = view.buckets.iter().map(|b| u64::from(b.non_finite)).sum();
         let reached = |point: Option<Point>| point.filter(|p| p.step <= step);
-        view.first_non_finite = reached(self.first_non_finite);
+        view.set_first_non_finite(reached(self.first_non_finite()));
         let lowest = reached(self.lowest()).or_else(|| view.bucket_extreme(|b| b.min, f64::lt));
         view.lowest = lowest.unwrap_or(Point { value: f64::INFINITY, ..NONE_YET });
         let highest = reached(self.highest()).or_else(|| view.bucket_extreme(|b| b.max, f64::gt));
@@ -436,7 +362,7 @@ impl Sketch {
             Order::Beside => [a, b].into_iter().flatten().max_by_key(|p| p.step),
         };
         self.oldest = earlier(self.first(), theirs(other.first())).unwrap_or(NONE_YET);
-        self.first_non_finite = earlier(self.first_non_finite, theirs(other.first_non_finite));
+        self.set_first_non_finite(earlier(self.first_non_finite(), theirs(other.first_non_finite())));
         let last = later(self.last(), theirs(other.last()));
         let last_finite = later(self.last_finite(), theirs(other.last_finite()));
         self.set_last(last, last_finite);
@@ -460,7 +386,7 @@ impl Sketch {
         for (i, bucket) in other.buckets.iter().enumerate() {
             let start = origin.saturating_add(((i as u64) << other.shift).cast_signed());
             if bucket.count > 0 || bucket.non_finite > 0 {
-                self.reopen(start.saturating_add(half));
+                self.reopen(start.saturating_add(half), bucket.mean);
                 self.open = Open::of(self.open.index, self.open.bucket.merge(*bucket));
             }
         }
@@ -488,13 +414,22 @@ impl Sketch {
         self.shift = 0;
         let origin = self.origin;
         let points = [&mut self.newest, &mut self.lowest, &mut self.highest];
-        let strange = [&mut self.finite_before, &mut self.first_non_finite];
-        points.into_iter().chain(strange.into_iter().flatten()).for_each(|point| point.step = origin);
+        let strange = self.strange.iter_mut().flat_map(|strange| [&mut strange.first, &mut strange.finite_before]);
+        points.into_iter().chain(strange.flatten()).for_each(|point| point.step = origin);
+    }
+
+    fn set_first_non_finite(&mut self, first: Option<Point>) {
+        if first.is_some() || self.strange.is_some() {
+            self.strange.get_or_insert_default().first = first;
+        }
     }
 
     fn set_last(&mut self, last: Option<Point>, last_finite: Option<Point>) {
         self.newest = last.unwrap_or(NONE_YET);
-        self.finite_before = if self.newest.value.is_finite() { None } else { last_finite };
+        let before = if self.newest.value.is_finite() { None } else { last_finite };
+        if before.is_some() || self.strange.is_some() {
+            self.strange.get_or_insert_default().finite_before = before;
+        }
     }
 
     fn absorb_repeats(&mut self, other: &Sketch) {
@@ -528,7 +463,7 @@ impl Sketch {
     #[must_use]
     pub fn restarted_at(&self, step: i64) -> Sketch {
         let mut kept = self.until(step.saturating_sub(1));
-        (kept.repeats, kept.longest_repeat) = (0, 0);
+        (kept.repeats, kept.longest_repeat) = (0, 1);
         if kept.count == 0 { Sketch::default() } else { kept }
     }
 }

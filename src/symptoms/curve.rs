@@ -67,7 +67,7 @@ impl Curve {
         let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, bucket)).collect();
         let head: Vec<f64> = sketch.head().iter().copied().filter(|v| v.is_finite()).collect();
         let noise = sketch.noise().unwrap_or(0.0);
-        let (start, start_error) = start_of(&head, sketch.count(), noise);
+        let (start, start_error) = start_of(&head, sketch.count(), noise, sketch.highest()?.value);
         let tail: Vec<f64> = levels[levels.len() - newest(levels.len())..].iter().map(|l| l.mean).collect();
         let means: Vec<f64> = levels.iter().map(|l| l.mean).collect();
         let level_noise = scatter(&means[means.len() / 2..]);
@@ -187,7 +187,12 @@ fn newest(levels: usize) -> usize {
 /// Median and standard error of the first values: one value in three hundred, three to nine of them. More would blur the
 /// start of a run that learns within its first steps. The scatter of a few values is a poor estimate of their noise; the
 /// noise of the whole series, taken from neighbouring values, bounds it.
-fn start_of(head: &[f64], count: u64, noise: f64) -> (f64, f64) {
+fn start_of(head: &[f64], count: u64, noise: f64, highest: f64) -> (f64, f64) {
+    // Coarse logs (a point an epoch) may do most of their falling between the first two points. Among n values of pure
+    // noise the first is the highest once in n times, and then within its noise of the others.
+    if head.first().is_some_and(|value| *value >= highest) {
+        return (head[0], noise);
+    }
     let wanted = usize::try_from(count / 300).unwrap_or(usize::MAX).clamp(3, 9).min(head.len());
     let first = &head[..wanted];
     let spread = scatter(head).min(2.0 * noise).max(noise.min(scatter(first)));
@@ -225,6 +230,13 @@ pub(crate) mod tests {
         let curve = Curve::of("loss", &sketch((0..1000).map(|i| 2.3 + 0.2 * noise(i)))).expect("enough points");
         assert!(!curve.dropped(), "{} {}", curve.drop(), curve.drop_error());
         assert!(curve.trend_from(0.3).abs() < TREND);
+    }
+
+    #[test]
+    fn a_log_by_epochs_starts_where_its_first_epoch_was() {
+        let losses = [0.2, 0.009, 0.0037, 0.0035, 0.0036, 0.0036, 0.0037, 0.0038, 0.0037, 0.0036, 0.0035, 0.0034];
+        let curve = Curve::of("Loss", &sketch(losses)).expect("enough points");
+        assert!(curve.dropped() && curve.relative_drop() > 0.95);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use super::event::{Event, What};
 use super::value::{Datum, Value};
-use super::wire::varint;
+use super::wire::{length_delimited, varint};
 
 /// A scalar that was recognised.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,19 +24,23 @@ pub struct Hit {
 
 #[derive(Debug, Clone)]
 struct Template {
-    /// The event from behind its step on, with zeros in the hole.
+    /// The event from behind its step on, without the hole.
     bytes: Box<[u8]>,
-    hole: u32,
-    width: Width,
+    hole: Hole,
     slot: u32,
     /// The template that matched after this one the last time.
     next: u32,
 }
 
+/// Where the number stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Width {
-    Single,
-    Double,
+enum Hole {
+    /// An `f32` at the end, as torch and tensorboardX write it.
+    Last,
+    /// An `f32` with so many bytes before it.
+    Single(u16),
+    /// An `f64` with so many bytes before it.
+    Double(u16),
 }
 
 /// What is known of the scalars of one file.
@@ -58,7 +62,7 @@ const MAX_BYTES: usize = 512;
 
 impl Templates {
     /// The scalar in a record, if its like was learned.
-    #[inline]
+    #[inline(always)]
     pub fn recognise(&mut self, record: &[u8]) -> Option<Hit> {
         let (wall_time, step, rest) = head(record)?;
         if let Some(template) = self.list.get(self.expected as usize)
@@ -108,7 +112,7 @@ impl Templates {
     fn add(&mut self, template: Template) -> u32 {
         let place = self.list.len() as u32;
         if self.list.len() == self.list.capacity() {
-            self.list.reserve_exact(4 + self.list.len() / 4);
+            self.list.reserve_exact(5 + self.list.len() / 8);
         }
         self.list.push(template);
         if 3 * self.list.len() > 2 * self.index.len() {
@@ -159,42 +163,53 @@ impl Template {
         if rest.len() > MAX_BYTES || !only_a_summary(rest) {
             return None;
         }
-        let hole = (number.as_ptr() as usize).checked_sub(rest.as_ptr() as usize)?;
-        let mut bytes: Box<[u8]> = rest.into();
-        bytes.get_mut(hole..hole + number.len())?.fill(0);
-        let width = if number.len() == 4 { Width::Single } else { Width::Double };
-        Some(Template { bytes, hole: hole as u32, width, slot, next: 0 })
+        let before = (number.as_ptr() as usize).checked_sub(rest.as_ptr() as usize)?;
+        let after = rest.get(before + number.len()..)?;
+        let bytes = [rest.get(..before)?, after].concat().into_boxed_slice();
+        let place = u16::try_from(before).ok()?;
+        let hole = match number.len() {
+            4 if after.is_empty() => Hole::Last,
+            4 => Hole::Single(place),
+            _ => Hole::Double(place),
+        };
+        Some(Template { bytes, hole, slot, next: 0 })
     }
 
     /// The number in the hole, if all else is equal.
-    #[inline]
+    #[inline(always)]
     fn number(&self, rest: &[u8]) -> Option<f64> {
-        if rest.len() != self.bytes.len() {
-            return None;
+        match self.hole {
+            Hole::Last => {
+                let (before, number) = rest.split_last_chunk::<4>()?;
+                equal(before, &self.bytes).then(|| f32::from_le_bytes(*number).into())
+            }
+            Hole::Single(place) => self.number_inside(rest, place).map(|number| f32::from_le_bytes(number).into()),
+            Hole::Double(place) => self.number_inside(rest, place).map(f64::from_le_bytes),
         }
-        let (before, from) = rest.split_at_checked(self.hole as usize)?;
-        let (same_before, same_from) = self.bytes.split_at_checked(self.hole as usize)?;
-        let (value, after, same_after) = match self.width {
-            Width::Single => {
-                let (number, after) = from.split_first_chunk::<4>()?;
-                (f64::from(f32::from_le_bytes(*number)), after, same_from.get(4..)?)
-            }
-            Width::Double => {
-                let (number, after) = from.split_first_chunk::<8>()?;
-                (f64::from_le_bytes(*number), after, same_from.get(8..)?)
-            }
-        };
-        (equal(before, same_before) && (after.is_empty() || equal(after, same_after))).then_some(value)
+    }
+
+    #[inline(always)]
+    fn number_inside<const N: usize>(&self, rest: &[u8], place: u16) -> Option<[u8; N]> {
+        let (before, from) = rest.split_at_checked(place.into())?;
+        let (same_before, same_after) = self.bytes.split_at_checked(place.into())?;
+        let (number, after) = from.split_first_chunk::<N>()?;
+        (equal(before, same_before) && equal(after, same_after)).then_some(*number)
     }
 }
 
-/// Equality of short slices of one length without a call: whole words, the last of which overlaps the one before.
-#[inline]
+/// Equality of short slices without a call: steps of 16 bytes, the last of which overlaps the one before.
+#[inline(always)]
 fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
     let (Some(last_a), Some(last_b)) = (a.last_chunk::<16>(), b.last_chunk::<16>()) else { return equal_short(a, b) };
     let differ = |x: &[u8; 16], y: &[u8; 16]| u128::from_le_bytes(*x) ^ u128::from_le_bytes(*y);
-    let words = a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0);
-    words.fold(differ(last_a, last_b), |acc, (x, y)| acc | differ(x, y)) == 0
+    let mut difference = differ(last_a, last_b);
+    for (x, y) in a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0) {
+        difference |= differ(x, y);
+    }
+    difference == 0
 }
 
 #[inline(never)]
@@ -203,7 +218,7 @@ fn equal_short(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// Wall time, step and what follows, of an event that starts as protobuf libraries write it.
-#[inline]
+#[inline(always)]
 fn head(record: &[u8]) -> Option<(f64, i64, &[u8])> {
     let (start, mut rest) = record.split_first_chunk::<9>()?;
     let [0x09, wall_time @ ..] = start else { return None };
@@ -215,7 +230,7 @@ fn head(record: &[u8]) -> Option<(f64, i64, &[u8])> {
 }
 
 /// A varint, of which the lengths that steps have come first.
-#[inline]
+#[inline(always)]
 fn step_of(bytes: &[u8]) -> Option<(u64, &[u8])> {
     match *bytes {
         [a, ref rest @ ..] if a < 0x80 => Some((a.into(), rest)),
@@ -244,18 +259,16 @@ fn only_a_summary(rest: &[u8]) -> bool {
     summary.and_then(|summary| inside(summary, 0x0a)).is_some()
 }
 
-/// The tag of the only value, where it is the first field.
+/// The tag of the only value, where it is the first field. What follows the tag is not looked at, so that it works
+/// for templates, too.
 fn tag_of(rest: &[u8]) -> Option<&[u8]> {
     let mut bytes = rest;
-    for key in [0x2a, 0x0a, 0x0a] {
+    for key in [0x2a, 0x0a] {
         bytes = bytes.strip_prefix(&[key])?;
-        let len = varint(&mut bytes).ok()?;
-        if bytes.len() < usize::try_from(len).ok()? {
-            return None;
-        }
-        bytes = &bytes[..len as usize];
+        varint(&mut bytes).ok()?;
     }
-    Some(bytes)
+    bytes = bytes.strip_prefix(&[0x0a])?;
+    length_delimited(&mut bytes).ok()
 }
 
 /// FNV-1a over words: tags are short, and a hostile choice of tags costs time in its own file only.

@@ -3,7 +3,7 @@
 //! Owns: which event changes what. Must not know: files.
 
 use crate::series::{Point, RunData, SessionMark};
-use crate::tfevents::{Datum, Event, Hparams, Session, Templates, Value, What};
+use crate::tfevents::{Datum, Event, Hparams, Session, Templates, Value, Values, What};
 
 /// What is remembered between the records of one file.
 #[derive(Debug, Clone, Default)]
@@ -30,14 +30,10 @@ impl Feed {
     }
 
     /// Takes one record. `data` must be the same from record to record; [`RunData::settle`] is owed at the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn record(&mut self, record: &[u8], data: &mut RunData) {
         match self.templates.recognise(record) {
-            Some(hit) => {
-                data.event(hit.wall_time);
-                let point = Point { step: hit.step, wall_time: usable(hit.wall_time), value: hit.value };
-                data.scalar_of_many(hit.slot, point);
-            }
+            Some(hit) => data.scalar_of_many(hit.slot, hit.step, hit.wall_time, hit.value),
             None => self.decode(record, data),
         }
     }
@@ -49,15 +45,7 @@ impl Feed {
             return;
         };
         match event.what {
-            What::Summary(summary) => {
-                // An event that is malformed further on is not taken by halves.
-                if summary.values().any(|value| value.is_err()) {
-                    self.undecodable += 1;
-                    return;
-                }
-                data.event(event.wall_time);
-                summary.values().filter_map(Result::ok).for_each(|value| self.value(record, &event, value, data));
-            }
+            What::Summary(summary) => self.summary(record, &event, summary.values(), data),
             What::Session(Session::Start) => {
                 data.event(event.wall_time);
                 data.restart(event.step);
@@ -70,6 +58,22 @@ impl Feed {
         }
     }
 
+    fn summary(&mut self, record: &[u8], event: &Event<'_>, values: Values<'_>, data: &mut RunData) {
+        let mut rest = values;
+        match (rest.next(), rest.next()) {
+            (Some(Ok(value)), None) => {
+                data.event(event.wall_time);
+                self.value(record, event, value, data);
+            }
+            // An event that is malformed further on is not taken by halves.
+            _ if { values }.any(|value| value.is_err()) => self.undecodable += 1,
+            _ => {
+                data.event(event.wall_time);
+                values.filter_map(Result::ok).for_each(|value| self.value(record, event, value, data));
+            }
+        }
+    }
+
     fn value(&mut self, record: &[u8], event: &Event<'_>, value: Value<'_>, data: &mut RunData) {
         let wall_time = usable(event.wall_time);
         match value.datum {
@@ -79,7 +83,7 @@ impl Feed {
                     return;
                 };
                 self.templates.learn(record, id.slot());
-                data.scalar_of_many(id.slot(), Point { step: event.step, wall_time, value: number });
+                data.scalar_of_event(id, Point { step: event.step, wall_time, value: number });
             }
             Datum::Histogram(moments) => data.histogram(&value.tag, event.step, wall_time, moments),
             Datum::Text(text) => data.text(&value.tag, &text),

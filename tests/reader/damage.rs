@@ -359,6 +359,19 @@ fn only_what_changed_is_reported_and_only_once() {
 }
 
 #[test]
+fn known_files_are_followed_without_looking_for_others() {
+    let mut fixture = Fixture::new();
+    fixture.write(FILE, &file(START, steps(0..3)));
+    fixture.logdir.write("run2/x.tfevents", &file(START, steps(0..3)));
+    fixture.logdir.write(FILE, &file(START, steps(0..5)));
+    let changes = fixture.watcher.poll_known(START);
+    assert_eq!((changes.changed, changes.appeared), (vec![RunName::new("run")], vec![]));
+    assert_eq!(fixture.loss(), (5, 0, 4));
+    fixture.logdir.remove(FILE);
+    assert_eq!(fixture.watcher.poll_known(START).vanished, [RunName::new("run")]);
+}
+
+#[test]
 fn a_released_run_costs_nothing_until_it_goes_on() {
     let mut fixture = Fixture::new();
     fixture.write(FILE, &file(START, steps(0..3)));
