@@ -4,11 +4,13 @@
 //! what they mean.
 
 mod attempts;
+mod bucket;
 mod histogram;
 mod run;
 mod sketch;
 
 pub use attempts::{Attempt, Series};
+pub use bucket::Bucket;
 pub use histogram::{HistogramSketch, Moments};
 pub use run::{RunData, RunName, Runs, SessionMark, TagId};
-pub use sketch::{Bucket, MAX_BUCKETS, Point, Sketch};
+pub use sketch::{MAX_BUCKETS, Point, Sketch};

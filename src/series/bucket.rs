@@ -1,0 +1,129 @@
+//! A bucket of a sketch, and the one that takes points now.
+//!
+//! Owns: mean, variance and extremes of the values in a bucket. Must not know: which steps it spans.
+
+/// A summary of the finite values whose steps fall into one interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket {
+    /// Number of finite values.
+    pub count: u32,
+    /// Number of values that were NaN or infinite.
+    pub non_finite: u32,
+    /// Mean of the finite values.
+    pub mean: f64,
+    /// Sum of squared deviations from the mean.
+    m2: f64,
+    /// Smallest finite value; `+inf` when there is none.
+    pub min: f64,
+    /// Largest finite value; `-inf` when there is none.
+    pub max: f64,
+}
+
+impl Bucket {
+    pub(super) const EMPTY: Bucket =
+        Bucket { count: 0, non_finite: 0, mean: 0.0, m2: 0.0, min: f64::INFINITY, max: f64::NEG_INFINITY };
+
+    /// Chan, Golub, LeVeque: "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+    pub(super) fn merge(self, other: Bucket) -> Bucket {
+        let non_finite = self.non_finite + other.non_finite;
+        if self.count == 0 {
+            return Bucket { non_finite, ..other };
+        }
+        if other.count == 0 {
+            return Bucket { non_finite, ..self };
+        }
+        let (a, b) = (f64::from(self.count), f64::from(other.count));
+        let delta = other.mean - self.mean;
+        Bucket {
+            count: self.count + other.count,
+            non_finite,
+            mean: self.mean + delta * b / (a + b),
+            m2: self.m2 + other.m2 + delta * delta * a * b / (a + b),
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+        }
+    }
+
+    /// Unbiased variance of the finite values; 0 with fewer than two.
+    pub fn variance(&self) -> f64 {
+        if self.count < 2 { 0.0 } else { self.m2 / f64::from(self.count - 1) }
+    }
+}
+
+/// The bucket that takes points now, with sums in place of mean and variance: no division for each point.
+///
+/// The sums are of deviations from a pivot, which is one of the values (or their mean): squares of deviations from it
+/// add up to at most `n + 1` times those from the mean, so nothing but `log2(n)` of 52 bits is lost. They are added in
+/// the order of the points, so that when they are turned into mean and variance makes no difference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Open {
+    /// Place of the bucket; `usize::MAX` if none is open.
+    pub(super) index: usize,
+    pub(super) bucket: Bucket,
+    pub(super) pivot: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Open {
+    pub(super) const NONE: Open = Open { index: usize::MAX, bucket: Bucket::EMPTY, pivot: 0.0, sum: 0.0, squares: 0.0 };
+
+    pub(super) fn of(index: usize, bucket: Bucket) -> Open {
+        Open { index, bucket, pivot: bucket.mean, sum: 0.0, squares: bucket.m2 }
+    }
+
+    /// Takes a finite value; the first one must be the pivot.
+    #[inline(always)]
+    pub(super) fn push_finite(&mut self, value: f64) {
+        let bucket = &mut self.bucket;
+        bucket.count += 1;
+        let deviation = value - self.pivot;
+        self.sum += deviation;
+        self.squares += deviation * deviation;
+        bucket.min = if value < bucket.min { value } else { bucket.min };
+        bucket.max = if value > bucket.max { value } else { bucket.max };
+    }
+
+    pub(super) fn settled(&self) -> Bucket {
+        if self.bucket.count == 0 {
+            return self.bucket;
+        }
+        let shift = self.sum / f64::from(self.bucket.count);
+        Bucket { mean: self.pivot + shift, m2: (self.squares - self.sum * shift).max(0.0), ..self.bucket }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f64]) -> Bucket {
+        let mut open = Open { pivot: values[0], ..Open::of(0, Bucket::EMPTY) };
+        values.iter().for_each(|value| open.push_finite(*value));
+        open.settled()
+    }
+
+    #[test]
+    fn large_values_with_small_differences_keep_their_variance() {
+        let bucket = of(&[1e9, 1e9 + 1.0, 1e9 + 2.0]);
+        assert_eq!((bucket.mean, bucket.variance()), (1e9 + 1.0, 1.0));
+    }
+
+    #[test]
+    fn a_first_value_far_from_all_others_does_not_spoil_the_variance() {
+        let mut values = vec![1e6];
+        values.extend((0..1000).map(|i| f64::from(i % 2)));
+        let mean = values.iter().sum::<f64>() / 1001.0;
+        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 1000.0;
+        let bucket = of(&values);
+        assert!((bucket.variance() / variance - 1.0).abs() < 1e-12, "{} {variance}", bucket.variance());
+    }
+
+    #[test]
+    fn two_halves_make_a_whole() {
+        let values: Vec<f64> = (0..100).map(|i| f64::from(i * i % 37)).collect();
+        let (whole, merged) = (of(&values), of(&values[..30]).merge(of(&values[30..])));
+        assert!((whole.mean - merged.mean).abs() < 1e-12 && (whole.variance() - merged.variance()).abs() < 1e-9);
+        assert_eq!((whole.count, whole.min, whole.max), (merged.count, merged.min, merged.max));
+    }
+}
