@@ -4,7 +4,8 @@
     cargo bench --bench decode -- --keep DIR          # writes the data sets and measures nextrun
     python3 benches/compare.py DIR [--scale 1] [--repeat 3] [--readers rustboard,rustboard_all,accumulator,tbparse]
 
-Each reader runs in a fresh process per repetition with the page cache warm; the median is printed. RustBoard is the
+Each reader runs in a fresh process per repetition with the page cache warm. Printed are the median by the clock and the
+least processor time, which other work on the machine disturbs less; throughput is per second of processor time. RustBoard is the
 server of the wheel tensorboard-data-server, timed by its own line "Finished load cycle"; EventAccumulator is that of
 tensorboard, keeping all points; tbparse is used if it is installed. RustBoard's default checks no data checksums and
 keeps a sample of at most 1,000 points a tag; `rustboard_all` checks them and keeps all, which is the work that nextrun
@@ -51,9 +52,11 @@ def warm(directory):
 
 
 def in_python(code, directory):
-    started = time.monotonic()
+    started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", code, str(directory)], check=True, stderr=subprocess.DEVNULL)
-    return time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - started, cpu, after.ru_maxrss / 1024
 
 
 def rustboard(directory, *options):
@@ -71,7 +74,9 @@ def rustboard(directory, *options):
                 if found:
                     seconds = float(found[1]) * {"s": 1, "ms": 1e-3, "µs": 1e-6}[found[2]]
                     status = pathlib.Path(f"/proc/{server.pid}/status").read_text()
-                    return seconds, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+                    fields = pathlib.Path(f"/proc/{server.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+                    cpu = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                    return seconds, cpu, int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
                 if server.poll() is not None:
                     raise RuntimeError(f"{command[0]} ended: {pathlib.Path(log.name).read_text()[-500:]}")
         finally:
@@ -96,7 +101,7 @@ def main():
     parser.add_argument("--readers", default=",".join(READERS))
     parser.add_argument("--sets", default=",".join(SETS))
     arguments = parser.parse_args()
-    print("| reader | set | s | MB/s | M events/s | peak RSS MiB |\n|---|---|---|---|---|---|")
+    print("| reader | set | s | CPU s | MB/s | M events/s | peak RSS MiB |\n|---|---|---|---|---|---|---|")
     for name in arguments.sets.split(","):
         directory = arguments.directory / f"{name}-{arguments.scale}"
         size = sum(path.stat().st_size for path in directory.rglob("*tfevents*")) / 1e6
@@ -106,11 +111,11 @@ def main():
             try:
                 runs = [READERS[reader](directory) for _ in range(arguments.repeat)]
             except (subprocess.CalledProcessError, RuntimeError, ImportError) as error:
-                print(f"| {reader} | {name} | not measured: {error} | | | |", flush=True)
+                print(f"| {reader} | {name} | not measured: {error} | | | | |", flush=True)
                 continue
             seconds = statistics.median(run[0] for run in runs)
-            peak = max(run[1] for run in runs)
-            figures = f"{seconds:.3f} | {size / seconds:.1f} | {events / seconds:.3f} | {peak:.0f}"
+            cpu, peak = min(run[1] for run in runs), max(run[2] for run in runs)
+            figures = f"{seconds:.3f} | {cpu:.2f} | {size / cpu:.1f} | {events / cpu:.3f} | {peak:.0f}"
             print(f"| {reader} | {name} | {figures} |", flush=True)
 
 

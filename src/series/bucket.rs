@@ -1,6 +1,6 @@
-//! One stretch of a series: count, mean, variance and extremes of its values.
+//! A bucket of a sketch, and the one that takes points now.
 //!
-//! Owns: how values and stretches are added up. Must not know: which steps make up a stretch.
+//! Owns: mean, variance and extremes of the values in a bucket. Must not know: which steps it spans.
 
 /// A summary of the finite values whose steps fall into one interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,7 +12,7 @@ pub struct Bucket {
     /// Mean of the finite values.
     pub mean: f64,
     /// Sum of squared deviations from the mean.
-    pub(super) m2: f64,
+    m2: f64,
     /// Smallest finite value; `+inf` when there is none.
     pub min: f64,
     /// Largest finite value; `-inf` when there is none.
@@ -57,11 +57,12 @@ impl Bucket {
 /// the order of the points, so that when they are turned into mean and variance makes no difference.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Open {
+    /// Place of the bucket; `usize::MAX` if none is open.
     pub(super) index: usize,
     pub(super) bucket: Bucket,
     pub(super) pivot: f64,
-    pub(super) sum: f64,
-    pub(super) squares: f64,
+    sum: f64,
+    squares: f64,
 }
 
 impl Open {
@@ -89,5 +90,40 @@ impl Open {
         }
         let shift = self.sum / f64::from(self.bucket.count);
         Bucket { mean: self.pivot + shift, m2: (self.squares - self.sum * shift).max(0.0), ..self.bucket }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[f64]) -> Bucket {
+        let mut open = Open { pivot: values[0], ..Open::of(0, Bucket::EMPTY) };
+        values.iter().for_each(|value| open.push_finite(*value));
+        open.settled()
+    }
+
+    #[test]
+    fn large_values_with_small_differences_keep_their_variance() {
+        let bucket = of(&[1e9, 1e9 + 1.0, 1e9 + 2.0]);
+        assert_eq!((bucket.mean, bucket.variance()), (1e9 + 1.0, 1.0));
+    }
+
+    #[test]
+    fn a_first_value_far_from_all_others_does_not_spoil_the_variance() {
+        let mut values = vec![1e6];
+        values.extend((0..1000).map(|i| f64::from(i % 2)));
+        let mean = values.iter().sum::<f64>() / 1001.0;
+        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 1000.0;
+        let bucket = of(&values);
+        assert!((bucket.variance() / variance - 1.0).abs() < 1e-12, "{} {variance}", bucket.variance());
+    }
+
+    #[test]
+    fn two_halves_make_a_whole() {
+        let values: Vec<f64> = (0..100).map(|i| f64::from(i * i % 37)).collect();
+        let (whole, merged) = (of(&values), of(&values[..30]).merge(of(&values[30..])));
+        assert!((whole.mean - merged.mean).abs() < 1e-12 && (whole.variance() - merged.variance()).abs() < 1e-9);
+        assert_eq!((whole.count, whole.min, whole.max), (merged.count, merged.min, merged.max));
     }
 }

@@ -1,5 +1,9 @@
 //! The bounded summary of a scalar series that all diagnosis reads.
 
+mod merge;
+
+pub(super) use merge::Order;
+
 use super::bucket::{Bucket, Open};
 
 /// One scalar as it was logged.
@@ -19,15 +23,6 @@ pub const MAX_BUCKETS: usize = 80;
 
 /// So many first points are kept exactly: where a series started must not blur as buckets grow wider.
 const HEAD: usize = 16;
-
-/// How the points of two sketches lie to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
-    /// The other's points were logged after one's own.
-    After,
-    /// Both were logged in the same time, by two writers.
-    Beside,
-}
 
 /// A series in bounded memory: equal-step buckets that are merged pairwise as the series grows, and the exact first,
 /// last and best points.
@@ -111,8 +106,8 @@ impl Sketch {
             self.push_head(point);
         }
         self.count += 1;
-        // A step before the first one gives an index that no bucket has.
-        let index = point.step.wrapping_sub(self.origin).cast_unsigned() >> self.shift;
+        // A step before the first one gives an index that no bucket has, and none that stands for no bucket.
+        let index = (point.step.wrapping_sub(self.origin).cast_unsigned() >> self.shift).min(u64::MAX - 1);
         if index != self.open.index as u64 {
             self.reopen(point.step, point.value);
         }
@@ -339,85 +334,6 @@ impl Sketch {
         view
     }
 
-    /// Adds what another sketch knows, its steps moved by `moved`. Buckets go where their middles lie, so that they
-    /// blur by half a bucket at most.
-    pub(super) fn absorb(&mut self, other: &Sketch, order: Order, moved: i64) {
-        if other.count == 0 {
-            return;
-        }
-        if self.count == 0 {
-            self.origin = other.origin.saturating_add(moved);
-        }
-        self.close();
-        self.absorb_buckets(other, moved);
-        let theirs = |point: Option<Point>| point.map(|p| Point { step: p.step.saturating_add(moved), ..p });
-        other.head().iter().for_each(|value| self.push_to_head(*value));
-        self.absorb_repeats(other);
-        let earlier = |a: Option<Point>, b: Option<Point>| match order {
-            Order::After => a.or(b),
-            Order::Beside => [a, b].into_iter().flatten().min_by_key(|p| p.step),
-        };
-        let later = |a: Option<Point>, b: Option<Point>| match order {
-            Order::After => b.or(a),
-            Order::Beside => [a, b].into_iter().flatten().max_by_key(|p| p.step),
-        };
-        self.oldest = earlier(self.first(), theirs(other.first())).unwrap_or(NONE_YET);
-        self.set_first_non_finite(earlier(self.first_non_finite(), theirs(other.first_non_finite())));
-        let last = later(self.last(), theirs(other.last()));
-        let last_finite = later(self.last_finite(), theirs(other.last_finite()));
-        self.set_last(last, last_finite);
-        let moved_extreme = |point: Point| Point { step: point.step.saturating_add(moved), ..point };
-        let (low, high) = (moved_extreme(other.lowest), moved_extreme(other.highest));
-        self.lowest = if low.value < self.lowest.value { low } else { self.lowest };
-        self.highest = if high.value > self.highest.value { high } else { self.highest };
-        self.count += other.count;
-        self.non_finite += other.non_finite;
-        self.steps_apart += other.steps_apart;
-        self.neighbours += other.neighbours;
-    }
-
-    fn absorb_buckets(&mut self, other: &Sketch, moved: i64) {
-        let origin = other.origin.saturating_add(moved);
-        self.start_at(origin);
-        while self.shift < other.shift {
-            self.halve();
-        }
-        let half = (other.bucket_width() / 2).cast_signed();
-        for (i, bucket) in other.buckets.iter().enumerate() {
-            let start = origin.saturating_add(((i as u64) << other.shift).cast_signed());
-            if bucket.count > 0 || bucket.non_finite > 0 {
-                self.reopen(start.saturating_add(half), bucket.mean);
-                self.open = Open::of(self.open.index, self.open.bucket.merge(*bucket));
-            }
-        }
-        self.close();
-    }
-
-    /// Makes room for buckets before the first one.
-    fn start_at(&mut self, origin: i64) {
-        while origin < self.origin {
-            let missing = ((self.origin.abs_diff(origin) - 1) >> self.shift) + 1;
-            if self.buckets.len() as u64 + missing <= MAX_BUCKETS as u64 {
-                self.buckets.splice(0..0, std::iter::repeat_n(Bucket::EMPTY, missing as usize));
-                self.origin = self.origin.saturating_sub((missing << self.shift).cast_signed());
-                return;
-            }
-            self.halve();
-        }
-    }
-
-    /// Puts all points on the step of the first one.
-    pub(super) fn collapse(&mut self) {
-        self.close();
-        let all = self.buckets.iter().fold(Bucket::EMPTY, |sum, bucket| sum.merge(*bucket));
-        self.buckets = vec![all];
-        self.shift = 0;
-        let origin = self.origin;
-        let points = [&mut self.newest, &mut self.lowest, &mut self.highest];
-        let strange = self.strange.iter_mut().flat_map(|strange| [&mut strange.first, &mut strange.finite_before]);
-        points.into_iter().chain(strange.flatten()).for_each(|point| point.step = origin);
-    }
-
     fn set_first_non_finite(&mut self, first: Option<Point>) {
         if first.is_some() || self.strange.is_some() {
             self.strange.get_or_insert_default().first = first;
@@ -430,13 +346,6 @@ impl Sketch {
         if before.is_some() || self.strange.is_some() {
             self.strange.get_or_insert_default().finite_before = before;
         }
-    }
-
-    fn absorb_repeats(&mut self, other: &Sketch) {
-        let value = |sketch: &Sketch| sketch.last().map(|p| p.value.to_bits());
-        let goes_on = u64::from(other.repeats) == other.count && value(self) == value(other);
-        self.repeats = if goes_on { self.repeats.saturating_add(other.repeats) } else { other.repeats };
-        self.longest_repeat = self.longest_repeat.max(other.longest_repeat).max(self.repeats);
     }
 
     fn bucket_extreme(&self, of: fn(&Bucket) -> f64, better: fn(&f64, &f64) -> bool) -> Option<Point> {
@@ -526,6 +435,29 @@ mod tests {
         let s = sketch((0..1000).map(|i| if i < 500 { 1.0 } else { 9.0 }));
         let again = s.restarted_at(500);
         assert!(again.highest().expect("points").value <= 1.0);
+    }
+
+    #[test]
+    fn a_step_just_before_the_first_one_is_not_lost_after_a_restart() {
+        let mut s = sketch([1.0, 2.0, 3.0]).restarted_at(2);
+        s.push(Point { step: -1, wall_time: 0.0, value: 9.0 });
+        s.push(Point { step: -1, wall_time: 0.0, value: 9.0 });
+        assert_eq!(s.buckets().map(|(_, bucket)| bucket.count).sum::<u32>(), 4);
+        assert_eq!(s.highest().map(|p| p.value), Some(9.0));
+    }
+
+    #[test]
+    fn steps_as_far_apart_as_can_be_are_summarised() {
+        let mut s = Sketch::default();
+        for step in [i64::MIN, -1, 0, 1, i64::MAX] {
+            s.push(Point { step, wall_time: 0.0, value: 1.0 });
+        }
+        assert_eq!(s.buckets().map(|(_, bucket)| bucket.count).sum::<u32>(), 5);
+        let mut other = Sketch::default();
+        other.push(Point { step: i64::MAX, wall_time: 0.0, value: 1.0 });
+        other.push(Point { step: i64::MIN, wall_time: 0.0, value: 1.0 });
+        other.absorb(&s, Order::Beside, i64::MIN);
+        assert_eq!(other.buckets().map(|(_, bucket)| bucket.count).sum::<u32>(), 7);
     }
 
     #[test]

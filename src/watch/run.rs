@@ -106,6 +106,8 @@ impl RunFiles {
         self.stale |= part.is_some();
         let mut source = Source::new(path);
         source.found = Some(stat);
+        // Nearly all runs have one file; the least that a list doubles to is four.
+        self.files.reserve_exact(1);
         self.files.push(File { source, part });
     }
 

@@ -1,0 +1,102 @@
+//! Putting two sketches together.
+//!
+//! Owns: what becomes of each part of them. Must not know: why they are put together.
+
+use super::{Bucket, MAX_BUCKETS, NONE_YET, Open, Point, Sketch};
+
+/// How the points of two sketches lie to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::series) enum Order {
+    /// The other's points were logged after one's own.
+    After,
+    /// Both were logged in the same time, by two writers.
+    Beside,
+}
+
+impl Sketch {
+    /// Adds what another sketch knows, its steps moved by `moved`. Buckets go where their middles lie, so that they
+    /// blur by half a bucket at most.
+    pub(in crate::series) fn absorb(&mut self, other: &Sketch, order: Order, moved: i64) {
+        if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            self.origin = other.origin.saturating_add(moved);
+        }
+        self.close();
+        self.absorb_buckets(other, moved);
+        let theirs = |point: Option<Point>| point.map(|p| Point { step: p.step.saturating_add(moved), ..p });
+        other.head().iter().for_each(|value| self.push_to_head(*value));
+        self.absorb_repeats(other);
+        let earlier = |a: Option<Point>, b: Option<Point>| match order {
+            Order::After => a.or(b),
+            Order::Beside => [a, b].into_iter().flatten().min_by_key(|p| p.step),
+        };
+        let later = |a: Option<Point>, b: Option<Point>| match order {
+            Order::After => b.or(a),
+            Order::Beside => [a, b].into_iter().flatten().max_by_key(|p| p.step),
+        };
+        self.oldest = earlier(self.first(), theirs(other.first())).unwrap_or(NONE_YET);
+        self.set_first_non_finite(earlier(self.first_non_finite(), theirs(other.first_non_finite())));
+        let last = later(self.last(), theirs(other.last()));
+        let last_finite = later(self.last_finite(), theirs(other.last_finite()));
+        self.set_last(last, last_finite);
+        let moved_extreme = |point: Point| Point { step: point.step.saturating_add(moved), ..point };
+        let (low, high) = (moved_extreme(other.lowest), moved_extreme(other.highest));
+        self.lowest = if low.value < self.lowest.value { low } else { self.lowest };
+        self.highest = if high.value > self.highest.value { high } else { self.highest };
+        self.count += other.count;
+        self.non_finite += other.non_finite;
+        self.steps_apart += other.steps_apart;
+        self.neighbours += other.neighbours;
+    }
+
+    fn absorb_buckets(&mut self, other: &Sketch, moved: i64) {
+        let origin = other.origin.saturating_add(moved);
+        self.start_at(origin);
+        while self.shift < other.shift {
+            self.halve();
+        }
+        let half = (other.bucket_width() / 2).cast_signed();
+        for (i, bucket) in other.buckets.iter().enumerate() {
+            let start = origin.saturating_add_unsigned((i as u64) << other.shift);
+            if bucket.count > 0 || bucket.non_finite > 0 {
+                self.reopen(start.saturating_add(half), bucket.mean);
+                self.open = Open::of(self.open.index, self.open.bucket.merge(*bucket));
+            }
+        }
+        self.close();
+    }
+
+    /// Makes room for buckets before the first one.
+    fn start_at(&mut self, origin: i64) {
+        while origin < self.origin {
+            let missing = ((self.origin.abs_diff(origin) - 1) >> self.shift).saturating_add(1);
+            if missing.saturating_add(self.buckets.len() as u64) <= MAX_BUCKETS as u64 {
+                self.buckets.splice(0..0, std::iter::repeat_n(Bucket::EMPTY, missing as usize));
+                self.origin = self.origin.saturating_sub_unsigned(missing << self.shift);
+                return;
+            }
+            self.halve();
+        }
+    }
+
+    /// Puts all points on the step of the first one.
+    pub(in crate::series) fn collapse(&mut self) {
+        self.close();
+        let all = self.buckets.iter().fold(Bucket::EMPTY, |sum, bucket| sum.merge(*bucket));
+        self.buckets = vec![all];
+        self.shift = 0;
+        let origin = self.origin;
+        let points = [&mut self.newest, &mut self.lowest, &mut self.highest];
+        let strange = self.strange.iter_mut().flat_map(|strange| [&mut strange.first, &mut strange.finite_before]);
+        points.into_iter().chain(strange.flatten()).for_each(|point| point.step = origin);
+    }
+
+    fn absorb_repeats(&mut self, other: &Sketch) {
+        let value = |sketch: &Sketch| sketch.last().map(|p| p.value.to_bits());
+        let goes_on = u64::from(other.repeats) == other.count && value(self) == value(other);
+        self.repeats = if goes_on { self.repeats.saturating_add(other.repeats) } else { other.repeats };
+        self.longest_repeat = self.longest_repeat.max(other.longest_repeat).max(self.repeats);
+    }
+}
