@@ -53,9 +53,7 @@ pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     let mut failing = false;
     for job in group(&runs, &std::collections::BTreeSet::new()) {
-        let mut memory = Memory::first_seen(false);
-        memory.saw(&job, job.events(), now);
-        let exam = exam(&job, &site, &memory, now);
+        let exam = exam(&job, &site, &Memory::only_look(&job, now), now);
         failing |= exam.status().0 == Status::Failing;
         match arguments.format {
             Format::Json => writeln!(out, "{}", as_json(&job, &exam, &site))?,

@@ -21,6 +21,8 @@ pub struct Memory {
     examined: Option<Look>,
     /// The problems that the last examination found.
     problems: Vec<String>,
+    /// Nobody will look again: where its length is not known, what there is counts as all of it.
+    only_look: bool,
 }
 
 /// When a job was examined last.
@@ -41,7 +43,22 @@ const PAUSE: f64 = 1.0;
 impl Memory {
     /// A job that was not known before.
     pub fn first_seen(history: bool) -> Memory {
-        Memory { events: 0, last_seen: f64::NEG_INFINITY, gap: None, history, examined: None, problems: Vec::new() }
+        Memory {
+            events: 0,
+            last_seen: f64::NEG_INFINITY,
+            gap: None,
+            history,
+            examined: None,
+            problems: Vec::new(),
+            only_look: false,
+        }
+    }
+
+    /// A job that is looked at just once: where its length is not known, what there is counts as all of it.
+    pub fn only_look(job: &Job<'_>, now: f64) -> Memory {
+        let mut memory = Memory { only_look: true, ..Memory::first_seen(false) };
+        memory.saw(job, job.events(), now);
+        memory
     }
 
     /// Takes note of what is new. A clock of another machine may run ahead: no event counts as later than now.
@@ -123,7 +140,8 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knob
     let started = [Signal::TrainLoss, Signal::ValidationLoss, Signal::Reward].iter().any(|s| signals.get(*s).is_some());
     let said_ended = said_ended(job) && started;
     let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done };
-    let stage = stage(pulse, site.patience, now);
+    let mut stage = stage(pulse, site.patience, now);
+    stage.ended |= memory.only_look && done.is_none();
     let view = JobView::new(job, &signals, knobs, stage, done);
     let findings = examine(&view);
     let facts = measure(&view, &findings, None);

@@ -134,9 +134,13 @@ impl Curve {
         medians.fold(f64::INFINITY, f64::min)
     }
 
-    /// Whether the drop is more than noise.
+    /// Whether the drop is more than noise: from the first values, or, where single values scatter too much to tell,
+    /// from the first level.
     pub fn dropped(&self) -> bool {
-        self.drop() > SIGNIFICANT * self.drop_error()
+        let first = &self.levels[0];
+        let error = first.deviation.max(self.noise) / f64::from(first.count).sqrt();
+        let from_level = first.mean - self.end > SIGNIFICANT * error.hypot(self.end_error);
+        self.drop() > SIGNIFICANT * self.drop_error() || (from_level && self.drop() > 0.0 && first.count > 1)
     }
 
     /// Share of the series, 0 to 1, after which `share` of the whole drop was done and stayed done.

@@ -6,13 +6,15 @@ declare_symptom! {
     /// **How it is decided.** All histograms of weights have exactly the moments of the one before, three times in a row;
     /// or the newest third of the losses, at least ten of them, are the same to the last digit.
     ///
-    /// **False alarms.** Some frozen layers are fine-tuning: only all of them count. A loss that is exactly 0 has
-    /// converged.
+    /// **False alarms.** Some frozen layers are fine-tuning: only all of them count. A loss that stands still at a
+    /// thousandth of its height has converged.
     WeightsFrozen, "weights_frozen", "weights do not change, or the loss repeats itself exactly"
 }
 
 /// Histograms in a row without any change.
 const UNCHANGED: u32 = 2;
+/// A loss that stands at so small a share of its height has converged to the last digit.
+const CONVERGED: f64 = 1e-3;
 /// Identical losses in a row, and their share of all.
 const REPEATS: u32 = 10;
 const REPEATED_SHARE: f64 = 1.0 / 3.0;
@@ -37,7 +39,8 @@ impl Detector for WeightsFrozen {
         }
         let repeats = loss.sketch.trailing_repeats();
         let share = f64::from(repeats) / loss.sketch.count() as f64;
-        if repeats < REPEATS || share < REPEATED_SHARE || last.value == 0.0 || !last.value.is_finite() {
+        let converged = loss.sketch.highest().is_none_or(|high| last.value.abs() <= CONVERGED * high.value.abs());
+        if repeats < REPEATS || share < REPEATED_SHARE || converged || !last.value.is_finite() {
             return None;
         }
         let summary = format!("the newest {repeats} losses are all exactly {}", last.value);
@@ -61,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_loss_of_zero_has_converged() {
-        assert!(WeightsFrozen.examine(&with_loss((0..100).map(|i| if i < 20 { 1.0 } else { 0.0 }))).is_none());
+        assert!(WeightsFrozen.examine(&with_loss((0..100).map(|i| if i < 20 { 1.0 } else { 1.4e-14 }))).is_none());
     }
 
     #[test]
