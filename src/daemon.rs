@@ -29,7 +29,7 @@ use crate::watch::{Options, Watcher};
 
 use engine::Engine;
 
-pub use site::{PolicyError, built_in_policies, load_policy, policy_text, site_of, vocabulary};
+pub use site::{PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, site_of, vocabulary};
 
 /// The name of the database below the state directory.
 pub const DATABASE: &str = "nextrun.db";

@@ -13,9 +13,9 @@ use serde_json::json;
 
 use crate::case::{Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
 use crate::facts::Facts;
-use crate::jobs::{Job, Knobs, Patience, group, knobs_of};
+use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
 use crate::policy::{Conclusion, Happened, Policy};
-use crate::series::Runs;
+use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
 
@@ -127,6 +127,9 @@ impl Changes {
     }
 }
 
+/// Seconds that the numbers of a job are kept after it has ended: people look at it, and it may go on.
+const KEPT: f64 = 3600.0;
+
 /// Every job and case of one log directory.
 #[derive(Debug)]
 pub struct Diagnosis {
@@ -203,12 +206,12 @@ impl Diagnosis {
         }
     }
 
-    /// A case opens when a job shows a problem for the second time in a row, at once when it has ended or shows NaN.
+    /// A case opens when a job shows a problem for some time, at once when it has ended or shows NaN.
     fn open_case(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
         let memory = &self.memory[&job.name];
         let problems = exam.problems();
-        let sure = exam.facts.ended || !exam.facts.finite || memory.saw_before(&problems);
-        if problems.is_empty() || !sure || memory.is_history() {
+        let sure = || exam.facts.ended || !exam.facts.finite || exam.persists();
+        if problems.is_empty() || memory.is_history() || !sure() {
             return;
         }
         let earlier = self.cases.values().filter(|case| case.baseline == job.name);
@@ -279,6 +282,25 @@ impl Diagnosis {
             changes.add(&case.clone(), trace);
         }
         changes
+    }
+
+    /// Runs that need no memory any more: their job ended an hour ago and no open case needs it.
+    pub fn settled(&self, runs: &Runs, now: f64) -> Vec<RunName> {
+        let experiments: BTreeSet<String> =
+            self.cases.values().flat_map(|c| &c.experiments).map(|e| e.run_name.clone()).collect();
+        let open = self.cases.values().filter(|case| case.closed.is_none());
+        let needed: BTreeSet<&str> = open
+            .flat_map(|case| {
+                let jobs = case.experiments.iter().flat_map(|e| [Some(e.run_name.as_str()), e.job.as_deref()]);
+                jobs.flatten().chain([case.baseline.as_str()])
+            })
+            .collect();
+        let done = |job: &str| self.memory.get(job).is_some_and(|memory| memory.ended_before(now - KEPT));
+        let settled = |run: &&RunName| {
+            let job = job_of(run, runs, &experiments);
+            !needed.contains(job.as_str()) && done(&job)
+        };
+        runs.keys().filter(settled).cloned().collect()
     }
 
     /// A person answers the open question of a case.

@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use super::{Exit, settings};
 use crate::config::{Overrides, PolicyChoice, Settings};
-use crate::daemon::{built_in_policies, load_policy};
+use crate::daemon::{built_in_policies, built_in_tests, load_policy};
 use crate::policy::{Policy, mermaid};
 use crate::rehearsal::rehearse;
 
@@ -19,7 +19,7 @@ pub(super) enum PolicyCommand {
     #[command(after_help = "Examples:\n  nextrun policy check article\n  nextrun policy check policies/mine.yaml")]
     Check(Named),
     /// Run the stories in the test file beside the policy (`mine.yaml`, `mine.test.yaml`).
-    #[command(after_help = "Example:\n  nextrun policy test policies/mine.yaml")]
+    #[command(after_help = "Example:\n  nextrun policy test policies/mine.yaml\n  nextrun policy test article")]
     Test(Named),
     /// Print the policy as a Mermaid diagram.
     #[command(after_help = "Example:\n  nextrun policy graph article > article.mmd")]
@@ -44,7 +44,7 @@ pub(super) fn run(command: &PolicyCommand) -> anyhow::Result<Exit> {
     match command {
         PolicyCommand::Check(_) => writeln!(out, "{}: {} states, no problems", named.policy, policy.states().len())?,
         PolicyCommand::Graph(_) => write!(out, "{}", mermaid(&policy))?,
-        PolicyCommand::Test(_) => return test(&policy, Path::new(&named.policy), &mut out),
+        PolicyCommand::Test(_) => return test(&policy, &named.policy, &mut out),
     }
     Ok(Exit::Healthy)
 }
@@ -59,11 +59,19 @@ fn load(named: &Named, settings: &Settings) -> anyhow::Result<Policy> {
     Ok(load_policy(&choice, settings)?)
 }
 
-fn test(policy: &Policy, path: &Path, out: &mut impl Write) -> anyhow::Result<Exit> {
-    let tests = path.with_extension("test.yaml");
-    let text =
-        std::fs::read_to_string(&tests).with_context(|| format!("the tests {} cannot be read", tests.display()))?;
-    let report = rehearse(policy, &text, &tests.display().to_string());
+fn test(policy: &Policy, named: &str, out: &mut impl Write) -> anyhow::Result<Exit> {
+    let (text, origin) = match built_in_tests(named) {
+        Some((text, origin)) => (text.to_owned(), origin),
+        None => {
+            let tests = Path::new(named).with_extension("test.yaml");
+            let text = std::fs::read_to_string(&tests);
+            (
+                text.with_context(|| format!("the tests {} cannot be read", tests.display()))?,
+                tests.display().to_string(),
+            )
+        }
+    };
+    let report = rehearse(policy, &text, &origin);
     write!(out, "{report}")?;
     Ok(if report.passed() { Exit::Healthy } else { Exit::Failing })
 }

@@ -21,6 +21,9 @@ use crate::watch::notify::{Notifier, Woken};
 /// Jobs are looked at no more often than this, however fast they write.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How often the memory of jobs that ended is given back.
+const TIDY: Duration = Duration::from_secs(60);
+
 pub(super) struct Engine<'a> {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
@@ -44,6 +47,7 @@ impl Engine<'_> {
         }
         self.tick()?;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let mut next_tidy = Instant::now() + TIDY;
         let (mut next_tick, mut next_sweep) = (Instant::now() + TICK, Instant::now() + self.notifier.sweep_interval());
         while !stop.load(Ordering::SeqCst) {
             let wait = next_tick.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
@@ -69,8 +73,20 @@ impl Engine<'_> {
                 self.tick()?;
                 next_tick = Instant::now() + TICK;
             }
+            if Instant::now() >= next_tidy {
+                self.tidy();
+                next_tidy = Instant::now() + TIDY;
+            }
         }
         Ok(())
+    }
+
+    /// A job that ended costs nothing but rows.
+    fn tidy(&mut self) {
+        for run in self.diagnosis.settled(self.watcher.runs(), now()) {
+            tracing::debug!(%run, "its numbers are forgotten until it grows again");
+            self.watcher.release(&run);
+        }
     }
 
     fn say(&self, problems: &[String]) {

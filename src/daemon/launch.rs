@@ -28,7 +28,8 @@ fn dress_run(message: &mut Message, settings: &Settings) {
 
 fn dress_recommendation(message: &mut Message, settings: &Settings) {
     let Some(overrides) = knobs(message.data.pointer("/recommended/overrides")) else { return };
-    let placement = Placement { suggestion_id: "", run_name: "", baseline: &message.subject };
+    let run_name = if message.subject == "." { "cured".to_owned() } else { format!("{}-cured", message.subject) };
+    let placement = Placement { suggestion_id: "", run_name: &run_name, baseline: &message.subject };
     let rendered = settings.launch_of(&message.subject).render(&overrides, &placement);
     message.data["recommended"]["arguments"] = json!(rendered.arguments);
     message.data["recommended"]["command"] = json!(rendered.command);

@@ -12,8 +12,19 @@ use crate::policy::{self, Policy, Problem};
 use crate::signals::SignalRules;
 use crate::symptoms;
 
-/// The policies that are built in: name and text.
-const BUILT_IN: &[(&str, &str)] = &[("article", include_str!("../../policies/article.yaml"))];
+/// A policy that is built in, with its tests.
+struct BuiltIn {
+    name: &'static str,
+    text: &'static str,
+    tests: &'static str,
+}
+
+/// The policies that are built in; a new one is one line.
+const BUILT_IN: &[BuiltIn] = &[BuiltIn {
+    name: "article",
+    text: include_str!("../../policies/article.yaml"),
+    tests: include_str!("../../policies/article.test.yaml"),
+}];
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +61,13 @@ pub enum PolicyError {
 
 /// The names of the built-in policies.
 pub fn built_in_policies() -> impl Iterator<Item = &'static str> {
-    BUILT_IN.iter().map(|(name, _)| *name)
+    BUILT_IN.iter().map(|policy| policy.name)
+}
+
+/// The tests of a built-in policy, and where they are from.
+pub fn built_in_tests(name: &str) -> Option<(&'static str, String)> {
+    let policy = BUILT_IN.iter().find(|policy| policy.name == name)?;
+    Some((policy.tests, format!("{name}.test.yaml")))
 }
 
 /// The text of a policy and where it is from.
@@ -61,9 +78,9 @@ pub fn policy_text(choice: &PolicyChoice) -> Result<(String, String), PolicyErro
     match choice {
         PolicyChoice::BuiltIn(name) => {
             let known = || built_in_policies().collect::<Vec<_>>().join(", ");
-            let found = BUILT_IN.iter().find(|(built_in, _)| built_in == name);
-            let (name, text) = found.ok_or_else(|| PolicyError::Unknown { name: name.clone(), known: known() })?;
-            Ok(((*text).to_owned(), format!("{name}.yaml")))
+            let found = BUILT_IN.iter().find(|policy| policy.name == name);
+            let policy = found.ok_or_else(|| PolicyError::Unknown { name: name.clone(), known: known() })?;
+            Ok((policy.text.to_owned(), format!("{name}.yaml")))
         }
         PolicyChoice::File(path) => {
             let text = std::fs::read_to_string(path);

@@ -19,8 +19,6 @@ pub struct Memory {
     history: bool,
     /// The last examination.
     examined: Option<Look>,
-    /// The problems that the last examination found.
-    problems: Vec<String>,
     /// Nobody will look again: where its length is not known, what there is counts as all of it.
     only_look: bool,
 }
@@ -43,15 +41,7 @@ const PAUSE: f64 = 1.0;
 impl Memory {
     /// A job that was not known before.
     pub fn first_seen(history: bool) -> Memory {
-        Memory {
-            events: 0,
-            last_seen: f64::NEG_INFINITY,
-            gap: None,
-            history,
-            examined: None,
-            problems: Vec::new(),
-            only_look: false,
-        }
+        Memory { events: 0, last_seen: f64::NEG_INFINITY, gap: None, history, examined: None, only_look: false }
     }
 
     /// A job that is looked at just once: where its length is not known, what there is counts as all of it.
@@ -88,12 +78,11 @@ impl Memory {
         let life = exam.view.life;
         let again = if life.ended { f64::INFINITY } else { now + (life.patience - life.silent_for).max(0.0) };
         self.examined = Some(Look { events: self.events, again });
-        self.problems = exam.problems();
     }
 
-    /// Whether the last examination found one of these problems too.
-    pub fn saw_before(&self, problems: &[String]) -> bool {
-        self.problems.iter().any(|problem| problems.contains(problem))
+    /// Whether the job was found to have ended, with nothing new since before `then` (seconds since the Unix epoch).
+    pub fn ended_before(&self, then: f64) -> bool {
+        self.last_seen < then && self.examined.is_some_and(|look| look.again.is_infinite())
     }
 
     /// Whether the job had ended long before it was first seen.
@@ -152,6 +141,16 @@ impl Exam {
     /// Ids of its problems, worst first.
     pub fn problems(&self) -> Vec<String> {
         super::problems(&self.findings)
+    }
+
+    /// Whether a problem shows for some time already, and not only since the newest points: it was there when the job had
+    /// one part in twenty less. This depends on the points alone, so a daemon that was restarted meanwhile agrees.
+    pub fn persists(&self) -> bool {
+        let observed = self.view.loss.as_ref().or(self.view.reward.as_ref());
+        let Some((first, last)) = observed.and_then(|o| o.sketch.first().zip(o.sketch.last())) else { return false };
+        let earlier = first.step + ((last.step - first.step) as f64 / (1.0 + GROWTH)) as i64;
+        let before = super::problems(&examine(&self.view.until(earlier)));
+        self.problems().iter().any(|problem| before.contains(problem))
     }
 
     /// How the job is doing, with the reason where that is not known.
