@@ -4,7 +4,7 @@
 //! meaning, policies.
 //!
 //! The data of a run are a function of the bytes of its files and of nothing else. Each file is read in its own order
-//! into data of its own; a run with several files is the sum of theirs in the order of [`order`], which does not
+//! into data of its own; a run with several files is the sum of theirs in the order of `watch/order.rs`, which does not
 //! depend on which of them grew first. A run with one file, as nearly all have, is fed directly.
 
 mod feed;

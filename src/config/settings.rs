@@ -33,7 +33,7 @@ pub struct Settings {
     pub limits: Limits,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
-    /// The folder for the database; empty until [`Settings::fill_defaults`].
+    /// The folder for the database; empty until the defaults are filled in.
     pub state: PathBuf,
 }
 

@@ -216,14 +216,23 @@ fn tags_of<'a>(job: &'a Job<'_>) -> Vec<TagInfo<'a>> {
     tags
 }
 
-/// A job that does not log its learning rate as a hyperparameter may log it as a series: its peak is what was set.
+/// A job that does not log its learning rate as a hyperparameter may log it as a series: its peak is what was set. And a
+/// logged "no decay" is not to be believed of a job whose learning rate falls: a schedule of another kind is at work.
 fn with_learning_rate(mut knobs: Knobs, job: &Job<'_>, signals: &SignalMap) -> Knobs {
-    let peak = series_of(job, signals, Signal::LearningRate).and_then(|sketch| sketch.highest());
-    if let Some(peak) = peak.filter(|peak| peak.value > 0.0) {
+    let Some(sketch) = series_of(job, signals, Signal::LearningRate) else { return knobs };
+    let (Some(peak), Some(last)) = (sketch.highest(), sketch.last_finite()) else { return knobs };
+    if peak.value > 0.0 {
         knobs.entry("learning_rate".to_owned()).or_insert_with(|| shortest(peak.value).into());
+    }
+    let no_decay = knobs.get("lr_decay").and_then(serde_json::Value::as_f64) == Some(1.0);
+    if no_decay && last.value < FALLEN * peak.value {
+        knobs.remove("lr_decay");
     }
     knobs
 }
+
+/// A learning rate below this share of its peak has fallen.
+const FALLEN: f64 = 0.5;
 
 /// Event files hold f32; the number that was meant is the shortest that rounds to it.
 fn shortest(value: f64) -> f64 {

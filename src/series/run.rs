@@ -32,7 +32,7 @@ impl std::fmt::Display for RunName {
 /// All runs of a log directory, in the order of their names.
 pub type Runs = BTreeMap<RunName, RunData>;
 
-/// A tag by its place in [`RunData::tags`].
+/// A tag by its place among those of its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TagId(u32);
 
