@@ -69,7 +69,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let wants = destinations.iter().map(|d| (d.name.clone(), d.wants.clone())).collect();
     let (reports, incoming) = mpsc::unbounded_channel();
     let clock: crate::outbox::Clock = Arc::new(now);
-    let sending = Sending { store: store.clone(), pace: pace_of(settings), clock, reports };
+    let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports };
     let told = runtime.block_on(refusals(&store))?;
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
     stop_on_signals(&runtime, stop);
@@ -121,11 +121,6 @@ fn notifier(settings: &Settings, logdir: &Path) -> Notifier {
     Notifier::new(logdir, sweep)
 }
 
-fn pace_of(settings: &Settings) -> Pace {
-    let longest = settings.destinations.iter().map(|d| d.give_up_after).max();
-    Pace { give_up: longest.unwrap_or(Pace::default().give_up), ..Pace::default() }
-}
-
 fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {
     let variables = variables();
     let mut destinations = Vec::new();
@@ -143,7 +138,13 @@ fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {
             config::OnUnknown::Resend => OnUnknown::Resend,
             config::OnUnknown::Hold => OnUnknown::Hold,
         };
-        let setup = Setup { name: wanted.name.clone(), fields, wants: wanted.wants.clone(), on_unknown };
+        let setup = Setup {
+            name: wanted.name.clone(),
+            fields,
+            wants: wanted.wants.clone(),
+            on_unknown,
+            give_up_after: Some(wanted.give_up_after),
+        };
         destinations.push(Destination::new(preset, setup, &surroundings)?);
     }
     Ok(destinations)

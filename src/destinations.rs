@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use minijinja::Value as Jinja;
 use reqwest::Url;
@@ -62,6 +63,8 @@ pub struct Setup {
     pub wants: Option<Vec<MessageKind>>,
     /// What becomes of a message that may have arrived.
     pub on_unknown: OnUnknown,
+    /// The age from which a message is given up; the outbox's own where this is `None`.
+    pub give_up_after: Option<Duration>,
 }
 
 /// What destinations need of the process that they are in.
@@ -120,6 +123,8 @@ pub struct Destination {
     pub wants: Vec<MessageKind>,
     /// What becomes of a message that may have arrived; a destination that recognises ids is always sent it again.
     pub on_unknown: OnUnknown,
+    /// The age from which a message is given up; the outbox's own where this is `None`.
+    pub give_up_after: Option<Duration>,
     preset: Arc<Preset>,
     source: String,
     fields: BTreeMap<String, Secret>,
@@ -166,6 +171,7 @@ impl Destination {
             wants: setup.wants.unwrap_or_else(|| preset.wants.clone()),
             name: setup.name,
             on_unknown,
+            give_up_after: setup.give_up_after,
             source: format!("nextrun://{}", surroundings.host),
             fields: setup.fields,
             preset,

@@ -96,7 +96,9 @@ pub fn policy_text(choice: &PolicyChoice) -> Result<(String, String), PolicyErro
 /// It cannot be read, or has problems.
 pub fn load_policy(choice: &PolicyChoice, settings: &Settings) -> Result<Policy, PolicyError> {
     let (text, origin) = policy_text(choice)?;
-    let own: Vec<String> = settings.launches.iter().filter_map(|l| l.knobs()).flatten().collect();
+    let named = settings.launches.iter().flat_map(|l| l.knobs().unwrap_or_default());
+    let meant = settings.launches.iter().flat_map(|l| l.own_knobs.keys().cloned());
+    let own: Vec<String> = named.chain(meant).collect();
     let vocabulary = policy::Vocabulary::new(symptoms::ids()).with_knobs(own.iter().map(String::as_str));
     let policy = policy::parse(&text, &origin, &vocabulary).map_err(PolicyError::Problems)?;
     let mut limits = policy.limits();

@@ -40,7 +40,9 @@ enum Then {
 }
 
 impl Worker {
-    pub(super) fn new(destination: Destination, sending: Sending) -> Worker {
+    /// A worker keeps the common pace, but for the age at which its destination's messages are given up.
+    pub(super) fn new(destination: Destination, mut sending: Sending) -> Worker {
+        sending.pace.give_up = destination.give_up_after.unwrap_or(sending.pace.give_up);
         Worker { destination, sending, failures: 0 }
     }
 
