@@ -52,9 +52,16 @@ pub fn variables() -> Variables {
 /// # Errors
 /// What keeps it from starting or from going on: the state directory, the database, a policy, a destination.
 pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-    let [logdir] = settings.watch.logdirs.as_slice() else {
-        bail!("one daemon watches one log directory: start one for each of {}", listed(&settings.watch.logdirs));
+    let logdir = match settings.watch.logdirs.as_slice() {
+        [logdir] => logdir,
+        [] => {
+            bail!("no log directory is named: write `nextrun watch LOGDIR`, or set `watch.logdir` in the configuration")
+        }
+        several => bail!("one daemon watches one log directory: start one for each of {}", listed(several)),
     };
+    if !logdir.exists() {
+        tracing::warn!(logdir = %logdir.display(), "the log directory does not exist yet: it is waited for");
+    }
     let _lock =
         StateLock::acquire(&settings.state.join("nextrun.lock")).context("could not take the state directory")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -100,7 +107,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 fn listed(paths: &[PathBuf]) -> String {
     let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    if shown.is_empty() { "those in mind (none is named)".to_owned() } else { shown.join(", ") }
+    shown.join(", ")
 }
 
 fn cases(store: &mut dyn Store) -> anyhow::Result<Vec<Case>> {

@@ -27,6 +27,9 @@ pub enum Report {
     },
 }
 
+/// An experiment over so few examples has nothing left to show once it fits them.
+const FEW_EXAMPLES: u64 = 16;
+
 /// After so many points a loss that is not finite will not come back in an experiment.
 const HOPELESS_POINTS: u64 = 3;
 
@@ -109,7 +112,8 @@ impl Diagnosis {
         }
     }
 
-    /// What an experiment showed, once that is certain: it ended, it fits, or its loss is beyond help.
+    /// What an experiment showed, once that is certain: it ended, it fits the few points that it was given, or its loss is
+    /// beyond help. What happens late in a run over the whole set shows only at its end.
     fn facts_of_experiment(&self, case: &Case, job: &Job<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<Facts> {
         let memory = self.memory.get(&job.name)?;
         let experiment = case.open_experiment()?;
@@ -118,7 +122,9 @@ impl Diagnosis {
         let exam = exam_with(job, &self.site, memory, knobs, now);
         let points = exam.view.loss.as_ref().map_or(0, |loss| loss.sketch.count());
         let beyond_help = !exam.facts.finite && points >= HOPELESS_POINTS;
-        if !(exam.facts.ended || exam.facts.fits || beyond_help) {
+        let examples = experiment.proposal.changes.get("train_examples").and_then(serde_json::Value::as_u64);
+        let fits_few = exam.facts.fits && examples.is_some_and(|n| n <= FEW_EXAMPLES);
+        if !(exam.facts.ended || fits_few || beyond_help) {
             return None;
         }
         let compared = baseline.map(|job| self.view_of_baseline(case, job, now));
