@@ -150,11 +150,6 @@ impl Diagnosis {
         self.cases.values()
     }
 
-    /// Takes over what the site decides now.
-    pub fn set_site(&mut self, site: Site) {
-        self.site = site;
-    }
-
     /// Looks at everything there is, at one moment.
     pub fn tick(&mut self, runs: &Runs, now: f64) -> Changes {
         let mut changes = Changes::default();

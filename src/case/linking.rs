@@ -19,10 +19,9 @@ pub struct Candidate<'a> {
 /// Fewer equal knobs than this would be chance.
 const EQUAL_KNOBS: usize = 3;
 
-/// The job that carries out an experiment: by its name, by the id that it states, or, for people who run it by hand, by
-/// equal hyperparameters after the suggestion.
+/// The job that carries out an experiment without having its name: by the id that it states, or, for people who run it by
+/// hand, by equal hyperparameters after the suggestion.
 pub fn link<'a>(case: &Case, experiment: &Experiment, candidates: &[Candidate<'a>]) -> Option<(&'a str, &'static str)> {
-    let named = candidates.iter().find(|c| c.job == experiment.run_name).map(|c| (c.job, "its name"));
     let stated = || {
         let found = candidates.iter().find(|c| c.suggestion == Some(experiment.suggestion.as_str()));
         found.map(|c| (c.job, "the suggestion id that it states"))
@@ -32,7 +31,7 @@ pub fn link<'a>(case: &Case, experiment: &Experiment, candidates: &[Candidate<'a
         let found = candidates.iter().find(|c| c.suggestion.is_none() && by_hand(c, experiment, &wanted));
         found.map(|c| (c.job, "equal hyperparameters after the suggestion"))
     };
-    named.or_else(stated).or_else(equal)
+    stated().or_else(equal)
 }
 
 fn by_hand(candidate: &Candidate<'_>, experiment: &Experiment, wanted: &Knobs) -> bool {

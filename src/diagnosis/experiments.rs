@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::exam::exam_with;
 use super::{Changes, Diagnosis};
-use crate::case::{Candidate, Case, CaseId, Waiting, link};
+use crate::case::{Candidate, Case, CaseId, Experiment, Waiting, link};
 use crate::facts::{Facts, Knobs, measure};
 use crate::jobs::Job;
 use crate::policy::Happened;
@@ -90,6 +90,24 @@ impl Diagnosis {
     fn find_job(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get(id) else { return };
         let Some(experiment) = case.open_experiment().filter(|e| e.job.is_none()) else { return };
+        // The name settles it for all but people who run it by hand; only then is every job described.
+        let found = match jobs.iter().find(|job| job.name == experiment.run_name) {
+            Some(job) => Some((job.name.clone(), "its name")),
+            None => self.find_by_description(case, experiment, jobs),
+        };
+        let Some((job, how)) = found else { return };
+        if let Some(case) = self.cases.get_mut(id) {
+            let trace = case.link_by_hand(&job, how, now);
+            changes.add(&case.clone(), trace);
+        }
+    }
+
+    fn find_by_description(
+        &self,
+        case: &Case,
+        experiment: &Experiment,
+        jobs: &[Job<'_>],
+    ) -> Option<(String, &'static str)> {
         let taken: BTreeSet<&str> =
             self.cases.values().flat_map(|c| &c.experiments).filter_map(|e| e.job.as_deref()).collect();
         let free = jobs.iter().filter(|job| !taken.contains(job.name.as_str()) && job.name != case.baseline);
@@ -104,12 +122,7 @@ impl Diagnosis {
                 started: job.first_wall_time(),
             })
             .collect();
-        let Some((job, how)) = link(case, experiment, &candidates) else { return };
-        let job = job.to_owned();
-        if let Some(case) = self.cases.get_mut(id) {
-            let trace = case.link_by_hand(&job, how, now);
-            changes.add(&case.clone(), trace);
-        }
+        link(case, experiment, &candidates).map(|(job, how)| (job.to_owned(), how))
     }
 
     /// What an experiment showed, once that is certain: it ended, it fits the few points that it was given, or its loss is

@@ -39,16 +39,12 @@ impl Moments {
 pub struct HistogramSketch {
     /// Root mean square of each histogram.
     pub rms: Sketch,
-    /// Largest absolute value of each histogram.
-    pub largest: Sketch,
     /// The first histogram.
     pub first: Option<Moments>,
     /// The newest histogram.
     pub last: Option<Moments>,
     /// How many histograms in a row, up to the newest, had exactly the moments of the one before.
     pub unchanged: u32,
-    /// How many histograms held nothing but zeros.
-    pub all_zero: u32,
 }
 
 impl HistogramSketch {
@@ -56,13 +52,9 @@ impl HistogramSketch {
     pub fn push(&mut self, step: i64, wall_time: f64, moments: Moments) {
         if self.rms.goes_back_to(step) {
             self.rms = self.rms.restarted_at(step);
-            self.largest = self.largest.restarted_at(step);
         }
-        let point = |value| Point { step, wall_time, value };
-        self.rms.push(point(moments.rms()));
-        self.largest.push(point(moments.min.abs().max(moments.max.abs())));
+        self.rms.push(Point { step, wall_time, value: moments.rms() });
         self.unchanged = if self.last == Some(moments) { self.unchanged + 1 } else { 0 };
-        self.all_zero += u32::from(moments.min == 0.0 && moments.max == 0.0);
         self.first.get_or_insert(moments);
         self.last = Some(moments);
     }
@@ -78,12 +70,9 @@ impl HistogramSketch {
         let order = if last.wall_time > first.wall_time { Order::Beside } else { Order::After };
         if order == Order::After && first.step < last.step {
             self.rms = self.rms.restarted_at(first.step);
-            self.largest = self.largest.restarted_at(first.step);
         }
         self.rms.absorb(&next.rms, order, 0);
-        self.largest.absorb(&next.largest, order, 0);
         self.unchanged = next.unchanged;
-        self.all_zero += next.all_zero;
         self.first = self.first.or(next.first);
         self.last = next.last.or(self.last);
     }

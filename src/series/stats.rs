@@ -11,12 +11,6 @@ pub fn median(values: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { 0.5 * (sorted[middle - 1] + sorted[middle]) }
 }
 
-/// Median absolute deviation, scaled to the standard deviation of a normal distribution (factor 1.4826).
-pub fn mad(values: &[f64]) -> f64 {
-    let middle = median(values);
-    1.4826 * median(&values.iter().map(|v| (v - middle).abs()).collect::<Vec<_>>())
-}
-
 /// Theil-Sen slope: the median of the slopes of all pairs; 0 with fewer than two distinct x.
 pub fn theil_sen(points: &[(f64, f64)]) -> f64 {
     let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
@@ -56,10 +50,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn median_and_mad_ignore_an_outlier() {
-        let values = [1.0, 2.0, 3.0, 4.0, 1e9];
-        assert_eq!(median(&values), 3.0);
-        assert!((mad(&values) - 1.4826).abs() < 1e-9);
+    fn the_median_ignores_an_outlier() {
+        assert_eq!(median(&[1.0, 2.0, 3.0, 4.0, 1e9]), 3.0);
     }
 
     #[test]
