@@ -93,6 +93,8 @@ pub(super) struct Source {
     pub(super) found: Option<Stat>,
     /// Its state when it was last read.
     read: Option<Stat>,
+    /// Where it ended then.
+    seen: u64,
     tail: Tail,
     feed: Feed,
     prefix: Vec<u8>,
@@ -166,6 +168,7 @@ impl Source {
         let (settled, events) = (self.tail.settled(), data.events());
         self.tail.look_again();
         let end = self.read_on(&*file, scratch, data)?;
+        self.seen = end;
         self.extend_prefix(&*file)?;
         self.remember_damage(&*file)?;
         (self.read, self.found) = (Some(stat), Some(stat));
@@ -202,7 +205,8 @@ impl Source {
     /// Another file under this name, or this one cut or mended: it has become shorter than what was read, begins
     /// otherwise, or damage that was passed over is not there any more.
     fn was_replaced(&self, file: &dyn LogFile, stat: Stat) -> io::Result<bool> {
-        if stat.size < self.tail.settled() {
+        // A record that is passed over may end beyond the bytes that were there.
+        if stat.size < self.tail.settled().min(self.seen) {
             return Ok(true);
         }
         let mut now = [0; PREFIX];
@@ -266,7 +270,7 @@ impl Source {
             path: self.path.clone(),
             run: run.clone(),
             bytes,
-            offset: self.tail.settled(),
+            offset: self.tail.settled().min(bytes),
             lag: bytes.saturating_sub(self.tail.settled()),
             bad_records: self.tail.bad_records() + self.feed.undecodable(),
             skipped_bytes: self.tail.skipped_bytes(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::common::MemoryLogdir;
 use nextrun::series::{RunData, RunName};
-use nextrun::tfevents::encode;
+use nextrun::tfevents::{encode, masked_crc32c};
 use nextrun::watch::{FileState, Options, Watcher};
 
 const FILE: &str = "run/events.out.tfevents.1700000000.host";
@@ -380,4 +380,23 @@ fn a_released_run_costs_nothing_until_it_goes_on() {
     assert!(fixture.watcher.runs().is_empty());
     fixture.write(FILE, &file(START, steps(0..5)));
     assert_eq!(fixture.loss(), (5, 0, 4));
+}
+
+#[test]
+fn f8_a_record_that_is_too_long_to_read_is_passed_over_while_it_is_written() {
+    let mut fixture = Fixture::new();
+    let len = (80_u64 << 20).to_le_bytes();
+    let mut bytes = file(START, steps(0..10));
+    bytes.extend(len);
+    bytes.extend(masked_crc32c(&len).to_le_bytes());
+    for more in [100, 10_000, 1_000_000] {
+        bytes.resize(bytes.len() + more, 7);
+        fixture.write(FILE, &bytes);
+        let status = fixture.status();
+        assert_eq!((fixture.loss(), status.generation), ((10, 0, 9), 0));
+        assert_eq!((status.offset, status.lag), (bytes.len() as u64, 0));
+        assert!(matches!(status.state, FileState::Unfinished { .. }), "{:?}", status.state);
+    }
+    fixture.write(FILE, &file(START + 5.0, steps(0..3)));
+    assert_eq!((fixture.loss(), fixture.status().generation), ((3, 0, 2), 1));
 }

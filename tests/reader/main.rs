@@ -3,4 +3,5 @@
 mod arrival; // replay equals live
 mod common; // a log directory in memory
 mod damage; // what happens to files
+mod hostile; // files that were made to break readers
 mod oracle; // values against a protobuf library
