@@ -1,0 +1,24 @@
+//! Any text as a policy and as its tests: it is read or refused, and what is refused is told with a place in the text.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use nextrun::policy::{Vocabulary, mermaid, parse};
+use nextrun::rehearsal::rehearse;
+
+const STORIES: &str = include_str!("../../tests/policy/sample.test.yaml");
+
+fuzz_target!(|text: &str| {
+    let vocabulary = Vocabulary::new(["not_learning", "overfitting", "diverging"]);
+    match parse(text, "fuzz.yaml", &vocabulary) {
+        Ok(policy) => {
+            assert!(!mermaid(&policy).is_empty());
+            let _ = rehearse(&policy, STORIES, "fuzz.test.yaml");
+        }
+        Err(problems) => {
+            assert!(!problems.is_empty(), "refused without a reason");
+            for problem in problems {
+                assert!(problem.to_string().contains("fuzz.yaml"), "without a place: {problem}");
+            }
+        }
+    }
+});
