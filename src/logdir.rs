@@ -67,6 +67,11 @@ pub trait LogFile: Send {
     ///
     /// As the storage has it.
     fn stat(&self) -> io::Result<Stat>;
+
+    /// Whether its bytes are those of its [`Stat`] for good, so that reading them again is of no use.
+    fn is_version(&self) -> bool {
+        false
+    }
 }
 
 /// Which file stands behind a name, and how far it has grown.

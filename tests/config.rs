@@ -6,6 +6,7 @@ use nextrun::config::{
     ConfigError, Holds, Launch, Need, Overrides, Placement, PolicyChoice, PresetField, Settings, Variables, Vocabulary,
     load, parse, show,
 };
+use nextrun::logdir::Place;
 
 fn vocabulary() -> Vocabulary {
     let field = |name: &str, holds, need, help: &str| PresetField { name: name.into(), holds, need, help: help.into() };

@@ -159,7 +159,8 @@ impl ObjectLogdir {
     ///
     /// The variables say something that cannot be.
     pub fn new(bucket: &Bucket, variables: &BTreeMap<String, String>) -> io::Result<ObjectLogdir> {
-        let wrong = |error| io::Error::other(Fault::of(&error).told(&format!("set up a client for {bucket}"), bucket));
+        let wrong =
+            |error: object_store::Error| Fault::Setup(error.to_string()).told(&format!("ask for {bucket}"), bucket);
         ObjectLogdir::over(client::client(bucket, variables).map_err(wrong)?, bucket)
     }
 

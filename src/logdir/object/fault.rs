@@ -33,6 +33,8 @@ pub(super) enum Fault {
     Unreachable(String),
     /// No answer in time.
     Silent,
+    /// The client cannot be set up. With the reason.
+    Setup(String),
     /// Anything else.
     Other(String),
 }
@@ -49,12 +51,12 @@ impl Fault {
         let asked_for_role = chain(error).any(|cause| METADATA.iter().any(|host| cause.to_string().contains(host)));
         match error {
             _ if asked_for_role => Fault::NoCredentials,
-            Error::NotFound { .. } | Error::Generic { .. } if status == 404 && is_bucket(&code) => Fault::NoBucket,
+            _ if is_bucket(&code) => Fault::NoBucket,
             Error::NotFound { .. } => Fault::NoObject,
             Error::Precondition { .. } => Fault::Changed,
             // What is asked for was there when it was listed: it has become shorter.
             _ if status == 416 => Fault::Changed,
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Fault::Refused(named(status, &code)),
+            _ if [401, 403].contains(&status) => Fault::Refused(named(status, &code)),
             Error::InvalidPath { source } => Fault::OddKey(source.to_string()),
             _ if status == 301 || chain(error).any(|cause| cause.to_string().contains("configured region")) => {
                 Fault::OtherRegion
@@ -114,6 +116,7 @@ impl Fault {
             Fault::Silent => {
                 format!("the object store did not answer in time; check the network, and the address ({region})")
             }
+            Fault::Setup(why) => format!("{why}; check the environment ({id}, {secret}, {region})"),
             Fault::Other(why) => why.clone(),
         };
         io::Error::new(self.kind(), format!("cannot {what}: {why}"))
@@ -126,7 +129,7 @@ impl Fault {
             Fault::Unreachable(_) => io::ErrorKind::NotConnected,
             Fault::Silent => io::ErrorKind::TimedOut,
             Fault::OddKey(_) => io::ErrorKind::InvalidData,
-            Fault::Changed | Fault::OtherRegion | Fault::Other(_) => io::ErrorKind::Other,
+            Fault::Changed | Fault::OtherRegion | Fault::Setup(_) | Fault::Other(_) => io::ErrorKind::Other,
         }
     }
 }

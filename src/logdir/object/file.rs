@@ -150,6 +150,10 @@ impl LogFile for ObjectFile {
     fn stat(&self) -> io::Result<Stat> {
         Ok(self.state.borrow().version.stat())
     }
+
+    fn is_version(&self) -> bool {
+        true
+    }
 }
 
 fn copy(bytes: &[u8], buffer: &mut [u8]) -> usize {
