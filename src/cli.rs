@@ -21,7 +21,7 @@ use crate::daemon::{variables, vocabulary};
 use crate::logdir::{Place, logdir_at};
 use crate::series::Runs;
 use crate::telemetry::{self, LogFormat};
-use crate::watch::{Options, Watcher};
+use crate::watch::Watcher;
 
 /// Finds out why a training job does not learn, and suggests the next run.
 #[derive(Debug, Parser)]
@@ -136,8 +136,7 @@ fn place() -> impl TypedValueParser<Value = Place> {
 fn watcher_of(place: &Place) -> anyhow::Result<Watcher> {
     let logdir = logdir_at(place, &variables())?;
     logdir.check()?;
-    let options = Options::of(&*logdir);
-    Ok(Watcher::new(logdir, options))
+    Ok(Watcher::of(logdir))
 }
 
 /// Everything that a log directory holds now.

@@ -21,11 +21,11 @@ use crate::case::Case;
 use crate::config::{self, Settings, Variables};
 use crate::destinations::{Destination, Http, OnUnknown, Preset, Setup, Surroundings, Timeouts};
 use crate::diagnosis::Diagnosis;
-use crate::logdir::{Logdir, Place, logdir_at};
+use crate::logdir::{Place, logdir_at};
 use crate::outbox::{Outbox, Pace, Sending, refusals};
 use crate::store::{SharedStore, Sqlite, StateLock, Store};
+use crate::watch::Watcher;
 use crate::watch::notify::{Notifier, Sweep};
-use crate::watch::{Options, Watcher};
 
 use engine::Engine;
 
@@ -89,7 +89,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         wants,
         settings,
         notifier: notifier(settings, source.local_root()),
-        watcher: watcher_of(source),
+        watcher: Watcher::of(source),
         outbox: &outbox,
     };
     let result = engine.run(told, stop);
@@ -117,11 +117,6 @@ fn cases(store: &mut dyn Store) -> anyhow::Result<Vec<Case>> {
         serde_json::from_value(stored.state).with_context(|| format!("the stored case {id} cannot be read"))
     };
     store.cases(false)?.into_iter().map(read).collect()
-}
-
-fn watcher_of(logdir: Box<dyn Logdir>) -> Watcher {
-    let options = Options::of(&*logdir);
-    Watcher::new(logdir, options)
 }
 
 fn notifier(settings: &Settings, root: Option<&Path>) -> Notifier {

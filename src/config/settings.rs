@@ -74,7 +74,7 @@ impl Default for WatchSettings {
 /// A stat of 10,000 files costs some 15 ms: under 1 % of a core.
 const SWEEP_DISK: Duration = Duration::from_secs(5);
 
-/// A listing is paid for by the thousand keys: at 0.005 USD a listing, these cost 14 USD a day for a million keys.
+/// Listings are paid for: at 0.005 USD a thousand, each of a thousand keys, a million keys cost 14 USD a day.
 const SWEEP_OBJECTS: Duration = Duration::from_secs(30);
 
 impl WatchSettings {

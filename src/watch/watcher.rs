@@ -21,13 +21,6 @@ pub struct Options {
 /// Threads that wait for answers at once where files are read over a network.
 const WAITING_THREADS: usize = 16;
 
-impl Options {
-    /// What suits a log directory: threads that compute for a disk, threads that wait for an object store.
-    pub fn of(logdir: &dyn Logdir) -> Options {
-        if logdir.local_root().is_some() { Options::default() } else { Options { threads: WAITING_THREADS } }
-    }
-}
-
 impl Default for Options {
     fn default() -> Self {
         Options { threads: std::thread::available_parallelism().map_or(1, usize::from).min(8) }
@@ -88,6 +81,14 @@ impl Watcher {
             scratch: Vec::new(),
             now: 0.0,
         }
+    }
+
+    /// Watches a log directory as suits it: with threads that compute for a disk, and with threads that wait for an
+    /// object store.
+    pub fn of(logdir: Box<dyn Logdir>) -> Watcher {
+        let on_disk = logdir.local_root().is_some();
+        let options = if on_disk { Options::default() } else { Options { threads: WAITING_THREADS } };
+        Watcher::new(logdir, options)
     }
 
     /// Looks for files everywhere and reads everything new. `now`: seconds since the Unix epoch.

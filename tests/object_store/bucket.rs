@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use nextrun::logdir::{Logdir, Place, logdir_at};
-use nextrun::watch::{Options, Watcher};
+use nextrun::watch::Watcher;
 use tokio::runtime::Runtime;
 
 /// A request that the bucket got.
@@ -39,6 +39,8 @@ pub(crate) struct Contents {
     pub(crate) page: usize,
     /// What every request is answered with.
     pub(crate) fault: Option<StatusCode>,
+    /// A key that may be listed and not read.
+    pub(crate) forbidden: Option<String>,
     /// An object that is put right after the next listing.
     pub(crate) after_listing: Option<(String, Vec<u8>)>,
 }
@@ -58,6 +60,7 @@ impl Bucket {
             asked: Vec::new(),
             page: 1000,
             fault: None,
+            forbidden: None,
             after_listing: None,
         }));
         let routes = Router::new().route("/{bucket}", get(list)).route("/{bucket}/{*key}", get(object));
@@ -87,9 +90,7 @@ impl Bucket {
     }
 
     pub(crate) fn watcher(&self) -> Watcher {
-        let logdir = self.logdir();
-        let options = Options::of(&*logdir);
-        Watcher::new(logdir, options)
+        Watcher::of(self.logdir())
     }
 }
 
@@ -143,6 +144,9 @@ async fn object(
     });
     if let Some(fault) = contents.fault {
         return refusal(fault, "ServiceUnavailable");
+    }
+    if contents.forbidden.as_deref() == Some(key.as_str()) {
+        return refusal(StatusCode::FORBIDDEN, "AccessDenied");
     }
     let Some((version, bytes)) = contents.objects.get(&key) else { return refusal(StatusCode::NOT_FOUND, "NoSuchKey") };
     let tag = format!("\"{version}\"");

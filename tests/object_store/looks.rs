@@ -117,6 +117,27 @@ fn an_outage_makes_nothing_vanish_and_asks_for_nothing_in_vain() {
 }
 
 #[test]
+fn what_could_not_be_read_is_read_at_the_next_look() {
+    let bucket = Bucket::start();
+    let side = "runs/job/hparams.yaml";
+    bucket.put(FILE, &records(0..10));
+    bucket.put(side, b"lr: 0.1");
+    let mut watcher = bucket.watcher();
+    let look = |watcher: &mut Watcher, forbidden: Option<&str>| {
+        bucket.contents().forbidden = forbidden.map(str::to_owned);
+        watcher.poll(NOW);
+        let run = &watcher.runs()[&RunName::new("job")];
+        (run.events(), run.hyperparameters().len())
+    };
+    assert_eq!(look(&mut watcher, Some(side)), (10, 0));
+    assert_eq!(look(&mut watcher, None), (10, 1));
+    bucket.put(FILE, &records(0..20));
+    bucket.put(side, b"{lr: 0.1, seed: 2}");
+    assert_eq!(look(&mut watcher, Some(FILE)), (0, 2));
+    assert_eq!(look(&mut watcher, None), (20, 2));
+}
+
+#[test]
 fn a_store_that_is_busy_is_asked_again_a_few_times() {
     let bucket = Bucket::start();
     bucket.contents().fault = Some(StatusCode::SERVICE_UNAVAILABLE);

@@ -112,6 +112,23 @@ fn paths_that_are_no_keys_are_not_found() {
 }
 
 #[test]
+fn clients_are_set_up_by_the_variables_that_are_usual_for_their_store() {
+    let build = |place: &str, variables: &[(&str, &str)]| {
+        let Ok(Place::Objects(bucket)) = Place::parse(place) else { panic!("a bucket") };
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        ObjectLogdir::new(&bucket, &variables).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let account = ("AZURE_STORAGE_ACCOUNT_NAME", "ours");
+    let told = build("az://runs", &[]).expect_err("no account");
+    assert!(told.contains(account.0), "{told}");
+    assert_eq!(build("az://runs", &[account, ("AZURE_STORAGE_ACCOUNT_KEY", "c2VjcmV0")]), Ok(()));
+    assert_eq!(build("s3://runs", &[("AWS_REGION", "eu-central-1"), ("AWS_SOMETHING_ELSE", "x")]), Ok(()));
+    let told = build("gs://runs", &[("GOOGLE_APPLICATION_CREDENTIALS", "/no/such/file.json")]).expect_err("no file");
+    assert!(told.contains("GOOGLE_APPLICATION_CREDENTIALS"), "{told}");
+    assert!(build("gs://runs", &[("GOOGLE_SKIP_SIGNATURE", "perhaps")]).is_err());
+}
+
+#[test]
 fn a_store_without_an_address_is_told_without_secrets() {
     // The port of a listener that is gone refuses connections.
     let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
