@@ -13,15 +13,15 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::config::{Overrides, Settings, load};
 use crate::daemon::{variables, vocabulary};
-use crate::logdir::DiskLogdir;
+use crate::logdir::{Place, logdir_at};
 use crate::series::Runs;
 use crate::telemetry::{self, LogFormat};
-use crate::watch::{Options, Watcher};
+use crate::watch::Watcher;
 
 /// Finds out why a training job does not learn, and suggests the next run.
 #[derive(Debug, Parser)]
@@ -127,10 +127,21 @@ fn settings(file: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Settin
     Ok(load(file, overrides, &variables(), &vocabulary())?)
 }
 
+/// Where a log directory is, on the command line.
+fn place() -> impl TypedValueParser<Value = Place> {
+    OsStringValueParser::new().try_map(Place::parse)
+}
+
+/// A watcher of a log directory that is there and can be read.
+fn watcher_of(place: &Place) -> anyhow::Result<Watcher> {
+    let logdir = logdir_at(place, &variables())?;
+    logdir.check()?;
+    Ok(Watcher::of(logdir))
+}
+
 /// Everything that a log directory holds now.
-fn runs_of(logdir: &Path) -> anyhow::Result<Runs> {
-    std::fs::read_dir(logdir).with_context(|| format!("the log directory {} cannot be read", logdir.display()))?;
-    let mut watcher = Watcher::new(Box::new(DiskLogdir::new(logdir)), Options::default());
+fn runs_of(logdir: &Place) -> anyhow::Result<Runs> {
+    let mut watcher = watcher_of(logdir)?;
     for problem in watcher.poll(crate::daemon::now()).problems {
         tracing::warn!("{problem}");
     }

@@ -9,7 +9,7 @@ mod engine;
 mod launch;
 mod site;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,11 +21,11 @@ use crate::case::Case;
 use crate::config::{self, Settings, Variables};
 use crate::destinations::{Destination, Http, OnUnknown, Preset, Setup, Surroundings, Timeouts};
 use crate::diagnosis::Diagnosis;
-use crate::logdir::DiskLogdir;
+use crate::logdir::{Place, logdir_at};
 use crate::outbox::{Outbox, Pace, Sending, refusals};
 use crate::store::{SharedStore, Sqlite, StateLock, Store};
+use crate::watch::Watcher;
 use crate::watch::notify::{Notifier, Sweep};
-use crate::watch::{Options, Watcher};
 
 use engine::Engine;
 
@@ -59,8 +59,9 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         }
         several => bail!("one daemon watches one log directory: start one for each of {}", listed(several)),
     };
-    if !logdir.exists() {
-        tracing::warn!(logdir = %logdir.display(), "the log directory does not exist yet: it is waited for");
+    let source = logdir_at(logdir, &variables())?;
+    if let Err(error) = source.check() {
+        tracing::warn!(logdir = %logdir, "{error}: it is waited for");
     }
     let _lock =
         StateLock::acquire(&settings.state.join("nextrun.lock")).context("could not take the state directory")?;
@@ -80,15 +81,15 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let told = runtime.block_on(refusals(&store))?;
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
     stop_on_signals(&runtime, stop);
-    tracing::info!(logdir = %logdir.display(), state = %settings.state.display(), "watching");
+    tracing::info!(logdir = %logdir, state = %settings.state.display(), "watching");
     let engine = Engine {
         diagnosis,
         store,
         incoming,
         wants,
         settings,
-        watcher: Watcher::new(Box::new(DiskLogdir::new(logdir)), Options::default()),
-        notifier: notifier(settings, logdir),
+        notifier: notifier(settings, source.local_root()),
+        watcher: Watcher::of(source),
         outbox: &outbox,
     };
     let result = engine.run(told, stop);
@@ -105,8 +106,8 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
 /// A stop waits so long for requests under way.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
-fn listed(paths: &[PathBuf]) -> String {
-    let shown: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+fn listed(places: &[Place]) -> String {
+    let shown: Vec<String> = places.iter().map(Place::to_string).collect();
     shown.join(", ")
 }
 
@@ -118,14 +119,14 @@ fn cases(store: &mut dyn Store) -> anyhow::Result<Vec<Case>> {
     store.cases(false)?.into_iter().map(read).collect()
 }
 
-fn notifier(settings: &Settings, logdir: &Path) -> Notifier {
+fn notifier(settings: &Settings, root: Option<&Path>) -> Notifier {
+    let interval = settings.watch.sweep();
+    let Some(root) = root else { return Notifier::sweeping(interval) };
     let sweep = match settings.watch.poll {
-        crate::config::Poll::Auto => {
-            Sweep { watched: settings.watch.sweep.max(Duration::from_secs(5)), ..Sweep::default() }
-        }
-        crate::config::Poll::Always => Sweep { watched: settings.watch.sweep, unwatched: settings.watch.sweep },
+        crate::config::Poll::Auto => Sweep { watched: interval.max(Duration::from_secs(5)), ..Sweep::default() },
+        crate::config::Poll::Always => Sweep { watched: interval, unwatched: interval },
     };
-    Notifier::new(logdir, sweep)
+    Notifier::new(root, sweep)
 }
 
 fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {

@@ -3,19 +3,33 @@
 //! Owns: which names are event files, which directory is which run, the files beside them that are read too. Must not
 //! know: what is in the records.
 
+#[cfg(test)]
+mod conformance;
 mod disk;
+mod object;
+mod place;
 mod side;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use disk::DiskLogdir;
+pub use object::ObjectLogdir;
+pub use place::{Bucket, Place, PlaceError};
 pub use side::{MAX_SIDE_FILE, SideFile, hyperparameters};
 
 use crate::series::RunName;
 
 /// A place that holds runs.
 pub trait Logdir: Send + Sync {
+    /// Whether it is there and can be read, for who wants to know before the first look.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing will be found, for people.
+    fn check(&self) -> io::Result<()>;
+
     /// All files worth reading at `under` (a path relative to the root; empty for all) and below it. A directory that
     /// does not exist, or cannot be read, holds none; what could not be read is said in [`Discovery::problems`].
     fn discover(&self, under: &Path) -> Discovery;
@@ -53,6 +67,11 @@ pub trait LogFile: Send {
     ///
     /// As the storage has it.
     fn stat(&self) -> io::Result<Stat>;
+
+    /// Whether its bytes are those of its [`Stat`] for good, so that reading them again is of no use.
+    fn is_version(&self) -> bool {
+        false
+    }
 }
 
 /// Which file stands behind a name, and how far it has grown.
@@ -105,6 +124,20 @@ pub struct Discovery {
     pub entries: Vec<Entry>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
+    /// Directories of which not all could be seen: what is missing there may still be there.
+    pub unseen: Vec<PathBuf>,
+}
+
+/// The log directory at a place. It need not exist yet.
+///
+/// # Errors
+///
+/// The environment `variables`, by which clients of object stores are set up, say something that cannot be.
+pub fn logdir_at(place: &Place, variables: &BTreeMap<String, String>) -> io::Result<Box<dyn Logdir>> {
+    Ok(match place {
+        Place::Disk(path) => Box::new(DiskLogdir::new(path)),
+        Place::Objects(bucket) => Box::new(ObjectLogdir::new(bucket, variables)?),
+    })
 }
 
 /// The run of a file: its directory, relative to the root.

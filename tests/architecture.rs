@@ -23,7 +23,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("watch", &["tfevents", "logdir", "series"]),
     ("store", &["case"]),
     ("telemetry", &[]),
-    ("config", &["signals", "facts", "policy", "case", "yaml"]),
+    ("config", &["signals", "facts", "policy", "case", "yaml", "logdir"]),
     ("destinations", &["case", "config"]),
     ("outbox", &["case", "store", "destinations"]),
     ("daemon", &["*"]),

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use nextrun::tfevents::encode;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use parquet::record::RowAccessor as _;
 use serde_json::Value;
 
 /// Exit code, standard output, standard error.
@@ -96,6 +98,50 @@ fn every_scalar_is_printed_as_it_was_read() {
     assert_eq!((&point["run"], &point["tag"], &point["step"]), (&"a".into(), &"train/loss".into(), &7.into()));
     assert_eq!(point["wall_time"].as_f64(), Some(1.7e9 + 7.0));
     assert_eq!(point["value"].as_f64().unwrap() as f32, falling(7));
+}
+
+#[test]
+fn a_parquet_file_holds_what_the_lines_say() {
+    let logdir = tempfile::tempdir().unwrap();
+    write_run(logdir.path(), "a", falling);
+    write_run(logdir.path(), "team/b", exploding);
+    let place = logdir.path().to_str().unwrap();
+    let (file, text) = (logdir.path().join("points.parquet"), logdir.path().join("points.jsonl"));
+    for (format, path) in [("parquet", &file), ("jsonl", &text)] {
+        let (code, out, err) = nextrun(&["scalars", place, "--format", format, "--output", path.to_str().unwrap()]);
+        assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+    }
+    let reader = SerializedFileReader::new(fs::File::open(&file).unwrap()).unwrap();
+    let row = |row: parquet::record::Row| {
+        let nan = |value: f64| if value.is_nan() { "NaN".into() } else { Value::from(value) };
+        serde_json::json!({
+            "run": row.get_string(0).unwrap(), "tag": row.get_string(1).unwrap(), "step": row.get_long(2).unwrap(),
+            "wall_time": row.get_double(3).unwrap(), "value": nan(row.get_double(4).unwrap()),
+        })
+    };
+    let rows: Vec<Value> = reader.get_row_iter(None).unwrap().map(|read| row(read.unwrap())).collect();
+    assert_eq!(rows.len(), 602);
+    assert_eq!(rows, lines(&fs::read_to_string(&text).unwrap()));
+}
+
+#[test]
+fn a_file_is_replaced_by_a_whole_one_or_left_alone() {
+    let logdir = tempfile::tempdir().unwrap();
+    let kept = logdir.path().join("points.csv");
+    fs::write(&kept, "mine").unwrap();
+    let scalars = |place: &Path| {
+        let arguments = ["scalars", place.to_str().unwrap(), "--format", "csv", "--output", kept.to_str().unwrap()];
+        nextrun(&arguments)
+    };
+    assert_eq!(scalars(&logdir.path().join("nothing")).0, 2);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "mine");
+    write_run(&logdir.path().join("runs"), "a", falling);
+    assert_eq!(scalars(&logdir.path().join("runs")).0, 0);
+    assert_eq!(fs::read_to_string(&kept).unwrap().lines().count(), 302);
+    let left: Vec<_> = fs::read_dir(logdir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+    let device = ["scalars", logdir.path().to_str().unwrap(), "--output", "/dev/null"];
+    assert_eq!(nextrun(&device), (0, String::new(), String::new()));
 }
 
 #[test]

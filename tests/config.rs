@@ -6,6 +6,7 @@ use nextrun::config::{
     ConfigError, Holds, Launch, Need, Overrides, Placement, PolicyChoice, PresetField, Settings, Variables, Vocabulary,
     load, parse, show,
 };
+use nextrun::logdir::Place;
 
 fn vocabulary() -> Vocabulary {
     let field = |name: &str, holds, need, help: &str| PresetField { name: name.into(), holds, need, help: help.into() };
@@ -34,7 +35,7 @@ fn launch_of<'s>(settings: &'s Settings, job: &str) -> &'s Launch {
 #[test]
 fn the_example_says_what_it_seems_to_say() {
     let settings = example();
-    assert_eq!(settings.watch.logdirs, [Path::new("/data/runs")]);
+    assert_eq!(settings.watch.logdirs, [Place::Disk("/data/runs".into())]);
     assert!(settings.watch.watches("vision/1") && !settings.watch.watches("vision/debug-2"));
     assert_eq!(settings.policies.of("nlp/bert"), &PolicyChoice::BuiltIn("article".into()));
     assert_eq!(settings.destinations.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["team", "cluster"]);

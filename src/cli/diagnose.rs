@@ -7,12 +7,13 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, plain, runs_of, settings};
+use super::{Exit, place, plain, runs_of, settings};
 use crate::config::{Overrides, parse_duration};
 use crate::daemon::{now, site_of};
 use crate::destinations::sparkline;
 use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
 use crate::jobs::{Job, group};
+use crate::logdir::Place;
 use crate::signals::Signal;
 use crate::symptoms::first_detected;
 
@@ -22,8 +23,9 @@ use crate::symptoms::first_detected;
     after_help = "Examples:\n  nextrun diagnose runs/\n  nextrun diagnose runs/ --format json | jq 'select(.status == \"failing\")'"
 )]
 pub(super) struct Diagnose {
-    /// The log directory.
-    logdir: PathBuf,
+    /// The log directory: a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
+    #[arg(value_parser = place())]
+    logdir: Place,
     /// How to print: for people, or one JSON object a line.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,

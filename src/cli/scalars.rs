@@ -1,25 +1,38 @@
 //! `nextrun scalars` and `nextrun files`: what is in a log directory, as read.
 
+mod columns;
+mod output;
+
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Exit, plain};
-use crate::logdir::DiskLogdir;
-use crate::watch::{FileState, FileStatus, Options, Watcher, each_scalar};
+use super::{Exit, place, plain, watcher_of};
+use crate::daemon::variables;
+use crate::logdir::{Place, logdir_at};
+use crate::series::{Point, RunName};
+use crate::watch::{FileState, FileStatus, each_scalar};
+use columns::Columns;
+use output::{Output, is_shown};
 
 /// Print every scalar point of a log directory as it was read.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  nextrun scalars runs/ > points.jsonl\n  nextrun scalars runs/ --format csv")]
+#[command(
+    after_help = "Examples:\n  nextrun scalars runs/ > points.jsonl\n  nextrun scalars s3://bucket/runs --format parquet --output points.parquet"
+)]
 pub(super) struct Scalars {
-    /// The log directory.
-    logdir: PathBuf,
+    /// The log directory: a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
+    #[arg(value_parser = place())]
+    logdir: Place,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
+    /// The file to write; it is there whole or not at all.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,42 +41,75 @@ enum Format {
     Jsonl,
     /// Comma-separated values with a header.
     Csv,
+    /// Parquet with the columns run, tag, step, wall_time (seconds since 1970; null where it is not known) and value.
+    Parquet,
+}
+
+/// Points on their way out.
+enum Sink {
+    Jsonl(Box<dyn Write + Send>),
+    Csv(Box<dyn Write + Send>),
+    Parquet(Box<Columns<Box<dyn Write + Send>>>),
+}
+
+impl Sink {
+    fn new(format: Format, mut out: Box<dyn Write + Send>) -> anyhow::Result<Sink> {
+        Ok(match format {
+            Format::Jsonl => Sink::Jsonl(out),
+            Format::Csv => {
+                writeln!(out, "run,tag,step,wall_time,value")?;
+                Sink::Csv(out)
+            }
+            Format::Parquet => Sink::Parquet(Box::new(Columns::new(out)?)),
+        })
+    }
+
+    fn point(&mut self, run: &RunName, tag: &str, point: Point) -> anyhow::Result<()> {
+        let Point { step, wall_time, value } = point;
+        match self {
+            Sink::Jsonl(out) => {
+                let line = json!({
+                    "run": run.as_str(), "tag": tag, "step": step,
+                    "wall_time": number(wall_time), "value": number(value),
+                });
+                writeln!(out, "{line}")?;
+            }
+            Sink::Csv(out) => {
+                writeln!(out, "{},{},{step},{wall_time},{value}", quoted(run.as_str()), quoted(tag))?;
+            }
+            Sink::Parquet(columns) => columns.point(run.as_str(), tag, point)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Sink::Jsonl(mut out) | Sink::Csv(mut out) => out.flush()?,
+            Sink::Parquet(columns) => columns.finish()?,
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn run(arguments: &Scalars) -> anyhow::Result<Exit> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    if arguments.format == Format::Csv {
-        writeln!(out, "run,tag,step,wall_time,value")?;
+    let path = arguments.output.as_deref();
+    if arguments.format == Format::Parquet && is_shown(path) {
+        bail!("a Parquet file is not for a terminal: name a file with --output FILE, or a pipe");
     }
+    let logdir = logdir_at(&arguments.logdir, &variables())?;
+    logdir.check()?;
+    let (out, output) = Output::open(path)?;
+    let mut sink = Sink::new(arguments.format, out)?;
     let mut failed = Ok(());
-    let logdir = DiskLogdir::new(&arguments.logdir);
-    std::fs::read_dir(&arguments.logdir)
-        .with_context(|| format!("the log directory {} cannot be read", arguments.logdir.display()))?;
-    each_scalar(&logdir, |run, tag, point| {
-        if failed.is_err() {
-            return;
+    let problems = each_scalar(&*logdir, |run, tag, point| {
+        if failed.is_ok() {
+            failed = sink.point(run, tag, point);
         }
-        failed = match arguments.format {
-            Format::Jsonl => {
-                let line = json!({
-                    "run": run.as_str(), "tag": tag, "step": point.step,
-                    "wall_time": number(point.wall_time), "value": number(point.value),
-                });
-                writeln!(out, "{line}")
-            }
-            Format::Csv => writeln!(
-                out,
-                "{},{},{},{},{}",
-                quoted(run.as_str()),
-                quoted(tag),
-                point.step,
-                point.wall_time,
-                point.value
-            ),
-        };
     })?;
     failed?;
-    out.flush()?;
+    sink.finish()?;
+    output.keep()?;
+    problems.iter().for_each(|problem| tracing::warn!("{problem}"));
     Ok(Exit::Healthy)
 }
 
@@ -85,14 +131,13 @@ fn quoted(text: &str) -> String {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  nextrun files runs/")]
 pub(super) struct Files {
-    /// The log directory.
-    logdir: PathBuf,
+    /// The log directory: a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
+    #[arg(value_parser = place())]
+    logdir: Place,
 }
 
 pub(super) fn run_files(arguments: &Files) -> anyhow::Result<Exit> {
-    std::fs::read_dir(&arguments.logdir)
-        .with_context(|| format!("the log directory {} cannot be read", arguments.logdir.display()))?;
-    let mut watcher = Watcher::new(Box::new(DiskLogdir::new(&arguments.logdir)), Options::default());
+    let mut watcher = watcher_of(&arguments.logdir)?;
     let read = watcher.poll(crate::daemon::now());
     let mut out = BufWriter::new(io::stdout().lock());
     for file in watcher.files() {

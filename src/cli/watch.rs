@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Exit, settings};
+use super::{Exit, place, settings};
 use crate::config::{Overrides, parse_duration};
 use crate::daemon;
+use crate::logdir::Place;
 
 /// Watch a log directory, diagnose what does not learn, and suggest the next runs.
 #[derive(Debug, Args)]
@@ -17,8 +18,10 @@ use crate::daemon;
     after_help = "Examples:\n  nextrun watch runs/\n  nextrun watch runs/ --queue http://127.0.0.1:8123/ --webhook http://127.0.0.1:8123/\n  nextrun watch --config /etc/nextrun/nextrun.yaml"
 )]
 pub(super) struct Watch {
-    /// The log directory; may be named in the configuration instead.
-    logdir: Option<PathBuf>,
+    /// The log directory: a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX; may be named in the
+    /// configuration instead.
+    #[arg(value_parser = place())]
+    logdir: Option<Place>,
     /// Suggested runs are posted to this address.
     #[arg(long, value_name = "URL")]
     queue: Option<String>,

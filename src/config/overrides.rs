@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::case::MessageKind;
+use crate::logdir::Place;
 
 use super::settings::{DestinationSettings, FieldValue, QuietAfter, Settings};
 
@@ -11,7 +12,7 @@ use super::settings::{DestinationSettings, FieldValue, QuietAfter, Settings};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `LOGDIR`: watched in place of those in the file, where there is one.
-    pub logdirs: Vec<PathBuf>,
+    pub logdirs: Vec<Place>,
     /// `--queue URL`: suggested runs go there.
     pub queue: Option<String>,
     /// `--webhook URL`: all other events go there, and suggested runs too where there is no queue.

@@ -11,6 +11,7 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+use crate::logdir::Place;
 use crate::signals::{Signal, SignalRules, SiteRule, SiteRuleError};
 use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 
@@ -85,7 +86,7 @@ impl Reader<'_> {
         let Some(fields) = Fields::new(node, "`watch`", &WATCH, &mut self.problems) else { return watch };
         if let Some(node) = fields.get("logdir") {
             let nodes: &[Node] = if let Kind::List(items) = &node.kind { items } else { std::slice::from_ref(node) };
-            watch.logdirs = nodes.iter().filter_map(|node| self.path(node, "`logdir`")).collect();
+            watch.logdirs = nodes.iter().filter_map(|node| self.place(node)).collect();
         }
         watch.include = fields.get("include").map(|node| self.globs(node, "`include`")).unwrap_or_default();
         watch.exclude = fields.get("exclude").map(|node| self.globs(node, "`exclude`")).unwrap_or_default();
@@ -96,7 +97,7 @@ impl Reader<'_> {
         }
         watch.quiet_after = self.quiet_after(&fields);
         if let Some(sweep) = fields.get("sweep").and_then(|node| self.positive(node, "`sweep`")) {
-            watch.sweep = sweep;
+            watch.sweep = Some(sweep);
         }
         if let Some(node) = fields.get("poll") {
             watch.poll =
@@ -210,6 +211,19 @@ impl Reader<'_> {
             }
         }
         rules
+    }
+
+    /// A log directory: a path, or an address in an object store.
+    fn place(&mut self, node: &Node) -> Option<Place> {
+        let text = node.text("`logdir`", &mut self.problems)?;
+        match Place::parse(text) {
+            Ok(Place::Disk(_)) => self.path(node, "`logdir`").map(Place::Disk),
+            Ok(place) => Some(place),
+            Err(error) => {
+                self.problems.add(node.place, error.to_string());
+                None
+            }
+        }
     }
 
     /// A path; a relative one is below the folder of the file.

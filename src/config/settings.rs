@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::case::MessageKind;
+use crate::logdir::Place;
 use crate::signals::SiteRule;
 
 use super::glob::Glob;
@@ -41,7 +42,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatchSettings {
     /// The log directories.
-    pub logdirs: Vec<PathBuf>,
+    pub logdirs: Vec<Place>,
     /// Jobs to look at; all where this is empty.
     pub include: Vec<Glob>,
     /// Jobs to leave alone, whatever `include` says.
@@ -50,8 +51,8 @@ pub struct WatchSettings {
     pub ignore_older_than: Option<Duration>,
     /// When a silent job counts as ended.
     pub quiet_after: QuietAfter,
-    /// How often every file is looked at, whatever the notifications say.
-    pub sweep: Duration,
+    /// How often every file is looked at, whatever the notifications say; `None`: what suits the storage.
+    pub sweep: Option<Duration>,
     /// How growth is noticed.
     pub poll: Poll,
 }
@@ -64,14 +65,25 @@ impl Default for WatchSettings {
             exclude: Vec::new(),
             ignore_older_than: Some(DAY),
             quiet_after: QuietAfter::default(),
-            // A stat of 10,000 files costs some 15 ms: under 1 % of a core.
-            sweep: Duration::from_secs(5),
+            sweep: None,
             poll: Poll::Auto,
         }
     }
 }
 
+/// A stat of 10,000 files costs some 15 ms: under 1 % of a core.
+const SWEEP_DISK: Duration = Duration::from_secs(5);
+
+/// Listings are paid for: at 0.005 USD a thousand, each of a thousand keys, a million keys cost 14 USD a day.
+const SWEEP_OBJECTS: Duration = Duration::from_secs(30);
+
 impl WatchSettings {
+    /// How often every file is looked at, if nothing else is said.
+    pub fn sweep(&self) -> Duration {
+        let in_objects = self.logdirs.iter().any(|place| matches!(place, Place::Objects(_)));
+        self.sweep.unwrap_or(if in_objects { SWEEP_OBJECTS } else { SWEEP_DISK })
+    }
+
     /// Whether a job is looked at.
     pub fn watches(&self, job: &str) -> bool {
         let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(job));

@@ -38,7 +38,7 @@ fn texts(globs: &[Glob]) -> Vec<&str> {
 
 fn watch(watch: &WatchSettings) -> Value {
     let mut map = Map::new();
-    map.insert("logdir".to_owned(), json!(watch.logdirs));
+    map.insert("logdir".to_owned(), json!(watch.logdirs.iter().map(ToString::to_string).collect::<Vec<_>>()));
     if !watch.include.is_empty() {
         map.insert("include".to_owned(), json!(texts(&watch.include)));
     }
@@ -56,7 +56,7 @@ fn watch(watch: &WatchSettings) -> Value {
             map.insert("quiet_after".to_owned(), json!(show_duration(time)));
         }
     }
-    map.insert("sweep".to_owned(), json!(show_duration(watch.sweep)));
+    map.insert("sweep".to_owned(), json!(show_duration(watch.sweep())));
     let poll = match watch.poll {
         Poll::Auto => "auto",
         Poll::Always => "always",

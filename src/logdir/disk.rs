@@ -26,6 +26,13 @@ impl DiskLogdir {
 }
 
 impl Logdir for DiskLogdir {
+    fn check(&self) -> io::Result<()> {
+        let told = |error: io::Error| {
+            io::Error::new(error.kind(), format!("the log directory {} cannot be read: {error}", self.root.display()))
+        };
+        fs::read_dir(&self.root).map(drop).map_err(told)
+    }
+
     fn discover(&self, under: &Path) -> Discovery {
         let mut walk = Walk { root: &self.root, found: Discovery::default() };
         walk.directory(under);
@@ -52,6 +59,10 @@ struct DiskFile(File);
 
 impl LogFile for DiskFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        // The kernel refuses what no file can reach; a length in a file that lies may lead there.
+        if i64::try_from(offset).is_err() {
+            return Ok(0);
+        }
         let mut filled = 0;
         while filled < buffer.len() {
             match self.0.read_at(&mut buffer[filled..], offset + filled as u64) {
@@ -87,7 +98,7 @@ impl Walk<'_> {
         let path = self.root.join(relative);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
-            Err(error) => return self.problem(&path, &error),
+            Err(error) => return self.problem(relative, &error),
         };
         let mut below = Vec::new();
         for entry in entries.filter_map(Result::ok) {
@@ -136,10 +147,12 @@ impl Walk<'_> {
         }
     }
 
-    fn problem(&mut self, path: &Path, error: &io::Error) {
+    fn problem(&mut self, relative: &Path, error: &io::Error) {
         if error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory {
-            let message = format!("cannot read directory {}: {error}; its runs are not seen", path.display());
+            let path = self.root.join(relative);
+            let message = format!("cannot read directory {}: {error}; what changed there is not seen", path.display());
             self.found.problems.push(message);
+            self.found.unseen.push(relative.to_owned());
         }
     }
 }
@@ -148,6 +161,7 @@ impl Walk<'_> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use super::super::conformance::{Subject, holds};
     use super::*;
 
     fn paths(logdir: &DiskLogdir) -> Vec<String> {
@@ -157,18 +171,40 @@ mod tests {
         paths
     }
 
-    #[test]
-    fn runs_are_found_at_any_depth() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::create_dir_all(dir.path().join("a/b")).expect("a directory");
-        for file in ["top.tfevents", "a/b/x.tfevents.1", "a/b/hparams.yaml", "a/notes.txt"] {
-            fs::write(dir.path().join(file), "").expect("a file");
+    struct OnDisk(tempfile::TempDir, DiskLogdir);
+
+    impl Subject for OnDisk {
+        fn logdir(&self) -> &dyn Logdir {
+            &self.1
         }
-        let logdir = DiskLogdir::new(dir.path());
-        assert_eq!(paths(&logdir), ["a/b/hparams.yaml", "a/b/x.tfevents.1", "top.tfevents"]);
-        let below = logdir.discover(Path::new("a/b"));
-        assert_eq!(below.entries.len(), 2);
-        assert!(below.entries.iter().all(|entry| entry.run.as_str() == "a/b"));
+
+        fn set(&self, path: &str, contents: Option<&[u8]>) {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().expect("it is in one")).expect("a directory");
+            match contents {
+                Some(contents) => fs::write(path, contents),
+                None => fs::remove_file(path),
+            }
+            .expect("a file");
+        }
+    }
+
+    #[test]
+    fn a_disk_is_a_log_directory() {
+        holds(|| {
+            let dir = tempfile::tempdir().expect("a directory");
+            let logdir = DiskLogdir::new(dir.path());
+            OnDisk(dir, logdir)
+        });
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_unseen_and_not_gone() {
+        let mut walk = Walk { root: Path::new("/runs"), found: Discovery::default() };
+        walk.problem(Path::new("a"), &io::ErrorKind::PermissionDenied.into());
+        walk.problem(Path::new("b"), &io::ErrorKind::NotFound.into());
+        assert_eq!(walk.found.unseen, [Path::new("a")]);
+        assert!(walk.found.problems[0].contains("/runs/a"), "{:?}", walk.found.problems);
     }
 
     #[test]

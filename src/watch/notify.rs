@@ -60,15 +60,14 @@ impl Default for Sweep {
 }
 
 impl Notifier {
-    /// Watches nothing yet but `root` itself, if it exists.
-    pub fn new(root: &Path, sweep: Sweep) -> Notifier {
-        let (sender, notices) = channel();
-        let kernel = RecommendedWatcher::new(
-            // A notice that nobody waits for any more is of no use.
-            move |notice| drop(sender.send(notice)),
-            notify::Config::default(),
-        );
-        let mut notifier = Notifier {
+    /// Where nothing gives notices: everything is looked at each `interval`.
+    pub fn sweeping(interval: Duration) -> Notifier {
+        let (_, notices) = channel();
+        Notifier::silent(Path::new(""), Sweep { watched: interval, unwatched: interval }, notices)
+    }
+
+    fn silent(root: &Path, sweep: Sweep, notices: Receiver<notify::Result<notify::Event>>) -> Notifier {
+        Notifier {
             root: root.to_owned(),
             kernel: None,
             notices,
@@ -78,7 +77,18 @@ impl Notifier {
             sweep,
             problems: Vec::new(),
             said: BTreeSet::new(),
-        };
+        }
+    }
+
+    /// Watches nothing yet but `root` itself, if it exists.
+    pub fn new(root: &Path, sweep: Sweep) -> Notifier {
+        let (sender, notices) = channel();
+        let kernel = RecommendedWatcher::new(
+            // A notice that nobody waits for any more is of no use.
+            move |notice| drop(sender.send(notice)),
+            notify::Config::default(),
+        );
+        let mut notifier = Notifier::silent(root, sweep, notices);
         match kernel {
             Ok(kernel) => notifier.kernel = Some(kernel),
             Err(error) => notifier.say(
@@ -312,6 +322,15 @@ mod tests {
         let mut notifier = Notifier::new(&dir.path().join("later"), Sweep::default());
         assert_eq!(notifier.wait(Duration::from_millis(1)), Woken::Timeout);
         assert_eq!(notifier.watches(), (0, 0));
+    }
+
+    #[test]
+    fn without_notices_there_are_only_sweeps() {
+        let mut notifier = Notifier::sweeping(LONG);
+        notifier.watch([Path::new("a/b")]);
+        assert_eq!(notifier.wait(Duration::from_millis(1)), Woken::Timeout);
+        assert_eq!((notifier.sweep_interval(), notifier.watches()), (LONG, (0, 0)));
+        assert!(notifier.take_problems().is_empty());
     }
 
     #[test]

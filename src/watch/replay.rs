@@ -6,18 +6,18 @@ use std::io;
 use std::path::Path;
 
 use super::source::WINDOW;
-use crate::logdir::{Kind, Logdir};
+use crate::logdir::{Discovery, Kind, Logdir};
 use crate::series::{Point, RunName};
 use crate::tfevents::{Datum, Event, Tail, What};
 
 /// Passes every scalar to `take`: run, tag, point with step and wall time as logged. Files come in the order of
-/// [`Logdir::discover`] and then of their names.
+/// [`Logdir::discover`] and then of their names. Returns what could not be seen, for people.
 ///
 /// # Errors
 ///
 /// If a file cannot be read.
-pub fn each_scalar(logdir: &dyn Logdir, mut take: impl FnMut(&RunName, &str, Point)) -> io::Result<()> {
-    let mut entries = logdir.discover(Path::new("")).entries;
+pub fn each_scalar(logdir: &dyn Logdir, mut take: impl FnMut(&RunName, &str, Point)) -> io::Result<Vec<String>> {
+    let Discovery { mut entries, problems, .. } = logdir.discover(Path::new(""));
     entries.retain(|entry| entry.kind == Kind::Events);
     entries.sort_by(|a, b| (&a.run, &a.path).cmp(&(&b.run, &b.path)));
     let mut buffer = vec![0; WINDOW];
@@ -38,7 +38,7 @@ pub fn each_scalar(logdir: &dyn Logdir, mut take: impl FnMut(&RunName, &str, Poi
             }
         }
     }
-    Ok(())
+    Ok(problems)
 }
 
 fn scalars(record: &[u8], mut take: impl FnMut(&str, Point)) {

@@ -196,11 +196,15 @@ impl Side {
         if self.read == Some(self.found) {
             return false;
         }
+        // What cannot be read now is tried again at the next look; what it said before is void by then.
+        let Some(text) = self.contents(from) else {
+            (self.read, self.content) = (None, Content::Nothing);
+            return false;
+        };
         self.read = Some(self.found);
-        self.content = match (self.contents(from), self.kind) {
-            (None, _) => Content::Nothing,
-            (Some(text), SideFile::HparamsYaml) => Content::Hyperparameters(logdir::hyperparameters(&text)),
-            (Some(text), SideFile::NextrunJson) => Content::Text(text),
+        self.content = match self.kind {
+            SideFile::HparamsYaml => Content::Hyperparameters(logdir::hyperparameters(&text)),
+            SideFile::NextrunJson => Content::Text(text),
         };
         true
     }

@@ -103,6 +103,8 @@ pub(super) struct Source {
     generation: u32,
     error: Option<String>,
     stuck: Option<Stuck>,
+    /// Whether its bytes cannot change unless its state does.
+    versioned: bool,
 }
 
 /// A tail that is not at the end of its file.
@@ -120,7 +122,8 @@ impl Source {
 
     /// Whether it has to be looked at.
     pub(super) fn is_due(&self, now: f64) -> bool {
-        self.found != self.read || self.error.is_some() || self.stuck.is_some_and(|stuck| now >= stuck.again)
+        let again = |stuck: Stuck| !self.versioned && now >= stuck.again;
+        self.found != self.read || self.error.is_some() || self.stuck.is_some_and(again)
     }
 
     /// Whether it will be due again without having been found to have changed.
@@ -162,6 +165,7 @@ impl Source {
     fn try_look(&mut self, from: &dyn Logdir, scratch: &mut Vec<u8>, data: &mut RunData) -> io::Result<(Look, u64)> {
         let file = from.open(&self.path)?;
         let stat = file.stat()?;
+        self.versioned = file.is_version();
         if self.was_replaced(&*file, stat)? {
             return Ok((Look::Replaced, stat.size));
         }

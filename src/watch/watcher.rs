@@ -18,6 +18,9 @@ pub struct Options {
     pub threads: usize,
 }
 
+/// Threads that wait for answers at once where files are read over a network.
+const WAITING_THREADS: usize = 16;
+
 impl Default for Options {
     fn default() -> Self {
         Options { threads: std::thread::available_parallelism().map_or(1, usize::from).min(8) }
@@ -80,6 +83,14 @@ impl Watcher {
         }
     }
 
+    /// Watches a log directory as suits it: with threads that compute for a disk, and with threads that wait for an
+    /// object store.
+    pub fn of(logdir: Box<dyn Logdir>) -> Watcher {
+        let on_disk = logdir.local_root().is_some();
+        let options = if on_disk { Options::default() } else { Options { threads: WAITING_THREADS } };
+        Watcher::new(logdir, options)
+    }
+
     /// Looks for files everywhere and reads everything new. `now`: seconds since the Unix epoch.
     pub fn poll(&mut self, now: f64) -> Changes {
         let found = self.logdir.discover(Path::new(""));
@@ -105,7 +116,7 @@ impl Watcher {
         let released = self.released.values().flatten().map(|(path, _)| path);
         let entries = known.chain(released).flat_map(|path| self.find_file(path)).collect();
         let mut changes = Changes::default();
-        self.reconcile(Path::new(""), Discovery { entries, problems: Vec::new() }, &mut changes);
+        self.reconcile(Path::new(""), Discovery { entries, ..Discovery::default() }, &mut changes);
         self.read(now, changes)
     }
 
@@ -143,7 +154,7 @@ impl Watcher {
 
     fn find(&self, path: &Path) -> Discovery {
         match self.find_file(path) {
-            Some(entry) => Discovery { entries: vec![entry], problems: Vec::new() },
+            Some(entry) => Discovery { entries: vec![entry], ..Discovery::default() },
             None => self.logdir.discover(path),
         }
     }
@@ -160,7 +171,7 @@ impl Watcher {
         for entry in found.entries {
             by_run.entry(entry.run.clone()).or_default().push(entry);
         }
-        self.remove_missing(scope, &by_run, changes);
+        self.remove_missing(scope, &by_run, &found.unseen, changes);
         for (run, entries) in by_run {
             if !self.is_still_released(&run, &entries) {
                 self.add(run, entries, changes);
@@ -168,9 +179,17 @@ impl Watcher {
         }
     }
 
-    fn remove_missing(&mut self, scope: &Path, found: &BTreeMap<RunName, Vec<Entry>>, changes: &mut Changes) {
+    fn remove_missing(
+        &mut self,
+        scope: &Path,
+        found: &BTreeMap<RunName, Vec<Entry>>,
+        unseen: &[PathBuf],
+        changes: &mut Changes,
+    ) {
         let is_missing = |run: &RunName, path: &Path| {
-            path.starts_with(scope) && !found.get(run).is_some_and(|entries| entries.iter().any(|e| e.path == *path))
+            path.starts_with(scope)
+                && !unseen.iter().any(|directory| path.starts_with(directory))
+                && !found.get(run).is_some_and(|entries| entries.iter().any(|e| e.path == *path))
         };
         for run in runs_under(&self.files, scope) {
             let Some(files) = self.files.get_mut(&run) else { continue };
@@ -225,7 +244,9 @@ impl Watcher {
         self.now = now;
         let mut jobs = self.take_due(now);
         let pending: u64 = jobs.iter().map(|job| job.files.pending()).sum();
-        let threads = if pending < WORTH_THREADS { 1 } else { self.options.threads.clamp(1, jobs.len().max(1)) };
+        // Over a network it is waiting that takes time, not the bytes.
+        let worth = if self.logdir.local_root().is_some() { WORTH_THREADS } else { 1 };
+        let threads = if pending < worth { 1 } else { self.options.threads.clamp(1, jobs.len().max(1)) };
         jobs.sort_by_cached_key(|job| job.files.pending());
         self.scratch.resize_with(threads.max(self.scratch.len()), Vec::new);
         let done = share(jobs, &*self.logdir, &mut self.scratch[..threads], now);

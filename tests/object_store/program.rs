@@ -1,0 +1,111 @@
+//! The program over an S3 server that checks signatures, and over the same files on a disk.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use axum::Router;
+use axum::error_handling::HandleError;
+use axum::http::StatusCode;
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use s3s_fs::FileSystem;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::{KEY, SECRET, records, variables};
+
+/// An S3 server whose buckets are folders of `root`.
+struct Server {
+    root: TempDir,
+    address: String,
+    _runtime: Runtime,
+}
+
+impl Server {
+    fn start() -> Server {
+        let root = tempfile::tempdir().unwrap();
+        let mut builder = S3ServiceBuilder::new(FileSystem::new(root.path()).unwrap());
+        builder.set_auth(SimpleAuth::from_single(KEY, SECRET));
+        let service = HandleError::new(builder.build(), |_| async { StatusCode::INTERNAL_SERVER_ERROR });
+        let (address, runtime) = super::serve(Router::new().fallback_service(service));
+        Server { root, address, _runtime: runtime }
+    }
+
+    fn write(&self, path: &str, contents: &[u8]) {
+        let path = self.root.path().join("bucket/runs").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+
+    /// Exit code, standard output, standard error.
+    fn nextrun(&self, arguments: &[&str], secret: &str) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_nextrun"))
+            .args(arguments)
+            .envs(variables(&self.address))
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    fn on_disk(&self) -> &Path {
+        self.root.path()
+    }
+}
+
+#[test]
+fn every_command_says_of_objects_what_it_says_of_the_same_files() {
+    let server = Server::start();
+    let hparams = b"learning_rate: 0.5\noptimizer: adam\nmax_steps: 300\n";
+    for job in ["a", "sweep 1/lr=0.1,b%20c/train", "team/\u{fc}"] {
+        server.write(&format!("{job}/events.out.tfevents.1700000000.node"), &records(0..301));
+        server.write(&format!("{job}/hparams.yaml"), hparams);
+    }
+    let mut damaged = records(0..301);
+    damaged[5000] ^= 1;
+    server.write("damaged/events.out.tfevents.1700000000.node", &damaged);
+    server.write("damaged/hparams.yaml", hparams);
+    let disk = server.on_disk().join("bucket/runs").display().to_string();
+    let compare = |command: &[&str]| {
+        let from = |place: &str| server.nextrun(&[&command[..1], &[place], &command[1..]].concat(), SECRET);
+        let (there, here) = (from("s3://bucket/runs/"), from(&disk));
+        assert_eq!(there, here, "{command:?}");
+        assert!(there.0 <= 1 && there.1.lines().count() >= 4, "{there:?}");
+    };
+    compare(&["diagnose", "--format", "json"]);
+    compare(&["scalars"]);
+    compare(&["files"]);
+    // What is behind the objects grows, is cut, is replaced, and goes.
+    server.write("a/events.out.tfevents.1700000000.node", &records(0..290));
+    server.write("sweep 1/lr=0.1,b%20c/train/events.out.tfevents.1700000000.node", &records(0..3_000));
+    server.write("team/\u{fc}/events.out.tfevents.1700000000.node", &records(100..400));
+    fs::remove_dir_all(server.on_disk().join("bucket/runs/damaged")).unwrap();
+    server.write("b/events.out.tfevents.1700000000.node", &records(0..301));
+    compare(&["diagnose", "--format", "json"]);
+    compare(&["scalars"]);
+    compare(&["files"]);
+}
+
+#[test]
+fn what_keeps_it_from_reading_is_told_without_secrets() {
+    let server = Server::start();
+    server.write("a/events.out.tfevents.1", &records(0..5));
+    let told = |place: &str, secret: &str| {
+        let (code, out, err) = server.nextrun(&["diagnose", place], secret);
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(!err.contains(secret) && !err.contains(&server.address), "{err}");
+        err
+    };
+    let err = told("s3://bucket/runs", "another-secret");
+    assert!(
+        err.contains("cannot list s3://bucket/runs: access was refused (HTTP 403, SignatureDoesNotMatch)"),
+        "{err}"
+    );
+    assert!(err.contains("AWS_SECRET_ACCESS_KEY"), "{err}");
+    let err = told("s3://nothing/runs", SECRET);
+    assert!(err.contains("there is no bucket nothing"), "{err}");
+    let err = told("s3://bucket/typo", SECRET);
+    assert!(err.contains("cannot list s3://bucket/typo: there is nothing under it"), "{err}");
+}
