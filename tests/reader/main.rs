@@ -4,3 +4,4 @@ mod arrival; // replay equals live
 mod common; // a log directory in memory
 mod damage; // what happens to files
 mod oracle; // values against a protobuf library
+mod sharing; // several threads
