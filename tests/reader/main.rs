@@ -3,5 +3,6 @@
 mod arrival; // replay equals live
 mod common; // a log directory in memory
 mod damage; // what happens to files
+mod limits; // of what the kernel watches
 mod oracle; // values against a protobuf library
 mod sharing; // several threads
