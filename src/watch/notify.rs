@@ -13,7 +13,7 @@ use notify::event::{Flag, ModifyKind};
 use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// After the first notice, further ones are left to collect for so long: a program that logs ten tags writes ten times.
-const COALESCE: Duration = Duration::from_millis(3);
+const COALESCE: Duration = Duration::from_millis(2);
 
 /// With more paths than this at once, a sweep is cheaper.
 const MANY: usize = 4096;
