@@ -75,7 +75,10 @@ fn main() -> io::Result<()> {
         println!("{:.1}", peak_mib());
         return Ok(());
     }
-    println!("set   threads      MB  M events  floor MB/s  read MB/s  M events/s  of floor  median wall  peak RSS MiB");
+    println!(
+        "| set | threads | MB | M events | floor MB/s | read MB/s | M events/s | of the floor | median s | peak MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for set in &arguments.sets {
         let dir = arguments.keep.join(format!("{set}-{}", arguments.scale));
         if !dir.exists() {
@@ -126,7 +129,7 @@ fn measure(set: &str, dir: &Path, threads: usize, repeat: usize) -> io::Result<(
         |times: &[Took]| times.iter().map(|t| if threads == 1 { t.cpu } else { t.wall }).fold(f64::MAX, f64::min);
     let (floor, read) = (best(&floors), best(&reads));
     println!(
-        "{set:5} {threads:7} {mb:7.1} {millions:9.2} {:11.0} {:10.0} {:11.1} {:8.0}% {:12.3} {:13.1}",
+        "| {set} | {threads} | {mb:.0} | {millions:.2} | {:.0} | {:.0} | {:.1} | {:.0} % | {:.3} | {:.1} |",
         mb / floor,
         mb / read,
         millions / read,
@@ -146,6 +149,8 @@ fn peak_of_one(dir: &Path, threads: usize) -> io::Result<f64> {
 
 /// Processor time of this thread so far; 0 where the kernel does not say.
 fn cpu_seconds() -> f64 {
+    // The kernel brings the count up to date when it schedules, else some milliseconds later.
+    std::thread::yield_now();
     let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     stat.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }

@@ -55,6 +55,9 @@ impl Engine<'_> {
                 Woken::Paths(paths) => {
                     let read = self.watcher.poll_paths(now(), paths.iter().map(|path| path.as_path()));
                     self.say(&read.problems);
+                    if !read.appeared.is_empty() {
+                        self.notifier.watch(self.watcher.directories());
+                    }
                 }
                 Woken::Sweep => next_sweep = Instant::now(),
                 Woken::Timeout => {}
@@ -62,9 +65,9 @@ impl Engine<'_> {
             if Instant::now() >= next_sweep {
                 let read = self.watcher.poll(now());
                 self.say(&read.problems);
+                self.notifier.watch(self.watcher.directories());
                 next_sweep = Instant::now() + self.notifier.sweep_interval();
             }
-            self.notifier.watch(self.watcher.directories());
             let problems = self.notifier.take_problems();
             self.say(&problems);
             if Instant::now() >= next_tick {

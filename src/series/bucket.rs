@@ -59,6 +59,9 @@ impl Bucket {
 pub(super) struct Open {
     /// Place of the bucket; `usize::MAX` if none is open.
     pub(super) index: usize,
+    /// First step of the bucket, and how many steps it spans: 0 if none is open.
+    start: i64,
+    width: u64,
     pub(super) bucket: Bucket,
     pub(super) pivot: f64,
     sum: f64,
@@ -66,10 +69,23 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) const NONE: Open = Open { index: usize::MAX, bucket: Bucket::EMPTY, pivot: 0.0, sum: 0.0, squares: 0.0 };
+    pub(super) const NONE: Open =
+        Open { index: usize::MAX, start: 0, width: 0, bucket: Bucket::EMPTY, pivot: 0.0, sum: 0.0, squares: 0.0 };
 
-    pub(super) fn of(index: usize, bucket: Bucket) -> Open {
-        Open { index, bucket, pivot: bucket.mean, sum: 0.0, squares: bucket.m2 }
+    /// Opens the bucket at `index`, which spans `width` steps from `start` on.
+    pub(super) fn at(index: usize, start: i64, width: u64) -> Open {
+        Open { index, start, width, ..Open::NONE }
+    }
+
+    /// Goes on with a bucket of which the values are `bucket`.
+    pub(super) fn holding(self, bucket: Bucket) -> Open {
+        Open { bucket, pivot: bucket.mean, sum: 0.0, squares: bucket.m2, ..self }
+    }
+
+    /// Whether a step is one of the bucket's.
+    #[inline(always)]
+    pub(super) fn spans(&self, step: i64) -> bool {
+        step.wrapping_sub(self.start).cast_unsigned() < self.width
     }
 
     /// Takes a finite value; the first one must be the pivot.
@@ -98,7 +114,7 @@ mod tests {
     use super::*;
 
     fn of(values: &[f64]) -> Bucket {
-        let mut open = Open { pivot: values[0], ..Open::of(0, Bucket::EMPTY) };
+        let mut open = Open { pivot: values[0], ..Open::NONE };
         values.iter().for_each(|value| open.push_finite(*value));
         open.settled()
     }

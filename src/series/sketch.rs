@@ -106,9 +106,7 @@ impl Sketch {
             self.push_head(point);
         }
         self.count += 1;
-        // A step before the first one gives an index that no bucket has, and none that stands for no bucket.
-        let index = (point.step.wrapping_sub(self.origin).cast_unsigned() >> self.shift).min(u64::MAX - 1);
-        if index != self.open.index as u64 {
+        if !self.open.spans(point.step) {
             self.reopen(point.step, point.value);
         }
         let before = self.newest.value;
@@ -207,7 +205,8 @@ impl Sketch {
             }
             self.buckets.resize(index + 1, Bucket::EMPTY);
         }
-        self.open = Open::of(index, self.buckets[index]);
+        let start = self.origin.wrapping_add_unsigned((index as u64) << self.shift);
+        self.open = Open::at(index, start, self.bucket_width()).holding(self.buckets[index]);
         if self.open.bucket.count == 0 {
             self.open.pivot = value;
         }

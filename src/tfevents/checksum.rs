@@ -57,10 +57,28 @@ pub(super) mod sse42 {
                 (_mm_crc32_u64(START[odd], word), &data[odd..])
             }
         };
-        for word in rest.as_chunks::<8>().0 {
-            crc = _mm_crc32_u64(crc, u64::from_le_bytes(*word));
+        // By hand: unrolled by the compiler, the remainder becomes a loop, and scalars are all remainder.
+        let mut words = rest.as_chunks::<8>().0;
+        while let Some((four, after)) = words.split_first_chunk::<4>() {
+            (crc, words) = (of_words(crc, four), after);
+        }
+        if let Some((two, after)) = words.split_first_chunk::<2>() {
+            (crc, words) = (of_words(crc, two), after);
+        }
+        if let Some(one) = words.first_chunk::<1>() {
+            crc = of_words(crc, one);
         }
         !(crc as u32)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse4.2")]
+    fn of_words<const N: usize>(crc: u64, words: &[[u8; 8]; N]) -> u64 {
+        let mut crc = crc;
+        for word in words {
+            crc = _mm_crc32_u64(crc, u64::from_le_bytes(*word));
+        }
+        crc
     }
 
     /// `START[n]` is the state that `8 - n` zero bytes turn into all ones, the start value of the checksum.

@@ -19,16 +19,35 @@ pub const MAX_READ: u64 = 64 << 20;
 pub const MAX_RECORD: u64 = (1 << 31) - 1;
 
 /// A record whose checksums hold, by the place of its data in the bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: u32,
     pub(super) len: u32,
 }
 
+/// Records whose checksums hold.
+#[derive(Debug)]
+pub(super) struct Batch {
+    spans: [Span; BATCH],
+    len: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Batch { spans: [Span::default(); BATCH], len: 0 }
+    }
+}
+
+impl Batch {
+    pub(super) fn spans(&self) -> &[Span] {
+        &self.spans[..self.len]
+    }
+}
+
 /// Why framing went no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The list of spans is full; there may be more.
+    /// The batch is full; there may be more.
     Full,
     /// The bytes end inside a record of which `wants` bytes are needed.
     NotYet { wants: usize },
@@ -42,50 +61,50 @@ pub(super) enum Stop {
 
 /// So many records are framed at a time: enough to keep the processor busy with the next checksum while one is still
 /// under way, few enough for their bytes to be in the first-level cache when they are decoded.
-pub(super) const BATCH: usize = 128;
+const BATCH: usize = 128;
 
 /// The records at the start of `bytes`, at most [`BATCH`], how many bytes they take, and why it stopped there.
-pub(super) fn frame(bytes: &[u8], spans: &mut Vec<Span>) -> (usize, Stop) {
-    spans.clear();
+pub(super) fn frame(bytes: &[u8], batch: &mut Batch) -> (usize, Stop) {
     #[cfg(target_arch = "x86_64")]
     if super::checksum::sse42::available() {
         // SAFETY: `available` has just said that the processor has SSE 4.2, the only thing this function requires.
-        return unsafe { frame_sse42(bytes, spans) };
+        return unsafe { frame_sse42(bytes, batch) };
     }
-    walk(bytes, spans, |word| super::crc32c(&word.to_le_bytes()), super::crc32c)
+    walk(bytes, batch, |word| super::crc32c(&word.to_le_bytes()), super::crc32c)
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse4.2")]
-fn frame_sse42(bytes: &[u8], spans: &mut Vec<Span>) -> (usize, Stop) {
+fn frame_sse42(bytes: &[u8], batch: &mut Batch) -> (usize, Stop) {
     use super::checksum::sse42::{of_data, of_word};
-    walk(bytes, spans, |word| of_word(word), |data| of_data(data))
+    walk(bytes, batch, |word| of_word(word), |data| of_data(data))
 }
 
 #[inline(always)]
 fn walk(
     bytes: &[u8],
-    spans: &mut Vec<Span>,
+    batch: &mut Batch,
     of_word: impl Fn(u64) -> u32,
     of_data: impl Fn(&[u8]) -> u32,
 ) -> (usize, Stop) {
     let mut at = 0;
-    while spans.len() < BATCH {
-        let rest = &bytes[at..];
+    let mut rest = bytes;
+    batch.len = 0;
+    for span in &mut batch.spans {
         let Some((len, sum, after)) = split_header(rest) else { return (at, Stop::NotYet { wants: HEADER }) };
-        if mask(of_word(len)) != sum || len > MAX_RECORD {
-            return (at, Stop::BadHeader);
-        }
-        if len > MAX_READ {
-            return (at, Stop::TooLong { len });
+        if mask(of_word(len)) != sum || len > MAX_READ {
+            let is_length = mask(of_word(len)) == sum && len <= MAX_RECORD;
+            return (at, if is_length { Stop::TooLong { len } } else { Stop::BadHeader });
         }
         let len = len as usize;
-        let Some((data, sum)) = split_data(after, len) else { return (at, Stop::NotYet { wants: FRAME + len }) };
+        let Some((data, sum, next)) = split_data(after, len) else { return (at, Stop::NotYet { wants: FRAME + len }) };
         if mask(of_data(data)) != sum {
             return (at, Stop::BadData { len });
         }
-        spans.push(Span { start: (at + HEADER) as u32, len: len as u32 });
+        *span = Span { start: (at + HEADER) as u32, len: len as u32 };
+        batch.len += 1;
         at += FRAME + len;
+        rest = next;
     }
     (at, Stop::Full)
 }
@@ -97,11 +116,12 @@ fn split_header(bytes: &[u8]) -> Option<(u64, u32, &[u8])> {
     Some((u64::from_le_bytes(*len), u32::from_le_bytes(*sum), rest))
 }
 
+/// The data of a record, of at most [`MAX_RECORD`] bytes, its checksum, and what follows.
 #[inline(always)]
-fn split_data(bytes: &[u8], len: usize) -> Option<(&[u8], u32)> {
-    let (data, rest) = bytes.split_at_checked(len)?;
-    let (sum, _) = rest.split_first_chunk::<4>()?;
-    Some((data, u32::from_le_bytes(*sum)))
+fn split_data(bytes: &[u8], len: usize) -> Option<(&[u8], u32, &[u8])> {
+    let (data, rest) = bytes.split_at_checked(len + 4)?;
+    let (data, sum) = data.split_last_chunk::<4>()?;
+    Some((data, u32::from_le_bytes(*sum), rest))
 }
 
 /// The length in the header at the start of `bytes`, if that is one. `None` also when there are too few bytes.
@@ -112,7 +132,7 @@ pub(super) fn header(bytes: &[u8]) -> Option<u64> {
 
 /// Whether the record at the start of `bytes`, whose header gave `len`, has good data; `None`: the bytes end before.
 pub(super) fn data_holds(bytes: &[u8], len: usize) -> Option<bool> {
-    let (data, sum) = split_data(bytes.get(HEADER..)?, len)?;
+    let (data, sum, _) = split_data(bytes.get(HEADER..)?, len)?;
     Some(mask(super::crc32c(data)) == sum)
 }
 
@@ -122,9 +142,9 @@ mod tests {
     use super::*;
 
     fn framed(bytes: &[u8]) -> (Vec<Span>, usize, Stop) {
-        let mut spans = Vec::new();
-        let (used, stop) = frame(bytes, &mut spans);
-        (spans, used, stop)
+        let mut batch = Batch::default();
+        let (used, stop) = frame(bytes, &mut batch);
+        (batch.spans().to_vec(), used, stop)
     }
 
     #[test]

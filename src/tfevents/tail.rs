@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::records::{self, BATCH, FRAME, HEADER, MAX_READ, Span, Stop};
+use super::records::{self, Batch, FRAME, HEADER, MAX_READ, Span, Stop};
 
 /// The place up to which a file was read.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +76,7 @@ impl Tail {
     /// Passes the data of each good record to `take`, in order. `bytes` start at [`Tail::offset`] and end anywhere.
     #[inline]
     pub fn advance(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) -> Advance {
-        let mut spans: Vec<Span> = Vec::with_capacity(BATCH);
+        let mut batch = Batch::default();
         let mut rest = bytes;
         loop {
             if self.damage.is_some() {
@@ -85,8 +85,8 @@ impl Tail {
                     Err(advance) => return advance,
                 }
             }
-            let (used, stop) = records::frame(rest, &mut spans);
-            pass_on(rest, &spans, &mut take);
+            let (used, stop) = records::frame(rest, &mut batch);
+            pass_on(rest, batch.spans(), &mut take);
             self.offset += used as u64;
             rest = &rest[used..];
             let skip = match stop {

@@ -223,29 +223,33 @@ fn equal_short(a: &[u8], b: &[u8]) -> bool {
 /// Wall time, step and what follows, of an event that starts as protobuf libraries write it.
 #[inline(always)]
 fn head(record: &[u8]) -> Option<(f64, i64, &[u8])> {
-    let (start, mut rest) = record.split_first_chunk::<9>()?;
+    let (start, rest) = record.split_first_chunk::<9>()?;
     let [0x09, wall_time @ ..] = start else { return None };
-    let mut step = 0;
-    if let [0x10, after @ ..] = rest {
-        (step, rest) = step_of(after)?;
-    }
+    let (step, rest) = step_of(rest)?;
     Some((f64::from_le_bytes(*wall_time), step.cast_signed(), rest))
 }
 
-/// A varint, of which the lengths that steps have come first.
+/// The step, of which the lengths that steps have come first; 0 is not written.
 #[inline(always)]
 fn step_of(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    match *bytes {
-        [a, ref rest @ ..] if a < 0x80 => Some((a.into(), rest)),
-        [a, b, ref rest @ ..] if b < 0x80 => Some((u64::from(a & 0x7f) | u64::from(b) << 7, rest)),
-        [a, b, c, ref rest @ ..] if c < 0x80 => {
-            Some((u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(c) << 14, rest))
-        }
-        _ => {
-            let mut rest = bytes;
-            let step = varint(&mut rest).ok()?;
-            Some((step, rest))
-        }
+    // Whatever a summary is, it is longer than this.
+    let [first, a, b, c, d] = *bytes.first_chunk::<5>()?;
+    if first != 0x10 {
+        return Some((0, bytes));
+    }
+    let seven = |byte: u8| u64::from(byte & 0x7f);
+    if a < 0x80 {
+        Some((a.into(), &bytes[2..]))
+    } else if b < 0x80 {
+        Some((seven(a) | u64::from(b) << 7, &bytes[3..]))
+    } else if c < 0x80 {
+        Some((seven(a) | seven(b) << 7 | u64::from(c) << 14, &bytes[4..]))
+    } else if d < 0x80 {
+        Some((seven(a) | seven(b) << 7 | seven(c) << 14 | u64::from(d) << 21, &bytes[5..]))
+    } else {
+        let mut rest = &bytes[1..];
+        let step = varint(&mut rest).ok()?;
+        Some((step, rest))
     }
 }
 

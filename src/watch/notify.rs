@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use notify::event::Flag;
+use notify::event::{Flag, ModifyKind};
 use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-/// After the first notice, further ones are collected for so long: a program that logs ten tags writes ten times.
-const COALESCE: Duration = Duration::from_millis(30);
+/// After the first notice, further ones are left to collect for so long: a program that logs ten tags writes ten times.
+const COALESCE: Duration = Duration::from_millis(2);
 
 /// With more paths than this at once, a sweep is cheaper.
 const MANY: usize = 4096;
@@ -84,8 +84,12 @@ impl Notifier {
     pub fn new(root: &Path, sweep: Sweep) -> Notifier {
         let (sender, notices) = channel();
         let kernel = RecommendedWatcher::new(
-            // A notice that nobody waits for any more is of no use.
-            move |notice| drop(sender.send(notice)),
+            move |notice| {
+                if !is_of_access(&notice) {
+                    // One that nobody waits for any more is of no use.
+                    drop(sender.send(notice));
+                }
+            },
             notify::Config::default(),
         );
         let mut notifier = Notifier::silent(root, sweep, notices);
@@ -148,8 +152,9 @@ impl Notifier {
             }
         };
         let mut everything = self.note(first, &mut paths);
-        let until = Instant::now() + COALESCE;
-        while let Ok(notice) = self.notices.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        // Not waited for one by one: each would wake this thread.
+        std::thread::sleep(COALESCE);
+        while let Ok(notice) = self.notices.try_recv() {
             everything |= self.note(notice, &mut paths);
         }
         if everything || paths.len() > MANY { Woken::Sweep } else { Woken::Paths(paths) }
@@ -169,17 +174,17 @@ impl Notifier {
             self.say(sysctl, format!("the kernel's queue of notices overflowed, nothing is lost; raise {sysctl}"));
             return true;
         }
-        if matches!(event.kind, EventKind::Access(_)) {
-            return false;
-        }
+        let is_new = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)));
         for path in event.paths {
             let Ok(relative) = path.strip_prefix(&self.root) else { continue };
             if matches!(event.kind, EventKind::Remove(_)) {
                 self.watched.remove(relative);
-            } else if matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_)) && path.is_dir() {
+            } else if is_new && path.is_dir() {
                 self.watch([relative]);
             }
-            paths.insert(relative.to_owned());
+            if !paths.contains(relative) {
+                paths.insert(relative.to_owned());
+            }
         }
         false
     }
@@ -233,6 +238,11 @@ impl Notifier {
     }
 }
 
+/// Whether a file was only opened, read or closed: two of three notices where each record is appended by itself.
+fn is_of_access(notice: &notify::Result<notify::Event>) -> bool {
+    notice.as_ref().is_ok_and(|event| matches!(event.kind, EventKind::Access(_)))
+}
+
 /// File systems whose other clients' writes the kernel does not see. Numbers: `linux/magic.h` and the file systems' own
 /// headers.
 #[cfg(target_os = "linux")]
@@ -265,7 +275,9 @@ fn gives_no_notices(_: &Path) -> bool {
 mod tests {
     use std::fs;
 
-    use notify::event::{CreateKind, EventAttributes, ModifyKind};
+    use std::time::Instant;
+
+    use notify::event::{AccessKind, CreateKind, EventAttributes};
 
     use super::*;
 
@@ -340,11 +352,10 @@ mod tests {
         let mut seen = BTreeSet::new();
         let create = EventKind::Create(CreateKind::File);
         assert!(!notifier.note(Ok(notify::Event::new(create).add_path("/elsewhere/x".into())), &mut seen));
-        let read = EventKind::Access(notify::event::AccessKind::Read);
-        assert!(!notifier.note(Ok(notify::Event::new(read).add_path(dir.path().join("x"))), &mut seen));
         assert!(seen.is_empty());
-        let modify = EventKind::Modify(ModifyKind::Any);
-        assert!(!notifier.note(Ok(notify::Event::new(modify).add_path(dir.path().join("x"))), &mut seen));
+        assert!(is_of_access(&Ok(notify::Event::new(EventKind::Access(AccessKind::Read)))));
+        let modify = notify::Event::new(EventKind::Modify(ModifyKind::Any)).add_path(dir.path().join("x"));
+        assert!(!is_of_access(&Ok(modify.clone())) && !notifier.note(Ok(modify), &mut seen));
         assert_eq!(seen, BTreeSet::from([PathBuf::from("x")]));
     }
 }

@@ -315,8 +315,10 @@ fn share(jobs: Vec<Job>, from: &dyn Logdir, scratch: &mut [Vec<u8>], now: f64) -
             let mut reading = Reading { from, scratch: std::mem::take(buffer), now };
             let (jobs, done) = (&jobs, &done);
             scope.spawn(move || {
-                // The longest is last in the list and first to be read.
-                while let Some(mut job) = lock(jobs).pop() {
+                // The longest is last in the list and first to be read. A function, so that the lock is given back
+                // before the reading: inside `while let`, it would be held to the end of the loop's body.
+                let next = || lock(jobs).pop();
+                while let Some(mut job) = next() {
                     job.outcome = job.files.read(&mut job.data, &mut reading);
                     lock(done).push(job);
                 }

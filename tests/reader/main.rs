@@ -4,4 +4,6 @@ mod arrival; // replay equals live
 mod common; // a log directory in memory
 mod damage; // what happens to files
 mod hostile; // files that were made to break readers
+mod limits; // of what the kernel watches
 mod oracle; // values against a protobuf library
+mod sharing; // several threads

@@ -2,7 +2,7 @@
 //!
 //! Owns: what becomes of each part of them. Must not know: why they are put together.
 
-use super::{Bucket, MAX_BUCKETS, NONE_YET, Open, Point, Sketch};
+use super::{Bucket, MAX_BUCKETS, NONE_YET, Point, Sketch};
 
 /// How the points of two sketches lie to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Sketch {
             let start = origin.saturating_add_unsigned((i as u64) << other.shift);
             if bucket.count > 0 || bucket.non_finite > 0 {
                 self.reopen(start.saturating_add(half), bucket.mean);
-                self.open = Open::of(self.open.index, self.open.bucket.merge(*bucket));
+                self.open = self.open.holding(self.open.bucket.merge(*bucket));
             }
         }
         self.close();
