@@ -83,6 +83,28 @@ impl Habits {
                 every: 10,
                 validations: 15,
             },
+            Habits::Megatron => Tags {
+                loss: "lm-loss-training/lm loss",
+                accuracy: "",
+                learning_rate: "learning-rate/learning-rate",
+                gradient_norm: "grad-norm/grad-norm",
+                validation_loss: "lm-loss-validation/lm loss validation",
+                validation_accuracy: "",
+                directories: ["", ""],
+                every: 10,
+                validations: 10,
+            },
+            Habits::Estimator => Tags {
+                loss: "loss",
+                accuracy: "",
+                learning_rate: "learning_rate",
+                gradient_norm: "global_norm/gradient_norm",
+                validation_loss: "loss",
+                validation_accuracy: "accuracy",
+                directories: ["", "eval"],
+                every: 20,
+                validations: 12,
+            },
         }
     }
 
@@ -162,7 +184,7 @@ impl<'a> Recorder<'a> {
         let [training, validation] = &mut self.logs;
         if let Some(log) = validation.as_mut().or(training.as_mut()) {
             log.scalar(self.tags.validation_loss, at, loss);
-            if let Some(accuracy) = accuracy {
+            if let Some(accuracy) = accuracy.filter(|_| !self.tags.validation_accuracy.is_empty()) {
                 log.scalar(self.tags.validation_accuracy, at, accuracy);
             }
         }
