@@ -19,6 +19,14 @@ use crate::trainer::optimizer::Optimizer;
 /// Numbers that the generator makes a point of.
 const LATENT: usize = 4;
 
+/// Of the generator's loss and of the discriminator's, as different programs call them.
+pub(crate) fn tags(habits: Habits) -> [&'static str; 2] {
+    match habits {
+        Habits::Lightning => ["g_loss", "d_loss"],
+        _ => ["generator_loss", "discriminator_loss"],
+    }
+}
+
 fn network(knobs: &Knobs, rng: &mut Rng, [inputs, outputs]: [usize; 2]) -> Network {
     let knobs = Knobs { activation: Activation::LeakyRelu, initializer: Initializer::VarianceScaling, ..knobs.clone() };
     let builder = Builder::new(&knobs, rng).dense(inputs, 48).activation(Activation::LeakyRelu);
@@ -35,10 +43,7 @@ pub(crate) fn train(habits: Habits, knobs: &Knobs, log: &mut RunLog) -> Result<S
     let mut critic = network(knobs, &mut rng, [2, 1]);
     let (mut of_generator, mut of_critic) = (Optimizer::new(knobs.optimizer), Optimizer::new(knobs.optimizer));
     let rate = knobs.learning_rate as f32;
-    let tags = match habits {
-        Habits::Lightning => ["g_loss", "d_loss"],
-        _ => ["generator_loss", "discriminator_loss"],
-    };
+    let tags = tags(habits);
     let (mut summary, mut errors) = (Summary { trivial: 2f32.ln(), ..Summary::default() }, Vec::new());
     for step in 0..knobs.max_steps {
         let latent = Matrix::from_values(LATENT, (0..knobs.batch_size * LATENT).map(|_| normal(&mut rng)).collect());

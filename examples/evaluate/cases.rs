@@ -48,6 +48,9 @@ pub(crate) struct Case {
     /// Verdicts, of which one must be given.
     #[serde(default)]
     pub(crate) verdicts: Vec<String>,
+    /// Why it is hard to judge, as a sentence, where that is known.
+    #[serde(default)]
+    pub(crate) remark: String,
     /// What must hold of its runs for all of the above to be true.
     pub(crate) truth: Vec<Claim>,
 }

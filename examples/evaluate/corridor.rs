@@ -29,7 +29,7 @@ const DISCOUNT: f32 = 0.97;
 
 /// Reward, loss of the policy, loss of the values, their sum, and the learning rate, as Stable-Baselines3 or as CleanRL
 /// call them.
-fn tags(habits: Habits) -> [&'static str; 5] {
+pub(crate) fn tags(habits: Habits) -> [&'static str; 5] {
     match habits {
         Habits::Lightning => [
             "charts/episodic_return",
@@ -84,7 +84,9 @@ pub(crate) fn train(habits: Habits, knobs: &Knobs, log: &mut RunLog) -> Result<S
         policy.backward(gradient);
         of_policy.step(&mut policy.parameters(), rate);
         let total = policy_loss + 0.5 * value_loss;
-        tags.iter().zip([reward, policy_loss, value_loss, total, rate]).for_each(|(tag, value)| log.scalar(tag, step * knobs.batch_size * HORIZON, value));
+        tags.iter()
+            .zip([reward, policy_loss, value_loss, total, rate])
+            .for_each(|(tag, value)| log.scalar(tag, step * knobs.batch_size * HORIZON, value));
         summary.losses.push(total);
         rewards.push(reward);
     }

@@ -145,11 +145,14 @@ mod tests {
         let prediction = Matrix::from_values(2, vec![0.3, -0.7, 0.9, 1.2, -0.4, 0.1]);
         let classes = Matrix::from_values(2, vec![0.0, 1.0, 1.0, 0.0, 1.0, 0.0]);
         let numbers = Matrix::from_values(1, vec![0.4, -1.0, 0.3]);
-        let cases = [DoubleSoftmax, LogOfProbability, Negated, Summed, Contrastive, LogitsAsLogarithms].map(|kind| (kind, &prediction, &classes));
+        let cases = [DoubleSoftmax, LogOfProbability, Negated, Summed, Contrastive, LogitsAsLogarithms]
+            .map(|kind| (kind, &prediction, &classes));
         let column = Matrix::from_values(1, vec![0.3, -0.7, 0.9]);
-        for (kind, at, target) in
-            cases.into_iter().chain([(Broadcast, &column, &numbers), (Likelihood, &prediction, &numbers), (Poisson, &column, &numbers)])
-        {
+        for (kind, at, target) in cases.into_iter().chain([
+            (Broadcast, &column, &numbers),
+            (Likelihood, &prediction, &numbers),
+            (Poisson, &column, &numbers),
+        ]) {
             let (_, gradient) = custom(kind, LossKind::L2, at, target);
             for place in 0..at.values.len() {
                 let [mut below, mut above] = [at.clone(), at.clone()];
