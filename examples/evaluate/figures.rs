@@ -82,9 +82,29 @@ fn short(number: f64) -> String {
     format!("{number:.places$}")
 }
 
+/// The two-sided p of the exact sign test: how likely a split as uneven as this is, if either side were as likely.
+pub(crate) fn sign_test(better: usize, worse: usize) -> f64 {
+    let (all, fewer) = (better + worse, better.min(worse));
+    let mut ways = 1.0;
+    let mut sum = 0.0;
+    for i in 0..=fewer {
+        sum += ways;
+        ways *= (all - i) as f64 / (i + 1) as f64;
+    }
+    (2.0 * sum / 2f64.powf(all as f64)).min(1.0)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Share, Spread};
+    use super::{Share, Spread, sign_test};
+
+    #[test]
+    fn an_uneven_split_is_unlikely() {
+        // 1 + 8 of 2^8 ways, on two sides.
+        assert!((sign_test(7, 1) - 18.0 / 256.0).abs() < 1e-12);
+        assert!((sign_test(0, 5) - 2.0 / 32.0).abs() < 1e-12);
+        assert_eq!((sign_test(3, 3), sign_test(0, 0)), (1.0, 1.0));
+    }
 
     #[test]
     fn intervals_are_those_of_the_literature() {

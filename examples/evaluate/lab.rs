@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
 use nextrun::config::{Overrides, load};
@@ -29,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) summary: Summary,
     /// How it crashed.
     pub(crate) crash: Option<String>,
+    /// What it shows against its baseline, once that was asked.
+    against_baseline: OnceLock<Facts>,
 }
 
 /// Case, repetition, changes.
@@ -83,7 +85,7 @@ impl Lab {
             Ok(summary) => (summary, None),
             Err(error) => (Summary::default(), Some(format!("{error:#}"))),
         };
-        let run = Arc::new(Run { directory, summary, crash });
+        let run = Arc::new(Run { directory, summary, crash, against_baseline: OnceLock::new() });
         lock().insert(key, run.clone());
         Ok(run)
     }
@@ -116,10 +118,14 @@ impl Lab {
         if experiment.crash.is_some() {
             return Ok(Facts { crashed: true, ended: true, ..Facts::default() });
         }
+        if let Some(facts) = experiment.against_baseline.get() {
+            return Ok(facts.clone());
+        }
         let (mut base, mut other) = (self.exam(baseline)?, self.exam(experiment)?);
         base.view.knobs = case.knobs(&Map::new())?.to_map().into_iter().collect();
         other.view.knobs = case.knobs(changes)?.to_map().into_iter().collect();
-        Ok(measure(&other.view, &other.findings, Some(&base.view)))
+        let facts = measure(&other.view, &other.findings, Some(&base.view));
+        Ok(experiment.against_baseline.get_or_init(|| facts).clone())
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::classes::{CLASSES, Grade};
-use crate::figures::{Share, Spread};
+use crate::figures::{Share, Spread, sign_test};
 use crate::investigation::Investigation;
 use crate::rivals::RULES;
 use crate::strategies::Said;
@@ -108,7 +108,9 @@ fn verdicts(results: &[Judged]) -> String {
             "\n### {set}\n\n| who | expert's | accepted | class | nothing | experiments | steps | multiples |\n\
              |---|---|---|---|---|---|---|---|\n"
         );
-        row(&mut page, NEXTRUN, &faulty.iter().map(|r| attempt(&r.nextrun)).collect::<Vec<_>>());
+        let own: Vec<Attempt<'_>> = faulty.iter().map(|r| attempt(&r.nextrun)).collect();
+        row(&mut page, NEXTRUN, &own);
+        let mut against = String::new();
         let by_daemon: Vec<Attempt<'_>> = faulty.iter().filter_map(|r| r.daemon.as_ref()).map(attempt).collect();
         if !by_daemon.is_empty() {
             row(&mut page, DAEMON, &by_daemon);
@@ -124,7 +126,20 @@ fn verdicts(results: &[Judged]) -> String {
                 _ => name.to_owned(),
             };
             row(&mut page, &label, &attempts);
+            against.push_str(&compared(&own, &label, &attempts));
         }
+        let _ = write!(page, "\nCase by case against nextrun (accepted verdicts; exact sign test):\n\n{against}");
+    }
+    let pairs = results.iter().filter_map(|r| Some((&r.nextrun, r.daemon.as_ref()?)));
+    let same: Vec<bool> = pairs.map(|(core, daemon)| core.verdict == daemon.verdict).collect();
+    if !same.is_empty() {
+        let count = same.iter().filter(|same| **same).count();
+        let _ = write!(
+            page,
+            "\nThe daemon, which reads files as they happen to grow, and the core, which is shown 40 parts of them, say the same\n\
+             of {count} of {} runs, healthy ones included.\n",
+            same.len()
+        );
     }
     page
 }
@@ -174,15 +189,31 @@ fn row(page: &mut String, who: &str, attempts: &[Attempt<'_>]) {
     );
 }
 
-/// The share of cases that something holds of, with attempts at one case averaged.
-fn by_case<'a>(attempts: impl Iterator<Item = (&'a str, bool)>) -> Share {
-    let mut cases: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+/// In how many cases one does better than the other.
+fn compared(own: &[Attempt<'_>], who: &str, others: &[Attempt<'_>]) -> String {
+    let accepted =
+        |attempts: &[Attempt<'_>]| shares(attempts.iter().map(|a| (a.case.to_owned(), a.grade >= Grade::Accepted)));
+    let (own, others) = (accepted(own), accepted(others));
+    let better = own.iter().filter(|(case, share)| others.get(*case).is_some_and(|other| *share > other)).count();
+    let worse = own.iter().filter(|(case, share)| others.get(*case).is_some_and(|other| *share < other)).count();
+    format!("- {who}: nextrun is better in {better} cases, worse in {worse} (p = {:.4})\n", sign_test(better, worse))
+}
+
+/// For each case the share of attempts that something holds of.
+fn shares(attempts: impl Iterator<Item = (String, bool)>) -> BTreeMap<String, f64> {
+    let mut cases: BTreeMap<String, (f64, f64)> = BTreeMap::new();
     for (case, holds) in attempts {
         let (hits, count) = cases.entry(case).or_default();
         *hits += f64::from(u8::from(holds));
         *count += 1.0;
     }
-    Share { hits: cases.values().map(|(hits, count)| hits / count).sum(), of: cases.len() }
+    cases.into_iter().map(|(case, (hits, count))| (case, hits / count)).collect()
+}
+
+/// The share of cases that something holds of, with attempts at one case averaged.
+fn by_case<'a>(attempts: impl Iterator<Item = (&'a str, bool)>) -> Share {
+    let shares = shares(attempts.map(|(case, holds)| (case.to_owned(), holds)));
+    Share { hits: shares.values().sum(), of: shares.len() }
 }
 
 fn alarms(results: &[Judged]) -> String {
@@ -276,7 +307,8 @@ fn failures(results: &[Judged], about: &About) -> String {
             }
         };
         let expected = if known.healthy { "healthy" } else { known.expected[0].as_str() };
-        let remark = about.remarks.get(&known.case).map_or_else(String::new, |remark| format!(" {remark}"));
+        let remark = about.remarks.get(&known.case).filter(|remark| !remark.is_empty());
+        let remark = remark.map_or_else(String::new, |remark| format!(" {remark}"));
         let _ = writeln!(
             page,
             "- `{}`, seed {} ({}), is {expected}: {what}.{remark}",
@@ -341,12 +373,12 @@ fn cell(known: &Investigation) -> String {
 fn limits() -> String {
     "## Limits\n\n\
      - The programs are small (hundreds to thousands of steps, thousands of weights). Large models fail in other ways, too.\n\
-     - The same people wrote the faults, the detectors and the policy. The held-back cases were written after the rules and\n\
+     - The same people wrote the faults, the detectors and the policy. The held-back cases were written after the rules and\n  \
        were not looked at while these were changed, but their authors knew the rules.\n\
      - One fault a program. Real programs may have several.\n\
      - Every program has every knob of the policy, and its queue trains whatever is asked. A real script has fewer.\n\
      - Most faults show from the first step, so the delay is mostly the evidence that is asked for before a case is opened.\n\
-     - Other tools' rules are re-implemented from what is published, with default numbers and without what they would see\n\
+     - Other tools' rules are re-implemented from what is published, with default numbers and without what they would see\n  \
        inside the process; a tool that is tuned to a site does better.\n\
      - A few dozen cases give wide intervals. Small differences mean nothing.\n"
         .to_owned()

@@ -42,7 +42,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         tool: "SageMaker Debugger, ExplodingTensor and VanishingGradient",
-        rule: "NaN or infinity; mean |gradient| below 1e-7",
+        rule: "NaN or infinity; mean size of gradients below 1e-7",
         fires: |curves| curves.not_finite() || curves.gradient_norm.iter().any(|norm| *norm < 1e-7),
     },
     Rule {
@@ -52,7 +52,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         tool: "DeepLocalize, DeepDiagnosis",
-        rule: "NaN; 5 identical losses, 20 identical accuracies; mean |gradient| below 1e-7",
+        rule: "NaN; 5 identical losses, 20 identical accuracies; mean size of gradients below 1e-7",
         fires: |curves| {
             let same = |values: &[f64], count: usize| {
                 values.windows(count).any(|window| window.iter().all(|value| *value == window[0]))

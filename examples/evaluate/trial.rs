@@ -87,3 +87,68 @@ fn best_constant(results: &[Judged]) -> &'static str {
     let verdicts = CLASSES.iter().flat_map(|(_, verdicts, _)| verdicts.iter().copied());
     verdicts.max_by_key(|verdict| hits(verdict)).unwrap_or("inconclusive")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::{About, page};
+
+    /// A few cases, with few steps: what matters is that every part does its work.
+    fn small_cases() -> Vec<Case> {
+        let mut cases = crate::cases::all().unwrap();
+        cases.retain(|case| ["waves_sgd_explodes", "zeroed_gradients", "h_few_points"].contains(&case.id.as_str()));
+        for case in &mut cases {
+            case.hidden = vec![16];
+            case.baseline.insert("max_steps".to_owned(), json!(200));
+        }
+        cases
+    }
+
+    #[test]
+    fn a_whole_evaluation_of_a_few_small_cases() {
+        let scratch = tempfile::tempdir().unwrap();
+        let cases = small_cases();
+        let results = trial(&cases, 1, &Lab::new(scratch.path()).unwrap()).unwrap();
+        let of = |id: &str| results.iter().find(|result| result.nextrun.case == id).unwrap();
+        for (id, verdict) in [
+            ("waves_sgd_explodes", Some("learning_rate_too_high")),
+            ("zeroed_gradients", Some("weights_do_not_change")),
+            ("h_few_points", None),
+        ] {
+            let known = &of(id).nextrun;
+            assert_eq!((known.verdict.as_deref(), known.grade()), (verdict, Grade::Expert), "{id}");
+        }
+        let explodes = of("waves_sgd_explodes");
+        assert!(!explodes.nextrun.experiments.is_empty());
+        assert!(explodes.strategies[IN_ORDER][0].grade(&explodes.nextrun.expected) >= Grade::Accepted);
+        let sees_nan = RULES.iter().position(|rule| rule.tool.starts_with("Megatron")).unwrap();
+        assert!(explodes.rules[sees_nan] && !of("h_few_points").rules[sees_nan]);
+        assert!(of("h_few_points").strategies.is_empty());
+        let about = About {
+            date: "today".to_owned(),
+            machine: "a machine".to_owned(),
+            command: "a command".to_owned(),
+            seeds: 1,
+            minutes: 1.0,
+            remarks: BTreeMap::new(),
+        };
+        let text = page(&results, &about);
+        assert!(
+            text.contains("| zeroed_gradients | trained | weights_do_not_change | ✔ weights_do_not_change"),
+            "{text}"
+        );
+        assert!(!text.contains("NaN (") && !text.contains("inf"), "{text}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_answers() {
+        let cases = small_cases();
+        let [first, again] = [(); 2].map(|()| {
+            let scratch = tempfile::tempdir().unwrap();
+            live::investigate(&cases[0], 1, &Lab::new(scratch.path()).unwrap()).unwrap().line()
+        });
+        assert_eq!(first, again);
+    }
+}
