@@ -3,13 +3,14 @@
 //!
 //! Owns: how files grow, the made-up clock, the order of looks and experiments. Must not know: what is right.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nextrun::case::{Message, MessageKind};
-use nextrun::diagnosis::{Changes, Diagnosis, Memory, Report, Status, exam};
+use nextrun::diagnosis::{Diagnosis, Memory, Report, Status, exam};
 use nextrun::jobs::group;
 use nextrun::logdir::DiskLogdir;
 use nextrun::watch::{Options, Watcher};
@@ -18,6 +19,7 @@ use serde_json::Map;
 use crate::cases::Case;
 use crate::investigation::{Investigation, Opened, Tried};
 use crate::lab::{Lab, PATIENCE};
+use crate::trainer::knobs::KnobError;
 
 /// Looks at a run while it grows.
 const LOOKS: u64 = 40;
@@ -102,14 +104,15 @@ fn carry_out(
 ) -> anyhow::Result<Vec<Message>> {
     let data = &suggestion.data;
     let changes = data["overrides"].as_object().cloned().unwrap_or_default();
-    let run = match lab.run(case, repetition, &changes) {
-        Ok(run) => run,
-        Err(_) => {
-            let report = Report::Refused { suggestion: suggestion.id.clone(), unknown_knobs: Default::default() };
-            let Changes { messages, .. } = desk.diagnosis.report(&report, desk.now);
-            return Ok(messages);
-        }
-    };
+    if let Err(error) = case.knobs(&changes) {
+        let unknown_knobs = match error {
+            KnobError::Unknown(names) => names.into_iter().collect(),
+            KnobError::Value { .. } => BTreeSet::new(),
+        };
+        let report = Report::Refused { suggestion: suggestion.id.clone(), unknown_knobs };
+        return Ok(desk.diagnosis.report(&report, desk.now).messages);
+    }
+    let run = lab.run(case, repetition, &changes)?;
     let state = data["state"].as_str().unwrap_or_default().to_owned();
     known.experiments.push(Tried { state, steps: run.summary.losses.len() });
     let place = logdir.join(data["run_name"].as_str().unwrap_or_default());
@@ -142,7 +145,7 @@ impl Investigation {
 
     /// What the whole baseline run shows.
     fn look_back(&mut self, case: &Case, desk: &Desk, lab: &Lab) {
-        let jobs = group(desk.watcher.runs(), &std::collections::BTreeSet::new());
+        let jobs = group(desk.watcher.runs(), &BTreeSet::new());
         let Some(job) = jobs.iter().find(|job| job.name == case.id) else { return };
         let exam = exam(job, &lab.site, &Memory::only_look(job, desk.now), desk.now + PATIENCE);
         self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
