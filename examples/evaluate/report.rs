@@ -71,7 +71,7 @@ fn head(results: &[Judged], about: &About) -> String {
          *Written by `{}` on {} ({}; {:.0} minutes). Do not edit: run it again.*\n\n\
          Small training programs in Rust (`examples/evaluate/`) are broken in known ways, or healthy. Each fault was put in on\n\
          purpose and is verified by training (`evaluate verify`: the fault breaks it, its cure cures it, a healthy program\n\
-         learns). nextrun reads their event files and nothing else.\n\n\
+         learns). nextrun reads what they log: event files, and `hparams.yaml` where a program writes one.\n\n\
          | set | faulty cases | healthy cases | |\n|---|---|---|---|\n\
          | trained | {} | {} | detectors and policies were tuned while these were looked at |\n\
          | held back | {} | {} | of other tasks, losses, optimizers and logging habits; nothing was tuned on them |\n\n\
@@ -96,8 +96,8 @@ fn verdicts(results: &[Judged]) -> String {
         "## Root causes of faulty runs\n\n\
          *expert's*: the verdict that an expert would give; *accepted*: that, or another that is true of the run as well;\n\
          *class*: one with the same fix (table below). A fault that is not detected counts as wrong. nextrun sees each run grow,\n\
-         opens a case by itself and stops at its verdict. The others are **told** which runs are broken: the list is tried until\n\
-         an experiment cures, judged by the same reading of runs; what is left counts as `data_pipeline` if one point was\n\
+         opens a case by itself and stops at its verdict. The others are **told** which runs are broken, and every knob of theirs:\n\
+         the list is tried until an experiment cures, judged by the same reading of runs; what is left counts as `data_pipeline` if one point was\n\
          fitted, else as `cannot_fit_one_point`. `nothing` is inconclusive, or no case. Costs are those of runs with a verdict:\n\
          experiments, their optimizer steps, and these as multiples of the baseline run's.\n",
     );
@@ -221,10 +221,10 @@ fn alarms(results: &[Judged]) -> String {
         "## Detection\n\n\
          Each run grows in 40 parts, wherever they cut a record, and is looked at after each. *Delay*: from the first step at\n\
          which the fault shows (the first NaN, the best validation, the last record; else the very first step, for one who\n\
-         knows the data could see it there) to the step at which a case is opened, in per cent of the run. *Symptoms*: one of\n\
+         knows the data could see it there) to the step at which a case is opened; opened earlier, it is none. *Symptoms*: one of\n\
          the expert's sets of symptoms is among those of the whole run. *Cannot judge*: it says so at the end of the run.\n\n\
-         | set | faulty: case opened | delay, % | symptoms as the expert's | healthy: case opened | healthy: experiment suggested | healthy: cannot judge |\n\
-         |---|---|---|---|---|---|---|\n",
+         | set | faulty: case opened | delay, steps | delay, % of the run | symptoms as the expert's | healthy: case opened | healthy: experiment suggested | healthy: cannot judge |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for (held_back, set) in SETS {
         let known =
@@ -232,15 +232,15 @@ fn alarms(results: &[Judged]) -> String {
         let share = |healthy: bool, holds: fn(&Investigation) -> bool| {
             by_case(known(healthy).map(|known| (known.case.as_str(), holds(known))))
         };
-        let delays = known(false).filter_map(|known| {
-            let late = known.opened.as_ref()?.step? as f64 - known.decidable_step as f64;
-            Some(100.0 * late.max(0.0) / known.baseline_steps as f64)
-        });
+        let late =
+            |known: &Investigation| Some(known.opened.as_ref()?.step?.saturating_sub(known.decidable_step) as f64);
+        let part = |known: &Investigation| Some(100.0 * late(known)? / known.baseline_steps as f64);
         let _ = writeln!(
             page,
-            "| {set} | {} | {} | {} | {} | {} | {} |",
+            "| {set} | {} | {} | {} | {} | {} | {} | {} |",
             share(false, |known| known.opened.is_some()),
-            Spread::of(delays),
+            Spread::of(known(false).filter_map(late)),
+            Spread::of(known(false).filter_map(part)),
             share(false, Investigation::symptoms_right),
             share(true, |known| known.opened.is_some()),
             share(true, |known| !known.experiments.is_empty()),
