@@ -184,3 +184,23 @@ fn the_pages_name_no_command_that_is_not_there() {
     }
     assert!(found > 0);
 }
+
+/// A share as `docs/EVALUATION.md` writes it: hits, cases, per cent, interval.
+fn shares(text: &str) -> BTreeSet<String> {
+    let share = Regex::new(r"[0-9.]+/[0-9]+ = [0-9]+ % \([0-9]+ to [0-9]+\)").unwrap();
+    share.find_iter(text).map(|found| found.as_str().to_owned()).collect()
+}
+
+#[test]
+fn the_readme_quotes_shares_of_held_back_cases_only() {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/EVALUATION.md")).unwrap();
+    let verdicts = page.split("\n### ").find(|section| section.starts_with("held back"));
+    let mut held_back = shares(verdicts.unwrap());
+    for line in page.lines().filter(|line| line.starts_with("| held back |")) {
+        held_back.extend(shares(line));
+    }
+    let quoted = shares(&fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap());
+    assert!(!quoted.is_empty(), "README.md says nothing of how good it is");
+    let stale: Vec<&String> = quoted.difference(&held_back).collect();
+    assert!(stale.is_empty(), "not in docs/EVALUATION.md for held-back cases: {stale:?}");
+}

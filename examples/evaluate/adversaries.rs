@@ -6,6 +6,7 @@ use std::f32::consts::TAU;
 
 use fastrand::Rng;
 
+use crate::cases::Habits;
 use crate::record::Summary;
 use crate::trainer::TrainingError;
 use crate::trainer::knobs::{Activation, Initializer, Knobs};
@@ -18,6 +19,14 @@ use crate::trainer::optimizer::Optimizer;
 /// Numbers that the generator makes a point of.
 const LATENT: usize = 4;
 
+/// Of the generator's loss and of the discriminator's, as different programs call them.
+pub(crate) fn tags(habits: Habits) -> [&'static str; 2] {
+    match habits {
+        Habits::Lightning => ["g_loss", "d_loss"],
+        _ => ["generator_loss", "discriminator_loss"],
+    }
+}
+
 fn network(knobs: &Knobs, rng: &mut Rng, [inputs, outputs]: [usize; 2]) -> Network {
     let knobs = Knobs { activation: Activation::LeakyRelu, initializer: Initializer::VarianceScaling, ..knobs.clone() };
     let builder = Builder::new(&knobs, rng).dense(inputs, 48).activation(Activation::LeakyRelu);
@@ -28,12 +37,13 @@ fn network(knobs: &Knobs, rng: &mut Rng, [inputs, outputs]: [usize; 2]) -> Netwo
 ///
 /// # Errors
 /// When a network cannot take a batch.
-pub(crate) fn train(knobs: &Knobs, log: &mut RunLog) -> Result<Summary, TrainingError> {
+pub(crate) fn train(habits: Habits, knobs: &Knobs, log: &mut RunLog) -> Result<Summary, TrainingError> {
     let mut rng = Rng::with_seed(knobs.seed);
     let mut generator = network(knobs, &mut rng, [LATENT, 2]);
     let mut critic = network(knobs, &mut rng, [2, 1]);
     let (mut of_generator, mut of_critic) = (Optimizer::new(knobs.optimizer), Optimizer::new(knobs.optimizer));
     let rate = knobs.learning_rate as f32;
+    let tags = tags(habits);
     let (mut summary, mut errors) = (Summary { trivial: 2f32.ln(), ..Summary::default() }, Vec::new());
     for step in 0..knobs.max_steps {
         let latent = Matrix::from_values(LATENT, (0..knobs.batch_size * LATENT).map(|_| normal(&mut rng)).collect());
@@ -49,8 +59,8 @@ pub(crate) fn train(knobs: &Knobs, log: &mut RunLog) -> Result<Summary, Training
         let (loss, gradient) = judged(&critic.forward(points, Phase::Training)?, true);
         generator.backward(critic.backward(gradient));
         of_generator.step(&mut generator.parameters(), rate);
-        log.scalar("generator_loss", step, loss);
-        log.scalar("discriminator_loss", step, critic_loss);
+        log.scalar(tags[0], step, loss);
+        log.scalar(tags[1], step, critic_loss);
         log.scalar("learning_rate", step, rate);
         summary.losses.push(loss);
     }

@@ -39,8 +39,8 @@ pub(crate) struct Case {
     /// Whether there is nothing to find.
     #[serde(default)]
     pub(crate) healthy: bool,
-    /// Whether it is kept for measuring only: nothing may be tuned on it.
-    #[serde(default)]
+    /// Whether it is kept for measuring only: nothing may be tuned on it. The file that it stands in says so.
+    #[serde(skip)]
     pub(crate) held_back: bool,
     /// Sets of symptoms; one of the sets must be found entirely.
     #[serde(default)]
@@ -48,6 +48,9 @@ pub(crate) struct Case {
     /// Verdicts, of which one must be given.
     #[serde(default)]
     pub(crate) verdicts: Vec<String>,
+    /// Why it is hard to judge, as a sentence, where that is known.
+    #[serde(default)]
+    pub(crate) remark: String,
     /// What must hold of its runs for all of the above to be true.
     pub(crate) truth: Vec<Claim>,
 }
@@ -91,6 +94,26 @@ pub(crate) enum Data {
     Parity,
     /// A number and how sure one can be of it.
     Likelihood,
+    /// Numbers under noise whose variance has no bound (Student's t with two degrees of freedom).
+    HeavyTails,
+    /// The same, far from zero.
+    HeavyTailsFarFromZero,
+    /// Four shapes of waves, as rows of samples.
+    Signals,
+    /// The same, as an instrument puts them out: large positive integers.
+    SignalsInCounts,
+    /// Noisy waves, to be cleaned, through a narrow middle.
+    Denoising,
+    /// The next token of a Markov chain, over an embedding of the last three.
+    Markov,
+    /// Six functions of five numbers at once.
+    ManyOutputs,
+    /// Two classes, one of them rare.
+    Imbalanced,
+    /// Points whose distances are to tell who is who.
+    Identities,
+    /// Counts, whose likelihood (Poisson) is a loss far below zero.
+    Counts,
     /// A generator against a discriminator.
     Adversaries,
     /// A walk along a corridor, by its reward.
@@ -124,6 +147,17 @@ pub(crate) enum Fault {
     BlankInputs,
     /// A few targets are far off.
     Outliers,
+    /// Each label belongs to an example further on.
+    ShiftedLabels {
+        /// How far.
+        by: usize,
+    },
+    /// Augmentation puts the features of each example in a random order.
+    DestroyedInputs,
+    /// The loader passes over the examples class by class.
+    SortedByClass,
+    /// Weights are pulled to zero far harder than the loss pulls them away.
+    Shrinking,
     /// From a step on, a logarithm of zero is among the inputs.
     LogOfZero {
         /// The step.
@@ -169,6 +203,12 @@ pub(crate) enum CustomLoss {
     Summed,
     /// Negative log likelihood of a Gaussian whose variance is predicted, too.
     Likelihood,
+    /// Negative log likelihood of counts whose logarithmic rate is predicted, less what does not depend on it.
+    Poisson,
+    /// Draws embeddings of one class together, and those of different classes apart up to a margin.
+    Contrastive,
+    /// A negative log likelihood that is given logits for logarithms.
+    LogitsAsLogarithms,
 }
 
 /// How the learning rate goes, besides `lr_decay`.
@@ -200,6 +240,10 @@ pub(crate) enum Habits {
     Lightning,
     /// Hugging Face's trainer: means over ten steps, no hyperparameters.
     Trainer,
+    /// Megatron: tags of its own, every tenth step, no hyperparameters.
+    Megatron,
+    /// TensorFlow's Estimator: every twentieth step, evaluation in a directory of its own, no hyperparameters.
+    Estimator,
 }
 
 fn two_layers() -> Vec<usize> {
@@ -221,9 +265,16 @@ impl Case {
 /// # Errors
 /// When the list does not follow its format, with the place.
 pub(crate) fn all() -> anyhow::Result<Vec<Case>> {
-    let faults: Vec<Case> = serde_saphyr::from_str(include_str!("faults.yaml"))?;
-    let healthy: Vec<Case> = serde_saphyr::from_str(include_str!("healthy.yaml"))?;
-    Ok(faults.into_iter().chain(healthy).collect())
+    let trained = [include_str!("faults.yaml"), include_str!("healthy.yaml")];
+    let held_back = [include_str!("held_back_faults.yaml"), include_str!("held_back_healthy.yaml")];
+    let mut cases = Vec::new();
+    for (texts, held_back) in [(trained, false), (held_back, true)] {
+        for text in texts {
+            let read: Vec<Case> = serde_saphyr::from_str(text)?;
+            cases.extend(read.into_iter().map(|case| Case { held_back, ..case }));
+        }
+    }
+    Ok(cases)
 }
 
 #[cfg(test)]

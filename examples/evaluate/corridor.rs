@@ -5,6 +5,7 @@
 
 use fastrand::Rng;
 
+use crate::cases::Habits;
 use crate::record::Summary;
 use crate::trainer::TrainingError;
 use crate::trainer::knobs::{Activation, Knobs};
@@ -26,6 +27,27 @@ const COST: f32 = 0.2;
 /// How much a reward counts that comes one step later.
 const DISCOUNT: f32 = 0.97;
 
+/// Reward, loss of the policy, loss of the values, their sum, and the learning rate, as Stable-Baselines3 or as CleanRL
+/// call them.
+pub(crate) fn tags(habits: Habits) -> [&'static str; 5] {
+    match habits {
+        Habits::Lightning => [
+            "charts/episodic_return",
+            "losses/policy_loss",
+            "losses/value_loss",
+            "losses/total_loss",
+            "charts/learning_rate",
+        ],
+        _ => [
+            "rollout/ep_rew_mean",
+            "train/policy_gradient_loss",
+            "train/value_loss",
+            "train/loss",
+            "train/learning_rate",
+        ],
+    }
+}
+
 /// One moment of one walk.
 struct Moment {
     place: usize,
@@ -37,7 +59,7 @@ struct Moment {
 ///
 /// # Errors
 /// When a network cannot take a batch.
-pub(crate) fn train(knobs: &Knobs, log: &mut RunLog) -> Result<Summary, TrainingError> {
+pub(crate) fn train(habits: Habits, knobs: &Knobs, log: &mut RunLog) -> Result<Summary, TrainingError> {
     let mut rng = Rng::with_seed(knobs.seed);
     let knobs = Knobs { activation: Activation::Tanh, ..knobs.clone() };
     let mut network = |outputs| {
@@ -46,6 +68,7 @@ pub(crate) fn train(knobs: &Knobs, log: &mut RunLog) -> Result<Summary, Training
     let (mut policy, mut value) = (network(2), network(1));
     let (mut of_policy, mut of_value) = (Optimizer::new(knobs.optimizer), Optimizer::new(knobs.optimizer));
     let rate = knobs.learning_rate as f32;
+    let tags = tags(habits);
     let (mut summary, mut rewards) = (Summary::default(), Vec::new());
     for step in 0..knobs.max_steps {
         let (moments, reward) = walks(&mut policy, knobs.batch_size, &mut rng)?;
@@ -61,14 +84,9 @@ pub(crate) fn train(knobs: &Knobs, log: &mut RunLog) -> Result<Summary, Training
         policy.backward(gradient);
         of_policy.step(&mut policy.parameters(), rate);
         let total = policy_loss + 0.5 * value_loss;
-        let scalars = [
-            ("rollout/ep_rew_mean", reward),
-            ("train/policy_gradient_loss", policy_loss),
-            ("train/value_loss", value_loss),
-            ("train/loss", total),
-            ("train/learning_rate", rate),
-        ];
-        scalars.iter().for_each(|(tag, value)| log.scalar(tag, step * knobs.batch_size * HORIZON, *value));
+        tags.iter()
+            .zip([reward, policy_loss, value_loss, total, rate])
+            .for_each(|(tag, value)| log.scalar(tag, step * knobs.batch_size * HORIZON, value));
         summary.losses.push(total);
         rewards.push(reward);
     }

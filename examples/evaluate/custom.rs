@@ -24,6 +24,9 @@ pub(crate) fn custom(kind: CustomLoss, right: LossKind, prediction: &Matrix, tar
         CustomLoss::DoubleSoftmax => double_softmax(prediction, target),
         CustomLoss::LogOfProbability => log_of_probability(prediction, target),
         CustomLoss::Likelihood => likelihood(prediction, target),
+        CustomLoss::Poisson => poisson(prediction, target),
+        CustomLoss::Contrastive => contrastive(prediction, target),
+        CustomLoss::LogitsAsLogarithms => logits_as_logarithms(prediction, target),
     }
 }
 
@@ -80,21 +83,76 @@ fn likelihood(prediction: &Matrix, target: &Matrix) -> LossAndGradient {
     (share * sum, gradient)
 }
 
+/// e^s - y s with the logarithm s of the rate predicted: what is left out depends on y alone.
+fn poisson(prediction: &Matrix, target: &Matrix) -> LossAndGradient {
+    let share = 1.0 / prediction.values.len() as f32;
+    let mut gradient = prediction.clone();
+    let mut sum = 0.0;
+    for (value, y) in gradient.values.iter_mut().zip(&target.values) {
+        let rate = value.exp();
+        sum += rate - y * *value;
+        *value = share * (rate - y);
+    }
+    (share * sum, gradient)
+}
+
+/// How far apart embeddings of different classes have to be.
+const CONTRAST: f32 = 2.0;
+
+/// Mean over all pairs of a batch: d^2 within a class, max(0, margin - d)^2 between classes (Hadsell et al., 2006).
+pub(crate) fn contrastive(prediction: &Matrix, target: &Matrix) -> LossAndGradient {
+    let (rows, width) = (prediction.rows, prediction.width);
+    let share = 1.0 / (rows * rows.saturating_sub(1) / 2).max(1) as f32;
+    let mut gradient = Matrix::zeros(rows, width);
+    let mut sum = 0.0;
+    let row = |matrix: &Matrix, at: usize| matrix.values[at * matrix.width..][..matrix.width].to_vec();
+    for (a, b) in (0..rows).flat_map(|b| (0..b).map(move |a| (a, b))) {
+        let difference: Vec<f32> = row(prediction, a).iter().zip(row(prediction, b)).map(|(x, y)| x - y).collect();
+        let distance = difference.iter().map(|part| part * part).sum::<f32>().sqrt();
+        // The derivative by the distance, divided by the distance.
+        let pull = if row(target, a) == row(target, b) {
+            sum += distance * distance;
+            2.0
+        } else {
+            let missing = (CONTRAST - distance).max(0.0);
+            sum += missing * missing;
+            -2.0 * missing / distance.max(1e-6)
+        };
+        for (place, part) in difference.iter().enumerate() {
+            gradient.values[a * width + place] += share * pull * part;
+            gradient.values[b * width + place] -= share * pull * part;
+        }
+    }
+    (share * sum, gradient)
+}
+
+/// -t p, which has no floor: `nll_loss` without the logarithm of the softmax before it.
+fn logits_as_logarithms(prediction: &Matrix, target: &Matrix) -> LossAndGradient {
+    let share = 1.0 / prediction.rows as f32;
+    let sum: f32 = prediction.values.iter().zip(&target.values).map(|(logit, t)| -logit * t).sum();
+    let mut gradient = target.clone();
+    gradient.values.iter_mut().for_each(|t| *t *= -share);
+    (share * sum, gradient)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn gradients_agree_with_finite_differences() {
-        use CustomLoss::{Broadcast, DoubleSoftmax, Likelihood, LogOfProbability, Negated, Summed};
+        use CustomLoss::*;
         let prediction = Matrix::from_values(2, vec![0.3, -0.7, 0.9, 1.2, -0.4, 0.1]);
         let classes = Matrix::from_values(2, vec![0.0, 1.0, 1.0, 0.0, 1.0, 0.0]);
         let numbers = Matrix::from_values(1, vec![0.4, -1.0, 0.3]);
-        let cases = [DoubleSoftmax, LogOfProbability, Negated, Summed].map(|kind| (kind, &prediction, &classes));
+        let cases = [DoubleSoftmax, LogOfProbability, Negated, Summed, Contrastive, LogitsAsLogarithms]
+            .map(|kind| (kind, &prediction, &classes));
         let column = Matrix::from_values(1, vec![0.3, -0.7, 0.9]);
-        for (kind, at, target) in
-            cases.into_iter().chain([(Broadcast, &column, &numbers), (Likelihood, &prediction, &numbers)])
-        {
+        for (kind, at, target) in cases.into_iter().chain([
+            (Broadcast, &column, &numbers),
+            (Likelihood, &prediction, &numbers),
+            (Poisson, &column, &numbers),
+        ]) {
             let (_, gradient) = custom(kind, LossKind::L2, at, target);
             for place in 0..at.values.len() {
                 let [mut below, mut above] = [at.clone(), at.clone()];

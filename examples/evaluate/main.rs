@@ -3,25 +3,40 @@
 //!     cargo run --release --example evaluate -- list
 //!     cargo run --release --example evaluate -- verify
 //!     cargo run --release --example evaluate -- corpus --out corpus --seeds 2
-//!     cargo run --release --example evaluate -- loop
+//!     cargo run --release --example evaluate -- live --set trained --format json
+//!     cargo run --release --example evaluate -- loop --cases deep_sigmoid,h_waves
+//!     cargo run --release --example evaluate -- report
 //!
 //! `verify` trains every case and its cures, and checks that what is said of it is true. `corpus` trains all baselines
-//! into one log directory, with `labels.jsonl` beside them. `loop` trains them under a running daemon, lets it make its
-//! experiments, and compares its verdicts.
+//! into one log directory, with `labels.jsonl` beside them. `live` lets each baseline grow under nextrun's own core, in this
+//! process, and carries out what it suggests; the same seeds give the same answers. `loop` does it with the daemon in a
+//! process of its own, a job queue and HTTP between them. `report` measures all that, what one can do without nextrun, and
+//! what other tools' rules say, and writes docs/EVALUATION.md.
 
 mod adversaries;
 mod cases;
+mod classes;
 mod closed_loop;
 mod corridor;
+mod curves;
 mod custom;
 mod data;
+mod figures;
+mod investigation;
+mod lab;
+mod live;
+mod parallel;
 mod record;
+mod report;
+mod rivals;
 mod runs;
+mod strategies;
 mod subject;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../trainer/mod.rs"]
 mod trainer;
+mod trial;
 mod truth;
 mod verify;
 
@@ -29,13 +44,16 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use cases::{Case, Fault};
+use classes::Grade;
+use investigation::Investigation;
+use lab::Lab;
 
 /// Trains programs whose faults are known, and checks what is said of them.
 #[derive(Parser)]
@@ -45,6 +63,26 @@ struct Arguments {
     /// Only cases whose id contains this.
     #[arg(long, global = true, default_value = "")]
     only: String,
+    /// Only these cases.
+    #[arg(long, global = true, value_delimiter = ',')]
+    cases: Vec<String>,
+    /// Only the cases that may be tuned on, or only those that may not.
+    #[arg(long, global = true, value_enum, default_value_t = Set::All)]
+    set: Set,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Set {
+    All,
+    Trained,
+    HeldBack,
+}
+
+/// How results are printed: for people, or a JSON object a line.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -80,14 +118,38 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         seeds: u64,
     },
+    /// Lets all baselines grow under nextrun's core, and compares its verdicts.
+    Live {
+        /// Runs a case.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// Trains all baselines under a running daemon, and compares its verdicts.
     Loop {
         /// The log directory, which must be empty; a new one below the system's temporary one if not given.
         #[arg(long)]
         logdir: Option<PathBuf>,
         /// Seconds after which it is over.
-        #[arg(long, default_value_t = 1800)]
+        #[arg(long, default_value_t = PATIENCE)]
         patience: u64,
+        /// Runs a case.
+        #[arg(long, default_value_t = 1)]
+        seeds: u64,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Measures everything and writes the page about it.
+    Report {
+        /// The page.
+        #[arg(long, default_value = "docs/EVALUATION.md")]
+        out: PathBuf,
+        /// Runs a case.
+        #[arg(long, default_value_t = 2)]
+        seeds: u64,
     },
     /// Is the daemon itself, with its own command line.
     #[command(hide = true, disable_help_flag = true)]
@@ -97,6 +159,9 @@ enum Command {
         arguments: Vec<OsString>,
     },
 }
+
+/// Seconds that a closed loop may take.
+const PATIENCE: u64 = 1800;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -114,35 +179,52 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let mut cases = cases::all().context("the list of cases")?;
-    cases.retain(|case| case.id.contains(&arguments.only));
+    let cases = chosen(arguments)?;
+    let scratch =
+        || tempfile::Builder::new().prefix("nextrun-evaluate-").tempdir().context("cannot create a directory");
     match &arguments.command {
         Command::List => {
             cases.iter().for_each(list);
             Ok(true)
         }
         Command::Train { id, logdir, run_name, overrides } => train(&cases, id, (&logdir.join(run_name), overrides)),
-        Command::Verify { seeds } => {
-            let scratch = tempfile::tempdir().context("cannot create a scratch directory")?;
-            Ok(verify::verify(&cases, scratch.path(), *seeds)? == 0)
-        }
+        Command::Verify { seeds } => Ok(verify::verify(&cases, scratch()?.path(), *seeds)? == 0),
         Command::Corpus { out, seeds } => corpus(&cases, out, *seeds).map(|()| true),
-        Command::Loop { logdir, patience } => {
-            let new =
-                tempfile::Builder::new().prefix("nextrun-evaluate-").tempdir().context("cannot create a directory")?;
-            let directory = new.keep();
+        Command::Live { seeds, format } => {
+            let scratch = scratch()?;
+            let lab = Lab::new(scratch.path())?;
+            let repeated: Vec<(&Case, u64)> =
+                cases.iter().flat_map(|case| (0..*seeds).map(move |repetition| (case, repetition))).collect();
+            let known = parallel::map(&repeated, |(case, repetition)| live::investigate(case, *repetition, &lab));
+            Ok(print(&known.into_iter().collect::<anyhow::Result<Vec<_>>>()?, *format))
+        }
+        Command::Loop { logdir, patience, seeds, format } => {
+            let directory = scratch()?.keep();
             let logdir = logdir.clone().unwrap_or_else(|| directory.join("runs"));
             std::fs::create_dir_all(&logdir).with_context(|| format!("{}: cannot create", logdir.display()))?;
-            println!("runs in {}, the daemon's words in {}", logdir.display(), directory.display());
-            closed_loop::closed_loop(&cases, &logdir, &directory, Duration::from_secs(*patience))
+            eprintln!("runs in {}, the daemon's words in {}", logdir.display(), directory.display());
+            let patience = Duration::from_secs(*patience);
+            Ok(print(&closed_loop::closed_loop((&cases, *seeds), &logdir, &directory, patience)?, *format))
         }
+        Command::Report { out, seeds } => report(&cases, *seeds, out).map(|()| true),
         Command::Daemon { .. } => bail!("the daemon was started already"),
     }
 }
 
+fn chosen(arguments: &Arguments) -> anyhow::Result<Vec<Case>> {
+    let mut cases = cases::all().context("the list of cases")?;
+    if let Some(unknown) = arguments.cases.iter().find(|id| cases.iter().all(|case| case.id != **id)) {
+        bail!("no case {unknown:?}; `list` shows them");
+    }
+    cases.retain(|case| case.id.contains(&arguments.only));
+    cases.retain(|case| arguments.cases.is_empty() || arguments.cases.contains(&case.id));
+    cases.retain(|case| arguments.set == Set::All || case.held_back == (arguments.set == Set::HeldBack));
+    Ok(cases)
+}
+
 fn list(case: &Case) {
     let expected = if case.healthy { "healthy".to_owned() } else { case.verdicts.join(" | ") };
-    println!("{:30} {:5} {expected}", case.id, if case.held_back { "held" } else { "" });
+    println!("{:34} {:5} {expected}", case.id, if case.held_back { "held" } else { "" });
 }
 
 fn train(cases: &[Case], id: &str, (directory, overrides): (&Path, &[String])) -> anyhow::Result<bool> {
@@ -176,4 +258,74 @@ fn corpus(cases: &[Case], out: &Path, seeds: u64) -> anyhow::Result<()> {
         writeln!(labels, "{label}").with_context(|| format!("{}: cannot write", path.display()))?;
     }
     Ok(())
+}
+
+/// Prints what became of each run and the shares that are right; gives back whether all are.
+fn print(known: &[Investigation], format: Format) -> bool {
+    let right = |known: &&Investigation| known.grade() >= Grade::Accepted;
+    if format == Format::Json {
+        known.iter().for_each(|known| println!("{}", known.line()));
+        return known.iter().all(|known| right(&known));
+    }
+    for known in known {
+        let none = if known.opened.is_some() { "still open" } else { "no case" };
+        println!(
+            "{} {:34} {} {:>2} experiments  {:38} expected {}",
+            if right(&known) { "ok  " } else { "FAIL" },
+            known.case,
+            known.repetition,
+            known.experiments.len(),
+            known.verdict.as_deref().unwrap_or(none),
+            if known.healthy { "healthy".to_owned() } else { known.expected.join(" | ") },
+        );
+    }
+    for (healthy, what) in [(false, "root causes named"), (true, "healthy runs left alone")] {
+        for (held_back, which) in [(false, ""), (true, " (held back)")] {
+            let of_kind: Vec<_> = known.iter().filter(|k| k.healthy == healthy && k.held_back == held_back).collect();
+            if !of_kind.is_empty() {
+                let rights = of_kind.iter().filter(|known| right(known)).count();
+                println!("{rights} of {} {what}{which}", of_kind.len());
+            }
+        }
+    }
+    known.iter().all(|known| right(&known))
+}
+
+/// Measures everything and writes the page.
+fn report(cases: &[Case], seeds: u64, out: &Path) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let scratch =
+        tempfile::Builder::new().prefix("nextrun-evaluate-").tempdir().context("cannot create a directory")?;
+    let (runs, logdir) = (scratch.path().join("lab"), scratch.path().join("logdir"));
+    for directory in [&runs, &logdir] {
+        std::fs::create_dir_all(directory).with_context(|| format!("{}: cannot create", directory.display()))?;
+    }
+    let mut results = trial::trial(cases, seeds, &Lab::new(&runs)?)?;
+    let patience = Duration::from_secs(PATIENCE);
+    for known in closed_loop::closed_loop((cases, 1), &logdir, scratch.path(), patience)? {
+        let same = |judged: &&mut trial::Judged| judged.nextrun.case == known.case && judged.nextrun.repetition == 0;
+        if let Some(judged) = results.iter_mut().find(same) {
+            judged.daemon = Some(known);
+        }
+    }
+    let about = report::About {
+        date: jiff::Zoned::now().date().to_string(),
+        machine: machine(),
+        command: format!("cargo run --release --example evaluate -- report --seeds {seeds}"),
+        seeds,
+        minutes: begun.elapsed().as_secs_f64() / 60.0,
+        remarks: cases.iter().map(|case| (case.id.clone(), case.remark.clone())).collect(),
+    };
+    std::fs::write(out, report::page(&results, &about)).with_context(|| format!("{}: cannot write", out.display()))?;
+    println!("{} is written", out.display());
+    Ok(())
+}
+
+/// The processor, where the system says which it is, and how many cores may be used.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let known = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = known.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or("unknown processor", |(_, name)| name.trim());
+    format!("{cores} cores of {model}")
 }

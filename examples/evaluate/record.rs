@@ -20,69 +20,110 @@ use super::subject::Subject;
 /// Bytes of the last record that a killed process did not write.
 const CUT: u64 = 9;
 
-/// Where and how often a program logs.
-struct Tags {
-    loss: &'static str,
-    accuracy: &'static str,
-    learning_rate: &'static str,
-    gradient_norm: &'static str,
-    validation_loss: &'static str,
-    validation_accuracy: &'static str,
+/// Where and how often a program logs; an empty tag is not logged.
+pub(crate) struct Tags {
+    /// Of the training loss.
+    pub(crate) loss: &'static str,
+    /// Of the training accuracy.
+    pub(crate) accuracy: &'static str,
+    /// Of the learning rate.
+    pub(crate) learning_rate: &'static str,
+    /// Of the global norm of the gradients.
+    pub(crate) gradient_norm: &'static str,
+    /// Of the validation loss.
+    pub(crate) validation_loss: &'static str,
+    /// Of the validation accuracy.
+    pub(crate) validation_accuracy: &'static str,
     /// Directories of training and validation below the run.
-    directories: [&'static str; 2],
+    pub(crate) directories: [&'static str; 2],
     /// Steps between two points; the loss is the mean since the last where there are more than one.
     every: usize,
     /// Validations in a run.
     validations: usize,
 }
 
+const PLAIN: Tags = Tags {
+    loss: "Loss/train",
+    accuracy: "Accuracy/train",
+    learning_rate: "lr",
+    gradient_norm: "grad_norm",
+    validation_loss: "Loss/val",
+    validation_accuracy: "Accuracy/val",
+    directories: ["", ""],
+    every: 1,
+    validations: 20,
+};
+
+const KERAS: Tags = Tags {
+    loss: "epoch_loss",
+    accuracy: "epoch_accuracy",
+    learning_rate: "epoch_learning_rate",
+    gradient_norm: "",
+    validation_loss: "epoch_loss",
+    validation_accuracy: "epoch_accuracy",
+    directories: ["train", "validation"],
+    every: 25,
+    validations: 40,
+};
+
+const LIGHTNING: Tags = Tags {
+    loss: "train_loss",
+    accuracy: "train_acc",
+    learning_rate: "lr-Adam",
+    gradient_norm: "grad_2.0_norm_total",
+    validation_loss: "val_loss",
+    validation_accuracy: "val_acc",
+    directories: ["", ""],
+    every: 5,
+    validations: 20,
+};
+
+const TRAINER: Tags = Tags {
+    loss: "train/loss",
+    accuracy: "",
+    learning_rate: "train/learning_rate",
+    gradient_norm: "train/grad_norm",
+    validation_loss: "eval/loss",
+    validation_accuracy: "eval/accuracy",
+    directories: ["", ""],
+    every: 10,
+    validations: 15,
+};
+
+const MEGATRON: Tags = Tags {
+    loss: "lm-loss-training/lm loss",
+    accuracy: "",
+    learning_rate: "learning-rate/learning-rate",
+    gradient_norm: "grad-norm/grad-norm",
+    validation_loss: "lm-loss-validation/lm loss validation",
+    validation_accuracy: "",
+    directories: ["", ""],
+    every: 10,
+    validations: 10,
+};
+
+const ESTIMATOR: Tags = Tags {
+    loss: "loss",
+    accuracy: "",
+    learning_rate: "learning_rate",
+    gradient_norm: "global_norm/gradient_norm",
+    validation_loss: "loss",
+    validation_accuracy: "accuracy",
+    directories: ["", "eval"],
+    every: 20,
+    validations: 12,
+};
+
 impl Habits {
-    const fn tags(self) -> Tags {
+    /// How programs of this kind log.
+    pub(crate) const fn tags(self) -> Tags {
         match self {
-            Habits::Plain => Tags {
-                loss: "Loss/train",
-                accuracy: "Accuracy/train",
-                learning_rate: "lr",
-                gradient_norm: "grad_norm",
-                validation_loss: "Loss/val",
-                validation_accuracy: "Accuracy/val",
-                directories: ["", ""],
-                every: 1,
-                validations: 20,
-            },
-            Habits::Keras => Tags {
-                loss: "epoch_loss",
-                accuracy: "epoch_accuracy",
-                learning_rate: "epoch_learning_rate",
-                gradient_norm: "",
-                validation_loss: "epoch_loss",
-                validation_accuracy: "epoch_accuracy",
-                directories: ["train", "validation"],
-                every: 25,
-                validations: 40,
-            },
-            Habits::Lightning => Tags {
-                loss: "train_loss",
-                accuracy: "train_acc",
-                learning_rate: "lr-Adam",
-                gradient_norm: "grad_2.0_norm_total",
-                validation_loss: "val_loss",
-                validation_accuracy: "val_acc",
-                directories: ["", ""],
-                every: 5,
-                validations: 20,
-            },
-            Habits::Trainer => Tags {
-                loss: "train/loss",
-                accuracy: "",
-                learning_rate: "train/learning_rate",
-                gradient_norm: "train/grad_norm",
-                validation_loss: "eval/loss",
-                validation_accuracy: "eval/accuracy",
-                directories: ["", ""],
-                every: 10,
-                validations: 15,
-            },
+            Habits::Plain => PLAIN,
+            Habits::Keras => KERAS,
+            Habits::Lightning => LIGHTNING,
+            Habits::Trainer => TRAINER,
+            Habits::Megatron => MEGATRON,
+            Habits::Estimator => ESTIMATOR,
         }
     }
 
@@ -162,7 +203,7 @@ impl<'a> Recorder<'a> {
         let [training, validation] = &mut self.logs;
         if let Some(log) = validation.as_mut().or(training.as_mut()) {
             log.scalar(self.tags.validation_loss, at, loss);
-            if let Some(accuracy) = accuracy {
+            if let Some(accuracy) = accuracy.filter(|_| !self.tags.validation_accuracy.is_empty()) {
                 log.scalar(self.tags.validation_accuracy, at, accuracy);
             }
         }

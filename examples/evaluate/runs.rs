@@ -21,8 +21,10 @@ use crate::{adversaries, corridor};
 pub(crate) fn train(case: &Case, overrides: &Map<String, Value>, directory: &Path) -> anyhow::Result<Summary> {
     let knobs = case.knobs(overrides)?;
     match case.task {
-        Data::Adversaries => return Ok(adversaries::train(&knobs, &mut RunLog::create(directory, &knobs)?)?),
-        Data::Corridor => return Ok(corridor::train(&knobs, &mut RunLog::create(directory, &knobs)?)?),
+        Data::Adversaries => {
+            return Ok(adversaries::train(case.habits, &knobs, &mut RunLog::create(directory, &knobs)?)?);
+        }
+        Data::Corridor => return Ok(corridor::train(case.habits, &knobs, &mut RunLog::create(directory, &knobs)?)?),
         _ => {}
     }
     let schedule = match overrides.contains_key("lr_decay") {

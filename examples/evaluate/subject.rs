@@ -4,8 +4,8 @@
 
 use fastrand::Rng;
 
-use crate::cases::{Case, Data, Fault, Schedule};
-use crate::custom::custom;
+use crate::cases::{Case, CustomLoss, Data, Fault, Schedule};
+use crate::custom::{contrastive, custom};
 use crate::data::{DataSet, SIDE, data_set};
 use crate::trainer::knobs::{Initializer, Knobs, LossKind, OptimizerKind};
 use crate::trainer::layers::{Parameter, Phase, Shape};
@@ -19,6 +19,10 @@ use crate::trainer::training::{Examples, Scaling, Task};
 const DEAD: f32 = -20.0;
 /// Share of the targets that are far off, and how far.
 const OUTLIERS: (f32, f32) = (0.03, 40.0);
+/// Numbers that a token is embedded into.
+const EMBEDDING: usize = 16;
+/// Half the square of each weight counts so much beside the loss, where weights shrink.
+const SHRINKING: f32 = 0.5;
 /// Parameters of the last layer: weight and bias.
 const HEAD: usize = 2;
 
@@ -38,6 +42,9 @@ impl<'a> Subject<'a> {
         let mut rng = Rng::with_seed(seed ^ 0x5eed);
         let mut data = data_set(case.task);
         break_targets(case.fault, &mut data.training.y, &mut rng);
+        if case.fault == Fault::SortedByClass {
+            sort_by_class(&mut data.training);
+        }
         Subject { case, data, schedule, rng, accumulated: Vec::new() }
     }
 
@@ -62,6 +69,12 @@ impl<'a> Subject<'a> {
             sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += share * value);
             sums
         });
+        if knobs.loss == LossKind::Custom && self.case.custom_loss == CustomLoss::Contrastive {
+            return contrastive(&Matrix::zeros(y.rows, y.width), y).0;
+        }
+        if knobs.loss == LossKind::Custom && self.case.custom_loss == CustomLoss::Poisson {
+            return mean.iter().map(|rate| rate - rate * rate.ln()).sum();
+        }
         if self.classes() && knobs.loss != LossKind::L2 {
             return mean.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
         }
@@ -91,6 +104,7 @@ impl<'a> Subject<'a> {
 fn break_targets(fault: Fault, y: &mut Matrix, rng: &mut Rng) {
     match fault {
         Fault::ShuffledLabels => *y = shuffled(y, rng),
+        Fault::ShiftedLabels { by } => y.values.rotate_left(by * y.width),
         Fault::Outliers => {
             for value in &mut y.values {
                 if rng.f32() < OUTLIERS.0 {
@@ -100,6 +114,13 @@ fn break_targets(fault: Fault, y: &mut Matrix, rng: &mut Rng) {
         }
         _ => {}
     }
+}
+
+fn sort_by_class(examples: &mut Examples) {
+    let mut rows: Vec<usize> = (0..examples.y.rows).collect();
+    let class = |row: usize| examples.y.values[row * examples.y.width..].iter().position(|share| *share == 1.0);
+    rows.sort_by_key(|&row| class(row));
+    *examples = Examples { x: examples.x.pick(&rows), y: examples.y.pick(&rows) };
 }
 
 fn shuffled(matrix: &Matrix, rng: &mut Rng) -> Matrix {
@@ -113,6 +134,10 @@ impl Task for Subject<'_> {
         self.data.training.clone()
     }
 
+    fn shuffles(&self) -> bool {
+        self.case.fault != Fault::SortedByClass
+    }
+
     fn network(&mut self, knobs: &Knobs, rng: &mut Rng) -> Network {
         let mut builder = Builder::new(knobs, rng);
         let mut width = self.data.training.x.width;
@@ -120,6 +145,10 @@ impl Task for Subject<'_> {
             let shape = Shape { side: SIDE, channels: 1 };
             builder = builder.convolution(shape, 8, 1).convolution(Shape { channels: 8, ..shape }, 16, 2);
             width = 16 * (SIDE / 2).pow(2);
+        }
+        if self.case.task == Data::Markov {
+            builder = builder.dense(width, EMBEDDING);
+            width = EMBEDDING;
         }
         for &units in &self.case.hidden {
             builder = builder.dense(width, units).batch_norm(units).activation(knobs.activation);
@@ -165,6 +194,7 @@ impl Task for Subject<'_> {
                 x = x.transposed().reshaped(width);
             }
             Fault::BlankInputs => x.values.fill(0.0),
+            Fault::DestroyedInputs => x.iter_mut().for_each(|row| self.rng.shuffle(row)),
             Fault::LogOfZero { at } if step >= at && x.rows > 1 => x.values[0] = 0f32.ln(),
             _ => {}
         }
@@ -181,6 +211,12 @@ impl Task for Subject<'_> {
     fn after_backward(&mut self, parameters: &mut [&mut Parameter]) {
         match self.case.fault {
             Fault::ZeroedGradients => parameters.iter_mut().for_each(|parameter| parameter.gradient.fill(0.0)),
+            Fault::Shrinking => {
+                for parameter in parameters {
+                    let Parameter { values, gradient, .. } = &mut **parameter;
+                    gradient.iter_mut().zip(values).for_each(|(slope, value)| *slope += SHRINKING * *value);
+                }
+            }
             Fault::AccumulatedGradients => {
                 self.accumulated.resize_with(parameters.len(), Vec::new);
                 for (parameter, sums) in parameters.iter_mut().zip(&mut self.accumulated) {

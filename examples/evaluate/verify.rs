@@ -3,19 +3,15 @@
 //! Owns: the order of the checks and their report. Must not know: the daemon.
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
 use crate::cases::{Case, Claim};
+use crate::parallel;
 use crate::runs;
 use crate::truth::{Condition, shown};
 
-/// Cases are trained so many at once.
-const THREADS: usize = 2;
 /// What lies between the seeds of two repetitions.
 const SEED_STEP: u64 = 1000;
 
@@ -30,20 +26,10 @@ pub(crate) fn verify(cases: &[Case], scratch: &Path, seeds: u64) -> anyhow::Resu
         let repetitions = if claim.with.is_empty() { seeds } else { 1 };
         checks.extend((0..repetitions).map(|repetition| (case, claim, conditions.clone(), repetition)));
     }
-    let (next, failures) = (AtomicUsize::new(0), Mutex::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                while let Some((case, claim, conditions, repetition)) = checks.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    if !check(case, claim, conditions, (*repetition, scratch)) {
-                        *failures.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-                    }
-                }
-            });
-        }
+    let held = parallel::map(&checks, |(case, claim, conditions, repetition)| {
+        check(case, claim, conditions, (*repetition, scratch))
     });
-    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let failures = held.iter().filter(|held| !**held).count();
     println!("{} claims hold, {failures} do not", checks.len() - failures);
     Ok(failures)
 }

@@ -71,6 +71,12 @@ pub(crate) enum OptimizerKind {
     Sgd,
     /// Gradient descent with momentum 0.9.
     Momentum,
+    /// Gradients divided by the root of their running mean square (Tieleman and Hinton, 2012).
+    #[serde(rename = "rmsprop")]
+    RmsProp,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+    #[serde(rename = "adamw")]
+    AdamW,
 }
 
 /// A function of each value.

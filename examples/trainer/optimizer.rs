@@ -17,6 +17,8 @@ const MOMENTUM: f32 = 0.9;
 const ADAM_BETA_1: f32 = 0.9;
 const ADAM_BETA_2: f32 = 0.999;
 const ADAM_EPSILON: f32 = 1e-8;
+const RMS_DECAY: f32 = 0.99;
+const WEIGHT_DECAY: f32 = 0.01;
 
 impl Optimizer {
     /// A rule without memory.
@@ -40,13 +42,20 @@ impl Optimizer {
                         *value -= learning_rate * *velocity;
                     }
                 }
-                OptimizerKind::Adam => {
+                OptimizerKind::RmsProp => {
+                    for ((value, slope), square) in values.zip(second) {
+                        *square += (1.0 - RMS_DECAY) * (slope * slope - *square);
+                        *value -= learning_rate * slope / (square.sqrt() + ADAM_EPSILON);
+                    }
+                }
+                OptimizerKind::Adam | OptimizerKind::AdamW => {
+                    let decay = if self.kind == OptimizerKind::AdamW { learning_rate * WEIGHT_DECAY } else { 0.0 };
                     let (warm_1, warm_2) = (1.0 - ADAM_BETA_1.powi(self.steps), 1.0 - ADAM_BETA_2.powi(self.steps));
                     for (((value, slope), mean), square) in values.zip(first).zip(second) {
                         *mean += (1.0 - ADAM_BETA_1) * (slope - *mean);
                         *square += (1.0 - ADAM_BETA_2) * (slope * slope - *square);
                         let deviation = (*square / warm_2).sqrt() + ADAM_EPSILON;
-                        *value -= learning_rate * (*mean / warm_1) / deviation;
+                        *value -= decay * *value + learning_rate * (*mean / warm_1) / deviation;
                     }
                 }
             }

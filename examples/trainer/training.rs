@@ -36,6 +36,11 @@ pub(crate) trait Task {
         knobs.learning_rate * knobs.lr_decay.powf(step as f64)
     }
 
+    /// Whether the loader puts the examples into a new order each time that all have been used.
+    fn shuffles(&self) -> bool {
+        true
+    }
+
     /// A batch as it goes into the step, its inputs scaled already.
     fn batch(&mut self, batch: Examples, _step: usize) -> Examples {
         batch
@@ -87,7 +92,8 @@ pub(crate) fn train(task: &mut impl Task, knobs: &Knobs, observer: &mut impl Obs
     let Examples { x, y } = task.examples();
     let x = Scaling::of(&x, knobs).apply(x);
     let used: Vec<usize> = (0..x.rows.min(knobs.train_examples.unwrap_or(usize::MAX))).collect();
-    let mut order = Order::new(used, knobs.batch_size, rng.fork());
+    let loader = rng.fork();
+    let mut order = Order::new(used, knobs.batch_size, task.shuffles().then_some(loader));
     let mut network = task.network(knobs, &mut rng);
     let mut optimizer = Optimizer::new(knobs.optimizer);
     for number in 0..knobs.max_steps {
@@ -164,19 +170,27 @@ struct Order {
     rows: Vec<usize>,
     size: usize,
     next: usize,
-    rng: Rng,
+    /// Where new orders come from; without it the order stays.
+    rng: Option<Rng>,
 }
 
 impl Order {
-    fn new(mut rows: Vec<usize>, size: usize, mut rng: Rng) -> Order {
-        rng.shuffle(&mut rows);
-        Order { size: size.min(rows.len()), rows, next: 0, rng }
+    fn new(rows: Vec<usize>, size: usize, rng: Option<Rng>) -> Order {
+        let mut order = Order { size: size.min(rows.len()), rows, next: 0, rng };
+        order.begin();
+        order
+    }
+
+    fn begin(&mut self) {
+        if let Some(rng) = &mut self.rng {
+            rng.shuffle(&mut self.rows);
+        }
+        self.next = 0;
     }
 
     fn next_batch(&mut self) -> Vec<usize> {
         if self.next + self.size > self.rows.len() {
-            self.rng.shuffle(&mut self.rows);
-            self.next = 0;
+            self.begin();
         }
         let batch = self.rows[self.next..self.next + self.size].to_vec();
         self.next += self.size;
@@ -190,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_example_is_used_once_before_any_is_used_again() {
-        let mut order = Order::new((0..12).collect(), 4, Rng::with_seed(3));
+        let mut order = Order::new((0..12).collect(), 4, Some(Rng::with_seed(3)));
         for _ in 0..5 {
             let mut seen: Vec<usize> = (0..3).flat_map(|_| order.next_batch()).collect();
             seen.sort_unstable();
