@@ -39,7 +39,7 @@ impl Detector for Clipped {
         } else {
             return None;
         };
-        let learned = job.falling_loss().is_none_or(|loss| loss.dropped() && loss.relative_drop() > 0.5);
+        let learned = job.falling_loss().is_none_or(|loss| loss.lost(0.5));
         let severity = if learned || job.accurate() { Severity::Info } else { Severity::Problem };
         Some(Finding::in_curve(self, severity, norm, summary).with("bound", clip.unwrap_or(bound)))
     }

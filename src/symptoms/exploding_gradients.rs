@@ -43,7 +43,7 @@ impl Detector for ExplodingGradients {
         let norm = job.gradient_norm.as_ref()?.curve.as_ref()?;
         let loss = loss?;
         let (growth, steepness) = (norm.end / norm.start, norm.end / loss.end.abs());
-        let grows = growth > GROWTH && norm.end > 1.0 && !(loss.dropped() && loss.relative_drop() > 0.5);
+        let grows = growth > GROWTH && norm.end > 1.0 && !loss.lost(0.5);
         let huge =
             norm.end > LARGE && steepness > STEEP && loss.relative_drop() < CONVERGED && loss.lowest.value >= 0.0;
         if job.accurate() || !(grows || huge) {

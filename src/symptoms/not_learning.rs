@@ -9,7 +9,9 @@ declare_symptom! {
     /// within four standard errors of the noise, or below 3 % of the start. Or the loss fell only onto the chance level
     /// of its classes (log K within 3 %) while the accuracy stayed at chance.
     ///
-    /// **Left alone.** Runs whose accuracy is above 0.9 all along (fine-tuning that starts near its floor), and losses
+    /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
+    /// cross-entropy starts below chance, or they stand still at a learning rate for tuning; without an accuracy nobody can
+    /// tell a floor from a failure, and the job's status is `unknown`. Runs whose accuracy is above 0.9 all along (fine-tuning that starts near its floor), and losses
     /// that begin far below the chance level of two classes: there is little left to learn. Opponents (GAN) are not
     /// judged; reinforcement learning is judged by its reward.
     NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"
@@ -34,7 +36,7 @@ impl Detector for NotLearning {
             return reward_stands_still(self, job);
         }
         let curve = job.falling_loss()?;
-        if !job.mature() || job.accurate() || starts_at_its_floor(job, curve) {
+        if !job.mature() || job.accurate() || starts_at_its_floor(job, curve) || job.maybe_trained_before().is_some() {
             return None;
         }
         let chance = at_chance(job, curve);

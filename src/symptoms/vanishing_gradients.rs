@@ -30,7 +30,7 @@ impl Detector for VanishingGradients {
 
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let loss = job.falling_loss()?;
-        if !job.mature() || job.accurate() || (loss.dropped() && loss.relative_drop() > LEARNED) {
+        if !job.mature() || job.accurate() || loss.lost(LEARNED) {
             return None;
         }
         if let Some(ratio) = by_depth(&job.gradients).filter(|ratio| *ratio < BY_DEPTH) {
