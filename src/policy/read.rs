@@ -9,11 +9,11 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::KNOBS;
 use super::check;
 use super::file::{Constant, Limits, OWN_OUTCOMES, Policy};
 use super::guard::{Expression, Fault, Names, When};
 use super::text::Text;
-use super::KNOBS;
 use super::vocabulary::Vocabulary;
 use crate::yaml::{self, Fields, Key, Kind, Node};
 use crate::yaml::{Place, Problem, Problems, suggest};
