@@ -49,6 +49,8 @@ pub struct Facts {
     pub fits: bool,
     /// Its loss is significantly and substantially below its start.
     pub learned: bool,
+    /// Its validation loss was once significantly and substantially below where training started.
+    pub generalised: bool,
     /// Its loss was still falling at the end.
     pub improving: bool,
     /// Against its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or reward). A
@@ -85,6 +87,7 @@ impl Default for Facts {
             finite_points: f64::NAN,
             fits: false,
             learned: false,
+            generalised: false,
             improving: false,
             better: false,
             worse: false,
@@ -189,6 +192,7 @@ fields! {
     finite_points Number "finite losses before the first NaN or infinity";
     fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
     learned Bool "the loss is significantly and substantially below its start";
+    generalised Bool "the validation loss was once significantly and substantially below where training started";
     improving Bool "the loss was still falling at the end";
     better Bool "significantly and substantially better than the baseline at equal steps; than one that overfits, in its validation loss";
     worse Bool "significantly and substantially worse than the baseline at equal steps";

@@ -75,6 +75,7 @@ fn measure_loss(facts: &mut Facts, job: &JobView, observed: &Observed) {
         facts.learned = facts.finite && facts.progress > 0.5 && sketch.count() >= 3;
     }
     facts.fits = facts.finite && fits(facts, observed);
+    facts.generalised = generalised(job);
 }
 
 /// One point is fitted within a few steps: its start is the highest of the first values, not their median.
@@ -84,6 +85,15 @@ fn fits(facts: &Facts, observed: &Observed) -> bool {
     let small = |level: f64| start > 0.0 && (0.0..=FITS_SHARE * start).contains(&level);
     let accurate = facts.accuracy >= FITS_ACCURACY && facts.loss_end < 0.5 * start;
     accurate || small(facts.loss_end) || small(facts.loss_best)
+}
+
+/// Whether validation was once better than an untrained network: it may be logged only after training has begun, so the
+/// start of the training loss counts as well.
+fn generalised(job: &JobView) -> bool {
+    let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
+    let Some(validation) = curve(&job.validation_loss) else { return false };
+    let start = curve(&job.loss).map_or(validation.start, |training| training.start.max(validation.start));
+    start - validation.best() > (MARGIN * start.abs()).max(SIGNIFICANT * validation.end_error)
 }
 
 /// How many finite values came before the first that was not; all of them, where every one was finite.
@@ -163,9 +173,12 @@ fn gain_in_validation(job: &JobView, baseline: &JobView) -> Option<f64> {
     let curve = |view: &JobView| view.validation_loss.as_ref().and_then(|o| o.curve.clone());
     let (experiment, base) = (curve(job)?, curve(baseline)?);
     if other_loss(job, baseline) {
-        return Some((experiment.relative_drop() - base.relative_drop()) / MARGIN);
+        // Validation that got worse is nothing to beat: the experiment's has to get better.
+        return Some((experiment.relative_drop() - base.relative_drop().max(0.0)) / MARGIN);
     }
-    Some(gain_of((base.end, experiment.end), experiment.end_error.hypot(base.end_error)))
+    let gain = gain_of((base.end, experiment.end), experiment.end_error.hypot(base.end_error));
+    // A run that learns less overfits less; that is no gain.
+    Some(if experiment.lost(MARGIN) { gain } else { gain.min(0.0) })
 }
 
 /// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
@@ -303,6 +316,22 @@ mod tests {
         let baseline = with_validation(falling(), rising);
         let robust = with_validation(falling(), |i| 0.5 + 1.8 * (-(i as f64) / 15.0).exp());
         assert!(facts(&robust, Some(&baseline)).cured);
+    }
+
+    #[test]
+    fn a_run_that_learns_less_and_so_overfits_less_is_no_better() {
+        let rising = |i: usize| if i < 20 { 2.3 - 0.08 * i as f64 } else { 0.7 + 0.02 * (i - 20) as f64 };
+        let baseline = with_validation(falling(), rising);
+        assert!(!facts(&with_validation(stuck(), |_| 2.2), Some(&baseline)).better);
+        let chance = with_validation(falling(), |i| 2.3 + 0.05 * i as f64);
+        assert!(!facts(&with_validation(stuck(), |_| 2.3), Some(&chance)).better);
+    }
+
+    #[test]
+    fn validation_that_never_beats_the_start_has_not_generalised() {
+        assert!(!facts(&with_validation(falling(), |i| 2.3 + 0.02 * i as f64), None).generalised);
+        assert!(facts(&with_validation(falling(), |i| 1.1 + 0.02 * i as f64), None).generalised);
+        assert!(!facts(&falling(), None).generalised);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
 use crate::signals::Learning;
 
 declare_symptom! {
@@ -6,7 +6,7 @@ declare_symptom! {
     /// the best constant.
     ///
     /// **How it is decided.** The run has ended or is past three fifths of its steps. The drop from start to end is
-    /// within four standard errors of the noise, or below 3 % of the start. Or the loss fell only onto the chance level
+    /// within four standard errors of the noise, and the levels do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level
     /// of its classes (log K within 3 %) while the accuracy stayed at chance.
     ///
     /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
@@ -19,6 +19,9 @@ declare_symptom! {
 
 /// A drop below this share of the start is nothing, however significant.
 const SMALLEST_DROP: f64 = 0.03;
+
+/// A fall that only ranks can see has to be larger than this share of the start.
+const RANKED_DROP: f64 = 0.1;
 
 /// A loss this close to log K, relative, is at the chance level of K classes.
 const CHANCE_MARGIN: f64 = 0.03;
@@ -40,7 +43,10 @@ impl Detector for NotLearning {
             return None;
         }
         let chance = at_chance(job, curve);
-        let still = !curve.dropped() || curve.relative_drop() < SMALLEST_DROP;
+        // Heavy tails hide a fall from standard errors, not from ranks.
+        let falls =
+            curve.relative_drop() > RANKED_DROP && curve.trend_from(0.0) < -TREND && curve.trend_from(0.4) < 0.0;
+        let still = !(curve.dropped() || falls) || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
         if chance.is_none() && !still {
             return None;

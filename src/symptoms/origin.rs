@@ -48,16 +48,21 @@ impl JobView {
         if by_name && self.classes(curve).is_some_and(|classes| classes <= 1000.0) {
             return None;
         }
-        if let Some(checkpoint) = self.checkpoint() {
-            return Some(format!("it starts from {checkpoint}"));
-        }
-        if starts_late(curve) {
-            return Some(format!("its log begins at step {}", curve.first.step));
+        if let Some(origin) = self.goes_on_from() {
+            return Some(origin);
         }
         let rate = self.peak_rate()?;
         let steady = curve.trend_from(0.0).abs() < TREND;
-        (steady && rate <= self.tuning_rate())
-            .then(|| format!("a learning rate of {rate} is one for tuning a trained network, or too low for a new one"))
+        (steady && rate <= self.tuning_rate()).then(|| {
+            format!("a learning rate of {rate:.1e} is one for tuning a trained network, or too low for a new one")
+        })
+    }
+
+    /// What earlier training the job goes on from, so far as it says.
+    pub(super) fn goes_on_from(&self) -> Option<String> {
+        let curve = self.loss.as_ref()?.curve.as_ref()?;
+        let late = || starts_late(curve).then(|| format!("its log begins at step {}", curve.first.step));
+        self.checkpoint().map(|checkpoint| format!("it starts from {checkpoint}")).or_else(late)
     }
 
     /// The highest learning rate, as logged or as set.

@@ -8,7 +8,8 @@ declare_symptom! {
     /// loss. Or the histograms of all weights move by less than a hundredth of their size over the whole run, and the loss
     /// has not lost a tenth: steps too small to get anywhere. (Weights that do not move at all are `weights_frozen`.)
     ///
-    /// **False alarms.** Fine-tuning of a language model ends a few per cent below its start by design; its curve
+    /// **False alarms.** A job that goes on from earlier training has made its fast progress before, and is left alone where
+    /// a checkpoint is named or its steps begin late. Fine-tuning of a language model ends a few per cent below its start by design; its curve
     /// flattens, which is why the pace of the second half is asked for.
     SlowLearning, "slow_learning", "improves steadily, but too slowly to get anywhere in a reasonable budget"
 }
@@ -33,7 +34,8 @@ impl Detector for SlowLearning {
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let curve = job.falling_loss()?;
         let drop = curve.relative_drop();
-        if !job.mature() || job.accurate() || curve.levels.len() < 10 || curve.lowest.value < 0.0 {
+        let begun_before = job.goes_on_from().is_some();
+        if !job.mature() || job.accurate() || begun_before || curve.levels.len() < 10 || curve.lowest.value < 0.0 {
             return None;
         }
         if let Some(finding) = weights_hardly_move(self, job, curve) {
@@ -119,6 +121,13 @@ mod tests {
             SlowLearning.examine(&job).is_some()
         };
         assert!(with_weights(1e-5) && !with_weights(0.1) && !with_weights(0.0));
+    }
+
+    #[test]
+    fn a_straight_slow_line_from_a_checkpoint_is_left_alone() {
+        let mut job = with_loss((0..1000).map(|i| 2.3 - 0.0001 * i as f64 + 0.01 * noise(i)));
+        job.knobs.insert("checkpoint".into(), "runs/a/last.pt".into());
+        assert!(SlowLearning.examine(&job).is_none());
     }
 
     #[test]
