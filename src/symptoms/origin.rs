@@ -19,6 +19,8 @@ const TUNING_RATE: f64 = 1e-3;
 const FUTILE: f64 = 1e-3;
 /// A log that begins this many of its own gaps after step 0 goes on with an earlier training.
 const LATE_START: f64 = 20.0;
+/// Beyond so many classes (the largest vocabularies) a start is no guess among them.
+const MOST_CLASSES: std::ops::RangeInclusive<f64> = 2.0..=1e6;
 /// A start within this of log K, relative, is a guess among K classes.
 const AT_CHANCE: f64 = 0.03;
 
@@ -30,7 +32,7 @@ impl JobView {
         }
         let classes = curve.start.exp().round();
         let chance = classes.ln();
-        (classes >= 2.0 && classes <= 1e6 && (curve.start - chance).abs() < AT_CHANCE * chance).then_some(classes)
+        (MOST_CLASSES.contains(&classes) && (curve.start - chance).abs() < AT_CHANCE * chance).then_some(classes)
     }
 
     /// Why a loss that stands still may be one that had nothing left to learn: the job goes on with earlier training, or
