@@ -6,6 +6,8 @@
 //! To add a symptom: write `symptoms/<id>.rs` beside the others, then add its `mod` line and its line in [`ALL`].
 
 mod curve;
+#[cfg(test)]
+mod healthy;
 mod origin;
 mod view;
 

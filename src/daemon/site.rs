@@ -30,7 +30,7 @@ macro_rules! built_in {
     };
 }
 
-/// The policies that are built in; a new one is one line.
+/// The policies that are built in; a new one is one more name.
 const BUILT_IN: &[BuiltIn] =
     &[built_in!("article"), built_in!("pretraining"), built_in!("quick"), built_in!("watch-only")];
 

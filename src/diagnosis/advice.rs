@@ -137,7 +137,7 @@ fn start_above_chance(settings: &Settings<'_>) -> Option<String> {
     let (chance, start) = (classes.ln(), settings.facts.loss_start);
     let over = settings.text("loss") == Some("cross_entropy") && start > OVERCONFIDENT * chance;
     over.then(|| {
-        format!("the loss starts at {start:.2}, a uniform guess among {classes} classes costs log {classes} = {chance:.2}: the first outputs are too large (initialisation, scale of the inputs)")
+        format!("the loss starts at {start:.2}, a uniform guess among {classes} classes costs log {classes} = {chance:.2}: the first outputs are too large, by the initialisation or the scale of the inputs (Karpathy, A Recipe for Training Neural Networks: verify the loss at the start)")
     })
 }
 
