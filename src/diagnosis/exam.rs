@@ -166,6 +166,12 @@ impl Exam {
 
     fn why_unknown(&self) -> Option<String> {
         let judged = match self.view.learning {
+            Learning::Unknown if self.signals.get(Signal::ValidationLoss).is_some() => {
+                return Some(
+                    "it logs a validation loss and no training loss: name its tag under `signals` in the configuration"
+                        .into(),
+                );
+            }
             Learning::Unknown => {
                 return Some(
                     "no loss and no reward found among its tags: name its tag under `signals` in the configuration"

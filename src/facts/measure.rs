@@ -37,7 +37,8 @@ pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) 
     facts.crashed = crashed(job, &facts);
     if let Some(baseline) = baseline {
         let before: Vec<String> = examine(baseline).into_iter().filter(is_problem).map(|f| f.symptom).collect();
-        let gain = match gain_in_validation(job, baseline).filter(|_| before.iter().any(|p| p == "overfitting")) {
+        let gain = match gain_in_validation(job, &facts, baseline).filter(|_| before.iter().any(|p| p == "overfitting"))
+        {
             Some(gain) => gain,
             None => gain(job, &facts, baseline),
         };
@@ -167,18 +168,20 @@ fn other_loss(job: &JobView, baseline: &JobView) -> bool {
     job.knobs.get("loss") != baseline.knobs.get("loss")
 }
 
-/// What a baseline that overfits has to gain is in its validation. Losses of different units are compared by what each
-/// made of its own start. `None` where one of the two has no validation loss.
-fn gain_in_validation(job: &JobView, baseline: &JobView) -> Option<f64> {
+/// What a baseline that overfits has to gain is in its validation; of an experiment that learned less, and therefore
+/// overfits less, that is no gain. Losses of different units are compared by what each made of its own start, which the
+/// experiment has to hold at least. `None` where one of the two has no validation loss.
+fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Option<f64> {
     let curve = |view: &JobView| view.validation_loss.as_ref().and_then(|o| o.curve.clone());
     let (experiment, base) = (curve(job)?, curve(baseline)?);
-    if other_loss(job, baseline) {
-        // Validation that got worse is nothing to beat: the experiment's has to get better.
-        return Some((experiment.relative_drop() - base.relative_drop().max(0.0)) / MARGIN);
-    }
-    let gain = gain_of((base.end, experiment.end), experiment.end_error.hypot(base.end_error));
-    // A run that learns less overfits less; that is no gain.
-    Some(if experiment.lost(MARGIN) { gain } else { gain.min(0.0) })
+    let training = job.loss.as_ref().and_then(|o| o.curve.as_ref());
+    let learns = facts.generalised && training.is_some_and(|curve| curve.lost(MARGIN) || curve.falls_by_rank(MARGIN));
+    let (gain, holds) = if other_loss(job, baseline) {
+        ((experiment.relative_drop() - base.relative_drop()) / MARGIN, experiment.relative_drop() > -MARGIN)
+    } else {
+        (gain_of((base.end, experiment.end), experiment.end_error.hypot(base.end_error)), true)
+    };
+    Some(if learns && holds { gain } else { gain.min(0.0) })
 }
 
 /// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
@@ -316,6 +319,20 @@ mod tests {
         let baseline = with_validation(falling(), rising);
         let robust = with_validation(falling(), |i| 0.5 + 1.8 * (-(i as f64) / 15.0).exp());
         assert!(facts(&robust, Some(&baseline)).cured);
+    }
+
+    #[test]
+    fn a_validation_that_holds_under_another_loss_beats_one_that_runs_away() {
+        let heavy = |i: usize, level: f64| level + if i % 9 == 0 { 20.0 * (noise(i) + 0.5) } else { 0.0 };
+        let mut baseline = with_loss((0..1500).map(|i| heavy(i, 100.0 - 0.03 * i as f64)));
+        baseline.knobs.insert("loss".into(), "l2".into());
+        let baseline = with_validation(baseline, |i| 0.8 + 0.36 * i as f64);
+        let mut robust = with_loss((0..1500).map(|i| heavy(i, 2.3 * (-(i as f64) / 500.0).exp())));
+        robust.knobs.insert("loss".into(), "l1".into());
+        assert!(facts(&with_validation(robust, |_| 0.53), Some(&baseline)).better);
+        let mut stuck = stuck();
+        stuck.knobs.insert("loss".into(), "l1".into());
+        assert!(!facts(&with_validation(stuck, |_| 0.53), Some(&baseline)).better);
     }
 
     #[test]

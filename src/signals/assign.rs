@@ -190,7 +190,7 @@ fn learning(readings: &[Reading<'_>]) -> Learning {
         Learning::Adversarial
     } else if plays(Role::Policy) || has(readings, Signal::Reward) {
         Learning::Reinforcement
-    } else if has(readings, Signal::TrainLoss) || has(readings, Signal::ValidationLoss) {
+    } else if has(readings, Signal::TrainLoss) {
         Learning::Supervised
     } else {
         Learning::Unknown

@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
 use crate::signals::Learning;
 
 declare_symptom! {
@@ -43,10 +43,7 @@ impl Detector for NotLearning {
             return None;
         }
         let chance = at_chance(job, curve);
-        // Heavy tails hide a fall from standard errors, not from ranks.
-        let falls =
-            curve.relative_drop() > RANKED_DROP && curve.trend_from(0.0) < -TREND && curve.trend_from(0.4) < 0.0;
-        let still = !(curve.dropped() || falls) || curve.relative_drop() < SMALLEST_DROP;
+        let still = !(curve.dropped() || curve.falls_by_rank(RANKED_DROP)) || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
         if chance.is_none() && !still {
             return None;
