@@ -222,7 +222,7 @@ impl Diagnosis {
             findings: exam.findings.clone(),
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),
-            advice: advice(&exam.facts.knobs, exam.view.life.done),
+            advice: advice(&exam.facts, exam.view.life.done),
             knobs: self.site.knobs_of_script(&job.name).cloned(),
         };
         let (case, trace) = Case::open(opening, &self.terms(&policy, now));

@@ -49,12 +49,17 @@ pub struct Facts {
     pub fits: bool,
     /// Its loss is significantly and substantially below its start.
     pub learned: bool,
+    /// Its validation loss was once significantly and substantially below where training started.
+    pub generalised: bool,
     /// Its loss was still falling at the end.
     pub improving: bool,
-    /// Against its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or reward).
+    /// Against its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or reward). A
+    /// baseline that overfits is compared by its validation loss.
     pub better: bool,
     /// Against its baseline at equal steps: significantly and substantially higher loss.
     pub worse: bool,
+    /// Against its baseline: the difference is about as large as one that counts, so that another seed could turn it.
+    pub close: bool,
     /// It learned, is better than its baseline, and shows no problem.
     pub cured: bool,
     /// Ids of all its symptoms.
@@ -82,9 +87,11 @@ impl Default for Facts {
             finite_points: f64::NAN,
             fits: false,
             learned: false,
+            generalised: false,
             improving: false,
             better: false,
             worse: false,
+            close: false,
             cured: false,
             symptoms: Vec::new(),
             problems: Vec::new(),
@@ -185,9 +192,11 @@ fields! {
     finite_points Number "finite losses before the first NaN or infinity";
     fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
     learned Bool "the loss is significantly and substantially below its start";
+    generalised Bool "the validation loss was once significantly and substantially below where training started";
     improving Bool "the loss was still falling at the end";
-    better Bool "significantly and substantially better than the baseline at equal steps";
+    better Bool "significantly and substantially better than the baseline at equal steps; than one that overfits, in its validation loss";
     worse Bool "significantly and substantially worse than the baseline at equal steps";
+    close Bool "better or not by so little that another seed could turn it";
     cured Bool "it learned, is better than the baseline, and shows no problem";
     symptoms Strings "ids of all its symptoms";
     problems Strings "ids of its symptoms of severity problem";

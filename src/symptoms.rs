@@ -6,12 +6,16 @@
 //! To add a symptom: write `symptoms/<id>.rs` beside the others, then add its `mod` line and its line in [`ALL`].
 
 mod curve;
+#[cfg(test)]
+mod healthy;
+mod origin;
 mod view;
 
 mod clipped;
 mod dead_units;
 mod diverging;
 mod exploding_gradients;
+mod loss_floor;
 mod loss_spikes;
 mod non_finite;
 mod not_learning;
@@ -36,6 +40,7 @@ pub const ALL: &[&dyn Detector] = &[
     &dead_units::DeadUnits,
     &diverging::Diverging,
     &exploding_gradients::ExplodingGradients,
+    &loss_floor::LossFloor,
     &loss_spikes::LossSpikes,
     &non_finite::NonFinite,
     &not_learning::NotLearning,

@@ -19,12 +19,20 @@ struct BuiltIn {
     tests: &'static str,
 }
 
-/// The policies that are built in; a new one is one line.
-const BUILT_IN: &[BuiltIn] = &[BuiltIn {
-    name: "article",
-    text: include_str!("../../policies/article.yaml"),
-    tests: include_str!("../../policies/article.test.yaml"),
-}];
+/// A policy by its name, from `policies/`.
+macro_rules! built_in {
+    ($name:literal) => {
+        BuiltIn {
+            name: $name,
+            text: include_str!(concat!("../../policies/", $name, ".yaml")),
+            tests: include_str!(concat!("../../policies/", $name, ".test.yaml")),
+        }
+    };
+}
+
+/// The policies that are built in; a new one is one more name.
+const BUILT_IN: &[BuiltIn] =
+    &[built_in!("article"), built_in!("pretraining"), built_in!("quick"), built_in!("watch-only")];
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +134,7 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
     });
     let scripts = settings.launches.iter().cloned().map(|launch| Script {
         knobs: launch.knobs(),
-        own_names: launch.own_names.clone(),
+        own_names: own_names(&launch),
         is_for: Arc::new(move |job| launch.is_for(job)),
     });
     Ok(Site {
@@ -142,6 +150,12 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         answer_within: settings.limits.ask_wait.as_secs_f64(),
         history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     })
+}
+
+/// The names under which a script logs its knobs; one of the site's own is logged under its own name, too.
+fn own_names(launch: &config::Launch) -> BTreeMap<String, String> {
+    let plain = launch.own_knobs.keys().map(|name| (name.clone(), name.clone()));
+    plain.chain(launch.own_names.clone()).collect()
 }
 
 /// What the configuration may name that other parts own.

@@ -166,6 +166,12 @@ impl Exam {
 
     fn why_unknown(&self) -> Option<String> {
         let judged = match self.view.learning {
+            Learning::Unknown if self.signals.get(Signal::ValidationLoss).is_some() => {
+                return Some(
+                    "it logs a validation loss and no training loss: name its tag under `signals` in the configuration"
+                        .into(),
+                );
+            }
             Learning::Unknown => {
                 return Some(
                     "no loss and no reward found among its tags: name its tag under `signals` in the configuration"
@@ -182,7 +188,11 @@ impl Exam {
         if judged.is_none_or(|observed| observed.curve.is_none()) {
             return Some(format!("too short to judge: {points} points, {MIN_POINTS} are needed"));
         }
-        (!self.view.mature()).then(|| "still too early to judge".to_owned())
+        if !self.view.mature() {
+            return Some("still too early to judge".to_owned());
+        }
+        let why = self.view.maybe_trained_before().filter(|_| !self.facts.learned)?;
+        Some(format!("the loss stands still, at its floor or not learning: {why}; log an accuracy to tell them apart"))
     }
 
     /// The loss (or reward) in at most sixty levels, null where it was not finite.

@@ -1,7 +1,7 @@
 //! From a job, as the detectors see it, to facts.
 
 use crate::signals::Learning;
-use crate::symptoms::{Curve, Finding, JobView, Observed, SIGNIFICANT, Severity, TREND};
+use crate::symptoms::{Curve, Finding, JobView, Observed, SIGNIFICANT, Severity, TREND, examine};
 
 use super::Facts;
 
@@ -15,6 +15,9 @@ const LEARNED: f64 = 0.1;
 const MARGIN: f64 = 0.1;
 /// An accuracy or a reward (in units of its swing) that differs by this is better or worse.
 const ACCURACY_MARGIN: f64 = 0.1;
+/// A difference between half and twice of what counts as one is a close call: another seed could turn it. Seeds move the
+/// end of small runs by some tens of per cent.
+const CLOSE_CALL: f64 = 0.5;
 /// A job that stopped before this share of its steps did not reach its end.
 const WHOLE: f64 = 0.95;
 
@@ -26,18 +29,30 @@ pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) 
     let observed = if job.learning == Learning::Reinforcement { &job.reward } else { &job.loss };
     let mut facts = Facts { ended: job.life.ended, knobs: job.knobs.clone(), ..Facts::default() };
     facts.symptoms = findings.iter().map(|f| f.symptom.clone()).collect();
-    let problems = findings.iter().filter(|f| f.severity == Severity::Problem);
+    let problems = findings.iter().filter(|f| is_problem(f));
     facts.problems = problems.map(|f| f.symptom.clone()).collect();
     if let Some(observed) = observed {
         measure_loss(&mut facts, job, observed);
     }
     facts.crashed = crashed(job, &facts);
     if let Some(baseline) = baseline {
-        (facts.better, facts.worse) = compare(job, &facts, baseline);
-        let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()));
+        let before: Vec<String> = examine(baseline).into_iter().filter(is_problem).map(|f| f.symptom).collect();
+        let gain = match gain_in_validation(job, &facts, baseline).filter(|_| before.iter().any(|p| p == "overfitting"))
+        {
+            Some(gain) => gain,
+            None => gain(job, &facts, baseline),
+        };
+        (facts.better, facts.worse) = (gain > 1.0, gain < -1.0);
+        let close = |share: f64| CLOSE_CALL < share && share < 1.0 / CLOSE_CALL;
+        facts.close = close(gain.abs()) || facts.better && close(facts.progress / LEARNED);
+        let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()) || before.contains(p));
         facts.cured = facts.learned && facts.better && facts.finite && !trouble;
     }
     facts
+}
+
+fn is_problem(finding: &Finding) -> bool {
+    finding.severity == Severity::Problem
 }
 
 fn measure_loss(facts: &mut Facts, job: &JobView, observed: &Observed) {
@@ -61,6 +76,7 @@ fn measure_loss(facts: &mut Facts, job: &JobView, observed: &Observed) {
         facts.learned = facts.finite && facts.progress > 0.5 && sketch.count() >= 3;
     }
     facts.fits = facts.finite && fits(facts, observed);
+    facts.generalised = generalised(job);
 }
 
 /// One point is fitted within a few steps: its start is the highest of the first values, not their median.
@@ -70,6 +86,15 @@ fn fits(facts: &Facts, observed: &Observed) -> bool {
     let small = |level: f64| start > 0.0 && (0.0..=FITS_SHARE * start).contains(&level);
     let accurate = facts.accuracy >= FITS_ACCURACY && facts.loss_end < 0.5 * start;
     accurate || small(facts.loss_end) || small(facts.loss_best)
+}
+
+/// Whether validation was once better than an untrained network: it may be logged only after training has begun, so the
+/// start of the training loss counts as well.
+fn generalised(job: &JobView) -> bool {
+    let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
+    let Some(validation) = curve(&job.validation_loss) else { return false };
+    let start = curve(&job.loss).map_or(validation.start, |training| training.start.max(validation.start));
+    start - validation.best() > (MARGIN * start.abs()).max(SIGNIFICANT * validation.end_error)
 }
 
 /// How many finite values came before the first that was not; all of them, where every one was finite.
@@ -88,7 +113,7 @@ fn learned(job: &JobView, curve: &Curve) -> bool {
         let swing = curve.highest.value - curve.lowest.value;
         return curve.end - curve.start > ACCURACY_MARGIN * swing && -curve.drop() > SIGNIFICANT * curve.drop_error();
     }
-    let by_loss = curve.dropped() && curve.relative_drop() > LEARNED;
+    let by_loss = curve.lost(LEARNED);
     by_loss && job.accuracy_at_chance() != Some(true)
 }
 
@@ -99,67 +124,89 @@ fn crashed(job: &JobView, facts: &Facts) -> bool {
     job.life.ended && facts.finite | !facts.started && !job.life.finished && (!facts.started || short && !facts.fits)
 }
 
-/// Whether an experiment is better, and whether it is worse, than its baseline at equal steps.
-fn compare(job: &JobView, facts: &Facts, baseline: &JobView) -> (bool, bool) {
+/// By how much an experiment is better than its baseline at equal steps, in units of what counts as a difference: above 1
+/// it is better, below -1 worse.
+fn gain(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     if job.learning == Learning::Reinforcement {
-        return compare_rewards(job, baseline);
+        return gain_in_reward(job, baseline);
     }
     let finite = |view: &JobView| {
         let sketch = view.loss.as_ref().map(|o| &o.sketch);
         sketch.is_some_and(|s| s.last().is_some_and(|p| p.value.is_finite()))
     };
-    if !finite(job) {
-        return (false, finite(baseline));
+    let sure = |better: bool| if better { f64::INFINITY } else { 0.0 };
+    match (finite(job), finite(baseline)) {
+        (false, true) => return f64::NEG_INFINITY,
+        (false, false) => return 0.0,
+        (true, false) => return sure(facts.learned),
+        (true, true) => {}
     }
-    if !finite(baseline) {
-        return (facts.learned, false);
-    }
-    let changed = |knob: &str| job.knobs.get(knob) != baseline.knobs.get(knob);
-    if changed("loss") {
-        return compare_units(job, facts, baseline);
+    if other_loss(job, baseline) {
+        return gain_in_other_units(job, facts, baseline);
     }
     let curve = |view: &JobView| view.loss.as_ref().and_then(|o| o.curve.clone());
-    let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return (facts.learned, false) };
+    let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return sure(facts.learned) };
     let reached = level_at(&base, &experiment);
-    let (end, at_end) = ((reached, experiment.end), experiment.end_error.hypot(base.end_error));
+    let at_end = gain_of((reached, experiment.end), experiment.end_error.hypot(base.end_error));
+    if at_end.abs() > 1.0 || experiment.last.step < base.last.step {
+        return at_end;
+    }
     // Where single levels swing, the second halves as a whole may still tell the two apart.
     let (mean, error) = experiment.second_half();
     let (base_mean, base_error) = base.second_half();
-    let halves = ((base_mean, mean), error.hypot(base_error));
-    let whole = experiment.last.step >= base.last.step;
-    let looks = [Some((end, at_end)), Some(halves).filter(|_| whole)];
-    let clear = |(base, experiment): (f64, f64), error: f64| {
-        let difference = base - experiment;
-        if difference.abs() > SIGNIFICANT * error && difference.abs() > MARGIN * base.abs() { difference } else { 0.0 }
+    let halves = gain_of((base_mean, mean), error.hypot(base_error));
+    if halves.abs() > at_end.abs() { halves } else { at_end }
+}
+
+/// What was lost from one level to another, in units of what counts as a difference between them.
+fn gain_of((base, experiment): (f64, f64), error: f64) -> f64 {
+    let counts = (SIGNIFICANT * error).max(MARGIN * base.abs());
+    if counts > 0.0 { (base - experiment) / counts } else { 0.0 }
+}
+
+fn other_loss(job: &JobView, baseline: &JobView) -> bool {
+    job.knobs.get("loss") != baseline.knobs.get("loss")
+}
+
+/// What a baseline that overfits has to gain is in its validation; of an experiment that learned less, and therefore
+/// overfits less, that is no gain. Losses of different units are compared by what each made of its own start, which the
+/// experiment has to hold at least. `None` where one of the two has no validation loss.
+fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Option<f64> {
+    let curve = |view: &JobView| view.validation_loss.as_ref().and_then(|o| o.curve.clone());
+    let (experiment, base) = (curve(job)?, curve(baseline)?);
+    let training = job.loss.as_ref().and_then(|o| o.curve.as_ref());
+    let learns = facts.generalised && training.is_some_and(|curve| curve.lost(MARGIN) || curve.falls_by_rank(MARGIN));
+    let (gain, holds) = if other_loss(job, baseline) {
+        ((experiment.relative_drop() - base.relative_drop()) / MARGIN, experiment.relative_drop() > -MARGIN)
+    } else {
+        (gain_of((base.end, experiment.end), experiment.end_error.hypot(base.end_error)), true)
     };
-    let mut differences = looks.into_iter().flatten().map(|(levels, error)| clear(levels, error));
-    let first = differences.find(|difference| *difference != 0.0).unwrap_or(0.0);
-    (first > 0.0, first < 0.0)
+    Some(if learns && holds { gain } else { gain.min(0.0) })
 }
 
 /// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
 /// start.
-fn compare_units(job: &JobView, facts: &Facts, baseline: &JobView) -> (bool, bool) {
+fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     let accuracy = |view: &JobView| {
         let observed = view.accuracy.as_ref().or(view.validation_accuracy.as_ref());
         observed.and_then(|o| o.curve.as_ref()).map(|curve| curve.end)
     };
     if let (Some(experiment), Some(base)) = (accuracy(job), accuracy(baseline)) {
-        return (experiment > base + ACCURACY_MARGIN, experiment < base - ACCURACY_MARGIN);
+        return (experiment - base) / ACCURACY_MARGIN;
     }
     let progress = baseline.loss.as_ref().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
     // A loss that runs away below zero "drops" without bound; that is no progress to beat.
     let progress = if progress > 1.0 { 0.0 } else { progress };
-    (facts.learned && facts.progress > progress + MARGIN, facts.progress < progress - MARGIN)
+    let gain = (facts.progress - progress) / MARGIN;
+    if facts.learned { gain } else { gain.min(0.0) }
 }
 
-fn compare_rewards(job: &JobView, baseline: &JobView) -> (bool, bool) {
+fn gain_in_reward(job: &JobView, baseline: &JobView) -> f64 {
     let curve = |view: &JobView| view.reward.as_ref().and_then(|o| o.curve.clone());
-    let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return (false, false) };
-    let gain = experiment.end - level_at(&base, &experiment);
+    let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return 0.0 };
     let margin = ACCURACY_MARGIN * (base.highest.value - base.lowest.value);
-    let noise = SIGNIFICANT * experiment.end_error.hypot(base.end_error);
-    (gain > margin && gain > noise, -gain > margin && -gain > noise)
+    let counts = margin.max(SIGNIFICANT * experiment.end_error.hypot(base.end_error));
+    if counts > 0.0 { (experiment.end - level_at(&base, &experiment)) / counts } else { 0.0 }
 }
 
 /// The level that the baseline had over the steps that make up the experiment's end; its own end, where it is shorter.
@@ -176,7 +223,6 @@ fn level_at(base: &Curve, experiment: &Curve) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symptoms::examine;
     use crate::symptoms::test_jobs::{noise, observed, with_loss};
 
     fn facts(job: &JobView, baseline: Option<&JobView>) -> Facts {
@@ -250,6 +296,67 @@ mod tests {
         job.loss = None;
         job.life.finished = false;
         assert!(facts(&job, None).crashed);
+    }
+
+    fn with_validation(mut job: JobView, level: impl Fn(usize) -> f64) -> JobView {
+        job.validation_loss = observed((0..100).map(|i| level(i) + 0.02 * noise(i + 99)));
+        job
+    }
+
+    #[test]
+    fn a_faster_fall_into_the_same_overfitting_is_no_cure() {
+        let rising = |i: usize| if i < 20 { 2.3 - 0.08 * i as f64 } else { 0.7 + 0.02 * (i - 20) as f64 };
+        let baseline = with_validation(falling(), rising);
+        let faster = with_loss((0..1000).map(|i| 2.3 * (-(i as f64) / 40.0).exp()));
+        let facts = facts(&with_validation(faster, rising), Some(&baseline));
+        assert!(facts.problems.contains(&"overfitting".to_owned()), "{:?}", facts.problems);
+        assert!(!facts.better && !facts.cured);
+    }
+
+    #[test]
+    fn a_baseline_that_overfits_is_beaten_in_its_validation() {
+        let rising = |i: usize| if i < 20 { 2.3 - 0.08 * i as f64 } else { 0.7 + 0.02 * (i - 20) as f64 };
+        let baseline = with_validation(falling(), rising);
+        let robust = with_validation(falling(), |i| 0.5 + 1.8 * (-(i as f64) / 15.0).exp());
+        assert!(facts(&robust, Some(&baseline)).cured);
+    }
+
+    #[test]
+    fn a_validation_that_holds_under_another_loss_beats_one_that_runs_away() {
+        let heavy = |i: usize, level: f64| level + if i % 9 == 0 { 20.0 * (noise(i) + 0.5) } else { 0.0 };
+        let mut baseline = with_loss((0..1500).map(|i| heavy(i, 100.0 - 0.03 * i as f64)));
+        baseline.knobs.insert("loss".into(), "l2".into());
+        let baseline = with_validation(baseline, |i| 0.8 + 0.36 * i as f64);
+        let mut robust = with_loss((0..1500).map(|i| heavy(i, 2.3 * (-(i as f64) / 500.0).exp())));
+        robust.knobs.insert("loss".into(), "l1".into());
+        assert!(facts(&with_validation(robust, |_| 0.53), Some(&baseline)).better);
+        let mut stuck = stuck();
+        stuck.knobs.insert("loss".into(), "l1".into());
+        assert!(!facts(&with_validation(stuck, |_| 0.53), Some(&baseline)).better);
+    }
+
+    #[test]
+    fn a_run_that_learns_less_and_so_overfits_less_is_no_better() {
+        let rising = |i: usize| if i < 20 { 2.3 - 0.08 * i as f64 } else { 0.7 + 0.02 * (i - 20) as f64 };
+        let baseline = with_validation(falling(), rising);
+        assert!(!facts(&with_validation(stuck(), |_| 2.2), Some(&baseline)).better);
+        let chance = with_validation(falling(), |i| 2.3 + 0.05 * i as f64);
+        assert!(!facts(&with_validation(stuck(), |_| 2.3), Some(&chance)).better);
+    }
+
+    #[test]
+    fn validation_that_never_beats_the_start_has_not_generalised() {
+        assert!(!facts(&with_validation(falling(), |i| 2.3 + 0.02 * i as f64), None).generalised);
+        assert!(facts(&with_validation(falling(), |i| 1.1 + 0.02 * i as f64), None).generalised);
+        assert!(!facts(&falling(), None).generalised);
+    }
+
+    #[test]
+    fn a_difference_about_as_large_as_one_that_counts_is_a_close_call() {
+        let level = |end: f64| with_loss((0..1000).map(move |i| end + (2.3 - end) * (-(i as f64) / 100.0).exp()));
+        let close = |end: f64| facts(&level(end), Some(&level(1.0))).close;
+        assert!(close(0.93) && close(0.88));
+        assert!(!close(0.999) && !close(0.3));
     }
 
     #[test]

@@ -81,6 +81,33 @@ const ALIASES: &[(&str, &[&str])] = &[
         ],
     ),
     ("seed", &["seed", "random_seed", "manual_seed", "seed_everything"]),
+    // No knobs of the contract, but they say where a job came from and what its loss is measured against.
+    ("classes", &["classes", "num_classes", "n_classes", "num_labels", "nclasses", "nc"]),
+    (
+        "checkpoint",
+        &[
+            "checkpoint",
+            "init_checkpoint",
+            "load_checkpoint",
+            "resume_from_checkpoint",
+            "resume_from",
+            "resume",
+            "load_from",
+            "restore_from",
+            "init_from",
+            "ckpt_path",
+            "finetune",
+            "finetune_from",
+            "finetune_checkpoint",
+            "from_pretrained",
+            "pretrained",
+            "pretrained_weights",
+            "pretrained_checkpoint",
+            "pretrained_model",
+            "pretrained_model_name_or_path",
+            "model_name_or_path",
+        ],
+    ),
     ("epochs", &["epochs", "num_epochs", "max_epochs", "num_train_epochs", "n_epochs", "nb_epoch"]),
 ];
 

@@ -9,6 +9,7 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::KNOBS;
 use super::check;
 use super::file::{Constant, Limits, OWN_OUTCOMES, Policy};
 use super::guard::{Expression, Fault, Names, When};
@@ -17,7 +18,8 @@ use super::vocabulary::Vocabulary;
 use crate::yaml::{self, Fields, Key, Kind, Node};
 use crate::yaml::{Place, Problem, Problems, suggest};
 
-const KEYS: [&str; 8] = ["policy", "summary", "source", "limits", "start", "exhausted", "constants", "states"];
+const KEYS: [&str; 9] =
+    ["policy", "summary", "source", "own_knobs", "limits", "start", "exhausted", "constants", "states"];
 
 /// Names with a meaning of their own in expressions.
 const RESERVED: [&str; 7] = ["baseline", "experiment", "case", "attempt", "true", "false", "null"];
@@ -32,7 +34,7 @@ const RESERVED: [&str; 7] = ["baseline", "experiment", "case", "attempt", "true"
 pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy, Vec<Problem>> {
     let mut problems = Problems::new(text, origin);
     let Some(root) = yaml::read(&mut problems) else { return Err(problems.into_sorted()) };
-    let mut reader = Reader::new(problems, vocabulary, &root);
+    let mut reader = Reader::new(problems, vocabulary.clone(), &root);
     let policy = reader.policy(&root);
     if let Some(policy) = &policy
         && reader.complete
@@ -60,7 +62,7 @@ pub(super) struct Places {
 
 struct Reader<'t> {
     problems: Problems<'t>,
-    vocabulary: &'t Vocabulary,
+    vocabulary: Vocabulary,
     constants: BTreeMap<String, f64>,
     /// Every state with the names of its outcomes.
     outcomes: BTreeMap<String, BTreeSet<String>>,
@@ -70,7 +72,7 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    fn new(problems: Problems<'t>, vocabulary: &'t Vocabulary, root: &Node) -> Self {
+    fn new(problems: Problems<'t>, vocabulary: Vocabulary, root: &Node) -> Self {
         Reader {
             problems,
             vocabulary,
@@ -86,6 +88,9 @@ impl<'t> Reader<'t> {
         let name = fields.need("policy", "a policy", &mut self.problems).map(|node| self.words(node, "`policy`"));
         let summary = fields.get("summary").map(|node| self.words(node, "`summary`")).unwrap_or_default();
         let source = fields.get("source").map(|node| self.words(node, "`source`")).unwrap_or_default();
+        if let Some(node) = fields.get("own_knobs") {
+            self.own_knobs(node);
+        }
         let limits = fields.get("limits").map(|node| self.limits(node)).unwrap_or_default();
         let constants = fields.get("constants").map(|node| self.read_constants(node)).unwrap_or_default();
         let start = fields.need("start", "a policy", &mut self.problems).map(|node| self.target(node, "`start`"));
@@ -114,6 +119,20 @@ impl<'t> Reader<'t> {
             states: read,
             vocabulary: self.vocabulary.clone(),
         })
+    }
+
+    /// Knobs that the policy brings along, each with its meaning.
+    fn own_knobs(&mut self, node: &Node) {
+        let mut brought = Vec::new();
+        for (key, meaning) in node.entries("`own_knobs`", &mut self.problems) {
+            self.identifier(&key.name, key.place, "a knob");
+            if KNOBS.iter().any(|(known, _)| *known == key.name) {
+                self.problems.add(key.place, format!("`{}` is a knob already", key.name));
+            }
+            self.words(meaning, "the meaning of a knob");
+            brought.push(key.name.as_str());
+        }
+        self.vocabulary = std::mem::take(&mut self.vocabulary).bringing(brought.iter().copied());
     }
 
     fn limits(&mut self, node: &Node) -> Limits {
@@ -223,7 +242,7 @@ impl<'t> Reader<'t> {
     }
 
     fn names(&self, when: When) -> Names<'_> {
-        Names { vocabulary: self.vocabulary, constants: &self.constants, states: &self.outcomes, when }
+        Names { vocabulary: &self.vocabulary, constants: &self.constants, states: &self.outcomes, when }
     }
 
     /// Reports the faults of an expression at their places in the file.

@@ -39,7 +39,7 @@ pub(super) fn of_experiment(
     let mut knobs = Knobs::new();
     let mut left_out = Vec::new();
     for (knob, value) in resolve(&run.settings, environment, vocabulary) {
-        let value = if has_knob(case, &knob) { value } else { Err(format!("the script has no `{knob}`")) };
+        let value = if has_knob(case, &knob, vocabulary) { value } else { Err(format!("the script has no `{knob}`")) };
         match value {
             Ok(value) => drop(knobs.insert(knob, value)),
             Err(why) if run.optional.contains(&knob) => left_out.push(why),
@@ -58,7 +58,7 @@ pub(super) fn of_experiment(
 /// The settings of a recommendation: what cannot be worked out, or what the script has not got, is left out.
 pub(super) fn of_recommendation(settings: &Settings, environment: Environment<'_>, words: &Vocabulary) -> Knobs {
     let known = resolve(settings, environment, words).into_iter().filter_map(|(knob, value)| Some((knob, value.ok()?)));
-    known.filter(|(knob, _)| has_knob(environment.case, knob)).collect()
+    known.filter(|(knob, _)| has_knob(environment.case, knob, words)).collect()
 }
 
 /// Each knob once, with its value or why there is none.
@@ -103,8 +103,13 @@ fn whole(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
     }
 }
 
-fn has_knob(case: &CaseFacts, knob: &str) -> bool {
-    !case.missing_knobs.contains(knob) && case.knobs.as_ref().is_none_or(|knobs| knobs.contains(knob))
+/// A script whose knobs the site does not list is taken to have those of the contract, and none that a policy brings.
+fn has_knob(case: &CaseFacts, knob: &str, vocabulary: &Vocabulary) -> bool {
+    let listed = match &case.knobs {
+        Some(knobs) => knobs.contains(knob),
+        None => !vocabulary.brought.contains(knob),
+    };
+    listed && !case.missing_knobs.contains(knob)
 }
 
 /// The state whose newest experiment had exactly these changes.

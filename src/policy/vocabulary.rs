@@ -59,10 +59,12 @@ impl KnobKind {
 }
 
 /// The names that a policy may use. A name outside of it is a problem when the policy is read, not when it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vocabulary {
     /// Knobs by canonical name.
     pub knobs: BTreeMap<String, KnobKind>,
+    /// Knobs that a policy brings along: a script has one of them only where the site lists it among the script's knobs.
+    pub brought: BTreeSet<String>,
     /// Symptom ids.
     pub symptoms: BTreeSet<String>,
     /// Verdicts.
@@ -74,6 +76,7 @@ impl Vocabulary {
     pub fn new<'s>(symptoms: impl IntoIterator<Item = &'s str>) -> Self {
         Vocabulary {
             knobs: KNOBS.iter().map(|(name, meaning)| ((*name).to_owned(), KnobKind::of_meaning(meaning))).collect(),
+            brought: BTreeSet::new(),
             symptoms: symptoms.into_iter().map(str::to_owned).collect(),
             verdicts: VERDICTS.iter().map(|v| (*v).to_owned()).collect(),
         }
@@ -86,6 +89,13 @@ impl Vocabulary {
             self.knobs.entry(knob.to_owned()).or_insert(KnobKind::Any);
         }
         self
+    }
+
+    /// Adds the knobs that a policy brings along.
+    #[must_use]
+    pub(super) fn bringing<'k>(mut self, knobs: impl IntoIterator<Item = &'k str> + Clone) -> Self {
+        self.brought.extend(knobs.clone().into_iter().map(str::to_owned));
+        self.with_knobs(knobs)
     }
 }
 

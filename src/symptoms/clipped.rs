@@ -15,6 +15,8 @@ declare_symptom! {
 const PINNED_LEVELS: f64 = 0.9;
 /// How close a mean has to be to the bound.
 const CLOSE: f64 = 0.01;
+/// A norm below this share of the loss has vanished.
+const VANISHED: f64 = 1e-6;
 /// A norm so far above the clip value is never let through.
 const FAR_ABOVE: f64 = 30.0;
 
@@ -27,7 +29,9 @@ impl Detector for Clipped {
         let norm = job.gradient_norm.as_ref()?.curve.as_ref()?;
         let bound = norm.highest.value;
         let clip = job.number("gradient_clip");
-        let summary = if bound > 0.0 && pinned(norm, bound) {
+        // A norm next to nothing is no bound: gradients vanish.
+        let level = job.loss.as_ref().and_then(|o| o.curve.as_ref()).map_or(0.0, |curve| curve.end.abs());
+        let summary = if bound > VANISHED * level && bound > 0.0 && pinned(norm, bound) {
             format!("the gradient norm is pinned at {bound:.4}: its true size is hidden")
         } else if let Some(clip) =
             clip.filter(|clip| *clip > 0.0 && norm.end > FAR_ABOVE * clip && norm.start > FAR_ABOVE * clip)
@@ -39,7 +43,7 @@ impl Detector for Clipped {
         } else {
             return None;
         };
-        let learned = job.falling_loss().is_none_or(|loss| loss.dropped() && loss.relative_drop() > 0.5);
+        let learned = job.falling_loss().is_none_or(|loss| loss.lost(0.5));
         let severity = if learned || job.accurate() { Severity::Info } else { Severity::Problem };
         Some(Finding::in_curve(self, severity, norm, summary).with("bound", clip.unwrap_or(bound)))
     }
@@ -62,6 +66,13 @@ mod tests {
         let mut job = with_loss((0..500).map(|i| 2.3 + 0.1 * noise(i)));
         job.gradient_norm = observed((0..500).map(|_| 0.05));
         assert_eq!(Clipped.examine(&job).map(|f| f.severity), Some(Severity::Problem));
+    }
+
+    #[test]
+    fn a_norm_next_to_nothing_is_not_pinned() {
+        let mut job = with_loss((0..500).map(|i| 2.3 + 0.1 * noise(i)));
+        job.gradient_norm = observed((0..500).map(|_| 1e-9));
+        assert!(Clipped.examine(&job).is_none());
     }
 
     #[test]

@@ -143,6 +143,17 @@ impl Curve {
         self.drop() > SIGNIFICANT * self.drop_error() || (from_level && self.drop() > 0.0 && first.count > 1)
     }
 
+    /// Whether more than `share` of the start is gone, beyond noise.
+    pub fn lost(&self, share: f64) -> bool {
+        self.dropped() && self.relative_drop() > share
+    }
+
+    /// Whether more than `share` of the start is gone by the ranks of the levels: heavy tails hide a fall from standard
+    /// errors, not from ranks.
+    pub fn falls_by_rank(&self, share: f64) -> bool {
+        self.relative_drop() > share && self.trend_from(0.0) < -TREND && self.trend_from(0.4) < 0.0
+    }
+
     /// Share of the series, 0 to 1, after which `share` of the whole drop was done and stayed done.
     pub fn done_after(&self, share: f64) -> f64 {
         let goal = self.start - share * self.drop();

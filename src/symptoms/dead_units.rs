@@ -20,7 +20,7 @@ impl Detector for DeadUnits {
 
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let loss = job.falling_loss()?;
-        if job.accurate() || (loss.dropped() && loss.relative_drop() > LEARNED) {
+        if job.accurate() || loss.lost(LEARNED) {
             return None;
         }
         let zero = |layer: &&super::Layer| layer.histogram.last.is_some_and(|m| m.min == 0.0 && m.max == 0.0);

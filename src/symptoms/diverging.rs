@@ -1,4 +1,6 @@
 use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, TREND, declare_symptom};
+use crate::series::stats::{median, scatter};
+use crate::signals::Learning;
 
 declare_symptom! {
     /// **What it shows.** The training loss has left where it was: it keeps growing, or settled far above its start; or
@@ -8,7 +10,9 @@ declare_symptom! {
     /// four of five of the newest fifth of the levels lie above everything the first tenth held. Or: the loss is
     /// negative, its size grew more than a hundredfold, and it is still growing (a flipped sign).
     ///
-    /// **False alarms.** A jump that comes back is `loss_spikes`. Negative log-likelihoods get more negative by a few
+    /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the run.
+    ///
+    /// **False alarms.** A curriculum that gets harder lowers rewards by design. A jump that comes back is `loss_spikes`. Negative log-likelihoods get more negative by a few
     /// units, not by orders of magnitude. Opponents (GAN) are not judged.
     Diverging, "diverging", "the loss has left where it was and keeps growing, or settled far above its start"
 }
@@ -17,6 +21,11 @@ declare_symptom! {
 const RISE: f64 = 0.5;
 /// ... and by this many standard errors.
 const RISE_ERRORS: f64 = 6.0;
+/// A reward that lost this share of what it had gained has collapsed.
+const COLLAPSE: f64 = 0.8;
+/// ... if the gain was so many times the swings of single values, in a log of so many points.
+const COLLAPSE_NOISE: f64 = 3.0;
+const COLLAPSE_POINTS: u64 = 30;
 /// A loss that became so many times larger below zero has no floor.
 const RUNAWAY: f64 = 100.0;
 
@@ -26,6 +35,9 @@ impl Detector for Diverging {
     }
 
     fn examine(&self, job: &JobView) -> Option<Finding> {
+        if job.learning == Learning::Reinforcement {
+            return collapses(self, job.reward.as_ref()?.curve.as_ref()?);
+        }
         let curve = job.falling_loss()?;
         let (what, factor) = if runs_away(curve) {
             ("runs away below zero", curve.end.abs() / curve.start.abs().max(curve.noise))
@@ -42,6 +54,25 @@ impl Detector for Diverging {
                 .with("factor", factor),
         )
     }
+}
+
+/// Reinforcement learning: the policy had learned, and forgot it.
+fn collapses(detector: &Diverging, curve: &Curve) -> Option<Finding> {
+    let means: Vec<f64> = curve.levels.iter().map(|level| level.mean).collect();
+    let width = (means.len() / 10).max(3);
+    let best = means.windows(width).map(median).fold(f64::NEG_INFINITY, f64::max);
+    let newest = means[means.len() * 4 / 5..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (gained, swing) = (best - curve.start, scatter(&means[means.len() / 2..]).max(curve.noise));
+    let real = gained > RISE_ERRORS * curve.drop_error() && gained > COLLAPSE_NOISE * swing;
+    if curve.points < COLLAPSE_POINTS || !real || newest > best - COLLAPSE * gained {
+        return None;
+    }
+    let summary = format!(
+        "the reward rose from {:.4} to {best:.4} and fell back to {:.4}: what was learned is lost",
+        curve.start, curve.end
+    );
+    let finding = Finding::in_curve(detector, Severity::Problem, curve, summary);
+    Some(finding.with("start", curve.start).with("best", best).with("end", curve.end))
 }
 
 fn has_risen(curve: &Curve) -> bool {
@@ -64,7 +95,7 @@ fn runs_away(curve: &Curve) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::curve::tests::noise;
-    use super::super::view::tests::with_loss;
+    use super::super::view::tests::{observed, with_loss};
     use super::*;
 
     fn found(values: impl IntoIterator<Item = f64>) -> bool {
@@ -89,6 +120,22 @@ mod tests {
     #[test]
     fn a_negative_log_likelihood_is_left_alone() {
         assert!(!found((0..500).map(|i| 0.3 - 2.5 * (1.0 - (-f64::from(i) / 100.0).exp()))));
+    }
+
+    fn rewards(value: impl Fn(usize) -> f64) -> bool {
+        let mut job = with_loss([]);
+        job.learning = Learning::Reinforcement;
+        job.reward = observed((0..200).map(value));
+        Diverging.examine(&job).is_some()
+    }
+
+    #[test]
+    fn a_reward_that_rose_and_is_lost_again_has_collapsed() {
+        let rise = |i: usize| 200.0 * (1.0 - (-(i as f64) / 20.0).exp()) + 10.0 * noise(i);
+        assert!(rewards(|i| if i < 80 { rise(i) } else { rise(i) * (-((i - 80) as f64) / 15.0).exp() }));
+        assert!(!rewards(rise));
+        assert!(!rewards(|i| if (90..110).contains(&i) { 20.0 } else { rise(i) }), "a dip that comes back");
+        assert!(!rewards(|i| 50.0 * noise(i)), "rewards that hover");
     }
 
     #[test]

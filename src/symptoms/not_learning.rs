@@ -6,10 +6,12 @@ declare_symptom! {
     /// the best constant.
     ///
     /// **How it is decided.** The run has ended or is past three fifths of its steps. The drop from start to end is
-    /// within four standard errors of the noise, or below 3 % of the start. Or the loss fell only onto the chance level
+    /// within four standard errors of the noise, and the levels do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level
     /// of its classes (log K within 3 %) while the accuracy stayed at chance.
     ///
-    /// **Left alone.** Runs whose accuracy is above 0.9 all along (fine-tuning that starts near its floor), and losses
+    /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
+    /// cross-entropy starts below chance, or they stand still at a learning rate for tuning; without an accuracy nobody can
+    /// tell a floor from a failure, and the job's status is `unknown`. Runs whose accuracy is above 0.9 all along (fine-tuning that starts near its floor), and losses
     /// that begin far below the chance level of two classes: there is little left to learn. Opponents (GAN) are not
     /// judged; reinforcement learning is judged by its reward.
     NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"
@@ -17,6 +19,9 @@ declare_symptom! {
 
 /// A drop below this share of the start is nothing, however significant.
 const SMALLEST_DROP: f64 = 0.03;
+
+/// A fall that only ranks can see has to be larger than this share of the start.
+const RANKED_DROP: f64 = 0.1;
 
 /// A loss this close to log K, relative, is at the chance level of K classes.
 const CHANCE_MARGIN: f64 = 0.03;
@@ -34,11 +39,11 @@ impl Detector for NotLearning {
             return reward_stands_still(self, job);
         }
         let curve = job.falling_loss()?;
-        if !job.mature() || job.accurate() || starts_at_its_floor(job, curve) {
+        if !job.mature() || job.accurate() || starts_at_its_floor(job, curve) || job.maybe_trained_before().is_some() {
             return None;
         }
         let chance = at_chance(job, curve);
-        let still = !curve.dropped() || curve.relative_drop() < SMALLEST_DROP;
+        let still = !(curve.dropped() || curve.falls_by_rank(RANKED_DROP)) || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
         if chance.is_none() && !still {
             return None;

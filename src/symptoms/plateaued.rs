@@ -4,10 +4,12 @@ declare_symptom! {
     /// **What it shows.** The job learned, then stopped while it is still bad by the task's own measure. Not: converged.
     ///
     /// **How it is decided.** Nine tenths of the drop are done within the first quarter of the run, the rest of it brings
-    /// less than a tenth of the drop, and less than 97 % of the start is gone. From the curve alone that may be a floor of
+    /// less than a tenth of the drop, and less than 97 % of the start is gone. The learning rate must not have fallen: what
+    /// counts is progress for the rate that was spent, and at least a fifth of it was spent on the plateau. From the curve alone that may be a floor of
     /// noise, so it is a `warning`, and a `problem` only with a second witness: a training accuracy that is still low, a
     /// gradient norm that is huge against the loss, or a setting that is known to be risky (a learning rate far outside
-    /// what works for the optimizer, a plain Gaussian initialisation).
+    /// what works for the optimizer, a plain Gaussian initialisation; an activation on the output of a regression that lost
+    /// less than three fifths of its start, which is where targets out of reach leave it).
     ///
     /// **False alarms.** Regression on noisy targets reaches its floor early and stays there; without a second witness
     /// nobody can tell it from a plateau by looking at the loss.
@@ -24,6 +26,10 @@ const LOW_ACCURACY: f64 = 0.6;
 /// one, a step along it would change the loss by more than all of it.
 const STEEP: f64 = 5.0;
 const HUGE: f64 = 50.0;
+/// With less than this share of the whole learning rate to spend, a loss cannot move much, and standing still is no news.
+const RATE_SPENT: f64 = 0.2;
+/// Images and probabilities lie within the reach of a sigmoid, and regressions onto them lose most of their start.
+const OUT_OF_REACH: f64 = 0.6;
 
 impl Detector for Plateaued {
     fn doc(&self) -> &'static SymptomDoc {
@@ -37,7 +43,7 @@ impl Detector for Plateaued {
         }
         let done = curve.done_after(0.9);
         let rest = curve.mean_between(0.4, 0.6) - curve.mean_between(0.9, 1.0);
-        if done > EARLY || rest > 0.1 * curve.drop() {
+        if done > EARLY || rest > 0.1 * curve.drop() || rate_spent_after(job, done) < RATE_SPENT {
             return None;
         }
         let witness = witness(job, curve);
@@ -73,7 +79,27 @@ fn witness(job: &JobView, curve: &Curve) -> Option<String> {
             return Some(format!("the gradient norm of {:.3e} is huge against the loss", norm.end));
         }
     }
+    if let Some(activation) = squashed_regression(job).filter(|_| curve.relative_drop() < OUT_OF_REACH) {
+        return Some(format!("the output layer has a {activation}, which may keep it from its targets"));
+    }
     job.risky_setting().map(|setting| format!("the job runs with {setting}"))
+}
+
+/// The activation on the output of a job that regresses.
+fn squashed_regression(job: &JobView) -> Option<&str> {
+    let regresses = matches!(job.text("loss"), Some("l2" | "l1" | "huber" | "smooth_l1"));
+    job.text("output_activation").filter(|name| regresses && ["sigmoid", "tanh", "relu", "softmax"].contains(name))
+}
+
+/// Share of the whole learning rate, summed over the steps, that was spent after a share of the run; all that is left of
+/// the run where no rate is logged.
+fn rate_spent_after(job: &JobView, share: f64) -> f64 {
+    let logged = job.learning_rate.as_ref().filter(|observed| observed.sketch.count() >= 4);
+    let Some(observed) = logged else { return 1.0 - share };
+    let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+    let whole: f64 = rates.iter().sum();
+    let after: f64 = rates[((share * rates.len() as f64) as usize).min(rates.len())..].iter().sum();
+    if whole > 0.0 { after / whole } else { 1.0 - share }
 }
 
 #[cfg(test)]
@@ -107,6 +133,29 @@ mod tests {
         let mut job = early_plateau();
         job.knobs.insert("optimizer".into(), "adam".into());
         job.knobs.insert("learning_rate".into(), 0.08.into());
+        assert_eq!(severity(&job), Some(Severity::Problem));
+    }
+
+    #[test]
+    fn targets_out_of_the_reach_of_the_output_are_a_problem_and_images_are_not() {
+        let sigmoid = |floor: f64| {
+            let falls = move |i: usize| floor + (1.0 - floor) * (-(i as f64) / 20.0).exp() + 0.01 * noise(i);
+            let mut job = with_loss((0..1000).map(falls));
+            job.knobs.insert("loss".into(), "l2".into());
+            job.knobs.insert("output_activation".into(), "sigmoid".into());
+            severity(&job)
+        };
+        assert_eq!((sigmoid(0.7), sigmoid(0.06)), (Some(Severity::Problem), Some(Severity::Warning)));
+    }
+
+    #[test]
+    fn a_rate_that_has_fallen_leaves_nothing_to_expect() {
+        let mut job = early_plateau();
+        job.accuracy = observed((0..1000).map(|_| 0.4));
+        job.learning_rate = observed((0..1000).map(|i| if i < 50 { 0.1 } else { 0.001 }));
+        assert_eq!(severity(&job), None);
+        job.learning_rate =
+            observed((0..1000).map(|i| 0.05 * (1.0 + (std::f64::consts::PI * f64::from(i) / 1000.0).cos())));
         assert_eq!(severity(&job), Some(Severity::Problem));
     }
 

@@ -1,13 +1,15 @@
-use super::{Detector, Finding, JobView, Severity, SymptomDoc, TREND, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Layer, Severity, SymptomDoc, TREND, declare_symptom};
 
 declare_symptom! {
     /// **What it shows.** The loss improves steadily, but so slowly that it will not get anywhere in a reasonable budget.
     ///
     /// **How it is decided.** The whole drop is below 15 % of the start, the second half falls at least two fifths as
     /// fast as the first (no flattening), and at that pace it would take five more runs of this length to halve the
-    /// loss. Or the drop is significant and below 3 %: `not_learning` says so too.
+    /// loss. Or the histograms of all weights move by less than a hundredth of their size over the whole run, and the loss
+    /// has not lost a tenth: steps too small to get anywhere. (Weights that do not move at all are `weights_frozen`.)
     ///
-    /// **False alarms.** Fine-tuning of a language model ends a few per cent below its start by design; its curve
+    /// **False alarms.** A job that goes on from earlier training has made its fast progress before, and is left alone where
+    /// a checkpoint is named or its steps begin late. Fine-tuning of a language model ends a few per cent below its start by design; its curve
     /// flattens, which is why the pace of the second half is asked for.
     SlowLearning, "slow_learning", "improves steadily, but too slowly to get anywhere in a reasonable budget"
 }
@@ -16,6 +18,11 @@ declare_symptom! {
 const LARGEST_DROP: f64 = 0.15;
 /// The second half must fall at least at this share of the first half's pace.
 const STEADY: f64 = 0.4;
+/// Movement of the weights over the whole run against their size. A healthy step moves them by about a thousandth
+/// (update-to-weight ratio, Karpathy), so ten such steps are more than this.
+const HARDLY_MOVES: f64 = 0.01;
+/// A loss that lost so much of its start learns in spite of it.
+const LEARNS: f64 = 0.1;
 /// Runs of this length that it would take to halve the loss.
 const BUDGETS: f64 = 5.0;
 
@@ -27,8 +34,12 @@ impl Detector for SlowLearning {
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let curve = job.falling_loss()?;
         let drop = curve.relative_drop();
-        if !job.mature() || job.accurate() || curve.levels.len() < 10 || curve.lowest.value < 0.0 {
+        let begun_before = job.goes_on_from().is_some();
+        if !job.mature() || job.accurate() || begun_before || curve.levels.len() < 10 || curve.lowest.value < 0.0 {
             return None;
+        }
+        if let Some(finding) = weights_hardly_move(self, job, curve) {
+            return Some(finding);
         }
         let falls = curve.trend_from(0.0) < -TREND && curve.trend_from(0.4) < -TREND / 1.5;
         if drop > LARGEST_DROP || !falls {
@@ -53,11 +64,71 @@ impl Detector for SlowLearning {
     }
 }
 
+fn weights_hardly_move(detector: &SlowLearning, job: &JobView, curve: &Curve) -> Option<Finding> {
+    let moves = movement(&job.weights).filter(|moves| *moves > 0.0 && *moves < HARDLY_MOVES)?;
+    if curve.lost(LEARNS) || job.maybe_trained_before().is_some() {
+        return None;
+    }
+    let summary = format!(
+        "over {:.0} steps the weights moved by {moves:.1e} of their size, and the loss from {:.4} to {:.4}",
+        curve.length(),
+        curve.start,
+        curve.end
+    );
+    let steps = (curve.first.step, curve.last.step);
+    let finding = Finding::at(detector, Severity::Problem, &job.weights[0].tag, steps, summary);
+    Some(finding.with("weights_moved", moves).with("relative_drop", curve.relative_drop()))
+}
+
+/// The largest change of extremes or root mean square of any layer, against the size of the largest layer. `None` with
+/// fewer than three histograms of each.
+fn movement(layers: &[Layer]) -> Option<f64> {
+    let mut size = 0.0_f64;
+    let mut moved = 0.0_f64;
+    for layer in layers {
+        let (first, last) = (layer.histogram.first?, layer.histogram.last?);
+        if layer.histogram.rms.count() < 3 {
+            return None;
+        }
+        size = size.max(first.rms());
+        let changes = [last.min - first.min, last.max - first.max, last.rms() - first.rms()];
+        moved = changes.iter().fold(moved, |most, change| most.max(change.abs()));
+    }
+    (size > 0.0).then(|| moved / size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::curve::tests::noise;
     use super::super::view::tests::with_loss;
     use super::*;
+    use crate::series::{HistogramSketch, Moments};
+
+    #[test]
+    fn weights_that_hardly_move_under_a_loss_that_stands_are_slow() {
+        let with_weights = |moves: f64| {
+            let mut job = with_loss((0..500).map(|i| 2.3 + 0.1 * noise(i)));
+            let mut histogram = HistogramSketch::default();
+            for i in 0..5 {
+                let high = 0.5 + moves * f64::from(i);
+                histogram.push(
+                    i64::from(i),
+                    0.0,
+                    Moments { min: -0.5, max: high, num: 9.0, sum: 0.0, sum_squares: 0.4 },
+                );
+            }
+            job.weights = vec![Layer { tag: "weights/a".into(), histogram }];
+            SlowLearning.examine(&job).is_some()
+        };
+        assert!(with_weights(1e-5) && !with_weights(0.1) && !with_weights(0.0));
+    }
+
+    #[test]
+    fn a_straight_slow_line_from_a_checkpoint_is_left_alone() {
+        let mut job = with_loss((0..1000).map(|i| 2.3 - 0.0001 * i as f64 + 0.01 * noise(i)));
+        job.knobs.insert("checkpoint".into(), "runs/a/last.pt".into());
+        assert!(SlowLearning.examine(&job).is_none());
+    }
 
     #[test]
     fn a_straight_slow_line_is_slow() {

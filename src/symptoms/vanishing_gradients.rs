@@ -1,5 +1,4 @@
-use super::{Detector, Finding, JobView, Layer, Severity, SymptomDoc, declare_symptom};
-use crate::series::stats::median;
+use super::{Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
 
 declare_symptom! {
     /// **What it shows.** Gradients are (nearly) zero, or fall by orders of magnitude from the output to the input layers,
@@ -30,10 +29,10 @@ impl Detector for VanishingGradients {
 
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let loss = job.falling_loss()?;
-        if !job.mature() || job.accurate() || (loss.dropped() && loss.relative_drop() > LEARNED) {
+        if !job.mature() || job.accurate() || loss.lost(LEARNED) {
             return None;
         }
-        if let Some(ratio) = by_depth(&job.gradients).filter(|ratio| *ratio < BY_DEPTH) {
+        if let Some(ratio) = job.gradients_by_depth().filter(|ratio| *ratio < BY_DEPTH) {
             let layers = job.gradients.len();
             let summary = format!(
                 "over {layers} layers the gradients fall to {ratio:.1e} of their size from the output to the input"
@@ -56,21 +55,10 @@ fn never_logged(job: &JobView) -> bool {
     job.loss.as_ref().is_some_and(|loss| loss.sketch.longest_repeat() < 3)
 }
 
-/// Root mean square of the gradients of the first third of the layers against that of the last third, at the newest
-/// histograms. `None` with fewer than four layers.
-fn by_depth(layers: &[Layer]) -> Option<f64> {
-    if layers.len() < 4 {
-        return None;
-    }
-    let sizes: Vec<f64> = layers.iter().filter_map(|l| l.histogram.last.map(|m| m.rms())).collect();
-    let third = sizes.len() / 3;
-    let (first, last) = (median(&sizes[..third.max(1)]), median(&sizes[sizes.len() - third.max(1)..]));
-    (last > 0.0).then(|| first / last)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::curve::tests::noise;
+    use super::super::view::Layer;
     use super::super::view::tests::{observed, with_loss};
     use super::*;
     use crate::series::{HistogramSketch, Moments};

@@ -1,6 +1,7 @@
 //! One job as the detectors see it: its signals by meaning, its knobs, where it is in its life.
 
 use crate::jobs::{Job, Knobs, Stage};
+use crate::series::stats::median;
 use crate::series::{HistogramSketch, Sketch};
 use crate::signals::{Learning, Matched, Signal, SignalMap};
 
@@ -188,6 +189,18 @@ impl JobView {
 
     fn has_accuracy(&self) -> bool {
         self.accuracy.is_some() || self.validation_accuracy.is_some()
+    }
+
+    /// Root mean square of the gradients of the first third of the layers against that of the last third, at the newest
+    /// histograms. `None` with fewer than four layers, or where the last third has none.
+    pub(super) fn gradients_by_depth(&self) -> Option<f64> {
+        if self.gradients.len() < 4 {
+            return None;
+        }
+        let sizes: Vec<f64> = self.gradients.iter().filter_map(|l| l.histogram.last.map(|m| m.rms())).collect();
+        let third = (sizes.len() / 3).max(1);
+        let (first, last) = (median(&sizes[..third]), median(&sizes[sizes.len() - third..]));
+        (last > 0.0).then(|| first / last)
     }
 
     /// A setting that is known to be risky, in words: what an ambiguous curve is read with.

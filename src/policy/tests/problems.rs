@@ -296,6 +296,16 @@ fn all_problems_are_reported_in_the_order_of_the_text() {
 }
 
 #[test]
+fn knobs_that_a_policy_brings_along_may_be_named() {
+    let with = |knobs: &str| SAMPLE.replacen("limits:", &format!("own_knobs: {knobs}\nlimits:"), 1);
+    let used = with("{ warmup_steps: steps of warm-up }").replacen("train_examples: 1\n", "warmup_steps: 1\n", 1);
+    assert_eq!(show(&problems(&used)), "");
+    let message = |knobs: &str| problems(&with(knobs))[0].message.clone();
+    assert_eq!(message("{ learning_rate: its rate }"), "`learning_rate` is a knob already");
+    assert_eq!(message("{ Warm-Up: steps }"), "`Warm-Up` cannot be the name of a knob");
+}
+
+#[test]
 fn yaml_that_cannot_be_read() {
     one(
         "start: triage\n",

@@ -266,3 +266,26 @@ fn an_unknown_answer_counts_as_silence() {
         ("silence", "`maybe` is none of the answers")
     );
 }
+
+#[test]
+fn a_knob_that_a_policy_brings_along_is_changed_only_where_the_site_lists_it() {
+    let text = "
+policy: small
+own_knobs: { warmup_steps: steps of warm-up }
+exhausted: end
+start: one
+states:
+  one:
+    run: { change: { warmup_steps: 10 }, unavailable: without }
+    outcomes: [{ name: all, otherwise: true, go: end }]
+  without: { conclude: { verdict: inconclusive, confidence: 0, summary: it has no such knob } }
+  end: { conclude: { verdict: inconclusive, confidence: 0, summary: end } }
+";
+    let start = |knobs: Option<&[&str]>| {
+        let knobs = knobs.map(|names| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>());
+        Walker::start(read(text), baseline(), CaseFacts { knobs, ..CaseFacts::default() })
+    };
+    assert_eq!(start(None).conclusion().state, "without");
+    assert_eq!(start(Some(&["learning_rate"])).conclusion().state, "without");
+    assert_eq!(start(Some(&["warmup_steps"])).proposal().changes, knobs(json!({"warmup_steps": 10})));
+}

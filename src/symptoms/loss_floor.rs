@@ -1,0 +1,141 @@
+use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
+
+declare_symptom! {
+    /// **What it shows.** The loss stands at a floor that its formula has, while the accuracy is far better than such a
+    /// loss would mean: the softmax is taken twice, or a sigmoid squashes what goes into the cross-entropy.
+    ///
+    /// **How it is decided.** Scores that are squashed into 0 to 1 before a softmax over K classes leave a cross-entropy
+    /// of at least log(e + K - 1) - 1 (K = 2: 0.313, 10: 1.461, 100: 3.622), and of log(e + K - 1) where the answer is
+    /// wrong; so the loss stands at log(e + K - 1) minus the accuracy. K is logged, or read from the start (log K). The
+    /// loss ends within 4 % of log K of that value, the accuracy is at least 0.5 and has gained 0.2, and no value lies
+    /// further below the floor; with an accuracy above 0.97 some value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and the loss
+    /// presses on the floor: end and lowest value within 2 % above it.
+    ///
+    /// **False alarms.** Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
+    /// with a smoothing of 0.2 come closest, at 0.325, and no value of theirs lies below that.
+    ///
+    /// **Source.** Cross-entropy of a softmax over one 1 and K - 1 zeros: -log(e / (e + K - 1)).
+    LossFloor, "loss_floor", "stands at a floor that the loss's formula has, while the accuracy is far better than that"
+}
+
+/// How close to the closed form the end has to be, in units of log K.
+const CLOSE: f64 = 0.04;
+/// Single values may lie below the floor by rounding only.
+const ROUNDING: f64 = 2e-3;
+/// An accuracy of one half is no chance result for more than two classes, and for two the gain decides.
+const ACCURATE: f64 = 0.5;
+const GAIN: f64 = 0.2;
+const NEARLY_ALL: f64 = 0.97;
+/// How closely a loss without an accuracy presses on its floor.
+const PRESSED: f64 = 0.02;
+/// Among more classes, one of them is always close to the loss's start.
+const MOST_CLASSES: f64 = 1000.0;
+
+impl Detector for LossFloor {
+    fn doc(&self) -> &'static SymptomDoc {
+        &Self::DOC
+    }
+
+    fn examine(&self, job: &JobView) -> Option<Finding> {
+        let curve = job.falling_loss()?;
+        if !job.mature() || !job.classifies() || !curve.dropped() {
+            return None;
+        }
+        let classes = job.classes(curve)?;
+        let wrong = (std::f64::consts::E + classes - 1.0).ln();
+        let floor = wrong - 1.0;
+        let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());
+        let stands = match accuracy {
+            Some(accuracy) => explained(curve, accuracy, (wrong, classes)),
+            None => pressed(job, curve, (floor, classes)),
+        };
+        if !stands {
+            return None;
+        }
+        let so = accuracy.map_or(String::new(), |accuracy| format!(" with an accuracy of {:.3}", accuracy.end));
+        let summary = format!(
+            "the loss stands at {:.4}{so}: a cross-entropy over {classes} classes whose scores are squashed into 0 to 1 first (a softmax or a sigmoid too many) cannot go below {floor:.4}",
+            curve.end
+        );
+        let finding = Finding::in_curve(self, Severity::Problem, curve, summary);
+        Some(finding.with("classes", classes).with("floor", floor).with("end", curve.end))
+    }
+}
+
+fn explained(curve: &Curve, accuracy: &Curve, (wrong, classes): (f64, f64)) -> bool {
+    let learned = accuracy.end >= ACCURATE && accuracy.end - accuracy.start.min(1.0 / classes) > GAIN;
+    let (floor, close) = (wrong - 1.0, CLOSE * classes.ln());
+    // Where nearly all answers are right, single values reach the floor; those of label smoothing stop above it.
+    let reached = accuracy.end < NEARLY_ALL || curve.lowest.value < floor * (1.0 + PRESSED);
+    learned && reached && (curve.end - (wrong - accuracy.end)).abs() < close && curve.lowest.value > floor - close
+}
+
+fn pressed(job: &JobView, curve: &Curve, (floor, classes): (f64, f64)) -> bool {
+    let near = |value: f64| value > floor * (1.0 - ROUNDING) && value < floor * (1.0 + PRESSED);
+    job.text("loss").is_some() && classes <= MOST_CLASSES && near(curve.end) && near(curve.lowest.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::curve::tests::noise;
+    use super::super::view::tests::{observed, with_loss};
+    use super::*;
+
+    fn accuracy(i: usize) -> f64 {
+        0.1 + 0.85 * (1.0 - (-(i as f64) / 150.0).exp())
+    }
+
+    fn with_accuracy(loss: impl Fn(usize) -> f64) -> JobView {
+        let mut job = with_loss((0..1000).map(loss));
+        job.accuracy = observed((0..1000).map(accuracy));
+        job
+    }
+
+    fn found(job: &JobView) -> bool {
+        LossFloor.examine(job).is_some()
+    }
+
+    #[test]
+    fn two_softmaxes_leave_the_closed_form() {
+        let wrong = (std::f64::consts::E + 9.0).ln();
+        let undecided = |i: usize| (-(i as f64) / 60.0).exp();
+        let loss = |i| (1.0 - undecided(i)) * (wrong - accuracy(i)) + undecided(i) * 10f64.ln() + 0.05 * noise(i);
+        assert!(found(&with_accuracy(loss)));
+    }
+
+    #[test]
+    fn a_cross_entropy_that_goes_on_falling_is_left_alone() {
+        assert!(!found(&with_accuracy(|i| 0.1 + 2.2 * (-(i as f64) / 150.0).exp())));
+    }
+
+    #[test]
+    fn label_smoothing_has_a_lower_floor() {
+        assert!(!found(&with_accuracy(|i| 0.5 + 1.8 * (-(i as f64) / 150.0).exp())));
+    }
+
+    #[test]
+    fn two_classes_with_much_smoothing_do_not_reach_it() {
+        let mut job = with_loss((0..1000).map(|i| 0.3253 + 0.37 * (-(i as f64) / 50.0).exp()));
+        job.accuracy = observed((0..1000).map(|i| if i < 50 { 0.5 } else { 1.0 }));
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn a_hard_task_stands_at_a_like_loss_with_the_accuracy_that_belongs_to_it() {
+        let mut job = with_loss((0..1000).map(|i| 1.46 + 0.84 * (-(i as f64) / 150.0).exp() + 0.1 * noise(i)));
+        job.accuracy = observed((0..1000).map(|i| accuracy(i) * 0.5));
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn without_an_accuracy_the_loss_has_to_press_on_the_floor() {
+        let floor = (std::f64::consts::E + 9.0).ln() - 1.0;
+        let mut job = with_loss((0..1000).map(|i| floor + 0.84 * (-(i as f64) / 40.0).exp() + 0.01 * noise(i).abs()));
+        assert!(!found(&job), "nothing says that it is a cross-entropy");
+        job.knobs.insert("loss".into(), "cross_entropy".into());
+        assert!(found(&job));
+        let through = with_loss((0..1000).map(|i| 1.46 + 0.84 * (-(i as f64) / 40.0).exp() + 0.1 * noise(i)));
+        let through = JobView { knobs: job.knobs.clone(), ..through };
+        assert!(!found(&through));
+    }
+}

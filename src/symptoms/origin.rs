@@ -1,0 +1,191 @@
+//! Where a job comes from, so far as its settings and first values tell: from scratch, or from earlier training.
+
+use serde_json::Value;
+
+use crate::series::stats::median;
+use crate::signals::Learning;
+
+use super::curve::{Curve, TREND};
+use super::view::JobView;
+
+/// A cross-entropy that starts below this share of what guessing among two classes costs was not started from scratch.
+const BELOW_CHANCE: f64 = 0.7;
+/// Rates up to this are what trained networks are tuned on with; from scratch they are low. For Adam a tenth of the
+/// article's 0.001, for optimizers without its scaling a tenth of the usual 0.01.
+const TUNING_FOR_ADAM: f64 = 1e-4;
+const TUNING_RATE: f64 = 1e-3;
+/// Adam moves no weight by more than its rate in a step (Kingma and Ba 2015, section 2.1). Weights are of the order of a
+/// tenth: a run that cannot move them by a hundredth of that trains nothing, whatever it started from.
+const FUTILE: f64 = 1e-3;
+/// A log that begins this many of its own gaps after step 0 goes on with an earlier training.
+const LATE_START: f64 = 20.0;
+/// Beyond so many classes (the largest vocabularies) a start is no guess among them.
+const MOST_CLASSES: std::ops::RangeInclusive<f64> = 2.0..=1e6;
+/// A start within this of log K, relative, is a guess among K classes.
+const AT_CHANCE: f64 = 0.03;
+
+impl JobView {
+    /// The number of classes: as logged, or from a cross-entropy that starts where a guess among them does.
+    pub(super) fn classes(&self, curve: &Curve) -> Option<f64> {
+        if let Some(classes) = self.number("classes").filter(|classes| *classes >= 2.0) {
+            return Some(classes);
+        }
+        let classes = curve.start.exp().round();
+        let chance = classes.ln();
+        (MOST_CLASSES.contains(&classes) && (curve.start - chance).abs() < AT_CHANCE * chance).then_some(classes)
+    }
+
+    /// Why a loss that stands still may be one that had nothing left to learn: the job goes on with earlier training, or
+    /// nobody can tell whether it does. `None` where it started from scratch, or has an accuracy to be judged by.
+    pub fn maybe_trained_before(&self) -> Option<String> {
+        let curve = self.loss.as_ref()?.curve.as_ref()?;
+        let by_accuracy = self.accuracy.is_some() || self.validation_accuracy.is_some();
+        if self.learning != Learning::Supervised || by_accuracy || self.trains_nothing(curve) {
+            return None;
+        }
+        let by_name = self.text("loss").is_some_and(|loss| loss.contains("entropy") || loss == "nll");
+        if by_name && curve.start > 0.0 && curve.start < BELOW_CHANCE * std::f64::consts::LN_2 {
+            return Some(format!("a cross-entropy that starts at {:.4} was trained before", curve.start));
+        }
+        if by_name && self.classes(curve).is_some_and(|classes| classes <= 1000.0) {
+            return None;
+        }
+        if let Some(origin) = self.goes_on_from() {
+            return Some(origin);
+        }
+        let rate = self.peak_rate()?;
+        let steady = curve.trend_from(0.0).abs() < TREND;
+        (steady && rate <= self.tuning_rate()).then(|| {
+            format!("a learning rate of {rate:.1e} is one for tuning a trained network, or too low for a new one")
+        })
+    }
+
+    /// What earlier training the job goes on from, so far as it says.
+    pub(super) fn goes_on_from(&self) -> Option<String> {
+        let curve = self.loss.as_ref()?.curve.as_ref()?;
+        let late = || starts_late(curve).then(|| format!("its log begins at step {}", curve.first.step));
+        self.checkpoint().map(|checkpoint| format!("it starts from {checkpoint}")).or_else(late)
+    }
+
+    /// The highest learning rate, as logged or as set.
+    pub(super) fn peak_rate(&self) -> Option<f64> {
+        let logged = self.learning_rate.as_ref().and_then(|o| o.sketch.highest()).map(|peak| peak.value);
+        logged.or_else(|| self.number("learning_rate"))
+    }
+
+    fn tuning_rate(&self) -> f64 {
+        match self.text("optimizer") {
+            Some(name) if !name.starts_with("adam") => TUNING_RATE,
+            _ => TUNING_FOR_ADAM,
+        }
+    }
+
+    /// Whether its steps are too small to move any weight to speak of.
+    fn trains_nothing(&self, curve: &Curve) -> bool {
+        let gradient = match self.text("optimizer") {
+            Some(name) if !name.starts_with("adam") => self.usual_gradient().unwrap_or(1.0),
+            _ => 1.0,
+        };
+        self.peak_rate().is_some_and(|rate| rate * gradient * curve.length() < FUTILE)
+    }
+
+    fn usual_gradient(&self) -> Option<f64> {
+        let norm = self.gradient_norm.as_ref()?.curve.as_ref()?;
+        Some(median(&norm.levels.iter().map(|level| level.mean).collect::<Vec<_>>()))
+    }
+
+    fn checkpoint(&self) -> Option<String> {
+        match self.knobs.get("checkpoint")? {
+            Value::Bool(true) => Some("a pretrained network".to_owned()),
+            Value::String(name) if !name.is_empty() => Some(name.clone()),
+            _ => None,
+        }
+    }
+}
+
+fn starts_late(curve: &Curve) -> bool {
+    let gap = curve.length() / (curve.points.max(2) - 1) as f64;
+    gap > 0.0 && curve.first.step as f64 > LATE_START * gap
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::curve::tests::{noise, sketch};
+    use super::super::view::Observed;
+    use super::super::view::tests::{observed, with_loss};
+    use super::*;
+    use crate::series::{Point, Sketch};
+
+    fn flat(settings: &[(&str, Value)]) -> JobView {
+        let mut job = with_loss((0..2000).map(|i| 0.02 + 0.004 * noise(i)));
+        job.knobs = settings.iter().map(|(knob, value)| ((*knob).to_owned(), value.clone())).collect();
+        job
+    }
+
+    #[test]
+    fn a_flat_loss_at_a_usual_rate_started_from_scratch() {
+        let job = flat(&[("optimizer", "adam".into()), ("learning_rate", 0.001.into()), ("loss", "l2".into())]);
+        assert_eq!(job.maybe_trained_before(), None);
+    }
+
+    #[test]
+    fn a_checkpoint_says_so() {
+        assert!(flat(&[("checkpoint", "runs/a/last.pt".into())]).maybe_trained_before().is_some());
+        assert!(flat(&[("checkpoint", true.into())]).maybe_trained_before().is_some());
+        assert_eq!(flat(&[("checkpoint", false.into())]).maybe_trained_before(), None);
+    }
+
+    #[test]
+    fn a_rate_for_tuning_leaves_it_open_and_one_that_moves_nothing_does_not() {
+        let with_rate = |rate: f64| flat(&[("optimizer", "adamw".into()), ("learning_rate", rate.into())]);
+        assert!(with_rate(2e-5).maybe_trained_before().is_some());
+        assert_eq!(with_rate(1e-8).maybe_trained_before(), None);
+    }
+
+    #[test]
+    fn a_slow_fall_at_a_low_rate_is_no_floor() {
+        let mut job = with_loss((0..2000).map(|i| 0.02 - 1e-6 * i as f64 + 1e-4 * noise(i)));
+        job.knobs.insert("learning_rate".into(), 1e-5.into());
+        assert_eq!(job.maybe_trained_before(), None);
+    }
+
+    #[test]
+    fn a_log_that_begins_late_goes_on_with_something() {
+        let mut late = Sketch::default();
+        for i in 0..500_i64 {
+            late.push(Point { step: 10_000 + 10 * i, wall_time: 0.0, value: 0.02 + 0.004 * noise(i as usize) });
+        }
+        let mut job = flat(&[]);
+        job.loss = Some(Observed::new("loss", &late));
+        assert!(job.maybe_trained_before().is_some());
+    }
+
+    #[test]
+    fn a_cross_entropy_at_chance_started_from_scratch_whatever_its_backbone() {
+        let mut job = with_loss((0..500).map(|i| 10f64.ln() + 0.02 * noise(i)));
+        job.knobs = [("loss", "cross_entropy".into()), ("checkpoint", true.into())]
+            .map(|(knob, value): (&str, Value)| (knob.to_owned(), value))
+            .into();
+        assert_eq!(job.maybe_trained_before(), None);
+    }
+
+    #[test]
+    fn an_accuracy_is_what_it_is_judged_by() {
+        let mut job = flat(&[("checkpoint", true.into())]);
+        job.accuracy = observed((0..100).map(|_| 0.1));
+        assert_eq!(job.maybe_trained_before(), None);
+    }
+
+    #[test]
+    fn classes_are_read_from_the_start_of_a_cross_entropy() {
+        let classes = |values: Vec<f64>, job: &JobView| {
+            let curve = Curve::of("loss", &sketch(values)).expect("enough points");
+            job.classes(&curve)
+        };
+        let mut job = flat(&[]);
+        assert_eq!(classes(vec![10f64.ln(); 20], &job), Some(10.0));
+        assert_eq!(classes(vec![0.9; 20], &job), None);
+        job.knobs.insert("classes".into(), 7.into());
+        assert_eq!(classes(vec![0.9; 20], &job), Some(7.0));
+    }
+}
