@@ -5,6 +5,7 @@
 mod cases;
 mod config;
 mod diagnose;
+mod outbox;
 mod policy;
 mod scalars;
 mod watch;
@@ -47,6 +48,8 @@ enum Command {
     Diagnose(diagnose::Diagnose),
     #[command(subcommand)]
     Cases(cases::Cases),
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     #[command(subcommand)]
@@ -96,6 +99,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(command) => watch::run(command),
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
+        Command::Outbox(command) => outbox::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Config(command) => config::run(command),
         Command::Scalars(command) => scalars::run(command),

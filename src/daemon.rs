@@ -7,6 +7,7 @@
 
 mod engine;
 mod launch;
+mod requests;
 mod site;
 
 use std::path::{Path, PathBuf};
@@ -18,11 +19,11 @@ use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
 use crate::case::Case;
-use crate::config::{self, Settings, Variables};
-use crate::destinations::{Destination, Http, OnUnknown, Preset, Setup, Surroundings, Timeouts};
+use crate::config::{Settings, Variables};
+use crate::destinations::{Destination, Http, Preset, Setup, Surroundings, Timeouts};
 use crate::diagnosis::Diagnosis;
 use crate::logdir::DiskLogdir;
-use crate::outbox::{Outbox, Pace, Sending, refusals};
+use crate::outbox::{Outbox, Pace, Sending, bad_ends};
 use crate::store::{SharedStore, Sqlite, StateLock, Store};
 use crate::watch::notify::{Notifier, Sweep};
 use crate::watch::{Options, Watcher};
@@ -77,7 +78,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let (reports, incoming) = mpsc::unbounded_channel();
     let clock: crate::outbox::Clock = Arc::new(now);
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports };
-    let told = runtime.block_on(refusals(&store))?;
+    let told = runtime.block_on(bad_ends(&store))?;
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
     stop_on_signals(&runtime, stop);
     tracing::info!(logdir = %logdir.display(), state = %settings.state.display(), "watching");
@@ -141,15 +142,11 @@ fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {
             http: Http::new(Timeouts { whole: wanted.timeout, ..Timeouts::default() })?,
             terminal: Arc::new(Mutex::new(std::io::stdout())),
         };
-        let on_unknown = match wanted.on_unknown {
-            config::OnUnknown::Resend => OnUnknown::Resend,
-            config::OnUnknown::Hold => OnUnknown::Hold,
-        };
         let setup = Setup {
             name: wanted.name.clone(),
             fields,
             wants: wanted.wants.clone(),
-            on_unknown,
+            on_unknown: wanted.on_unknown,
             give_up_after: Some(wanted.give_up_after),
         };
         destinations.push(Destination::new(preset, setup, &surroundings)?);

@@ -25,10 +25,9 @@ use std::time::Duration;
 use minijinja::Value as Jinja;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
 use serde_json::Value;
 
-pub use crate::config::Secret;
+pub use crate::config::{OnUnknown, Secret};
 pub use answer::Outcome;
 pub use http::{Http, HttpError, Timeouts};
 pub use preset::{Field, FieldKind, Need, Preset, PresetError, SameId};
@@ -40,17 +39,6 @@ use http::{Reply, Unanswered, site};
 use preset::Send;
 use signature::Keys;
 use template::Scope;
-
-/// What to do with a message that may have arrived, where the destination would show it twice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnUnknown {
-    /// Send it again: rather twice than never.
-    #[default]
-    Resend,
-    /// Keep it for a person to decide: rather never than twice.
-    Hold,
-}
 
 /// A site's own settings of a destination.
 #[derive(Debug, Clone, Default)]

@@ -6,6 +6,7 @@
 //! it is not sent again; a destination that is slow or down delays no other one. A message that may have arrived is sent
 //! again to destinations that recognise its id, and as the site chose to those that do not.
 
+mod explain;
 mod pace;
 mod worker;
 
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use explain::{Place, explain};
 pub use pace::Pace;
 
 use crate::destinations::{Destination, Outcome};
@@ -94,14 +96,16 @@ fn answer_of(outcome: &Outcome) -> String {
     }
 }
 
-/// Every refusal in the store, oldest first: read at the start, so that none is lost between being recorded and being
-/// acted upon.
+/// Every refusal and every dead letter in the store, oldest first: read at the start, so that none is lost between being
+/// recorded and being acted upon.
 ///
 /// # Errors
 /// The store failed.
-pub async fn refusals(store: &SharedStore) -> Result<Vec<Report>, StoreError> {
-    let refused = store.with(|store| store.deliveries(None, Some(DeliveryState::Refused))).await?;
-    Ok(refused.iter().rev().filter_map(Report::of).collect())
+pub async fn bad_ends(store: &SharedStore) -> Result<Vec<Report>, StoreError> {
+    let mut ended = store.with(|store| store.deliveries(None, Some(DeliveryState::Refused))).await?;
+    ended.extend(store.with(|store| store.deliveries(None, Some(DeliveryState::Dead))).await?);
+    ended.sort_by_key(|delivery| delivery.id);
+    Ok(ended.iter().filter_map(Report::of).collect())
 }
 
 /// The workers of all destinations.

@@ -1,18 +1,16 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::launch::dress;
 use super::now;
 use crate::case::MessageKind;
 use crate::config::Settings;
-use crate::diagnosis::{Changes, Diagnosis, Report};
+use crate::diagnosis::{Changes, Diagnosis};
 use crate::outbox::{self, Outbox};
 use crate::store::{Commit, SharedStore, StoredCase};
 use crate::watch::Watcher;
@@ -105,54 +103,8 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn take_reports(&mut self) -> anyhow::Result<()> {
-        while let Ok(report) = self.incoming.try_recv() {
-            self.take(&report)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, report: &outbox::Report) -> anyhow::Result<()> {
-        let report = match report {
-            outbox::Report::Delivered { message_id, destination, .. } => {
-                tracing::debug!(message_id, destination, "told of a delivery");
-                return Ok(());
-            }
-            outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
-                tracing::debug!(message_id, destination, why, "told of a refusal");
-                let unknown_knobs: BTreeSet<String> = unknown_knobs.iter().cloned().collect();
-                Report::Refused { suggestion: message_id.clone(), unknown_knobs }
-            }
-            outbox::Report::Dead { message_id, destination, why } => {
-                tracing::debug!(message_id, destination, why, "told of a dead letter");
-                Report::Undeliverable { suggestion: message_id.clone() }
-            }
-        };
-        let changes = self.diagnosis.report(&report, now());
-        self.commit(changes, Vec::new())
-    }
-
-    /// Carries out what operators asked for.
-    fn take_requests(&mut self) -> anyhow::Result<()> {
-        for request in self.store.blocking(|store| store.requests())? {
-            let text = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_str);
-            let changes = if let Some(job) = text("/link") {
-                self.diagnosis.link(&request.case, job, now())
-            } else if let Some(verdict) = text("/close/verdict") {
-                self.diagnosis.close(&request.case, verdict, text("/close/why").unwrap_or_default(), now())
-            } else if let Some(answer) = text("/answer") {
-                self.diagnosis.answer(&request.case, answer, now())
-            } else {
-                tracing::warn!(wish = %request.wish, "a request that this version does not know is dropped");
-                Changes::default()
-            };
-            self.commit(changes, vec![request.id])?;
-        }
-        Ok(())
-    }
-
     /// Keeps what was decided and what is owed for it in one transaction.
-    fn commit(&mut self, changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
+    pub(super) fn commit(&mut self, changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
         if changes.is_empty() && handled.is_empty() {
             return Ok(());
         }
@@ -181,10 +133,14 @@ impl Engine<'_> {
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
             handled,
-            requests: Vec::new(),
+            ..Commit::default()
         };
-        self.store.blocking(|store| store.commit(&commit))?;
+        self.keep(&commit)?;
         self.outbox.wake();
         Ok(())
+    }
+
+    pub(super) fn keep(&mut self, commit: &Commit) -> anyhow::Result<()> {
+        Ok(self.store.blocking(|store| store.commit(commit))?)
     }
 }

@@ -10,7 +10,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Tran
 
 use super::rows::{self, CASE, DELIVERY, Read};
 use super::{
-    Commit, Delivery, DeliveryState, HELD, JournalEntry, Request, Store, StoreError, StoredCase, Tried, schema,
+    Commit, Delivery, HELD, JournalEntry, Owed, Request, Store, StoreError, StoredCase, Tally, Tried, Unreadable,
+    Which, forget, history, schema,
 };
 use crate::case::{CaseId, Message};
 
@@ -53,9 +54,37 @@ impl Sqlite {
         }
         let connection = Connection::open(path).map_err(|error| failure(path, error))?;
         let mut store = Sqlite { connection, path: path.to_owned() };
+        store.check()?;
         let found = store.prepare().map_err(|error| failure(path, error))?;
         store.refuse_newer(found)?;
         Ok(store)
+    }
+
+    /// Writes a copy of the whole database, as it is at one moment, into the new file `copy`; also while a daemon works
+    /// on it.
+    ///
+    /// # Errors
+    /// `copy` is there already or cannot be written; otherwise as [`Sqlite::open_read_only`].
+    pub fn back_up(path: &Path, copy: &Path) -> Result<(), StoreError> {
+        let store = Sqlite::open_read_only(path)?;
+        let failed =
+            |source| StoreError::Files { action: "write the back-up", path: copy.display().to_string(), source };
+        // SQLite writes into an empty file too, so that this one is ours alone.
+        std::fs::File::create_new(copy).map_err(failed)?;
+        store.connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).map_err(|error| failure(copy, error))?;
+        std::fs::File::open(copy).and_then(|file| file.sync_all()).map_err(failed)
+    }
+
+    /// Refuses a database whose pages do not hold together, before anything is written to it.
+    fn check(&self) -> Result<(), StoreError> {
+        let found: String = self
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| failure(&self.path, error))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        Err(StoreError::Damaged { path: self.path.display().to_string(), reason: found })
     }
 
     /// Opens the database for listing, also while a daemon works on it; nothing is ever written.
@@ -80,10 +109,14 @@ impl Sqlite {
 
     fn prepare(&mut self) -> rusqlite::Result<i64> {
         self.connection.busy_timeout(BUSY)?;
+        // Before the first page is written; an older database is told by its next `VACUUM`.
+        self.connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
-        schema::migrate(&mut self.connection)
+        let found = schema::migrate(&mut self.connection)?;
+        forget::make_shrinkable(&self.connection)?;
+        Ok(found)
     }
 
     fn refuse_newer(&self, found: i64) -> Result<(), StoreError> {
@@ -168,6 +201,8 @@ fn failure(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.display().to_string();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::NotADatabase { path },
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path, reason: source.to_string() },
+        Some(ErrorCode::DiskFull) => StoreError::Full { path },
         Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { path },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path },
         _ => StoreError::Database { path, source },
@@ -222,7 +257,7 @@ fn mark_sending(transaction: &Connection, delivery: &Delivery, now: f64) -> rusq
     transaction
         .prepare_cached("UPDATE deliveries SET state = 'sending', attempts = ?2, changed = ?3 WHERE id = ?1")?
         .execute(params![delivery.id, delivery.attempts, now])?;
-    Ok(())
+    history::begin(transaction, delivery, now)
 }
 
 /// A message that does not read back can never be sent; it must not keep those behind it waiting.
@@ -254,8 +289,15 @@ impl Store for Sqlite {
             for request in &commit.handled {
                 transaction.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([request])?;
             }
-            Ok(())
-        })
+            for (delivery, decision) in &commit.decisions {
+                history::decide(transaction, *delivery, decision)?;
+            }
+            commit.forget.as_ref().map_or(Ok(()), |forget| forget::forget(transaction, forget))
+        })?;
+        if commit.forget.is_some() {
+            forget::shrink(&self.connection).map_err(|error| failure(&self.path, error))?;
+        }
+        Ok(())
     }
 
     fn cases(&mut self, open_only: bool) -> Result<Vec<StoredCase>, StoreError> {
@@ -285,7 +327,7 @@ impl Store for Sqlite {
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         let select = format!(
             "SELECT {DELIVERY} FROM {OWED} CROSS JOIN messages m ON m.id = d.message_id
-             WHERE {ELIGIBLE} AND d.due <= ?3 ORDER BY d.id LIMIT ?4"
+             WHERE {ELIGIBLE} AND (d.due <= ?3 OR d.changed > ?3) ORDER BY d.id LIMIT ?4"
         );
         self.transaction(|transaction| {
             let rows: Vec<(i64, Result<Delivery, rows::Unreadable>)> = transaction
@@ -315,21 +357,25 @@ impl Store for Sqlite {
                      WHERE id = ?1 AND state <> 'delivered'",
                 )?
                 .execute(params![tried.delivery, rows::name(tried.state), tried.due, tried.answer, now])?;
-            Ok(())
+            history::end(transaction, tried, now)
         })
     }
 
-    fn deliveries(&mut self, case: Option<&CaseId>, state: Option<DeliveryState>) -> Result<Vec<Delivery>, StoreError> {
-        let sql = format!(
-            "SELECT {DELIVERY} FROM deliveries d JOIN messages m ON m.id = d.message_id
-             WHERE (?1 IS NULL OR d.case_id = ?1) AND (?2 IS NULL OR d.state = ?2) ORDER BY d.id DESC"
-        );
-        self.list(&sql, params![case.map(|case| &case.0), state.map(rows::name)], rows::delivery)
+    fn history(&mut self, which: Which<'_>) -> Result<Vec<Result<Owed, Unreadable>>, StoreError> {
+        history::list(&self.connection, which).map_err(|error| failure(&self.path, error))
+    }
+
+    fn tally(&mut self) -> Result<Tally, StoreError> {
+        history::tally(&self.connection).map_err(|error| failure(&self.path, error))
     }
 
     fn recover(&mut self, now: f64) -> Result<u32, StoreError> {
         let answer = "nextrun ended while this was being sent";
         let changed = self.transaction(|transaction| {
+            transaction.execute(
+                "UPDATE attempts SET ended = ?2, outcome = 'unknown', answer = ?1 WHERE ended IS NULL",
+                params![answer, now],
+            )?;
             transaction.execute(
                 "UPDATE deliveries SET state = 'unknown', due = 0, answer = ?1, changed = ?2 WHERE state = 'sending'",
                 params![answer, now],
@@ -353,7 +399,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::store::conformance;
+    use crate::store::{Decision, DeliveryState, Forget, conformance};
 
     fn fresh() -> impl Fn() -> Box<dyn Store> {
         let directory = tempfile::tempdir().unwrap();
@@ -465,7 +511,84 @@ mod tests {
         store.connection.execute("UPDATE messages SET data = '{' WHERE id = 'm1'", []).unwrap();
         assert_eq!(store.lease("queue", 0.0, 1).unwrap(), []);
         assert_eq!(store.lease("queue", 0.0, 1).unwrap()[0].message.id, "m2");
-        let message = store.deliveries(None, None).unwrap_err().to_string();
-        assert!(message.contains("holds a message that cannot be read"), "{message}");
+        let listed = store.history(Which::default()).unwrap();
+        assert_eq!(listed[0].as_ref().unwrap().delivery.message.id, "m2");
+        let unreadable = listed[1].as_ref().unwrap_err();
+        assert_eq!((unreadable.id, unreadable.what.as_str()), (1, "message"));
+    }
+
+    /// A database that the first release wrote: a closed case, with deliveries in three states.
+    fn of_the_first_release(directory: &Path) -> PathBuf {
+        let path = directory.join("nextrun.db");
+        let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stores/schema1.db");
+        fs::copy(released, &path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_database_of_the_first_release_goes_on_with_all_that_is_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = of_the_first_release(directory.path());
+        assert!(matches!(Sqlite::open_read_only(&path), Err(StoreError::Older { found: 1, .. })));
+        let mut store = Sqlite::open(&path).unwrap();
+        assert_eq!(schema::version(&store.connection).unwrap(), schema::KNOWN);
+        assert_eq!(store.cases(false).unwrap()[0].verdict.as_deref(), Some("inconclusive"));
+        let rows: Vec<Owed> = store.history(Which::default()).unwrap().into_iter().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 23);
+        for owed in &rows {
+            let tries: Vec<u32> = owed.tries.iter().map(|attempt| attempt.number).collect();
+            let known = if owed.delivery.attempts == 0 { vec![] } else { vec![owed.delivery.attempts] };
+            assert_eq!(tries, known, "of the tries before, the newest is known");
+        }
+        let retried = store.lease("audit", f64::MAX / 2.0, 9).unwrap();
+        assert_eq!((retried[0].id, retried[0].attempts), (1, 3), "what was owed is sent");
+        drop(store);
+        assert_eq!(Sqlite::open(&path).unwrap().history(Which::default()).unwrap().len(), 23, "and opens again");
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_room_for_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = of_the_first_release(directory.path());
+        let mut store = Sqlite::open(&path).unwrap();
+        let pages =
+            |store: &Sqlite| -> i64 { store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap() };
+        let before = pages(&store);
+        for owed in store.history(Which::default()).unwrap().into_iter().flatten() {
+            let decisions = vec![(owed.delivery.id, Decision::Drop { why: "old".into(), at: 1.0 })];
+            store.commit(&Commit { decisions, ..Commit::default() }).unwrap();
+        }
+        let cases = store.cases(false).unwrap().into_iter().map(|case| case.id).collect();
+        store.commit(&Commit { forget: Some(Forget { before: 9e9, cases }), ..Commit::default() }).unwrap();
+        assert_eq!(store.cases(false).unwrap(), []);
+        assert!(pages(&store) < before, "{} of {before} pages", pages(&store));
+    }
+
+    #[test]
+    fn a_back_up_is_whole_and_takes_no_others_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("nextrun.db");
+        let mut daemon = Sqlite::open(&path).unwrap();
+        let owed = vec![(conformance::message("m1", "c1"), vec!["queue".into()])];
+        daemon.commit(&Commit { messages: owed, ..Commit::default() }).unwrap();
+        let copy = directory.path().join("copy.db");
+        Sqlite::back_up(&path, &copy).unwrap();
+        daemon.lease("queue", 1.0, 1).unwrap();
+        let mut restored = Sqlite::open(&copy).unwrap();
+        assert_eq!(restored.deliveries(None, None).unwrap()[0].state, DeliveryState::Pending, "as it was then");
+        let refusal = Sqlite::back_up(&path, &copy).unwrap_err().to_string();
+        assert!(refusal.contains("copy.db") && refusal.contains("exists"), "{refusal}");
+    }
+
+    #[test]
+    fn a_damaged_database_is_told_and_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = of_the_first_release(directory.path());
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8192..40960].fill(0xa5);
+        fs::write(&path, &bytes).unwrap();
+        let message = Sqlite::open(&path).unwrap_err().to_string();
+        assert!(message.contains("is damaged") && message.contains(".recover"), "{message}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
     }
 }

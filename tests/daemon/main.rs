@@ -6,6 +6,7 @@ mod stage; // the daemon, its directories, its commands
 mod training; // a made-up script, and what it logs
 mod web; // a job queue and a webhook on the loopback
 
+mod deliveries; // what a person decides about messages, and what one destination alone cannot stop
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
 mod whole; // from a failing run to its cause
