@@ -5,6 +5,7 @@
 mod cases;
 mod config;
 mod diagnose;
+mod notify;
 mod outbox;
 mod policy;
 mod scalars;
@@ -50,6 +51,8 @@ enum Command {
     Cases(cases::Cases),
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
+    #[command(subcommand)]
+    Notify(notify::Notify),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     #[command(subcommand)]
@@ -100,6 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
         Command::Outbox(command) => outbox::run(command),
+        Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Config(command) => config::run(command),
         Command::Scalars(command) => scalars::run(command),

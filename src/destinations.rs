@@ -170,21 +170,54 @@ impl Destination {
     /// Sends a message once and says what came of it. `now` is in seconds since the Unix epoch; it is the time stamp of
     /// the signature.
     pub async fn deliver(&self, message: &Message, now: f64) -> Outcome {
+        self.send(message, now).await.1
+    }
+
+    /// As [`Destination::deliver`], with the status of the answer where there was one.
+    pub async fn send(&self, message: &Message, now: f64) -> (Option<u16>, Outcome) {
         let body = match self.body(message) {
             Ok(body) => body,
-            Err(why) => return Outcome::Permanent { why },
+            Err(why) => return (None, Outcome::Permanent { why }),
         };
         match &self.channel {
-            Channel::Terminal(writer) => print(writer, &body),
+            Channel::Terminal(writer) => (None, print(writer, &body)),
             Channel::Http(http) => {
                 let (headers, body) = http.request(message, &body, now);
                 match http.client.post(&http.url, headers, body).await {
-                    Ok(reply) => self.understand(message, &http.url, &reply, now),
-                    Err(Unanswered::NotSent(why)) => Outcome::Later { after: None, why },
-                    Err(Unanswered::NoAnswer(why)) => Outcome::Unknown { why },
+                    Ok(reply) => (Some(reply.status), self.understand(message, &http.url, &reply, now)),
+                    Err(Unanswered::NotSent(why)) => (None, Outcome::Later { after: None, why }),
+                    Err(Unanswered::NoAnswer(why)) => (None, Outcome::Unknown { why }),
                 }
             }
         }
+    }
+
+    /// Where it sends to, for people: of an address no more than scheme, host and port, and whether requests are signed.
+    pub fn target(&self) -> String {
+        match &self.channel {
+            Channel::Terminal(_) => "the terminal".to_owned(),
+            Channel::Http(http) => {
+                let signed = if http.keys.is_some() { "signed" } else { "not signed" };
+                format!("POST {}/***, {signed}", site(&http.url))
+            }
+        }
+    }
+
+    /// Whether it has the same name, and would send the same to the same place in the same way.
+    pub fn is_like(&self, other: &Destination) -> bool {
+        let timeouts = |destination: &Destination| match &destination.channel {
+            Channel::Http(http) => Some(http.client.timeouts()),
+            Channel::Terminal(_) => None,
+        };
+        (&self.name, &self.preset.name) == (&other.name, &other.preset.name)
+            && self.fields == other.fields
+            && (self.on_unknown, self.give_up_after) == (other.on_unknown, other.give_up_after)
+            && timeouts(self) == timeouts(other)
+    }
+
+    /// The preset that it follows.
+    pub fn preset(&self) -> &Preset {
+        &self.preset
     }
 
     fn understand(&self, message: &Message, url: &Url, reply: &Reply, now: f64) -> Outcome {

@@ -217,7 +217,8 @@ impl State {
         let store = SharedStore::new(Box::new(Sqlite::open(&self.path).unwrap()));
         store.with(|store| store.recover(now())).await.unwrap();
         let (sender, reports) = unbounded_channel();
-        let sending = Sending { store: store.clone(), pace, clock: Arc::new(now), reports: sender };
+        let sending =
+            Sending { store: store.clone(), pace, clock: Arc::new(now), reports: sender, metrics: Arc::default() };
         Process { outbox: Outbox::start(destinations, &sending), store, reports }
     }
 

@@ -12,10 +12,18 @@ use crate::diagnosis::{Changes, Report};
 use crate::outbox;
 use crate::store::{Commit, Decision, DeliveryState, Owed, Request, Which};
 
-impl Engine<'_> {
+impl Engine {
     /// Carries out what operators asked for.
     pub(super) fn take_requests(&mut self) -> anyhow::Result<()> {
-        for request in self.store.blocking(|store| store.requests())? {
+        let requests = match self.store.blocking(|store| store.requests()) {
+            Err(error) if error.may_pass() => {
+                self.store_failed(&error);
+                return Ok(());
+            }
+            requests => requests?,
+        };
+        self.store_works();
+        for request in requests {
             let text = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_str);
             let number = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_i64);
             let changes = if let Some(job) = text("/link") {

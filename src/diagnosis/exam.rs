@@ -19,6 +19,8 @@ pub struct Memory {
     history: bool,
     /// The last examination.
     examined: Option<Look>,
+    /// What the last examination found.
+    symptoms: Vec<String>,
     /// Nobody will look again: where its length is not known, what there is counts as all of it.
     only_look: bool,
 }
@@ -41,7 +43,15 @@ const PAUSE: f64 = 1.0;
 impl Memory {
     /// A job that was not known before.
     pub fn first_seen(history: bool) -> Memory {
-        Memory { events: 0, last_seen: f64::NEG_INFINITY, gap: None, history, examined: None, only_look: false }
+        Memory {
+            events: 0,
+            last_seen: f64::NEG_INFINITY,
+            gap: None,
+            history,
+            examined: None,
+            symptoms: Vec::new(),
+            only_look: false,
+        }
     }
 
     /// A job that is looked at just once: where its length is not known, what there is counts as all of it.
@@ -78,6 +88,28 @@ impl Memory {
         let life = exam.view.life;
         let again = if life.ended { f64::INFINITY } else { now + (life.patience - life.silent_for).max(0.0) };
         self.examined = Some(Look { events: self.events, again });
+        self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
+        self.symptoms.dedup();
+    }
+
+    /// What the last examination found, by the ids of symptoms.
+    pub fn symptoms(&self) -> &[String] {
+        &self.symptoms
+    }
+
+    /// The rules by which it was examined have changed: it is due again.
+    pub fn look_anew(&mut self) {
+        if let Some(look) = &mut self.examined {
+            look.again = look.again.min(0.0);
+        }
+    }
+
+    /// The clock was set by so many seconds, which nobody was silent for.
+    pub fn clock_was_set(&mut self, by: f64) {
+        self.last_seen += by;
+        if let Some(look) = &mut self.examined {
+            look.again += by;
+        }
     }
 
     /// Whether the job was found to have ended, with nothing new since before `then` (seconds since the Unix epoch).

@@ -14,6 +14,7 @@ use super::{
     Which, forget, history, schema,
 };
 use crate::case::{CaseId, Message};
+use crate::fault;
 
 /// How long a statement waits for another process. The daemon's transactions take milliseconds; an operator's backup
 /// may hold the file for seconds.
@@ -135,7 +136,9 @@ impl Sqlite {
         let run = |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&transaction)?;
+            fault::point();
             transaction.commit()?;
+            fault::point();
             Ok(result)
         };
         run(&mut self.connection).map_err(|error| failure(&self.path, error))
@@ -578,6 +581,28 @@ mod tests {
         assert_eq!(restored.deliveries(None, None).unwrap()[0].state, DeliveryState::Pending, "as it was then");
         let refusal = Sqlite::back_up(&path, &copy).unwrap_err().to_string();
         assert!(refusal.contains("copy.db") && refusal.contains("exists"), "{refusal}");
+    }
+
+    #[test]
+    fn a_database_that_cannot_grow_keeps_nothing_by_halves_and_works_again_when_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Sqlite::open(&directory.path().join("db")).unwrap();
+        let limit = |store: &Sqlite, pages: i64| {
+            store.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        };
+        let owed = |id: &str, size: usize| {
+            let mut message = conformance::message(id, "c1");
+            message.data = serde_json::json!({ "why": "x".repeat(size) });
+            Commit { messages: vec![(message, vec!["queue".into()])], ..Commit::default() }
+        };
+        store.commit(&owed("m1", 10)).unwrap();
+        limit(&store, 1);
+        let refusal = store.commit(&owed("m2", 500_000)).unwrap_err();
+        assert!(matches!(refusal, StoreError::Full { .. }) && refusal.may_pass(), "{refusal}");
+        assert_eq!(store.deliveries(None, None).unwrap().len(), 1);
+        limit(&store, 1_000_000);
+        store.commit(&owed("m2", 500_000)).unwrap();
+        assert_eq!(store.deliveries(None, None).unwrap().len(), 2);
     }
 
     #[test]

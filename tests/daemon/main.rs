@@ -9,4 +9,6 @@ mod web; // a job queue and a webhook on the loopback
 mod deliveries; // what a person decides about messages, and what one destination alone cannot stop
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
+mod operate; // status page, reload, stop
+mod operate; // status page, reload, stop
 mod whole; // from a failing run to its cause
