@@ -2,6 +2,7 @@
 //!
 //! Owns: arguments, printing, exit codes. Must not know: algorithms.
 
+mod backup;
 mod cases;
 mod config;
 mod diagnose;
@@ -57,6 +58,7 @@ enum Command {
     Policy(policy::PolicyCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Backup(backup::Backup),
     Scalars(scalars::Scalars),
     Files(scalars::Files),
 }
@@ -106,6 +108,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Config(command) => config::run(command),
+        Command::Backup(command) => backup::run(command),
         Command::Scalars(command) => scalars::run(command),
         Command::Files(command) => scalars::run_files(command),
     };

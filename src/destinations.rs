@@ -120,7 +120,7 @@ pub struct Destination {
 }
 
 enum Channel {
-    Http(HttpChannel),
+    Http(Box<HttpChannel>),
     Terminal(Arc<Mutex<dyn Write + std::marker::Send>>),
 }
 
@@ -312,7 +312,7 @@ fn open_http(preset: &Preset, setup: &Setup, surroundings: &Surroundings) -> Res
             Keys::parse(secret).ok_or_else(|| unusable(field, reason.to_owned()))
         })
         .transpose()?;
-    Ok(Channel::Http(HttpChannel { client: surroundings.http.clone(), url, headers, keys }))
+    Ok(Channel::Http(Box::new(HttpChannel { client: surroundings.http.clone(), url, headers, keys })))
 }
 
 impl HttpChannel {

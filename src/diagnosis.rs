@@ -5,6 +5,8 @@
 mod advice;
 mod exam;
 mod experiments;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -74,7 +74,7 @@ fn what_was_given_up_is_sent_again_on_request_and_what_waits_is_dropped_on_reque
     stage.until("the case goes on", || stage.case_of("sick").is_some_and(|case| case.experiments.len() > 1));
     let history = rows(&stage, &["history"]);
     assert!(history.iter().any(|row| row["answer"].as_str().is_some_and(|a| a.contains("the scheduler is down"))));
-    assert!(history.iter().any(|row| row["delivery"].to_string() == dead && row["outcome"] == "delivered"));
+    assert!(history.iter().any(|row| row["delivery"].as_i64() == dead.parse().ok() && row["outcome"] == "delivered"));
     let reason = rows(&stage, &["list", "--only", "dead"]);
     assert!(reason.iter().any(|row| row["answer"] == "dropped by hand: the queue is gone for good"), "{reason:?}");
 }
