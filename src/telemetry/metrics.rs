@@ -195,6 +195,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         let (help, kinds) = (text.matches("# HELP nextrun_").count(), text.matches("# TYPE nextrun_").count());
-        assert_eq!((help, kinds), (13, 13), "those with labels show once they have some");
+        assert_eq!((help, kinds), (15, 15), "those with labels show once they have some");
     }
 }

@@ -89,9 +89,15 @@ impl Cluster {
             assert!(lives < 200, "it does not come to an end");
             life(lives);
             lives += 1;
-            self.runs.lock().unwrap().values_mut().for_each(Parts::go_on);
         }
         lives
+    }
+
+    /// Every run that is under way logs so many parts more.
+    fn train(&self, parts: i64) {
+        for _ in 0..parts {
+            self.runs.lock().unwrap().values_mut().for_each(Parts::go_on);
+        }
     }
 
     /// All is as if nobody had disturbed it.
@@ -124,12 +130,16 @@ fn killed_anywhere_it_comes_to_the_same_verdict_by_the_same_experiments() {
         let kills = cluster.live_and_die(|_| {
             let lives = cluster.lives();
             let mut daemon = cluster.stage.watch(&cluster.queue, &cluster.webhook, &NEVER_QUIET);
-            // Where it dies is left to chance: while it starts, or while it reads, decides, sends, or waits.
+            // Where it dies is left to chance: while it starts, or while it reads, decides, sends, or waits. A machine that
+            // is busy takes longer for all of it.
+            let begun = Instant::now();
             if random.u8(0..4) > 0 {
                 cluster.stage.until("it watches", || cluster.lives() > lives);
             }
-            std::thread::sleep(Duration::from_millis(random.u64(0..900)));
+            let span = Duration::from_millis(900).max(3 * begun.elapsed());
+            std::thread::sleep(span.mul_f64(random.f64()));
             daemon.kill();
+            cluster.train(1);
         });
         assert!(kills >= 8, "only {kills} kills");
         cluster.came_to(&UNDISTURBED);
@@ -146,13 +156,16 @@ fn ended_at_every_commit_and_send_it_comes_to_the_same_verdict_by_the_same_exper
         let arguments = [&places[..], &NEVER_QUIET].concat();
         let lives = cluster.lives();
         let mut daemon = cluster.stage.start(&arguments, &[("NEXTRUN_TEST_END_AT", &point)]);
+        let begun = Instant::now();
         cluster.stage.until("it watches or ended", || daemon.ended().is_some() || cluster.lives() > lives);
         // One that has nothing to commit or to send does not get there.
+        let span = Duration::from_millis(900).max(3 * begun.elapsed());
         let begun = Instant::now();
-        while daemon.ended().is_none() && begun.elapsed() < Duration::from_secs(1) {
+        while daemon.ended().is_none() && begun.elapsed() < span {
             std::thread::sleep(Duration::from_millis(5));
         }
         daemon.kill();
+        cluster.train(PARTS);
     });
     assert!(lives >= 12, "only {lives} lives");
     cluster.came_to(&UNDISTURBED);
