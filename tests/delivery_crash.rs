@@ -117,8 +117,9 @@ async fn ended_at_every_commit_and_send_each_case_is_told_in_order() {
             break;
         }
     }
-    // Two of the start; then of each message two of its lease, two of its send, two of its record.
-    assert!(ends >= 2 + 6 * OWED.len(), "only {ends} points");
+    // Two of the start; then of each message two of its lease, two of its send, two of its record. At the very last all
+    // is delivered already.
+    assert!(ends > 6 * OWED.len(), "only {ends} points");
 }
 
 fn delivered(database: &Path) -> BTreeSet<String> {

@@ -77,7 +77,7 @@ fn what_cannot_be_asked_is_refused_whole_with_a_reason() {
     let state = State::of_the_first_release();
     for (arguments, words) in [
         (vec!["resend", "5"], "delivery 5 is delivered"),
-        (vec!["resend", "2", "4"], "delivery 4 suggests a run that its case no longer waits for: add --stale"),
+        (vec!["resend", "2", "7"], "delivery 7 suggests a run that its case no longer waits for: add --stale"),
         (vec!["resend", "99"], "there is no delivery 99"),
         (vec!["drop", "1", "2", "--why", "x"], "delivery 2 is dead already"),
         (vec!["explain", "nobody"], "there is no case nobody"),
@@ -87,7 +87,7 @@ fn what_cannot_be_asked_is_refused_whole_with_a_reason() {
     }
     let asked = || Sqlite::open(&state.database()).unwrap().requests().unwrap();
     assert_eq!(asked(), [], "either all or none");
-    let (code, out, err) = state.outbox(&["resend", "2", "4", "--stale"]);
-    assert!(code == 0 && out.contains("delivery 4 to archive"), "{out}{err}");
+    let (code, out, err) = state.outbox(&["resend", "2", "7", "--stale"]);
+    assert!(code == 0 && out.contains("delivery 7 to archive"), "{out}{err}");
     assert_eq!(asked().len(), 2);
 }
