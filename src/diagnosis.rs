@@ -279,6 +279,12 @@ impl Diagnosis {
         self.memory.values_mut().for_each(Memory::look_anew);
     }
 
+    /// Whether an open case waits for the run of this suggestion.
+    pub fn waits_for(&self, suggestion: &str) -> bool {
+        let open = self.cases.values().filter_map(Case::open_experiment);
+        open.map(|experiment| &experiment.suggestion).any(|known| known == suggestion)
+    }
+
     /// The clock was set by so many seconds: no job was silent for that time.
     pub fn clock_was_set(&mut self, by: f64) {
         self.memory.values_mut().for_each(|memory| memory.clock_was_set(by));

@@ -99,7 +99,7 @@ impl Engine {
             }
             outbox::Report::Dead { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of a dead letter");
-                if self.may_start(message_id)? {
+                if !self.diagnosis.waits_for(message_id) || self.may_start(message_id)? {
                     return Ok(());
                 }
                 Report::Undeliverable { suggestion: message_id.clone() }

@@ -2,10 +2,10 @@
 //!
 //! Owns: SQL over `attempts`, and over `deliveries` for people. Must not know: when to try again.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use super::rows::{self, DELIVERY};
-use super::{Attempt, Decision, Delivery, HELD, Owed, Tally, Tried, Unreadable, Which};
+use super::{Attempt, Decision, Delivery, DeliveryState, HELD, Owed, Tally, Tried, Unreadable, Which};
 
 /// A try begins.
 pub(super) fn begin(transaction: &Connection, delivery: &Delivery, now: f64) -> rusqlite::Result<()> {
@@ -44,14 +44,25 @@ pub(super) fn decide(transaction: &Connection, delivery: i64, decision: &Decisio
 
 /// Deliveries with their tries, newest first.
 pub(super) fn list(connection: &Connection, which: Which<'_>) -> rusqlite::Result<Vec<Result<Owed, Unreadable>>> {
+    let (case, state) = (which.case.map(|case| &case.0), which.state.map(DeliveryState::as_str));
+    let asked: [(&str, Option<&dyn ToSql>); 4] = [
+        ("d.id", which.delivery.as_ref().map(|value| value as _)),
+        ("d.message_id", which.message.as_ref().map(|value| value as _)),
+        ("d.case_id", case.as_ref().map(|value| value as _)),
+        ("d.state", state.as_ref().map(|value| value as _)),
+    ];
+    // Only what is asked for is in the query, so that the index of that column is used.
+    let (mut conditions, mut values) = (String::new(), Vec::new());
+    for (column, value) in asked.into_iter().filter_map(|(column, value)| Some((column, value?))) {
+        values.push(value);
+        conditions.push_str(&format!(" AND {column} = ?{}", values.len()));
+    }
     let sql = format!(
         "SELECT {DELIVERY}, d.changed FROM deliveries d LEFT JOIN messages m ON m.id = d.message_id
-         WHERE (?1 IS NULL OR d.id = ?1) AND (?2 IS NULL OR d.message_id = ?2)
-           AND (?3 IS NULL OR d.case_id = ?3) AND (?4 IS NULL OR d.state = ?4) ORDER BY d.id DESC"
+         WHERE 1{conditions} ORDER BY d.id DESC"
     );
     let mut query = connection.prepare_cached(&sql)?;
-    let wanted = params![which.delivery, which.message, which.case.map(|case| &case.0), which.state.map(rows::name)];
-    let mut found = query.query(wanted)?;
+    let mut found = query.query(values.as_slice())?;
     let mut listed = Vec::new();
     while let Some(row) = found.next()? {
         listed.push(owed(connection, row)?);

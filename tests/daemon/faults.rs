@@ -1,16 +1,23 @@
 //! What a machine does to a daemon: no room left, a log directory that goes and comes back.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use super::operate::{address, get, metric};
 use super::stage::{Stage, verdict};
 use super::training::{Run, knobs};
 use super::web::{Event, Receiver};
 use super::whole::trainer;
-use std::collections::BTreeSet;
 
 fn ids(events: &[Event]) -> Vec<String> {
     events.iter().map(|event| event.text("/id").to_owned()).collect()
+}
+
+/// A configuration with a status page, by which a test sees how the daemon is.
+fn with_a_page(stage: &Stage) -> String {
+    let file = stage.write("nextrun.yaml", "status: { listen: \"127.0.0.1:0\" }\n");
+    file.to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -18,8 +25,10 @@ fn without_room_it_waits_and_then_goes_on_as_if_nothing_had_been() {
     let stage = Stage::new();
     let queue = Receiver::start(trainer(&stage.logdir(), knobs(10.0)));
     let webhook = Receiver::of_everything();
-    let mut daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s"]);
-    stage.until("it is there", || stage.state().join("nextrun.db-wal").exists() && stage.log().contains("watching"));
+    let configuration = with_a_page(&stage);
+    let mut daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
+    let page = address(&stage);
+    stage.until("it is ready", || get(&page, "/ready", "").starts_with("HTTP/1.1 200"));
     // No file may be longer than this from here on, as on a disk that is full.
     let limit = |size: &str| {
         let set = Command::new("prlimit").args(["--pid", &daemon.id(), &format!("--fsize={size}:")]).status().unwrap();
@@ -27,7 +36,8 @@ fn without_room_it_waits_and_then_goes_on_as_if_nothing_had_been() {
     };
     limit("4096");
     Run::new(&stage.logdir(), "sick", &knobs(10.0)).train();
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    stage.until("it says that it waits", || get(&page, "/ready", "").starts_with("HTTP/1.1 503"));
+    assert!(get(&page, "/ready", "").contains("nextrun.db") && get(&page, "/health", "").contains("alive"));
     assert_eq!(stage.kept().len(), 0, "nothing is kept, and nothing is said");
     assert_eq!((queue.events().len(), webhook.events().len()), (0, 0));
     limit("unlimited");
@@ -47,7 +57,9 @@ fn a_log_directory_that_goes_and_comes_back_changes_no_verdict() {
     let logdir = stage.logdir();
     let queue = Receiver::of_everything();
     let webhook = Receiver::of_everything();
-    let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s"]);
+    let configuration = with_a_page(&stage);
+    let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
+    let page = address(&stage);
     Run::new(&logdir, "sick", &knobs(10.0)).train();
     let away = logdir.with_file_name("away");
     let train = trainer(&logdir, knobs(10.0));
@@ -57,8 +69,7 @@ fn a_log_directory_that_goes_and_comes_back_changes_no_verdict() {
         if let Some(event) = events.get(answered) {
             // It goes while an experiment is waited for, and comes back with what was trained meanwhile.
             fs::rename(&logdir, &away).unwrap();
-            stage.until("it is missed", || !logdir.exists());
-            std::thread::sleep(std::time::Duration::from_millis(700));
+            stage.until("it is missed", || metric(&page, "nextrun_runs") == Some(0.0));
             fs::rename(&away, &logdir).unwrap();
             train(event);
             answered += 1;

@@ -12,14 +12,14 @@ use super::whole::trainer;
 use serde_json::Value;
 
 /// The address of the newest daemon's status page.
-fn address(stage: &Stage) -> String {
+pub(crate) fn address(stage: &Stage) -> String {
     let said = "the status page is there address=";
     stage.until("the status page is there", || stage.log().contains(said));
     stage.log().rsplit(said).next().unwrap().split_whitespace().next().unwrap().to_owned()
 }
 
 /// Status line, headers and body.
-fn get(address: &str, path: &str, headers: &str) -> String {
+pub(crate) fn get(address: &str, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n").unwrap();
     let mut answer = String::new();
@@ -28,7 +28,7 @@ fn get(address: &str, path: &str, headers: &str) -> String {
 }
 
 /// The value of a metric; `None` where it is not there.
-fn metric(address: &str, name: &str) -> Option<f64> {
+pub(crate) fn metric(address: &str, name: &str) -> Option<f64> {
     let text = get(address, "/metrics", "");
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
