@@ -2,9 +2,12 @@
 //!
 //! Owns: arguments, printing, exit codes. Must not know: algorithms.
 
+mod backup;
 mod cases;
 mod config;
 mod diagnose;
+mod notify;
+mod outbox;
 mod policy;
 mod scalars;
 mod watch;
@@ -48,9 +51,14 @@ enum Command {
     #[command(subcommand)]
     Cases(cases::Cases),
     #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
+    #[command(subcommand)]
+    Notify(notify::Notify),
+    #[command(subcommand)]
     Policy(policy::PolicyCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Backup(backup::Backup),
     Scalars(scalars::Scalars),
     Files(scalars::Files),
 }
@@ -96,8 +104,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Watch(command) => watch::run(command),
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
+        Command::Outbox(command) => outbox::run(command),
+        Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Config(command) => config::run(command),
+        Command::Backup(command) => backup::run(command),
         Command::Scalars(command) => scalars::run(command),
         Command::Files(command) => scalars::run_files(command),
     };

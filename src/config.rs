@@ -22,8 +22,8 @@ pub use overrides::Overrides;
 pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
-    WatchSettings,
+    DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
+    StatusSettings, WatchSettings,
 };
 pub use show::show;
 

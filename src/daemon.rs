@@ -5,34 +5,57 @@
 //! One thread reads event files and diagnoses; the workers of the outbox send on their own. What is decided is committed
 //! before anybody is told of it.
 
+mod clock;
 mod engine;
 mod launch;
+mod publish;
+mod reload;
+mod requests;
+mod sending;
 mod site;
+mod upkeep;
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::case::Case;
-use crate::config::{self, Settings, Variables};
-use crate::destinations::{Destination, Http, OnUnknown, Preset, Setup, Surroundings, Timeouts};
+use crate::config::{Settings, Variables};
 use crate::diagnosis::Diagnosis;
 use crate::logdir::{Place, logdir_at};
-use crate::outbox::{Outbox, Pace, Sending, refusals};
+use crate::outbox::{Outbox, Pace, Sending, bad_ends};
+use crate::status::{self, Board};
 use crate::store::{SharedStore, Sqlite, StateLock, Store};
 use crate::watch::Watcher;
 use crate::watch::notify::{Notifier, Sweep};
 
+use clock::Clocks;
 use engine::Engine;
+use reload::Prepared;
 
+pub use sending::destination_of;
 pub use site::{PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, site_of, vocabulary};
 
 /// The name of the database below the state directory.
 pub const DATABASE: &str = "nextrun.db";
+
+/// Reads the operator's settings: at the start, and again at each reload.
+pub type Load<'a> = dyn Fn() -> anyhow::Result<Settings> + 'a;
+
+/// What is asked of the loop from outside.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Whether it is to stop.
+    pub stop: Arc<AtomicBool>,
+    /// Whether it is to read its settings again.
+    pub reload: Arc<AtomicBool>,
+}
 
 /// Seconds since the Unix epoch.
 pub fn now() -> f64 {
@@ -47,53 +70,53 @@ pub fn variables() -> Variables {
     std::env::vars_os().filter_map(text).collect()
 }
 
-/// Runs until it is told to stop (`stop` becomes true, or SIGTERM or SIGINT comes).
+/// Runs until it is told to stop, by `wishes` or by SIGTERM or SIGINT. SIGHUP has it read its settings again.
 ///
 /// # Errors
 /// What keeps it from starting or from going on: the state directory, the database, a policy, a destination.
-pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-    let logdir = match settings.watch.logdirs.as_slice() {
-        [logdir] => logdir,
-        [] => {
-            bail!("no log directory is named: write `nextrun watch LOGDIR`, or set `watch.logdir` in the configuration")
-        }
-        several => bail!("one daemon watches one log directory: start one for each of {}", listed(several)),
-    };
+pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
+    let Prepared { settings, site, destinations } = Prepared::of(load()?)?;
+    let logdir = logdir_of(&settings)?;
     let source = logdir_at(logdir, &variables())?;
     if let Err(error) = source.check() {
-        tracing::warn!(logdir = %logdir, "{error}: it is waited for");
+        tracing::warn!(%logdir, "{error}: it is waited for");
     }
     let _lock =
         StateLock::acquire(&settings.state.join("nextrun.lock")).context("could not take the state directory")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let mut store = Sqlite::open(&settings.state.join(DATABASE))?;
-    let unknown = store.recover(now())?;
-    if unknown > 0 {
-        tracing::warn!(unknown, "deliveries were under way when the last process ended; they are tried again");
-    }
-    let diagnosis = Diagnosis::new(site_of(settings)?, cases(&mut store)?);
-    let store = SharedStore::new(Box::new(store));
-    let destinations = destinations_of(settings)?;
-    let wants = destinations.iter().map(|d| (d.name.clone(), d.wants.clone())).collect();
+    // Before anything that takes long, so that a reload that comes early does not end the process.
+    listen_to_signals(&runtime, wishes)?;
+    let board = Arc::new(Board::default());
+    let serving = serve_status(&runtime, &settings, &board)?;
+    let (store, cases) = open_store(&settings)?;
+    let diagnosis = Diagnosis::new(site, cases);
+    let told = runtime.block_on(bad_ends(&store))?;
     let (reports, incoming) = mpsc::unbounded_channel();
-    let clock: crate::outbox::Clock = Arc::new(now);
-    let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports };
-    let told = runtime.block_on(refusals(&store))?;
+    let (metrics, clock) = (board.metrics.clone(), Arc::new(now));
+    let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
+    let wants = sending::wants_of(&destinations);
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
-    stop_on_signals(&runtime, stop);
-    tracing::info!(logdir = %logdir, state = %settings.state.display(), "watching");
-    let engine = Engine {
+    tracing::info!(%logdir, state = %settings.state.display(), "watching");
+    let notifier = notifier(&settings, logdir);
+    let mut engine = Engine {
         diagnosis,
         store,
         incoming,
         wants,
         settings,
-        notifier: notifier(settings, source.local_root()),
         watcher: Watcher::of(source),
-        outbox: &outbox,
+        notifier,
+        outbox,
+        board,
+        wishes: wishes.clone(),
+        refused: None,
+        events: BTreeMap::new(),
+        clocks: Clocks::new(now(), Instant::now()),
     };
-    let result = engine.run(told, stop);
+    let result = engine.run(told, load);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    serving.abort();
+    let outbox = engine.into_outbox();
     runtime.block_on(async {
         if tokio::time::timeout(STOP_WITHIN, outbox.stop()).await.is_err() {
             tracing::warn!("a destination did not answer in time; what was under way is asked about at the next start");
@@ -106,22 +129,51 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
 /// A stop waits so long for requests under way.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
+fn logdir_of(settings: &Settings) -> anyhow::Result<&Place> {
+    match settings.watch.logdirs.as_slice() {
+        [logdir] => Ok(logdir),
+        [] => {
+            bail!("no log directory is named: write `nextrun watch LOGDIR`, or set `watch.logdir` in the configuration")
+        }
+        several => bail!("one daemon watches one log directory: start one for each of {}", listed(several)),
+    }
+}
+
 fn listed(places: &[Place]) -> String {
     let shown: Vec<String> = places.iter().map(Place::to_string).collect();
     shown.join(", ")
 }
 
-fn cases(store: &mut dyn Store) -> anyhow::Result<Vec<Case>> {
+fn open_store(settings: &Settings) -> anyhow::Result<(SharedStore, Vec<Case>)> {
+    let mut store = Sqlite::open(&settings.state.join(DATABASE))?;
+    let unknown = store.recover(now())?;
+    if unknown > 0 {
+        tracing::warn!(unknown, "deliveries were under way when the last process ended; they are tried again");
+    }
     let read = |stored: crate::store::StoredCase| {
         let id = stored.id.clone();
         serde_json::from_value(stored.state).with_context(|| format!("the stored case {id} cannot be read"))
     };
-    store.cases(false)?.into_iter().map(read).collect()
+    let cases = store.cases(false)?.into_iter().map(read).collect::<anyhow::Result<_>>()?;
+    Ok((SharedStore::new(Box::new(store)), cases))
 }
 
-fn notifier(settings: &Settings, root: Option<&Path>) -> Notifier {
+fn serve_status(
+    runtime: &Runtime,
+    settings: &Settings,
+    board: &Arc<Board>,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+    let Some(wanted) = &settings.status else { return Ok(runtime.spawn(async {})) };
+    let token = wanted.token.as_ref().map(|source| source.read(&variables())).transpose().context("`status.token`")?;
+    let listen = status::Listen { address: wanted.listen, token };
+    let (address, serving) = runtime.block_on(status::serve(listen, board.clone()))?;
+    tracing::info!(%address, "the status page is there");
+    Ok(runtime.spawn(serving))
+}
+
+fn notifier(settings: &Settings, logdir: &Place) -> Notifier {
     let interval = settings.watch.sweep();
-    let Some(root) = root else { return Notifier::sweeping(interval) };
+    let Place::Disk(root) = logdir else { return Notifier::sweeping(interval) };
     let sweep = match settings.watch.poll {
         crate::config::Poll::Auto => Sweep { watched: interval.max(Duration::from_secs(5)), ..Sweep::default() },
         crate::config::Poll::Always => Sweep { watched: interval, unwatched: interval },
@@ -129,48 +181,19 @@ fn notifier(settings: &Settings, root: Option<&Path>) -> Notifier {
     Notifier::new(root, sweep)
 }
 
-fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {
-    let variables = variables();
-    let mut destinations = Vec::new();
-    for wanted in &settings.destinations {
-        let preset = Arc::new(Preset::shipped(&wanted.preset)?);
-        let fields = wanted
-            .read_fields(&variables)
-            .map_err(|(field, error)| anyhow::anyhow!("the destination {}: `{field}`: {error}", wanted.name))?;
-        let surroundings = Surroundings {
-            host: host(),
-            http: Http::new(Timeouts { whole: wanted.timeout, ..Timeouts::default() })?,
-            terminal: Arc::new(Mutex::new(std::io::stdout())),
-        };
-        let on_unknown = match wanted.on_unknown {
-            config::OnUnknown::Resend => OnUnknown::Resend,
-            config::OnUnknown::Hold => OnUnknown::Hold,
-        };
-        let setup = Setup {
-            name: wanted.name.clone(),
-            fields,
-            wants: wanted.wants.clone(),
-            on_unknown,
-            give_up_after: Some(wanted.give_up_after),
-        };
-        destinations.push(Destination::new(preset, setup, &surroundings)?);
-    }
-    Ok(destinations)
-}
-
-fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-fn stop_on_signals(runtime: &tokio::runtime::Runtime, stop: &Arc<AtomicBool>) {
-    let stop = Arc::clone(stop);
+fn listen_to_signals(runtime: &Runtime, wishes: &Wishes) -> anyhow::Result<()> {
+    let _inside = runtime.enter();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let wishes = wishes.clone();
     runtime.spawn(async move {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        let Ok(mut terminate) = terminate else { return };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => wishes.stop.store(true, Ordering::SeqCst),
+                _ = interrupt.recv() => wishes.stop.store(true, Ordering::SeqCst),
+                _ = hang_up.recv() => wishes.reload.store(true, Ordering::SeqCst),
+            }
         }
-        stop.store(true, Ordering::SeqCst);
     });
+    Ok(())
 }

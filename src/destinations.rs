@@ -25,10 +25,9 @@ use std::time::Duration;
 use minijinja::Value as Jinja;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
 use serde_json::Value;
 
-pub use crate::config::Secret;
+pub use crate::config::{OnUnknown, Secret};
 pub use answer::Outcome;
 pub use http::{Http, HttpError, Timeouts};
 pub use preset::{Field, FieldKind, Need, Preset, PresetError, SameId};
@@ -40,17 +39,6 @@ use http::{Reply, Unanswered, site};
 use preset::Send;
 use signature::Keys;
 use template::Scope;
-
-/// What to do with a message that may have arrived, where the destination would show it twice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnUnknown {
-    /// Send it again: rather twice than never.
-    #[default]
-    Resend,
-    /// Keep it for a person to decide: rather never than twice.
-    Hold,
-}
 
 /// A site's own settings of a destination.
 #[derive(Debug, Clone, Default)]
@@ -132,7 +120,7 @@ pub struct Destination {
 }
 
 enum Channel {
-    Http(HttpChannel),
+    Http(Box<HttpChannel>),
     Terminal(Arc<Mutex<dyn Write + std::marker::Send>>),
 }
 
@@ -182,21 +170,54 @@ impl Destination {
     /// Sends a message once and says what came of it. `now` is in seconds since the Unix epoch; it is the time stamp of
     /// the signature.
     pub async fn deliver(&self, message: &Message, now: f64) -> Outcome {
+        self.send(message, now).await.1
+    }
+
+    /// As [`Destination::deliver`], with the status of the answer where there was one.
+    pub async fn send(&self, message: &Message, now: f64) -> (Option<u16>, Outcome) {
         let body = match self.body(message) {
             Ok(body) => body,
-            Err(why) => return Outcome::Permanent { why },
+            Err(why) => return (None, Outcome::Permanent { why }),
         };
         match &self.channel {
-            Channel::Terminal(writer) => print(writer, &body),
+            Channel::Terminal(writer) => (None, print(writer, &body)),
             Channel::Http(http) => {
                 let (headers, body) = http.request(message, &body, now);
                 match http.client.post(&http.url, headers, body).await {
-                    Ok(reply) => self.understand(message, &http.url, &reply, now),
-                    Err(Unanswered::NotSent(why)) => Outcome::Later { after: None, why },
-                    Err(Unanswered::NoAnswer(why)) => Outcome::Unknown { why },
+                    Ok(reply) => (Some(reply.status), self.understand(message, &http.url, &reply, now)),
+                    Err(Unanswered::NotSent(why)) => (None, Outcome::Later { after: None, why }),
+                    Err(Unanswered::NoAnswer(why)) => (None, Outcome::Unknown { why }),
                 }
             }
         }
+    }
+
+    /// Where it sends to, for people: of an address no more than scheme, host and port, and whether requests are signed.
+    pub fn target(&self) -> String {
+        match &self.channel {
+            Channel::Terminal(_) => "the terminal".to_owned(),
+            Channel::Http(http) => {
+                let signed = if http.keys.is_some() { "signed" } else { "not signed" };
+                format!("POST {}/***, {signed}", site(&http.url))
+            }
+        }
+    }
+
+    /// Whether it has the same name, and would send the same to the same place in the same way.
+    pub fn is_like(&self, other: &Destination) -> bool {
+        let timeouts = |destination: &Destination| match &destination.channel {
+            Channel::Http(http) => Some(http.client.timeouts()),
+            Channel::Terminal(_) => None,
+        };
+        (&self.name, &self.preset.name) == (&other.name, &other.preset.name)
+            && self.fields == other.fields
+            && (self.on_unknown, self.give_up_after) == (other.on_unknown, other.give_up_after)
+            && timeouts(self) == timeouts(other)
+    }
+
+    /// The preset that it follows.
+    pub fn preset(&self) -> &Preset {
+        &self.preset
     }
 
     fn understand(&self, message: &Message, url: &Url, reply: &Reply, now: f64) -> Outcome {
@@ -291,7 +312,7 @@ fn open_http(preset: &Preset, setup: &Setup, surroundings: &Surroundings) -> Res
             Keys::parse(secret).ok_or_else(|| unusable(field, reason.to_owned()))
         })
         .transpose()?;
-    Ok(Channel::Http(HttpChannel { client: surroundings.http.clone(), url, headers, keys }))
+    Ok(Channel::Http(Box::new(HttpChannel { client: surroundings.http.clone(), url, headers, keys })))
 }
 
 impl HttpChannel {

@@ -5,6 +5,8 @@
 mod advice;
 mod exam;
 mod experiments;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -91,6 +93,13 @@ impl Site {
     pub fn logged_knobs(&self, job: &Job<'_>) -> Knobs {
         let none = BTreeMap::new();
         knobs_of(job, self.script_of(&job.name).map_or(&none, |script| &script.own_names))
+    }
+
+    /// The policy that a case goes on with: the one of its policy's name, if that still has the state where it stands.
+    fn policy_for_case(&self, case: &Case) -> Option<&Arc<Policy>> {
+        let named = |choice: &&Choice| choice.policy.name() == case.policy;
+        let policy = self.policies.iter().find(named).map(|choice| &choice.policy)?;
+        policy.state(&case.position.state).is_some().then_some(policy)
     }
 
     /// The policy that a job is investigated with.
@@ -252,14 +261,62 @@ impl Diagnosis {
         }
     }
 
+    /// Open cases that could not go on at a site, for it does not have their policy, or not the state where they stand.
+    pub fn stranded<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a Case> {
+        let open = self.cases.values().filter(|case| case.closed.is_none());
+        open.filter(|case| site.policy_for_case(case).is_none())
+    }
+
+    /// What the site decides, for [`Diagnosis::stranded`].
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Goes on at a site whose operator decided otherwise. Open cases go on where they stand, by what their policy says
+    /// of that state now. Every job is looked at anew.
+    pub fn go_on_at(&mut self, site: Site) {
+        self.site = site;
+        self.memory.values_mut().for_each(Memory::look_anew);
+    }
+
+    /// Whether an open case waits for the run of this suggestion.
+    pub fn waits_for(&self, suggestion: &str) -> bool {
+        let open = self.cases.values().filter_map(Case::open_experiment);
+        open.map(|experiment| &experiment.suggestion).any(|known| known == suggestion)
+    }
+
+    /// The clock was set by so many seconds: no job was silent for that time.
+    pub fn clock_was_set(&mut self, by: f64) {
+        self.memory.values_mut().for_each(|memory| memory.clock_was_set(by));
+    }
+
+    /// What the newest look at each job found, by the ids of symptoms.
+    pub fn found(&self) -> impl ExactSizeIterator<Item = &[String]> {
+        self.memory.values().map(Memory::symptoms)
+    }
+
+    /// Closed cases none of whose jobs `is_there`, in the log directory: without them no job would be investigated again.
+    pub fn forgettable(&self, is_there: impl Fn(&str) -> bool) -> Vec<CaseId> {
+        let needed = |case: &Case| {
+            let experiments = case.experiments.iter().flat_map(|e| [Some(e.run_name.as_str()), e.job.as_deref()]);
+            std::iter::once(case.baseline.as_str()).chain(experiments.flatten()).any(&is_there)
+        };
+        let closed = self.cases.values().filter(|case| case.closed.is_some());
+        closed.filter(|case| !needed(case)).map(|case| case.id.clone()).collect()
+    }
+
+    /// Keeps only these cases.
+    pub fn retain(&mut self, kept: &BTreeSet<CaseId>) {
+        self.cases.retain(|id, _| kept.contains(id));
+    }
+
     fn terms<'a>(&self, policy: &'a Policy, now: f64) -> Terms<'a> {
         let under_way = self.cases.values().filter(|case| case.waiting == Waiting::Experiment).count();
         Terms { policy, now, room: under_way < self.site.at_once, answer_within: self.site.answer_within }
     }
 
     fn policy_of(&self, case: &Case) -> Option<Arc<Policy>> {
-        let named = |choice: &&Choice| choice.policy.name() == case.policy;
-        self.site.policies.iter().find(named).map(|choice| choice.policy.clone())
+        self.site.policy_for_case(case).cloned()
     }
 
     /// Closes a case by hand.

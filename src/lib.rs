@@ -22,8 +22,10 @@ pub mod cli;
 pub mod config; // the operator's file
 pub mod daemon; // wires it, and stops in order
 pub mod destinations; // says it elsewhere: Slack, a job queue, any webhook
+mod fault; // where tests end the process
 pub mod logdir; // where event files are
 pub mod outbox; // sends what is owed, again if need be
+pub mod status; // says how the daemon is, over HTTP
 pub mod store; // keeps cases and deliveries
 pub mod telemetry; // log set-up
 pub mod watch; // what is new in them // one file a command

@@ -6,19 +6,25 @@
 //! it is not sent again; a destination that is slow or down delays no other one. A message that may have arrived is sent
 //! again to destinations that recognise its id, and as the site chose to those that do not.
 
+mod explain;
 mod pace;
 mod worker;
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use explain::{Place, explain};
 pub use pace::Pace;
 
 use crate::destinations::{Destination, Outcome};
 use crate::store::{Delivery, DeliveryState, SharedStore, StoreError};
+use crate::telemetry::Metrics;
 use worker::Worker;
 
 /// The time in seconds since the Unix epoch, given from outside so that tests can have their own.
@@ -94,22 +100,33 @@ fn answer_of(outcome: &Outcome) -> String {
     }
 }
 
-/// Every refusal in the store, oldest first: read at the start, so that none is lost between being recorded and being
-/// acted upon.
+/// Every refusal and every dead letter in the store, oldest first: read at the start, so that none is lost between being
+/// recorded and being acted upon.
 ///
 /// # Errors
 /// The store failed.
-pub async fn refusals(store: &SharedStore) -> Result<Vec<Report>, StoreError> {
-    let refused = store.with(|store| store.deliveries(None, Some(DeliveryState::Refused))).await?;
-    Ok(refused.iter().rev().filter_map(Report::of).collect())
+pub async fn bad_ends(store: &SharedStore) -> Result<Vec<Report>, StoreError> {
+    let mut ended = store.with(|store| store.deliveries(None, Some(DeliveryState::Refused))).await?;
+    ended.extend(store.with(|store| store.deliveries(None, Some(DeliveryState::Dead))).await?);
+    ended.sort_by_key(|delivery| delivery.id);
+    Ok(ended.iter().filter_map(Report::of).collect())
 }
 
 /// The workers of all destinations.
 #[derive(Debug)]
 pub struct Outbox {
+    sending: Sending,
     wake: watch::Sender<u64>,
-    stop: watch::Sender<bool>,
+    running: BTreeMap<String, Running>,
     workers: JoinSet<()>,
+    runtime: Handle,
+}
+
+/// A worker that is under way.
+#[derive(Debug)]
+struct Running {
+    destination: Arc<Destination>,
+    stop: watch::Sender<bool>,
 }
 
 /// What all workers share.
@@ -123,19 +140,50 @@ pub struct Sending {
     pub clock: Clock,
     /// Where ends are told.
     pub reports: mpsc::UnboundedSender<Report>,
+    /// Where tries are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").field("pace", &self.pace).finish_non_exhaustive()
+    }
 }
 
 impl Outbox {
-    /// Starts one worker for each destination. Call [`crate::store::Store::recover`] before, so that what an earlier
-    /// process left under way is known for what it is.
+    /// Starts one worker for each destination, on the runtime that this is called from. Call
+    /// [`crate::store::Store::recover`] before, so that what an earlier process left under way is known for what it is.
     pub fn start(destinations: Vec<Destination>, sending: &Sending) -> Outbox {
-        let (wake, woken) = watch::channel(0);
-        let (stop, stopped) = watch::channel(false);
-        let mut workers = JoinSet::new();
-        for destination in destinations {
-            workers.spawn(Worker::new(destination, sending.clone()).run(woken.clone(), stopped.clone()));
+        let (wake, _) = watch::channel(0);
+        let (sending, runtime) = (sending.clone(), Handle::current());
+        let mut outbox = Outbox { sending, wake, running: BTreeMap::new(), workers: JoinSet::new(), runtime };
+        outbox.replace(destinations);
+        outbox
+    }
+
+    /// Sends to these destinations from now on. One that is as it was goes on undisturbed; one that is gone or changed
+    /// finishes and records what it is sending, and begins nothing more. What it still owed waits for a destination of
+    /// its name: a changed one begins with it at once, for a lease is given to one worker only.
+    pub fn replace(&mut self, destinations: Vec<Destination>) {
+        let mut before = std::mem::take(&mut self.running);
+        let like = |running: &Running| destinations.iter().any(|destination| running.destination.is_like(destination));
+        for ended in before.extract_if(.., |_, running| !like(running)).map(|(_, running)| running) {
+            ended.stop.send_replace(true);
         }
-        Outbox { wake, stop, workers }
+        for destination in destinations {
+            let name = destination.name.clone();
+            let running = before.remove(&name).unwrap_or_else(|| self.begin(destination));
+            self.running.insert(name, running);
+        }
+        while self.workers.try_join_next().is_some() {}
+    }
+
+    fn begin(&mut self, destination: Destination) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let destination = Arc::new(destination);
+        let worker = Worker::new(destination.clone(), self.sending.clone());
+        self.workers.spawn_on(worker.run(self.wake.subscribe(), stopped), &self.runtime);
+        Running { destination, stop }
     }
 
     /// Tells the workers that something new is owed.
@@ -147,7 +195,9 @@ impl Outbox {
     /// time-out; a caller that cannot wait may drop this instead, and what was under way is `Unknown` at the next
     /// start.
     pub async fn stop(mut self) {
-        self.stop.send_replace(true);
+        for running in self.running.values() {
+            running.stop.send_replace(true);
+        }
         while self.workers.join_next().await.is_some() {}
     }
 }

@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod conformance;
+mod forget;
+mod history;
 mod lock;
 mod rows;
 mod schema;
@@ -55,6 +57,34 @@ pub struct Commit {
     pub requests: Vec<(CaseId, serde_json::Value)>,
     /// Requests that were carried out, by their row ids.
     pub handled: Vec<i64>,
+    /// What a person decided about deliveries, by their row ids.
+    pub decisions: Vec<(i64, Decision)>,
+    /// What is no longer kept.
+    pub forget: Option<Forget>,
+}
+
+/// What a person decides about a delivery. One that is being sent, was delivered or refused is left as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// It is due at once: given up, held, or waiting for its next try.
+    Resend,
+    /// It is given up: waiting or held.
+    Drop {
+        /// Why.
+        why: String,
+        /// When, in seconds since the Unix epoch.
+        at: f64,
+    },
+}
+
+/// What is no longer kept, for its age.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forget {
+    /// Seconds since the Unix epoch: deliveries of closed cases that came to their end earlier go, with their tries and
+    /// the messages that nothing else needs.
+    pub before: f64,
+    /// Closed cases that go whole, with their journals; one with a delivery that is still owed stays.
+    pub cases: Vec<CaseId>,
 }
 
 /// What an operator asked the daemon to do with a case: another process asks, the daemon carries it out.
@@ -64,7 +94,8 @@ pub struct Request {
     pub id: i64,
     /// The case.
     pub case: CaseId,
-    /// What is asked: `{"link": JOB}`, `{"close": {"verdict": …, "why": …}}` or `{"answer": NAME}`.
+    /// What is asked: `{"link": JOB}`, `{"close": {"verdict": …, "why": …}}`, `{"answer": NAME}`, `{"resend": DELIVERY}`
+    /// or `{"drop": DELIVERY, "why": …}`.
     pub wish: serde_json::Value,
 }
 
@@ -86,6 +117,30 @@ pub enum DeliveryState {
     Dead,
 }
 
+impl DeliveryState {
+    /// Every state.
+    pub const ALL: [DeliveryState; 6] = [
+        DeliveryState::Pending,
+        DeliveryState::Sending,
+        DeliveryState::Delivered,
+        DeliveryState::Refused,
+        DeliveryState::Unknown,
+        DeliveryState::Dead,
+    ];
+
+    /// Its name, as in the database and in listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Pending => "pending",
+            DeliveryState::Sending => "sending",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Refused => "refused",
+            DeliveryState::Unknown => "unknown",
+            DeliveryState::Dead => "dead",
+        }
+    }
+}
+
 /// One message owed to one destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
@@ -103,6 +158,67 @@ pub struct Delivery {
     pub due: f64,
     /// The newest answer or error, for the operator.
     pub answer: Option<String>,
+}
+
+/// One try of a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// Which try it was, from 1.
+    pub number: u32,
+    /// When it began, in seconds since the Unix epoch.
+    pub begun: f64,
+    /// When its answer was recorded; `None` while it is under way.
+    pub ended: Option<f64>,
+    /// The state that it led to.
+    pub outcome: Option<DeliveryState>,
+    /// The answer or error.
+    pub answer: Option<String>,
+}
+
+/// A delivery with all that is known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Owed {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// When it came to its state, in seconds since the Unix epoch.
+    pub changed: f64,
+    /// Its tries, oldest first.
+    pub tries: Vec<Attempt>,
+}
+
+/// A delivery that does not read back: it is listed, and keeps nothing else from being listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Row id of the delivery.
+    pub id: i64,
+    /// What of it cannot be read.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Which deliveries are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Which<'a> {
+    /// This one.
+    pub delivery: Option<i64>,
+    /// Those of this message.
+    pub message: Option<&'a str>,
+    /// Those of this case.
+    pub case: Option<&'a CaseId>,
+    /// Those in this state.
+    pub state: Option<DeliveryState>,
+}
+
+/// How many deliveries there are, by destination and state.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tally {
+    /// Destination, state, number of deliveries. Those that are [`HELD`] are not counted as `Unknown`.
+    pub counts: Vec<(String, DeliveryState, u64)>,
+    /// Destination and number of deliveries that are held for a person.
+    pub held: Vec<(String, u64)>,
+    /// When the oldest message was decided that is still to be sent and not held, in seconds since the Unix epoch.
+    pub oldest: Option<f64>,
 }
 
 /// What a try came to.
@@ -172,6 +288,23 @@ pub enum StoreError {
         /// Its path.
         path: String,
     },
+    /// There is no room left where it is.
+    #[error("the database {path} cannot grow: make room on its file system; nothing is lost meanwhile")]
+    Full {
+        /// Its path.
+        path: String,
+    },
+    /// Its pages are damaged.
+    #[error(
+        "the database {path} is damaged ({reason}): keep the file, and go on with a back-up in its place, or with what \
+         `sqlite3 {path} .recover` saves of it"
+    )]
+    Damaged {
+        /// Its path.
+        path: String,
+        /// What SQLite found.
+        reason: String,
+    },
     /// Another process held the database for longer than the busy time-out.
     #[error("the database {path} is held by another process: end what works on it, and try again")]
     Busy {
@@ -210,6 +343,29 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the same work may succeed later without anybody touching the database itself: there is no room, no right
+    /// to write, another process at work, or a disk that fails.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Full { .. } | StoreError::ReadOnly { .. } | StoreError::Busy { .. } => true,
+            StoreError::Database { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen)
+            ),
+            StoreError::Newer { .. }
+            | StoreError::Older { .. }
+            | StoreError::Missing { .. }
+            | StoreError::NotADatabase { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Taken { .. }
+            | StoreError::Files { .. }
+            | StoreError::Gone
+            | StoreError::Corrupt { .. } => false,
+        }
+    }
+}
+
 /// Where cases and deliveries are kept. Every query that depends on time takes it as an argument.
 pub trait Store: Send {
     /// Commits one step of the diagnosis in one transaction.
@@ -225,12 +381,20 @@ pub trait Store: Send {
     /// Takes up to `limit` due deliveries of one destination and marks them `Sending`, in order per case: a delivery
     /// waits while an earlier one of its case and destination is neither delivered nor given up. A delivery that was
     /// `Unknown` is due like one that was `Pending`, unless it is [`HELD`]; the state in what is returned is the one
-    /// before the lease. The try is counted and committed before this returns.
+    /// before the lease. One whose last change lies after `now` is due too: the clock was set back since. The try is
+    /// counted and committed before this returns.
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError>;
     /// Records what a try came to. A delivery that is recorded as delivered stays so.
     fn tried(&mut self, tried: &Tried, now: f64) -> Result<(), StoreError>;
-    /// Deliveries, newest first, for the operator; `case` and `state` narrow it down.
-    fn deliveries(&mut self, case: Option<&CaseId>, state: Option<DeliveryState>) -> Result<Vec<Delivery>, StoreError>;
+    /// Deliveries with their tries, newest first.
+    fn history(&mut self, which: Which<'_>) -> Result<Vec<Result<Owed, Unreadable>>, StoreError>;
+    /// Deliveries that read back, newest first; `case` and `state` narrow it down.
+    fn deliveries(&mut self, case: Option<&CaseId>, state: Option<DeliveryState>) -> Result<Vec<Delivery>, StoreError> {
+        let listed = self.history(Which { case, state, ..Which::default() })?;
+        Ok(listed.into_iter().flatten().map(|owed| owed.delivery).collect())
+    }
+    /// How many deliveries there are.
+    fn tally(&mut self) -> Result<Tally, StoreError>;
     /// After a start: every delivery that is still `Sending` becomes `Unknown`. Returns how many.
     fn recover(&mut self, now: f64) -> Result<u32, StoreError>;
     /// When [`Store::lease`] has something next for a destination, if ever: what waits for an earlier one of its case

@@ -1,8 +1,10 @@
-//! Where log entries go: to the journal where systemd listens, else to standard error, as text or JSON.
+//! Where log entries go: to the journal where systemd listens, else to standard error, as text or JSON; and the names of
+//! metrics.
 //!
-//! Owns: the set-up of `tracing`. Must not know: what is logged.
+//! Owns: the set-up of `tracing`, the list of metrics. Must not know: what is logged, where numbers come from.
 
 mod escape;
+mod metrics;
 
 use std::io;
 
@@ -12,6 +14,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use escape::Escaping;
+pub use metrics::Metrics;
 
 /// How entries are written to standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nextrun::case::{CaseId, Message, MessageKind};
 use nextrun::destinations::{Destination, Http, OnUnknown, Outcome, Preset, Secret, Setup, Surroundings, Timeouts};
-use nextrun::outbox::{Outbox, Pace, Report, Sending, refusals};
+use nextrun::outbox::{Outbox, Pace, Report, Sending, bad_ends};
 use nextrun::store::{Commit, Delivery, DeliveryState, SharedStore, Sqlite, Store};
 use serde_json::json;
 use support::{Act, Server, until};
@@ -217,7 +217,8 @@ impl State {
         let store = SharedStore::new(Box::new(Sqlite::open(&self.path).unwrap()));
         store.with(|store| store.recover(now())).await.unwrap();
         let (sender, reports) = unbounded_channel();
-        let sending = Sending { store: store.clone(), pace, clock: Arc::new(now), reports: sender };
+        let sending =
+            Sending { store: store.clone(), pace, clock: Arc::new(now), reports: sender, metrics: Arc::default() };
         Process { outbox: Outbox::start(destinations, &sending), store, reports }
     }
 
@@ -385,7 +386,7 @@ async fn a_refusal_outlives_whoever_should_have_been_told() {
     process.outbox.stop().await;
 
     let process = state.start(vec![destination("queue", "queue", &server.url(), patient())]).await;
-    let found = refusals(&process.store).await.unwrap();
+    let found = bad_ends(&process.store).await.unwrap();
     let [Report::Refused { message_id, destination, unknown_knobs, why }] = found.as_slice() else {
         panic!("{found:?}")
     };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Exit, plain, settings};
 use crate::case::Case;
-use crate::config::Overrides;
+use crate::config::{Overrides, Settings};
 use crate::daemon::DATABASE;
 use crate::store::{Commit, Sqlite, Store, StoredCase};
 
@@ -83,9 +83,18 @@ pub(super) struct At {
 }
 
 impl At {
-    fn database(&self) -> anyhow::Result<PathBuf> {
+    pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let overrides = Overrides { state: self.state.clone(), ..Overrides::default() };
-        Ok(settings(self.config.as_deref(), &overrides)?.state.join(DATABASE))
+        settings(self.config.as_deref(), &overrides)
+    }
+
+    /// Whether it names the configuration that the daemon runs with.
+    pub(super) fn names_configuration(&self) -> bool {
+        self.config.is_some()
+    }
+
+    pub(super) fn database(&self) -> anyhow::Result<PathBuf> {
+        Ok(self.settings()?.state.join(DATABASE))
     }
 }
 
@@ -128,7 +137,7 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
     Ok(Exit::Healthy)
 }
 
-fn find(store: &mut Sqlite, id: &str) -> anyhow::Result<StoredCase> {
+pub(super) fn find(store: &mut Sqlite, id: &str) -> anyhow::Result<StoredCase> {
     store.case(id)?.with_context(|| format!("there is no case {}: see `nextrun cases list --all`", plain(id)))
 }
 
@@ -137,7 +146,7 @@ fn ask(store: &mut Sqlite, case: &StoredCase, wish: Value) -> anyhow::Result<()>
     Ok(store.commit(&Commit { requests: vec![(case.id.clone(), wish)], ..Commit::default() })?)
 }
 
-fn time(seconds: f64) -> String {
+pub(super) fn time(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "whole seconds of a time")]
     jiff::Timestamp::from_second(seconds as i64).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }

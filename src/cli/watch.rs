@@ -1,8 +1,6 @@
 //! `nextrun watch`: the daemon.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
@@ -47,7 +45,7 @@ pub(super) fn run(arguments: &Watch) -> anyhow::Result<Exit> {
         state: arguments.state.clone(),
         quiet_after: arguments.quiet_after,
     };
-    let settings = settings(arguments.config.as_deref(), &overrides)?;
-    daemon::run(&settings, &Arc::new(AtomicBool::new(false)))?;
+    let load = || settings(arguments.config.as_deref(), &overrides);
+    daemon::run(&load, &daemon::Wishes::default())?;
     Ok(Exit::Healthy)
 }

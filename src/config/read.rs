@@ -7,6 +7,7 @@
 mod destinations;
 mod launch;
 mod redact;
+mod status;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,8 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 7] = ["watch", "destinations", "launch", "policy", "limits", "signals", "state"];
+const KEYS: [&str; 9] =
+    ["watch", "destinations", "launch", "policy", "limits", "signals", "state", "keep_closed", "status"];
 const WATCH: [&str; 8] =
     ["logdir", "include", "exclude", "ignore_older_than", "quiet_after", "quiet_floor", "sweep", "poll"];
 const LIMITS: [&str; 5] = ["experiments", "hours", "at_once", "start_within", "ask_wait"];
@@ -78,6 +80,10 @@ impl Reader<'_> {
         if let Some(node) = fields.get("state") {
             settings.state = self.path(node, "`state`").unwrap_or_default();
         }
+        if let Some(node) = fields.get("keep_closed") {
+            settings.keep = self.keep(node);
+        }
+        settings.status = fields.get("status").and_then(|node| self.status(node));
         settings
     }
 

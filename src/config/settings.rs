@@ -1,6 +1,7 @@
 //! The checked settings, with their defaults in one place.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +37,36 @@ pub struct Settings {
     pub signals: Vec<SiteRule>,
     /// The folder for the database; empty until the defaults are filled in.
     pub state: PathBuf,
+    /// How long closed cases and what was sent for them are kept.
+    pub keep: Keep,
+    /// Where the daemon says over HTTP how it is; `None`: nowhere.
+    pub status: Option<StatusSettings>,
+}
+
+/// How long closed cases and what was sent for them are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// For ever.
+    Always,
+    /// For this time.
+    For(Duration),
+}
+
+impl Default for Keep {
+    /// A quarter: what was found is still there when somebody writes about it.
+    fn default() -> Self {
+        Keep::For(DAY.saturating_mul(90))
+    }
+}
+
+/// Where the daemon says over HTTP how it is. It is off unless asked for: two daemons on one machine would want the same
+/// port, and on a login node every user could read the names of all jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusSettings {
+    /// The address; with a token where others than this machine can reach it.
+    pub listen: SocketAddr,
+    /// What a request must bring.
+    pub token: Option<SecretSource>,
 }
 
 /// What is watched, and how.

@@ -7,8 +7,8 @@ use super::glob::Glob;
 use super::launch::{Carrier, Launch, Pattern};
 use super::secret::SecretSource;
 use super::settings::{
-    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
-    WatchSettings,
+    DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
+    StatusSettings, WatchSettings,
 };
 use super::words::Template;
 
@@ -29,6 +29,14 @@ pub fn show(settings: &Settings) -> String {
         file.insert("signals".to_owned(), signals(settings));
     }
     file.insert("state".to_owned(), json!(settings.state));
+    let keep = match settings.keep {
+        Keep::Always => "always".to_owned(),
+        Keep::For(time) => show_duration(time),
+    };
+    file.insert("keep_closed".to_owned(), json!(keep));
+    if let Some(status) = &settings.status {
+        file.insert("status".to_owned(), self::status(status));
+    }
     serde_saphyr::to_string(&Value::Object(file)).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
 }
 
@@ -71,9 +79,7 @@ fn destination(destination: &DestinationSettings) -> Value {
     for (name, value) in &destination.fields {
         let shown = match value {
             FieldValue::Plain(text) => json!(without_path(text)),
-            FieldValue::Kept(SecretSource::File(path)) => json!({ "file": path }),
-            FieldValue::Kept(SecretSource::Env(name)) => json!({ "env": name }),
-            FieldValue::Kept(SecretSource::Credential(name)) => json!({ "credential": name }),
+            FieldValue::Kept(source) => kept(source),
         };
         map.insert(name.clone(), shown);
     }
@@ -87,6 +93,21 @@ fn destination(destination: &DestinationSettings) -> Value {
     map.insert("on_unknown".to_owned(), json!(on_unknown));
     map.insert("give_up_after".to_owned(), json!(show_duration(destination.give_up_after)));
     map.insert("timeout".to_owned(), json!(show_duration(destination.timeout)));
+    Value::Object(map)
+}
+
+fn kept(source: &SecretSource) -> Value {
+    match source {
+        SecretSource::File(path) => json!({ "file": path }),
+        SecretSource::Env(name) => json!({ "env": name }),
+        SecretSource::Credential(name) => json!({ "credential": name }),
+    }
+}
+
+fn status(status: &StatusSettings) -> Value {
+    let mut map = Map::new();
+    map.insert("listen".to_owned(), json!(status.listen.to_string()));
+    map.extend(status.token.as_ref().map(|token| ("token".to_owned(), kept(token))));
     Value::Object(map)
 }
 

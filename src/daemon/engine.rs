@@ -1,94 +1,164 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use sd_notify::NotifyState;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::clock::Clocks;
 use super::launch::dress;
-use super::now;
+use super::{Load, Wishes, now};
 use crate::case::MessageKind;
 use crate::config::Settings;
-use crate::diagnosis::{Changes, Diagnosis, Report};
+use crate::diagnosis::{Changes, Diagnosis};
 use crate::outbox::{self, Outbox};
-use crate::store::{Commit, SharedStore, StoredCase};
-use crate::watch::Watcher;
+use crate::series::RunName;
+use crate::status::Board;
+use crate::store::{Commit, SharedStore, StoreError, StoredCase};
 use crate::watch::notify::{Notifier, Woken};
+use crate::watch::{self, Watcher};
 
 /// Jobs are looked at no more often than this, however fast they write.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How often every file and the whole outbox are counted.
+const STOCK: Duration = Duration::from_secs(5);
+
 /// How often the memory of jobs that ended is given back.
 const TIDY: Duration = Duration::from_secs(60);
 
-pub(super) struct Engine<'a> {
+/// How often what closed long ago is looked for.
+const FORGET: Duration = Duration::from_secs(3600);
+
+/// How often a store that cannot do its work for now is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) struct Engine {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
     /// The kinds of message that each destination gets.
     pub(super) wants: Vec<(String, Vec<MessageKind>)>,
-    pub(super) settings: &'a Settings,
+    pub(super) settings: Settings,
     pub(super) watcher: Watcher,
     pub(super) notifier: Notifier,
-    pub(super) outbox: &'a Outbox,
+    pub(super) outbox: Outbox,
+    pub(super) board: Arc<Board>,
+    pub(super) wishes: Wishes,
+    /// Why the newest settings are not in force.
+    pub(super) refused: Option<String>,
+    /// Events of each run at the last look.
+    pub(super) events: BTreeMap<RunName, u64>,
+    pub(super) clocks: Clocks,
 }
 
-impl Engine<'_> {
-    /// Runs until `stop`. `told` are reports that an earlier process recorded and may not have acted upon.
-    pub(super) fn run(mut self, told: Vec<outbox::Report>, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+/// When what is due next.
+struct Due {
+    tick: Instant,
+    sweep: Instant,
+    stock: Instant,
+    tidy: Instant,
+    forget: Instant,
+}
+
+impl Engine {
+    pub(super) fn into_outbox(self) -> Outbox {
+        self.outbox
+    }
+
+    /// Runs until it is told to stop. `told` are reports that an earlier process recorded and may not have acted upon.
+    pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
+        self.warn_of_stranded();
         let read = self.watcher.poll(now());
-        self.say(&read.problems);
+        self.take_in(&read);
         self.notifier.watch(self.watcher.directories());
         for report in told {
             self.take(&report)?;
         }
         self.tick()?;
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        let mut next_tidy = Instant::now() + TIDY;
-        let (mut next_tick, mut next_sweep) = (Instant::now() + TICK, Instant::now() + self.notifier.sweep_interval());
-        while !stop.load(Ordering::SeqCst) {
-            let wait = next_tick.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            match self.notifier.wait(wait) {
-                Woken::Paths(paths) => {
-                    let read = self.watcher.poll_paths(now(), paths.iter().map(|path| path.as_path()));
-                    self.say(&read.problems);
-                    if !read.appeared.is_empty() {
-                        self.notifier.watch(self.watcher.directories());
-                    }
-                }
-                Woken::Sweep => next_sweep = Instant::now(),
-                Woken::Timeout => {}
-            }
-            if Instant::now() >= next_sweep {
-                let read = self.watcher.poll(now());
-                self.say(&read.problems);
-                self.notifier.watch(self.watcher.directories());
-                next_sweep = Instant::now() + self.notifier.sweep_interval();
-            }
-            let problems = self.notifier.take_problems();
-            self.say(&problems);
-            if Instant::now() >= next_tick {
-                self.take_reports()?;
-                self.take_requests()?;
-                self.tick()?;
-                next_tick = Instant::now() + TICK;
-            }
-            if Instant::now() >= next_tidy {
-                self.tidy();
-                next_tidy = Instant::now() + TIDY;
+        self.in_force();
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        let now = Instant::now();
+        let sweep = now + self.notifier.sweep_interval();
+        let mut due = Due { tick: now + TICK, sweep, stock: now, tidy: now + TIDY, forget: now };
+        while !self.wishes.stop.load(Ordering::SeqCst) {
+            self.turn(&mut due)?;
+            if self.wishes.reload.swap(false, Ordering::SeqCst) {
+                self.reload(load);
             }
         }
         Ok(())
     }
 
-    /// A job that ended costs nothing but rows.
-    fn tidy(&mut self) {
-        for run in self.diagnosis.settled(self.watcher.runs(), now()) {
-            tracing::debug!(%run, "its numbers are forgotten until it grows again");
-            self.watcher.release(&run);
+    fn turn(&mut self, due: &mut Due) -> anyhow::Result<()> {
+        let wait = due.tick.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match self.notifier.wait(wait) {
+            Woken::Paths(paths) => {
+                let read = self.watcher.poll_paths(now(), paths.iter().map(|path| path.as_path()));
+                self.take_in(&read);
+                if !read.appeared.is_empty() {
+                    self.notifier.watch(self.watcher.directories());
+                }
+            }
+            Woken::Sweep => due.sweep = Instant::now(),
+            Woken::Timeout => {}
+        }
+        let begun = Instant::now();
+        if let Some(by) = self.clocks.set_by(now(), begun) {
+            tracing::warn!(seconds = by, "the clock was set, or the machine slept: no job counts as silent for it");
+            self.diagnosis.clock_was_set(by);
+            // What was written meanwhile comes before any judgement.
+            due.sweep = begun;
+        }
+        if begun >= due.sweep {
+            let read = self.watcher.poll(now());
+            self.take_in(&read);
+            self.notifier.watch(self.watcher.directories());
+            due.sweep = Instant::now() + self.notifier.sweep_interval();
+        }
+        let problems = self.notifier.take_problems();
+        self.say(&problems);
+        if Instant::now() >= due.tick {
+            self.take_reports()?;
+            self.take_requests()?;
+            self.tick()?;
+            due.tick = Instant::now() + TICK;
+            self.board.metrics.turns.observe(begun.elapsed().as_secs_f64());
+        }
+        self.upkeep(due)
+    }
+
+    fn upkeep(&mut self, due: &mut Due) -> anyhow::Result<()> {
+        let now = Instant::now();
+        if now >= due.stock {
+            self.take_stock()?;
+            due.stock = now + STOCK;
+        }
+        if now >= due.tidy {
+            self.tidy();
+            due.tidy = now + TIDY;
+        }
+        if now >= due.forget {
+            self.forget()?;
+            due.forget = now + FORGET;
+        }
+        Ok(())
+    }
+
+    /// Counts what was read, and says what could not be.
+    fn take_in(&mut self, read: &watch::Changes) {
+        self.say(&read.problems);
+        self.board.metrics.read_bytes.inc_by(read.bytes);
+        for run in read.appeared.iter().chain(&read.changed) {
+            let events = self.watcher.runs().get(run).map_or(0, |data| data.events());
+            let before = self.events.insert(run.clone(), events).unwrap_or(0);
+            self.board.metrics.read_events.inc_by(events.saturating_sub(before));
+        }
+        for run in &read.vanished {
+            self.events.remove(run);
         }
     }
 
@@ -101,61 +171,14 @@ impl Engine<'_> {
     fn tick(&mut self) -> anyhow::Result<()> {
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
         self.commit(changes, Vec::new())?;
+        self.publish();
         // The watchdog is fed by a turn of the whole loop, never by a timer that would go on while the loop hangs.
-        let open = self.diagnosis.cases().filter(|case| case.closed.is_none()).count();
-        let status = format!("{} runs, {open} cases open", self.watcher.runs().len());
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog, sd_notify::NotifyState::Status(&status)]);
-        Ok(())
-    }
-
-    fn take_reports(&mut self) -> anyhow::Result<()> {
-        while let Ok(report) = self.incoming.try_recv() {
-            self.take(&report)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, report: &outbox::Report) -> anyhow::Result<()> {
-        let report = match report {
-            outbox::Report::Delivered { message_id, destination, .. } => {
-                tracing::debug!(message_id, destination, "told of a delivery");
-                return Ok(());
-            }
-            outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
-                tracing::debug!(message_id, destination, why, "told of a refusal");
-                let unknown_knobs: BTreeSet<String> = unknown_knobs.iter().cloned().collect();
-                Report::Refused { suggestion: message_id.clone(), unknown_knobs }
-            }
-            outbox::Report::Dead { message_id, destination, why } => {
-                tracing::debug!(message_id, destination, why, "told of a dead letter");
-                Report::Undeliverable { suggestion: message_id.clone() }
-            }
-        };
-        let changes = self.diagnosis.report(&report, now());
-        self.commit(changes, Vec::new())
-    }
-
-    /// Carries out what operators asked for.
-    fn take_requests(&mut self) -> anyhow::Result<()> {
-        for request in self.store.blocking(|store| store.requests())? {
-            let text = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_str);
-            let changes = if let Some(job) = text("/link") {
-                self.diagnosis.link(&request.case, job, now())
-            } else if let Some(verdict) = text("/close/verdict") {
-                self.diagnosis.close(&request.case, verdict, text("/close/why").unwrap_or_default(), now())
-            } else if let Some(answer) = text("/answer") {
-                self.diagnosis.answer(&request.case, answer, now())
-            } else {
-                tracing::warn!(wish = %request.wish, "a request that this version does not know is dropped");
-                Changes::default()
-            };
-            self.commit(changes, vec![request.id])?;
-        }
+        let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&self.in_one_line())]);
         Ok(())
     }
 
     /// Keeps what was decided and what is owed for it in one transaction.
-    fn commit(&mut self, changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
+    pub(super) fn commit(&mut self, changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
         if changes.is_empty() && handled.is_empty() {
             return Ok(());
         }
@@ -174,7 +197,7 @@ impl Engine<'_> {
             })
         };
         let messages = changes.messages.into_iter().map(|mut message| {
-            dress(&mut message, self.settings);
+            dress(&mut message, &self.settings);
             let to = self.wants.iter().filter(|(_, kinds)| kinds.contains(&message.kind));
             let to = to.map(|(name, _)| name.clone()).collect();
             (message, to)
@@ -184,10 +207,46 @@ impl Engine<'_> {
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
             handled,
-            requests: Vec::new(),
+            ..Commit::default()
         };
-        self.store.blocking(|store| store.commit(&commit))?;
+        self.keep(&commit)?;
         self.outbox.wake();
         Ok(())
+    }
+
+    /// Commits. What cannot be kept for now, as on a full disk, is kept as soon as it can be: until then nothing else is
+    /// decided, and nothing is lost, for all of it would be decided again by a process that starts anew.
+    pub(super) fn keep(&mut self, commit: &Commit) -> anyhow::Result<()> {
+        loop {
+            match self.store.blocking(|store| store.commit(commit)) {
+                Ok(()) => {
+                    self.store_works();
+                    return Ok(());
+                }
+                Err(error) if error.may_pass() && !self.wishes.stop.load(Ordering::SeqCst) => {
+                    self.store_failed(&error);
+                    std::thread::sleep(ASK_AGAIN);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The store could not do its work for now: people are told, and the watchdog knows that this is no hang.
+    pub(super) fn store_failed(&self, error: &StoreError) {
+        self.board.metrics.store_errors.inc();
+        if self.board.trouble(Some(error.to_string())) {
+            tracing::error!(%error, "the store cannot do its work; it is asked again until it can");
+        }
+        self.board.turned();
+        let status = format!("waiting: {error}");
+        let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
+    }
+
+    /// The store did its work.
+    pub(super) fn store_works(&self) {
+        if self.board.trouble(None) {
+            tracing::info!("the store works again");
+        }
     }
 }

@@ -13,7 +13,7 @@ use reqwest::{Client, Response, Url, redirect};
 const MOST_ANSWER: usize = 64 * 1024;
 
 /// How long to wait for a receiver.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// For the connection, TLS included. A request that fails by then was never sent.
     pub connect: Duration,
@@ -30,7 +30,10 @@ impl Default for Timeouts {
 
 /// The client that all HTTP destinations share.
 #[derive(Debug, Clone)]
-pub struct Http(Client);
+pub struct Http {
+    client: Client,
+    timeouts: Timeouts,
+}
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +76,16 @@ impl Http {
             .pool_max_idle_per_host(0)
             .user_agent(concat!("nextrun/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map(Http)
+            .map(|client| Http { client, timeouts })
             .map_err(|error| HttpError(reason(error)))
     }
 
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
     pub(super) async fn post(&self, url: &Url, headers: HeaderMap, body: Vec<u8>) -> Result<Reply, Unanswered> {
-        let sent = self.0.post(url.clone()).headers(headers).body(body).send().await;
+        let sent = self.client.post(url.clone()).headers(headers).body(body).send().await;
         match sent {
             Ok(response) => Ok(read(response).await),
             Err(error) if error.is_connect() || error.is_builder() => {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::config::Secret;
+use super::Secret;
 
 /// The keys of one destination: more than one while a secret is being changed.
 #[derive(Clone)]

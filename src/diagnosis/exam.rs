@@ -19,8 +19,23 @@ pub struct Memory {
     history: bool,
     /// The last examination.
     examined: Option<Look>,
+    /// What the last examination found.
+    symptoms: Vec<String>,
+    /// What it says of itself, once somebody asked.
+    described: Option<Described>,
     /// Nobody will look again: where its length is not known, what there is counts as all of it.
     only_look: bool,
+}
+
+/// What a job says of itself: which experiment it is, or with which knobs it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Described {
+    /// The suggestion that it states.
+    pub(super) suggestion: Option<String>,
+    /// Its knobs.
+    pub(super) knobs: Knobs,
+    /// How much it had said by then: its events, and what its runs know of hyperparameters and texts.
+    said: (u64, usize),
 }
 
 /// When a job was examined last.
@@ -41,7 +56,16 @@ const PAUSE: f64 = 1.0;
 impl Memory {
     /// A job that was not known before.
     pub fn first_seen(history: bool) -> Memory {
-        Memory { events: 0, last_seen: f64::NEG_INFINITY, gap: None, history, examined: None, only_look: false }
+        Memory {
+            events: 0,
+            last_seen: f64::NEG_INFINITY,
+            gap: None,
+            history,
+            examined: None,
+            symptoms: Vec::new(),
+            described: None,
+            only_look: false,
+        }
     }
 
     /// A job that is looked at just once: where its length is not known, what there is counts as all of it.
@@ -78,6 +102,43 @@ impl Memory {
         let life = exam.view.life;
         let again = if life.ended { f64::INFINITY } else { now + (life.patience - life.silent_for).max(0.0) };
         self.examined = Some(Look { events: self.events, again });
+        self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
+        self.symptoms.dedup();
+    }
+
+    /// What the last examination found, by the ids of symptoms.
+    pub fn symptoms(&self) -> &[String] {
+        &self.symptoms
+    }
+
+    /// Notes what a job says of itself, which is read again only when it has said more.
+    pub(super) fn describe(&mut self, job: &Job<'_>, site: &Site) {
+        let facts = job.runs.iter().map(|(_, run)| run.hyperparameters().len() + run.texts().len()).sum();
+        let said = (job.events(), facts);
+        if self.described.as_ref().is_none_or(|described| described.said != said) {
+            let (suggestion, knobs) = (job.suggestion_id(), site.logged_knobs(job));
+            self.described = Some(Described { suggestion, knobs, said });
+        }
+    }
+
+    pub(super) fn described(&self) -> Option<&Described> {
+        self.described.as_ref()
+    }
+
+    /// The rules by which it was examined have changed: it is due again.
+    pub fn look_anew(&mut self) {
+        if let Some(look) = &mut self.examined {
+            look.again = look.again.min(0.0);
+        }
+        self.described = None;
+    }
+
+    /// The clock was set by so many seconds, which nobody was silent for.
+    pub fn clock_was_set(&mut self, by: f64) {
+        self.last_seen += by;
+        if let Some(look) = &mut self.examined {
+            look.again += by;
+        }
     }
 
     /// Whether the job was found to have ended, with nothing new since before `then` (seconds since the Unix epoch).

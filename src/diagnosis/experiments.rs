@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::exam::exam_with;
 use super::{Changes, Diagnosis};
 use crate::case::{Candidate, Case, CaseId, Experiment, Waiting, link};
-use crate::facts::{Facts, Knobs, measure};
+use crate::facts::{Facts, measure};
 use crate::jobs::Job;
 use crate::policy::Happened;
 use crate::symptoms::JobView;
@@ -93,7 +93,15 @@ impl Diagnosis {
         // The name settles it for all but people who run it by hand; only then is every job described.
         let found = match jobs.iter().find(|job| job.name == experiment.run_name) {
             Some(job) => Some((job.name.clone(), "its name")),
-            None => self.find_by_description(case, experiment, jobs),
+            None => {
+                let described = jobs.iter().filter(|job| job.name != case.baseline);
+                for job in described {
+                    if let Some(memory) = self.memory.get_mut(&job.name) {
+                        memory.describe(job, &self.site);
+                    }
+                }
+                self.find_by_description(case, experiment, jobs)
+            }
         };
         let Some((job, how)) = found else { return };
         if let Some(case) = self.cases.get_mut(id) {
@@ -111,15 +119,15 @@ impl Diagnosis {
         let taken: BTreeSet<&str> =
             self.cases.values().flat_map(|c| &c.experiments).filter_map(|e| e.job.as_deref()).collect();
         let free = jobs.iter().filter(|job| !taken.contains(job.name.as_str()) && job.name != case.baseline);
-        let described: Vec<(&Job<'_>, Option<String>, Knobs)> =
-            free.map(|job| (job, job.suggestion_id(), self.site.logged_knobs(job))).collect();
-        let candidates: Vec<Candidate<'_>> = described
-            .iter()
-            .map(|(job, suggestion, knobs)| Candidate {
-                job: &job.name,
-                suggestion: suggestion.as_deref(),
-                knobs,
-                started: job.first_wall_time(),
+        let candidates: Vec<Candidate<'_>> = free
+            .filter_map(|job| {
+                let described = self.memory.get(&job.name)?.described()?;
+                Some(Candidate {
+                    job: &job.name,
+                    suggestion: described.suggestion.as_deref(),
+                    knobs: &described.knobs,
+                    started: job.first_wall_time(),
+                })
             })
             .collect();
         link(case, experiment, &candidates).map(|(job, how)| (job.to_owned(), how))

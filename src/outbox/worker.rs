@@ -2,6 +2,7 @@
 //!
 //! Owns: its loop: lease, send, record, wait. Must not know: other destinations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use super::pace::Moment;
 use super::{Report, Sending};
 use crate::destinations::{Destination, OnUnknown, Outcome};
+use crate::fault;
 use crate::store::{Delivery, DeliveryState, HELD, StoreError, Tried};
 
 /// The longest sleep while something is due later: a clock that is set forward is noticed by then.
@@ -22,7 +24,7 @@ const LONGEST_PAUSE: f64 = 60.0;
 const LONGEST_ASKED_PAUSE: f64 = 3600.0;
 
 pub(super) struct Worker {
-    destination: Destination,
+    destination: Arc<Destination>,
     sending: Sending,
     /// Failures in a row, over all messages.
     failures: u32,
@@ -41,7 +43,7 @@ enum Then {
 
 impl Worker {
     /// A worker keeps the common pace, but for the age at which its destination's messages are given up.
-    pub(super) fn new(destination: Destination, mut sending: Sending) -> Worker {
+    pub(super) fn new(destination: Arc<Destination>, mut sending: Sending) -> Worker {
         sending.pace.give_up = destination.give_up_after.unwrap_or(sending.pace.give_up);
         Worker { destination, sending, failures: 0 }
     }
@@ -61,6 +63,7 @@ impl Worker {
                 }
                 Err(error) => {
                     tracing::error!(destination = self.destination.name, %error, "the outbox could not use the store");
+                    self.sending.metrics.store_errors.inc();
                     self.failures = self.failures.saturating_add(1);
                     Then::Pause(self.pause(fastrand::f64()))
                 }
@@ -99,15 +102,19 @@ impl Worker {
             self.hold(&delivery, now).await?;
             return Ok(Then::GoOn);
         }
+        fault::point();
         let outcome = self.destination.deliver(&delivery.message, now).await;
+        fault::point();
         let moment = Moment { now: (self.sending.clock)(), chance: fastrand::f64() };
         let tried = self.sending.pace.judge(&delivery, &outcome, self.destination.on_unknown, moment);
+        let labels = [self.destination.name.as_str(), tried.state.as_str()];
+        self.sending.metrics.attempts.with_label_values(&labels).inc();
         self.record(delivery, tried, moment.now).await?;
         Ok(self.after(&outcome, moment.chance))
     }
 
     async fn hold(&self, delivery: &Delivery, now: f64) -> Result<(), StoreError> {
-        let answer = delivery.answer.clone().unwrap_or_default();
+        let answer = delivery.answer.clone().unwrap_or_default() + ": not sent again, but held for a person to decide";
         let tried = Tried { delivery: delivery.id, state: DeliveryState::Unknown, due: HELD, answer };
         self.record(delivery.clone(), tried, now).await
     }
@@ -122,6 +129,7 @@ impl Worker {
                 Err(StoreError::Gone) => return Err(StoreError::Gone),
                 Err(error) => {
                     tracing::error!(destination = self.destination.name, %error, "the outbox could not record a try");
+                    self.sending.metrics.store_errors.inc();
                     let wait = self.sending.pace.wait(failures, fastrand::f64()).min(LONGEST_PAUSE);
                     tokio::time::sleep(Duration::from_secs_f64(wait)).await;
                 }

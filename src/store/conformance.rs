@@ -29,6 +29,11 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         a_recorded_success_stays,
         what_was_under_way_is_unknown_after_a_start,
         a_held_delivery_neither_goes_out_nor_blocks,
+        every_try_is_kept_with_its_answer,
+        a_person_decides_about_what_is_not_under_way,
+        a_clock_that_was_set_back_delays_nothing,
+        deliveries_are_counted_by_destination_and_state,
+        only_what_came_to_its_end_is_forgotten,
         numbers_come_back_to_the_last_bit,
     ] {
         check(&fresh());
@@ -340,4 +345,124 @@ fn numbers_come_back_to_the_last_bit(open: Open) {
     for (index, number) in numbers.iter().enumerate() {
         assert_eq!(back.state[index].as_f64().unwrap().to_bits(), number.to_bits(), "number {index}");
     }
+}
+
+fn listed(store: &mut dyn Store, which: Which<'_>) -> Vec<Owed> {
+    store.history(which).unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+fn every_try_is_kept_with_its_answer(open: Open) {
+    let mut store = open();
+    owe(store.as_mut(), "m1", "c1", &["queue"]);
+    let first = store.lease("queue", 5.0, 1).unwrap();
+    store.tried(&tried(&first[0], DeliveryState::Pending, 7.0), 6.0).unwrap();
+    store.lease("queue", 7.0, 1).unwrap();
+    let mut again = open();
+    let owed = listed(again.as_mut(), Which::default()).remove(0);
+    let told = |attempt: &Attempt| (attempt.number, attempt.begun, attempt.ended, attempt.outcome);
+    let tries: Vec<_> = owed.tries.iter().map(told).collect();
+    assert_eq!(tries, [(1, 5.0, Some(6.0), Some(DeliveryState::Pending)), (2, 7.0, None, None)]);
+    assert_eq!((owed.tries[0].answer.as_deref(), owed.changed), (Some("so it went"), 7.0));
+    again.recover(9.0).unwrap();
+    let owed = listed(again.as_mut(), Which { message: Some("m1"), ..Which::default() }).remove(0);
+    assert_eq!(told(&owed.tries[1]), (2, 7.0, Some(9.0), Some(DeliveryState::Unknown)), "the crash is its end");
+    assert_eq!(listed(again.as_mut(), Which { message: Some("m2"), ..Which::default() }), []);
+    assert_eq!(listed(again.as_mut(), Which { delivery: Some(owed.delivery.id), ..Which::default() }).len(), 1);
+}
+
+fn a_person_decides_about_what_is_not_under_way(open: Open) {
+    use DeliveryState::{Dead, Delivered, Pending, Refused, Sending, Unknown};
+    let drop = || Decision::Drop { why: "told by phone".into(), at: 9.0 };
+    for (index, (before, due, decision, after)) in [
+        (Dead, 0.0, Decision::Resend, Pending),
+        (Unknown, HELD, Decision::Resend, Pending),
+        (Pending, 900.0, Decision::Resend, Pending),
+        (Delivered, 0.0, Decision::Resend, Delivered),
+        (Refused, 0.0, Decision::Resend, Refused),
+        (Unknown, HELD, drop(), Dead),
+        (Pending, 900.0, drop(), Dead),
+        (Delivered, 0.0, drop(), Delivered),
+        (Sending, 0.0, drop(), Sending),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (mut store, id) = (open(), format!("d{index}"));
+        owe(store.as_mut(), &id, &id, &[&id]);
+        let leased = store.lease(&id, 1.0, 1).unwrap();
+        if before != Sending {
+            store.tried(&tried(&leased[0], before, due), 1.0).unwrap();
+        }
+        let decisions = vec![(leased[0].id, decision.clone())];
+        store.commit(&Commit { decisions, ..Commit::default() }).unwrap();
+        let owed = listed(store.as_mut(), Which { message: Some(&id), ..Which::default() }).remove(0);
+        assert_eq!(owed.delivery.state, after, "{before:?} {decision:?}");
+        let at_once = store.lease(&id, 2.0, 1).unwrap();
+        assert_eq!(at_once.len(), usize::from(after == Pending), "{before:?} {decision:?}");
+        if after == Dead {
+            assert_eq!((owed.delivery.answer.as_deref(), owed.changed), (Some("told by phone"), 9.0));
+        }
+    }
+}
+
+fn a_clock_that_was_set_back_delays_nothing(open: Open) {
+    let mut store = open();
+    for (id, due) in [("m1", 100_060.0), ("m2", HELD)] {
+        owe(store.as_mut(), id, id, &["queue"]);
+        let leased = store.lease("queue", 100_001.0, 1).unwrap();
+        let state = if due == HELD { DeliveryState::Unknown } else { DeliveryState::Pending };
+        store.tried(&tried(&leased[0], state, due), 100_001.0).unwrap();
+    }
+    assert_eq!(store.lease("queue", 100_002.0, 9).unwrap(), [], "it waits for its time");
+    assert_eq!(ids(&store.lease("queue", 5_000.0, 9).unwrap()), ["m1"], "but not for a day that was never");
+}
+
+fn deliveries_are_counted_by_destination_and_state(open: Open) {
+    let mut store = open();
+    assert_eq!(store.tally().unwrap(), Tally::default());
+    for id in ["m1", "m2", "m3"] {
+        owe(store.as_mut(), id, id, &["queue", "slack"]);
+    }
+    let sent = store.lease("queue", 1.0, 1).unwrap();
+    store.tried(&tried(&sent[0], DeliveryState::Delivered, 0.0), 1.0).unwrap();
+    let sent = store.lease("slack", 1.0, 1).unwrap();
+    store.tried(&tried(&sent[0], DeliveryState::Unknown, HELD), 1.0).unwrap();
+    let mut tally = store.tally().unwrap();
+    tally.counts.sort_by(|a, b| (&a.0, a.2).cmp(&(&b.0, b.2)));
+    let count = |place: &str, state, count| (place.to_owned(), state, count);
+    let wanted = [
+        count("queue", DeliveryState::Delivered, 1),
+        count("queue", DeliveryState::Pending, 2),
+        count("slack", DeliveryState::Pending, 2),
+    ];
+    assert_eq!(tally.counts, wanted);
+    assert_eq!((tally.held, tally.oldest), (vec![("slack".to_owned(), 1)], Some(100.0)));
+}
+
+fn only_what_came_to_its_end_is_forgotten(open: Open) {
+    let mut store = open();
+    let entry = || JournalEntry { time: 1.0, kind: "opened".into(), detail: json!({}) };
+    // Of each: an open case, a closed one that still owes, one closed long ago, one closed lately, one to be kept.
+    for (case, closed, updated, state) in [
+        ("open", false, 1.0, DeliveryState::Delivered),
+        ("owing", true, 1.0, DeliveryState::Pending),
+        ("old", true, 1.0, DeliveryState::Dead),
+        ("late", true, 200.0, DeliveryState::Delivered),
+        ("kept", true, 1.0, DeliveryState::Delivered),
+    ] {
+        let journal = vec![(CaseId(case.into()), entry())];
+        store.commit(&Commit { cases: vec![stored(case, updated, closed)], journal, ..Commit::default() }).unwrap();
+        owe(store.as_mut(), case, case, &["queue"]);
+        let leased = store.lease("queue", 1.0, 1).unwrap();
+        store.tried(&tried(&leased[0], state, 900.0), 1.0).unwrap();
+    }
+    let cases = ["open", "owing", "old", "late"].map(|id| CaseId(id.into())).to_vec();
+    store.commit(&Commit { forget: Some(Forget { before: 150.0, cases }), ..Commit::default() }).unwrap();
+    let mut left: Vec<String> = store.cases(false).unwrap().into_iter().map(|case| case.id.0).collect();
+    left.sort();
+    assert_eq!(left, ["kept", "late", "open", "owing"]);
+    assert_eq!(ids(&store.deliveries(None, None).unwrap()), ["late", "owing", "open"], "newest first");
+    assert_eq!(store.journal(&CaseId("old".into())).unwrap(), []);
+    assert_eq!(store.journal(&CaseId("kept".into())).unwrap().len(), 1);
+    assert_eq!(ids(&store.lease("queue", 900.0, 9).unwrap()), ["owing"], "what is owed is still sent");
 }

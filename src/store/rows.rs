@@ -42,6 +42,11 @@ fn named<T: DeserializeOwned>(what: &'static str, name: String) -> Result<T, Unr
     serde_json::from_value(Value::String(name)).map_err(|error| Unreadable { what, reason: error.to_string() })
 }
 
+/// A delivery's state, if it is one that this program knows.
+pub(super) fn state(name: String) -> Option<DeliveryState> {
+    named("delivery", name).ok()
+}
+
 fn json(what: &'static str, text: &str) -> Result<Value, Unreadable> {
     serde_json::from_str(text).map_err(|error| Unreadable { what, reason: error.to_string() })
 }

@@ -6,7 +6,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// One step from a schema version to the next; the version is the number of steps taken (`user_version`). A step that
 /// has been released is never edited: append another.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE cases (
         id TEXT PRIMARY KEY,
         baseline TEXT NOT NULL,
@@ -59,7 +60,28 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX deliveries_next ON deliveries (destination, id)
         WHERE state IN ('pending', 'sending', 'unknown');
     CREATE INDEX deliveries_by_case ON deliveries (case_id, id);
-    "];
+    ",
+    "
+    CREATE TABLE attempts (
+        id INTEGER PRIMARY KEY,
+        delivery_id INTEGER NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        begun REAL NOT NULL,
+        ended REAL,
+        outcome TEXT,
+        answer TEXT
+    ) STRICT;
+    CREATE INDEX attempts_by_delivery ON attempts (delivery_id, id);
+    CREATE INDEX deliveries_by_message ON deliveries (message_id);
+    CREATE INDEX messages_by_case ON messages (case_id);
+    -- Of the tries before this, the newest alone is known.
+    INSERT INTO attempts (delivery_id, number, begun, ended, outcome, answer)
+        SELECT id, attempts, changed,
+            CASE state WHEN 'sending' THEN NULL ELSE changed END,
+            CASE state WHEN 'sending' THEN NULL ELSE state END, answer
+        FROM deliveries WHERE attempts > 0;
+    ",
+];
 
 /// The newest schema that this program knows.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;

@@ -3,6 +3,9 @@
 //! Owns: SQL, transactions, pragmas. Must not know: what a state means, when to try again. The file must be on a local
 //! disk: WAL needs shared memory, which network file systems lack.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +13,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Tran
 
 use super::rows::{self, CASE, DELIVERY, Read};
 use super::{
-    Commit, Delivery, DeliveryState, HELD, JournalEntry, Request, Store, StoreError, StoredCase, Tried, schema,
+    Commit, Delivery, HELD, JournalEntry, Owed, Request, Store, StoreError, StoredCase, Tally, Tried, Unreadable,
+    Which, forget, history, schema,
 };
 use crate::case::{CaseId, Message};
+use crate::fault;
 
 /// How long a statement waits for another process. The daemon's transactions take milliseconds; an operator's backup
 /// may hold the file for seconds.
@@ -53,9 +58,37 @@ impl Sqlite {
         }
         let connection = Connection::open(path).map_err(|error| failure(path, error))?;
         let mut store = Sqlite { connection, path: path.to_owned() };
+        store.check()?;
         let found = store.prepare().map_err(|error| failure(path, error))?;
         store.refuse_newer(found)?;
         Ok(store)
+    }
+
+    /// Writes a copy of the whole database, as it is at one moment, into the new file `copy`; also while a daemon works
+    /// on it.
+    ///
+    /// # Errors
+    /// `copy` is there already or cannot be written; otherwise as [`Sqlite::open_read_only`].
+    pub fn back_up(path: &Path, copy: &Path) -> Result<(), StoreError> {
+        let store = Sqlite::open_read_only(path)?;
+        let failed =
+            |source| StoreError::Files { action: "write the back-up", path: copy.display().to_string(), source };
+        // SQLite writes into an empty file too, so that this one is ours alone.
+        std::fs::File::create_new(copy).map_err(failed)?;
+        store.connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).map_err(|error| failure(copy, error))?;
+        std::fs::File::open(copy).and_then(|file| file.sync_all()).map_err(failed)
+    }
+
+    /// Refuses a database whose pages do not hold together, before anything is written to it.
+    fn check(&self) -> Result<(), StoreError> {
+        let found: String = self
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|error| failure(&self.path, error))?;
+        if found == "ok" {
+            return Ok(());
+        }
+        Err(StoreError::Damaged { path: self.path.display().to_string(), reason: found })
     }
 
     /// Opens the database for listing, also while a daemon works on it; nothing is ever written.
@@ -80,10 +113,14 @@ impl Sqlite {
 
     fn prepare(&mut self) -> rusqlite::Result<i64> {
         self.connection.busy_timeout(BUSY)?;
+        // Before the first page is written; an older database is told by its next `VACUUM`.
+        self.connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
-        schema::migrate(&mut self.connection)
+        let found = schema::migrate(&mut self.connection)?;
+        forget::make_shrinkable(&self.connection)?;
+        Ok(found)
     }
 
     fn refuse_newer(&self, found: i64) -> Result<(), StoreError> {
@@ -102,7 +139,9 @@ impl Sqlite {
         let run = |connection: &mut Connection| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&transaction)?;
+            fault::point();
             transaction.commit()?;
+            fault::point();
             Ok(result)
         };
         run(&mut self.connection).map_err(|error| failure(&self.path, error))
@@ -168,6 +207,8 @@ fn failure(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.display().to_string();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::NotADatabase { path },
+        Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path, reason: source.to_string() },
+        Some(ErrorCode::DiskFull) => StoreError::Full { path },
         Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { path },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path },
         _ => StoreError::Database { path, source },
@@ -222,7 +263,7 @@ fn mark_sending(transaction: &Connection, delivery: &Delivery, now: f64) -> rusq
     transaction
         .prepare_cached("UPDATE deliveries SET state = 'sending', attempts = ?2, changed = ?3 WHERE id = ?1")?
         .execute(params![delivery.id, delivery.attempts, now])?;
-    Ok(())
+    history::begin(transaction, delivery, now)
 }
 
 /// A message that does not read back can never be sent; it must not keep those behind it waiting.
@@ -254,8 +295,15 @@ impl Store for Sqlite {
             for request in &commit.handled {
                 transaction.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([request])?;
             }
-            Ok(())
-        })
+            for (delivery, decision) in &commit.decisions {
+                history::decide(transaction, *delivery, decision)?;
+            }
+            commit.forget.as_ref().map_or(Ok(()), |forget| forget::forget(transaction, forget))
+        })?;
+        if commit.forget.is_some() {
+            forget::shrink(&self.connection).map_err(|error| failure(&self.path, error))?;
+        }
+        Ok(())
     }
 
     fn cases(&mut self, open_only: bool) -> Result<Vec<StoredCase>, StoreError> {
@@ -285,7 +333,7 @@ impl Store for Sqlite {
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         let select = format!(
             "SELECT {DELIVERY} FROM {OWED} CROSS JOIN messages m ON m.id = d.message_id
-             WHERE {ELIGIBLE} AND d.due <= ?3 ORDER BY d.id LIMIT ?4"
+             WHERE {ELIGIBLE} AND (d.due <= ?3 OR d.changed > ?3) ORDER BY d.id LIMIT ?4"
         );
         self.transaction(|transaction| {
             let rows: Vec<(i64, Result<Delivery, rows::Unreadable>)> = transaction
@@ -315,21 +363,25 @@ impl Store for Sqlite {
                      WHERE id = ?1 AND state <> 'delivered'",
                 )?
                 .execute(params![tried.delivery, rows::name(tried.state), tried.due, tried.answer, now])?;
-            Ok(())
+            history::end(transaction, tried, now)
         })
     }
 
-    fn deliveries(&mut self, case: Option<&CaseId>, state: Option<DeliveryState>) -> Result<Vec<Delivery>, StoreError> {
-        let sql = format!(
-            "SELECT {DELIVERY} FROM deliveries d JOIN messages m ON m.id = d.message_id
-             WHERE (?1 IS NULL OR d.case_id = ?1) AND (?2 IS NULL OR d.state = ?2) ORDER BY d.id DESC"
-        );
-        self.list(&sql, params![case.map(|case| &case.0), state.map(rows::name)], rows::delivery)
+    fn history(&mut self, which: Which<'_>) -> Result<Vec<Result<Owed, Unreadable>>, StoreError> {
+        history::list(&self.connection, which).map_err(|error| failure(&self.path, error))
+    }
+
+    fn tally(&mut self) -> Result<Tally, StoreError> {
+        history::tally(&self.connection).map_err(|error| failure(&self.path, error))
     }
 
     fn recover(&mut self, now: f64) -> Result<u32, StoreError> {
         let answer = "nextrun ended while this was being sent";
         let changed = self.transaction(|transaction| {
+            transaction.execute(
+                "UPDATE attempts SET ended = ?2, outcome = 'unknown', answer = ?1 WHERE ended IS NULL",
+                params![answer, now],
+            )?;
             transaction.execute(
                 "UPDATE deliveries SET state = 'unknown', due = 0, answer = ?1, changed = ?2 WHERE state = 'sending'",
                 params![answer, now],
@@ -345,127 +397,5 @@ impl Store for Sqlite {
             Ok(query.query_row(params![destination, HELD], |row| row.get(0)).optional()?.flatten())
         };
         due().map_err(|error| failure(&self.path, error))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::store::conformance;
-
-    fn fresh() -> impl Fn() -> Box<dyn Store> {
-        let directory = tempfile::tempdir().unwrap();
-        move || Box::new(Sqlite::open(&directory.path().join("state/nextrun.db")).unwrap())
-    }
-
-    #[test]
-    fn it_is_a_store() {
-        conformance::suite(fresh);
-    }
-
-    #[test]
-    fn nothing_is_lost_doubled_or_overtaken() {
-        conformance::nothing_is_lost_doubled_or_overtaken(fresh);
-    }
-
-    #[test]
-    fn commits_are_on_the_disk_and_readers_do_not_wait() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(&directory.path().join("db")).unwrap();
-        let pragma = |name: &str| -> String {
-            let read = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
-            match store.connection.query_row(&format!("PRAGMA {name}"), [], read).unwrap() {
-                rusqlite::types::Value::Text(text) => text,
-                rusqlite::types::Value::Integer(number) => number.to_string(),
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!((pragma("journal_mode").as_str(), pragma("synchronous").as_str()), ("wal", "2"));
-    }
-
-    #[test]
-    fn a_failing_commit_leaves_nothing_behind() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut store = Sqlite::open(&directory.path().join("db")).unwrap();
-        store
-            .connection
-            .execute_batch("CREATE TRIGGER no BEFORE INSERT ON requests BEGIN SELECT RAISE(ABORT, 'no'); END")
-            .unwrap();
-        let commit = Commit {
-            messages: vec![(conformance::message("m1", "c1"), vec!["queue".into()])],
-            requests: vec![(CaseId("c1".into()), serde_json::json!({}))],
-            ..Commit::default()
-        };
-        assert!(matches!(store.commit(&commit), Err(StoreError::Database { .. })));
-        assert_eq!(store.deliveries(None, None).unwrap(), []);
-    }
-
-    #[test]
-    fn a_listing_reads_beside_the_daemon_and_writes_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("db");
-        let mut daemon = Sqlite::open(&path).unwrap();
-        let mut listing = Sqlite::open_read_only(&path).unwrap();
-        let owed = vec![(conformance::message("m1", "c1"), vec!["queue".into()])];
-        daemon.commit(&Commit { messages: owed, ..Commit::default() }).unwrap();
-        assert_eq!(listing.deliveries(None, None).unwrap().len(), 1);
-        assert!(matches!(listing.recover(0.0), Err(StoreError::ReadOnly { .. })));
-        drop((daemon, listing));
-        assert_eq!(Sqlite::open_read_only(&path).unwrap().deliveries(None, None).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn each_way_of_not_opening_says_what_to_do() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        fs::write(
-            path("text"),
-            "these are notes, not a database, and long enough to have a header of their own\n".repeat(9),
-        )
-        .unwrap();
-        Connection::open(path("newer")).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        fs::write(path("file"), "").unwrap();
-        fs::write(path("empty"), "").unwrap();
-        let told = |result: Result<Sqlite, StoreError>| result.unwrap_err().to_string();
-        for (message, words) in [
-            (told(Sqlite::open(&path("text"))), ["text is not a nextrun database", "move the file away"]),
-            (told(Sqlite::open(&path("newer"))), ["has schema 99", "run the newer version"]),
-            (told(Sqlite::open(&path("file/db"))), ["could not make the state directory", "file"]),
-            (told(Sqlite::open_read_only(&path("none"))), ["there is no database at", "none"]),
-            (told(Sqlite::open_read_only(&path("empty"))), ["empty is not a nextrun database", "move"]),
-            (told(Sqlite::open_read_only(&path("newer"))), ["has schema 99", "newer"]),
-        ] {
-            assert!(words.iter().all(|word| message.contains(word)), "{message}");
-            assert!(message.contains(&directory.path().display().to_string()), "{message}");
-        }
-    }
-
-    #[test]
-    fn looking_for_work_does_not_read_the_history() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Sqlite::open(&directory.path().join("db")).unwrap();
-        let sql = format!("EXPLAIN QUERY PLAN SELECT d.id FROM {OWED} WHERE {ELIGIBLE} ORDER BY d.id LIMIT 1");
-        let mut query = store.connection.prepare(&sql).unwrap();
-        let steps = query.query_map(params!["queue", HELD], |row| row.get::<_, String>(3)).unwrap();
-        let plan = steps.map(Result::unwrap).collect::<Vec<_>>().join("; ");
-        assert!(plan.contains("INDEX deliveries_next") && plan.contains("INDEX deliveries_open"), "{plan}");
-        assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
-    }
-
-    #[test]
-    fn a_row_that_does_not_read_back_is_named_and_holds_up_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut store = Sqlite::open(&directory.path().join("db")).unwrap();
-        for id in ["m1", "m2"] {
-            let owed = vec![(conformance::message(id, "c1"), vec!["queue".into()])];
-            store.commit(&Commit { messages: owed, ..Commit::default() }).unwrap();
-        }
-        store.connection.execute("UPDATE messages SET data = '{' WHERE id = 'm1'", []).unwrap();
-        assert_eq!(store.lease("queue", 0.0, 1).unwrap(), []);
-        assert_eq!(store.lease("queue", 0.0, 1).unwrap()[0].message.id, "m2");
-        let message = store.deliveries(None, None).unwrap_err().to_string();
-        assert!(message.contains("holds a message that cannot be read"), "{message}");
     }
 }

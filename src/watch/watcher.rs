@@ -138,6 +138,12 @@ impl Watcher {
         self.files.iter().flat_map(status)
     }
 
+    /// Whether a run of this name, or one below it, has files, released or not.
+    pub fn follows(&self, name: &str) -> bool {
+        let scope = Path::new(name);
+        !runs_under(&self.files, scope).is_empty() || !runs_under(&self.released, scope).is_empty()
+    }
+
     /// Directories of the log directory that hold runs.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         self.files.values().filter_map(|files| files.files.first()?.source.path.parent())

@@ -7,7 +7,7 @@ use super::whole::trainer;
 use serde_json::json;
 
 /// One experiment, and a question if it cures nothing.
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 policy: short
 summary: a hundredth of the learning rate, then a question
 start: lower_learning_rate

@@ -1,8 +1,8 @@
 //! A daemon that is killed without warning, again and again, while it leads a run to its cause.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
 
 use super::stage::{Stage, verdict};
 use super::training::{Run, knobs, steps, with};
@@ -39,7 +39,7 @@ fn asked(events: &[Event]) -> Vec<(Value, Value)> {
 }
 
 /// The verdict and the experiments of a daemon that nobody disturbs.
-fn undisturbed() -> (String, Vec<(Value, Value)>) {
+static UNDISTURBED: LazyLock<(String, Vec<(Value, Value)>)> = LazyLock::new(|| {
     let stage = Stage::new();
     let queue = Receiver::start(trainer(&stage.logdir(), knobs(10.0)));
     let webhook = Receiver::of_everything();
@@ -47,55 +47,126 @@ fn undisturbed() -> (String, Vec<(Value, Value)>) {
     Run::new(&stage.logdir(), "sick", &knobs(10.0)).train();
     let case = stage.until_closed("sick");
     (verdict(&case).to_owned(), asked(&queue.events()))
+});
+
+/// A cluster that is trained in parts, so that the daemon dies at every part of it.
+struct Cluster {
+    stage: Stage,
+    queue: Receiver,
+    webhook: Receiver,
+    runs: Arc<Mutex<BTreeMap<String, Parts>>>,
+}
+
+impl Cluster {
+    fn start() -> Cluster {
+        let stage = Stage::new();
+        let logdir = stage.logdir();
+        let runs: Arc<Mutex<BTreeMap<String, Parts>>> = Arc::default();
+        let (jobs, directory) = (runs.clone(), logdir.clone());
+        let queue = Receiver::start(move |event| {
+            let name = event.text("/data/run_name").to_owned();
+            jobs.lock().unwrap().entry(name.clone()).or_insert_with(|| {
+                let knobs = with(&knobs(10.0), &event.body["data"]["overrides"]);
+                let run = Run::new(&directory, &name, &knobs);
+                run.with_knobs();
+                Parts { run, logged: 0, steps: steps(&knobs) }
+            });
+            (201, json!({ "job_id": name }).to_string())
+        });
+        Run::new(&logdir, "sick", &knobs(10.0)).train();
+        Cluster { stage, queue, webhook: Receiver::of_everything(), runs }
+    }
+
+    /// How many daemons got as far as watching.
+    fn lives(&self) -> usize {
+        self.stage.log().matches("INFO watching ").count()
+    }
+
+    /// Has one daemon after the other live and die, until the case is closed; gives how many died.
+    fn live_and_die(&self, mut life: impl FnMut(usize)) -> usize {
+        let mut lives = 0;
+        while self.stage.case_of("sick").is_none_or(|case| case.closed.is_none()) {
+            assert!(lives < 200, "it does not come to an end");
+            life(lives);
+            lives += 1;
+        }
+        lives
+    }
+
+    /// Every run that is under way logs so many parts more.
+    fn train(&self, parts: i64) {
+        for _ in 0..parts {
+            self.runs.lock().unwrap().values_mut().for_each(Parts::go_on);
+        }
+    }
+
+    /// All is as if nobody had disturbed it.
+    fn came_to(&self, (expected_verdict, expected): &(String, Vec<(Value, Value)>)) {
+        let case = self.stage.case_of("sick").unwrap();
+        let _daemon = self.stage.watch(&self.queue, &self.webhook, &NEVER_QUIET);
+        let closing = || !self.webhook.data_of("nextrun.case.closed").is_empty();
+        self.stage.until("the closing is delivered", closing);
+        assert_eq!(verdict(&case), expected_verdict);
+        assert_eq!(self.stage.kept().len(), 1);
+        let (events, told) = (self.queue.events(), self.webhook.events());
+        assert_eq!(asked(&events), *expected, "the same experiments, none of them twice");
+        assert_eq!(self.runs.lock().unwrap().len(), expected.len(), "each has a folder of its own");
+        for event in events.iter().chain(&told) {
+            let mut twins = events.iter().chain(&told).filter(|other| other.text("/id") == event.text("/id"));
+            assert!(twins.all(|twin| twin.body == event.body), "one id is one message: {}", event.body);
+        }
+        let kinds: Vec<&str> = told.iter().map(|event| event.text("/type")).collect();
+        assert_eq!((kinds.first(), kinds.last()), (Some(&"nextrun.case.opened"), Some(&"nextrun.case.closed")));
+    }
 }
 
 #[test]
 fn killed_anywhere_it_comes_to_the_same_verdict_by_the_same_experiments() {
-    let (expected_verdict, expected) = undisturbed();
-    let stage = Stage::new();
-    let logdir = stage.logdir();
-    let runs: Arc<Mutex<BTreeMap<String, Parts>>> = Arc::default();
-    let (jobs, directory) = (runs.clone(), logdir.clone());
-    let queue = Receiver::start(move |event| {
-        let name = event.text("/data/run_name").to_owned();
-        jobs.lock().unwrap().entry(name.clone()).or_insert_with(|| {
-            let knobs = with(&knobs(10.0), &event.body["data"]["overrides"]);
-            let run = Run::new(&directory, &name, &knobs);
-            run.with_knobs();
-            Parts { run, logged: 0, steps: steps(&knobs) }
+    // More loops find rarer moments: `NEXTRUN_TEST_LOOPS=30` kills some hundreds of times.
+    let loops = std::env::var("NEXTRUN_TEST_LOOPS").ok().and_then(|loops| loops.parse().ok()).unwrap_or(1);
+    for seed in 0..loops {
+        let cluster = Cluster::start();
+        let mut random = fastrand::Rng::with_seed(7 + seed);
+        let kills = cluster.live_and_die(|_| {
+            let lives = cluster.lives();
+            let mut daemon = cluster.stage.watch(&cluster.queue, &cluster.webhook, &NEVER_QUIET);
+            // Where it dies is left to chance: while it starts, or while it reads, decides, sends, or waits. A machine that
+            // is busy takes longer for all of it.
+            let begun = Instant::now();
+            if random.u8(0..4) > 0 {
+                cluster.stage.until("it watches", || cluster.lives() > lives);
+            }
+            let span = Duration::from_millis(900).max(3 * begun.elapsed());
+            std::thread::sleep(span.mul_f64(random.f64()));
+            daemon.kill();
+            cluster.train(1);
         });
-        (201, json!({ "job_id": name }).to_string())
-    });
-    let webhook = Receiver::of_everything();
-    Run::new(&logdir, "sick", &knobs(10.0)).train();
+        assert!(kills >= 8, "only {kills} kills");
+        cluster.came_to(&UNDISTURBED);
+    }
+}
 
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut kills = 0;
-    while stage.case_of("sick").is_none_or(|case| case.closed.is_none()) {
-        assert!(kills < 100, "it does not come to an end");
-        let mut daemon = stage.watch(&queue, &webhook, &NEVER_QUIET);
-        // Where it dies is left to chance: while it starts, reads, decides, sends, or waits.
-        std::thread::sleep(Duration::from_millis(random.u64(0..900)));
+#[test]
+fn ended_at_every_commit_and_send_it_comes_to_the_same_verdict_by_the_same_experiments() {
+    let cluster = Cluster::start();
+    let lives = cluster.live_and_die(|life| {
+        // Each life gets one point further than the one before it, and the next dozen starts at the first again.
+        let point = (life % 12 + 1).to_string();
+        let places = ["--queue", &cluster.queue.url(), "--webhook", &cluster.webhook.url()];
+        let arguments = [&places[..], &NEVER_QUIET].concat();
+        let lives = cluster.lives();
+        let mut daemon = cluster.stage.start(&arguments, &[("NEXTRUN_TEST_END_AT", &point)]);
+        let begun = Instant::now();
+        cluster.stage.until("it watches or ended", || daemon.ended().is_some() || cluster.lives() > lives);
+        // One that has nothing to commit or to send does not get there.
+        let span = Duration::from_millis(900).max(3 * begun.elapsed());
+        let begun = Instant::now();
+        while daemon.ended().is_none() && begun.elapsed() < span {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         daemon.kill();
-        kills += 1;
-        runs.lock().unwrap().values_mut().for_each(Parts::go_on);
-    }
-    assert!(kills >= 8, "only {kills} kills");
-    let case = stage.case_of("sick").unwrap();
-    let _daemon = stage.watch(&queue, &webhook, &NEVER_QUIET);
-    stage.until("the closing is delivered", || !webhook.data_of("nextrun.case.closed").is_empty());
-
-    assert_eq!(verdict(&case), expected_verdict);
-    assert_eq!(stage.kept().len(), 1);
-    let events = queue.events();
-    assert_eq!(asked(&events), expected, "the same experiments, none of them twice");
-    assert_eq!(runs.lock().unwrap().len(), expected.len(), "each has a folder of its own");
-    for event in &events {
-        let first = events.iter().find(|other| other.text("/id") == event.text("/id")).unwrap();
-        assert_eq!(first.body, event.body, "one id is one suggestion");
-    }
-    for event in webhook.events() {
-        let twins = webhook.events().into_iter().filter(|other| other.text("/id") == event.text("/id"));
-        assert!(twins.into_iter().all(|twin| twin.body == event.body), "one id is one message: {}", event.body);
-    }
+        cluster.train(PARTS);
+    });
+    assert!(lives >= 12, "only {lives} lives");
+    cluster.came_to(&UNDISTURBED);
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nextrun::case::Case;
@@ -27,6 +27,24 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "{name}");
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> String {
+        self.0.id().to_string()
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have ended already.
@@ -46,7 +64,12 @@ impl Stage {
         self.root.path().join("logs")
     }
 
-    fn state(&self) -> PathBuf {
+    /// What the daemon has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.root.path().join("daemon.log")).unwrap_or_default()
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
         self.root.path().join("state")
     }
 
@@ -59,15 +82,22 @@ impl Stage {
 
     /// Starts the daemon. Its log goes to `daemon.log`, which a failing test shows.
     pub(crate) fn watch(&self, queue: &Receiver, webhook: &Receiver, further: &[&str]) -> Daemon {
+        let places = ["--queue", &queue.url(), "--webhook", &webhook.url()];
+        self.start(&[&places, further].concat(), &[])
+    }
+
+    /// Starts the daemon with these arguments and this environment, and no destination but those of a configuration.
+    pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Daemon {
         let log = File::options().create(true).append(true).open(self.root.path().join("daemon.log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_nextrun"))
-            .arg("watch")
+        // A file that may grow no more is then an error of the write, as on a full disk, and not the end of the process.
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" watch \"$@\"", env!("CARGO_BIN_EXE_nextrun")])
             .arg(self.logdir())
-            .args(["--queue", &queue.url(), "--webhook", &webhook.url()])
             .arg("--state")
             .arg(self.state())
-            .args(further)
+            .args(arguments)
             .env_remove("RUST_LOG")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -78,8 +108,13 @@ impl Stage {
 
     /// Runs `nextrun cases …`, which must succeed, and gives what it printed.
     pub(crate) fn cases(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nextrun"));
-        let output = command.arg("cases").args(arguments).arg("--state").arg(self.state()).output().unwrap();
+        self.command("cases", arguments)
+    }
+
+    /// Runs a command on the daemon's state, which must succeed, and gives what it printed.
+    pub(crate) fn command(&self, command: &str, arguments: &[&str]) -> String {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_nextrun"));
+        let output = program.arg(command).args(arguments).arg("--state").arg(self.state()).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
@@ -106,8 +141,7 @@ impl Stage {
         let begun = Instant::now();
         while !condition() {
             if begun.elapsed() > Duration::from_secs(90) {
-                let log = fs::read_to_string(self.root.path().join("daemon.log")).unwrap_or_default();
-                panic!("this did not happen: {what}; the daemon said:\n{log}");
+                panic!("this did not happen: {what}; the daemon said:\n{}", self.log());
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -20,6 +20,10 @@ struct Together {
 }
 
 impl Logdir for Together {
+    fn check(&self) -> io::Result<()> {
+        self.files.check()
+    }
+
     fn discover(&self, under: &Path) -> Discovery {
         self.files.discover(under)
     }

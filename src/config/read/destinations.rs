@@ -88,11 +88,8 @@ impl Reader<'_> {
         if let Kind::Map(_) = node.kind {
             return self.source(&what, node).map(FieldValue::Kept);
         }
-        if let (Holds::Secret, Kind::Scalar(_)) = (field.holds, &node.kind) {
-            let help =
-                "write {file: PATH}, {env: NAME} or {credential: NAME}, and change the secret if this file was shared";
-            self.problems.add_help(node.place, format!("{what} is a secret, and must not stand in this file"), help);
-            return None;
+        if field.holds == Holds::Secret {
+            return self.secret(&what, node).map(FieldValue::Kept);
         }
         let text = node.text(&what, &mut self.problems)?;
         if field.holds == Holds::Address
@@ -102,6 +99,17 @@ impl Reader<'_> {
             return None;
         }
         Some(FieldValue::Plain(text.to_owned()))
+    }
+
+    /// Where a secret is kept; one that stands in the file itself is a mistake.
+    pub(super) fn secret(&mut self, what: &str, node: &Node) -> Option<SecretSource> {
+        if let Kind::Scalar(_) = &node.kind {
+            let help =
+                "write {file: PATH}, {env: NAME} or {credential: NAME}, and change the secret if this file was shared";
+            self.problems.add_help(node.place, format!("{what} is a secret, and must not stand in this file"), help);
+            return None;
+        }
+        self.source(what, node)
     }
 
     fn source(&mut self, what: &str, node: &Node) -> Option<SecretSource> {

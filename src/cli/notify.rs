@@ -1,0 +1,131 @@
+//! `nextrun notify`: try a destination out before a message depends on it.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{Exit, plain, settings};
+use crate::case::{CaseId, Message, MessageKind};
+use crate::config::Overrides;
+use crate::daemon::{destination_of, now};
+use crate::destinations::{Outcome, SameId};
+
+/// Try a destination out.
+#[derive(Debug, Subcommand)]
+pub(super) enum Notify {
+    /// Send a message that says that it is a test, as the daemon would send it: same template, signature and reading of
+    /// the answer. Nothing is kept of it.
+    #[command(
+        after_help = "Exit codes: 0 the destination has it, 1 it answered otherwise or not at all, 2 it could not be tried.\n\nExamples:\n  nextrun notify test team --config /etc/nextrun/nextrun.yaml\n  nextrun notify test cluster --config nextrun.yaml --kind run_suggested"
+    )]
+    Test {
+        /// The name of the destination in the configuration.
+        destination: String,
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The kind of message: case_opened, run_suggested, stop_suggested, question_asked or case_closed. A job queue may
+        /// start what a run_suggested names: a command that does nothing.
+        #[arg(long, default_value = "case_opened", value_parser = kind)]
+        kind: MessageKind,
+    },
+}
+
+fn kind(name: &str) -> Result<MessageKind, String> {
+    serde_json::from_value(Value::String(name.to_owned()))
+        .map_err(|_| "a kind is case_opened, run_suggested, stop_suggested, question_asked or case_closed".to_owned())
+}
+
+pub(super) fn run(command: &Notify) -> anyhow::Result<Exit> {
+    let Notify::Test { destination: name, config, kind } = command;
+    let settings = settings(Some(config), &Overrides::default())?;
+    let wanted = settings.destinations.iter().find(|known| known.name == *name).with_context(|| {
+        let known: Vec<&str> = settings.destinations.iter().map(|known| known.name.as_str()).collect();
+        format!("the configuration has no destination {}: it has {}", plain(name), known.join(", "))
+    })?;
+    let destination = destination_of(wanted)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "to      {}", plain(&destination.target()))?;
+    // A destination that prints to the terminal needs it for itself.
+    drop(out);
+    let (status, outcome) = runtime.block_on(destination.send(&test_message(*kind, now()), now()));
+    let mut out = io::stdout().lock();
+    match status {
+        Some(status) => writeln!(out, "answer  {status}")?,
+        None => writeln!(out, "answer  none")?,
+    }
+    let again = match destination.preset().same_id {
+        SameId::Recognised => "it is sent again",
+        SameId::Repeated => "it is sent again, or held, as `on_unknown` says",
+    };
+    let (meaning, exit) = match &outcome {
+        Outcome::Delivered { reference: None } => ("delivered".to_owned(), Exit::Healthy),
+        Outcome::Delivered { reference: Some(name) } => {
+            (format!("delivered, and known there as {name}"), Exit::Healthy)
+        }
+        Outcome::Refused { why, .. } => (format!("refused for good: {why}"), Exit::Failing),
+        Outcome::Later { why, .. } => (format!("a message is tried again later: {why}"), Exit::Failing),
+        Outcome::Unknown { why } => (format!("it may have arrived, and {again}: {why}"), Exit::Failing),
+        Outcome::Permanent { why } => (format!("a message is given up: {why}"), Exit::Failing),
+    };
+    writeln!(out, "means   {}", plain(&meaning))?;
+    if !destination.wants.contains(kind) {
+        writeln!(out, "note    the daemon does not send {} there: see `wants`", kind.event_type())?;
+    }
+    Ok(exit)
+}
+
+/// A message of any kind, with every field that messages of that kind have, which says that it is a test.
+fn test_message(kind: MessageKind, now: f64) -> Message {
+    let said = "this is a test of nextrun's messages: nothing is wrong, and nothing needs to be done";
+    let id = format!("test-{:x}", (now * 1000.0) as u64);
+    let evidence = json!([{ "symptom": "non_finite", "severity": "info", "tag": "test", "first_step": 0, "last_step": 1,
+        "summary": said, "numbers": {} }]);
+    let data = json!({
+        "test": true, "case_id": "test", "baseline_run": "nextrun-test", "policy": "test", "symptoms": ["non_finite"],
+        "evidence": evidence, "loss_curve": [1.0, 0.5, 0.25], "hyperparameters": {}, "advice": [said],
+        "suggestion_id": id, "run_name": "nextrun-test", "state": "test", "attempt": 1, "overrides": {},
+        "arguments": [], "command": "true", "env": { "NEXTRUN_SUGGESTION_ID": id }, "step": "test", "why": said,
+        "hypothesis": "the destination works", "expect": "an answer", "checklist": [said], "answers": [],
+        "verdict": "healthy", "confidence": 1.0, "summary": said, "experiments": [], "not_tried": [], "recommended": null,
+    });
+    Message { id, case: CaseId("test".to_owned()), kind, subject: "nextrun-test".to_owned(), time: now, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DestinationSettings, FieldValue};
+    use crate::destinations::Preset;
+
+    /// Nothing listens there, so a message that can be rendered is one that could not be brought.
+    const NOBODY: &str = "http://127.0.0.1:9/";
+
+    #[test]
+    fn every_preset_can_say_a_test_message_of_every_kind() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for preset in Preset::names().filter(|preset| *preset != "terminal") {
+            let mut wanted = DestinationSettings::new("it", preset);
+            for (name, field) in &Preset::shipped(preset).unwrap().fields {
+                if field.need == crate::destinations::Need::Required {
+                    wanted.fields.insert(name.clone(), FieldValue::Plain(NOBODY.to_owned()));
+                }
+            }
+            let destination = destination_of(&wanted).unwrap();
+            for name in ["case_opened", "run_suggested", "stop_suggested", "question_asked", "case_closed"] {
+                let message = test_message(kind(name).unwrap(), 1.7e9);
+                let outcome = runtime.block_on(destination.deliver(&message, 1.7e9));
+                assert!(matches!(outcome, Outcome::Later { .. }), "{preset} {name}: {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_that_there_is_not_is_told() {
+        assert!(kind("case_closde").unwrap_err().contains("case_closed"));
+    }
+}

@@ -1,0 +1,315 @@
+//! `nextrun outbox`: what was sent, what is owed, and why; and what a person decides about it.
+
+mod print;
+
+use std::io::{self, Write};
+
+use anyhow::bail;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::cases::{At, find};
+use super::{Exit, plain};
+use crate::case::{CaseId, MessageKind};
+use crate::config::Settings;
+use crate::destinations::{Preset, SameId};
+use crate::outbox::{Place, explain};
+use crate::store::{Commit, DeliveryState, HELD, Owed, Sqlite, Store, StoredCase, Unreadable, Which};
+
+/// See what was sent and what is owed, and why; send again or drop.
+#[derive(Debug, Subcommand)]
+pub(super) enum OutboxCommand {
+    /// List deliveries, the newest first: one for each message and destination.
+    #[command(
+        after_help = "Examples:\n  nextrun outbox list --only dead\n  nextrun outbox list --case 3f2a --format json"
+    )]
+    List {
+        /// Only those that stand so.
+        #[arg(long, value_name = "STANDING")]
+        only: Option<Standing>,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// List every try of every delivery, the newest first: when, what, why, to whom, and what was answered.
+    #[command(after_help = "Example:\n  nextrun outbox history --case 3f2a")]
+    History {
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Say why a delivery, or every delivery of a case, was sent, is not sent yet, or was given up.
+    #[command(
+        after_help = "Examples:\n  nextrun outbox explain 17\n  nextrun outbox explain 3f2a --config /etc/nextrun/nextrun.yaml"
+    )]
+    Explain {
+        /// The number of a delivery, or the id of a case (an unambiguous beginning of it will do).
+        what: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Send deliveries again that were given up or are held, or try those at once that wait for their next try.
+    #[command(
+        after_help = "A destination that does not recognise ids, such as Slack, may then show a message twice.\n\nExample:\n  nextrun outbox resend 17 18"
+    )]
+    Resend {
+        /// The numbers of the deliveries.
+        #[arg(required = true)]
+        deliveries: Vec<i64>,
+        /// Also suggestions whose case has gone on without them.
+        #[arg(long)]
+        stale: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Give deliveries up that wait or are held; a case whose suggestion nobody else gets goes on without it.
+    #[command(after_help = "Example:\n  nextrun outbox drop 17 --why 'told them by phone'")]
+    Drop {
+        /// The numbers of the deliveries.
+        #[arg(required = true)]
+        deliveries: Vec<i64>,
+        /// Why; it is kept with the delivery.
+        #[arg(long)]
+        why: String,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+/// What a listing shows, and how.
+#[derive(Debug, Args)]
+pub(super) struct Listing {
+    /// Only this case: its id or an unambiguous beginning of it.
+    #[arg(long)]
+    case: Option<String>,
+    /// For people or for programs: one JSON object a line.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    at: At,
+}
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// How a delivery stands: its state, but for those of unknown fate that are held for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Standing {
+    Pending,
+    Sending,
+    Delivered,
+    Refused,
+    Unknown,
+    Held,
+    Dead,
+}
+
+impl Standing {
+    fn of(owed: &Owed) -> Standing {
+        match owed.delivery.state {
+            DeliveryState::Pending => Standing::Pending,
+            DeliveryState::Sending => Standing::Sending,
+            DeliveryState::Delivered => Standing::Delivered,
+            DeliveryState::Refused => Standing::Refused,
+            DeliveryState::Unknown if owed.delivery.due >= HELD => Standing::Held,
+            DeliveryState::Unknown => Standing::Unknown,
+            DeliveryState::Dead => Standing::Dead,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Standing::Pending => "pending",
+            Standing::Sending => "sending",
+            Standing::Delivered => "delivered",
+            Standing::Refused => "refused",
+            Standing::Unknown => "unknown",
+            Standing::Held => "held",
+            Standing::Dead => "dead",
+        }
+    }
+}
+
+pub(super) fn run(command: &OutboxCommand) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    match command {
+        OutboxCommand::List { only, listing } => {
+            let stands = |row: &Result<Owed, Unreadable>| match (only, row) {
+                (Some(only), Ok(owed)) => Standing::of(owed) == *only,
+                // What it was is not known: it may be what is looked for.
+                (Some(_), Err(_)) | (None, _) => true,
+            };
+            for row in listing.rows()?.iter().filter(|row| stands(row)) {
+                print::line(&mut out, row, listing.format)?;
+            }
+        }
+        OutboxCommand::History { listing } => print::history(&mut out, &listing.rows()?, listing.format)?,
+        OutboxCommand::Explain { what, at } => explain_what(&mut out, what, at)?,
+        OutboxCommand::Resend { deliveries, stale, at } => resend(&mut out, deliveries, *stale, at)?,
+        OutboxCommand::Drop { deliveries, why, at } => drop_deliveries(&mut out, deliveries, why, at)?,
+    }
+    Ok(Exit::Healthy)
+}
+
+impl Listing {
+    fn rows(&self) -> anyhow::Result<Vec<Result<Owed, Unreadable>>> {
+        let mut store = Sqlite::open_read_only(&self.at.database()?)?;
+        let case = self.case.as_deref().map(|case| find(&mut store, case)).transpose()?;
+        match case {
+            Some(case) => of_case(&mut store, &case.id),
+            None => Ok(store.history(Which::default())?),
+        }
+    }
+}
+
+fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()> {
+    let settings = at.settings()?;
+    let mut store = Sqlite::open_read_only(&at.database()?)?;
+    // A short number is a delivery's; ids of cases have twelve characters, of which some may all be digits.
+    let delivery = what.parse().ok().filter(|_| what.len() < 12);
+    let (rows, others) = match delivery {
+        Some(id) => {
+            let row = one(&mut store, id)?;
+            let others = match &row {
+                Ok(owed) => of_case(&mut store, &owed.delivery.message.case)?,
+                Err(_) => Vec::new(),
+            };
+            (vec![row], others)
+        }
+        None => {
+            let case = find(&mut store, what)?.id;
+            let rows = of_case(&mut store, &case)?;
+            (rows.clone(), rows)
+        }
+    };
+    let others: Vec<Owed> = others.into_iter().flatten().collect();
+    let place = |name: &str| match at.names_configuration() {
+        true if settings.destinations.iter().any(|destination| destination.name == name) => Place::Configured,
+        true => Place::Gone,
+        false => Place::NotLooked,
+    };
+    for row in rows.iter().rev() {
+        match row {
+            Ok(owed) => {
+                let told = explain(owed, &others, place(&owed.delivery.destination), crate::daemon::now());
+                print::title(out, owed)?;
+                writeln!(out, "    {}", plain(&told))?;
+            }
+            Err(unreadable) => print::unreadable(out, unreadable)?,
+        }
+    }
+    if at.names_configuration() {
+        print_wants(out, &settings)?;
+    }
+    Ok(())
+}
+
+fn of_case(store: &mut Sqlite, case: &CaseId) -> anyhow::Result<Vec<Result<Owed, Unreadable>>> {
+    Ok(store.history(Which { case: Some(case), ..Which::default() })?)
+}
+
+/// A message that a destination does not want is owed to nobody there: that explains its absence.
+fn print_wants(out: &mut impl Write, settings: &Settings) -> anyhow::Result<()> {
+    for destination in &settings.destinations {
+        let wants = match &destination.wants {
+            Some(wants) => wants.clone(),
+            None => Preset::shipped(&destination.preset)?.wants,
+        };
+        let kinds: Vec<&str> = wants.into_iter().map(MessageKind::event_type).collect();
+        writeln!(out, "{} gets {}", destination.name, kinds.join(", "))?;
+    }
+    Ok(())
+}
+
+/// One delivery; it must be there.
+fn one(store: &mut Sqlite, id: i64) -> anyhow::Result<Result<Owed, Unreadable>> {
+    match store.history(Which { delivery: Some(id), ..Which::default() })?.pop() {
+        Some(row) => Ok(row),
+        None => bail!("there is no delivery {id}: see `nextrun outbox list`"),
+    }
+}
+
+fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) -> anyhow::Result<()> {
+    let settings = at.settings()?;
+    let mut store = Sqlite::open(&at.database()?)?;
+    let rows = all(&mut store, ids)?;
+    for owed in &rows {
+        let id = owed.delivery.id;
+        match owed.delivery.state {
+            DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Dead => {}
+            state => bail!("delivery {id} is {}: it is not sent again", state.as_str()),
+        }
+        if !stale && is_stale(&mut store, owed)? {
+            bail!(
+                "delivery {id} suggests a run that its case no longer waits for: add --stale to send it all the same"
+            );
+        }
+    }
+    for owed in &rows {
+        ask(&mut store, owed, json!({ "resend": owed.delivery.id }))?;
+        let twice = match recognises(&settings, at, &owed.delivery.destination) {
+            Some(SameId::Recognised) => "; the destination recognises its id if it has it already",
+            Some(SameId::Repeated) => "; if it did arrive before, the destination shows it twice",
+            None => "; if it did arrive before, a destination that does not recognise ids shows it twice",
+        };
+        let destination = plain(&owed.delivery.destination);
+        writeln!(out, "the daemon will send delivery {} to {destination} again{twice}", owed.delivery.id)?;
+    }
+    Ok(())
+}
+
+fn recognises(settings: &Settings, at: &At, destination: &str) -> Option<SameId> {
+    let known = settings.destinations.iter().find(|known| at.names_configuration() && known.name == destination)?;
+    Preset::shipped(&known.preset).ok().map(|preset| preset.same_id)
+}
+
+/// Whether it suggests a run that its case does not wait for any more.
+fn is_stale(store: &mut Sqlite, owed: &Owed) -> anyhow::Result<bool> {
+    let message = &owed.delivery.message;
+    if message.kind != MessageKind::RunSuggested {
+        return Ok(false);
+    }
+    let Some(StoredCase { state, .. }) = store.case(&message.case.0)? else { return Ok(true) };
+    let case: crate::case::Case = serde_json::from_value(state)?;
+    Ok(case.open_experiment().is_none_or(|experiment| experiment.suggestion != message.id))
+}
+
+fn drop_deliveries(out: &mut impl Write, ids: &[i64], why: &str, at: &At) -> anyhow::Result<()> {
+    let mut store = Sqlite::open(&at.database()?)?;
+    let rows = all(&mut store, ids)?;
+    for owed in &rows {
+        match owed.delivery.state {
+            DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Sending => {}
+            state => bail!("delivery {} is {} already", owed.delivery.id, state.as_str()),
+        }
+    }
+    for owed in &rows {
+        ask(&mut store, owed, json!({ "drop": owed.delivery.id, "why": why }))?;
+        let destination = plain(&owed.delivery.destination);
+        writeln!(out, "the daemon will drop delivery {} to {destination}", owed.delivery.id)?;
+    }
+    Ok(())
+}
+
+/// All deliveries that are named: either each can be worked on, or none is.
+fn all(store: &mut Sqlite, ids: &[i64]) -> anyhow::Result<Vec<Owed>> {
+    let mut rows = Vec::new();
+    for id in ids {
+        match one(store, *id)? {
+            Ok(owed) => rows.push(owed),
+            Err(unreadable) => {
+                bail!("delivery {id} holds a {} that cannot be read: {}", unreadable.what, unreadable.reason)
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// The daemon owns what is owed: it is asked, and takes the request up at its next turn (or its next start).
+fn ask(store: &mut Sqlite, owed: &Owed, wish: Value) -> anyhow::Result<()> {
+    let requests = vec![(owed.delivery.message.case.clone(), wish)];
+    Ok(store.commit(&Commit { requests, ..Commit::default() })?)
+}

@@ -1,0 +1,116 @@
+//! Deliveries and their tries, for people and for programs.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::{Format, Standing};
+use crate::cli::cases::time;
+use crate::cli::plain;
+use crate::store::{Attempt, Owed, Unreadable};
+
+/// One delivery.
+pub(super) fn line(out: &mut impl Write, row: &Result<Owed, Unreadable>, format: Format) -> io::Result<()> {
+    match (row, format) {
+        (Ok(owed), Format::Text) => {
+            title(out, owed)?;
+            if let Some(answer) = owed.delivery.answer.as_deref().filter(|answer| *answer != "{}") {
+                writeln!(out, "    {}", plain(answer))?;
+            }
+            Ok(())
+        }
+        (Ok(owed), Format::Json) => writeln!(out, "{}", object(owed)),
+        (Err(row), Format::Text) => unreadable(out, row),
+        (Err(row), Format::Json) => writeln!(out, "{}", broken(row)),
+    }
+}
+
+/// The first line about a delivery.
+pub(super) fn title(out: &mut impl Write, owed: &Owed) -> io::Result<()> {
+    let delivery = &owed.delivery;
+    let kind = delivery.message.kind.event_type();
+    writeln!(
+        out,
+        "{:>5}  {}  {:9}  {kind} to {}: {} (case {}, {} tries)",
+        delivery.id,
+        time(owed.changed),
+        Standing::of(owed).name(),
+        plain(&delivery.destination),
+        plain(&delivery.message.subject),
+        delivery.message.case,
+        delivery.attempts,
+    )
+}
+
+/// A delivery that does not read back.
+pub(super) fn unreadable(out: &mut impl Write, row: &Unreadable) -> io::Result<()> {
+    writeln!(out, "{:>5}  unreadable: its {} cannot be read: {}", row.id, plain(&row.what), plain(&row.reason))
+}
+
+/// Every try, the newest first.
+pub(super) fn history(out: &mut impl Write, rows: &[Result<Owed, Unreadable>], format: Format) -> io::Result<()> {
+    let mut tries: Vec<(&Owed, &Attempt)> =
+        rows.iter().flatten().flat_map(|owed| owed.tries.iter().map(move |attempt| (owed, attempt))).collect();
+    tries.sort_by(|(_, a), (_, b)| b.begun.total_cmp(&a.begun));
+    for (owed, attempt) in tries {
+        match format {
+            Format::Text => one_try(out, owed, attempt)?,
+            Format::Json => writeln!(out, "{}", try_object(owed, attempt))?,
+        }
+    }
+    for row in rows.iter().filter_map(|row| row.as_ref().err()) {
+        match format {
+            Format::Text => unreadable(out, row)?,
+            Format::Json => writeln!(out, "{}", broken(row))?,
+        }
+    }
+    Ok(())
+}
+
+fn one_try(out: &mut impl Write, owed: &Owed, attempt: &Attempt) -> io::Result<()> {
+    let delivery = &owed.delivery;
+    let outcome = attempt.outcome.map_or("under way", |outcome| outcome.as_str());
+    writeln!(
+        out,
+        "{}  try {} of delivery {}: {} to {}: {} ({outcome})",
+        time(attempt.begun),
+        attempt.number,
+        delivery.id,
+        delivery.message.kind.event_type(),
+        plain(&delivery.destination),
+        plain(&delivery.message.subject),
+    )?;
+    if let Some(why) = delivery.message.data.get("why").and_then(Value::as_str) {
+        writeln!(out, "    why: {}", plain(why))?;
+    }
+    match attempt.answer.as_deref().filter(|answer| *answer != "{}") {
+        Some(answer) => writeln!(out, "    answer: {}", plain(answer)),
+        None => Ok(()),
+    }
+}
+
+fn object(owed: &Owed) -> Value {
+    let (delivery, message) = (&owed.delivery, &owed.delivery.message);
+    let standing = Standing::of(owed);
+    let due = matches!(standing, Standing::Pending | Standing::Unknown).then_some(delivery.due);
+    json!({
+        "id": delivery.id, "destination": delivery.destination, "state": standing.name(),
+        "attempts": delivery.attempts, "due": due, "changed": owed.changed, "answer": delivery.answer,
+        "message_id": message.id, "case_id": message.case, "type": message.kind.event_type(),
+        "subject": message.subject, "time": message.time,
+    })
+}
+
+fn try_object(owed: &Owed, attempt: &Attempt) -> Value {
+    let (delivery, message) = (&owed.delivery, &owed.delivery.message);
+    json!({
+        "delivery": delivery.id, "number": attempt.number, "begun": attempt.begun, "ended": attempt.ended,
+        "outcome": attempt.outcome, "answer": attempt.answer, "destination": delivery.destination,
+        "message_id": message.id, "case_id": message.case, "type": message.kind.event_type(),
+        "subject": message.subject, "why": message.data.get("why"),
+    })
+}
+
+fn broken(row: &Unreadable) -> Value {
+    json!({ "id": row.id, "state": "unreadable", "what": row.what, "reason": row.reason })
+}

@@ -1,0 +1,100 @@
+//! The operator's settings put in force: whole, or not at all.
+
+use anyhow::{Context, bail};
+use sd_notify::NotifyState;
+
+use super::engine::Engine;
+use super::{Load, logdir_of, notifier, now, sending, site_of};
+use crate::case::Case;
+use crate::config::Settings;
+use crate::destinations::Destination;
+use crate::diagnosis::Site;
+
+/// All that follows from the settings, checked; nothing is in force yet.
+pub(super) struct Prepared {
+    pub(super) settings: Settings,
+    pub(super) site: Site,
+    pub(super) destinations: Vec<Destination>,
+}
+
+impl Prepared {
+    /// Compiles the policies, reads the secrets, sets the destinations up.
+    pub(super) fn of(settings: Settings) -> anyhow::Result<Prepared> {
+        let site = site_of(&settings)?;
+        let destinations = settings.destinations.iter().map(sending::destination_of).collect::<anyhow::Result<_>>()?;
+        Ok(Prepared { settings, site, destinations })
+    }
+}
+
+impl Engine {
+    /// Reads the settings again. On any mistake the ones before stay in force, and people are told.
+    pub(super) fn reload(&mut self, load: &Load<'_>) {
+        let mut reloading = vec![NotifyState::Reloading];
+        reloading.extend(NotifyState::monotonic_usec_now());
+        let _ = sd_notify::notify(&reloading);
+        match load().and_then(Prepared::of).and_then(|prepared| self.put_in_force(prepared)) {
+            Ok(()) => {
+                tracing::info!("the settings were read again, and are in force");
+                self.in_force();
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the settings were read again and refused; those before stay in force");
+                self.board.metrics.reload_successful.set(0);
+                self.refused = Some(error);
+            }
+        }
+        let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&self.in_one_line())]);
+    }
+
+    /// Takes note that the newest settings are in force.
+    pub(super) fn in_force(&mut self) {
+        self.refused = None;
+        self.board.metrics.reload_successful.set(1);
+        self.board.metrics.reload_time.set(now());
+    }
+
+    fn put_in_force(&mut self, prepared: Prepared) -> anyhow::Result<()> {
+        let Prepared { settings, site, destinations } = prepared;
+        let before = &self.settings;
+        let fixed = [
+            ("watch.logdir", settings.watch.logdirs == before.watch.logdirs),
+            ("state", settings.state == before.state),
+            ("status", settings.status == before.status),
+        ];
+        if let Some((name, _)) = fixed.iter().find(|(_, same)| !same) {
+            bail!("`{name}` changed, which takes a restart: restart, or take the change back");
+        }
+        let stranded: Vec<String> = self.diagnosis.stranded(&site).map(standing).collect();
+        if !stranded.is_empty() {
+            bail!(
+                "open cases could not go on, for their policy or their state is gone: {}; put it back until they are \
+                 closed, or close them with `nextrun cases close`",
+                stranded.join(", ")
+            );
+        }
+        let logdir = logdir_of(&settings).context("the settings were checked before")?;
+        self.notifier = notifier(&settings, logdir);
+        self.notifier.watch(self.watcher.directories());
+        self.diagnosis.go_on_at(site);
+        self.wants = sending::wants_of(&destinations);
+        self.outbox.replace(destinations);
+        self.outbox.wake();
+        self.settings = settings;
+        Ok(())
+    }
+
+    /// Cases that an earlier process left where the policies of this one have no state: they wait for its return.
+    pub(super) fn warn_of_stranded(&self) {
+        for case in self.diagnosis.stranded(self.diagnosis.site()) {
+            let case = standing(case);
+            tracing::warn!(
+                "{case} cannot go on: its policy or its state is gone; put it back, or close the case with `nextrun cases close`"
+            );
+        }
+    }
+}
+
+fn standing(case: &Case) -> String {
+    format!("case {} (policy {}, state {})", case.id, case.policy, case.position.state)
+}

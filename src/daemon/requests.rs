@@ -1,0 +1,117 @@
+//! What operators ask for, and what destinations said in the end: both change cases.
+//!
+//! Owns: which request is carried out how. Must not know: when to look.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::engine::Engine;
+use super::now;
+use crate::diagnosis::{Changes, Report};
+use crate::outbox;
+use crate::store::{Commit, Decision, DeliveryState, Owed, Request, Which};
+
+impl Engine {
+    /// Carries out what operators asked for.
+    pub(super) fn take_requests(&mut self) -> anyhow::Result<()> {
+        let requests = match self.store.blocking(|store| store.requests()) {
+            Err(error) if error.may_pass() => {
+                self.store_failed(&error);
+                return Ok(());
+            }
+            requests => requests?,
+        };
+        self.store_works();
+        for request in requests {
+            let text = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_str);
+            let number = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_i64);
+            let changes = if let Some(job) = text("/link") {
+                self.diagnosis.link(&request.case, job, now())
+            } else if let Some(verdict) = text("/close/verdict") {
+                self.diagnosis.close(&request.case, verdict, text("/close/why").unwrap_or_default(), now())
+            } else if let Some(answer) = text("/answer") {
+                self.diagnosis.answer(&request.case, answer, now())
+            } else if let Some(delivery) = number("/resend") {
+                self.resend(&request, delivery)?;
+                continue;
+            } else if let Some(delivery) = number("/drop") {
+                self.drop_delivery(&request, delivery)?;
+                continue;
+            } else {
+                tracing::warn!(wish = %request.wish, "a request that this version does not know is dropped");
+                Changes::default()
+            };
+            self.commit(changes, vec![request.id])?;
+        }
+        Ok(())
+    }
+
+    fn resend(&mut self, request: &Request, delivery: i64) -> anyhow::Result<()> {
+        tracing::info!(delivery, "sent again, as asked");
+        let (handled, decisions) = (vec![request.id], vec![(delivery, Decision::Resend)]);
+        self.keep(&Commit { handled, decisions, ..Commit::default() })?;
+        self.outbox.wake();
+        Ok(())
+    }
+
+    /// Gives a delivery up. The case is told before the request is done with, so that a process that ends in between does
+    /// it again; one that is being sent is left for the next turn.
+    fn drop_delivery(&mut self, request: &Request, delivery: i64) -> anyhow::Result<()> {
+        let why = request.wish.get("why").and_then(Value::as_str).unwrap_or_default();
+        let why = format!("dropped by hand: {why}");
+        self.keep(&Commit { decisions: vec![(delivery, Decision::Drop { why, at: now() })], ..Commit::default() })?;
+        match self.owed(Which { delivery: Some(delivery), ..Which::default() })?.first() {
+            Some(owed) if owed.delivery.state == DeliveryState::Sending => return Ok(()),
+            Some(owed) if owed.delivery.state == DeliveryState::Dead => {
+                tracing::info!(delivery, "dropped, as asked");
+                if let Some(report) = outbox::Report::of(&owed.delivery) {
+                    self.take(&report)?;
+                }
+                self.outbox.wake();
+            }
+            _ => tracing::warn!(delivery, "not dropped, as asked: it came to another end before"),
+        }
+        self.commit(Changes::default(), vec![request.id])
+    }
+
+    fn owed(&self, which: Which<'_>) -> anyhow::Result<Vec<Owed>> {
+        Ok(self.store.blocking(|store| store.history(which))?.into_iter().flatten().collect())
+    }
+
+    pub(super) fn take_reports(&mut self) -> anyhow::Result<()> {
+        while let Ok(report) = self.incoming.try_recv() {
+            self.take(&report)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, report: &outbox::Report) -> anyhow::Result<()> {
+        let report = match report {
+            outbox::Report::Delivered { message_id, destination, .. } => {
+                tracing::debug!(message_id, destination, "told of a delivery");
+                return Ok(());
+            }
+            outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
+                tracing::debug!(message_id, destination, why, "told of a refusal");
+                let unknown_knobs: BTreeSet<String> = unknown_knobs.iter().cloned().collect();
+                Report::Refused { suggestion: message_id.clone(), unknown_knobs }
+            }
+            outbox::Report::Dead { message_id, destination, why } => {
+                tracing::debug!(message_id, destination, why, "told of a dead letter");
+                if !self.diagnosis.waits_for(message_id) || self.may_start(message_id)? {
+                    return Ok(());
+                }
+                Report::Undeliverable { suggestion: message_id.clone() }
+            }
+        };
+        let changes = self.diagnosis.report(&report, now());
+        self.commit(changes, Vec::new())
+    }
+
+    /// Whether another destination has a suggestion, or may yet get it: then its run can start although one gave up.
+    fn may_start(&self, message: &str) -> anyhow::Result<bool> {
+        let ended = |owed: &Owed| matches!(owed.delivery.state, DeliveryState::Dead | DeliveryState::Refused);
+        Ok(!self.owed(Which { message: Some(message), ..Which::default() })?.iter().all(ended))
+    }
+}

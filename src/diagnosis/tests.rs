@@ -1,0 +1,136 @@
+//! What an operator does to a diagnosis under way: sets the clock, changes a policy, forgets what is old.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::policy::{Vocabulary, parse};
+use crate::series::{Point, RunData};
+
+const POLICY: &str = r#"
+policy: short
+summary: a tenth of the learning rate
+start: lower
+exhausted: unknown
+states:
+  lower:
+    step: "1 lower the learning rate"
+    why: it may be too high
+    hypothesis: the learning rate is too high
+    expect: the loss falls
+    run: { change: { learning_rate: 0.1 } }
+    outcomes:
+      - { name: cured, when: experiment.cured, go: too_high }
+      - { name: no_cure, otherwise: true, go: unknown }
+  too_high: { conclude: { verdict: learning_rate_too_high, confidence: 0.9, summary: cured } }
+  unknown: { conclude: { verdict: inconclusive, confidence: 0.1, summary: nothing was found } }
+"#;
+
+fn site(policy: &str) -> Site {
+    let policy = parse(policy, "short.yaml", &Vocabulary::new(crate::symptoms::ids())).unwrap();
+    Site {
+        signals: SignalRules::with_site(&[]).unwrap(),
+        scripts: Vec::new(),
+        patience: Patience::Fixed(600.0),
+        policies: vec![Choice { policy: Arc::new(policy), is_for: Arc::new(|_| true) }],
+        at_once: 8,
+        start_within: 1e9,
+        answer_within: 0.0,
+        history_after: f64::INFINITY,
+    }
+}
+
+/// A job that gets nowhere, with a point a second from 1000 s on.
+fn stuck(points: i64) -> Runs {
+    let mut run = RunData::default();
+    let tag = run.tag_id("train/loss").unwrap();
+    for step in 0..points {
+        let wall_time = 1000.0 + step as f64;
+        run.scalar(tag, Point { step, wall_time, value: 2.3 + 0.01 * f64::from((step * 7919 % 13) as i32) });
+        run.event(wall_time);
+    }
+    Runs::from([(RunName::new("sick"), run)])
+}
+
+/// A diagnosis that has one open case, at 1300 s.
+fn with_a_case() -> (Diagnosis, CaseId) {
+    let mut diagnosis = Diagnosis::new(site(POLICY), []);
+    diagnosis.tick(&stuck(200), 1200.0);
+    diagnosis.tick(&stuck(300), 1300.0);
+    diagnosis.tick(&stuck(300), 2000.0);
+    let case = diagnosis.cases().next().expect("a case is open").id.clone();
+    (diagnosis, case)
+}
+
+#[test]
+fn a_clock_that_is_set_ends_no_job() {
+    for (set, ended) in [(true, false), (false, true)] {
+        let mut diagnosis = Diagnosis::new(site(POLICY), []);
+        let runs = stuck(20);
+        diagnosis.tick(&runs, 1020.0);
+        let mut now = 1021.0 + 3600.0;
+        if set {
+            diagnosis.clock_was_set(3600.0);
+        }
+        diagnosis.tick(&runs, now);
+        assert_eq!(
+            diagnosis.memory["sick"].ended_before(f64::INFINITY),
+            ended,
+            "one hour, which the clock jumped: {set}"
+        );
+        // What is silent by a steady clock ends all the same.
+        now += 601.0;
+        diagnosis.tick(&runs, now);
+        assert!(diagnosis.memory["sick"].ended_before(f64::INFINITY));
+    }
+}
+
+#[test]
+fn an_open_case_keeps_its_place_and_is_stranded_only_where_that_is_gone() {
+    let (mut diagnosis, case) = with_a_case();
+    let stranded = |diagnosis: &Diagnosis, policy: &str| diagnosis.stranded(&site(policy)).count();
+    assert_eq!(stranded(&diagnosis, POLICY), 0);
+    assert_eq!(stranded(&diagnosis, &POLICY.replace("lower:", "raise:").replace("start: lower", "start: raise")), 1);
+    assert_eq!(stranded(&diagnosis, &POLICY.replace("policy: short", "policy: other")), 1);
+    diagnosis.go_on_at(site(&POLICY.replace("nothing was found", "nothing at all")));
+    let suggestion = diagnosis.cases[&case].experiments[0].suggestion.clone();
+    diagnosis.report(&Report::Undeliverable { suggestion }, 2001.0);
+    assert_eq!(diagnosis.cases[&case].closed.as_ref().map(|end| end.summary.as_str()), Some("nothing at all"));
+    assert_eq!(stranded(&diagnosis, &POLICY.replace("policy: short", "policy: other")), 0, "a closed case needs none");
+}
+
+#[test]
+fn a_case_that_cannot_go_on_waits_for_its_state() {
+    let (mut diagnosis, case) = with_a_case();
+    diagnosis.go_on_at(site(&POLICY.replace("policy: short", "policy: other")));
+    let suggestion = diagnosis.cases[&case].experiments[0].suggestion.clone();
+    assert!(diagnosis.report(&Report::Undeliverable { suggestion }, 2001.0).is_empty());
+    assert!(!diagnosis.close(&case, "inconclusive", "its policy is gone", 2002.0).is_empty(), "a person may close it");
+}
+
+#[test]
+fn only_closed_cases_whose_jobs_are_gone_are_forgotten() {
+    let (mut diagnosis, case) = with_a_case();
+    assert_eq!(diagnosis.forgettable(|_| false), []);
+    diagnosis.close(&case, "inconclusive", "enough", 2001.0);
+    let run_name = diagnosis.cases[&case].experiments[0].run_name.clone();
+    assert_eq!(diagnosis.forgettable(|name| name == "sick"), []);
+    assert_eq!(diagnosis.forgettable(|name| name == run_name), [], "its run would open a case of its own");
+    assert_eq!(diagnosis.forgettable(|_| false), std::slice::from_ref(&case));
+    diagnosis.retain(&BTreeSet::new());
+    assert_eq!(diagnosis.cases().count(), 0);
+}
+
+#[test]
+fn what_a_job_says_of_itself_is_read_again_when_it_has_said_more() {
+    let (diagnosis, _) = with_a_case();
+    let mut runs = stuck(5);
+    let mut memory = Memory::first_seen(false);
+    let mut described = |runs: &Runs| {
+        let jobs = group(runs, &BTreeSet::new());
+        memory.describe(&jobs[0], diagnosis.site());
+        memory.described().unwrap().knobs.clone()
+    };
+    assert_eq!(described(&runs), Knobs::new());
+    runs.get_mut(&RunName::new("sick")).unwrap().hyperparameter("learning_rate", json!(0.5));
+    assert_eq!(described(&runs)["learning_rate"], 0.5);
+}

@@ -1,0 +1,143 @@
+//! Why a message was sent, was not sent yet, or was given up, in words.
+//!
+//! Owns: the reasons. Must not know: the store, how they are shown.
+
+use jiff::Timestamp;
+
+use crate::store::{Delivery, DeliveryState, HELD, Owed};
+
+/// What is known of the destination of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is in the configuration.
+    Configured,
+    /// The configuration was read, and does not have it.
+    Gone,
+    /// No configuration was named.
+    NotLooked,
+}
+
+/// Says where a delivery stands and why. `others` are the deliveries of its case, itself or not; `now` is in seconds
+/// since the Unix epoch.
+pub fn explain(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
+    let delivery = &owed.delivery;
+    let answer = delivery.answer.as_deref().unwrap_or("nothing was answered yet");
+    let since = time(owed.changed);
+    let tries = tries(delivery.attempts);
+    match delivery.state {
+        DeliveryState::Delivered => format!("sent: delivered at {since} after {tries}, with the answer {answer}"),
+        DeliveryState::Refused => {
+            format!("sent, and refused for good at {since}: {answer}; its case has passed the step over")
+        }
+        DeliveryState::Dead => format!(
+            "given up at {since} after {tries}: {answer}; `nextrun outbox resend {}` sends it once more",
+            delivery.id
+        ),
+        DeliveryState::Sending => format!("being sent since {since}: {tries}"),
+        DeliveryState::Unknown if delivery.due >= HELD => format!(
+            "held since {since}: it may have arrived ({answer}), and would be shown twice; \
+             `nextrun outbox resend {id}` sends it again, `nextrun outbox drop {id}` lets it be",
+            id = delivery.id
+        ),
+        DeliveryState::Pending | DeliveryState::Unknown => waiting(owed, others, place, now),
+    }
+}
+
+fn waiting(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
+    let delivery = &owed.delivery;
+    let failed = match delivery.answer.as_deref() {
+        Some(answer) => format!("{} failed, the last at {}: {answer}", tries(delivery.attempts), time(owed.changed)),
+        None => "not tried yet".to_owned(),
+    };
+    if place == Place::Gone {
+        return format!(
+            "not sent: the configuration has no destination {}; put it back, or `nextrun outbox drop {}`",
+            delivery.destination, delivery.id
+        );
+    }
+    if let Some(earlier) =
+        others.iter().map(|owed| &owed.delivery).filter(|other| blocks(other, delivery)).min_by_key(|d| d.id)
+    {
+        return format!(
+            "not sent yet: waits for delivery {} ({}) of the same case, so that messages arrive in order",
+            earlier.id,
+            earlier.message.kind.event_type()
+        );
+    }
+    if delivery.due > now {
+        return format!("not sent yet: {failed}; next try at {}", time(delivery.due));
+    }
+    format!("due now: {failed}; a daemon that runs sends it as soon as its destination has had its pause")
+}
+
+fn blocks(other: &Delivery, delivery: &Delivery) -> bool {
+    let open = match other.state {
+        DeliveryState::Pending | DeliveryState::Sending => true,
+        DeliveryState::Unknown => other.due < HELD,
+        DeliveryState::Delivered | DeliveryState::Refused | DeliveryState::Dead => false,
+    };
+    open && other.id < delivery.id
+        && other.destination == delivery.destination
+        && other.message.case == delivery.message.case
+}
+
+fn tries(count: u32) -> String {
+    if count == 1 { "1 try".to_owned() } else { format!("{count} tries") }
+}
+
+fn time(seconds: f64) -> String {
+    // `as` saturates, and jiff refuses what is out of its range.
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds of a time")]
+    let time = Timestamp::from_second(seconds as i64);
+    time.map_or_else(|_| "an unknown time".to_owned(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::case::{CaseId, Message, MessageKind};
+
+    fn owed(id: i64, state: DeliveryState, due: f64, answer: Option<&str>) -> Owed {
+        let (case, kind) = (CaseId("c1".into()), MessageKind::CaseOpened);
+        let message = Message { id: format!("m{id}"), case, kind, subject: "r".into(), time: 0.0, data: Value::Null };
+        let answer = answer.map(str::to_owned);
+        let attempts = u32::from(answer.is_some());
+        let delivery = Delivery { id, message, destination: "team".into(), state, attempts, due, answer };
+        Owed { delivery, changed: 60.0, tries: Vec::new() }
+    }
+
+    #[test]
+    fn each_standing_has_its_reason_and_its_remedy() {
+        use DeliveryState::{Dead, Delivered, Pending, Refused, Sending, Unknown};
+        let busy = Some("http://h answered 503");
+        let earlier = owed(1, Pending, 500.0, busy);
+        for (owed, place, words) in [
+            (owed(2, Delivered, 0.0, Some("{}")), Place::Configured, ["delivered at 1970-01-01T00:01:00Z", "1 try"]),
+            (owed(2, Refused, 0.0, Some("no --bn")), Place::Configured, ["refused for good", "no --bn"]),
+            (owed(2, Dead, 0.0, busy), Place::Configured, ["given up", "outbox resend 2"]),
+            (owed(2, Sending, 0.0, busy), Place::Configured, ["being sent since", "00:01:00"]),
+            (owed(2, Unknown, HELD, busy), Place::Configured, ["may have arrived", "outbox drop 2"]),
+            (owed(2, Pending, 0.0, None), Place::Gone, ["no destination team", "outbox drop 2"]),
+            (owed(2, Pending, 0.0, None), Place::NotLooked, ["waits for delivery 1", "case.opened"]),
+            (owed(1, Pending, 120.0, busy), Place::Configured, ["answered 503", "next try at 1970-01-01T00:02:00Z"]),
+            (owed(1, Unknown, 0.0, busy), Place::Configured, ["due now", "answered 503"]),
+        ] {
+            let told = explain(&owed, std::slice::from_ref(&earlier), place, 100.0);
+            assert!(words.iter().all(|word| told.contains(word)), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_or_goes_elsewhere_keeps_nothing_waiting() {
+        let waiting = owed(2, DeliveryState::Pending, 0.0, None);
+        let held = owed(1, DeliveryState::Unknown, HELD, Some("time-out"));
+        let mut elsewhere = owed(1, DeliveryState::Pending, 0.0, None);
+        elsewhere.delivery.destination = "cluster".into();
+        let mut other_case = owed(1, DeliveryState::Pending, 0.0, None);
+        other_case.delivery.message.case = CaseId("c2".into());
+        let told = explain(&waiting, &[held, elsewhere, other_case, waiting.clone()], Place::Configured, 1.0);
+        assert!(told.starts_with("due now: not tried yet"), "{told}");
+    }
+}

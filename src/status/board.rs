@@ -1,0 +1,130 @@
+//! What the engine last said of itself.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::telemetry::Metrics;
+
+/// A loop that has not turned for so long hangs: its longest honest turn reads what a whole cluster wrote meanwhile.
+const HANGS: Duration = Duration::from_secs(60);
+
+/// A case as it is listed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CaseLine {
+    /// Its id.
+    pub case_id: String,
+    /// The baseline job.
+    pub baseline_run: String,
+    /// The policy that it runs.
+    pub policy: String,
+    /// Where it stands in its policy.
+    pub state: String,
+    /// What it waits for: `room`, `experiment`, `answer` or `nothing`.
+    pub waiting: String,
+    /// Experiments so far.
+    pub experiments: usize,
+    /// When it was opened, in seconds since the Unix epoch.
+    pub opened: f64,
+    /// Its verdict, once closed.
+    pub verdict: Option<String>,
+}
+
+/// What is shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shown {
+    /// Runs that are followed.
+    pub runs: usize,
+    /// Open cases, and the newest closed ones.
+    pub cases: Vec<CaseLine>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shown: Arc<Shown>,
+    /// When the loop turned last; `None` until the first look is done.
+    turned: Option<Instant>,
+    /// Why the daemon cannot do its work although it runs.
+    trouble: Option<String>,
+}
+
+/// Where the engine puts what is shown, and the pages find it.
+#[derive(Debug, Default)]
+pub struct Board {
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+impl Board {
+    /// The loop has turned.
+    pub fn turned(&self) {
+        self.state().turned = Some(Instant::now());
+    }
+
+    /// Shows this from now on.
+    pub fn show(&self, shown: Shown) {
+        self.state().shown = Arc::new(shown);
+    }
+
+    /// The daemon cannot do its work, or can again. Says whether that is news.
+    pub fn trouble(&self, why: Option<String>) -> bool {
+        let mut state = self.state();
+        let news = state.trouble.is_some() != why.is_some();
+        state.trouble = why;
+        news
+    }
+
+    pub(super) fn shown(&self) -> Arc<Shown> {
+        self.state().shown.clone()
+    }
+
+    /// Whether the loop is alive; else why it seems not to be.
+    pub(super) fn health(&self) -> Result<&'static str, String> {
+        match self.state().turned.map(|turned| turned.elapsed()) {
+            None => Ok("starting"),
+            Some(elapsed) if elapsed < HANGS => Ok("alive"),
+            Some(elapsed) => Err(format!("the loop has not turned for {} s", elapsed.as_secs())),
+        }
+    }
+
+    /// Whether it does its work; else why not.
+    pub(super) fn readiness(&self) -> Result<&'static str, String> {
+        let state = self.state();
+        match (&state.trouble, state.turned) {
+            (Some(why), _) => Err(why.clone()),
+            (None, None) => Err("the first look at the log directory is under way".to_owned()),
+            (None, Some(_)) => Ok("ready"),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is one assignment, so that a panic elsewhere leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_alive_before_it_is_ready_and_not_ready_while_it_is_in_trouble() {
+        let board = Board::default();
+        assert_eq!((board.health(), board.readiness().is_err()), (Ok("starting"), true));
+        board.turned();
+        assert_eq!((board.health(), board.readiness()), (Ok("alive"), Ok("ready")));
+        assert!(board.trouble(Some("the disk is full".into())) && !board.trouble(Some("the disk is full".into())));
+        assert_eq!((board.health(), board.readiness()), (Ok("alive"), Err("the disk is full".into())));
+        assert!(board.trouble(None));
+        assert_eq!(board.readiness(), Ok("ready"));
+    }
+
+    #[test]
+    fn a_loop_that_does_not_turn_is_not_alive() {
+        let board = Board::default();
+        board.state().turned = Instant::now().checked_sub(2 * HANGS);
+        assert_eq!(board.health(), Err("the loop has not turned for 120 s".into()));
+    }
+}

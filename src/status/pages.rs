@@ -1,0 +1,140 @@
+//! What stands at which address, and who may see it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{Html, IntoResponse, Json, Response};
+use axum::routing::get;
+use subtle::ConstantTimeEq;
+
+use super::board::{Board, CaseLine};
+use crate::config::Secret;
+use crate::telemetry::Metrics;
+
+/// Everything that is answered. Health and readiness say nothing of jobs, and are for programs that have no token.
+pub(super) fn router(board: Arc<Board>, token: Option<Secret>) -> Router {
+    let guarded = Router::new()
+        .route("/", get(page))
+        .route("/metrics", get(metrics))
+        .route("/api/cases", get(cases))
+        .layer(from_fn_with_state(token, known));
+    Router::new().route("/health", get(health)).route("/ready", get(ready)).merge(guarded).with_state(board)
+}
+
+async fn known(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
+    if token.is_none_or(|token| brings(request.headers(), &token)) {
+        return next.run(request).await;
+    }
+    let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
+    (StatusCode::UNAUTHORIZED, ask, "this needs the header `Authorization: Bearer` with the token of `status.token`\n")
+        .into_response()
+}
+
+/// The comparison takes as long for a token that is nearly right as for one that is not.
+fn brings(headers: &HeaderMap, token: &Secret) -> bool {
+    let brought = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
+    let wanted = format!("Bearer {}", token.expose());
+    brought.ct_eq(wanted.as_bytes()).into()
+}
+
+fn told(result: Result<&'static str, String>) -> Response {
+    match result {
+        Ok(text) => format!("{text}\n").into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+    }
+}
+
+async fn health(State(board): State<Arc<Board>>) -> Response {
+    told(board.health())
+}
+
+async fn ready(State(board): State<Arc<Board>>) -> Response {
+    told(board.readiness())
+}
+
+async fn metrics(State(board): State<Arc<Board>>) -> Response {
+    match board.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn cases(State(board): State<Arc<Board>>) -> Json<Vec<CaseLine>> {
+    Json(board.shown().cases.clone())
+}
+
+async fn page(State(board): State<Arc<Board>>) -> Response {
+    let shown = board.shown();
+    let readiness = board.readiness().map_or_else(|why| why, str::to_owned);
+    let rows: String = shown.cases.iter().map(row).collect();
+    let text = format!(
+        "<!doctype html><meta charset=\"utf-8\"><title>nextrun</title>\
+         <style>body{{font:15px sans-serif;margin:2em}}td,th{{text-align:left;padding:.2em 1em .2em 0}}</style>\
+         <h1>nextrun</h1><p>{}; {} runs</p><table><tr><th>case<th>baseline<th>policy<th>stands<th>experiments</tr>\
+         {rows}</table><p>The newest closed cases come last; <code>nextrun cases list --all</code> has all.</p>\n",
+        escaped(&readiness),
+        shown.runs
+    );
+    // Nothing but its own style is ever loaded or run, whatever a job is called.
+    let policy = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")];
+    (policy, Html(text)).into_response()
+}
+
+fn row(case: &CaseLine) -> String {
+    let stands = case.verdict.clone().unwrap_or_else(|| format!("at {}, waits for {}", case.state, case.waiting));
+    format!(
+        "<tr><td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
+        escaped(&case.case_id),
+        escaped(&case.baseline_run),
+        escaped(&case.policy),
+        escaped(&stands),
+        case.experiments
+    )
+}
+
+/// Names of jobs are data.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_token_is_let_in() {
+        let token = Secret::new("s3cret");
+        for (brought, let_in) in [
+            ("Bearer s3cret", true),
+            ("Bearer s3cre", false),
+            ("Bearer s3crets", false),
+            ("Bearer S3cret", false),
+            ("s3cret", false),
+            ("Basic s3cret", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, brought.parse().unwrap())]);
+            assert_eq!(brings(&headers, &token), let_in, "{brought}");
+        }
+        assert!(!brings(&HeaderMap::new(), &token));
+    }
+
+    #[test]
+    fn a_jobs_name_is_no_markup() {
+        let case = CaseLine {
+            case_id: "c".into(),
+            baseline_run: "<script>alert(1)</script>&\"".into(),
+            policy: "p".into(),
+            state: "s".into(),
+            waiting: "room".into(),
+            experiments: 2,
+            opened: 0.0,
+            verdict: None,
+        };
+        let row = row(&case);
+        assert!(row.contains("&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;") && !row.contains("<script"), "{row}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Connections, and what each may take of the daemon.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tower_service::Service;
+
+use super::board::Board;
+use super::{Listen, StatusError, pages};
+
+/// So many connections at once: a scraper, a probe or two, and people.
+const MOST_CONNECTIONS: usize = 32;
+
+/// A connection whose request is not there by then is closed.
+const REQUEST_WITHIN: Duration = Duration::from_secs(5);
+
+/// A connection is over by then, answered or not.
+const OVER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A request line with its headers has no more bytes than this.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// Listens, and answers until it is dropped. The address is bound when this returns.
+///
+/// # Errors
+/// Others could look without a token, or the address cannot be had.
+pub async fn serve(
+    listen: Listen,
+    board: Arc<Board>,
+) -> Result<(std::net::SocketAddr, impl Future<Output = ()> + Send + 'static), StatusError> {
+    let address = listen.address;
+    if listen.token.is_none() && !address.ip().is_loopback() {
+        return Err(StatusError::Open(address));
+    }
+    let failed = |source| StatusError::Address { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let router = pages::router(board, listen.token);
+    Ok((bound, accept(listener, router)))
+}
+
+async fn accept(listener: TcpListener, router: axum::Router) {
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        // Those beyond wait in the kernel's queue, which costs this process nothing.
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    answer(stream, router).await;
+                    drop(place);
+                });
+            }
+            // No file descriptor is left, or the client is gone already: neither passes faster for being asked at once.
+            Err(error) => {
+                tracing::warn!(%error, "the status page could not take a connection");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// One request a connection: an idle one must not take the place of another.
+async fn answer(stream: TcpStream, router: axum::Router) {
+    let service = service_fn(move |request| router.clone().call(request));
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_WITHIN)
+        .max_buf_size(LONGEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that went away or was too slow is no concern of ours.
+    drop(tokio::time::timeout(OVER_WITHIN, connection).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    #[tokio::test]
+    async fn it_listens_for_others_only_with_a_token() {
+        let listen = |address: &str, token: Option<&str>| Listen {
+            address: address.parse().unwrap(),
+            token: token.map(Secret::new),
+        };
+        let refused = serve(listen("0.0.0.0:0", None), Arc::default()).await.err().unwrap();
+        assert!(refused.to_string().contains("`status.token`"), "{refused}");
+        for open in [listen("0.0.0.0:0", Some("t")), listen("127.0.0.1:0", None), listen("[::1]:0", None)] {
+            assert!(serve(open.clone(), Arc::default()).await.is_ok(), "{open:?}");
+        }
+        let (taken, _listening) = serve(listen("127.0.0.1:0", None), Arc::default()).await.unwrap();
+        let refused = serve(listen(&taken.to_string(), None), Arc::default()).await.err().unwrap();
+        assert!(refused.to_string().contains("status.listen"), "{refused}");
+    }
+}

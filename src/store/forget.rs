@@ -1,0 +1,55 @@
+//! What is no longer kept, and the room that it leaves.
+//!
+//! Owns: SQL that deletes for age, and shrinking the file. Must not know: how long something is kept.
+
+use rusqlite::{Connection, params};
+
+use super::Forget;
+
+/// Deletes what is named. What is still owed is never deleted, nor what belongs to it.
+pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Result<()> {
+    transaction.execute(
+        "DELETE FROM deliveries WHERE changed < ?1 AND state IN ('delivered', 'refused', 'dead')
+           AND case_id IN (SELECT id FROM cases WHERE closed = 1 AND updated < ?1)",
+        [forget.before],
+    )?;
+    for case in &forget.cases {
+        transaction.execute(
+            "DELETE FROM cases WHERE id = ?1 AND closed = 1 AND updated < ?2
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE case_id = ?1)",
+            params![case.0, forget.before],
+        )?;
+    }
+    // A closed case owes nothing new, so a message without deliveries is not needed to know its id again.
+    transaction.execute(
+        "DELETE FROM messages WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = messages.id)
+           AND NOT EXISTS (SELECT 1 FROM cases WHERE id = messages.case_id AND (closed = 0 OR updated >= ?1))",
+        [forget.before],
+    )?;
+    transaction.execute(
+        "DELETE FROM journal WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM cases WHERE id = journal.case_id)",
+        [forget.before],
+    )?;
+    Ok(())
+}
+
+/// Gives pages that hold nothing back to the file system.
+pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<()> {
+    // Each row is a step of the work: all are taken.
+    let mut steps = connection.prepare("PRAGMA incremental_vacuum")?;
+    let mut rows = steps.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Makes a database that was begun by an older version one that can be shrunk: once, by writing it anew.
+pub(super) fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
+    let mode: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if mode == INCREMENTAL {
+        return Ok(());
+    }
+    connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM")
+}
+
+/// As SQLite numbers it.
+const INCREMENTAL: i64 = 2;

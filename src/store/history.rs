@@ -1,0 +1,127 @@
+//! Tries of deliveries, listings with them, and what people decide.
+//!
+//! Owns: SQL over `attempts`, and over `deliveries` for people. Must not know: when to try again.
+
+use rusqlite::{Connection, Row, ToSql, params};
+
+use super::rows::{self, DELIVERY};
+use super::{Attempt, Decision, Delivery, DeliveryState, HELD, Owed, Tally, Tried, Unreadable, Which};
+
+/// A try begins.
+pub(super) fn begin(transaction: &Connection, delivery: &Delivery, now: f64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT INTO attempts (delivery_id, number, begun) VALUES (?1, ?2, ?3)")?
+        .execute(params![delivery.id, delivery.attempts, now])?;
+    Ok(())
+}
+
+/// The try that is under way came to something.
+pub(super) fn end(transaction: &Connection, tried: &Tried, now: f64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE attempts SET ended = ?2, outcome = ?3, answer = ?4 WHERE delivery_id = ?1 AND ended IS NULL",
+        )?
+        .execute(params![tried.delivery, now, rows::name(tried.state), tried.answer])?;
+    Ok(())
+}
+
+/// Carries out what a person decided, where the delivery still allows it.
+pub(super) fn decide(transaction: &Connection, delivery: i64, decision: &Decision) -> rusqlite::Result<()> {
+    match decision {
+        Decision::Resend => transaction.execute(
+            "UPDATE deliveries SET state = 'pending', due = 0
+             WHERE id = ?1 AND state IN ('pending', 'unknown', 'dead')",
+            [delivery],
+        )?,
+        Decision::Drop { why, at } => transaction.execute(
+            "UPDATE deliveries SET state = 'dead', due = 0, answer = ?2, changed = ?3
+             WHERE id = ?1 AND state IN ('pending', 'unknown')",
+            params![delivery, why, at],
+        )?,
+    };
+    Ok(())
+}
+
+/// Deliveries with their tries, newest first.
+pub(super) fn list(connection: &Connection, which: Which<'_>) -> rusqlite::Result<Vec<Result<Owed, Unreadable>>> {
+    let (case, state) = (which.case.map(|case| &case.0), which.state.map(DeliveryState::as_str));
+    let asked: [(&str, Option<&dyn ToSql>); 4] = [
+        ("d.id", which.delivery.as_ref().map(|value| value as _)),
+        ("d.message_id", which.message.as_ref().map(|value| value as _)),
+        ("d.case_id", case.as_ref().map(|value| value as _)),
+        ("d.state", state.as_ref().map(|value| value as _)),
+    ];
+    // Only what is asked for is in the query, so that the index of that column is used.
+    let (mut conditions, mut values) = (String::new(), Vec::new());
+    for (column, value) in asked.into_iter().filter_map(|(column, value)| Some((column, value?))) {
+        values.push(value);
+        conditions.push_str(&format!(" AND {column} = ?{}", values.len()));
+    }
+    let sql = format!(
+        "SELECT {DELIVERY}, d.changed FROM deliveries d LEFT JOIN messages m ON m.id = d.message_id
+         WHERE 1{conditions} ORDER BY d.id DESC"
+    );
+    let mut query = connection.prepare_cached(&sql)?;
+    let mut found = query.query(values.as_slice())?;
+    let mut listed = Vec::new();
+    while let Some(row) = found.next()? {
+        listed.push(owed(connection, row)?);
+    }
+    Ok(listed)
+}
+
+fn owed(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Result<Owed, Unreadable>> {
+    let id = row.get(0)?;
+    let unreadable = |what: &str, reason: String| Ok(Err(Unreadable { id, what: what.to_owned(), reason }));
+    // A column of the wrong type is damage as well: it stays with this row.
+    let delivery = match rows::delivery(row) {
+        Ok(Ok(delivery)) => delivery,
+        Ok(Err(error)) => return unreadable(error.what, error.reason),
+        Err(error) => return unreadable("delivery", error.to_string()),
+    };
+    match tries(connection, id) {
+        Ok(tries) => Ok(Ok(Owed { delivery, changed: row.get("changed")?, tries })),
+        Err(error) => unreadable("try", error.to_string()),
+    }
+}
+
+fn tries(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Attempt>> {
+    let read = |row: &Row<'_>| {
+        let outcome: Option<String> = row.get(3)?;
+        Ok(Attempt {
+            number: row.get(0)?,
+            begun: row.get(1)?,
+            ended: row.get(2)?,
+            outcome: outcome.and_then(rows::state),
+            answer: row.get(4)?,
+        })
+    };
+    connection
+        .prepare_cached(
+            "SELECT number, begun, ended, outcome, answer FROM attempts WHERE delivery_id = ?1 ORDER BY id",
+        )?
+        .query_map([delivery], read)?
+        .collect()
+}
+
+/// How many deliveries there are. A state that this program does not know is left out.
+pub(super) fn tally(connection: &Connection) -> rusqlite::Result<Tally> {
+    let mut tally = Tally::default();
+    let sql = "SELECT destination, state, state = 'unknown' AND due >= ?1, count(*) FROM deliveries GROUP BY 1, 2, 3";
+    let mut query = connection.prepare_cached(sql)?;
+    let mut found = query.query([HELD])?;
+    while let Some(row) = found.next()? {
+        let (destination, state, held, count): (String, String, bool, i64) =
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let count = count.unsigned_abs();
+        match rows::state(state) {
+            _ if held => tally.held.push((destination, count)),
+            Some(state) => tally.counts.push((destination, state, count)),
+            None => {}
+        }
+    }
+    let sql = "SELECT min(m.time) FROM deliveries d CROSS JOIN messages m ON m.id = d.message_id
+               WHERE d.state IN ('pending', 'sending', 'unknown') AND d.due < ?1";
+    tally.oldest = connection.prepare_cached(sql)?.query_row([HELD], |row| row.get(0))?;
+    Ok(tally)
+}
