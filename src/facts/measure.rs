@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_validation_that_holds_under_another_loss_beats_one_that_runs_away() {
-        let heavy = |i: usize, level: f64| level + if i % 9 == 0 { 20.0 * (noise(i) + 0.5) } else { 0.0 };
+        let heavy = |i: usize, level: f64| level + if i.is_multiple_of(9) { 20.0 * (noise(i) + 0.5) } else { 0.0 };
         let mut baseline = with_loss((0..1500).map(|i| heavy(i, 100.0 - 0.03 * i as f64)));
         baseline.knobs.insert("loss".into(), "l2".into());
         let baseline = with_validation(baseline, |i| 0.8 + 0.36 * i as f64);
