@@ -6,6 +6,7 @@ mod backup;
 mod cases;
 mod config;
 mod diagnose;
+mod generate;
 mod notify;
 mod outbox;
 mod policy;
@@ -61,6 +62,8 @@ enum Command {
     Backup(backup::Backup),
     Scalars(scalars::Scalars),
     Files(scalars::Files),
+    Completions(generate::Completions),
+    Man(generate::Man),
 }
 
 /// What the process ends with.
@@ -111,6 +114,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Backup(command) => backup::run(command),
         Command::Scalars(command) => scalars::run(command),
         Command::Files(command) => scalars::run_files(command),
+        Command::Completions(command) => generate::run_completions(command),
+        Command::Man(command) => generate::run_man(command),
     };
     match exit {
         Ok(exit) => exit.into(),

@@ -160,3 +160,15 @@ fn a_policy_with_a_mistake_is_told_with_its_place() {
     assert_ne!(code, 0);
     assert!(format!("{out}{err}").contains("mine.yaml:2"), "{out}{err}");
 }
+
+#[test]
+fn completions_and_manual_pages_cover_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(nextrun(&["man", dir.path().to_str().unwrap()]).0, 0);
+    for page in ["nextrun.1", "nextrun-watch.1", "nextrun-policy-check.1"] {
+        assert!(fs::read_to_string(dir.path().join(page)).unwrap().contains(".SH SYNOPSIS"), "{page}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(nextrun(&["completions", shell]).1.contains("diagnose"), "{shell}");
+    }
+}
