@@ -131,6 +131,10 @@ impl Changes {
         }
         self.journal.extend(trace.journal.into_iter().map(|entry| (case.id.clone(), entry)));
         self.messages.extend(trace.messages);
+        self.keep(case);
+    }
+
+    fn keep(&mut self, case: &Case) {
         self.cases.retain(|known| known.id != case.id);
         self.cases.push(case.clone());
     }
@@ -258,6 +262,8 @@ impl Diagnosis {
             changes.add(&case.clone(), trace);
         } else if exam.facts.ended && !before.ended {
             case.baseline_facts = exam.facts.clone();
+            // Experiments are compared with these, by the process that follows this one, too.
+            changes.keep(case);
         }
     }
 

@@ -89,3 +89,16 @@ fn there_is_a_log_to_compare() {
     assert_eq!(ends[0].verdict.as_deref(), Some("learning_rate_too_high"));
     assert!(ends[0].overrides.len() > 1, "{ends:?}");
 }
+
+/// A baseline that falls silent while its case is open: what it shows in the end is known after a restart, too.
+#[test]
+fn a_baseline_that_ended_stays_so_after_a_restart() {
+    let dies = Some(0.8);
+    let script = Script { layout: Layout::OneFile, learning_rate: 10.0, steps: 40, starts: 2, lasts: 1, dies };
+    let history = History::new(vec![script]);
+    let undisturbed = Live::new(&history, Arrivals::AtOnce).run(|_| false);
+    for restart in 3..10 {
+        let restarted = Live::new(&history, Arrivals::AtOnce).run(|tick| tick == restart);
+        assert_eq!(first_difference(&undisturbed, &restarted), None, "restarted at tick {restart}");
+    }
+}
