@@ -6,6 +6,7 @@ mod cases;
 mod config;
 mod diagnose;
 mod policy;
+mod preset;
 mod scalars;
 mod watch;
 
@@ -49,6 +50,8 @@ enum Command {
     Cases(cases::Cases),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Preset(preset::PresetCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Scalars(scalars::Scalars),
@@ -97,6 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
         Command::Policy(command) => policy::run(command),
+        Command::Preset(command) => preset::run(command),
         Command::Config(command) => config::run(command),
         Command::Scalars(command) => scalars::run(command),
         Command::Files(command) => scalars::run_files(command),

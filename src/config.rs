@@ -22,21 +22,26 @@ pub use overrides::Overrides;
 pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
-    WatchSettings,
+    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, PresetChoice, QuietAfter,
+    Settings, WatchSettings,
 };
 pub use show::show;
 
 use crate::yaml::Problem;
 
 /// What the file may name that other parts own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
     /// The presets of destinations, each with its fields.
     pub presets: Vec<(String, Vec<PresetField>)>,
+    /// Reads the fields of a preset that is a file; without it there are no such presets.
+    pub preset_file: Option<ReadPreset>,
     /// The policies that are built in.
     pub policies: Vec<String>,
 }
+
+/// The fields of the preset in a file, or what is wrong with it.
+pub type ReadPreset = fn(&Path) -> Result<Vec<PresetField>, String>;
 
 /// A setting that a preset asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

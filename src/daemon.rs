@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::case::Case;
 use crate::config::{self, Settings, Variables};
-use crate::destinations::{Destination, Http, OnUnknown, Preset, Setup, Surroundings, Timeouts};
+use crate::destinations::{Destination, Http, OnUnknown, Setup, Surroundings, Timeouts};
 use crate::diagnosis::Diagnosis;
 use crate::logdir::DiskLogdir;
 use crate::outbox::{Outbox, Pace, Sending, refusals};
@@ -29,7 +29,9 @@ use crate::watch::{Options, Watcher};
 
 use engine::Engine;
 
-pub use site::{PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, site_of, vocabulary};
+pub use site::{
+    PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, preset_of, site_of, vocabulary,
+};
 
 /// The name of the database below the state directory.
 pub const DATABASE: &str = "nextrun.db";
@@ -132,7 +134,7 @@ fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {
     let variables = variables();
     let mut destinations = Vec::new();
     for wanted in &settings.destinations {
-        let preset = Arc::new(Preset::shipped(&wanted.preset)?);
+        let preset = Arc::new(preset_of(&wanted.preset)?);
         let fields = wanted
             .read_fields(&variables)
             .map_err(|(field, error)| anyhow::anyhow!("the destination {}: `{field}`: {error}", wanted.name))?;
@@ -151,6 +153,7 @@ fn destinations_of(settings: &Settings) -> anyhow::Result<Vec<Destination>> {
             wants: wanted.wants.clone(),
             on_unknown,
             give_up_after: Some(wanted.give_up_after),
+            allowed_hosts: settings.allowed_hosts.clone(),
         };
         destinations.push(Destination::new(preset, setup, &surroundings)?);
     }

@@ -90,7 +90,9 @@ fn answer_of(outcome: &Outcome) -> String {
         Outcome::Delivered { reference: Some(reference) } => json!({ "reference": reference }).to_string(),
         Outcome::Delivered { reference: None } => json!({}).to_string(),
         Outcome::Refused { unknown_knobs, why } => json!({ "unknown_knobs": unknown_knobs, "why": why }).to_string(),
-        Outcome::Later { why, .. } | Outcome::Unknown { why } | Outcome::Permanent { why } => why.clone(),
+        Outcome::Later { why, .. } | Outcome::Unknown { why } | Outcome::Held { why } | Outcome::Permanent { why } => {
+            why.clone()
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Settings {
     pub watch: WatchSettings,
     /// Where messages go, in the order of the file.
     pub destinations: Vec<DestinationSettings>,
+    /// The hosts that messages may go to; any where this is `None`.
+    pub allowed_hosts: Option<Vec<String>>,
     /// How scripts are started; the first that is for a job counts.
     pub launches: Vec<Launch>,
     /// Which policy a job is investigated with.
@@ -123,7 +125,7 @@ pub struct DestinationSettings {
     /// Its name.
     pub name: String,
     /// The preset that it follows.
-    pub preset: String,
+    pub preset: PresetChoice,
     /// What the preset asks for.
     pub fields: BTreeMap<String, FieldValue>,
     /// The kinds of message that it gets; `None`: what its preset says.
@@ -137,11 +139,11 @@ pub struct DestinationSettings {
 }
 
 impl DestinationSettings {
-    /// A destination with nothing but its preset.
+    /// A destination with nothing but a preset that comes with nextrun.
     pub fn new(name: &str, preset: &str) -> DestinationSettings {
         DestinationSettings {
             name: name.to_owned(),
-            preset: preset.to_owned(),
+            preset: PresetChoice::Shipped(preset.to_owned()),
             fields: BTreeMap::new(),
             wants: None,
             on_unknown: OnUnknown::default(),
@@ -163,6 +165,22 @@ impl DestinationSettings {
             Err(error) => Err((name.clone(), error)),
         };
         self.fields.iter().map(read).collect()
+    }
+}
+
+/// A preset, by where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PresetChoice {
+    /// One that comes with nextrun, by its name.
+    Shipped(String),
+    /// A file of the site's own.
+    File(PathBuf),
+}
+
+impl PresetChoice {
+    /// Whether it is the one of this name that comes with nextrun.
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, PresetChoice::Shipped(shipped) if shipped == name)
     }
 }
 

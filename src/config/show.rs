@@ -7,8 +7,8 @@ use super::glob::Glob;
 use super::launch::{Carrier, Launch, Pattern};
 use super::secret::SecretSource;
 use super::settings::{
-    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
-    WatchSettings,
+    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, PresetChoice, QuietAfter,
+    Settings, WatchSettings,
 };
 use super::words::Template;
 
@@ -19,6 +19,9 @@ pub fn show(settings: &Settings) -> String {
     file.insert("watch".to_owned(), watch(&settings.watch));
     let destinations = settings.destinations.iter().map(|d| (d.name.clone(), destination(d)));
     file.insert("destinations".to_owned(), Value::Object(destinations.collect()));
+    if let Some(hosts) = &settings.allowed_hosts {
+        file.insert("allowed_hosts".to_owned(), json!(hosts));
+    }
     let launches: Vec<Value> = settings.launches.iter().map(launch).collect();
     if !launches.is_empty() {
         file.insert("launch".to_owned(), Value::Array(launches));
@@ -67,7 +70,11 @@ fn watch(watch: &WatchSettings) -> Value {
 
 fn destination(destination: &DestinationSettings) -> Value {
     let mut map = Map::new();
-    map.insert("preset".to_owned(), json!(destination.preset));
+    let preset = match &destination.preset {
+        PresetChoice::Shipped(name) => json!(name),
+        PresetChoice::File(path) => json!(path),
+    };
+    map.insert("preset".to_owned(), preset);
     for (name, value) in &destination.fields {
         let shown = match value {
             FieldValue::Plain(text) => json!(without_path(text)),

@@ -48,6 +48,9 @@ pub(super) struct View {
     recommended_settings: String,
     recommended_command: String,
     not_tried: Vec<String>,
+    /// What a digest says in one line, and what it lists.
+    title: String,
+    items: Vec<Item>,
     /// Address of a page about the case.
     link: String,
 }
@@ -59,6 +62,14 @@ struct Trouble {
     said: String,
     /// Tag and steps.
     place: String,
+}
+
+/// A case in a digest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Item {
+    run: String,
+    case: String,
+    said: String,
 }
 
 /// An experiment that was done.
@@ -102,6 +113,8 @@ impl View {
             recommended_settings: settings(recommended.inner("overrides").0),
             recommended_command: command(&recommended),
             not_tried: data.list("not_tried").iter().map(item).collect(),
+            title: data.line("title"),
+            items: data.list("items").iter().filter_map(Value::as_object).map(Item::of).collect(),
             link: data.line("link"),
         }
     }
@@ -120,6 +133,13 @@ impl Trouble {
         };
         let place = [finding.line("tag"), steps].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
         Trouble { what: words(&id), said: finding.text("summary"), place: place.join(", ") }
+    }
+}
+
+impl Item {
+    fn of(item: &Map<String, Value>) -> Item {
+        let item = Data(item);
+        Item { run: item.line("run"), case: item.line("case"), said: item.line("said") }
     }
 }
 

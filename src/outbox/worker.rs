@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::pace::Moment;
 use super::{Report, Sending};
-use crate::destinations::{Destination, OnUnknown, Outcome};
+use crate::destinations::{Destination, Earlier, Last, OnUnknown, Outcome};
 use crate::store::{Delivery, DeliveryState, HELD, StoreError, Tried};
 
 /// The longest sleep while something is due later: a clock that is set forward is noticed by then.
@@ -95,15 +95,38 @@ impl Worker {
             let due = self.sending.store.with(move |store| store.next_due(&name)).await?;
             return Ok(Then::Sleep(due.map(|due| (due - now).clamp(0.001, LONGEST_SLEEP))));
         };
-        if delivery.state == DeliveryState::Unknown && self.destination.on_unknown == OnUnknown::Hold {
+        let on_unknown = self.on_unknown();
+        if delivery.state == DeliveryState::Unknown && on_unknown == OnUnknown::Hold {
             self.hold(&delivery, now).await?;
             return Ok(Then::GoOn);
         }
-        let outcome = self.destination.deliver(&delivery.message, now).await;
+        let earlier = self.earlier(&delivery).await?;
+        let outcome = self.destination.deliver_after(&earlier, &delivery.message, now).await;
         let moment = Moment { now: (self.sending.clock)(), chance: fastrand::f64() };
-        let tried = self.sending.pace.judge(&delivery, &outcome, self.destination.on_unknown, moment);
+        let tried = self.sending.pace.judge(&delivery, &outcome, on_unknown, moment);
         self.record(delivery, tried, moment.now).await?;
         Ok(self.after(&outcome, moment.chance))
+    }
+
+    /// A destination that can be asked is asked first; whether a message is held depends on what it says.
+    fn on_unknown(&self) -> OnUnknown {
+        if self.destination.can_be_asked() { OnUnknown::Resend } else { self.destination.on_unknown }
+    }
+
+    async fn earlier(&self, delivery: &Delivery) -> Result<Earlier, StoreError> {
+        let last = if delivery.state == DeliveryState::Unknown { Last::InDoubt } else { Last::NotThere };
+        if !self.destination.threads() {
+            return Ok(Earlier { thread: None, last });
+        }
+        let (case, name) = (delivery.message.case.clone(), self.destination.name.clone());
+        let delivered = Some(DeliveryState::Delivered);
+        let delivered = self.sending.store.with(move |store| store.deliveries(Some(&case), delivered)).await?;
+        let here = delivered.iter().rev().filter(|row| row.destination == name);
+        let thread = here.filter_map(Report::of).find_map(|report| match report {
+            Report::Delivered { reference, .. } => reference,
+            Report::Refused { .. } | Report::Dead { .. } => None,
+        });
+        Ok(Earlier { thread, last })
     }
 
     async fn hold(&self, delivery: &Delivery, now: f64) -> Result<(), StoreError> {
@@ -155,7 +178,7 @@ impl Worker {
     /// A destination that is down is asked once in a while, not once a message; one that asked to be left alone is.
     fn after(&mut self, outcome: &Outcome, chance: f64) -> Then {
         match outcome {
-            Outcome::Delivered { .. } | Outcome::Refused { .. } | Outcome::Permanent { .. } => {
+            Outcome::Delivered { .. } | Outcome::Refused { .. } | Outcome::Held { .. } | Outcome::Permanent { .. } => {
                 self.failures = 0;
                 Then::GoOn
             }
