@@ -9,14 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nextrun::case::{CaseId, Message, MessageKind};
-use nextrun::destinations::{Destination, Http, OnUnknown, Outcome, Preset, Secret, Setup, Surroundings, Timeouts};
+use nextrun::destinations::{Destination, Http, OnUnknown, Preset, Secret, Setup, Surroundings, Timeouts};
 use nextrun::outbox::{Outbox, Pace, Report, Sending, refusals};
 use nextrun::store::{Commit, Delivery, DeliveryState, SharedStore, Sqlite, Store};
 use serde_json::json;
 use support::{Act, Server, until};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
-const HTTP_PRESETS: [&str; 3] = ["queue", "webhook", "slack"];
 
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
@@ -49,121 +47,6 @@ fn message(id: &str, case: &str) -> Message {
         time: now(),
         data: json!({"overrides": {"batch_norm": false, "batch_size": 1}, "step": id}),
     }
-}
-
-/// What an outcome is, in a word.
-fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Delivered { .. } => "delivered",
-        Outcome::Refused { .. } => "refused",
-        Outcome::Later { .. } => "later",
-        Outcome::Unknown { .. } => "unknown",
-        Outcome::Permanent { .. } => "permanent",
-    }
-}
-
-fn why(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::Delivered { .. } => "",
-        Outcome::Refused { why, .. }
-        | Outcome::Later { why, .. }
-        | Outcome::Unknown { why }
-        | Outcome::Permanent { why } => why,
-    }
-}
-
-#[tokio::test]
-async fn every_preset_reads_every_answer() {
-    // The outcome for queue, webhook and slack in that order, or one for all.
-    let table: &[(Act, &[&str])] = &[
-        (Act::status(200), &["delivered"]),
-        (Act::body(200, "ok"), &["delivered"]),
-        (Act::status(202), &["delivered"]),
-        (Act::status(204), &["delivered"]),
-        (Act::BreakOff(200), &["delivered"]),
-        (Act::Endless(200), &["delivered"]),
-        (Act::status(301), &["permanent"]),
-        (Act::status(304), &["permanent"]),
-        (Act::status(400), &["permanent"]),
-        (Act::status(401), &["permanent"]),
-        (Act::body(403, "invalid_token"), &["permanent"]),
-        (Act::status(404), &["permanent"]),
-        (Act::status(408), &["later"]),
-        (Act::status(409), &["delivered", "delivered", "permanent"]),
-        (Act::status(410), &["permanent"]),
-        (Act::status(413), &["permanent"]),
-        (Act::status(422), &["refused", "permanent", "permanent"]),
-        (Act::BreakOff(422), &["refused", "permanent", "permanent"]),
-        (Act::status(425), &["later"]),
-        (Act::status(429), &["later"]),
-        (Act::retry_after(429, "17"), &["later"]),
-        (Act::status(500), &["later"]),
-        (Act::BreakOff(502), &["later"]),
-        (Act::retry_after(503, "17"), &["later"]),
-        (Act::status(599), &["later"]),
-        (Act::Drop, &["unknown"]),
-    ];
-    let script: Vec<Act> = table.iter().map(|(act, _)| act.clone()).collect();
-    for (index, preset) in HTTP_PRESETS.into_iter().enumerate() {
-        let server = Server::start(script.clone(), Act::Drop).await;
-        let destination = destination(preset, "mine", &server.url(), patient());
-        for (act, want) in table {
-            let outcome = destination.deliver(&message("m1", "c1"), now()).await;
-            assert_eq!(word(&outcome), *want.get(index).unwrap_or(&want[0]), "{preset} {act:?}: {outcome:?}");
-            assert!(!format!("{outcome:?}").contains("s3cret"), "{preset} {act:?}: {outcome:?}");
-            let stated = !matches!(outcome, Outcome::Delivered { .. });
-            assert!(!stated || why(&outcome).contains(server.address()), "{preset} {act:?} says who: {outcome:?}");
-            if let Outcome::Later { after, .. } = outcome {
-                let asked = matches!(act, Act::Answer(_, headers, _) if !headers.is_empty());
-                assert_eq!(after, asked.then_some(Duration::from_secs(17)), "{preset} {act:?}");
-            }
-        }
-        assert_eq!(server.received().len(), table.len(), "each was sent once");
-    }
-}
-
-#[tokio::test]
-async fn no_answer_in_time_is_unknown_and_no_connection_is_later() {
-    let server = Server::start(vec![], Act::Hold(200)).await;
-    let nobody = {
-        let gone = Server::start(vec![], Act::Drop).await;
-        gone.url()
-    };
-    for preset in HTTP_PRESETS {
-        let slow = destination(preset, "slow", &server.url(), http(Duration::from_millis(100)));
-        let outcome = slow.deliver(&message("m1", "c1"), now()).await;
-        assert!(matches!(outcome, Outcome::Unknown { .. }), "{preset}: {outcome:?}");
-        assert!(why(&outcome).contains("timed out"), "{outcome:?}");
-
-        let down = destination(preset, "down", &nobody, patient());
-        let refused = until_refused(&down).await;
-        assert!(why(&refused).contains("could not reach http://127.0.0.1"), "{refused:?}");
-        assert!(!format!("{refused:?}{outcome:?}").contains("s3cret"));
-    }
-}
-
-/// The listener's task ends a moment after the server was dropped.
-async fn until_refused(destination: &Destination) -> Outcome {
-    for _ in 0..1000 {
-        let outcome = destination.deliver(&message("m1", "c1"), now()).await;
-        if matches!(outcome, Outcome::Later { .. }) {
-            return outcome;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("a closed port still takes connections");
-}
-
-#[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let elsewhere = Server::start(vec![], Act::status(200)).await;
-    let location = format!("Location: {}", elsewhere.url());
-    for status in [301, 302, 303, 307, 308] {
-        let server = Server::start(vec![], Act::Answer(status, vec![location.clone()], String::new())).await;
-        let outcome = destination("queue", "q", &server.url(), patient()).deliver(&message("m1", "c1"), now()).await;
-        assert!(why(&outcome).contains("redirects are not followed"), "{outcome:?}");
-    }
-    assert!(elsewhere.received().is_empty(), "a body went to where nobody sent it");
 }
 
 #[tokio::test]
