@@ -8,6 +8,7 @@ mod diagnose;
 mod policy;
 mod preset;
 mod scalars;
+mod silence;
 mod watch;
 
 use std::ffi::OsString;
@@ -50,6 +51,8 @@ enum Command {
     Cases(cases::Cases),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
     #[command(subcommand)]
     Preset(preset::PresetCommand),
     #[command(subcommand)]
@@ -100,6 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
         Command::Policy(command) => policy::run(command),
+        Command::Silence(command) => silence::run(command),
         Command::Preset(command) => preset::run(command),
         Command::Config(command) => config::run(command),
         Command::Scalars(command) => scalars::run(command),

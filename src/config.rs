@@ -6,6 +6,7 @@
 mod duration;
 mod glob;
 mod launch;
+mod noise;
 mod overrides;
 mod read;
 mod secret;
@@ -18,12 +19,13 @@ use std::path::{Path, PathBuf};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use glob::Glob;
 pub use launch::{Launch, Placement, Rendered};
+pub use noise::{Burst, KnobTest, Noise, Quiet, Route, Rule, Span};
 pub use overrides::Overrides;
 pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    DestinationSettings, FieldValue, Limits, OnUnknown, Policies, PolicyChoice, Poll, PresetChoice, QuietAfter,
-    Settings, WatchSettings,
+    DestinationSettings, FieldValue, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll, PresetChoice,
+    QuietAfter, Settings, WatchSettings,
 };
 pub use show::show;
 
@@ -38,6 +40,8 @@ pub struct Vocabulary {
     pub preset_file: Option<ReadPreset>,
     /// The policies that are built in.
     pub policies: Vec<String>,
+    /// The symptoms that a job can show.
+    pub symptoms: Vec<String>,
 }
 
 /// The fields of the preset in a file, or what is wrong with it.

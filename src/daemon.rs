@@ -5,6 +5,7 @@
 //! One thread reads event files and diagnoses; the workers of the outbox send on their own. What is decided is committed
 //! before anybody is told of it.
 
+mod desk;
 mod engine;
 mod launch;
 mod site;
@@ -27,6 +28,7 @@ use crate::store::{SharedStore, Sqlite, StateLock, Store};
 use crate::watch::notify::{Notifier, Sweep};
 use crate::watch::{Options, Watcher};
 
+use desk::Desk;
 use engine::Engine;
 
 pub use site::{
@@ -75,7 +77,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     let diagnosis = Diagnosis::new(site_of(settings)?, cases(&mut store)?);
     let store = SharedStore::new(Box::new(store));
     let destinations = destinations_of(settings)?;
-    let wants = destinations.iter().map(|d| (d.name.clone(), d.wants.clone())).collect();
+    let desk = Desk::new(settings, &destinations, &store)?;
     let (reports, incoming) = mpsc::unbounded_channel();
     let clock: crate::outbox::Clock = Arc::new(now);
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports };
@@ -87,7 +89,7 @@ pub fn run(settings: &Settings, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
         diagnosis,
         store,
         incoming,
-        wants,
+        desk,
         settings,
         watcher: Watcher::new(Box::new(DiskLogdir::new(logdir)), Options::default()),
         notifier: notifier(settings, logdir),

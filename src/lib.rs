@@ -23,6 +23,7 @@ pub mod config; // the operator's file
 pub mod daemon; // wires it, and stops in order
 pub mod destinations; // says it elsewhere: Slack, a job queue, any webhook
 pub mod logdir; // where event files are
+pub mod noise; // who is told what, and when
 pub mod outbox; // sends what is owed, again if need be
 pub mod store; // keeps cases and deliveries
 pub mod telemetry; // log set-up

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod held;
 mod lock;
 mod rows;
 mod schema;
@@ -16,6 +17,7 @@ use crate::case::{CaseId, Message};
 
 pub use crate::case::JournalEntry;
 
+pub use held::{Held, Hold, Quieted, Silence};
 pub use lock::StateLock;
 pub use shared::SharedStore;
 pub use sqlite::Sqlite;
@@ -55,6 +57,14 @@ pub struct Commit {
     pub requests: Vec<(CaseId, serde_json::Value)>,
     /// Requests that were carried out, by their row ids.
     pub handled: Vec<i64>,
+    /// Messages that wait for a better moment.
+    pub held: Vec<Hold>,
+    /// Held messages that go out, by their row ids, each with the message that they go out as or in.
+    pub released: Vec<(i64, String)>,
+    /// Silences that begin.
+    pub silences: Vec<Silence>,
+    /// Silences that end before their time, by their ids.
+    pub unsilenced: Vec<String>,
 }
 
 /// What an operator asked the daemon to do with a case: another process asks, the daemon carries it out.
@@ -231,6 +241,8 @@ pub trait Store: Send {
     fn tried(&mut self, tried: &Tried, now: f64) -> Result<(), StoreError>;
     /// Deliveries, newest first, for the operator; `case` and `state` narrow it down.
     fn deliveries(&mut self, case: Option<&CaseId>, state: Option<DeliveryState>) -> Result<Vec<Delivery>, StoreError>;
+    /// Silences, and messages that wait and have not gone out, oldest first.
+    fn quieted(&mut self) -> Result<Quieted, StoreError>;
     /// After a start: every delivery that is still `Sending` becomes `Unknown`. Returns how many.
     fn recover(&mut self, now: f64) -> Result<u32, StoreError>;
     /// When [`Store::lease`] has something next for a destination, if ever: what waits for an earlier one of its case

@@ -24,6 +24,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("store", &["case"]),
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml"]),
+    ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["case", "config"]),
     ("outbox", &["case", "store", "destinations"]),
     ("daemon", &["*"]),

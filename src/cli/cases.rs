@@ -83,7 +83,7 @@ pub(super) struct At {
 }
 
 impl At {
-    fn database(&self) -> anyhow::Result<PathBuf> {
+    pub(super) fn database(&self) -> anyhow::Result<PathBuf> {
         let overrides = Overrides { state: self.state.clone(), ..Overrides::default() };
         Ok(settings(self.config.as_deref(), &overrides)?.state.join(DATABASE))
     }
@@ -137,7 +137,7 @@ fn ask(store: &mut Sqlite, case: &StoredCase, wish: Value) -> anyhow::Result<()>
     Ok(store.commit(&Commit { requests: vec![(case.id.clone(), wish)], ..Commit::default() })?)
 }
 
-fn time(seconds: f64) -> String {
+pub(super) fn time(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "whole seconds of a time")]
     jiff::Timestamp::from_second(seconds as i64).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }

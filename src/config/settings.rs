@@ -9,6 +9,7 @@ use crate::signals::SiteRule;
 
 use super::glob::Glob;
 use super::launch::Launch;
+use super::noise::{Noise, Route};
 use super::secret::{Secret, SecretError, SecretSource, Variables};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -27,6 +28,8 @@ pub struct Settings {
     pub destinations: Vec<DestinationSettings>,
     /// The hosts that messages may go to; any where this is `None`.
     pub allowed_hosts: Option<Vec<String>>,
+    /// When messages for people wait.
+    pub noise: Noise,
     /// How scripts are started; the first that is for a job counts.
     pub launches: Vec<Launch>,
     /// Which policy a job is investigated with.
@@ -119,8 +122,17 @@ pub enum OnUnknown {
     Hold,
 }
 
+/// Whether messages may wait for a better moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Each goes out at once.
+    AtOnce,
+    /// Silences, quiet times and digests apply.
+    MayWait,
+}
+
 /// A place where messages go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DestinationSettings {
     /// Its name.
     pub name: String,
@@ -130,6 +142,10 @@ pub struct DestinationSettings {
     pub fields: BTreeMap<String, FieldValue>,
     /// The kinds of message that it gets; `None`: what its preset says.
     pub wants: Option<Vec<MessageKind>>,
+    /// Which of them it gets.
+    pub route: Route,
+    /// Whether they may wait; `None`: what its preset says.
+    pub patience: Option<Patience>,
     /// What becomes of a message that may have arrived.
     pub on_unknown: OnUnknown,
     /// How long a message is tried.
@@ -146,6 +162,8 @@ impl DestinationSettings {
             preset: PresetChoice::Shipped(preset.to_owned()),
             fields: BTreeMap::new(),
             wants: None,
+            route: Route::All,
+            patience: None,
             on_unknown: OnUnknown::default(),
             // A weekend, and the Monday to notice.
             give_up_after: DAY.saturating_mul(3),

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::desk::Desk;
 use super::launch::dress;
 use super::now;
-use crate::case::MessageKind;
 use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis, Report};
+use crate::noise::Plan;
 use crate::outbox::{self, Outbox};
 use crate::store::{Commit, SharedStore, StoredCase};
 use crate::watch::Watcher;
@@ -28,8 +29,7 @@ pub(super) struct Engine<'a> {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
-    /// The kinds of message that each destination gets.
-    pub(super) wants: Vec<(String, Vec<MessageKind>)>,
+    pub(super) desk: Desk,
     pub(super) settings: &'a Settings,
     pub(super) watcher: Watcher,
     pub(super) notifier: Notifier,
@@ -98,6 +98,9 @@ impl Engine<'_> {
     fn tick(&mut self) -> anyhow::Result<()> {
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
         self.commit(changes, Vec::new())?;
+        for plan in self.desk.release(&self.store, now())? {
+            self.keep(Commit::default(), plan)?;
+        }
         // The watchdog is fed by a turn of the whole loop, never by a timer that would go on while the loop hangs.
         let open = self.diagnosis.cases().filter(|case| case.closed.is_none()).count();
         let status = format!("{} runs, {open} cases open", self.watcher.runs().len());
@@ -156,9 +159,6 @@ impl Engine<'_> {
         if changes.is_empty() && handled.is_empty() {
             return Ok(());
         }
-        for (case, entry) in &changes.journal {
-            tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
-        }
         let updated = now();
         let stored = |case: &crate::case::Case| {
             anyhow::Ok(StoredCase {
@@ -170,19 +170,29 @@ impl Engine<'_> {
                 state: serde_json::to_value(case)?,
             })
         };
-        let messages = changes.messages.into_iter().map(|mut message| {
+        let dressed = |mut message| {
             dress(&mut message, self.settings);
-            let to = self.wants.iter().filter(|(_, kinds)| kinds.contains(&message.kind));
-            let to = to.map(|(name, _)| name.clone()).collect();
-            (message, to)
-        });
+            message
+        };
+        let messages = changes.messages.into_iter().map(dressed).collect();
+        let cases: Vec<_> = self.diagnosis.cases().collect();
+        let plan = self.desk.share(&self.store, messages, cases.iter().copied(), updated)?;
         let commit = Commit {
-            messages: messages.collect(),
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
             handled,
-            requests: Vec::new(),
+            ..Commit::default()
         };
+        self.keep(commit, plan)
+    }
+
+    /// Keeps a step together with who is told of it.
+    fn keep(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
+        commit.journal.extend(plan.journal);
+        (commit.messages, commit.held, commit.released) = (plan.owed, plan.held, plan.released);
+        for (case, entry) in &commit.journal {
+            tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
+        }
         self.store.blocking(|store| store.commit(&commit))?;
         self.outbox.wake();
         Ok(())

@@ -164,6 +164,7 @@ pub fn vocabulary() -> config::Vocabulary {
             Preset::from_file(path).map(|preset| fields_of(&preset)).map_err(|error| error.to_string())
         }),
         policies: built_in_policies().map(str::to_owned).collect(),
+        symptoms: symptoms::ids().map(str::to_owned).collect(),
     }
 }
 

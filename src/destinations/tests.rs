@@ -195,6 +195,20 @@ fn a_question_reads_well_in_slack() {
 }
 
 #[test]
+fn a_digest_reads_well() {
+    let items = json!([
+        {"run": "sweep/1", "case": "c1", "messages": [{"kind": "case_opened", "symptoms": ["non_finite", "exploding_gradients"]}]},
+        {"run": "sweep/2", "case": "c2", "messages": [
+            {"kind": "case_opened", "symptoms": ["not_learning"]},
+            {"kind": "run_suggested", "step": "1 overfit one point", "overrides": {"train_examples": 1}},
+            {"kind": "case_closed", "verdict": "learning_rate_too_high"}]},
+    ]);
+    let digest =
+        message(MessageKind::Digest, json!({"items": items, "messages": 4, "why": "quiet time, 22:00 to 07:00"}));
+    assert_snapshot!(format!("{}\n\n{}", slack_text(&digest), terminal_text(&digest)), @"");
+}
+
+#[test]
 fn an_opened_case_reads_well_in_slack() {
     let data = json!({"symptoms": [{"id": "non_finite", "severity": "problem", "first_detected_step": 12, "summary": "the loss is NaN"}],
         "loss_curve": [2.3, 7.5, 900.0, null], "summary": "It has shown nothing but NaN for 30 minutes.", "policy": "article"});
@@ -332,7 +346,8 @@ fn told(kind: MessageKind, texts: &[String]) -> Message {
             "checklist": [t(0), {"state": t(1), "why": t(2)}], "answers": [t(3)], "reply": t(4), "verdict": t(5),
             "experiments": [{"state": t(6), "overrides": {t(7): 1}, "outcome": t(8)}], "not_tried": [t(9)],
             "recommended": {"overrides": {t(10): t(11)}, "command": t(0)}, "run_name": t(1), "link": t(2),
-            "title": t(3), "items": [{"run": t(4), "case": t(5), "said": t(6)}],
+            "items": [{"run": t(4), "case": t(5), "messages": [{"kind": "case_opened", "symptoms": [t(6)]}, {"kind": t(7)},
+            {"kind": "run_suggested", "step": t(8), "overrides": {t(9): t(10)}}, {"kind": "case_closed", "verdict": t(11)}]}],
         }),
     );
     message.subject = t(3);

@@ -6,7 +6,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// One step from a schema version to the next; the version is the number of steps taken (`user_version`). A step that
 /// has been released is never edited: append another.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE cases (
         id TEXT PRIMARY KEY,
         baseline TEXT NOT NULL,
@@ -59,7 +60,9 @@ const MIGRATIONS: &[&str] = &["
     CREATE INDEX deliveries_next ON deliveries (destination, id)
         WHERE state IN ('pending', 'sending', 'unknown');
     CREATE INDEX deliveries_by_case ON deliveries (case_id, id);
-    "];
+    ",
+    super::held::TABLES,
+];
 
 /// The newest schema that this program knows.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;

@@ -10,7 +10,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Tran
 
 use super::rows::{self, CASE, DELIVERY, Read};
 use super::{
-    Commit, Delivery, DeliveryState, HELD, JournalEntry, Request, Store, StoreError, StoredCase, Tried, schema,
+    Commit, Delivery, DeliveryState, HELD, JournalEntry, Quieted, Request, Store, StoreError, StoredCase, Tried, held,
+    schema,
 };
 use crate::case::{CaseId, Message};
 
@@ -254,6 +255,10 @@ impl Store for Sqlite {
             for request in &commit.handled {
                 transaction.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([request])?;
             }
+            for hold in &commit.held {
+                insert_message(transaction, &hold.message, &[])?;
+            }
+            held::write(transaction, commit)?;
             Ok(())
         })
     }
@@ -325,6 +330,11 @@ impl Store for Sqlite {
              WHERE (?1 IS NULL OR d.case_id = ?1) AND (?2 IS NULL OR d.state = ?2) ORDER BY d.id DESC"
         );
         self.list(&sql, params![case.map(|case| &case.0), state.map(rows::name)], rows::delivery)
+    }
+
+    fn quieted(&mut self) -> Result<Quieted, StoreError> {
+        let silences = self.list(held::SILENCES, [], held::silence)?;
+        Ok(Quieted { silences, held: self.list(held::OPEN, [], held::held)? })
     }
 
     fn recover(&mut self, now: f64) -> Result<u32, StoreError> {

@@ -2,14 +2,14 @@
 
 use crate::case::MessageKind;
 use crate::config::secret::SecretSource;
-use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown, PresetChoice};
+use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown, Patience, PresetChoice};
 use crate::config::{Holds, Need, PresetField};
 use crate::yaml::{Fields, Kind, Node, suggest};
 
 use super::Reader;
 
 /// The settings that every destination has.
-pub(super) const COMMON: [&str; 5] = ["preset", "wants", "on_unknown", "give_up_after", "timeout"];
+pub(super) const COMMON: [&str; 7] = ["preset", "wants", "for", "patience", "on_unknown", "give_up_after", "timeout"];
 const SOURCES: [&str; 3] = ["file", "env", "credential"];
 
 /// Every kind of message, as `wants` names it.
@@ -94,6 +94,13 @@ impl Reader<'_> {
             let nodes = node.items("`wants`", &mut self.problems);
             let kinds = nodes.iter().filter_map(|node| self.one_of(node, "`wants`", &KINDS)).collect();
             destination.wants = Some(kinds);
+        }
+        if let Some(node) = fields.get("for") {
+            destination.route = self.route(node);
+        }
+        if let Some(node) = fields.get("patience") {
+            let words = [("at_once", Patience::AtOnce), ("may_wait", Patience::MayWait)];
+            destination.patience = self.one_of(node, "`patience`", &words);
         }
         if let Some(node) = fields.get("on_unknown") {
             let words = [("resend", OnUnknown::Resend), ("hold", OnUnknown::Hold)];
