@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -340,4 +341,86 @@ async fn a_receiver_that_comes_back_gets_what_it_missed() {
     ends.sort_by_key(|report| format!("{report:?}"));
     assert_eq!(ends, [delivered("m1", "queue"), delivered("m2", "queue")]);
     assert_eq!(server.received()[0].path, "/runs");
+}
+
+/// Slack's answer to a message that it took.
+fn posted(ts: &str) -> Act {
+    Act::body(200, &json!({"ok": true, "channel": "C024", "ts": ts}).to_string())
+}
+
+fn slack_bot(server: &Server, on_unknown: OnUnknown) -> Destination {
+    let api = format!("http://{}/api", server.address());
+    let fields = [("token", "xoxb-s3cret"), ("channel", "C1"), ("api", api.as_str())];
+    configured("slack_bot", Setup { name: "team".into(), on_unknown, ..Setup::default() }, &fields, patient())
+}
+
+fn owed(store: &SharedStore, id: &str, kind: MessageKind) {
+    let message = Message { kind, data: json!({"verdict": "recovered", "step": id}), ..message(id, "c1") };
+    let commit = Commit { messages: vec![(message, vec!["team".into()])], ..Commit::default() };
+    store.blocking(|store| store.commit(&commit)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_is_one_thread_in_slack_also_after_a_restart() {
+    let script = vec![posted("1.1"), posted("1.2"), posted("1.3"), Act::body(200, r#"{"ok": true}"#)];
+    let server = Server::start(script, Act::status(500)).await;
+    let state = State::new();
+    let mut process = state.start(vec![slack_bot(&server, OnUnknown::Resend)]).await;
+    owed(&process.store, "m1", MessageKind::CaseOpened);
+    process.outbox.wake();
+    process.report().await;
+    process.outbox.stop().await;
+
+    let mut process = state.start(vec![slack_bot(&server, OnUnknown::Resend)]).await;
+    owed(&process.store, "m2", MessageKind::RunSuggested);
+    owed(&process.store, "m3", MessageKind::CaseClosed);
+    process.outbox.wake();
+    for (id, reference) in [("m2", "C024/1.2"), ("m3", "C024/1.3")] {
+        let reference = Some(reference.to_owned());
+        let want = Report::Delivered { message_id: id.into(), destination: "team".into(), reference };
+        assert_eq!(process.report().await, want);
+    }
+    process.outbox.stop().await;
+    let seen: Vec<_> =
+        server.received().iter().map(|r| (r.path.clone(), r.json("/thread_ts"), r.json("/ts"))).collect();
+    let row = |path: &str, thread: &str, ts: &str| (format!("/api/{path}"), thread.to_owned(), ts.to_owned());
+    let first = row("chat.postMessage", "", "");
+    let later = row("chat.postMessage", "1.1", "");
+    assert_eq!(seen, [first, later.clone(), later, row("chat.update", "", "1.1")], "the end is shown in the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slack_is_asked_for_what_a_crash_left_under_way() {
+    let there = json!({"ok": true, "messages": [{"ts": "1.1", "metadata": {"event_payload": {"dedup_key": "m1"}}}]});
+    let absent = json!({"ok": true, "messages": [{"ts": "1.0", "text": "hello"}]});
+    for (answer, requests) in [(there, "POST GET"), (absent, "POST GET POST")] {
+        let answer = Act::body(200, &answer.to_string());
+        let server = Server::start(vec![Act::Hold(200), answer, posted("1.1")], Act::status(500)).await;
+        let state = State::new();
+        let process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
+        owed(&process.store, "m1", MessageKind::CaseOpened);
+        process.outbox.wake();
+        until("the request arrives", || server.received().len() == 1).await;
+        drop(process);
+
+        let mut process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
+        assert!(matches!(process.report().await, Report::Delivered { .. }));
+        process.outbox.stop().await;
+        let methods: Vec<String> = server.received().iter().map(|request| request.method.clone()).collect();
+        assert_eq!(methods.join(" "), requests);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_slack_cannot_say_is_held_for_a_person() {
+    let cannot = Act::body(200, r#"{"ok": false, "error": "missing_scope"}"#);
+    let server = Server::start(vec![Act::Drop, cannot], Act::status(500)).await;
+    let state = State::new();
+    let process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
+    owed(&process.store, "m1", MessageKind::CaseOpened);
+    process.outbox.wake();
+    let held = || state.deliveries(DeliveryState::Unknown).iter().any(|row| row.due == nextrun::store::HELD);
+    until("it is held", held).await;
+    process.outbox.stop().await;
+    assert_eq!(server.received().len(), 2, "sent once, asked once");
 }

@@ -15,6 +15,7 @@ use crate::destinations::{Need, Preset};
 #[derive(Debug, Subcommand)]
 pub(super) enum PresetCommand {
     /// List the presets that come with nextrun, with their settings.
+    #[command(after_help = "Example:\n  nextrun preset list")]
     List,
     /// Print the file of a preset, to start one's own from.
     #[command(after_help = "Example:\n  nextrun preset show webhook > mine.yaml")]

@@ -13,10 +13,11 @@ use crate::config::{Glob, parse_duration};
 use crate::daemon::{now, variables};
 use crate::store::{Commit, Silence, Sqlite, Store};
 
-/// Add, list or remove silences. A silenced message is not sent; `cases show` says that it was, and why.
+/// Add, list or remove silences: people hear nothing about some jobs for a while.
 #[derive(Debug, Subcommand)]
 pub(super) enum SilenceCommand {
-    /// Send nothing about some jobs to destinations for people; job queues and webhooks still get everything.
+    /// Send nothing about some jobs to destinations for people; job queues and webhooks still get everything. A silenced
+    /// message is not sent later either: `cases show` has it, with why.
     #[command(
         after_help = "Example:\n  nextrun silence add 'vision/**' --for 8h --why 'known bad data, fixed tomorrow'"
     )]
@@ -36,6 +37,7 @@ pub(super) enum SilenceCommand {
         at: At,
     },
     /// List silences.
+    #[command(after_help = "Examples:\n  nextrun silence list\n  nextrun silence list --all")]
     List {
         /// Those that have ended too.
         #[arg(long)]
@@ -44,6 +46,7 @@ pub(super) enum SilenceCommand {
         at: At,
     },
     /// End a silence before its time.
+    #[command(after_help = "Example:\n  nextrun silence remove 3f2a9c01")]
     Remove {
         /// Its id, as `silence list` shows it.
         id: String,

@@ -205,7 +205,23 @@ fn a_digest_reads_well() {
     ]);
     let digest =
         message(MessageKind::Digest, json!({"items": items, "messages": 4, "why": "quiet time, 22:00 to 07:00"}));
-    assert_snapshot!(format!("{}\n\n{}", slack_text(&digest), terminal_text(&digest)), @"");
+    assert_snapshot!(format!("{}\n\n{}", slack_text(&digest), terminal_text(&digest)), @r#"
+    text: 2 cases, 4 messages that waited
+    [header]
+    2 cases, 4 messages that waited
+    [section]
+    • `sweep/1`: NaN or infinity, exploding gradients
+    • `sweep/2`: not learning; next run: 1 overfit one point (train_examples = 1); closed: the learning rate is too high
+    [section]
+    *Why:* quiet time, 22:00 to 07:00
+    [context]
+    more with `nextrun cases list`
+
+    ≡ 2 cases, 4 messages that waited
+      sweep/1: NaN or infinity, exploding gradients
+      sweep/2: not learning; next run: 1 overfit one point (train_examples = 1); closed: the learning rate is too high
+      why     quiet time, 22:00 to 07:00
+    "#);
 }
 
 #[test]

@@ -286,8 +286,8 @@ proptest! {
             }
             world.release();
         }
-        for _ in 0..4 {
-            world.now += 13.0 * HOUR;
+        for _ in 0..12 {
+            world.now += 5.0 * HOUR;
             world.busy.clear();
             world.release();
         }

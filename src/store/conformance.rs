@@ -29,6 +29,8 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         a_recorded_success_stays,
         what_was_under_way_is_unknown_after_a_start,
         a_held_delivery_neither_goes_out_nor_blocks,
+        a_message_that_waits_is_kept_until_it_goes_out_once,
+        silences_begin_and_end,
         numbers_come_back_to_the_last_bit,
     ] {
         check(&fresh());
@@ -328,6 +330,45 @@ fn a_held_delivery_neither_goes_out_nor_blocks(open: Open) {
     assert_eq!(store.next_due("slack").unwrap(), None);
     store.tried(&tried(&leased[0], DeliveryState::Pending, 3.0), 3.0).unwrap();
     assert_eq!(ids(&store.lease("slack", 3.0, 9).unwrap()), ["m1"], "a person may let it go");
+}
+
+fn a_message_that_waits_is_kept_until_it_goes_out_once(open: Open<'_>) {
+    let hold = |id: &str, destination: &str| Hold {
+        message: message(id, "c1"),
+        destination: destination.into(),
+        until: 7.5,
+        why: "quiet time".into(),
+    };
+    let held = vec![hold("m1", "team"), hold("m2", "team"), hold("m1", "team"), hold("m1", "mail")];
+    open().commit(&Commit { held: held.clone(), ..Commit::default() }).unwrap();
+    let rows = open().quieted().unwrap().held;
+    let kept: Vec<Hold> = rows.iter().map(|row| row.hold.clone()).collect();
+    assert_eq!(kept, [held[0].clone(), held[1].clone(), held[3].clone()], "in their order, and each once");
+    assert_eq!(open().deliveries(None, None).unwrap(), [], "none is owed yet");
+
+    let released = vec![(rows[0].id, "digest-1".to_owned())];
+    let messages = vec![(message("digest-1", "digest-1"), vec!["team".to_owned()])];
+    open().commit(&Commit { released, messages, ..Commit::default() }).unwrap();
+    let left: Vec<i64> = open().quieted().unwrap().held.iter().map(|row| row.id).collect();
+    assert_eq!(left, [rows[1].id, rows[2].id]);
+    open().commit(&Commit { held: vec![hold("m1", "team")], ..Commit::default() }).unwrap();
+    assert_eq!(open().quieted().unwrap().held.len(), 2, "what went out does not wait again");
+}
+
+fn silences_begin_and_end(open: Open<'_>) {
+    let silence = |id: &str| Silence {
+        id: id.into(),
+        jobs: "vision/**".into(),
+        until: 1e9 + 0.5,
+        author: "ada".into(),
+        why: "known".into(),
+        made: 3.0,
+    };
+    let silences = vec![silence("s1"), silence("s2")];
+    open().commit(&Commit { silences: silences.clone(), ..Commit::default() }).unwrap();
+    assert_eq!(open().quieted().unwrap().silences, silences);
+    open().commit(&Commit { unsilenced: vec!["s1".into()], ..Commit::default() }).unwrap();
+    assert_eq!(open().quieted().unwrap().silences, silences[1..]);
 }
 
 fn numbers_come_back_to_the_last_bit(open: Open) {

@@ -8,4 +8,5 @@ mod web; // a job queue and a webhook on the loopback
 
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
+mod noise; // what people are told when much goes wrong at once
 mod whole; // from a failing run to its cause

@@ -78,8 +78,13 @@ impl Stage {
 
     /// Runs `nextrun cases …`, which must succeed, and gives what it printed.
     pub(crate) fn cases(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nextrun"));
-        let output = command.arg("cases").args(arguments).arg("--state").arg(self.state()).output().unwrap();
+        self.run("cases", arguments)
+    }
+
+    /// Runs a command on the daemon's state, which must succeed, and gives what it printed.
+    pub(crate) fn run(&self, command: &str, arguments: &[&str]) -> String {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_nextrun"));
+        let output = program.arg(command).args(arguments).arg("--state").arg(self.state()).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
