@@ -100,8 +100,13 @@ impl Worker {
             self.hold(&delivery, now).await?;
             return Ok(Then::GoOn);
         }
-        let earlier = self.earlier(&delivery).await?;
-        let outcome = self.destination.deliver_after(&earlier, &delivery.message, now).await;
+        let outcome = match self.earlier(&delivery).await {
+            Ok(earlier) => self.destination.deliver_after(&earlier, &delivery.message, now).await,
+            Err(StoreError::Gone) => return Err(StoreError::Gone),
+            // Nothing was sent, but what was in doubt before still is.
+            Err(error) if delivery.state == DeliveryState::Unknown => Outcome::Unknown { why: error.to_string() },
+            Err(error) => Outcome::Later { after: None, why: error.to_string() },
+        };
         let moment = Moment { now: (self.sending.clock)(), chance: fastrand::f64() };
         let tried = self.sending.pace.judge(&delivery, &outcome, on_unknown, moment);
         self.record(delivery, tried, moment.now).await?;
