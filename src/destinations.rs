@@ -9,6 +9,7 @@ mod exchange;
 mod filters;
 mod fitting;
 mod http;
+mod mail;
 mod markup;
 mod preset;
 mod rehearsal;
@@ -40,7 +41,8 @@ pub use sparkline::sparkline;
 pub use template::TemplateError;
 
 use crate::case::{Message, MessageKind};
-use channel::HttpChannel;
+use channel::{HttpChannel, check_host};
+use mail::MailChannel;
 use preset::Send;
 use template::Scope;
 
@@ -157,6 +159,7 @@ pub struct Destination {
 
 enum Channel {
     Http(HttpChannel),
+    Mail(MailChannel),
     Terminal(Arc<Mutex<dyn Write + std::marker::Send>>),
 }
 
@@ -178,6 +181,7 @@ impl Destination {
         check_fields(&preset, &setup)?;
         let channel = match &preset.send {
             Send::Terminal { .. } => Channel::Terminal(Arc::clone(&surroundings.terminal)),
+            Send::Mail { settings, .. } => Channel::Mail(open_mail(&preset, settings, &setup, surroundings)?),
             Send::Http { .. } => Channel::Http(HttpChannel::open(&preset, &setup, surroundings.http.clone())?),
         };
         let on_unknown = match preset.same_id {
@@ -229,6 +233,10 @@ impl Destination {
                 Ok(text) => print(writer, &text),
                 Err(why) => Outcome::Permanent { why },
             },
+            Channel::Mail(mail) => match self.body(message, &scope) {
+                Ok(body) => self.redacted(mail.send(message, &body).await),
+                Err(why) => Outcome::Permanent { why },
+            },
             Channel::Http(http) => {
                 let exchange = exchange::Exchange { destination: self, http, message, scope: &scope, now };
                 self.redacted(exchange.run(earlier.last).await)
@@ -248,7 +256,7 @@ impl Destination {
 
     fn body(&self, message: &Message, scope: &Scope) -> Result<Value, String> {
         let (node, place) = match &self.preset.send {
-            Send::Http { body, .. } => (body, "body"),
+            Send::Http { body, .. } | Send::Mail { body, .. } => (body, "body"),
             Send::Terminal { text } => (text, "text"),
         };
         let body = self.preset.render_body(node, scope, place);
@@ -297,6 +305,23 @@ fn check_fields(preset: &Preset, setup: &Setup) -> Result<(), SetupError> {
         }
         None => Ok(()),
     }
+}
+
+fn open_mail(
+    preset: &Preset,
+    settings: &template::Node,
+    setup: &Setup,
+    surroundings: &Surroundings,
+) -> Result<MailChannel, SetupError> {
+    let unusable =
+        |field: String, reason: String| SetupError::Unusable { destination: setup.name.clone(), field, reason };
+    let scope = Scope::from([("fields".to_owned(), values(setup.fields.iter()))]);
+    let rendered = preset.render(settings, &scope, "mail");
+    let rendered = rendered.map_err(|error| unusable("mail".to_owned(), error.to_string()))?;
+    let mail = MailChannel::open(&rendered, &surroundings.host, surroundings.http.timeouts());
+    let mail = mail.map_err(|(field, reason)| unusable(field, reason))?;
+    check_host(setup, "server", mail.host())?;
+    Ok(mail)
 }
 
 fn print(writer: &Mutex<dyn Write + std::marker::Send>, body: &Value) -> Outcome {

@@ -104,14 +104,8 @@ impl Opening<'_> {
         let usable = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let url =
             usable.ok_or_else(|| self.unusable("url", "it must be an address such as https://host/path".to_owned()))?;
-        let host = url.host_str().unwrap_or_default();
-        match &self.setup.allowed_hosts {
-            Some(allowed) if !allowed.iter().any(|pattern| is_allowed(host, pattern)) => Err(self.unusable(
-                "url",
-                format!("its host {host} is not among `allowed_hosts`: add it there if messages may go to it"),
-            )),
-            _ => Ok(url),
-        }
+        check_host(self.setup, "url", url.host_str().unwrap_or_default())?;
+        Ok(url)
     }
 
     fn headers(&self, node: &Node) -> Result<HeaderMap, SetupError> {
@@ -136,6 +130,21 @@ impl Opening<'_> {
         let keys =
             secret.map(|(field, secret)| Keys::parse(secret).ok_or_else(|| self.unusable(field, reason.to_owned())));
         keys.transpose()
+    }
+}
+
+/// Refuses a host that messages may not go to; `field` is the setting that names it.
+///
+/// # Errors
+/// It is not among those that are allowed.
+pub(super) fn check_host(setup: &Setup, field: &str, host: &str) -> Result<(), SetupError> {
+    match &setup.allowed_hosts {
+        Some(allowed) if !allowed.iter().any(|pattern| is_allowed(host, pattern)) => Err(SetupError::Unusable {
+            destination: setup.name.clone(),
+            field: field.to_owned(),
+            reason: format!("its host {host} is not among `allowed_hosts`: add it there if messages may go to it"),
+        }),
+        _ => Ok(()),
     }
 }
 

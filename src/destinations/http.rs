@@ -69,7 +69,10 @@ impl Default for Timeouts {
 
 /// The client that all HTTP destinations share.
 #[derive(Debug, Clone)]
-pub struct Http(Client);
+pub struct Http {
+    client: Client,
+    timeouts: Timeouts,
+}
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -112,13 +115,18 @@ impl Http {
             .pool_max_idle_per_host(0)
             .user_agent(concat!("nextrun/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map(Http)
+            .map(|client| Http { client, timeouts })
             .map_err(|error| HttpError(reason(error)))
+    }
+
+    /// How long its receivers are waited for.
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     pub(super) async fn send(&self, request: Outgoing) -> Result<Reply, Unanswered> {
         let site = site(&request.url);
-        let mut building = self.0.request(request.method.name(), request.url).headers(request.headers);
+        let mut building = self.client.request(request.method.name(), request.url).headers(request.headers);
         if let Some(body) = request.body {
             building = building.body(body);
         }

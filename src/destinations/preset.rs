@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value as Jinja};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::answer::{Answers, Meaning, Rule};
 use super::http::Method;
@@ -21,12 +21,13 @@ use super::template::{Node, Scope, TemplateError};
 use super::view::View;
 use super::{block_kit, filters, fitting};
 use crate::case::{Message, MessageKind};
-use file::{AskFile, HttpFile, Limits, PresetFile, RequestFile, SendFile, ThenFile, Threads};
+use file::{AskFile, HttpFile, Limits, MailFile, PresetFile, RequestFile, SendFile, ThenFile, Threads};
 
 /// The presets that come with nextrun: name and YAML.
-const SHIPPED: [(&str, &str); 10] = [
+const SHIPPED: [(&str, &str); 11] = [
     ("alertmanager", include_str!("presets/alertmanager.yaml")),
     ("discord", include_str!("presets/discord.yaml")),
+    ("email", include_str!("presets/email.yaml")),
     ("queue", include_str!("presets/queue.yaml")),
     ("ray", include_str!("presets/ray.yaml")),
     ("slack", include_str!("presets/slack.yaml")),
@@ -166,6 +167,12 @@ pub(super) enum Send {
         signed_with: Option<String>,
         body: Node,
     },
+    Mail {
+        /// Server, security, user, password, from and to.
+        settings: Node,
+        /// Subject and text.
+        body: Node,
+    },
     Terminal {
         text: Node,
     },
@@ -239,7 +246,10 @@ impl Parser<'_> {
             return Err(self.unreadable(format!("`signed_with: {field}` names no field")));
         }
         let body = match &http.like {
-            Some(name) => extended(body_of(name)?, http.body),
+            Some(name) => match body_of(name)? {
+                Value::Object(body) => extended(body, http.body),
+                _ => return Err(self.unreadable(format!("`like: {name}` has no body of JSON"))),
+            },
             None => http.body,
         };
         Ok(Send::Http {
@@ -248,6 +258,19 @@ impl Parser<'_> {
             signed_with: http.signed_with,
             body: self.node(&body, "body")?,
         })
+    }
+
+    fn mail(&self, mail: MailFile) -> Result<Send, PresetError> {
+        let text = body_of(&mail.text_like)?;
+        if !text.is_string() {
+            return Err(self.unreadable(format!("`text_like: {}` shows no text", mail.text_like)));
+        }
+        let settings = serde_json::json!({
+            "server": mail.server, "security": mail.security, "user": mail.user, "password": mail.password,
+            "from": mail.from, "to": mail.to,
+        });
+        let body = serde_json::json!({ "subject": mail.subject, "text": text });
+        Ok(Send::Mail { settings: self.node(&settings, "mail")?, body: self.node(&body, "mail")? })
     }
 
     fn request(&self, request: &RequestFile, place: &str) -> Result<Request, PresetError> {
@@ -296,6 +319,7 @@ impl Preset {
         }
         let send = match file.send {
             SendFile::Http(http) => parser.http(http, &file.fields)?,
+            SendFile::Mail(mail) => parser.mail(mail)?,
             SendFile::Terminal(terminal) => Send::Terminal { text: parser.text(&terminal.text, "text")? },
         };
         Ok(Preset {
@@ -370,25 +394,23 @@ impl Preset {
     }
 }
 
-/// The body of a shipped preset, as it is written.
+/// The body or text of a shipped preset, as it is written.
 fn body_of(name: &str) -> Result<Value, PresetError> {
     let unreadable = |reason: String| PresetError::Yaml { preset: name.to_owned(), reason };
     let file: PresetFile =
         serde_saphyr::from_str(Preset::yaml(name)?).map_err(|error| unreadable(error.to_string()))?;
     match file.send {
         SendFile::Http(http) => Ok(http.body),
-        SendFile::Terminal(_) => Err(unreadable("it has no body that another could be like".to_owned())),
+        SendFile::Terminal(terminal) => Ok(Value::String(terminal.text)),
+        SendFile::Mail(_) => Err(unreadable("it has nothing that another could be like".to_owned())),
     }
 }
 
-fn extended(body: Value, more: Value) -> Value {
-    match (body, more) {
-        (Value::Object(mut body), Value::Object(more)) => {
-            body.extend(more);
-            Value::Object(body)
-        }
-        (body, _) => body,
+fn extended(mut body: Map<String, Value>, more: Value) -> Value {
+    if let Value::Object(more) = more {
+        body.extend(more);
     }
+    Value::Object(body)
 }
 
 /// What templates of a message see: `message` with the attributes of the CloudEvent and its data as it is, `view`, the
@@ -438,7 +460,7 @@ mod tests {
             (format!("{good}send: {{terminal: {{text: '{{{{ x'}}}}\n"), vec!["mine", "text", "syntax error"]),
             (format!("{good}send: {{http: {{url: u, body: b, signed_with: key}}}}\n"), vec!["signed_with: key"]),
             (format!("{good}send: {{http: {{url: u, like: slak}}}}\n"), vec!["no preset slak", "slack_bot"]),
-            (format!("{good}send: {{http: {{url: u, like: terminal}}}}\n"), vec!["terminal", "no body"]),
+            (format!("{good}send: {{http: {{url: u, like: terminal}}}}\n"), vec!["like: terminal", "no body"]),
             (format!("{sends}answers: [{{status: 7xx, means: later}}]\n"), vec!["7xx", "class"]),
             (format!("{sends}answers: [{{status: 200, when: 'answer.', means: later}}]\n"), vec!["answers[0]"]),
             (format!("{sends}answers: [{{status: 404, means: absent}}]\n"), vec!["absent", "`ask`"]),

@@ -45,6 +45,7 @@ pub(super) struct PresetFile {
 #[serde(rename_all = "snake_case")]
 pub(super) enum SendFile {
     Http(HttpFile),
+    Mail(MailFile),
     Terminal(TerminalFile),
 }
 
@@ -61,6 +62,20 @@ pub(super) struct HttpFile {
     pub(super) like: Option<String>,
     #[serde(default)]
     pub(super) body: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MailFile {
+    pub(super) server: String,
+    pub(super) security: String,
+    pub(super) user: String,
+    pub(super) password: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) subject: String,
+    /// A preset that comes with nextrun and shows text, which this one has too.
+    pub(super) text_like: String,
 }
 
 #[derive(Debug, Deserialize)]
