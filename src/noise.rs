@@ -141,7 +141,9 @@ impl Situation<'_> {
         }
         let mut plan = Plan::default();
         let to = || vec![outlet.to_owned()];
-        if rows.len() <= FEW {
+        // What makes a burst is told of in one message, however few that are.
+        let few = self.noise.digest.map_or(FEW, |burst| FEW.min(burst.cases.saturating_sub(1) as usize)).max(1);
+        if rows.len() <= few {
             for row in rows {
                 plan.released.push((row.id, row.hold.message.id.clone()));
                 plan.owed.push((row.hold.message.clone(), to()));

@@ -188,6 +188,18 @@ fn a_few_that_waited_go_out_as_they_are_but_not_before_what_is_under_way() {
 }
 
 #[test]
+fn as_many_as_make_a_burst_are_one_message_and_one_is_itself() {
+    for (cases, digests) in [(1, 0), (2, 1), (3, 1)] {
+        let burst = Burst { cases, within: Duration::from_secs(60) };
+        let mut world = World::new(Noise { digest: Some(burst), quiet: vec![] }, people_and_machines());
+        world.say(opened(0..cases as usize, world.now));
+        world.now += 60.0;
+        world.release();
+        assert_eq!((world.told("team").len(), world.digests), (cases as usize, digests), "{cases}");
+    }
+}
+
+#[test]
 fn a_silence_is_for_people_and_ends() {
     let mut world = World::new(Noise::default(), people_and_machines());
     let (jobs, author, why) = ("runs/c0".to_owned(), "ada".to_owned(), "known".to_owned());

@@ -30,7 +30,7 @@ fn a_sweep_that_fails_is_one_message_also_when_the_daemon_is_killed_meanwhile() 
         "nextrun.yaml",
         &format!(
             "destinations:\n  people: {{ preset: slack, url: '{}', wants: [case_opened] }}\n\
-             noise: {{ digest: {{ cases: 3, within: 4s }} }}\n",
+             noise: {{ digest: {{ cases: 3, within: 8s }} }}\n",
             people.url()
         ),
     );
