@@ -158,6 +158,8 @@ pub enum MessageKind {
     QuestionAsked,
     /// `nextrun.case.closed`
     CaseClosed,
+    /// `nextrun.digest`: several messages of one or more cases in one, for people
+    Digest,
 }
 
 impl MessageKind {
@@ -169,6 +171,7 @@ impl MessageKind {
             MessageKind::StopSuggested => "nextrun.run.stop_suggested",
             MessageKind::QuestionAsked => "nextrun.question.asked",
             MessageKind::CaseClosed => "nextrun.case.closed",
+            MessageKind::Digest => "nextrun.digest",
         }
     }
 }

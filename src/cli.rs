@@ -10,7 +10,9 @@ mod generate;
 mod notify;
 mod outbox;
 mod policy;
+mod preset;
 mod scalars;
+mod silence;
 mod watch;
 
 use std::ffi::OsString;
@@ -57,6 +59,10 @@ enum Command {
     Notify(notify::Notify),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
+    #[command(subcommand)]
+    Preset(preset::PresetCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Backup(backup::Backup),
@@ -110,6 +116,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Outbox(command) => outbox::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),
+        Command::Silence(command) => silence::run(command),
+        Command::Preset(command) => preset::run(command),
         Command::Config(command) => config::run(command),
         Command::Backup(command) => backup::run(command),
         Command::Scalars(command) => scalars::run(command),

@@ -6,6 +6,7 @@
 mod duration;
 mod glob;
 mod launch;
+mod noise;
 mod overrides;
 mod read;
 mod secret;
@@ -18,25 +19,33 @@ use std::path::{Path, PathBuf};
 pub use duration::{DurationError, parse_duration, show_duration};
 pub use glob::Glob;
 pub use launch::{Launch, Placement, Rendered};
+pub use noise::{Burst, KnobTest, Noise, Quiet, Route, Rule, Span};
 pub use overrides::Overrides;
 pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
-    StatusSettings, WatchSettings,
+    DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll, PresetChoice,
+    QuietAfter, Settings, StatusSettings, WatchSettings,
 };
 pub use show::show;
 
 use crate::yaml::Problem;
 
 /// What the file may name that other parts own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
     /// The presets of destinations, each with its fields.
     pub presets: Vec<(String, Vec<PresetField>)>,
+    /// Reads the fields of a preset that is a file; without it there are no such presets.
+    pub preset_file: Option<ReadPreset>,
     /// The policies that are built in.
     pub policies: Vec<String>,
+    /// The symptoms that a job can show.
+    pub symptoms: Vec<String>,
 }
+
+/// The fields of the preset in a file, or what is wrong with it.
+pub type ReadPreset = fn(&Path) -> Result<Vec<PresetField>, String>;
 
 /// A setting that a preset asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

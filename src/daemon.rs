@@ -6,6 +6,7 @@
 //! before anybody is told of it.
 
 mod clock;
+mod desk;
 mod engine;
 mod launch;
 mod publish;
@@ -36,11 +37,14 @@ use crate::watch::Watcher;
 use crate::watch::notify::{Notifier, Sweep};
 
 use clock::Clocks;
+use desk::Desk;
 use engine::Engine;
 use reload::Prepared;
 
 pub use sending::destination_of;
-pub use site::{PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, site_of, vocabulary};
+pub use site::{
+    PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, preset_of, site_of, vocabulary,
+};
 
 /// The name of the database below the state directory.
 pub const DATABASE: &str = "nextrun.db";
@@ -90,11 +94,11 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let serving = serve_status(&runtime, &settings, &board)?;
     let (store, cases) = open_store(&settings)?;
     let diagnosis = Diagnosis::new(site, cases);
+    let desk = Desk::new(&settings, &destinations, &store)?;
     let told = runtime.block_on(bad_ends(&store))?;
     let (reports, incoming) = mpsc::unbounded_channel();
     let (metrics, clock) = (board.metrics.clone(), Arc::new(now));
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
-    let wants = sending::wants_of(&destinations);
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
     tracing::info!(%logdir, state = %settings.state.display(), "watching");
     let notifier = notifier(&settings, logdir);
@@ -102,7 +106,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         diagnosis,
         store,
         incoming,
-        wants,
+        desk,
         settings,
         watcher: Watcher::of(source),
         notifier,

@@ -4,7 +4,13 @@
 
 mod answer;
 mod block_kit;
+mod channel;
+mod exchange;
+mod filters;
+mod fitting;
 mod http;
+mod mail;
+mod markup;
 mod preset;
 mod rehearsal;
 mod signature;
@@ -24,20 +30,19 @@ use std::time::Duration;
 
 use minijinja::Value as Jinja;
 use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 pub use crate::config::{OnUnknown, Secret};
 pub use answer::Outcome;
 pub use http::{Http, HttpError, Timeouts};
-pub use preset::{Field, FieldKind, Need, Preset, PresetError, SameId};
+pub use preset::{Field, FieldKind, Need, Patience, Preset, PresetError, SameId};
 pub use sparkline::sparkline;
 pub use template::TemplateError;
 
 use crate::case::{Message, MessageKind};
-use http::{Reply, Unanswered, site};
+use channel::{HttpChannel, check_host};
+use mail::MailChannel;
 use preset::Send;
-use signature::Keys;
 use template::Scope;
 
 /// A site's own settings of a destination.
@@ -53,6 +58,29 @@ pub struct Setup {
     pub on_unknown: OnUnknown,
     /// The age from which a message is given up; the outbox's own where this is `None`.
     pub give_up_after: Option<Duration>,
+    /// The hosts that messages may go to; any where this is `None`.
+    pub allowed_hosts: Option<Vec<String>>,
+}
+
+/// What came before a try.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// The reference of the first message of the case that the destination has.
+    pub thread: Option<String>,
+    /// What became of the try before.
+    pub last: Last,
+}
+
+/// What became of the try before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Last {
+    /// There was none, or it certainly did not arrive.
+    #[default]
+    NotThere,
+    /// It may have arrived.
+    InDoubt,
+    /// It may have arrived, and a person wants it sent again: only a destination that says that it has it is not sent it.
+    InDoubtButWanted,
 }
 
 /// What destinations need of the process that they are in.
@@ -121,14 +149,8 @@ pub struct Destination {
 
 enum Channel {
     Http(Box<HttpChannel>),
+    Mail(Box<MailChannel>),
     Terminal(Arc<Mutex<dyn Write + std::marker::Send>>),
-}
-
-struct HttpChannel {
-    client: Http,
-    url: Url,
-    headers: HeaderMap,
-    keys: Option<Keys>,
 }
 
 impl fmt::Debug for Destination {
@@ -149,7 +171,10 @@ impl Destination {
         check_fields(&preset, &setup)?;
         let channel = match &preset.send {
             Send::Terminal { .. } => Channel::Terminal(Arc::clone(&surroundings.terminal)),
-            Send::Http { .. } => open_http(&preset, &setup, surroundings)?,
+            Send::Mail { settings, .. } => Channel::Mail(Box::new(open_mail(&preset, settings, &setup, surroundings)?)),
+            Send::Http { .. } => {
+                Channel::Http(Box::new(HttpChannel::open(&preset, &setup, surroundings.http.clone())?))
+            }
         };
         let on_unknown = match preset.same_id {
             SameId::Recognised => OnUnknown::Resend,
@@ -167,39 +192,62 @@ impl Destination {
         })
     }
 
-    /// Sends a message once and says what came of it. `now` is in seconds since the Unix epoch; it is the time stamp of
-    /// the signature.
-    pub async fn deliver(&self, message: &Message, now: f64) -> Outcome {
-        self.send(message, now).await.1
+    /// Whether messages may be kept back for a better moment, as its preset says.
+    pub fn patience(&self) -> Patience {
+        self.preset.patience
     }
 
-    /// As [`Destination::deliver`], with the status of the answer where there was one.
-    pub async fn send(&self, message: &Message, now: f64) -> (Option<u16>, Outcome) {
-        let body = match self.body(message) {
-            Ok(body) => body,
+    /// Whether it can be asked for a message that may have arrived.
+    pub fn can_be_asked(&self) -> bool {
+        self.preset.can_be_asked()
+    }
+
+    /// Whether later messages of a case refer to its first one: [`Earlier::thread`] is read then.
+    pub fn threads(&self) -> bool {
+        self.preset.threads
+    }
+
+    /// Sends a message once and says what came of it, where nothing came before. `now` is in seconds since the Unix
+    /// epoch; it is the time stamp of the signature.
+    pub async fn deliver(&self, message: &Message, now: f64) -> Outcome {
+        self.deliver_after(&Earlier::default(), message, now).await
+    }
+
+    /// As [`Destination::deliver`], after what came before: a destination that can be asked is asked for a message that
+    /// may have arrived, and sent it only where it does not have it.
+    pub async fn deliver_after(&self, earlier: &Earlier, message: &Message, now: f64) -> Outcome {
+        self.send(earlier, message, now).await.1
+    }
+
+    /// As [`Destination::deliver_after`], with the status of the answer to the message where there was one.
+    pub async fn send(&self, earlier: &Earlier, message: &Message, now: f64) -> (Option<u16>, Outcome) {
+        let scope = match self.scope(message, earlier.thread.as_deref()) {
+            Ok(scope) => scope,
             Err(why) => return (None, Outcome::Permanent { why }),
         };
-        match &self.channel {
-            Channel::Terminal(writer) => (None, print(writer, &body)),
+        let (status, outcome) = match &self.channel {
+            Channel::Terminal(writer) => match self.body(message, &scope) {
+                Ok(text) => (None, print(writer, &text)),
+                Err(why) => (None, Outcome::Permanent { why }),
+            },
+            Channel::Mail(mail) => match self.body(message, &scope) {
+                Ok(body) => mail.send(message, &body).await,
+                Err(why) => (None, Outcome::Permanent { why }),
+            },
             Channel::Http(http) => {
-                let (headers, body) = http.request(message, &body, now);
-                match http.client.post(&http.url, headers, body).await {
-                    Ok(reply) => (Some(reply.status), self.understand(message, &http.url, &reply, now)),
-                    Err(Unanswered::NotSent(why)) => (None, Outcome::Later { after: None, why }),
-                    Err(Unanswered::NoAnswer(why)) => (None, Outcome::Unknown { why }),
-                }
+                let exchange = exchange::Exchange { destination: self, http, message, scope: &scope, now };
+                exchange.run(earlier.last).await
             }
-        }
+        };
+        (status, self.redacted(outcome))
     }
 
     /// Where it sends to, for people: of an address no more than scheme, host and port, and whether requests are signed.
     pub fn target(&self) -> String {
         match &self.channel {
             Channel::Terminal(_) => "the terminal".to_owned(),
-            Channel::Http(http) => {
-                let signed = if http.keys.is_some() { "signed" } else { "not signed" };
-                format!("POST {}/***, {signed}", site(&http.url))
-            }
+            Channel::Mail(mail) => mail.target(),
+            Channel::Http(http) => http.target(),
         }
     }
 
@@ -207,9 +255,11 @@ impl Destination {
     pub fn is_like(&self, other: &Destination) -> bool {
         let timeouts = |destination: &Destination| match &destination.channel {
             Channel::Http(http) => Some(http.client.timeouts()),
+            Channel::Mail(mail) => Some(mail.timeouts()),
             Channel::Terminal(_) => None,
         };
-        (&self.name, &self.preset.name) == (&other.name, &other.preset.name)
+        self.name == other.name
+            && self.preset.is_like(&other.preset)
             && self.fields == other.fields
             && (self.on_unknown, self.give_up_after) == (other.on_unknown, other.give_up_after)
             && timeouts(self) == timeouts(other)
@@ -220,41 +270,44 @@ impl Destination {
         &self.preset
     }
 
-    fn understand(&self, message: &Message, url: &Url, reply: &Reply, now: f64) -> Outcome {
-        // Only a suggested run can be refused for a knob that its script lacks.
-        let suggested = message.kind == MessageKind::RunSuggested;
-        let overrides = message.data.get("overrides").and_then(Value::as_object).filter(|_| suggested);
-        self.redacted(self.preset.answers.read(reply, &site(url), overrides, now))
+    /// What templates of bodies see: of the settings, only what is no secret.
+    fn scope(&self, message: &Message, thread: Option<&str>) -> Result<Scope, String> {
+        let time = rfc3339(message.time).ok_or_else(|| self.unrendered(message, "its time is out of range"))?;
+        let mut scope = preset::scope(message, thread, &self.source, &time);
+        let text = |name: &str| self.preset.fields.get(name).is_some_and(|field| field.kind == FieldKind::Text);
+        let shown = self.fields.iter().filter(|(name, _)| text(name));
+        scope.insert("fields".to_owned(), values(shown));
+        Ok(scope)
     }
 
-    fn body(&self, message: &Message) -> Result<Value, String> {
-        let failed = |reason: String| {
-            format!("the message {} could not be rendered by the preset {}: {reason}", message.id, self.preset.name)
-        };
-        let time = rfc3339(message.time).ok_or_else(|| failed("its time is out of range".to_owned()))?;
-        let mut scope = preset::scope(message, &self.source, &time);
-        let fields = |kind| self.preset.fields.get(kind).is_some_and(|field: &Field| field.kind == FieldKind::Text);
-        let text = self.fields.iter().filter(|(name, _)| fields(name.as_str()));
-        scope.insert("fields".to_owned(), values(text));
+    fn body(&self, message: &Message, scope: &Scope) -> Result<Value, String> {
         let (node, place) = match &self.preset.send {
-            Send::Http { body, .. } => (body, "body"),
+            Send::Http { body, .. } | Send::Mail { body, .. } => (body, "body"),
             Send::Terminal { text } => (text, "text"),
         };
-        self.preset.render(node, &scope, place).map_err(|error| failed(error.to_string()))
+        let body = self.preset.render_body(node, scope, place);
+        body.map_err(|error| self.unrendered(message, &error.to_string()))
+    }
+
+    fn unrendered(&self, message: &Message, reason: &str) -> String {
+        format!("the message {} could not be rendered by the preset {}: {reason}", message.id, self.preset.name)
     }
 
     /// A receiver may quote what it was sent: its own secrets are not shown in what it says.
+    fn hidden(&self, why: String) -> String {
+        let secret = |name: &str| self.preset.fields.get(name).is_some_and(|field| field.kind != FieldKind::Text);
+        let values = self.fields.iter().filter(|(name, _)| secret(name)).flat_map(|(_, value)| secrets_in(value));
+        values.fold(why, |why, value| why.replace(&value, "***"))
+    }
+
     fn redacted(&self, outcome: Outcome) -> Outcome {
-        let hide = |why: String| {
-            let secret = |name: &str| self.preset.fields.get(name).is_some_and(|field| field.kind != FieldKind::Text);
-            let values = self.fields.iter().filter(|(name, _)| secret(name)).flat_map(|(_, value)| secrets_in(value));
-            values.fold(why, |why, value| why.replace(&value, "***"))
-        };
+        let hide = |why| self.hidden(why);
         match outcome {
             Outcome::Delivered { reference } => Outcome::Delivered { reference: reference.map(hide) },
             Outcome::Refused { unknown_knobs, why } => Outcome::Refused { unknown_knobs, why: hide(why) },
             Outcome::Later { after, why } => Outcome::Later { after, why: hide(why) },
             Outcome::Unknown { why } => Outcome::Unknown { why: hide(why) },
+            Outcome::Held { why } => Outcome::Held { why: hide(why) },
             Outcome::Permanent { why } => Outcome::Permanent { why: hide(why) },
         }
     }
@@ -280,62 +333,21 @@ fn check_fields(preset: &Preset, setup: &Setup) -> Result<(), SetupError> {
     }
 }
 
-fn open_http(preset: &Preset, setup: &Setup, surroundings: &Surroundings) -> Result<Channel, SetupError> {
-    let unusable = |field: &str, reason: String| SetupError::Unusable {
-        destination: setup.name.clone(),
-        field: field.to_owned(),
-        reason,
-    };
-    let Send::Http { url, headers, signed_with, .. } = &preset.send else {
-        return Ok(Channel::Terminal(Arc::clone(&surroundings.terminal)));
-    };
+fn open_mail(
+    preset: &Preset,
+    settings: &template::Node,
+    setup: &Setup,
+    surroundings: &Surroundings,
+) -> Result<MailChannel, SetupError> {
+    let unusable =
+        |field: String, reason: String| SetupError::Unusable { destination: setup.name.clone(), field, reason };
     let scope = Scope::from([("fields".to_owned(), values(setup.fields.iter()))]);
-    let address = preset.render(url, &scope, "url").map_err(|error| unusable("url", error.to_string()))?;
-    let parsed = address.as_str().and_then(|text| Url::parse(text).ok());
-    let usable = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let url = usable.ok_or_else(|| unusable("url", "it must be an address such as https://host/path".to_owned()))?;
-    let rendered = preset.render(headers, &scope, "headers").map_err(|error| unusable("headers", error.to_string()))?;
-    let mut headers = HeaderMap::new();
-    for (name, value) in rendered.as_object().into_iter().flatten() {
-        let text = value.as_str().unwrap_or_default();
-        let header = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::try_from(text).ok());
-        let (name, mut value) =
-            header.ok_or_else(|| unusable("headers", format!("the header {name} holds what no header may")))?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    let secret = signed_with.as_ref().and_then(|field| Some((field, setup.fields.get(field)?)));
-    let secret = secret.filter(|(_, secret)| !secret.expose().is_empty());
-    let keys = secret
-        .map(|(field, secret)| {
-            let reason = "it must be `whsec_` and base64; `echo whsec_$(openssl rand -base64 32)` makes one";
-            Keys::parse(secret).ok_or_else(|| unusable(field, reason.to_owned()))
-        })
-        .transpose()?;
-    Ok(Channel::Http(Box::new(HttpChannel { client: surroundings.http.clone(), url, headers, keys })))
-}
-
-impl HttpChannel {
-    /// The request's headers and body: besides the preset's headers, the id of the event, so that a receiver knows it
-    /// again, and its signature.
-    fn request(&self, message: &Message, body: &Value, now: f64) -> (HeaderMap, Vec<u8>) {
-        let body = body.to_string().into_bytes();
-        let timestamp = now as i64;
-        let mut headers = self.headers.clone();
-        let mut insert = |name: &'static str, text: &str| {
-            // An id that no header may hold stays in the body alone.
-            if let Ok(value) = HeaderValue::try_from(text) {
-                headers.insert(name, value);
-            }
-        };
-        insert("idempotency-key", &message.id);
-        if let Some(keys) = &self.keys {
-            insert("webhook-id", &message.id);
-            insert("webhook-timestamp", &timestamp.to_string());
-            insert("webhook-signature", &keys.sign(&message.id, timestamp, &body));
-        }
-        (headers, body)
-    }
+    let rendered = preset.render(settings, &scope, "mail");
+    let rendered = rendered.map_err(|error| unusable("mail".to_owned(), error.to_string()))?;
+    let mail = MailChannel::open(&rendered, &surroundings.host, surroundings.http.timeouts());
+    let mail = mail.map_err(|(field, reason)| unusable(field, reason))?;
+    check_host(setup, "server", mail.host())?;
+    Ok(mail)
 }
 
 fn print(writer: &Mutex<dyn Write + std::marker::Send>, body: &Value) -> Outcome {

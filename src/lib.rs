@@ -24,6 +24,7 @@ pub mod daemon; // wires it, and stops in order
 pub mod destinations; // says it elsewhere: Slack, a job queue, any webhook
 mod fault; // where tests end the process
 pub mod logdir; // where event files are
+pub mod noise; // who is told what, and when
 pub mod outbox; // sends what is owed, again if need be
 pub mod status; // says how the daemon is, over HTTP
 pub mod store; // keeps cases and deliveries

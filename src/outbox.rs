@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use explain::{Place, explain};
+pub use explain::{Place, Unsent, explain, explain_hold};
 pub use pace::Pace;
 
 use crate::destinations::{Destination, Outcome};
@@ -96,7 +96,9 @@ fn answer_of(outcome: &Outcome) -> String {
         Outcome::Delivered { reference: Some(reference) } => json!({ "reference": reference }).to_string(),
         Outcome::Delivered { reference: None } => json!({}).to_string(),
         Outcome::Refused { unknown_knobs, why } => json!({ "unknown_knobs": unknown_knobs, "why": why }).to_string(),
-        Outcome::Later { why, .. } | Outcome::Unknown { why } | Outcome::Permanent { why } => why.clone(),
+        Outcome::Later { why, .. } | Outcome::Unknown { why } | Outcome::Held { why } | Outcome::Permanent { why } => {
+            why.clone()
+        }
     }
 }
 

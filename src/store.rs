@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod conformance;
 mod forget;
+mod held;
 mod history;
 mod lock;
 mod rows;
@@ -18,6 +19,7 @@ use crate::case::{CaseId, Message};
 
 pub use crate::case::JournalEntry;
 
+pub use held::{Held, Hold, Quieted, Silence};
 pub use lock::StateLock;
 pub use shared::SharedStore;
 pub use sqlite::Sqlite;
@@ -57,6 +59,14 @@ pub struct Commit {
     pub requests: Vec<(CaseId, serde_json::Value)>,
     /// Requests that were carried out, by their row ids.
     pub handled: Vec<i64>,
+    /// Messages that wait for a better moment.
+    pub held: Vec<Hold>,
+    /// Held messages that go out, by their row ids, each with the message that they go out as or in.
+    pub released: Vec<(i64, String)>,
+    /// Silences that begin.
+    pub silences: Vec<Silence>,
+    /// Silences that end before their time, by their ids.
+    pub unsilenced: Vec<String>,
     /// What a person decided about deliveries, by their row ids.
     pub decisions: Vec<(i64, Decision)>,
     /// What is no longer kept.
@@ -81,9 +91,10 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forget {
     /// Seconds since the Unix epoch: deliveries of closed cases that came to their end earlier go, with their tries and
-    /// the messages that nothing else needs.
+    /// the messages that nothing else needs. So do digests, and silences that ended earlier.
     pub before: f64,
-    /// Closed cases that go whole, with their journals; one with a delivery that is still owed stays.
+    /// Closed cases that go whole, with their journals; one with a delivery that is still owed, or with a message that
+    /// waits, stays.
     pub cases: Vec<CaseId>,
 }
 
@@ -395,6 +406,8 @@ pub trait Store: Send {
     }
     /// How many deliveries there are.
     fn tally(&mut self) -> Result<Tally, StoreError>;
+    /// Silences, and messages that wait and have not gone out, oldest first.
+    fn quieted(&mut self) -> Result<Quieted, StoreError>;
     /// After a start: every delivery that is still `Sending` becomes `Unknown`. Returns how many.
     fn recover(&mut self, now: f64) -> Result<u32, StoreError>;
     /// When [`Store::lease`] has something next for a destination, if ever: what waits for an earlier one of its case

@@ -25,6 +25,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("store", &["case", "fault"]),
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir"]),
+    ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["case", "config"]),
     ("outbox", &["case", "store", "destinations", "telemetry", "fault"]),
     ("status", &["config", "telemetry"]),

@@ -172,3 +172,31 @@ fn completions_and_manual_pages_cover_every_command() {
         assert!(nextrun(&["completions", shell]).1.contains("diagnose"), "{shell}");
     }
 }
+
+#[test]
+fn a_destination_of_ones_own_is_one_file_with_its_tests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (code, webhook, _) = nextrun(&["preset", "show", "webhook"]);
+    assert_eq!(code, 0);
+    let pager =
+        webhook.replace("name: webhook", "name: pager").replace("message.subject }}", "message.subject | upper }}");
+    fs::write(path("pager.yaml"), &pager).unwrap();
+    let (code, out, _) = nextrun(&["preset", "test", &path("pager.yaml")]);
+    assert!(code == 1 && out.contains("RESNET/7") && out.contains("2 tests, 1 failed"), "{out}");
+    fs::write(path("pager.yaml"), pager.replace("subject: resnet/7", "subject: RESNET/7")).unwrap();
+    let (code, out, _) = nextrun(&["preset", "test", &path("pager.yaml")]);
+    assert!(code == 0 && out.contains("2 tests, 0 failed"), "{out}");
+
+    let config = |fields: &str| {
+        let text = format!("destinations:\n  night: {{ preset: ./pager.yaml, {fields} }}\n");
+        fs::write(path("nextrun.yaml"), text).unwrap();
+        nextrun(&["config", "check", &path("nextrun.yaml")])
+    };
+    assert_eq!(config("url: 'https://pager.example/x'").0, 0);
+    let (code, _, err) = config("address: 'https://pager.example/x'");
+    assert!(code == 2 && err.contains("`address`") && err.contains("needs `url`"), "{err}");
+    fs::write(path("pager.yaml"), webhook.replace("same_id:", "same:")).unwrap();
+    let (code, _, err) = config("url: 'https://pager.example/x'");
+    assert!(code == 2 && err.contains("nextrun.yaml:2") && err.contains("pager.yaml") && err.contains("same"), "{err}");
+}

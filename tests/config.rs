@@ -20,6 +20,8 @@ fn vocabulary() -> Vocabulary {
             ("terminal".into(), vec![]),
         ],
         policies: vec!["article".into()],
+        symptoms: vec!["non_finite".into(), "not_learning".into()],
+        ..Vocabulary::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -9,14 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nextrun::case::{CaseId, Message, MessageKind};
-use nextrun::destinations::{Destination, Http, OnUnknown, Outcome, Preset, Secret, Setup, Surroundings, Timeouts};
+use nextrun::destinations::{Destination, Http, OnUnknown, Preset, Secret, Setup, Surroundings, Timeouts};
 use nextrun::outbox::{Outbox, Pace, Report, Sending, bad_ends};
-use nextrun::store::{Commit, Delivery, DeliveryState, SharedStore, Sqlite, Store};
+use nextrun::store::{Commit, Decision, Delivery, DeliveryState, SharedStore, Sqlite, Store};
 use serde_json::json;
 use support::{Act, Server, until};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-
-const HTTP_PRESETS: [&str; 3] = ["queue", "webhook", "slack"];
 
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
@@ -49,121 +48,6 @@ fn message(id: &str, case: &str) -> Message {
         time: now(),
         data: json!({"overrides": {"batch_norm": false, "batch_size": 1}, "step": id}),
     }
-}
-
-/// What an outcome is, in a word.
-fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Delivered { .. } => "delivered",
-        Outcome::Refused { .. } => "refused",
-        Outcome::Later { .. } => "later",
-        Outcome::Unknown { .. } => "unknown",
-        Outcome::Permanent { .. } => "permanent",
-    }
-}
-
-fn why(outcome: &Outcome) -> &str {
-    match outcome {
-        Outcome::Delivered { .. } => "",
-        Outcome::Refused { why, .. }
-        | Outcome::Later { why, .. }
-        | Outcome::Unknown { why }
-        | Outcome::Permanent { why } => why,
-    }
-}
-
-#[tokio::test]
-async fn every_preset_reads_every_answer() {
-    // The outcome for queue, webhook and slack in that order, or one for all.
-    let table: &[(Act, &[&str])] = &[
-        (Act::status(200), &["delivered"]),
-        (Act::body(200, "ok"), &["delivered"]),
-        (Act::status(202), &["delivered"]),
-        (Act::status(204), &["delivered"]),
-        (Act::BreakOff(200), &["delivered"]),
-        (Act::Endless(200), &["delivered"]),
-        (Act::status(301), &["permanent"]),
-        (Act::status(304), &["permanent"]),
-        (Act::status(400), &["permanent"]),
-        (Act::status(401), &["permanent"]),
-        (Act::body(403, "invalid_token"), &["permanent"]),
-        (Act::status(404), &["permanent"]),
-        (Act::status(408), &["later"]),
-        (Act::status(409), &["delivered", "delivered", "permanent"]),
-        (Act::status(410), &["permanent"]),
-        (Act::status(413), &["permanent"]),
-        (Act::status(422), &["refused", "permanent", "permanent"]),
-        (Act::BreakOff(422), &["refused", "permanent", "permanent"]),
-        (Act::status(425), &["later"]),
-        (Act::status(429), &["later"]),
-        (Act::retry_after(429, "17"), &["later"]),
-        (Act::status(500), &["later"]),
-        (Act::BreakOff(502), &["later"]),
-        (Act::retry_after(503, "17"), &["later"]),
-        (Act::status(599), &["later"]),
-        (Act::Drop, &["unknown"]),
-    ];
-    let script: Vec<Act> = table.iter().map(|(act, _)| act.clone()).collect();
-    for (index, preset) in HTTP_PRESETS.into_iter().enumerate() {
-        let server = Server::start(script.clone(), Act::Drop).await;
-        let destination = destination(preset, "mine", &server.url(), patient());
-        for (act, want) in table {
-            let outcome = destination.deliver(&message("m1", "c1"), now()).await;
-            assert_eq!(word(&outcome), *want.get(index).unwrap_or(&want[0]), "{preset} {act:?}: {outcome:?}");
-            assert!(!format!("{outcome:?}").contains("s3cret"), "{preset} {act:?}: {outcome:?}");
-            let stated = !matches!(outcome, Outcome::Delivered { .. });
-            assert!(!stated || why(&outcome).contains(server.address()), "{preset} {act:?} says who: {outcome:?}");
-            if let Outcome::Later { after, .. } = outcome {
-                let asked = matches!(act, Act::Answer(_, headers, _) if !headers.is_empty());
-                assert_eq!(after, asked.then_some(Duration::from_secs(17)), "{preset} {act:?}");
-            }
-        }
-        assert_eq!(server.received().len(), table.len(), "each was sent once");
-    }
-}
-
-#[tokio::test]
-async fn no_answer_in_time_is_unknown_and_no_connection_is_later() {
-    let server = Server::start(vec![], Act::Hold(200)).await;
-    let nobody = {
-        let gone = Server::start(vec![], Act::Drop).await;
-        gone.url()
-    };
-    for preset in HTTP_PRESETS {
-        let slow = destination(preset, "slow", &server.url(), http(Duration::from_millis(100)));
-        let outcome = slow.deliver(&message("m1", "c1"), now()).await;
-        assert!(matches!(outcome, Outcome::Unknown { .. }), "{preset}: {outcome:?}");
-        assert!(why(&outcome).contains("timed out"), "{outcome:?}");
-
-        let down = destination(preset, "down", &nobody, patient());
-        let refused = until_refused(&down).await;
-        assert!(why(&refused).contains("could not reach http://127.0.0.1"), "{refused:?}");
-        assert!(!format!("{refused:?}{outcome:?}").contains("s3cret"));
-    }
-}
-
-/// The listener's task ends a moment after the server was dropped.
-async fn until_refused(destination: &Destination) -> Outcome {
-    for _ in 0..1000 {
-        let outcome = destination.deliver(&message("m1", "c1"), now()).await;
-        if matches!(outcome, Outcome::Later { .. }) {
-            return outcome;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("a closed port still takes connections");
-}
-
-#[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let elsewhere = Server::start(vec![], Act::status(200)).await;
-    let location = format!("Location: {}", elsewhere.url());
-    for status in [301, 302, 303, 307, 308] {
-        let server = Server::start(vec![], Act::Answer(status, vec![location.clone()], String::new())).await;
-        let outcome = destination("queue", "q", &server.url(), patient()).deliver(&message("m1", "c1"), now()).await;
-        assert!(why(&outcome).contains("redirects are not followed"), "{outcome:?}");
-    }
-    assert!(elsewhere.received().is_empty(), "a body went to where nobody sent it");
 }
 
 #[tokio::test]
@@ -458,4 +342,108 @@ async fn a_receiver_that_comes_back_gets_what_it_missed() {
     ends.sort_by_key(|report| format!("{report:?}"));
     assert_eq!(ends, [delivered("m1", "queue"), delivered("m2", "queue")]);
     assert_eq!(server.received()[0].path, "/runs");
+}
+
+/// Slack's answer to a message that it took.
+fn posted(ts: &str) -> Act {
+    Act::body(200, &json!({"ok": true, "channel": "C024", "ts": ts}).to_string())
+}
+
+fn slack_bot(server: &Server, on_unknown: OnUnknown) -> Destination {
+    let api = format!("http://{}/api", server.address());
+    let fields = [("token", "xoxb-s3cret"), ("channel", "C1"), ("api", api.as_str())];
+    configured("slack_bot", Setup { name: "team".into(), on_unknown, ..Setup::default() }, &fields, patient())
+}
+
+fn owed(store: &SharedStore, id: &str, kind: MessageKind) {
+    let message = Message { kind, data: json!({"verdict": "recovered", "step": id}), ..message(id, "c1") };
+    let commit = Commit { messages: vec![(message, vec!["team".into()])], ..Commit::default() };
+    store.blocking(|store| store.commit(&commit)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_case_is_one_thread_in_slack_also_after_a_restart() {
+    let script = vec![posted("1.1"), posted("1.2"), posted("1.3"), Act::body(200, r#"{"ok": true}"#)];
+    let server = Server::start(script, Act::status(500)).await;
+    let state = State::new();
+    let mut process = state.start(vec![slack_bot(&server, OnUnknown::Resend)]).await;
+    owed(&process.store, "m1", MessageKind::CaseOpened);
+    process.outbox.wake();
+    process.report().await;
+    process.outbox.stop().await;
+
+    let mut process = state.start(vec![slack_bot(&server, OnUnknown::Resend)]).await;
+    owed(&process.store, "m2", MessageKind::RunSuggested);
+    owed(&process.store, "m3", MessageKind::CaseClosed);
+    process.outbox.wake();
+    for (id, reference) in [("m2", "C024/1.2"), ("m3", "C024/1.3")] {
+        let reference = Some(reference.to_owned());
+        let want = Report::Delivered { message_id: id.into(), destination: "team".into(), reference };
+        assert_eq!(process.report().await, want);
+    }
+    process.outbox.stop().await;
+    let seen: Vec<_> =
+        server.received().iter().map(|r| (r.path.clone(), r.json("/thread_ts"), r.json("/ts"))).collect();
+    let row = |path: &str, thread: &str, ts: &str| (format!("/api/{path}"), thread.to_owned(), ts.to_owned());
+    let first = row("chat.postMessage", "", "");
+    let later = row("chat.postMessage", "1.1", "");
+    assert_eq!(seen, [first, later.clone(), later, row("chat.update", "", "1.1")], "the end is shown in the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slack_is_asked_for_what_a_crash_left_under_way() {
+    let there = json!({"ok": true, "messages": [{"ts": "1.1", "metadata": {"event_payload": {"dedup_key": "m1"}}}]});
+    let absent = json!({"ok": true, "messages": [{"ts": "1.0", "text": "hello"}]});
+    for (answer, requests) in [(there, "POST GET"), (absent, "POST GET POST")] {
+        let answer = Act::body(200, &answer.to_string());
+        let server = Server::start(vec![Act::Hold(200), answer, posted("1.1")], Act::status(500)).await;
+        let state = State::new();
+        let process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
+        owed(&process.store, "m1", MessageKind::CaseOpened);
+        process.outbox.wake();
+        until("the request arrives", || server.received().len() == 1).await;
+        drop(process);
+
+        let mut process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
+        assert!(matches!(process.report().await, Report::Delivered { .. }));
+        process.outbox.stop().await;
+        let methods: Vec<String> = server.received().iter().map(|request| request.method.clone()).collect();
+        assert_eq!(methods.join(" "), requests);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_slack_cannot_say_is_held_for_a_person() {
+    let cannot = Act::body(200, r#"{"ok": false, "error": "missing_scope"}"#);
+    let server = Server::start(vec![Act::Drop, cannot], Act::status(500)).await;
+    let state = State::new();
+    let process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
+    owed(&process.store, "m1", MessageKind::CaseOpened);
+    process.outbox.wake();
+    let held = || state.deliveries(DeliveryState::Unknown).iter().any(|row| row.due == nextrun::store::HELD);
+    until("it is held", held).await;
+    process.outbox.stop().await;
+    assert_eq!(server.received().len(), 2, "sent once, asked once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_has_sent_again_is_asked_for_first() {
+    let cannot = || Act::body(200, r#"{"ok": false, "error": "missing_scope"}"#);
+    let there = json!({"ok": true, "messages": [{"ts": "1.1", "metadata": {"event_payload": {"dedup_key": "m1"}}}]});
+    for (answer, requests) in [(Act::body(200, &there.to_string()), "POST GET GET"), (cannot(), "POST GET GET POST")] {
+        let server = Server::start(vec![Act::Drop, cannot(), answer, posted("1.1")], Act::status(500)).await;
+        let state = State::new();
+        let mut process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
+        owed(&process.store, "m1", MessageKind::CaseOpened);
+        process.outbox.wake();
+        let held = || state.deliveries(DeliveryState::Unknown).iter().any(|row| row.due == nextrun::store::HELD);
+        until("it is held", held).await;
+        let decisions = vec![(1, Decision::Resend)];
+        process.store.with(|store| store.commit(&Commit { decisions, ..Commit::default() })).await.unwrap();
+        process.outbox.wake();
+        assert!(matches!(process.report().await, Report::Delivered { .. }));
+        process.outbox.stop().await;
+        let methods: Vec<String> = server.received().iter().map(|request| request.method.clone()).collect();
+        assert_eq!(methods.join(" "), requests);
+    }
 }

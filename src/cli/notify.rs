@@ -11,7 +11,7 @@ use super::{Exit, plain, settings};
 use crate::case::{CaseId, Message, MessageKind};
 use crate::config::Overrides;
 use crate::daemon::{destination_of, now};
-use crate::destinations::{Outcome, SameId};
+use crate::destinations::{Earlier, Outcome, SameId};
 
 /// Try a destination out.
 #[derive(Debug, Subcommand)]
@@ -35,8 +35,9 @@ pub(super) enum Notify {
 }
 
 fn kind(name: &str) -> Result<MessageKind, String> {
-    serde_json::from_value(Value::String(name.to_owned()))
-        .map_err(|_| "a kind is case_opened, run_suggested, stop_suggested, question_asked or case_closed".to_owned())
+    // A digest is made of other messages.
+    let kind = serde_json::from_value(Value::String(name.to_owned())).ok().filter(|kind| *kind != MessageKind::Digest);
+    kind.ok_or_else(|| "a kind is case_opened, run_suggested, stop_suggested, question_asked or case_closed".to_owned())
 }
 
 pub(super) fn run(command: &Notify) -> anyhow::Result<Exit> {
@@ -46,13 +47,13 @@ pub(super) fn run(command: &Notify) -> anyhow::Result<Exit> {
         let known: Vec<&str> = settings.destinations.iter().map(|known| known.name.as_str()).collect();
         format!("the configuration has no destination {}: it has {}", plain(name), known.join(", "))
     })?;
-    let destination = destination_of(wanted)?;
+    let destination = destination_of(&settings, wanted)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut out = io::stdout().lock();
     writeln!(out, "to      {}", plain(&destination.target()))?;
     // A destination that prints to the terminal needs it for itself.
     drop(out);
-    let (status, outcome) = runtime.block_on(destination.send(&test_message(*kind, now()), now()));
+    let (status, outcome) = runtime.block_on(destination.send(&Earlier::default(), &test_message(*kind, now()), now()));
     let mut out = io::stdout().lock();
     match status {
         Some(status) => writeln!(out, "answer  {status}")?,
@@ -60,6 +61,7 @@ pub(super) fn run(command: &Notify) -> anyhow::Result<Exit> {
     }
     let again = match destination.preset().same_id {
         SameId::Recognised => "it is sent again",
+        SameId::Repeated if destination.can_be_asked() => "the destination is asked for it before it is sent again",
         SameId::Repeated => "it is sent again, or held, as `on_unknown` says",
     };
     let (meaning, exit) = match &outcome {
@@ -70,6 +72,9 @@ pub(super) fn run(command: &Notify) -> anyhow::Result<Exit> {
         Outcome::Refused { why, .. } => (format!("refused for good: {why}"), Exit::Failing),
         Outcome::Later { why, .. } => (format!("a message is tried again later: {why}"), Exit::Failing),
         Outcome::Unknown { why } => (format!("it may have arrived, and {again}: {why}"), Exit::Failing),
+        Outcome::Held { why } => {
+            (format!("it may have arrived, and is held for a person to decide: {why}"), Exit::Failing)
+        }
         Outcome::Permanent { why } => (format!("a message is given up: {why}"), Exit::Failing),
     };
     writeln!(out, "means   {}", plain(&meaning))?;
@@ -99,11 +104,20 @@ fn test_message(kind: MessageKind, now: f64) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DestinationSettings, FieldValue};
-    use crate::destinations::Preset;
+    use crate::config::{DestinationSettings, FieldValue, Settings};
+    use crate::destinations::{Field, FieldKind, Need, Preset};
 
-    /// Nothing listens there, so a message that can be rendered is one that could not be brought.
-    const NOBODY: &str = "http://127.0.0.1:9/";
+    /// A setting that can be used. Nothing listens there, so a message that can be rendered is one that could not be
+    /// brought.
+    fn setting(name: &str, field: &Field) -> FieldValue {
+        let text = match (field.kind, name) {
+            (FieldKind::Url, _) => "http://127.0.0.1:9/",
+            (_, "server") => "127.0.0.1:9",
+            (_, "from" | "to") => "nextrun@example.org",
+            _ => "x",
+        };
+        FieldValue::Plain(text.to_owned())
+    }
 
     #[test]
     fn every_preset_can_say_a_test_message_of_every_kind() {
@@ -111,11 +125,11 @@ mod tests {
         for preset in Preset::names().filter(|preset| *preset != "terminal") {
             let mut wanted = DestinationSettings::new("it", preset);
             for (name, field) in &Preset::shipped(preset).unwrap().fields {
-                if field.need == crate::destinations::Need::Required {
-                    wanted.fields.insert(name.clone(), FieldValue::Plain(NOBODY.to_owned()));
+                if field.need == Need::Required {
+                    wanted.fields.insert(name.clone(), setting(name, field));
                 }
             }
-            let destination = destination_of(&wanted).unwrap();
+            let destination = destination_of(&Settings::default(), &wanted).unwrap();
             for name in ["case_opened", "run_suggested", "stop_suggested", "question_asked", "case_closed"] {
                 let message = test_message(kind(name).unwrap(), 1.7e9);
                 let outcome = runtime.block_on(destination.deliver(&message, 1.7e9));

@@ -12,8 +12,9 @@ use super::cases::{At, find};
 use super::{Exit, plain};
 use crate::case::{CaseId, MessageKind};
 use crate::config::Settings;
+use crate::daemon::{now, preset_of};
 use crate::destinations::{Preset, SameId};
-use crate::outbox::{Place, explain};
+use crate::outbox::{Place, Unsent, explain, explain_hold};
 use crate::store::{Commit, DeliveryState, HELD, Owed, Sqlite, Store, StoredCase, Unreadable, Which};
 
 /// See what was sent and what is owed, and why; send again or drop.
@@ -194,15 +195,51 @@ fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()>
     for row in rows.iter().rev() {
         match row {
             Ok(owed) => {
-                let told = explain(owed, &others, place(&owed.delivery.destination), crate::daemon::now());
+                let told = explain(owed, &others, place(&owed.delivery.destination), now());
                 print::title(out, owed)?;
                 writeln!(out, "    {}", plain(&told))?;
             }
             Err(unreadable) => print::unreadable(out, unreadable)?,
         }
     }
+    if delivery.is_none() {
+        let case = find(&mut store, what)?.id;
+        explain_others(out, &mut store, &case, place)?;
+    }
     if at.names_configuration() {
         print_wants(out, &settings)?;
+    }
+    Ok(())
+}
+
+/// The messages of a case that have no delivery of their own: what is silenced, what was told in a digest, what waits.
+fn explain_others(
+    out: &mut impl Write,
+    store: &mut Sqlite,
+    case: &CaseId,
+    place: impl Fn(&str) -> Place,
+) -> anyhow::Result<()> {
+    for entry in store.journal(case)? {
+        let text = |key: &str| entry.detail.get(key).and_then(Value::as_str).unwrap_or("?");
+        let (message, destination) = (text("message"), text("destination"));
+        match Unsent::of(&entry) {
+            Some(Unsent::Silenced(told)) => {
+                print::title_without(out, "silenced", message, destination)?;
+                writeln!(out, "    {}", plain(&told))?;
+            }
+            Some(Unsent::Digested(digest)) => {
+                print::title_without(out, "digested", message, destination)?;
+                for owed in store.history(Which { message: Some(&digest), ..Which::default() })?.into_iter().flatten() {
+                    let told = explain(&owed, &[], place(destination), now());
+                    writeln!(out, "    told in delivery {}: {}", owed.delivery.id, plain(&told))?;
+                }
+            }
+            None => {}
+        }
+    }
+    for row in store.quieted()?.held.iter().filter(|row| row.hold.message.case == *case) {
+        print::title_without(out, "waiting", row.hold.message.kind.event_type(), &row.hold.destination)?;
+        writeln!(out, "    {}", plain(&explain_hold(&row.hold, place(&row.hold.destination), now())))?;
     }
     Ok(())
 }
@@ -216,7 +253,7 @@ fn print_wants(out: &mut impl Write, settings: &Settings) -> anyhow::Result<()> 
     for destination in &settings.destinations {
         let wants = match &destination.wants {
             Some(wants) => wants.clone(),
-            None => Preset::shipped(&destination.preset)?.wants,
+            None => preset_of(&destination.preset)?.wants,
         };
         let kinds: Vec<&str> = wants.into_iter().map(MessageKind::event_type).collect();
         writeln!(out, "{} gets {}", destination.name, kinds.join(", "))?;
@@ -250,9 +287,12 @@ fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) -> anyhow::Re
     }
     for owed in &rows {
         ask(&mut store, owed, json!({ "resend": owed.delivery.id }))?;
-        let twice = match recognises(&settings, at, &owed.delivery.destination) {
-            Some(SameId::Recognised) => "; the destination recognises its id if it has it already",
-            Some(SameId::Repeated) => "; if it did arrive before, the destination shows it twice",
+        let twice = match preset(&settings, at, &owed.delivery.destination) {
+            Some(preset) if preset.same_id == SameId::Recognised => {
+                "; the destination recognises its id if it has it already"
+            }
+            Some(preset) if preset.can_be_asked() => "; if it may have arrived before, the destination is asked first",
+            Some(_) => "; if it did arrive before, the destination shows it twice",
             None => "; if it did arrive before, a destination that does not recognise ids shows it twice",
         };
         let destination = plain(&owed.delivery.destination);
@@ -261,9 +301,9 @@ fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) -> anyhow::Re
     Ok(())
 }
 
-fn recognises(settings: &Settings, at: &At, destination: &str) -> Option<SameId> {
+fn preset(settings: &Settings, at: &At, destination: &str) -> Option<Preset> {
     let known = settings.destinations.iter().find(|known| at.names_configuration() && known.name == destination)?;
-    Preset::shipped(&known.preset).ok().map(|preset| preset.same_id)
+    preset_of(&known.preset).ok()
 }
 
 /// Whether it suggests a run that its case does not wait for any more.

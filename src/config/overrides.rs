@@ -42,7 +42,7 @@ impl Overrides {
             redirect(settings, "queue", url).wants = Some(vec![MessageKind::RunSuggested]);
         }
         if let Some(url) = &self.webhook {
-            let queued = self.queue.is_some() || settings.destinations.iter().any(|d| d.preset == "queue");
+            let queued = self.queue.is_some() || settings.destinations.iter().any(|d| d.preset.is("queue"));
             redirect(settings, "webhook", url).wants = queued.then(|| REPORTS.to_vec());
         }
     }
@@ -50,7 +50,7 @@ impl Overrides {
 
 /// The destination of a flag: the one of that name in the file, whose secret then still holds, or a new one.
 fn redirect<'s>(settings: &'s mut Settings, name: &str, url: &str) -> &'s mut DestinationSettings {
-    let known = settings.destinations.iter().position(|d| d.name == name && d.preset == name);
+    let known = settings.destinations.iter().position(|d| d.name == name && d.preset.is(name));
     let place = known.unwrap_or_else(|| {
         // A name of the file's own with another preset stays; the flag's destination goes beside it.
         let taken = settings.destinations.iter().any(|d| d.name == name);
@@ -73,7 +73,7 @@ mod tests {
         let flags =
             Overrides { queue: Some("http://q".into()), webhook: Some("http://w".into()), ..Overrides::default() };
         flags.apply(&mut settings);
-        let wants: Vec<_> = settings.destinations.iter().map(|d| (d.preset.as_str(), d.wants.clone())).collect();
+        let wants: Vec<_> = settings.destinations.iter().map(|d| (d.name.as_str(), d.wants.clone())).collect();
         assert_eq!(wants, [("queue", Some(vec![MessageKind::RunSuggested])), ("webhook", Some(REPORTS.to_vec()))]);
     }
 

@@ -6,6 +6,7 @@
 
 mod destinations;
 mod launch;
+mod noise;
 mod redact;
 mod status;
 mod values;
@@ -19,8 +20,19 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 9] =
-    ["watch", "destinations", "launch", "policy", "limits", "signals", "state", "keep_closed", "status"];
+const KEYS: [&str; 11] = [
+    "watch",
+    "destinations",
+    "allowed_hosts",
+    "noise",
+    "launch",
+    "policy",
+    "limits",
+    "signals",
+    "state",
+    "keep_closed",
+    "status",
+];
 const WATCH: [&str; 8] =
     ["logdir", "include", "exclude", "ignore_older_than", "quiet_after", "quiet_floor", "sweep", "poll"];
 const LIMITS: [&str; 5] = ["experiments", "hours", "at_once", "start_within", "ask_wait"];
@@ -64,6 +76,10 @@ impl Reader<'_> {
         }
         if let Some(node) = fields.get("destinations") {
             settings.destinations = self.destinations(node);
+        }
+        settings.allowed_hosts = fields.get("allowed_hosts").map(|node| self.hosts(node));
+        if let Some(node) = fields.get("noise") {
+            settings.noise = self.noise(node);
         }
         if let Some(node) = fields.get("launch") {
             settings.launches = self.launches(node);

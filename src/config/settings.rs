@@ -11,6 +11,7 @@ use crate::signals::SiteRule;
 
 use super::glob::Glob;
 use super::launch::Launch;
+use super::noise::{Noise, Route};
 use super::secret::{Secret, SecretError, SecretSource, Variables};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -27,6 +28,10 @@ pub struct Settings {
     pub watch: WatchSettings,
     /// Where messages go, in the order of the file.
     pub destinations: Vec<DestinationSettings>,
+    /// The hosts that messages may go to; any where this is `None`.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// When messages for people wait.
+    pub noise: Noise,
     /// How scripts are started; the first that is for a job counts.
     pub launches: Vec<Launch>,
     /// Which policy a job is investigated with.
@@ -160,17 +165,30 @@ pub enum OnUnknown {
     Hold,
 }
 
+/// Whether messages may wait for a better moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Each goes out at once.
+    AtOnce,
+    /// Silences, quiet times and digests apply.
+    MayWait,
+}
+
 /// A place where messages go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DestinationSettings {
     /// Its name.
     pub name: String,
     /// The preset that it follows.
-    pub preset: String,
+    pub preset: PresetChoice,
     /// What the preset asks for.
     pub fields: BTreeMap<String, FieldValue>,
     /// The kinds of message that it gets; `None`: what its preset says.
     pub wants: Option<Vec<MessageKind>>,
+    /// Which of them it gets.
+    pub route: Route,
+    /// Whether they may wait; `None`: what its preset says.
+    pub patience: Option<Patience>,
     /// What becomes of a message that may have arrived.
     pub on_unknown: OnUnknown,
     /// How long a message is tried.
@@ -180,13 +198,15 @@ pub struct DestinationSettings {
 }
 
 impl DestinationSettings {
-    /// A destination with nothing but its preset.
+    /// A destination with nothing but a preset that comes with nextrun.
     pub fn new(name: &str, preset: &str) -> DestinationSettings {
         DestinationSettings {
             name: name.to_owned(),
-            preset: preset.to_owned(),
+            preset: PresetChoice::Shipped(preset.to_owned()),
             fields: BTreeMap::new(),
             wants: None,
+            route: Route::All,
+            patience: None,
             on_unknown: OnUnknown::default(),
             // A weekend, and the Monday to notice.
             give_up_after: DAY.saturating_mul(3),
@@ -206,6 +226,22 @@ impl DestinationSettings {
             Err(error) => Err((name.clone(), error)),
         };
         self.fields.iter().map(read).collect()
+    }
+}
+
+/// A preset, by where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PresetChoice {
+    /// One that comes with nextrun, by its name.
+    Shipped(String),
+    /// A file of the site's own.
+    File(PathBuf),
+}
+
+impl PresetChoice {
+    /// Whether it is the one of this name that comes with nextrun.
+    pub fn is(&self, name: &str) -> bool {
+        matches!(self, PresetChoice::Shipped(shipped) if shipped == name)
     }
 }
 

@@ -5,10 +5,11 @@ use serde_json::{Map, Value, json};
 use super::duration::show_duration;
 use super::glob::Glob;
 use super::launch::{Carrier, Launch, Pattern};
+use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
-    DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Policies, PolicyChoice, Poll, QuietAfter, Settings,
-    StatusSettings, WatchSettings,
+    DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll, PresetChoice,
+    QuietAfter, Settings, StatusSettings, WatchSettings,
 };
 use super::words::Template;
 
@@ -19,6 +20,10 @@ pub fn show(settings: &Settings) -> String {
     file.insert("watch".to_owned(), watch(&settings.watch));
     let destinations = settings.destinations.iter().map(|d| (d.name.clone(), destination(d)));
     file.insert("destinations".to_owned(), Value::Object(destinations.collect()));
+    if let Some(hosts) = &settings.allowed_hosts {
+        file.insert("allowed_hosts".to_owned(), json!(hosts));
+    }
+    file.insert("noise".to_owned(), noise(&settings.noise));
     let launches: Vec<Value> = settings.launches.iter().map(launch).collect();
     if !launches.is_empty() {
         file.insert("launch".to_owned(), Value::Array(launches));
@@ -75,7 +80,11 @@ fn watch(watch: &WatchSettings) -> Value {
 
 fn destination(destination: &DestinationSettings) -> Value {
     let mut map = Map::new();
-    map.insert("preset".to_owned(), json!(destination.preset));
+    let preset = match &destination.preset {
+        PresetChoice::Shipped(name) => json!(name),
+        PresetChoice::File(path) => json!(path),
+    };
+    map.insert("preset".to_owned(), preset);
     for (name, value) in &destination.fields {
         let shown = match value {
             FieldValue::Plain(text) => json!(without_path(text)),
@@ -85,6 +94,22 @@ fn destination(destination: &DestinationSettings) -> Value {
     }
     if let Some(wants) = &destination.wants {
         map.insert("wants".to_owned(), json!(wants));
+    }
+    match &destination.route {
+        Route::All => {}
+        Route::Rest => {
+            map.insert("for".to_owned(), json!("rest"));
+        }
+        Route::Rules(rules) => {
+            map.insert("for".to_owned(), Value::Array(rules.iter().map(rule).collect()));
+        }
+    }
+    if let Some(patience) = destination.patience {
+        let patience = match patience {
+            Patience::AtOnce => "at_once",
+            Patience::MayWait => "may_wait",
+        };
+        map.insert("patience".to_owned(), json!(patience));
     }
     let on_unknown = match destination.on_unknown {
         OnUnknown::Resend => "resend",
@@ -108,6 +133,64 @@ fn status(status: &StatusSettings) -> Value {
     let mut map = Map::new();
     map.insert("listen".to_owned(), json!(status.listen.to_string()));
     map.extend(status.token.as_ref().map(|token| ("token".to_owned(), kept(token))));
+    Value::Object(map)
+}
+
+fn rule(rule: &Rule) -> Value {
+    let mut map = Map::new();
+    if !rule.jobs.is_empty() {
+        map.insert("jobs".to_owned(), json!(texts(&rule.jobs)));
+    }
+    let knobs = rule.knobs.iter().map(|(name, test)| {
+        let test = match test {
+            KnobTest::OneOf(values) => json!(values),
+            KnobTest::Within { at_least, at_most } => {
+                let bounds = [("at_least", at_least), ("at_most", at_most)];
+                bounds.into_iter().filter_map(|(key, bound)| Some((key.to_owned(), json!((*bound)?)))).collect()
+            }
+        };
+        (name.clone(), test)
+    });
+    let knobs: Map<String, Value> = knobs.collect();
+    if !knobs.is_empty() {
+        map.insert("knobs".to_owned(), Value::Object(knobs));
+    }
+    for (key, names) in [("symptoms", &rule.symptoms), ("verdicts", &rule.verdicts)] {
+        if !names.is_empty() {
+            map.insert(key.to_owned(), json!(names));
+        }
+    }
+    Value::Object(map)
+}
+
+fn noise(noise: &Noise) -> Value {
+    let digest = noise
+        .digest
+        .map_or(json!("never"), |burst| json!({ "cases": burst.cases, "within": show_duration(burst.within) }));
+    let quiet: Vec<Value> = noise.quiet.iter().map(quiet).collect();
+    if quiet.is_empty() { json!({ "digest": digest }) } else { json!({ "digest": digest, "quiet": quiet }) }
+}
+
+fn quiet(quiet: &Quiet) -> Value {
+    let mut map = Map::new();
+    let (from, to) = match &quiet.span {
+        Span::Daily { days, from, to } => {
+            let named: Vec<&str> = DAYS.iter().filter(|(_, day)| days.contains(day)).map(|(name, _)| *name).collect();
+            if !named.is_empty() {
+                map.insert("days".to_owned(), json!(named));
+            }
+            (from.to_string(), to.to_string())
+        }
+        Span::Once { from, to } => (from.to_string(), to.to_string()),
+    };
+    map.insert("from".to_owned(), json!(from));
+    map.insert("to".to_owned(), json!(to));
+    if let Some(zone) = quiet.zone.iana_name() {
+        map.insert("zone".to_owned(), json!(zone));
+    }
+    if let Some(why) = &quiet.why {
+        map.insert("why".to_owned(), json!(why));
+    }
     Value::Object(map)
 }
 

@@ -9,11 +9,13 @@ use sd_notify::NotifyState;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::clock::Clocks;
+use super::desk::Desk;
 use super::launch::dress;
 use super::{Load, Wishes, now};
-use crate::case::MessageKind;
+use crate::case::Message;
 use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
+use crate::noise::Plan;
 use crate::outbox::{self, Outbox};
 use crate::series::RunName;
 use crate::status::Board;
@@ -40,8 +42,7 @@ pub(super) struct Engine {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
-    /// The kinds of message that each destination gets.
-    pub(super) wants: Vec<(String, Vec<MessageKind>)>,
+    pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) watcher: Watcher,
     pub(super) notifier: Notifier,
@@ -171,6 +172,7 @@ impl Engine {
     fn tick(&mut self) -> anyhow::Result<()> {
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
         self.commit(changes, Vec::new())?;
+        self.release()?;
         self.publish();
         // The watchdog is fed by a turn of the whole loop, never by a timer that would go on while the loop hangs.
         let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&self.in_one_line())]);
@@ -181,9 +183,6 @@ impl Engine {
     pub(super) fn commit(&mut self, changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
         if changes.is_empty() && handled.is_empty() {
             return Ok(());
-        }
-        for (case, entry) in &changes.journal {
-            tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
         }
         let updated = now();
         let stored = |case: &crate::case::Case| {
@@ -196,19 +195,49 @@ impl Engine {
                 state: serde_json::to_value(case)?,
             })
         };
-        let messages = changes.messages.into_iter().map(|mut message| {
-            dress(&mut message, &self.settings);
-            let to = self.wants.iter().filter(|(_, kinds)| kinds.contains(&message.kind));
-            let to = to.map(|(name, _)| name.clone()).collect();
-            (message, to)
-        });
+        let plan = self.share(changes.messages, updated)?;
         let commit = Commit {
-            messages: messages.collect(),
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
             handled,
             ..Commit::default()
         };
+        self.keep_with(commit, plan)
+    }
+
+    /// Says who is told of messages.
+    fn share(&mut self, mut messages: Vec<Message>, now: f64) -> anyhow::Result<Plan> {
+        if messages.is_empty() {
+            return Ok(Plan::default());
+        }
+        messages.iter_mut().for_each(|message| dress(message, &self.settings));
+        let around = self.waited_for(|engine| engine.desk.look(&engine.store))?;
+        let cases: Vec<_> = self.diagnosis.cases().collect();
+        Ok(self.desk.share(&around, messages, &cases, now))
+    }
+
+    /// Lets go out what waited for a better moment. A store that cannot be read for now is asked at the next turn.
+    fn release(&mut self) -> anyhow::Result<()> {
+        let plans = match self.desk.release(&self.store, now()) {
+            Err(error) if error.may_pass() => {
+                self.store_failed(&error);
+                return Ok(());
+            }
+            plans => plans?,
+        };
+        for plan in plans {
+            self.keep_with(Commit::default(), plan)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a step together with who is told of it.
+    fn keep_with(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
+        commit.journal.extend(plan.journal);
+        (commit.messages, commit.held, commit.released) = (plan.owed, plan.held, plan.released);
+        for (case, entry) in &commit.journal {
+            tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
+        }
         self.keep(&commit)?;
         self.outbox.wake();
         Ok(())
@@ -217,11 +246,16 @@ impl Engine {
     /// Commits. What cannot be kept for now, as on a full disk, is kept as soon as it can be: until then nothing else is
     /// decided, and nothing is lost, for all of it would be decided again by a process that starts anew.
     pub(super) fn keep(&mut self, commit: &Commit) -> anyhow::Result<()> {
+        self.waited_for(|engine| engine.store.blocking(|store| store.commit(commit)))
+    }
+
+    /// Work of the store that nothing goes on without: it is tried until it can be done, or a stop is asked for.
+    fn waited_for<T>(&mut self, mut work: impl FnMut(&mut Engine) -> Result<T, StoreError>) -> anyhow::Result<T> {
         loop {
-            match self.store.blocking(|store| store.commit(commit)) {
-                Ok(()) => {
+            match work(self) {
+                Ok(done) => {
                     self.store_works();
-                    return Ok(());
+                    return Ok(done);
                 }
                 Err(error) if error.may_pass() && !self.wishes.stop.load(Ordering::SeqCst) => {
                     self.store_failed(&error);

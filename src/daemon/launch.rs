@@ -11,7 +11,7 @@ pub(super) fn dress(message: &mut Message, settings: &Settings) {
     match message.kind {
         MessageKind::RunSuggested => dress_run(message, settings),
         MessageKind::CaseClosed => dress_recommendation(message, settings),
-        MessageKind::CaseOpened | MessageKind::StopSuggested | MessageKind::QuestionAsked => {}
+        MessageKind::CaseOpened | MessageKind::StopSuggested | MessageKind::QuestionAsked | MessageKind::Digest => {}
     }
 }
 

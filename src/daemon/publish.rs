@@ -74,9 +74,9 @@ impl Engine {
         metrics.bad_records.set(i64::try_from(bad).unwrap_or(i64::MAX));
         metrics.lag_bytes.set(i64::try_from(lag).unwrap_or(i64::MAX));
         metrics.deliveries.reset();
-        for (destination, _) in &self.wants {
+        for destination in self.desk.names() {
             for state in ["pending", "dead", "held"] {
-                metrics.deliveries.with_label_values(&[destination.as_str(), state]).set(0);
+                metrics.deliveries.with_label_values(&[destination, state]).set(0);
             }
         }
         for (destination, state, deliveries) in &tally.counts {

@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 
+use super::desk::Desk;
 use super::engine::Engine;
 use super::{Load, logdir_of, notifier, now, sending, site_of};
 use crate::case::Case;
@@ -21,7 +22,8 @@ impl Prepared {
     /// Compiles the policies, reads the secrets, sets the destinations up.
     pub(super) fn of(settings: Settings) -> anyhow::Result<Prepared> {
         let site = site_of(&settings)?;
-        let destinations = settings.destinations.iter().map(sending::destination_of).collect::<anyhow::Result<_>>()?;
+        let destination = |wanted| sending::destination_of(&settings, wanted);
+        let destinations = settings.destinations.iter().map(destination).collect::<anyhow::Result<_>>()?;
         Ok(Prepared { settings, site, destinations })
     }
 }
@@ -73,11 +75,12 @@ impl Engine {
                 stranded.join(", ")
             );
         }
+        let desk = Desk::new(&settings, &destinations, &self.store)?;
         let logdir = logdir_of(&settings).context("the settings were checked before")?;
         self.notifier = notifier(&settings, logdir);
         self.notifier.watch(self.watcher.directories());
         self.diagnosis.go_on_at(site);
-        self.wants = sending::wants_of(&destinations);
+        self.desk = desk;
         self.outbox.replace(destinations);
         self.outbox.wake();
         self.settings = settings;

@@ -111,6 +111,10 @@ impl Engine {
 
     /// Whether another destination has a suggestion, or may yet get it: then its run can start although one gave up.
     fn may_start(&self, message: &str) -> anyhow::Result<bool> {
+        let quieted = self.store.blocking(|store| store.quieted())?;
+        if quieted.held.iter().any(|row| row.hold.message.id == message) {
+            return Ok(true);
+        }
         let ended = |owed: &Owed| matches!(owed.delivery.state, DeliveryState::Dead | DeliveryState::Refused);
         Ok(!self.owed(Which { message: Some(message), ..Which::default() })?.iter().all(ended))
     }

@@ -2,17 +2,16 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::variables;
-use crate::case::MessageKind;
-use crate::config::DestinationSettings;
-use crate::destinations::{Destination, Http, Preset, Setup, Surroundings, Timeouts};
+use super::{preset_of, variables};
+use crate::config::{DestinationSettings, Settings};
+use crate::destinations::{Destination, Http, Setup, Surroundings, Timeouts};
 
-/// A destination of the configuration, with its secrets read; nothing is sent.
+/// A destination of the configuration, with its preset and its secrets read; nothing is sent.
 ///
 /// # Errors
-/// Its secrets cannot be read, or a setting is not what it should be.
-pub fn destination_of(wanted: &DestinationSettings) -> anyhow::Result<Destination> {
-    let preset = Arc::new(Preset::shipped(&wanted.preset)?);
+/// Its preset or its secrets cannot be read, a setting is not what it should be, or its host is not allowed.
+pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyhow::Result<Destination> {
+    let preset = Arc::new(preset_of(&wanted.preset)?);
     let fields = wanted
         .read_fields(&variables())
         .map_err(|(field, error)| anyhow::anyhow!("the destination {}: `{field}`: {error}", wanted.name))?;
@@ -27,15 +26,11 @@ pub fn destination_of(wanted: &DestinationSettings) -> anyhow::Result<Destinatio
         wants: wanted.wants.clone(),
         on_unknown: wanted.on_unknown,
         give_up_after: Some(wanted.give_up_after),
+        allowed_hosts: settings.allowed_hosts.clone(),
     };
     Ok(Destination::new(preset, setup, &surroundings)?)
 }
 
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// The kinds of message that each destination gets.
-pub(super) fn wants_of(destinations: &[Destination]) -> Vec<(String, Vec<MessageKind>)> {
-    destinations.iter().map(|destination| (destination.name.clone(), destination.wants.clone())).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{self, Holds, Need, PolicyChoice, PresetField, QuietAfter, Settings};
+use crate::config::{self, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings};
 use crate::destinations::{self, Preset};
 use crate::diagnosis::{Choice, Script, Site};
 use crate::jobs::Patience;
@@ -158,27 +158,43 @@ fn own_names(launch: &config::Launch) -> BTreeMap<String, String> {
     plain.chain(launch.own_names.clone()).collect()
 }
 
+/// The preset of a destination.
+///
+/// # Errors
+/// There is none of that name, or its file cannot be read.
+pub fn preset_of(choice: &PresetChoice) -> Result<Preset, destinations::PresetError> {
+    match choice {
+        PresetChoice::Shipped(name) => Preset::shipped(name),
+        PresetChoice::File(path) => Preset::from_file(path),
+    }
+}
+
 /// What the configuration may name that other parts own.
 pub fn vocabulary() -> config::Vocabulary {
     let presets = Preset::names().filter_map(|name| Preset::shipped(name).ok().map(|preset| (name.to_owned(), preset)));
-    let fields = |preset: Preset| -> Vec<PresetField> {
-        let field = |(name, field): (&String, &destinations::Field)| PresetField {
-            name: name.clone(),
-            holds: match field.kind {
-                destinations::FieldKind::Secret => Holds::Secret,
-                destinations::FieldKind::Url => Holds::Address,
-                destinations::FieldKind::Text => Holds::Text,
-            },
-            need: match field.need {
-                destinations::Need::Required => Need::Required,
-                destinations::Need::Optional => Need::Optional,
-            },
-            help: field.help.clone(),
-        };
-        preset.fields.iter().map(field).collect()
-    };
     config::Vocabulary {
-        presets: presets.map(|(name, preset)| (name, fields(preset))).collect(),
+        presets: presets.map(|(name, preset)| (name, fields_of(&preset))).collect(),
+        preset_file: Some(|path| {
+            Preset::from_file(path).map(|preset| fields_of(&preset)).map_err(|error| error.to_string())
+        }),
         policies: built_in_policies().map(str::to_owned).collect(),
+        symptoms: symptoms::ids().map(str::to_owned).collect(),
     }
+}
+
+fn fields_of(preset: &Preset) -> Vec<PresetField> {
+    let field = |(name, field): (&String, &destinations::Field)| PresetField {
+        name: name.clone(),
+        holds: match field.kind {
+            destinations::FieldKind::Secret => Holds::Secret,
+            destinations::FieldKind::Url => Holds::Address,
+            destinations::FieldKind::Text => Holds::Text,
+        },
+        need: match field.need {
+            destinations::Need::Required => Need::Required,
+            destinations::Need::Optional => Need::Optional,
+        },
+        help: field.help.clone(),
+    };
+    preset.fields.iter().map(field).collect()
 }

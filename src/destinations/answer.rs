@@ -1,14 +1,20 @@
 //! What an answer means.
 //!
-//! Owns: the table of statuses, `Retry-After`, which knobs a refusal is about. Must not know: HTTP, the store.
+//! Owns: the table of statuses, `Retry-After`, which knobs a refusal is about. Must not know: HTTP, the store, presets.
+//!
+//! The expressions of rules and references see `answer`, the body as JSON or nothing, and `message`, what it answers.
 
 use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
+use minijinja::value::Serde;
+use minijinja::{Environment, Value as Jinja};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::filters;
 use super::http::Reply;
+use super::template::{Node, Scope, TemplateError, check_expression, holds};
 
 /// What a try came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +43,11 @@ pub enum Outcome {
         /// What happened instead of an answer.
         why: String,
     },
+    /// It may have arrived, the destination cannot say, and the site wants a person to decide.
+    Held {
+        /// Why it cannot say.
+        why: String,
+    },
     /// It will never be taken as it is; a person must look.
     Permanent {
         /// What the destination said, and the remedy where it is known.
@@ -51,23 +62,29 @@ pub(super) enum Meaning {
     Delivered,
     Refused,
     Later,
+    Unknown,
     Permanent,
+    /// To a question: it has no such message.
+    Absent,
 }
 
-/// One rule: answers with this status, and this text where one is given, mean that.
+/// One rule: answers with this status, and of this kind where one is given, mean that.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
     /// A status (`409`) or a class of them (`5xx`).
-    pub(super) status: Statuses,
+    status: Statuses,
     /// A text that the body must hold.
     #[serde(default)]
-    pub(super) text: Option<String>,
+    text: Option<String>,
+    /// An expression that must hold.
+    #[serde(default)]
+    when: Option<String>,
     /// What it means.
-    pub(super) means: Meaning,
+    means: Meaning,
     /// What the operator can do about it.
     #[serde(default)]
-    pub(super) hint: Option<String>,
+    hint: Option<String>,
 }
 
 /// A status or a class of statuses.
@@ -107,24 +124,61 @@ fn usual(status: u16) -> (Meaning, Option<&'static str>) {
 }
 
 /// How a preset reads answers.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Answers {
     /// The first that applies decides.
-    pub(super) rules: Vec<Rule>,
-    /// The key of a JSON answer that holds the destination's own id.
-    pub(super) reference: Option<String>,
+    rules: Vec<Rule>,
+    /// The destination's own id, in an answer.
+    reference: Option<Node>,
+    environment: Environment<'static>,
+}
+
+/// What an answer is read with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading<'a> {
+    /// Who answered: scheme, host and port.
+    pub(super) site: &'a str,
+    /// What it answers, as templates see it.
+    pub(super) scope: &'a Scope,
+    /// The knobs that a refusal can be about.
+    pub(super) overrides: Option<&'a Map<String, Value>>,
+    /// Seconds since the Unix epoch, which a `Retry-After` date is read against.
+    pub(super) now: f64,
 }
 
 /// The most of an answer that a reason quotes.
 const QUOTED: usize = 500;
 
 impl Answers {
-    /// What `reply` means. `site` is who answered, `overrides` the knobs that a refusal can be about, `now` the time in
-    /// seconds since the Unix epoch, which a `Retry-After` date is read against.
-    pub(super) fn read(&self, reply: &Reply, site: &str, overrides: Option<&Map<String, Value>>, now: f64) -> Outcome {
+    /// Checks the expressions of rules and of the reference; `place` is their name in messages.
+    ///
+    /// # Errors
+    /// The place of the first that does not parse.
+    pub(super) fn parse(rules: Vec<Rule>, reference: Option<&String>, place: &str) -> Result<Answers, TemplateError> {
+        let environment = filters::answers();
+        for (index, rule) in rules.iter().enumerate() {
+            if let Some(when) = &rule.when {
+                check_expression(&environment, when, &format!("{place}[{index}].when"))?;
+            }
+        }
+        let node = |text: &String| Node::parse(&Value::String(text.clone()), "reference", &environment);
+        let reference = reference.map(node).transpose()?;
+        Ok(Answers { rules, reference, environment })
+    }
+
+    /// Whether a rule says so.
+    pub(super) fn means(&self, meaning: Meaning) -> bool {
+        self.rules.iter().any(|rule| rule.means == meaning)
+    }
+
+    /// What `reply` means by the rules, or as usual, and why it is no success.
+    pub(super) fn meaning(&self, reply: &Reply, reading: Reading<'_>) -> (Meaning, String) {
+        let scope = with_answer(reading.scope, reply);
+        let when = |text: &String| holds(&self.environment, &scope, text, "when").unwrap_or(false);
         let applies = |rule: &&Rule| {
             (rule.status.first..=rule.status.last).contains(&reply.status)
                 && rule.text.as_ref().is_none_or(|text| reply.body.contains(text))
+                && rule.when.as_ref().is_none_or(when)
         };
         let (meaning, hint) = match self.rules.iter().find(applies) {
             Some(rule) => (rule.means, rule.hint.as_deref().or(usual(reply.status).1)),
@@ -133,26 +187,58 @@ impl Answers {
         let said = said(&reply.body);
         let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         let separator = if said.is_empty() { "" } else { ": " };
-        let why = format!("{site} answered {}{separator}{said}{hint}", reply.status);
-        match (meaning, overrides) {
-            (Meaning::Delivered, _) => Outcome::Delivered { reference: self.reference_in(&reply.body) },
+        (meaning, format!("{} answered {}{separator}{said}{hint}", reading.site, reply.status))
+    }
+
+    /// What `reply` to a message means.
+    pub(super) fn read(&self, reply: &Reply, reading: Reading<'_>) -> Outcome {
+        let (meaning, why) = self.meaning(reply, reading);
+        match (meaning, reading.overrides) {
+            (Meaning::Delivered, _) => {
+                Outcome::Delivered { reference: self.reference_in(&with_answer(reading.scope, reply)) }
+            }
             (Meaning::Refused, Some(overrides)) if !overrides.is_empty() => {
                 Outcome::Refused { unknown_knobs: unknown_knobs(&reply.body, overrides), why }
             }
-            (Meaning::Later, _) => {
-                Outcome::Later { after: reply.retry_after.as_deref().and_then(|text| retry_after(text, now)), why }
-            }
-            (Meaning::Refused | Meaning::Permanent, _) => Outcome::Permanent { why },
+            (Meaning::Later, _) => Outcome::Later { after: reply.wait(reading.now), why },
+            (Meaning::Unknown, _) => Outcome::Unknown { why },
+            (Meaning::Refused | Meaning::Permanent | Meaning::Absent, _) => Outcome::Permanent { why },
         }
     }
 
-    fn reference_in(&self, body: &str) -> Option<String> {
-        let answer: Value = serde_json::from_str(body).ok()?;
-        match answer.get(self.reference.as_ref()?)? {
-            Value::String(text) => Some(text.clone()),
+    /// The destination's own id; a text or a number that is not empty.
+    pub(super) fn reference_in(&self, scope: &Scope) -> Option<String> {
+        let rendered = self.reference.as_ref()?.render(&self.environment, scope, "reference").ok()??;
+        match rendered {
+            Value::String(text) => Some(text).filter(|text| !text.is_empty()),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         }
+    }
+
+    /// The value of an expression over an answer; `None` where there is nothing, as with an empty list.
+    ///
+    /// # Errors
+    /// The answer has another form than the expression expects.
+    pub(super) fn part(&self, expression: &str, scope: &Scope) -> Result<Option<Jinja>, String> {
+        let context = Jinja::from_pairs(scope.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let value = self.environment.compile_expression(expression).and_then(|compiled| compiled.eval(context));
+        value.map(|value| Some(value).filter(Jinja::is_true)).map_err(|error| error.to_string())
+    }
+}
+
+/// What expressions over an answer see.
+pub(super) fn with_answer(scope: &Scope, reply: &Reply) -> Scope {
+    let answer = serde_json::from_str::<Value>(&reply.body).ok();
+    let mut scope = scope.clone();
+    scope.insert("answer".to_owned(), Jinja::from(Serde(answer)));
+    scope
+}
+
+impl Reply {
+    /// The wait that its `Retry-After` asks for, seen from `now` in seconds since the Unix epoch.
+    pub(super) fn wait(&self, now: f64) -> Option<Duration> {
+        self.retry_after.as_deref().and_then(|text| retry_after(text, now))
     }
 }
 
@@ -196,10 +282,11 @@ fn names(text: &str, word: &str) -> bool {
     })
 }
 
-/// The wait that a `Retry-After` header asks for: seconds, or an HTTP date (RFC 9110, section 10.2.3).
+/// The wait that a `Retry-After` header asks for: seconds, or an HTTP date (RFC 9110, section 10.2.3). Some services
+/// send fractions of seconds.
 fn retry_after(text: &str, now: f64) -> Option<Duration> {
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return Duration::try_from_secs_f64(text.parse::<f64>().ok()?.ceil()).ok();
     }
     static PARSER: DateTimeParser = DateTimeParser::new();
     let until = PARSER.parse_timestamp(text).ok()?;
@@ -218,6 +305,8 @@ mod tests {
         for (text, seconds) in [
             ("120", Some(120)),
             ("0", Some(0)),
+            ("0.65", Some(1)),
+            ("1.2.3", None),
             ("Wed, 21 Oct 2015 07:28:00 GMT", Some(60)),
             ("Wed, 21 Oct 2015 07:20:00 GMT", Some(0)),
             ("-5", None),

@@ -6,6 +6,8 @@
 
 use serde_json::{Value, json};
 
+use super::fitting::{ROUNDS, cut, length, texts};
+
 const MOST_BLOCKS: usize = 50;
 const MOST_HEADER: usize = 150;
 const MOST_SECTION: usize = 3000;
@@ -68,7 +70,7 @@ pub(super) fn fit(mut payload: Value) -> Value {
         *text = cut(text, MOST_SECTION);
     }
     for fenced in [false, true] {
-        for most in [2000, 1000, 500, 200, 100, 50, 20] {
+        for most in ROUNDS {
             if texts(&mut payload).iter().map(|text| length(text)).sum::<usize>() <= MOST_MESSAGE {
                 return payload;
             }
@@ -96,60 +98,6 @@ fn fit_block(block: &mut Value) {
     }
 }
 
-/// Every text that Slack counts.
-fn texts(payload: &mut Value) -> Vec<&mut String> {
-    match payload {
-        Value::Object(map) => {
-            let mut found = Vec::new();
-            for (key, value) in map.iter_mut() {
-                if key != "text" || !value.is_string() {
-                    found.extend(texts(value));
-                } else if let Value::String(text) = value {
-                    found.push(text);
-                }
-            }
-            found
-        }
-        Value::Array(items) => items.iter_mut().flat_map(texts).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Slack counts UTF-16 units, as JavaScript does.
-fn length(text: &str) -> usize {
-    text.encode_utf16().count()
-}
-
-/// What a cut text ends with: the ellipsis, and what may have to be closed.
-const TAIL: usize = 1 + "\n```".len() + "`".len();
-
-/// `text` within `most` characters; an escape is not cut in two, and code that was begun is ended.
-fn cut(text: &str, most: usize) -> String {
-    if length(text) <= most {
-        return text.to_owned();
-    }
-    let mut kept = String::new();
-    let mut units = 0;
-    for c in text.chars() {
-        units += c.len_utf16();
-        if units + TAIL > most {
-            break;
-        }
-        kept.push(c);
-    }
-    if let Some(at) = kept.rfind('&').filter(|at| !kept[*at..].contains(';')) {
-        kept.truncate(at);
-    }
-    let whole = kept.trim_end_matches('`').trim_end().len();
-    kept.truncate(whole);
-    if kept.matches("```").count() % 2 == 1 {
-        return format!("{kept}…\n```");
-    }
-    let after_fence = kept.rsplit("```").next().unwrap_or_default();
-    let open = after_fence.rsplit('\n').next().unwrap_or_default().matches('`').count() % 2 == 1;
-    format!("{kept}…{}", if open { "`" } else { "" })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -173,15 +121,6 @@ mod tests {
         assert_eq!(code("a`b\nc"), "`aˋb c`");
         assert!(!fence("x\n```\n<!here>").replacen("```\n", "", 1).trim_end_matches("```").contains("```"));
         assert_eq!(plain("<!here>\nx"), "‹!here› x");
-    }
-
-    #[test]
-    fn a_cut_code_block_is_closed_and_an_escape_whole() {
-        let block = cut(&format!("run\n```\n{}\n```", "x".repeat(4000)), 3000);
-        assert!(length(&block) <= 3000 && block.ends_with("…\n```"));
-        assert_eq!(cut(&"&lt;".repeat(10), 20), "&lt;&lt;&lt;…");
-        assert_eq!(cut("see `some_long_name_of_a_run` for more", 22), "see `some_long_n…`");
-        assert_eq!(cut("short", 5), "short");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One POST over HTTP, and whether it can have arrived.
+//! One request over HTTP, and whether it can have arrived.
 //!
 //! Owns: the client, time-outs, limits, what a transport error means. Must not know: messages, presets. Errors never
 //! hold an address beyond scheme, host and port: paths and queries carry secrets.
@@ -8,9 +8,48 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect};
+use serde::Deserialize;
 
 /// As much of an answer as is read: enough for a reason and a job id, and no more memory than that.
-const MOST_ANSWER: usize = 64 * 1024;
+pub(super) const MOST_ANSWER: usize = 64 * 1024;
+
+/// As much as is read of a list that is asked for: every job of a busy cluster, some kilobytes each.
+pub(super) const MOST_LIST: usize = 32 * 1024 * 1024;
+
+/// What is done at an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(super) enum Method {
+    #[default]
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    fn name(self) -> reqwest::Method {
+        match self {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Delete => reqwest::Method::DELETE,
+        }
+    }
+}
+
+/// A request, ready to go out.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Vec<u8>>,
+    /// As many bytes of the answer as are read.
+    pub(super) most_answer: usize,
+}
 
 /// How long to wait for a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,31 +119,36 @@ impl Http {
             .map_err(|error| HttpError(reason(error)))
     }
 
+    /// How long its receivers are waited for.
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
 
-    pub(super) async fn post(&self, url: &Url, headers: HeaderMap, body: Vec<u8>) -> Result<Reply, Unanswered> {
-        let sent = self.client.post(url.clone()).headers(headers).body(body).send().await;
-        match sent {
-            Ok(response) => Ok(read(response).await),
+    pub(super) async fn send(&self, request: Outgoing) -> Result<Reply, Unanswered> {
+        let site = site(&request.url);
+        let mut building = self.client.request(request.method.name(), request.url).headers(request.headers);
+        if let Some(body) = request.body {
+            building = building.body(body);
+        }
+        match building.send().await {
+            Ok(response) => Ok(read(response, request.most_answer).await),
             Err(error) if error.is_connect() || error.is_builder() => {
-                Err(Unanswered::NotSent(format!("could not reach {}: {}", site(url), reason(error))))
+                Err(Unanswered::NotSent(format!("could not reach {site}: {}", reason(error))))
             }
-            Err(error) => Err(Unanswered::NoAnswer(format!("no answer from {}: {}", site(url), reason(error)))),
+            Err(error) => Err(Unanswered::NoAnswer(format!("no answer from {site}: {}", reason(error)))),
         }
     }
 }
 
 /// The status decides, so an answer whose body breaks off or does not end is read as far as it goes.
-async fn read(mut response: Response) -> Reply {
+async fn read(mut response: Response, most: usize) -> Reply {
     let status = response.status().as_u16();
     let retry_after =
         response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(|value| value.trim().to_owned());
     let mut body = Vec::new();
-    while body.len() < MOST_ANSWER {
+    while body.len() < most {
         match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MOST_ANSWER - body.len())]),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(most - body.len())]),
             Ok(None) | Err(_) => break,
         }
     }

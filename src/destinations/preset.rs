@@ -1,29 +1,39 @@
 //! Presets: a kind of destination as data.
 //!
-//! Owns: the YAML file and its checks. Must not know: HTTP, secrets, a site's own settings. How templates are written
-//! stands in [`super::template`]; what they see, at [`scope`]; the filters that they may use besides minijinja's own are
-//! `words`, `sentence` and `one_line`, and for Slack `slack` (prose), `slack_name` (inline code), `slack_code` (a code
-//! block) and `slack_plain` (where no markup is read).
+//! Owns: what a preset is, and its checks. Must not know: HTTP, secrets, a site's own settings. How templates are written
+//! stands in [`super::template`]; what they see, at [`scope`]; the filters that they may use besides minijinja's own, at
+//! [`super::filters`]. The keys of the file are described in `docs/DESTINATIONS.md`.
+
+mod file;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value as Jinja};
+use minijinja::{Environment, Value as Jinja};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::answer::{Answers, Rule};
+use super::answer::{Answers, Meaning, Rule};
+use super::http::Method;
 use super::rehearsal::PresetTest;
 use super::template::{Node, Scope, TemplateError};
 use super::view::View;
-use super::{block_kit, words};
+use super::{block_kit, filters, fitting};
 use crate::case::{Message, MessageKind};
+use file::{AskFile, HttpFile, Limits, MailFile, PresetFile, RequestFile, SendFile, ThenFile, Threads};
 
 /// The presets that come with nextrun: name and YAML.
-const SHIPPED: [(&str, &str); 4] = [
+const SHIPPED: [(&str, &str); 11] = [
+    ("alertmanager", include_str!("presets/alertmanager.yaml")),
+    ("discord", include_str!("presets/discord.yaml")),
+    ("email", include_str!("presets/email.yaml")),
     ("queue", include_str!("presets/queue.yaml")),
+    ("ray", include_str!("presets/ray.yaml")),
     ("slack", include_str!("presets/slack.yaml")),
+    ("slack_bot", include_str!("presets/slack_bot.yaml")),
+    ("slurm", include_str!("presets/slurm.yaml")),
+    ("teams", include_str!("presets/teams.yaml")),
     ("terminal", include_str!("presets/terminal.yaml")),
     ("webhook", include_str!("presets/webhook.yaml")),
 ];
@@ -31,6 +41,15 @@ const SHIPPED: [(&str, &str); 4] = [
 /// Why a preset cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PresetError {
+    /// Its file cannot be read.
+    #[error("the preset {path} cannot be read: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
     /// The file is not as it should be.
     #[error("the preset {preset} cannot be read: {reason}")]
     Yaml {
@@ -49,7 +68,7 @@ pub enum PresetError {
         source: TemplateError,
     },
     /// There is none of this name.
-    #[error("there is no preset {name}: use one of {known}")]
+    #[error("there is no preset {name}: use one of {known}, or a file, written with its folder, as in ./mine.yaml")]
     Unknown {
         /// What was asked for.
         name: String,
@@ -82,13 +101,13 @@ pub enum FieldKind {
     Text,
 }
 
-/// Whether a setting must be there.
+/// Whether a setting must be there, or a request must succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// Without it there is no destination.
+    /// Without it there is no destination, or no delivery.
     Required,
-    /// It may be left out.
+    /// It may be left out, or fail.
     Optional,
 }
 
@@ -102,56 +121,15 @@ pub enum SameId {
     Repeated,
 }
 
+/// Whether a message may be kept back for a better moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Limits {
+pub enum Patience {
+    /// Programs read it, or somebody who waits for it: each message goes out at once.
     #[default]
-    None,
-    Slack,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PresetFile {
-    name: String,
-    summary: String,
-    #[serde(default)]
-    fields: BTreeMap<String, Field>,
-    wants: Vec<MessageKind>,
-    same_id: SameId,
-    send: SendFile,
-    #[serde(default)]
-    limits: Limits,
-    #[serde(default)]
-    answers: Vec<Rule>,
-    #[serde(default)]
-    reference: Option<String>,
-    #[serde(default)]
-    tests: Vec<PresetTest>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum SendFile {
-    Http(HttpFile),
-    Terminal(TerminalFile),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HttpFile {
-    url: String,
-    #[serde(default)]
-    headers: Value,
-    #[serde(default)]
-    signed_with: Option<String>,
-    body: Value,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TerminalFile {
-    text: String,
+    AtOnce,
+    /// People read it: silences, quiet hours and digests apply.
+    MayWait,
 }
 
 /// A kind of destination.
@@ -167,11 +145,18 @@ pub struct Preset {
     pub wants: Vec<MessageKind>,
     /// What it does with an id that it has seen.
     pub same_id: SameId,
+    /// Whether its messages may wait.
+    pub patience: Patience,
+    pub(super) threads: bool,
     pub(super) send: Send,
     pub(super) answers: Answers,
+    pub(super) ask: Option<Ask>,
+    pub(super) then: Vec<Then>,
     pub(super) tests: Vec<PresetTest>,
     limits: Limits,
     environment: Environment<'static>,
+    /// The YAML that it was read from.
+    yaml: String,
 }
 
 /// How a preset sends.
@@ -184,9 +169,136 @@ pub(super) enum Send {
         signed_with: Option<String>,
         body: Node,
     },
+    Mail {
+        /// Server, security, user, password, from and to.
+        settings: Node,
+        /// Subject and text.
+        body: Node,
+    },
     Terminal {
         text: Node,
     },
+}
+
+/// A request besides the one that sends.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) url: Node,
+    pub(super) body: Option<Node>,
+}
+
+/// How the destination is asked whether it has a message that may have arrived.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) request: Request,
+    /// What the answer's status and errors mean; `delivered` is that the question was answered.
+    pub(super) answers: Answers,
+    /// The answer's part that shows that it has the message; nothing or an empty list where it has not.
+    pub(super) found: String,
+    /// Whether the answer leaves it open, as the first page of several does.
+    pub(super) unsure: Option<String>,
+}
+
+/// A request that follows the delivery of a message.
+#[derive(Debug)]
+pub(super) struct Then {
+    pub(super) name: String,
+    pub(super) condition: Option<String>,
+    pub(super) need: Need,
+    pub(super) request: Request,
+    pub(super) answers: Answers,
+}
+
+/// What a preset's templates are read with.
+struct Parser<'a> {
+    origin: &'a str,
+    environment: Environment<'static>,
+}
+
+impl Parser<'_> {
+    fn unreadable(&self, reason: impl Into<String>) -> PresetError {
+        PresetError::Yaml { preset: self.origin.to_owned(), reason: reason.into() }
+    }
+
+    fn template(&self, source: TemplateError) -> PresetError {
+        PresetError::Template { preset: self.origin.to_owned(), source }
+    }
+
+    fn node(&self, value: &Value, place: &str) -> Result<Node, PresetError> {
+        Node::parse(value, place, &self.environment).map_err(|source| self.template(source))
+    }
+
+    fn text(&self, text: &str, place: &str) -> Result<Node, PresetError> {
+        self.node(&Value::String(text.to_owned()), place)
+    }
+
+    fn expression(&self, expression: String, place: &str) -> Result<String, PresetError> {
+        super::template::check_expression(&self.environment, &expression, place)
+            .map_err(|source| self.template(source))?;
+        Ok(expression)
+    }
+
+    fn answers(&self, rules: Vec<Rule>, reference: Option<&String>, place: &str) -> Result<Answers, PresetError> {
+        Answers::parse(rules, reference, place).map_err(|source| self.template(source))
+    }
+
+    fn http(&self, http: HttpFile, fields: &BTreeMap<String, Field>) -> Result<Send, PresetError> {
+        if let Some(field) = http.signed_with.as_ref().filter(|field| !fields.contains_key(*field)) {
+            return Err(self.unreadable(format!("`signed_with: {field}` names no field")));
+        }
+        let body = match &http.like {
+            Some(name) => match body_of(name)? {
+                Value::Object(body) => extended(body, http.body),
+                _ => return Err(self.unreadable(format!("`like: {name}` has no body of JSON"))),
+            },
+            None => http.body,
+        };
+        Ok(Send::Http {
+            url: self.text(&http.url, "url")?,
+            headers: self.node(&http.headers, "headers")?,
+            signed_with: http.signed_with,
+            body: self.node(&body, "body")?,
+        })
+    }
+
+    fn mail(&self, mail: MailFile) -> Result<Send, PresetError> {
+        let text = body_of(&mail.text_like)?;
+        if !text.is_string() {
+            return Err(self.unreadable(format!("`text_like: {}` shows no text", mail.text_like)));
+        }
+        let settings = serde_json::json!({
+            "server": mail.server, "security": mail.security, "user": mail.user, "password": mail.password,
+            "from": mail.from, "to": mail.to,
+        });
+        let body = serde_json::json!({ "subject": mail.subject, "text": text });
+        Ok(Send::Mail { settings: self.node(&settings, "mail")?, body: self.node(&body, "mail")? })
+    }
+
+    fn request(&self, request: &RequestFile, place: &str) -> Result<Request, PresetError> {
+        let body = request.body.as_ref().map(|body| self.node(body, &format!("{place}.body"))).transpose()?;
+        Ok(Request { method: request.method, url: self.text(&request.url, &format!("{place}.url"))?, body })
+    }
+
+    fn ask(&self, ask: AskFile) -> Result<Ask, PresetError> {
+        Ok(Ask {
+            request: self.request(&ask.request, "ask")?,
+            answers: self.answers(ask.answers, ask.reference.as_ref(), "ask")?,
+            found: self.expression(ask.found, "ask.found")?,
+            unsure: ask.unsure.map(|unsure| self.expression(unsure, "ask.unsure")).transpose()?,
+        })
+    }
+
+    fn then(&self, then: ThenFile) -> Result<Then, PresetError> {
+        let place = format!("then.{}", then.name);
+        Ok(Then {
+            condition: then.condition.map(|text| self.expression(text, &format!("{place}.if"))).transpose()?,
+            need: then.need,
+            request: self.request(&then.request, &place)?,
+            answers: self.answers(then.answers, None, &place)?,
+            name: then.name,
+        })
+    }
 }
 
 impl Preset {
@@ -195,28 +307,22 @@ impl Preset {
     /// # Errors
     /// With line and column: not YAML, unknown or missing keys; with its place: a template that does not parse.
     pub fn parse(origin: &str, yaml: &str) -> Result<Preset, PresetError> {
-        let unreadable = |reason: String| PresetError::Yaml { preset: origin.to_owned(), reason };
-        let file: PresetFile = serde_saphyr::from_str(yaml).map_err(|error| unreadable(error.to_string()))?;
-        let environment = environment();
-        let node = |value: &Value, place| {
-            Node::parse(value, place, &environment)
-                .map_err(|source| PresetError::Template { preset: origin.to_owned(), source })
-        };
-        let send = match &file.send {
-            SendFile::Http(http) => {
-                if let Some(field) = http.signed_with.as_ref().filter(|field| !file.fields.contains_key(*field)) {
-                    return Err(unreadable(format!("`signed_with: {field}` names no field")));
-                }
-                Send::Http {
-                    url: node(&Value::String(http.url.clone()), "url")?,
-                    headers: node(&http.headers, "headers")?,
-                    signed_with: http.signed_with.clone(),
-                    body: node(&http.body, "body")?,
-                }
-            }
-            SendFile::Terminal(terminal) => {
-                Send::Terminal { text: node(&Value::String(terminal.text.clone()), "text")? }
-            }
+        let parser = Parser { origin, environment: filters::environment() };
+        let file: PresetFile = serde_saphyr::from_str(yaml).map_err(|error| parser.unreadable(error.to_string()))?;
+        let answers = parser.answers(file.answers, file.reference.as_ref(), "answers")?;
+        if answers.means(Meaning::Absent) {
+            return Err(parser.unreadable("`means: absent` is for the answers of `ask` only"));
+        }
+        let ask = file.ask.map(|ask| parser.ask(ask)).transpose()?;
+        let then: Vec<Then> = file.then.into_iter().map(|then| parser.then(then)).collect::<Result<_, _>>()?;
+        // Without a question, a message whose second request failed would be sent a second time.
+        if ask.is_none() && then.iter().any(|then| then.need == Need::Required) {
+            return Err(parser.unreadable("a request under `then` with `need: required` needs an `ask`"));
+        }
+        let send = match file.send {
+            SendFile::Http(http) => parser.http(http, &file.fields)?,
+            SendFile::Mail(mail) => parser.mail(mail)?,
+            SendFile::Terminal(terminal) => Send::Terminal { text: parser.text(&terminal.text, "text")? },
         };
         Ok(Preset {
             name: file.name,
@@ -224,11 +330,16 @@ impl Preset {
             fields: file.fields,
             wants: file.wants,
             same_id: file.same_id,
+            patience: file.patience,
+            threads: file.threads == Threads::ByCase,
             send,
-            answers: Answers { rules: file.answers, reference: file.reference },
+            answers,
+            ask,
+            then,
             tests: file.tests,
             limits: file.limits,
-            environment,
+            environment: parser.environment,
+            yaml: yaml.to_owned(),
         })
     }
 
@@ -237,12 +348,27 @@ impl Preset {
     /// # Errors
     /// There is none of this name.
     pub fn shipped(name: &str) -> Result<Preset, PresetError> {
-        match SHIPPED.iter().find(|(known, _)| *known == name) {
-            Some((name, yaml)) => Preset::parse(name, yaml),
-            None => {
-                Err(PresetError::Unknown { name: name.to_owned(), known: SHIPPED.map(|(known, _)| known).join(", ") })
-            }
-        }
+        Preset::parse(name, Preset::yaml(name)?)
+    }
+
+    /// The YAML of a preset that comes with nextrun, to start one's own from.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn yaml(name: &str) -> Result<&'static str, PresetError> {
+        let known = || SHIPPED.map(|(known, _)| known).join(", ");
+        let found = SHIPPED.iter().find(|(known, _)| *known == name);
+        found.map(|(_, yaml)| *yaml).ok_or_else(|| PresetError::Unknown { name: name.to_owned(), known: known() })
+    }
+
+    /// A preset of the site's own.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no preset.
+    pub fn from_file(path: &Path) -> Result<Preset, PresetError> {
+        let yaml = std::fs::read_to_string(path);
+        let yaml = yaml.map_err(|source| PresetError::File { path: path.to_owned(), source })?;
+        Preset::parse(&path.display().to_string(), &yaml)
     }
 
     /// The names of the presets that come with nextrun.
@@ -250,19 +376,60 @@ impl Preset {
         SHIPPED.iter().map(|(name, _)| *name)
     }
 
-    /// A template of this preset, rendered and within the limits of its destination; null where it comes to nothing.
+    /// Whether it can be asked for a message that may have arrived.
+    pub fn can_be_asked(&self) -> bool {
+        self.ask.is_some()
+    }
+
+    /// Whether it says the same, so that a file that changed is another preset.
+    pub(super) fn is_like(&self, other: &Preset) -> bool {
+        self.yaml == other.yaml
+    }
+
+    /// A template of this preset, rendered; null where it comes to nothing.
     pub(super) fn render(&self, node: &Node, scope: &Scope, place: &str) -> Result<Value, TemplateError> {
-        let rendered = node.render(&self.environment, scope, place)?.unwrap_or_default();
+        Ok(node.render(&self.environment, scope, place)?.unwrap_or_default())
+    }
+
+    /// A body, rendered and within the limits of its destination.
+    pub(super) fn render_body(&self, node: &Node, scope: &Scope, place: &str) -> Result<Value, TemplateError> {
+        let rendered = self.render(node, scope, place)?;
         Ok(match self.limits {
             Limits::None => rendered,
             Limits::Slack => block_kit::fit(rendered),
+            Limits::MostBytes(most) => fitting::within_bytes(rendered, most),
         })
+    }
+
+    /// Whether a condition of this preset holds.
+    pub(super) fn holds(&self, condition: &str, scope: &Scope, place: &str) -> Result<bool, TemplateError> {
+        super::template::holds(&self.environment, scope, condition, place)
     }
 }
 
-/// What templates of a message's body see: `message` with the attributes of the CloudEvent and its data as it is, and
-/// `view`, the same for people. `time` is in RFC 3339.
-pub(super) fn scope(message: &Message, source: &str, time: &str) -> Scope {
+/// The body or text of a shipped preset, as it is written.
+fn body_of(name: &str) -> Result<Value, PresetError> {
+    let unreadable = |reason: String| PresetError::Yaml { preset: name.to_owned(), reason };
+    let file: PresetFile =
+        serde_saphyr::from_str(Preset::yaml(name)?).map_err(|error| unreadable(error.to_string()))?;
+    match file.send {
+        SendFile::Http(http) => Ok(http.body),
+        SendFile::Terminal(terminal) => Ok(Value::String(terminal.text)),
+        SendFile::Mail(_) => Err(unreadable("it has nothing that another could be like".to_owned())),
+    }
+}
+
+fn extended(mut body: Map<String, Value>, more: Value) -> Value {
+    if let Value::Object(more) = more {
+        body.extend(more);
+    }
+    Value::Object(body)
+}
+
+/// What templates of a message see: `message` with the attributes of the CloudEvent and its data as it is, `view`, the
+/// same for people, and `thread`, the reference of the first message of its case, where there is one. `time` is in RFC
+/// 3339; `message.seconds` is the same in seconds since the Unix epoch.
+pub(super) fn scope(message: &Message, thread: Option<&str>, source: &str, time: &str) -> Scope {
     let event = serde_json::json!({
         "id": message.id,
         "case": message.case.0,
@@ -271,26 +438,15 @@ pub(super) fn scope(message: &Message, source: &str, time: &str) -> Scope {
         "source": source,
         "subject": message.subject,
         "time": time,
+        "seconds": message.time.floor() as i64,
         "data": message.data,
     });
     let view = Jinja::from(Serde(View::of(message)));
-    Scope::from([("message".to_owned(), Jinja::from(Serde(event))), ("view".to_owned(), view)])
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
-        environment.set_syntax(syntax);
-    }
-    environment.add_filter("words", |id: String| words::words(&id));
-    environment.add_filter("sentence", |text: String| words::sentence(&text));
-    environment.add_filter("one_line", |text: String| words::one_line(&text));
-    environment.add_filter("slack", |text: String| block_kit::escape(&text));
-    environment.add_filter("slack_name", |text: String| block_kit::code(&text));
-    environment.add_filter("slack_code", |text: String| block_kit::fence(&text));
-    environment.add_filter("slack_plain", |text: String| block_kit::plain(&text));
-    environment
+    Scope::from([
+        ("message".to_owned(), Jinja::from(Serde(event))),
+        ("view".to_owned(), view),
+        ("thread".to_owned(), thread.map_or(Jinja::from(()), Jinja::from)),
+    ])
 }
 
 #[cfg(test)]
@@ -311,19 +467,25 @@ mod tests {
     fn a_mistake_in_a_preset_is_told_with_its_place() {
         let told = |yaml: &str| Preset::parse("mine", yaml).unwrap_err().to_string();
         let good = "name: mine\nsummary: s\nwants: [case_closed]\nsame_id: repeated\n";
+        let sends = format!("{good}send: {{terminal: {{text: t}}}}\n");
         for (yaml, words) in [
             (format!("{good}sned: 1\n"), vec!["mine", "sned", "line 5"]),
             (format!("{good}send: {{terminal: {{text: '{{{{ x'}}}}\n"), vec!["mine", "text", "syntax error"]),
             (format!("{good}send: {{http: {{url: u, body: b, signed_with: key}}}}\n"), vec!["signed_with: key"]),
-            (
-                format!("{good}send: {{terminal: {{text: t}}}}\nanswers: [{{status: 7xx, means: later}}]\n"),
-                vec!["7xx", "class"],
-            ),
+            (format!("{good}send: {{http: {{url: u, like: slak}}}}\n"), vec!["no preset slak", "slack_bot"]),
+            (format!("{good}send: {{http: {{url: u, like: terminal}}}}\n"), vec!["like: terminal", "no body"]),
+            (format!("{sends}answers: [{{status: 7xx, means: later}}]\n"), vec!["7xx", "class"]),
+            (format!("{sends}answers: [{{status: 200, when: 'answer.', means: later}}]\n"), vec!["answers[0]"]),
+            (format!("{sends}answers: [{{status: 404, means: absent}}]\n"), vec!["absent", "`ask`"]),
+            (format!("{sends}then: [{{name: x, need: required, request: {{url: u}}}}]\n"), vec!["`then`", "`ask`"]),
+            (format!("{sends}ask: {{request: {{url: u}}, found: '(('}}\n"), vec!["ask.found", "syntax error"]),
         ] {
             let message = told(&yaml);
             assert!(words.iter().all(|word| message.contains(word)), "{message}");
         }
         let message = Preset::shipped("slak").unwrap_err().to_string();
-        assert_eq!(message, "there is no preset slak: use one of queue, slack, terminal, webhook");
+        assert!(message.starts_with("there is no preset slak: use one of alertmanager, discord"), "{message}");
+        let message = Preset::from_file(Path::new("no/such.yaml")).unwrap_err().to_string();
+        assert!(message.starts_with("the preset no/such.yaml cannot be read"), "{message}");
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{Http, Reply, Timeouts};
+use super::exchange::{Exchange, Known};
+use super::http::{Http, Outgoing, Reply, Timeouts};
 use super::{Channel, Destination, Outcome, Preset, Secret, Setup, Surroundings};
 use crate::case::{CaseId, Message, MessageKind};
 
@@ -19,42 +20,83 @@ pub(super) struct PresetTest {
     pub(super) name: String,
     /// The destination's settings.
     #[serde(default)]
-    pub(super) fields: BTreeMap<String, String>,
-    pub(super) message: TestMessage,
+    fields: BTreeMap<String, String>,
+    message: TestMessage,
+    /// The reference of the first message of the case.
+    #[serde(default)]
+    thread: Option<String>,
+    /// The address that the request must go to.
+    #[serde(default)]
+    url: Option<String>,
     /// Headers that the request must have.
     #[serde(default)]
-    pub(super) headers: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
     /// The body that must come out, whole.
     #[serde(default)]
-    pub(super) body: Option<Value>,
+    body: Option<Value>,
+    /// Parts that the body must have, by JSON pointer.
     #[serde(default)]
-    pub(super) answer: Option<TestAnswer>,
+    parts: BTreeMap<String, Value>,
+    #[serde(default)]
+    answer: Option<TestAnswer>,
+    /// The question whether it has the message.
+    #[serde(default)]
+    ask: Option<TestAsk>,
+    /// The requests that must follow once it has the message, all of them.
+    #[serde(default)]
+    then: Option<Vec<TestThen>>,
 }
 
 /// A message of a test; what is left out has a fixed value.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TestMessage {
-    pub(super) kind: MessageKind,
-    pub(super) data: Value,
+struct TestMessage {
+    kind: MessageKind,
+    data: Value,
 }
 
 /// An answer, and the outcome that must follow.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TestAnswer {
-    pub(super) status: u16,
+struct TestAnswer {
+    status: u16,
     #[serde(default)]
-    pub(super) body: String,
-    /// `delivered`, `refused`, `later` or `permanent`.
-    pub(super) outcome: String,
+    body: String,
+    /// `delivered`, `refused`, `later`, `unknown` or `permanent`.
+    outcome: String,
     #[serde(default)]
-    pub(super) reference: Option<String>,
+    reference: Option<String>,
     #[serde(default)]
-    pub(super) unknown_knobs: Option<Vec<String>>,
+    unknown_knobs: Option<Vec<String>>,
     /// A text that the reason must hold.
     #[serde(default)]
-    pub(super) why: Option<String>,
+    why: Option<String>,
+}
+
+/// A question that must be asked, an answer to it, and what it must say.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestAsk {
+    #[serde(default)]
+    url: Option<String>,
+    status: u16,
+    #[serde(default)]
+    body: String,
+    /// `there`, `absent`, `not_now` or `cannot`.
+    says: String,
+    #[serde(default)]
+    reference: Option<String>,
+}
+
+/// A request that must follow.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestThen {
+    url: String,
+    #[serde(default)]
+    body: Option<Value>,
+    #[serde(default)]
+    parts: BTreeMap<String, Value>,
 }
 
 impl Preset {
@@ -64,6 +106,11 @@ impl Preset {
             .iter()
             .filter_map(|test| run(self, test).err().map(|why| format!("{}: {}: {why}", self.name, test.name)))
             .collect()
+    }
+
+    /// How many tests stand in the preset.
+    pub fn test_count(&self) -> usize {
+        self.tests.len()
     }
 }
 
@@ -77,19 +124,70 @@ fn run(preset: &Arc<Preset>, test: &PresetTest) -> Result<(), String> {
         time: 1_763_841_600.25,
         data: test.message.data.clone(),
     };
-    let body = destination.body(&message)?;
-    if let Some(want) = &test.body {
-        same("the body", &format!("{body:#}"), &format!("{want:#}"))?;
+    let scope = destination.scope(&message, test.thread.as_deref())?;
+    let body = destination.body(&message, &scope)?;
+    compare("the body", &body, test.body.as_ref(), &test.parts)?;
+    let Channel::Http(http) = &destination.channel else { return Ok(()) };
+    let exchange = Exchange { destination: &destination, http, message: &message, scope: &scope, now: message.time };
+    let request = http.carrying(&message.id, &body, message.time);
+    if let Some(url) = &test.url {
+        same("the address", request.url.as_str(), url)?;
     }
-    let Channel::Http(channel) = &destination.channel else { return Ok(()) };
-    let (headers, _) = channel.request(&message, &body, message.time);
     for (name, want) in &test.headers {
-        let got = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("(absent)");
+        let got = request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("(absent)");
         same(&format!("the header {name}"), got, want)?;
     }
-    let Some(want) = &test.answer else { return Ok(()) };
+    let mut reference = None;
+    if let Some(want) = &test.answer {
+        let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
+        let outcome = destination.redacted(exchange.understand(&reply));
+        reference.clone_from(&want.reference);
+        check(outcome, want)?;
+    }
+    test.ask.as_ref().map_or(Ok(()), |want| asked(&exchange, want))?;
+    test.then.as_ref().map_or(Ok(()), |want| followed(&exchange, reference.as_deref(), want))
+}
+
+fn asked(exchange: &Exchange<'_>, want: &TestAsk) -> Result<(), String> {
+    let ask = exchange.destination.preset.ask.as_ref().ok_or("the preset has no `ask`")?;
+    let request = exchange.asking(ask)?;
+    if let Some(url) = &want.url {
+        same("the address of the question", request.url.as_str(), url)?;
+    }
     let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
-    check(destination.understand(&message, &channel.url, &reply, message.time), want)
+    let (says, reference) = match exchange.known(ask, &reply) {
+        Known::There { reference } => ("there", reference),
+        Known::Absent => ("absent", None),
+        Known::NotNow(_) => ("not_now", None),
+        Known::Cannot(_) => ("cannot", None),
+    };
+    same("the answer to the question", says, &want.says)?;
+    same("the reference", &format!("{reference:?}"), &format!("{:?}", want.reference))
+}
+
+fn followed(exchange: &Exchange<'_>, reference: Option<&str>, want: &[TestThen]) -> Result<(), String> {
+    let scope = exchange.after(reference);
+    let all = exchange.destination.preset.then.iter().filter_map(|then| exchange.following(then, &scope));
+    let requests: Vec<Outgoing> = all.collect::<Result<_, _>>()?;
+    same("the number of requests that follow", &requests.len().to_string(), &want.len().to_string())?;
+    for (request, want) in requests.iter().zip(want) {
+        same("the address of what follows", request.url.as_str(), &want.url)?;
+        let sent = request.body.as_deref().unwrap_or(b"null");
+        let body: Value = serde_json::from_slice(sent).map_err(|error| error.to_string())?;
+        compare("the body of what follows", &body, want.body.as_ref(), &want.parts)?;
+    }
+    Ok(())
+}
+
+fn compare(what: &str, got: &Value, whole: Option<&Value>, parts: &BTreeMap<String, Value>) -> Result<(), String> {
+    if let Some(want) = whole {
+        same(what, &format!("{got:#}"), &format!("{want:#}"))?;
+    }
+    for (pointer, want) in parts {
+        let got = got.pointer(pointer).ok_or_else(|| format!("{what} has no {pointer}:\n{got:#}"))?;
+        same(&format!("{pointer} of {what}"), &format!("{got:#}"), &format!("{want:#}"))?;
+    }
+    Ok(())
 }
 
 fn destination(preset: &Arc<Preset>, test: &PresetTest) -> Result<Destination, String> {
@@ -116,6 +214,7 @@ fn check(outcome: Outcome, want: &TestAnswer) -> Result<(), String> {
         }
         Outcome::Later { why, .. } => ("later", why),
         Outcome::Unknown { why } => ("unknown", why),
+        Outcome::Held { why } => ("held", why),
         Outcome::Permanent { why } => ("permanent", why),
     };
     same("the outcome", name, &want.outcome)?;

@@ -174,6 +174,32 @@ fn evaluate(environment: &Environment<'_>, scope: &Scope, expression: &str) -> R
     if value.is_undefined() { Err(Error::from(ErrorKind::UndefinedError)) } else { Ok(value) }
 }
 
+/// Refuses an expression that does not parse.
+///
+/// # Errors
+/// Its place and what is wrong.
+pub(super) fn check_expression(
+    environment: &Environment<'_>,
+    expression: &str,
+    place: &str,
+) -> Result<(), TemplateError> {
+    check(environment.compile_expression(expression), place, expression)
+}
+
+/// Whether an expression comes to something: not false, 0, empty or nothing.
+///
+/// # Errors
+/// Its place and why it failed, as for one that names what is not defined.
+pub(super) fn holds(
+    environment: &Environment<'_>,
+    scope: &Scope,
+    expression: &str,
+    place: &str,
+) -> Result<bool, TemplateError> {
+    let value = evaluate(environment, scope, expression).map_err(|error| failed(place, expression, &error))?;
+    Ok(value.is_true())
+}
+
 fn check<T>(parsed: Result<T, Error>, place: &str, template: &str) -> Result<(), TemplateError> {
     parsed.map(drop).map_err(|error| failed(place, template, &error))
 }

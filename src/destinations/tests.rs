@@ -33,9 +33,32 @@ fn message(kind: MessageKind, data: Value) -> Message {
 
 const SLACK: &[(&str, &str)] = &[("url", "https://hooks.slack.example/services/T0/B0/s3cret")];
 
+fn body(preset_name: &str, fields: &[(&str, &str)], message: &Message) -> Result<Value, String> {
+    let destination = destination(preset_name, fields);
+    let scope = destination.scope(message, Some("C1/1.2"))?;
+    destination.body(message, &scope)
+}
+
+/// A destination of any preset, with no more than it needs.
+fn plain(preset_name: &str) -> Destination {
+    let value = |name: &str, field: &Field| {
+        Secret::new(match (name, field.kind) {
+            (_, FieldKind::Url) => SLACK[0].1,
+            ("server", _) => "mail.example:587",
+            ("from" | "to", _) => "ada@example.org",
+            _ => "t0k3n",
+        })
+    };
+    let required = preset(preset_name);
+    let required = required.fields.iter().filter(|(_, field)| field.need == Need::Required);
+    let fields = required.map(|(name, field)| (name.clone(), value(name, field))).collect();
+    let setup = Setup { name: preset_name.to_owned(), fields, ..Setup::default() };
+    Destination::new(preset(preset_name), setup, &surroundings()).unwrap()
+}
+
 /// The texts of a Slack message, one block a paragraph, as a reader of the snapshot sees them.
 fn slack_text(message: &Message) -> String {
-    let body = destination("slack", SLACK).body(message).unwrap();
+    let body = body("slack", SLACK, message).unwrap();
     let mut lines = vec![format!("text: {}", body["text"].as_str().unwrap())];
     for block in body["blocks"].as_array().unwrap() {
         let text = block.pointer("/text/text").or_else(|| block.pointer("/elements/0/text")).unwrap();
@@ -45,7 +68,7 @@ fn slack_text(message: &Message) -> String {
 }
 
 fn terminal_text(message: &Message) -> String {
-    destination("terminal", &[]).body(message).unwrap().as_str().unwrap().trim_end().to_owned()
+    body("terminal", &[], message).unwrap().as_str().unwrap().trim_end().to_owned()
 }
 
 fn curve() -> Value {
@@ -179,6 +202,36 @@ fn a_question_reads_well_in_slack() {
 }
 
 #[test]
+fn a_digest_reads_well() {
+    let items = json!([
+        {"run": "sweep/1", "case": "c1", "messages": [{"kind": "case_opened", "symptoms": ["non_finite", "exploding_gradients"]}]},
+        {"run": "sweep/2", "case": "c2", "messages": [
+            {"kind": "case_opened", "symptoms": ["not_learning"]},
+            {"kind": "run_suggested", "step": "1 overfit one point", "overrides": {"train_examples": 1}},
+            {"kind": "case_closed", "verdict": "learning_rate_too_high"}]},
+    ]);
+    let digest =
+        message(MessageKind::Digest, json!({"items": items, "messages": 4, "why": "quiet time, 22:00 to 07:00"}));
+    assert_snapshot!(format!("{}\n\n{}", slack_text(&digest), terminal_text(&digest)), @r#"
+    text: 2 cases, 4 messages that waited
+    [header]
+    2 cases, 4 messages that waited
+    [section]
+    • `sweep/1`: NaN or infinity, exploding gradients
+    • `sweep/2`: not learning; next run: 1 overfit one point (train_examples = 1); closed: the learning rate is too high
+    [section]
+    *Why:* quiet time, 22:00 to 07:00
+    [context]
+    more with `nextrun cases list`
+
+    ≡ 2 cases, 4 messages that waited
+      sweep/1: NaN or infinity, exploding gradients
+      sweep/2: not learning; next run: 1 overfit one point (train_examples = 1); closed: the learning rate is too high
+      why     quiet time, 22:00 to 07:00
+    "#);
+}
+
+#[test]
 fn an_opened_case_reads_well_in_slack() {
     let data = json!({"symptoms": [{"id": "non_finite", "severity": "problem", "first_detected_step": 12, "summary": "the loss is NaN"}],
         "loss_curve": [2.3, 7.5, 900.0, null], "summary": "It has shown nothing but NaN for 30 minutes.", "policy": "article"});
@@ -301,36 +354,74 @@ fn kinds() -> impl Strategy<Value = MessageKind> {
         MessageKind::StopSuggested,
         MessageKind::QuestionAsked,
         MessageKind::CaseClosed,
+        MessageKind::Digest,
     ])
 }
 
-proptest! {
-    #[test]
-    fn no_text_mentions_links_or_leaves_its_code_block(texts in prop::collection::vec(hostile(), 12), kind in kinds()) {
-        let t = |index: usize| texts[index].clone();
-        let mut message = message(kind, json!({
+/// A message with these texts wherever there can be one.
+fn told(kind: MessageKind, texts: &[String]) -> Message {
+    let t = |index: usize| texts[index].clone();
+    let mut message = message(
+        kind,
+        json!({
             "baseline_run": t(0), "policy": t(1), "step": t(2), "why": t(3), "hypothesis": t(4), "summary": t(5),
             "evidence": [{"symptom": t(6), "tag": t(7), "summary": t(8)}], "overrides": {t(9): t(10)}, "command": t(11),
             "checklist": [t(0), {"state": t(1), "why": t(2)}], "answers": [t(3)], "reply": t(4), "verdict": t(5),
             "experiments": [{"state": t(6), "overrides": {t(7): 1}, "outcome": t(8)}], "not_tried": [t(9)],
             "recommended": {"overrides": {t(10): t(11)}, "command": t(0)}, "run_name": t(1), "link": t(2),
-        }));
-        message.subject = t(3);
-        let body = destination("slack", SLACK).body(&message).unwrap();
+            "items": [{"run": t(4), "case": t(5), "messages": [{"kind": "case_opened", "symptoms": [t(6)]}, {"kind": t(7)},
+            {"kind": "run_suggested", "step": t(8), "overrides": {t(9): t(10)}}, {"kind": "case_closed", "verdict": t(11)}]}],
+        }),
+    );
+    message.subject = t(3);
+    message
+}
+
+fn rendered(destination: &Destination, message: &Message) -> Result<Value, String> {
+    destination.body(message, &destination.scope(message, Some("C1/1.2"))?)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_text_mentions_links_or_leaves_its_code_block(texts in prop::collection::vec(hostile(), 12), kind in kinds()) {
+        let message = told(kind, &texts);
+        for name in ["slack", "slack_bot"] {
+            let body = rendered(&plain(name), &message).unwrap();
+            for text in strings(&body) {
+                prop_assert!(!text.contains('<') && !text.contains("s3cret"), "{}", text);
+                prop_assert_eq!(text.matches("```").count() % 2, 0, "{}", text);
+            }
+        }
+        let body = rendered(&plain("discord"), &message).unwrap();
         for text in strings(&body) {
-            prop_assert!(!text.contains('<') && !text.contains("s3cret"), "{}", text);
+            prop_assert!(text.split('@').skip(1).all(|after| after.starts_with('\u{200b}')), "{}", text);
             prop_assert_eq!(text.matches("```").count() % 2, 0, "{}", text);
         }
-        destination("terminal", &[]).body(&message).unwrap();
+        rendered(&plain("terminal"), &message).unwrap();
     }
 
     #[test]
-    fn data_of_any_form_can_be_said_everywhere(kind in kinds(), key in "evidence|symptoms|overrides|loss_curve|experiments|not_tried|recommended|env|attempt|confidence",
+    fn what_is_long_fits_where_it_goes(text in "[a-z`*@<é𝄞\n ]{0,9000}", kind in kinds()) {
+        let message = told(kind, &vec![text; 12]);
+        let body = rendered(&plain("discord"), &message).unwrap();
+        let units = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map_or(0, |text| text.encode_utf16().count());
+        let (title, description) = (units("/embeds/0/title"), units("/embeds/0/description"));
+        let (command, footer) = (units("/embeds/0/fields/0/value"), units("/embeds/0/footer/text"));
+        prop_assert!(title <= 256 && description <= 4096 && command <= 1024 && footer <= 2048);
+        prop_assert!(title + description + command + footer + "To answer".len() <= 6000);
+        let card = rendered(&plain("teams"), &message).unwrap().to_string();
+        prop_assert!(card.len() < 28_000 && !card.contains(r#""TextBlock""#), "{}", card.len());
+    }
+
+    #[test]
+    fn data_of_any_form_can_be_said_everywhere(kind in kinds(), key in "evidence|symptoms|overrides|loss_curve|experiments|not_tried|recommended|env|attempt|confidence|items",
             value in prop::sample::select(vec![json!(null), json!(1.5), json!("x"), json!([null, 1, "x", {}, []]), json!({"a": null, "b": [1]})])) {
-        let message = message(kind, json!({ key: value }));
-        for preset in Preset::names() {
-            let fields = if preset == "terminal" { &[] } else { SLACK };
-            prop_assert!(destination(preset, fields).body(&message).is_ok());
+        let message = message(kind, json!({ key: value, "command": "python train.py" }));
+        for name in Preset::names() {
+            let rendered = rendered(&plain(name), &message);
+            prop_assert!(rendered.is_ok(), "{}: {:?}", name, rendered);
         }
     }
 }

@@ -48,6 +48,9 @@ pub(super) struct View {
     recommended_settings: String,
     recommended_command: String,
     not_tried: Vec<String>,
+    /// What a digest says in one line, and what it lists.
+    title: String,
+    items: Vec<Item>,
     /// Address of a page about the case.
     link: String,
 }
@@ -59,6 +62,14 @@ struct Trouble {
     said: String,
     /// Tag and steps.
     place: String,
+}
+
+/// A case in a digest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Item {
+    run: String,
+    case: String,
+    said: String,
 }
 
 /// An experiment that was done.
@@ -102,6 +113,8 @@ impl View {
             recommended_settings: settings(recommended.inner("overrides").0),
             recommended_command: command(&recommended),
             not_tried: data.list("not_tried").iter().map(item).collect(),
+            title: title(&data),
+            items: data.list("items").iter().filter_map(Value::as_object).map(Item::of).collect(),
             link: data.line("link"),
         }
     }
@@ -120,6 +133,45 @@ impl Trouble {
         };
         let place = [finding.line("tag"), steps].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
         Trouble { what: words(&id), said: finding.text("summary"), place: place.join(", ") }
+    }
+}
+
+impl Item {
+    fn of(item: &Map<String, Value>) -> Item {
+        let item = Data(item);
+        let said = item.list("messages").iter().filter_map(Value::as_object).map(|said| in_short(&Data(said)));
+        Item { run: item.line("run"), case: item.line("case"), said: said.collect::<Vec<_>>().join("; ") }
+    }
+}
+
+/// What a digest is about, in one line.
+fn title(data: &Data<'_>) -> String {
+    let items = data.list("items");
+    let mut said = items.iter().filter_map(|item| item.get("messages")?.as_array()).flatten();
+    let (cases, messages) = (items.len(), data.number("messages").map(number).unwrap_or_default());
+    if said.all(|said| said.get("kind").is_some_and(|kind| kind == "case_opened")) {
+        format!("{cases} jobs do not look right")
+    } else {
+        format!("{cases} cases, {messages} messages that waited")
+    }
+}
+
+/// A message of a digest in a few words.
+fn in_short(said: &Data<'_>) -> String {
+    let step = one_line(&said.text("step"));
+    match said.text("kind").as_str() {
+        "case_opened" => {
+            let symptoms = said.list("symptoms").iter().filter_map(Value::as_str).map(|id| words(&one_line(id)));
+            symptoms.collect::<Vec<_>>().join(", ")
+        }
+        "run_suggested" => match settings(said.inner("overrides").0) {
+            none if none.is_empty() => format!("next run: {step}"),
+            settings => format!("next run: {step} ({settings})"),
+        },
+        "stop_suggested" => "stop it, it burns time for nothing".to_owned(),
+        "question_asked" => format!("a question: {step}"),
+        "case_closed" => format!("closed: {}", words(&said.line("verdict"))),
+        other => words(&one_line(other)),
     }
 }
 

@@ -3,8 +3,9 @@
 //! Owns: the reasons. Must not know: the store, how they are shown.
 
 use jiff::Timestamp;
+use serde_json::Value;
 
-use crate::store::{Delivery, DeliveryState, HELD, Owed};
+use crate::store::{Delivery, DeliveryState, HELD, Hold, JournalEntry, Owed};
 
 /// What is known of the destination of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,42 @@ pub fn explain(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
             id = delivery.id
         ),
         DeliveryState::Pending | DeliveryState::Unknown => waiting(owed, others, place, now),
+    }
+}
+
+/// Says why a message has no delivery yet. `now` is in seconds since the Unix epoch.
+pub fn explain_hold(hold: &Hold, place: Place, now: f64) -> String {
+    let Hold { destination, until, why, .. } = hold;
+    match place {
+        Place::Gone => format!("not sent: the configuration has no destination {destination}; put it back"),
+        _ if *until > now => format!("not sent yet: held back until {}: {why}", time(*until)),
+        _ => format!("held back: {why}; a daemon that runs sends it, alone or in a digest, once nothing is in its way"),
+    }
+}
+
+/// What a case's journal says of a message that a destination did not get by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsent {
+    /// It was told with others, in this message.
+    Digested(String),
+    /// It never goes out, in words.
+    Silenced(String),
+}
+
+impl Unsent {
+    /// Reads an entry of a journal; most are of something else.
+    pub fn of(entry: &JournalEntry) -> Option<Unsent> {
+        let text = |key: &str| entry.detail.get(key).and_then(Value::as_str).unwrap_or("?");
+        match entry.kind.as_str() {
+            "digested" => Some(Unsent::Digested(text("digest").to_owned())),
+            "silenced" => Some(Unsent::Silenced(format!(
+                "not sent, and not to be sent later: silence {} of {}: {}",
+                text("silence"),
+                text("by"),
+                text("why")
+            ))),
+            _ => None,
+        }
     }
 }
 
@@ -94,7 +131,7 @@ fn time(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::json;
 
     use super::*;
     use crate::case::{CaseId, Message, MessageKind};
@@ -127,6 +164,25 @@ mod tests {
             let told = explain(&owed, std::slice::from_ref(&earlier), place, 100.0);
             assert!(words.iter().all(|word| told.contains(word)), "{told}");
         }
+    }
+
+    #[test]
+    fn a_message_without_a_delivery_has_its_reason_too() {
+        let message = owed(1, DeliveryState::Pending, 0.0, None).delivery.message;
+        let hold = Hold { message, destination: "team".into(), until: 120.0, why: "quiet time, nights".into() };
+        for (place, now, words) in [
+            (Place::Configured, 100.0, ["held back until 1970-01-01T00:02:00Z", "quiet time, nights"]),
+            (Place::NotLooked, 130.0, ["in a digest", "quiet time, nights"]),
+            (Place::Gone, 100.0, ["no destination team", "put it back"]),
+        ] {
+            let told = explain_hold(&hold, place, now);
+            assert!(words.iter().all(|word| told.contains(word)), "{told}");
+        }
+        let detail = json!({ "message": "m1", "destination": "team", "silence": "3f2a", "by": "ada", "why": "known" });
+        let entry = |kind: &str| JournalEntry { time: 0.0, kind: kind.to_owned(), detail: detail.clone() };
+        let told = "not sent, and not to be sent later: silence 3f2a of ada: known".to_owned();
+        assert_eq!(Unsent::of(&entry("silenced")), Some(Unsent::Silenced(told)));
+        assert_eq!(Unsent::of(&entry("opened")), None);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 
 use super::pace::Moment;
 use super::{Report, Sending};
-use crate::destinations::{Destination, OnUnknown, Outcome};
+use crate::destinations::{Destination, Earlier, Last, OnUnknown, Outcome};
 use crate::fault;
-use crate::store::{Delivery, DeliveryState, HELD, StoreError, Tried};
+use crate::store::{Attempt, Delivery, DeliveryState, HELD, StoreError, Tried, Which};
 
 /// The longest sleep while something is due later: a clock that is set forward is noticed by then.
 const LONGEST_SLEEP: f64 = 60.0;
@@ -98,19 +98,67 @@ impl Worker {
             let due = self.sending.store.with(move |store| store.next_due(&name)).await?;
             return Ok(Then::Sleep(due.map(|due| (due - now).clamp(0.001, LONGEST_SLEEP))));
         };
-        if delivery.state == DeliveryState::Unknown && self.destination.on_unknown == OnUnknown::Hold {
+        let on_unknown = self.on_unknown();
+        if delivery.state == DeliveryState::Unknown && on_unknown == OnUnknown::Hold {
             self.hold(&delivery, now).await?;
             return Ok(Then::GoOn);
         }
-        fault::point();
-        let outcome = self.destination.deliver(&delivery.message, now).await;
-        fault::point();
+        let outcome = match self.earlier(&delivery).await {
+            Ok(earlier) => {
+                fault::point();
+                let outcome = self.destination.deliver_after(&earlier, &delivery.message, now).await;
+                fault::point();
+                outcome
+            }
+            Err(StoreError::Gone) => return Err(StoreError::Gone),
+            // Nothing was sent, but what was in doubt before still is.
+            Err(error) if delivery.state == DeliveryState::Unknown => Outcome::Unknown { why: error.to_string() },
+            Err(error) => Outcome::Later { after: None, why: error.to_string() },
+        };
         let moment = Moment { now: (self.sending.clock)(), chance: fastrand::f64() };
-        let tried = self.sending.pace.judge(&delivery, &outcome, self.destination.on_unknown, moment);
+        let tried = self.sending.pace.judge(&delivery, &outcome, on_unknown, moment);
         let labels = [self.destination.name.as_str(), tried.state.as_str()];
         self.sending.metrics.attempts.with_label_values(&labels).inc();
         self.record(delivery, tried, moment.now).await?;
         Ok(self.after(&outcome, moment.chance))
+    }
+
+    /// A destination that can be asked is asked first; whether a message is held depends on what it says.
+    fn on_unknown(&self) -> OnUnknown {
+        if self.destination.can_be_asked() { OnUnknown::Resend } else { self.destination.on_unknown }
+    }
+
+    async fn earlier(&self, delivery: &Delivery) -> Result<Earlier, StoreError> {
+        let last = self.last(delivery).await?;
+        if !self.destination.threads() {
+            return Ok(Earlier { thread: None, last });
+        }
+        let (case, name) = (delivery.message.case.clone(), self.destination.name.clone());
+        let delivered = Some(DeliveryState::Delivered);
+        let delivered = self.sending.store.with(move |store| store.deliveries(Some(&case), delivered)).await?;
+        let here = delivered.iter().rev().filter(|row| row.destination == name);
+        let thread = here.filter_map(Report::of).find_map(|report| match report {
+            Report::Delivered { reference, .. } => reference,
+            Report::Refused { .. } | Report::Dead { .. } => None,
+        });
+        Ok(Earlier { thread, last })
+    }
+
+    /// Whether it may have arrived before. A person may have had a delivery sent again that was in doubt, and it waits
+    /// then like any other: its tries tell.
+    async fn last(&self, delivery: &Delivery) -> Result<Last, StoreError> {
+        if delivery.state == DeliveryState::Unknown {
+            return Ok(Last::InDoubt);
+        }
+        if !self.destination.can_be_asked() || delivery.attempts <= 1 {
+            return Ok(Last::NotThere);
+        }
+        let id = delivery.id;
+        let rows =
+            self.sending.store.with(move |store| store.history(Which { delivery: Some(id), ..Which::default() }));
+        let tries: Vec<Attempt> = rows.await?.into_iter().flatten().flat_map(|owed| owed.tries).collect();
+        let doubtful = tries.iter().any(|tried| tried.outcome == Some(DeliveryState::Unknown));
+        Ok(if doubtful { Last::InDoubtButWanted } else { Last::NotThere })
     }
 
     async fn hold(&self, delivery: &Delivery, now: f64) -> Result<(), StoreError> {
@@ -163,7 +211,7 @@ impl Worker {
     /// A destination that is down is asked once in a while, not once a message; one that asked to be left alone is.
     fn after(&mut self, outcome: &Outcome, chance: f64) -> Then {
         match outcome {
-            Outcome::Delivered { .. } | Outcome::Refused { .. } | Outcome::Permanent { .. } => {
+            Outcome::Delivered { .. } | Outcome::Refused { .. } | Outcome::Held { .. } | Outcome::Permanent { .. } => {
                 self.failures = 0;
                 Then::GoOn
             }

@@ -34,6 +34,8 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         a_clock_that_was_set_back_delays_nothing,
         deliveries_are_counted_by_destination_and_state,
         only_what_came_to_its_end_is_forgotten,
+        a_message_that_waits_is_kept_until_it_goes_out_once,
+        silences_begin_and_end,
         numbers_come_back_to_the_last_bit,
     ] {
         check(&fresh());
@@ -335,6 +337,44 @@ fn a_held_delivery_neither_goes_out_nor_blocks(open: Open) {
     assert_eq!(ids(&store.lease("slack", 3.0, 9).unwrap()), ["m1"], "a person may let it go");
 }
 
+pub(super) fn hold(id: &str, case: &str, destination: &str) -> Hold {
+    Hold { message: message(id, case), destination: destination.into(), until: 7.5, why: "quiet time".into() }
+}
+
+fn a_message_that_waits_is_kept_until_it_goes_out_once(open: Open<'_>) {
+    let hold = |id: &str, destination: &str| hold(id, "c1", destination);
+    let held = vec![hold("m1", "team"), hold("m2", "team"), hold("m1", "team"), hold("m1", "mail")];
+    open().commit(&Commit { held: held.clone(), ..Commit::default() }).unwrap();
+    let rows = open().quieted().unwrap().held;
+    let kept: Vec<Hold> = rows.iter().map(|row| row.hold.clone()).collect();
+    assert_eq!(kept, [held[0].clone(), held[1].clone(), held[3].clone()], "in their order, and each once");
+    assert_eq!(open().deliveries(None, None).unwrap(), [], "none is owed yet");
+
+    let released = vec![(rows[0].id, "digest-1".to_owned())];
+    let messages = vec![(message("digest-1", "digest-1"), vec!["team".to_owned()])];
+    open().commit(&Commit { released, messages, ..Commit::default() }).unwrap();
+    let left: Vec<i64> = open().quieted().unwrap().held.iter().map(|row| row.id).collect();
+    assert_eq!(left, [rows[1].id, rows[2].id]);
+    open().commit(&Commit { held: vec![hold("m1", "team")], ..Commit::default() }).unwrap();
+    assert_eq!(open().quieted().unwrap().held.len(), 2, "what went out does not wait again");
+}
+
+fn silences_begin_and_end(open: Open<'_>) {
+    let silence = |id: &str| Silence {
+        id: id.into(),
+        jobs: "vision/**".into(),
+        until: 1e9 + 0.5,
+        author: "ada".into(),
+        why: "known".into(),
+        made: 3.0,
+    };
+    let silences = vec![silence("s1"), silence("s2")];
+    open().commit(&Commit { silences: silences.clone(), ..Commit::default() }).unwrap();
+    assert_eq!(open().quieted().unwrap().silences, silences);
+    open().commit(&Commit { unsilenced: vec!["s1".into()], ..Commit::default() }).unwrap();
+    assert_eq!(open().quieted().unwrap().silences, silences[1..]);
+}
+
 fn numbers_come_back_to_the_last_bit(open: Open) {
     let mut store = open();
     let numbers: [f64; 5] = [0.1 + 0.2, 2.2250738585072014e-308, 1.7976931348623157e308, 0.1_f64.powi(5), -0.0];
@@ -456,11 +496,24 @@ fn only_what_came_to_its_end_is_forgotten(open: Open) {
         let leased = store.lease("queue", 1.0, 1).unwrap();
         store.tried(&tried(&leased[0], state, 900.0), 1.0).unwrap();
     }
-    let cases = ["open", "owing", "old", "late"].map(|id| CaseId(id.into())).to_vec();
+    // Besides: a closed case with a message that waits, one with a message that went out in a digest, and that digest.
+    for (case, sent_as) in [("waiting", None), ("digested", Some("digest"))] {
+        let held = vec![hold(case, case, "people")];
+        store.commit(&Commit { cases: vec![stored(case, 1.0, true)], held, ..Commit::default() }).unwrap();
+        if let Some(digest) = sent_as {
+            let row = store.quieted().unwrap().held.into_iter().find(|row| row.hold.message.id == case).unwrap();
+            store.commit(&Commit { released: vec![(row.id, digest.into())], ..Commit::default() }).unwrap();
+            owe(store.as_mut(), digest, digest, &["people"]);
+            let leased = store.lease("people", 1.0, 1).unwrap();
+            store.tried(&tried(&leased[0], DeliveryState::Delivered, 0.0), 1.0).unwrap();
+        }
+    }
+    let cases = ["open", "owing", "old", "late", "waiting", "digested"].map(|id| CaseId(id.into())).to_vec();
     store.commit(&Commit { forget: Some(Forget { before: 150.0, cases }), ..Commit::default() }).unwrap();
     let mut left: Vec<String> = store.cases(false).unwrap().into_iter().map(|case| case.id.0).collect();
     left.sort();
-    assert_eq!(left, ["kept", "late", "open", "owing"]);
+    assert_eq!(left, ["kept", "late", "open", "owing", "waiting"]);
+    assert_eq!(store.quieted().unwrap().held.len(), 1, "what waits goes on waiting");
     assert_eq!(ids(&store.deliveries(None, None).unwrap()), ["late", "owing", "open"], "newest first");
     assert_eq!(store.journal(&CaseId("old".into())).unwrap(), []);
     assert_eq!(store.journal(&CaseId("kept".into())).unwrap().len(), 1);

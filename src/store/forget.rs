@@ -4,25 +4,29 @@
 
 use rusqlite::{Connection, params};
 
-use super::Forget;
+use super::{Forget, held};
 
 /// Deletes what is named. What is still owed is never deleted, nor what belongs to it.
 pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Result<()> {
+    // A digest belongs to no case.
     transaction.execute(
         "DELETE FROM deliveries WHERE changed < ?1 AND state IN ('delivered', 'refused', 'dead')
-           AND case_id IN (SELECT id FROM cases WHERE closed = 1 AND updated < ?1)",
+           AND NOT EXISTS (SELECT 1 FROM cases WHERE id = deliveries.case_id AND (closed = 0 OR updated >= ?1))",
         [forget.before],
     )?;
+    held::forget(transaction, forget.before)?;
     for case in &forget.cases {
         transaction.execute(
             "DELETE FROM cases WHERE id = ?1 AND closed = 1 AND updated < ?2
-               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE case_id = ?1)",
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE case_id = ?1)
+               AND NOT EXISTS (SELECT 1 FROM held h JOIN messages m ON m.id = h.message_id WHERE m.case_id = ?1)",
             params![case.0, forget.before],
         )?;
     }
     // A closed case owes nothing new, so a message without deliveries is not needed to know its id again.
     transaction.execute(
         "DELETE FROM messages WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = messages.id)
+           AND NOT EXISTS (SELECT 1 FROM held WHERE message_id = messages.id)
            AND NOT EXISTS (SELECT 1 FROM cases WHERE id = messages.case_id AND (closed = 0 OR updated >= ?1))",
         [forget.before],
     )?;

@@ -71,18 +71,25 @@ pub(super) fn request(row: &Row<'_>) -> Read<Request> {
     Ok(json("request", &wish).map(|wish| Request { id, case: CaseId(case), wish }))
 }
 
-/// A delivery with its message.
-pub(super) fn delivery(row: &Row<'_>) -> Read<Delivery> {
-    let (state, kind, data): (String, String, String) = (row.get(2)?, row.get(8)?, row.get(11)?);
-    let parts = || -> Result<(DeliveryState, MessageKind, Value), Unreadable> {
-        Ok((named("delivery", state)?, named("message", kind)?, json("message", &data)?))
-    };
-    let (state, kind, data) = match parts() {
+/// A message, of the columns id, case_id, kind, subject, time, data from `first` on.
+pub(super) fn message(row: &Row<'_>, first: usize) -> Read<Message> {
+    let (kind, data): (String, String) = (row.get(first + 2)?, row.get(first + 5)?);
+    let parts = || Ok((named("message", kind)?, json("message", &data)?));
+    let (kind, data): (MessageKind, Value) = match parts() {
         Ok(parts) => parts,
         Err(unreadable) => return Ok(Err(unreadable)),
     };
-    let message =
-        Message { id: row.get(6)?, case: CaseId(row.get(7)?), kind, subject: row.get(9)?, time: row.get(10)?, data };
+    let (id, case) = (row.get(first)?, CaseId(row.get(first + 1)?));
+    Ok(Ok(Message { id, case, kind, subject: row.get(first + 3)?, time: row.get(first + 4)?, data }))
+}
+
+/// A delivery with its message.
+pub(super) fn delivery(row: &Row<'_>) -> Read<Delivery> {
+    let state: String = row.get(2)?;
+    let (state, message) = match (named("delivery", state), message(row, 6)?) {
+        (Ok(state), Ok(message)) => (state, message),
+        (Err(unreadable), _) | (_, Err(unreadable)) => return Ok(Err(unreadable)),
+    };
     Ok(Ok(Delivery {
         id: row.get(0)?,
         message,

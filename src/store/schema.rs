@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// One step from a schema version to the next; the version is the number of steps taken (`user_version`). A step that
 /// has been released is never edited: append another.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE cases (
         id TEXT PRIMARY KEY,
@@ -81,6 +81,7 @@ const MIGRATIONS: &[&str] = &[
             CASE state WHEN 'sending' THEN NULL ELSE state END, answer
         FROM deliveries WHERE attempts > 0;
     ",
+    super::held::TABLES,
 ];
 
 /// The newest schema that this program knows.

@@ -13,8 +13,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Tran
 
 use super::rows::{self, CASE, DELIVERY, Read};
 use super::{
-    Commit, Delivery, HELD, JournalEntry, Owed, Request, Store, StoreError, StoredCase, Tally, Tried, Unreadable,
-    Which, forget, history, schema,
+    Commit, Delivery, HELD, JournalEntry, Owed, Quieted, Request, Store, StoreError, StoredCase, Tally, Tried,
+    Unreadable, Which, forget, held, history, schema,
 };
 use crate::case::{CaseId, Message};
 use crate::fault;
@@ -298,6 +298,10 @@ impl Store for Sqlite {
             for (delivery, decision) in &commit.decisions {
                 history::decide(transaction, *delivery, decision)?;
             }
+            for hold in &commit.held {
+                insert_message(transaction, &hold.message, &[])?;
+            }
+            held::write(transaction, commit)?;
             commit.forget.as_ref().map_or(Ok(()), |forget| forget::forget(transaction, forget))
         })?;
         if commit.forget.is_some() {
@@ -373,6 +377,11 @@ impl Store for Sqlite {
 
     fn tally(&mut self) -> Result<Tally, StoreError> {
         history::tally(&self.connection).map_err(|error| failure(&self.path, error))
+    }
+
+    fn quieted(&mut self) -> Result<Quieted, StoreError> {
+        let silences = self.list(held::SILENCES, [], held::silence)?;
+        Ok(Quieted { silences, held: self.list(held::OPEN, [], held::held)? })
     }
 
     fn recover(&mut self, now: f64) -> Result<u32, StoreError> {

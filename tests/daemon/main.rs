@@ -10,5 +10,6 @@ mod deliveries; // what a person decides about messages, and what one destinatio
 mod faults; // a disk without room, a log directory that goes and comes back
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
+mod noise; // what people are told when much goes wrong at once
 mod operate; // status page, reload, stop
 mod whole; // from a failing run to its cause

@@ -45,6 +45,8 @@ impl Act {
 /// A request that arrived.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
+    /// Such as `POST`.
+    pub(crate) method: String,
     /// Path and query.
     pub(crate) path: String,
     /// By name in lower case.
@@ -143,17 +145,18 @@ async fn read(stream: &mut TcpStream) -> Option<Received> {
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();
-    let path = lines.next()?.split(' ').nth(1)?.to_owned();
+    let mut first = lines.next()?.split(' ').map(str::to_owned);
+    let (method, path) = (first.next()?, first.next()?);
     let header = |line: &str| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
     let headers: HashMap<String, String> = lines.filter_map(header).collect();
-    let length: usize = headers.get("content-length")?.parse().ok()?;
+    let length: usize = headers.get("content-length").map_or(Some(0), |length| length.parse().ok())?;
     while bytes.len() < end + 4 + length {
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
             return None;
         }
     }
     let body = String::from_utf8_lossy(&bytes[end + 4..]).into_owned();
-    Some(Received { path, headers, body })
+    Some(Received { method, path, headers, body })
 }
 
 async fn answer(mut stream: TcpStream, act: Act, gate: &Notify) {

@@ -42,6 +42,11 @@ pub(super) fn title(out: &mut impl Write, owed: &Owed) -> io::Result<()> {
     )
 }
 
+/// The first line about a message that has no delivery.
+pub(super) fn title_without(out: &mut impl Write, standing: &str, what: &str, destination: &str) -> io::Result<()> {
+    writeln!(out, "{:>5}  {:20}  {standing:9}  {} to {}", "-", "", plain(what), plain(destination))
+}
+
 /// A delivery that does not read back.
 pub(super) fn unreadable(out: &mut impl Write, row: &Unreadable) -> io::Result<()> {
     writeln!(out, "{:>5}  unreadable: its {} cannot be read: {}", row.id, plain(&row.what), plain(&row.reason))

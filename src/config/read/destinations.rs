@@ -2,14 +2,14 @@
 
 use crate::case::MessageKind;
 use crate::config::secret::SecretSource;
-use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown};
+use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown, Patience, PresetChoice};
 use crate::config::{Holds, Need, PresetField};
 use crate::yaml::{Fields, Kind, Node, suggest};
 
 use super::Reader;
 
 /// The settings that every destination has.
-pub(super) const COMMON: [&str; 5] = ["preset", "wants", "on_unknown", "give_up_after", "timeout"];
+pub(super) const COMMON: [&str; 7] = ["preset", "wants", "for", "patience", "on_unknown", "give_up_after", "timeout"];
 const SOURCES: [&str; 3] = ["file", "env", "credential"];
 
 /// Every kind of message, as `wants` names it.
@@ -38,10 +38,10 @@ impl Reader<'_> {
             }
             return None;
         };
-        let wanted = self.preset(preset)?;
+        let (choice, wanted) = self.preset(preset)?;
         let known: Vec<&str> = COMMON.into_iter().chain(wanted.iter().map(|field| field.name.as_str())).collect();
         let fields = Fields::new(node, &what, &known, &mut self.problems)?;
-        let mut destination = DestinationSettings::new(name, preset.text("`preset`", &mut self.problems)?);
+        let mut destination = DestinationSettings { preset: choice, ..DestinationSettings::new(name, "") };
         for field in &wanted {
             if let Some(node) = fields.get(&field.name) {
                 destination.fields.extend(self.field(field, node).map(|value| (field.name.clone(), value)));
@@ -54,15 +54,39 @@ impl Reader<'_> {
         Some(destination)
     }
 
-    fn preset(&mut self, node: &Node) -> Option<Vec<PresetField>> {
+    /// What looks like a path is a file of the site's own; anything else must come with nextrun.
+    fn preset(&mut self, node: &Node) -> Option<(PresetChoice, Vec<PresetField>)> {
         let name = node.text("`preset`", &mut self.problems)?;
+        let like_a_path = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
+        if let Some(read) = self.vocabulary.preset_file.filter(|_| like_a_path) {
+            let path = self.path(node, "`preset`")?;
+            return match read(&path) {
+                Ok(fields) => Some((PresetChoice::File(path), fields)),
+                Err(why) => {
+                    self.problems.add(node.place, why);
+                    None
+                }
+            };
+        }
         let presets = &self.vocabulary.presets;
         if let Some((_, fields)) = presets.iter().find(|(known, _)| known == name) {
-            return Some(fields.clone());
+            return Some((PresetChoice::Shipped(name.to_owned()), fields.clone()));
         }
         let help = suggest(name, presets.iter().map(|(known, _)| known.as_str()));
         self.problems.add_maybe(node.place, format!("there is no preset `{name}`"), help);
         None
+    }
+
+    /// Names of hosts, as addresses have them.
+    pub(super) fn hosts(&mut self, node: &Node) -> Vec<String> {
+        let texts = self.texts(node, "`allowed_hosts`");
+        for (text, place) in &texts {
+            if text.is_empty() || text.contains(['/', '@']) {
+                let help = "write the name alone, as in queue.example, or *.example for all below it";
+                self.problems.add_help(*place, format!("`{text}` is no name of a host"), help);
+            }
+        }
+        texts.into_iter().map(|(text, _)| text).collect()
     }
 
     fn common(&mut self, fields: &Fields<'_>, destination: &mut DestinationSettings) {
@@ -70,6 +94,13 @@ impl Reader<'_> {
             let nodes = node.items("`wants`", &mut self.problems);
             let kinds = nodes.iter().filter_map(|node| self.one_of(node, "`wants`", &KINDS)).collect();
             destination.wants = Some(kinds);
+        }
+        if let Some(node) = fields.get("for") {
+            destination.route = self.route(node);
+        }
+        if let Some(node) = fields.get("patience") {
+            let words = [("at_once", Patience::AtOnce), ("may_wait", Patience::MayWait)];
+            destination.patience = self.one_of(node, "`patience`", &words);
         }
         if let Some(node) = fields.get("on_unknown") {
             let words = [("resend", OnUnknown::Resend), ("hold", OnUnknown::Hold)];

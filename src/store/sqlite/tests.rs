@@ -130,11 +130,23 @@ fn of_the_first_release(directory: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_database_of_the_first_release_goes_on_with_all_that_is_in_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = of_the_first_release(directory.path());
-    assert!(matches!(Sqlite::open_read_only(&path), Err(StoreError::Older { found: 1, .. })));
-    let mut store = Sqlite::open(&path).unwrap();
+fn an_older_database_goes_on_with_all_that_is_in_it() {
+    for version in 1..schema::KNOWN {
+        let directory = tempfile::tempdir().unwrap();
+        let path = of_the_first_release(directory.path());
+        let connection = Connection::open(&path).unwrap();
+        for step in &schema::MIGRATIONS[1..usize::try_from(version).unwrap()] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "user_version", version).unwrap();
+        drop(connection);
+        goes_on(&path, version);
+    }
+}
+
+fn goes_on(path: &Path, version: i64) {
+    assert!(matches!(Sqlite::open_read_only(path), Err(StoreError::Older { found, .. }) if found == version));
+    let mut store = Sqlite::open(path).unwrap();
     assert_eq!(schema::version(&store.connection).unwrap(), schema::KNOWN);
     assert_eq!(store.cases(false).unwrap()[0].verdict.as_deref(), Some("inconclusive"));
     let rows: Vec<Owed> = store.history(Which::default()).unwrap().into_iter().map(Result::unwrap).collect();
@@ -146,8 +158,12 @@ fn a_database_of_the_first_release_goes_on_with_all_that_is_in_it() {
     }
     let retried = store.lease("audit", f64::MAX / 2.0, 9).unwrap();
     assert_eq!((retried[0].id, retried[0].attempts), (1, 3), "what was owed is sent");
+    let hold = conformance::hold("m1", "c1", "team");
+    store.commit(&Commit { held: vec![hold.clone()], ..Commit::default() }).unwrap();
     drop(store);
-    assert_eq!(Sqlite::open(&path).unwrap().history(Which::default()).unwrap().len(), 23, "and opens again");
+    let mut again = Sqlite::open(path).unwrap();
+    assert_eq!(again.history(Which::default()).unwrap().len(), 23, "and opens again");
+    assert_eq!(again.quieted().unwrap().held[0].hold, hold);
 }
 
 #[test]

@@ -1,0 +1,68 @@
+//! `nextrun preset`: the kinds of destination, and tests of one's own.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use super::Exit;
+use crate::config::PresetChoice;
+use crate::daemon::preset_of;
+use crate::destinations::{Need, Preset};
+
+/// List, show or test presets: the kinds of destination that messages can go to.
+#[derive(Debug, Subcommand)]
+pub(super) enum PresetCommand {
+    /// List the presets that come with nextrun, with their settings.
+    #[command(after_help = "Example:\n  nextrun preset list")]
+    List,
+    /// Print the file of a preset, to start one's own from.
+    #[command(after_help = "Example:\n  nextrun preset show webhook > mine.yaml")]
+    Show {
+        /// The name of a preset that comes with nextrun.
+        name: String,
+    },
+    /// Check a preset and run the tests that stand in it; nothing is sent.
+    #[command(after_help = "Examples:\n  nextrun preset test mine.yaml\n  nextrun preset test slack")]
+    Test {
+        /// The file, or the name of a preset that comes with nextrun.
+        preset: String,
+    },
+}
+
+pub(super) fn run(command: &PresetCommand) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    match command {
+        PresetCommand::List => list(&mut out)?,
+        PresetCommand::Show { name } => write!(out, "{}", Preset::yaml(name)?)?,
+        PresetCommand::Test { preset } => return test(preset, &mut out),
+    }
+    Ok(Exit::Healthy)
+}
+
+fn list(out: &mut impl Write) -> anyhow::Result<()> {
+    for name in Preset::names() {
+        let preset = Preset::shipped(name)?;
+        writeln!(out, "{name}: {}", preset.summary)?;
+        for (name, field) in &preset.fields {
+            let optional = if field.need == Need::Optional { " (optional)" } else { "" };
+            writeln!(out, "  {name}{optional}: {}", field.help)?;
+        }
+    }
+    Ok(())
+}
+
+fn test(named: &str, out: &mut impl Write) -> anyhow::Result<Exit> {
+    let shipped = Preset::names().any(|name| name == named);
+    let choice =
+        if shipped { PresetChoice::Shipped(named.to_owned()) } else { PresetChoice::File(PathBuf::from(named)) };
+    let preset = Arc::new(preset_of(&choice)?);
+    let failures = preset.failures();
+    for failure in &failures {
+        writeln!(out, "{failure}\n")?;
+    }
+    let (all, failed) = (preset.test_count(), failures.len());
+    writeln!(out, "{named}: {all} tests, {failed} failed")?;
+    Ok(if failed == 0 { Exit::Healthy } else { Exit::Failing })
+}

@@ -1,0 +1,101 @@
+//! `nextrun silence`: no messages to people about some jobs for a while.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Subcommand;
+use sha2::{Digest, Sha256};
+
+use super::cases::{At, time};
+use super::{Exit, plain};
+use crate::config::{Glob, parse_duration};
+use crate::daemon::{now, variables};
+use crate::store::{Commit, Silence, Sqlite, Store};
+
+/// Add, list or remove silences: people hear nothing about some jobs for a while.
+#[derive(Debug, Subcommand)]
+pub(super) enum SilenceCommand {
+    /// Send nothing about some jobs to destinations for people; job queues and webhooks still get everything. A silenced
+    /// message is not sent later either: `cases show` has it, with why.
+    #[command(
+        after_help = "Example:\n  nextrun silence add 'vision/**' --for 8h --why 'known bad data, fixed tomorrow'"
+    )]
+    Add {
+        /// The pattern of the jobs: * for any characters, ** for any folders; a folder means all in it.
+        jobs: String,
+        /// How long, such as 30m, 8h or 2d.
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+        lasts: Duration,
+        /// Why.
+        #[arg(long)]
+        why: String,
+        /// Who wants it; the user without it.
+        #[arg(long)]
+        author: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// List silences.
+    #[command(after_help = "Examples:\n  nextrun silence list\n  nextrun silence list --all")]
+    List {
+        /// Those that have ended too.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// End a silence before its time.
+    #[command(after_help = "Example:\n  nextrun silence remove 3f2a9c01")]
+    Remove {
+        /// Its id, as `silence list` shows it.
+        id: String,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+pub(super) fn run(command: &SilenceCommand) -> anyhow::Result<Exit> {
+    let mut out = io::stdout().lock();
+    match command {
+        SilenceCommand::Add { jobs, lasts, why, author, at } => {
+            if Glob::new(jobs).is_none() {
+                bail!("`{}` is no pattern of jobs: write a job or folder below the log directory", plain(jobs));
+            }
+            let silence = silence(jobs, *lasts, why, author.as_ref());
+            let commit = Commit { silences: vec![silence.clone()], ..Commit::default() };
+            Sqlite::open(&at.database()?)?.commit(&commit)?;
+            print(&mut out, &silence)?;
+        }
+        SilenceCommand::List { all, at } => {
+            let silences = Sqlite::open_read_only(&at.database()?)?.quieted()?.silences;
+            for silence in silences.iter().filter(|silence| *all || now() < silence.until) {
+                print(&mut out, silence)?;
+            }
+        }
+        SilenceCommand::Remove { id, at } => {
+            let mut store = Sqlite::open(&at.database()?)?;
+            if !store.quieted()?.silences.iter().any(|silence| silence.id == *id) {
+                bail!("there is no silence {}: see `nextrun silence list --all`", plain(id));
+            }
+            store.commit(&Commit { unsilenced: vec![id.clone()], ..Commit::default() })?;
+            writeln!(out, "the silence {id} is removed")?;
+        }
+    }
+    Ok(Exit::Healthy)
+}
+
+fn silence(jobs: &str, lasts: Duration, why: &str, author: Option<&String>) -> Silence {
+    let made = now();
+    let user = || variables().get("USER").cloned().unwrap_or_else(|| "unknown".to_owned());
+    let author = author.cloned().unwrap_or_else(user);
+    let hash = Sha256::digest(format!("{jobs}\n{author}\n{made}"));
+    let id: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let until = made + lasts.as_secs_f64();
+    Silence { id, jobs: jobs.to_owned(), until, author, why: why.to_owned(), made }
+}
+
+fn print(out: &mut impl Write, silence: &Silence) -> io::Result<()> {
+    let Silence { id, jobs, until, author, why, .. } = silence;
+    writeln!(out, "{id}  until {}  {}  {}: {}", time(*until), plain(jobs), plain(author), plain(why))
+}

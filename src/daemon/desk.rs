@@ -1,0 +1,170 @@
+//! Who is told of what was decided, and when what waits goes out: the store's side of [`crate::noise`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::case::{Case, CaseId, Message, MessageKind};
+use crate::config::{Noise, Patience, Settings};
+use crate::destinations::{self, Destination};
+use crate::noise::{Letter, Opening, Outlet, Plan, Situation};
+use crate::store::{DeliveryState, HELD, Quieted, SharedStore, Store, StoreError};
+
+pub(super) struct Desk {
+    outlets: Vec<Outlet>,
+    noise: Noise,
+    /// By destination, the digests that it was owed and may not have yet.
+    digests: BTreeMap<String, BTreeSet<CaseId>>,
+    /// When something that waits may go out next, in seconds since the Unix epoch.
+    next_release: Option<f64>,
+}
+
+/// What the store says of what keeps messages from going out at once.
+pub(super) struct Around {
+    quieted: Quieted,
+    /// The destinations that have a digest under way.
+    busy: BTreeSet<String>,
+}
+
+impl Desk {
+    /// The desk of these destinations, which stand in the order of the settings.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(super) fn new(
+        settings: &Settings,
+        destinations: &[Destination],
+        store: &SharedStore,
+    ) -> Result<Desk, StoreError> {
+        let outlet = |(destination, wanted): (&Destination, &crate::config::DestinationSettings)| Outlet {
+            name: destination.name.clone(),
+            wants: destination.wants.clone(),
+            route: wanted.route.clone(),
+            patience: wanted.patience.unwrap_or(match destination.patience() {
+                destinations::Patience::AtOnce => Patience::AtOnce,
+                destinations::Patience::MayWait => Patience::MayWait,
+            }),
+        };
+        let outlets = destinations.iter().zip(&settings.destinations).map(outlet).collect();
+        let mut desk =
+            Desk { outlets, noise: settings.noise.clone(), digests: BTreeMap::new(), next_release: Some(0.0) };
+        for state in [DeliveryState::Pending, DeliveryState::Unknown] {
+            for row in store.blocking(|store| store.deliveries(None, Some(state)))? {
+                desk.remember(&row.message, &[row.destination]);
+            }
+        }
+        Ok(desk)
+    }
+
+    /// The names of the destinations.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.outlets.iter().map(|outlet| outlet.name.as_str())
+    }
+
+    /// What the store says of silences, and of what waits.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(super) fn look(&mut self, store: &SharedStore) -> Result<Around, StoreError> {
+        Ok(Around { quieted: store.blocking(|store| store.quieted())?, busy: self.busy(store)? })
+    }
+
+    /// Shares messages out; `cases` are all cases, those of the messages as they are now.
+    pub(super) fn share(&mut self, around: &Around, messages: Vec<Message>, cases: &[&Case], now: f64) -> Plan {
+        let knobs = |message: &Message| {
+            let case = cases.iter().find(|case| case.id == message.case);
+            case.map(|case| case.baseline_facts.knobs.clone()).unwrap_or_default()
+        };
+        let letters = messages.into_iter().map(|message| Letter { knobs: knobs(&message), message }).collect();
+        let within = self.noise.digest.map_or(0.0, |burst| burst.within.as_secs_f64());
+        let recent = cases.iter().filter(|case| now - case.opened <= within);
+        let openings: Vec<Opening> = recent.map(|case| opening(case)).collect();
+        let plan = self.situation(around, &openings, now).share(letters);
+        if !plan.held.is_empty() {
+            self.next_release = Some(0.0);
+        }
+        plan
+    }
+
+    /// What waited and goes out now.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(super) fn release(&mut self, store: &SharedStore, now: f64) -> Result<Vec<Plan>, StoreError> {
+        if self.next_release.is_none_or(|time| now < time) {
+            return Ok(Vec::new());
+        }
+        let around = self.look(store)?;
+        let situation = self.situation(&around, &[], now);
+        let (mut plans, next) = (Vec::new(), situation.next_release());
+        for outlet in &self.outlets {
+            let under_way = store.blocking(|store| under_way(store, &around.quieted, &outlet.name))?;
+            plans.extend(situation.release(&outlet.name, &under_way));
+        }
+        self.next_release = if plans.is_empty() { next } else { Some(0.0) };
+        for (message, to) in plans.iter().flat_map(|plan| &plan.owed) {
+            self.remember(message, to);
+        }
+        Ok(plans)
+    }
+
+    fn situation<'a>(&'a self, around: &'a Around, openings: &'a [Opening], now: f64) -> Situation<'a> {
+        let Around { quieted, busy } = around;
+        Situation { noise: &self.noise, outlets: &self.outlets, quieted, openings, busy, now }
+    }
+
+    fn remember(&mut self, message: &Message, to: &[String]) {
+        if message.kind == MessageKind::Digest {
+            for name in to {
+                self.digests.entry(name.clone()).or_default().insert(message.case.clone());
+            }
+        }
+    }
+
+    /// The destinations that have a digest under way; those that have theirs are forgotten.
+    fn busy(&mut self, store: &SharedStore) -> Result<BTreeSet<String>, StoreError> {
+        let mut busy = BTreeSet::new();
+        for (name, digests) in &mut self.digests {
+            let mut open = BTreeSet::new();
+            for digest in digests.iter() {
+                if store.blocking(|store| is_under_way(store, digest, name))? {
+                    open.insert(digest.clone());
+                }
+            }
+            if !open.is_empty() {
+                busy.insert(name.clone());
+            }
+            *digests = open;
+        }
+        Ok(busy)
+    }
+}
+
+fn opening(case: &Case) -> Opening {
+    Opening {
+        job: case.baseline.clone(),
+        knobs: case.baseline_facts.knobs.clone(),
+        symptoms: case.findings.iter().map(|finding| finding.symptom.clone()).collect(),
+        time: case.opened,
+    }
+}
+
+/// The cases that wait for a destination and have an earlier message under way there.
+fn under_way(store: &mut dyn Store, quieted: &Quieted, destination: &str) -> Result<BTreeSet<CaseId>, StoreError> {
+    let rows = quieted.held.iter().filter(|row| row.hold.destination == destination);
+    let cases: BTreeSet<&CaseId> = rows.map(|row| &row.hold.message.case).collect();
+    let mut found = BTreeSet::new();
+    for case in cases {
+        if is_under_way(store, case, destination)? {
+            found.insert(case.clone());
+        }
+    }
+    Ok(found)
+}
+
+fn is_under_way(store: &mut dyn Store, case: &CaseId, destination: &str) -> Result<bool, StoreError> {
+    let rows = store.deliveries(Some(case), None)?;
+    Ok(rows.iter().filter(|row| row.destination == destination).any(|row| match row.state {
+        DeliveryState::Pending | DeliveryState::Sending => true,
+        DeliveryState::Unknown => row.due < HELD,
+        DeliveryState::Delivered | DeliveryState::Refused | DeliveryState::Dead => false,
+    }))
+}

@@ -1,0 +1,186 @@
+//! The way to one HTTP receiver: its address, its headers, and what signs the requests.
+//!
+//! Owns: the checks of an address, the headers of every request. Must not know: what a message says, what answers mean.
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::http::{Http, MOST_ANSWER, Method, Outgoing, site};
+use super::preset::{Preset, Request, Send};
+use super::signature::Keys;
+use super::template::{Node, Scope};
+use super::{Secret, Setup, SetupError, values};
+
+pub(super) struct HttpChannel {
+    pub(super) client: Http,
+    pub(super) url: Url,
+    headers: HeaderMap,
+    keys: Option<Keys>,
+}
+
+/// What the parts of a setup are checked with.
+struct Opening<'a> {
+    preset: &'a Preset,
+    setup: &'a Setup,
+    scope: Scope,
+}
+
+impl HttpChannel {
+    /// Checks where and how requests go; nothing is sent.
+    ///
+    /// # Errors
+    /// An address, a header or a secret that cannot be used, or a host that is not allowed.
+    pub(super) fn open(preset: &Preset, setup: &Setup, client: Http) -> Result<HttpChannel, SetupError> {
+        let opening =
+            Opening { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
+        let Send::Http { url, headers, signed_with, .. } = &preset.send else {
+            return Err(opening.unusable("preset", "it does not send over HTTP".to_owned()));
+        };
+        Ok(HttpChannel {
+            client,
+            url: opening.url(url)?,
+            headers: opening.headers(headers)?,
+            keys: opening.keys(signed_with.as_ref())?,
+        })
+    }
+
+    /// Where requests go, for people: no more of the address than scheme, host and port, and whether they are signed.
+    pub(super) fn target(&self) -> String {
+        let signed = if self.keys.is_some() { "signed" } else { "not signed" };
+        format!("POST {}/***, {signed}", site(&self.url))
+    }
+
+    /// The request that carries a message: besides the preset's headers, the id of the event, so that a receiver knows
+    /// it again, and its signature. `now` is in seconds since the Unix epoch.
+    pub(super) fn carrying(&self, id: &str, body: &Value, now: f64) -> Outgoing {
+        let body = body.to_string().into_bytes();
+        let timestamp = now as i64;
+        let mut headers = self.headers.clone();
+        let mut insert = |name: &'static str, text: &str| {
+            // An id that no header may hold stays in the body alone.
+            if let Ok(value) = HeaderValue::try_from(text) {
+                headers.insert(name, value);
+            }
+        };
+        insert("idempotency-key", id);
+        if let Some(keys) = &self.keys {
+            insert("webhook-id", id);
+            insert("webhook-timestamp", &timestamp.to_string());
+            insert("webhook-signature", &keys.sign(id, timestamp, &body));
+        }
+        let (method, url) = (Method::Post, self.url.clone());
+        Outgoing { method, url, headers, body: Some(body), most_answer: MOST_ANSWER }
+    }
+
+    /// A request besides that one. Its address sees all `fields`, its body those of `scope`. What comes with a message
+    /// must not choose whom the headers' secrets go to, so that every request goes to the same receiver.
+    ///
+    /// # Errors
+    /// Why it cannot be made.
+    pub(super) fn besides(
+        &self,
+        request: &Request,
+        preset: &Preset,
+        scope: &Scope,
+        fields: &std::collections::BTreeMap<String, Secret>,
+    ) -> Result<Outgoing, String> {
+        let mut of_address = scope.clone();
+        of_address.insert("fields".to_owned(), values(fields.iter()));
+        let address = preset.render(&request.url, &of_address, "url").map_err(|error| error.to_string())?;
+        let url = address.as_str().and_then(|text| Url::parse(text).ok()).ok_or("the address is none")?;
+        if url.origin() != self.url.origin() {
+            return Err(format!("the address is at {}, not at {}", site(&url), site(&self.url)));
+        }
+        let body = request.body.as_ref().map(|body| preset.render_body(body, scope, "body")).transpose();
+        let body = body.map_err(|error| error.to_string())?.map(|body| body.to_string().into_bytes());
+        Ok(Outgoing { method: request.method, url, headers: self.headers.clone(), body, most_answer: MOST_ANSWER })
+    }
+}
+
+impl Opening<'_> {
+    fn unusable(&self, field: &str, reason: String) -> SetupError {
+        SetupError::Unusable { destination: self.setup.name.clone(), field: field.to_owned(), reason }
+    }
+
+    fn url(&self, node: &Node) -> Result<Url, SetupError> {
+        let address = self.preset.render(node, &self.scope, "url");
+        let address = address.map_err(|error| self.unusable("url", error.to_string()))?;
+        let parsed = address.as_str().and_then(|text| Url::parse(text).ok());
+        let usable = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let url =
+            usable.ok_or_else(|| self.unusable("url", "it must be an address such as https://host/path".to_owned()))?;
+        check_host(self.setup, "url", url.host_str().unwrap_or_default())?;
+        Ok(url)
+    }
+
+    fn headers(&self, node: &Node) -> Result<HeaderMap, SetupError> {
+        let rendered = self.preset.render(node, &self.scope, "headers");
+        let rendered = rendered.map_err(|error| self.unusable("headers", error.to_string()))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in rendered.as_object().into_iter().flatten() {
+            let text = value.as_str().unwrap_or_default();
+            let header = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::try_from(text).ok());
+            let (name, mut value) = header
+                .ok_or_else(|| self.unusable("headers", format!("the header {name} holds what no header may")))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+
+    fn keys(&self, signed_with: Option<&String>) -> Result<Option<Keys>, SetupError> {
+        let secret = signed_with.and_then(|field| Some((field, self.setup.fields.get(field)?)));
+        let secret = secret.filter(|(_, secret)| !secret.expose().is_empty());
+        let reason = "it must be `whsec_` and base64; `echo whsec_$(openssl rand -base64 32)` makes one";
+        let keys =
+            secret.map(|(field, secret)| Keys::parse(secret).ok_or_else(|| self.unusable(field, reason.to_owned())));
+        keys.transpose()
+    }
+}
+
+/// Refuses a host that messages may not go to; `field` is the setting that names it.
+///
+/// # Errors
+/// It is not among those that are allowed.
+pub(super) fn check_host(setup: &Setup, field: &str, host: &str) -> Result<(), SetupError> {
+    match &setup.allowed_hosts {
+        Some(allowed) if !allowed.iter().any(|pattern| is_allowed(host, pattern)) => Err(SetupError::Unusable {
+            destination: setup.name.clone(),
+            field: field.to_owned(),
+            reason: format!("its host {host} is not among `allowed_hosts`: add it there if messages may go to it"),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a host is one of a list's: the same name, or below it where the list has `*.name`.
+fn is_allowed(host: &str, pattern: &str) -> bool {
+    match pattern.strip_prefix("*.") {
+        Some(parent) => host.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
+        None => host.eq_ignore_ascii_case(pattern.trim_matches(['[', ']'])) || host.eq_ignore_ascii_case(pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_allowed_by_its_name_or_its_domain() {
+        for (host, pattern, allowed) in [
+            ("queue.example", "queue.example", true),
+            ("queue.example", "Queue.Example", true),
+            ("queue.example.evil", "queue.example", false),
+            ("a.example", "*.example", true),
+            ("a.b.example", "*.example", true),
+            ("example", "*.example", false),
+            (".example", "*.example", false),
+            ("evilexample", "*.example", false),
+            ("[::1]", "[::1]", true),
+            ("127.0.0.1", "127.0.0.1", true),
+        ] {
+            assert_eq!(is_allowed(host, pattern), allowed, "{host} {pattern}");
+        }
+    }
+}

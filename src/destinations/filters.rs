@@ -1,0 +1,55 @@
+//! What templates may call besides what minijinja has.
+//!
+//! Owns: names. Must not know: presets, messages. Filters of texts: `words`, `sentence` and `one_line`, `cut(most)`
+//! (characters, an open code block is closed again), `required(why)` (an empty text is an error), `hours_later(n)` (of
+//! a time in RFC 3339). For Slack `slack` (prose), `slack_name` (inline code), `slack_code` (a code block) and
+//! `slack_plain` (where no markup is read); for Discord `discord`, `discord_name`, `discord_code` and `plain`.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+
+use super::{block_kit, fitting, markup, words};
+
+/// For what is sent: a name that is not defined is an error.
+pub(super) fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
+        environment.set_syntax(syntax);
+    }
+    environment.add_filter("words", |id: String| words::words(&id));
+    environment.add_filter("sentence", |text: String| words::sentence(&text));
+    environment.add_filter("one_line", |text: String| words::one_line(&text));
+    environment.add_filter("cut", |text: String, most: usize| fitting::cut(&text, most));
+    environment.add_filter("required", required);
+    environment.add_filter("hours_later", hours_later);
+    environment.add_filter("plain", |text: String| markup::plain(&text));
+    environment.add_filter("slack", |text: String| block_kit::escape(&text));
+    environment.add_filter("slack_name", |text: String| block_kit::code(&text));
+    environment.add_filter("slack_code", |text: String| block_kit::fence(&text));
+    environment.add_filter("slack_plain", |text: String| block_kit::plain(&text));
+    environment.add_filter("discord", |text: String| markup::discord(&text));
+    environment.add_filter("discord_name", |text: String| markup::discord_name(&text));
+    environment.add_filter("discord_code", |text: String| markup::discord_code(&text));
+    environment
+}
+
+/// For what is read: an answer may be of any form, so that what is not there is nothing, at any depth.
+pub(super) fn answers() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    environment
+}
+
+fn required(text: String, why: String) -> Result<String, Error> {
+    if text.trim().is_empty() { Err(Error::new(ErrorKind::InvalidOperation, why)) } else { Ok(text) }
+}
+
+fn hours_later(time: String, hours: i64) -> Result<String, Error> {
+    let later = |time: jiff::Timestamp| {
+        let seconds = jiff::SignedDuration::from_secs(hours.saturating_mul(3600));
+        time.checked_add(seconds)
+    };
+    let later = time.parse::<jiff::Timestamp>().and_then(later);
+    later.map(|time| time.to_string()).map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+}

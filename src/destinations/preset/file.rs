@@ -1,0 +1,143 @@
+//! A preset as it is written.
+//!
+//! Owns: the keys of the file. Must not know: what becomes of them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Field, Patience, SameId};
+use crate::case::MessageKind;
+use crate::destinations::answer::Rule;
+use crate::destinations::http::Method;
+use crate::destinations::rehearsal::PresetTest;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PresetFile {
+    pub(super) name: String,
+    pub(super) summary: String,
+    #[serde(default)]
+    pub(super) fields: BTreeMap<String, Field>,
+    pub(super) wants: Vec<MessageKind>,
+    pub(super) same_id: SameId,
+    #[serde(default)]
+    pub(super) patience: Patience,
+    #[serde(default)]
+    pub(super) threads: Threads,
+    pub(super) send: SendFile,
+    #[serde(default)]
+    pub(super) limits: Limits,
+    #[serde(default)]
+    pub(super) answers: Vec<Rule>,
+    #[serde(default)]
+    pub(super) reference: Option<String>,
+    #[serde(default)]
+    pub(super) ask: Option<AskFile>,
+    #[serde(default)]
+    pub(super) then: Vec<ThenFile>,
+    #[serde(default)]
+    pub(super) tests: Vec<PresetTest>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SendFile {
+    Http(HttpFile),
+    Mail(MailFile),
+    Terminal(TerminalFile),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HttpFile {
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) headers: Value,
+    #[serde(default)]
+    pub(super) signed_with: Option<String>,
+    /// A preset that comes with nextrun, whose body this one has too; the keys of `body` are added.
+    #[serde(default)]
+    pub(super) like: Option<String>,
+    #[serde(default)]
+    pub(super) body: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MailFile {
+    pub(super) server: String,
+    pub(super) security: String,
+    pub(super) user: String,
+    pub(super) password: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) subject: String,
+    /// A preset that comes with nextrun and shows text, which this one has too.
+    pub(super) text_like: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TerminalFile {
+    pub(super) text: String,
+}
+
+/// A request besides the one that sends; it has the same headers, and goes to the same host.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestFile {
+    #[serde(default)]
+    pub(super) method: Method,
+    pub(super) url: String,
+    #[serde(default)]
+    pub(super) body: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskFile {
+    pub(super) request: RequestFile,
+    #[serde(default)]
+    pub(super) answers: Vec<Rule>,
+    pub(super) found: String,
+    #[serde(default)]
+    pub(super) unsure: Option<String>,
+    #[serde(default)]
+    pub(super) reference: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ThenFile {
+    pub(super) name: String,
+    #[serde(default, rename = "if")]
+    pub(super) condition: Option<String>,
+    pub(super) need: super::Need,
+    pub(super) request: RequestFile,
+    #[serde(default)]
+    pub(super) answers: Vec<Rule>,
+}
+
+/// Whether later messages of a case refer to its first one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Threads {
+    #[default]
+    None,
+    /// Templates see the `reference` of the first message of the case that this destination has as `thread`.
+    ByCase,
+}
+
+/// What a body must fit into.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Limits {
+    #[default]
+    None,
+    /// Slack's, for blocks.
+    Slack,
+    /// So many bytes of JSON.
+    MostBytes(usize),
+}

@@ -1,0 +1,232 @@
+//! Who is told what, and when: routes, silences, quiet times, digests.
+//!
+//! Owns: which destinations a message goes to, and whether it waits. Must not know: how a message is sent, SQL, the clock.
+//!
+//! Pure functions of messages, settings and time. Each message comes to exactly one end at each destination that gets
+//! it: it is owed at once, it waits and is owed later, alone or in a digest, or it is silenced, which its case's journal
+//! says. Messages of one case keep their order at each destination: what comes after a message that waits, waits too.
+
+mod digest;
+mod quiet;
+mod route;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::case::{CaseId, JournalEntry, Message, MessageKind};
+use crate::config::{Burst, Glob, Noise, Patience, Route};
+use crate::facts::Knobs;
+use crate::store::{Held, Hold, Quieted, Silence};
+
+pub use quiet::quiet_until;
+use route::Subject;
+
+/// A destination, as far as it matters who is told what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outlet {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The kinds of message that it gets.
+    pub wants: Vec<MessageKind>,
+    /// Which of them.
+    pub route: Route,
+    /// Whether they may wait.
+    pub patience: Patience,
+}
+
+/// A case that was opened lately.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opening {
+    /// Its baseline job.
+    pub job: String,
+    /// The baseline's knobs.
+    pub knobs: Knobs,
+    /// What was found in it.
+    pub symptoms: Vec<String>,
+    /// Seconds since the Unix epoch.
+    pub time: f64,
+}
+
+/// A message, with the knobs of the job that it is about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Letter {
+    /// The message.
+    pub message: Message,
+    /// The baseline's knobs.
+    pub knobs: Knobs,
+}
+
+/// What the choice depends on besides the messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The site's settings.
+    pub noise: &'a Noise,
+    /// All destinations.
+    pub outlets: &'a [Outlet],
+    /// Silences, and what waits already.
+    pub quieted: &'a Quieted,
+    /// The cases that were opened within the time that makes a burst, those of the messages included.
+    pub openings: &'a [Opening],
+    /// The destinations that have a digest under way: what comes after it must not overtake it.
+    pub busy: &'a BTreeSet<String>,
+    /// Seconds since the Unix epoch.
+    pub now: f64,
+}
+
+/// What is to be committed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// Messages that go out now, each with its destinations.
+    pub owed: Vec<(Message, Vec<String>)>,
+    /// Messages that wait.
+    pub held: Vec<Hold>,
+    /// Messages that waited, by their row ids, each with the message that they go out as or in.
+    pub released: Vec<(i64, String)>,
+    /// What the cases' journals say of it.
+    pub journal: Vec<(CaseId, JournalEntry)>,
+}
+
+/// What becomes of a message at one destination.
+enum Ruling<'a> {
+    Send,
+    Hold { until: f64, why: String },
+    Silence(&'a Silence),
+}
+
+/// So many messages that waited go out as they are: a digest of them would say less in more words.
+const FEW: usize = 3;
+
+impl Situation<'_> {
+    /// Shares new messages out, in their order.
+    pub fn share(&self, letters: Vec<Letter>) -> Plan {
+        let mut plan = Plan::default();
+        for Letter { message, knobs } in letters {
+            let subject = Subject::of_message(&message, &knobs);
+            let mut at_once = Vec::new();
+            for outlet in self.outlets.iter().filter(|outlet| self.gets(outlet, message.kind, &subject)) {
+                match self.rule(outlet, &message, &plan.held) {
+                    Ruling::Send => at_once.push(outlet.name.clone()),
+                    Ruling::Silence(silence) => {
+                        let detail = json!({
+                            "message": message.id, "destination": outlet.name, "silence": silence.id,
+                            "by": silence.author, "why": silence.why,
+                        });
+                        plan.note(&message.case, self.now, "silenced", detail);
+                    }
+                    Ruling::Hold { until, why } => {
+                        let detail = json!({ "message": message.id, "destination": outlet.name, "why": why });
+                        plan.note(&message.case, self.now, "held", detail);
+                        let (message, destination) = (message.clone(), outlet.name.clone());
+                        plan.held.push(Hold { message, destination, until, why });
+                    }
+                }
+            }
+            plan.owed.push((message, at_once));
+        }
+        plan
+    }
+
+    /// Lets what waits at a destination go out, if its time has come. `under_way` are the cases that have an earlier
+    /// message under way there.
+    pub fn release(&self, outlet: &str, under_way: &BTreeSet<CaseId>) -> Option<Plan> {
+        let rows: Vec<&Held> = self.quieted.held.iter().filter(|row| row.hold.destination == outlet).collect();
+        let until = rows.iter().map(|row| row.hold.until).fold(f64::NEG_INFINITY, f64::max);
+        let quiet = quiet_until(&self.noise.quiet, self.now).is_some();
+        let overtakes = rows.iter().any(|row| under_way.contains(&row.hold.message.case));
+        if rows.is_empty() || self.now < until || quiet || self.busy.contains(outlet) || overtakes {
+            return None;
+        }
+        let mut plan = Plan::default();
+        let to = || vec![outlet.to_owned()];
+        // What makes a burst is told of in one message, however few that are.
+        let few = self.noise.digest.map_or(FEW, |burst| FEW.min(burst.cases.saturating_sub(1) as usize)).max(1);
+        if rows.len() <= few {
+            for row in rows {
+                plan.released.push((row.id, row.hold.message.id.clone()));
+                plan.owed.push((row.hold.message.clone(), to()));
+            }
+            return Some(plan);
+        }
+        for (digest, ids) in digest::digests(&rows, outlet, self.now) {
+            for row in rows.iter().filter(|row| ids.contains(&row.id)) {
+                let message = &row.hold.message;
+                let detail = json!({ "message": message.id, "destination": outlet, "digest": digest.id });
+                plan.note(&message.case, self.now, "digested", detail);
+            }
+            plan.released.extend(ids.into_iter().map(|id| (id, digest.id.clone())));
+            plan.owed.push((digest, to()));
+        }
+        Some(plan)
+    }
+
+    /// When something that waits may go out next, in seconds since the Unix epoch. What is for a destination that is gone
+    /// waits for its return.
+    pub fn next_release(&self) -> Option<f64> {
+        let known = |row: &&Held| self.outlets.iter().any(|outlet| outlet.name == row.hold.destination);
+        self.quieted.held.iter().filter(known).map(|row| row.hold.until).min_by(f64::total_cmp)
+    }
+
+    fn gets(&self, outlet: &Outlet, kind: MessageKind, subject: &Subject<'_>) -> bool {
+        let by_rules = |outlet: &Outlet| match &outlet.route {
+            Route::Rules(rules) => rules.iter().any(|rule| subject.suits(rule)),
+            Route::All | Route::Rest => false,
+        };
+        let elsewhere = || self.outlets.iter().any(|other| other.wants.contains(&kind) && by_rules(other));
+        outlet.wants.contains(&kind)
+            && match &outlet.route {
+                Route::All => true,
+                Route::Rules(_) => by_rules(outlet),
+                Route::Rest => !elsewhere(),
+            }
+    }
+
+    fn rule(&self, outlet: &Outlet, message: &Message, held_now: &[Hold]) -> Ruling<'_> {
+        if outlet.patience == Patience::AtOnce {
+            return Ruling::Send;
+        }
+        let silences = self.quieted.silences.iter();
+        let mut silences = silences.filter(|silence| self.now < silence.until);
+        if let Some(silence) = silences.find(|s| Glob::new(&s.jobs).is_some_and(|jobs| jobs.matches(&message.subject)))
+        {
+            return Ruling::Silence(silence);
+        }
+        let before = self.quieted.held.iter().map(|row| &row.hold).chain(held_now);
+        let here: Vec<&Hold> = before.filter(|hold| hold.destination == outlet.name).collect();
+        if let Some((until, quiet)) = quiet_until(&self.noise.quiet, self.now) {
+            return Ruling::Hold { until, why: format!("quiet time, {quiet}") };
+        }
+        if let Some(hold) = here.iter().find(|hold| hold.message.case == message.case) {
+            return Ruling::Hold { until: hold.until, why: "an earlier message of the case waits".to_owned() };
+        }
+        if self.busy.contains(&outlet.name) {
+            return Ruling::Hold { until: self.now, why: "a digest is under way".to_owned() };
+        }
+        match self.noise.digest.filter(|burst| self.is_burst(outlet, message, *burst)) {
+            Some(burst) => {
+                let last = self.now + burst.within.as_secs_f64();
+                // One digest for all of a burst: those that come later wait no longer than its first.
+                let until = here.iter().map(|hold| hold.until).filter(|until| *until > self.now).fold(last, f64::min);
+                Ruling::Hold { until, why: "many cases open at once".to_owned() }
+            }
+            None => Ruling::Send,
+        }
+    }
+
+    fn is_burst(&self, outlet: &Outlet, message: &Message, burst: Burst) -> bool {
+        let recent = self.openings.iter().filter(|opening| {
+            let subject = Subject::of_opening(opening);
+            self.now - opening.time <= burst.within.as_secs_f64()
+                && self.gets(outlet, MessageKind::CaseOpened, &subject)
+        });
+        message.kind == MessageKind::CaseOpened && recent.count() >= burst.cases as usize
+    }
+}
+
+impl Plan {
+    fn note(&mut self, case: &CaseId, time: f64, kind: &str, detail: serde_json::Value) {
+        self.journal.push((case.clone(), JournalEntry { time, kind: kind.to_owned(), detail }));
+    }
+}

@@ -1,0 +1,61 @@
+//! Whether a message is one that a rule is about.
+
+use serde_json::Value;
+
+use super::Opening;
+use crate::case::Message;
+use crate::config::{KnobTest, Rule};
+use crate::facts::Knobs;
+
+/// What rules read of a message.
+pub(super) struct Subject<'a> {
+    job: &'a str,
+    knobs: &'a Knobs,
+    symptoms: Vec<&'a str>,
+    verdict: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    /// Of a message, with its baseline's knobs.
+    pub(super) fn of_message(message: &'a Message, knobs: &'a Knobs) -> Subject<'a> {
+        let symptoms = message.data.get("symptoms").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        Subject {
+            job: &message.subject,
+            knobs,
+            symptoms: symptoms.iter().filter_map(Value::as_str).collect(),
+            verdict: message.data.get("verdict").and_then(Value::as_str),
+        }
+    }
+
+    /// Of the message that a case was opened.
+    pub(super) fn of_opening(opening: &'a Opening) -> Subject<'a> {
+        let symptoms = opening.symptoms.iter().map(String::as_str).collect();
+        Subject { job: &opening.job, knobs: &opening.knobs, symptoms, verdict: None }
+    }
+
+    /// Whether a rule is about it: all of its conditions hold.
+    pub(super) fn suits(&self, rule: &Rule) -> bool {
+        let among = |names: &[String], name: &str| names.iter().any(|known| known == name);
+        (rule.jobs.is_empty() || rule.jobs.iter().any(|glob| glob.matches(self.job)))
+            && (rule.symptoms.is_empty() || self.symptoms.iter().any(|symptom| among(&rule.symptoms, symptom)))
+            && (rule.verdicts.is_empty() || self.verdict.is_some_and(|verdict| among(&rule.verdicts, verdict)))
+            && rule.knobs.iter().all(|(name, test)| self.knobs.get(name).is_some_and(|value| passes(value, test)))
+    }
+}
+
+fn passes(value: &Value, test: &KnobTest) -> bool {
+    match test {
+        KnobTest::OneOf(values) => values.iter().any(|wanted| same(value, wanted)),
+        KnobTest::Within { at_least, at_most } => value.as_f64().is_some_and(|number| {
+            at_least.is_none_or(|least| number >= least) && at_most.is_none_or(|most| number <= most)
+        }),
+    }
+}
+
+/// Numbers are the same however they are written: 1 and 1.0.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}

@@ -1,0 +1,140 @@
+//! Messages that wait for a better moment, and silences.
+//!
+//! Owns: their tables and rows. Must not know: why a message waits, whom a silence is about.
+
+use rusqlite::{Connection, Row, params};
+
+use super::Commit;
+use super::rows::{self, Read};
+use crate::case::Message;
+
+/// The step of the schema that makes the tables. A row of `held` stays when its message goes out: it says in what.
+pub(super) const TABLES: &str = "
+    CREATE TABLE held (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT NOT NULL REFERENCES messages (id),
+        destination TEXT NOT NULL,
+        until REAL NOT NULL,
+        why TEXT NOT NULL,
+        sent_as TEXT,
+        UNIQUE (message_id, destination)
+    ) STRICT;
+    CREATE INDEX held_open ON held (id) WHERE sent_as IS NULL;
+
+    CREATE TABLE silences (
+        id TEXT PRIMARY KEY,
+        jobs TEXT NOT NULL,
+        until REAL NOT NULL,
+        author TEXT NOT NULL,
+        why TEXT NOT NULL,
+        made REAL NOT NULL
+    ) STRICT;
+    ";
+
+pub(super) const SILENCES: &str = "SELECT id, jobs, until, author, why, made FROM silences ORDER BY made, id";
+
+pub(super) const OPEN: &str = "SELECT h.id, h.destination, h.until, h.why,
+        m.id, m.case_id, m.kind, m.subject, m.time, m.data
+    FROM held h JOIN messages m ON m.id = h.message_id WHERE h.sent_as IS NULL ORDER BY h.id";
+
+/// A message that is to wait.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hold {
+    /// The message.
+    pub message: Message,
+    /// The destination that it is for.
+    pub destination: String,
+    /// Seconds since the Unix epoch until which it waits.
+    pub until: f64,
+    /// Why it waits.
+    pub why: String,
+}
+
+/// A message that waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// Row id, also the order in which they came.
+    pub id: i64,
+    /// What waits, for whom and why.
+    pub hold: Hold,
+}
+
+/// No messages to people about some jobs for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Silence {
+    /// Its id.
+    pub id: String,
+    /// The pattern of the jobs.
+    pub jobs: String,
+    /// Seconds since the Unix epoch at which it ends.
+    pub until: f64,
+    /// Who wants it.
+    pub author: String,
+    /// Why.
+    pub why: String,
+    /// Seconds since the Unix epoch at which it was made.
+    pub made: f64,
+}
+
+/// What keeps messages from going out at once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Quieted {
+    /// Silences, those that have ended included.
+    pub silences: Vec<Silence>,
+    /// Messages that wait.
+    pub held: Vec<Held>,
+}
+
+/// What a commit changes here.
+pub(super) fn write(transaction: &Connection, commit: &Commit) -> rusqlite::Result<()> {
+    for hold in &commit.held {
+        transaction
+            .prepare_cached(
+                "INSERT INTO held (message_id, destination, until, why) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (message_id, destination) DO NOTHING",
+            )?
+            .execute(params![hold.message.id, hold.destination, hold.until, hold.why])?;
+    }
+    for (id, sent_as) in &commit.released {
+        transaction.prepare_cached("UPDATE held SET sent_as = ?2 WHERE id = ?1")?.execute(params![id, sent_as])?;
+    }
+    for silence in &commit.silences {
+        transaction
+            .prepare_cached("INSERT OR REPLACE INTO silences VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![silence.id, silence.jobs, silence.until, silence.author, silence.why, silence.made])?;
+    }
+    for id in &commit.unsilenced {
+        transaction.prepare_cached("DELETE FROM silences WHERE id = ?1")?.execute([id])?;
+    }
+    Ok(())
+}
+
+/// Deletes what went out of cases that closed before a time, and silences that ended before it, in seconds since the Unix
+/// epoch.
+pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<()> {
+    transaction.execute(
+        "DELETE FROM held WHERE sent_as IS NOT NULL AND message_id IN (
+           SELECT m.id FROM messages m JOIN cases c ON c.id = m.case_id WHERE c.closed = 1 AND c.updated < ?1)",
+        [before],
+    )?;
+    transaction.execute("DELETE FROM silences WHERE until < ?1", [before])?;
+    Ok(())
+}
+
+/// A row of [`SILENCES`].
+pub(super) fn silence(row: &Row<'_>) -> Read<Silence> {
+    Ok(Ok(Silence {
+        id: row.get(0)?,
+        jobs: row.get(1)?,
+        until: row.get(2)?,
+        author: row.get(3)?,
+        why: row.get(4)?,
+        made: row.get(5)?,
+    }))
+}
+
+/// A row of [`OPEN`].
+pub(super) fn held(row: &Row<'_>) -> Read<Held> {
+    let (id, destination, until, why) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+    Ok(rows::message(row, 4)?.map(|message| Held { id, hold: Hold { message, destination, until, why } }))
+}
