@@ -373,6 +373,25 @@ mod tests {
     }
 
     #[test]
+    fn validation_that_is_bad_from_its_first_time_on_has_not_generalised() {
+        assert!(!facts(&with_validation(falling(), |i| 40.0 - 0.5 * i.min(20) as f64), None).generalised);
+        let summed = |i: usize| 50.0 * (0.1 + 0.9 * (-(i as f64) / 15.0).exp());
+        assert!(facts(&with_validation(falling(), summed), None).generalised, "other units");
+    }
+
+    #[test]
+    fn a_rate_that_still_rises_at_the_end_is_warming_up() {
+        let with_rate = |rate: &dyn Fn(usize) -> f64| {
+            let mut job = stuck();
+            job.learning_rate = observed((0..1000).map(rate));
+            facts(&job, None).warming_up
+        };
+        assert!(with_rate(&|i| 1e-8 * (i + 1) as f64));
+        assert!(!with_rate(&|_| 0.001));
+        assert!(!with_rate(&|i| 1e-5 * (i as f64).min(300.0)));
+    }
+
+    #[test]
     fn a_difference_about_as_large_as_one_that_counts_is_a_close_call() {
         let level = |end: f64| with_loss((0..1000).map(move |i| end + (2.3 - end) * (-(i as f64) / 100.0).exp()));
         let close = |end: f64| facts(&level(end), Some(&level(1.0))).close;

@@ -170,6 +170,38 @@ mod tests {
         assert!(!found(&job));
     }
 
+    fn at_three_tenths(loss: impl Fn(usize) -> f64, rate: impl Fn(usize) -> f64) -> JobView {
+        let mut job = with_loss((0..600).map(loss));
+        job.life.ended = false;
+        job.life.done = Some(0.3);
+        job.learning_rate = observed((0..600).map(rate));
+        job
+    }
+
+    #[test]
+    fn a_loss_that_stays_above_its_start_needs_no_waiting() {
+        let above = |i: usize| if i < 5 { 1.6 } else { 2.1 + 0.3 * noise(i) };
+        assert!(found(&at_three_tenths(above, |_| 0.01)));
+        assert!(!found(&at_three_tenths(above, |i| 1e-5 * i as f64)), "its warm-up is not over");
+        let on_its_way_back = |i: usize| if i < 5 { 1.6 } else { 2.6 - 0.0012 * i as f64 + 0.1 * noise(i) };
+        assert!(!found(&at_three_tenths(on_its_way_back, |_| 0.01)));
+    }
+
+    #[test]
+    fn a_risky_setting_is_a_second_witness_of_a_flat_start() {
+        let mut job = at_three_tenths(|i| 1.61 + 0.1 * noise(i), |_| 0.05);
+        assert!(!found(&job), "a plateau before a late drop looks alike");
+        job.knobs.insert("optimizer".into(), "adam".into());
+        assert!(found(&job));
+        job.life.done = Some(0.1);
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn a_rate_that_moves_nothing_in_all_planned_steps_needs_no_waiting() {
+        assert!(found(&at_three_tenths(|i| 1.61 + 0.1 * noise(i), |_| 1e-8)));
+    }
+
     #[test]
     fn opponents_are_not_judged() {
         let mut job = with_loss((0..1000).map(|i| 0.7 + 0.1 * noise(i)));

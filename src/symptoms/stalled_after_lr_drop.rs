@@ -103,6 +103,17 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_is_gone_for_long_is_told_before_the_run_is_mature() {
+        let at = |done: f64| {
+            let mut job = job(|i| if i < 100 { 0.02 } else { 0.0001 }, stall);
+            job.life.ended = false;
+            job.life.done = Some(done);
+            StalledAfterLrDrop.examine(&job).is_some()
+        };
+        assert!(at(0.3) && !at(0.1));
+    }
+
+    #[test]
     fn a_constant_rate_does_not() {
         assert!(StalledAfterLrDrop.examine(&job(|_| 0.02, stall)).is_none());
     }
