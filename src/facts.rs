@@ -53,6 +53,11 @@ pub struct Facts {
     pub generalised: bool,
     /// Its loss was still falling at the end.
     pub improving: bool,
+    /// Its learning rate was still on its way up at the end: the warm-up is not over.
+    pub warming_up: bool,
+    /// The highest learning rate that it logged.
+    #[serde(with = "nan")]
+    pub peak_rate: f64,
     /// Against its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or reward). A
     /// baseline that overfits is compared by its validation loss.
     pub better: bool,
@@ -89,6 +94,8 @@ impl Default for Facts {
             learned: false,
             generalised: false,
             improving: false,
+            warming_up: false,
+            peak_rate: f64::NAN,
             better: false,
             worse: false,
             close: false,
@@ -194,6 +201,8 @@ fields! {
     learned Bool "the loss is significantly and substantially below its start";
     generalised Bool "the validation loss was once significantly and substantially below where training started";
     improving Bool "the loss was still falling at the end";
+    warming_up Bool "the learning rate was still on its way up at the end";
+    peak_rate Number "the highest learning rate that it logged";
     better Bool "significantly and substantially better than the baseline at equal steps; than one that overfits, in its validation loss";
     worse Bool "significantly and substantially worse than the baseline at equal steps";
     close Bool "better or not by so little that another seed could turn it";

@@ -21,6 +21,11 @@ const CLOSE_CALL: f64 = 0.5;
 /// A job that stopped before this share of its steps did not reach its end.
 const WHOLE: f64 = 0.95;
 
+/// Half a run before its end, a linear warm-up was at half of what it has reached.
+const WARMING: f64 = 0.7;
+/// A validation loss that lost so much of its own start is one of other units, not one that never got better.
+const OWN_GAIN: f64 = 0.5;
+
 /// Problems that a cure of a failure to learn may well bring to light, and which do not speak against it.
 const NEXT_PROBLEMS: &[&str] = &["overfitting", "silent"];
 
@@ -33,6 +38,10 @@ pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) 
     facts.problems = problems.map(|f| f.symptom.clone()).collect();
     if let Some(observed) = observed {
         measure_loss(&mut facts, job, observed);
+    }
+    if let Some(peak) = job.learning_rate.as_ref().and_then(|o| o.sketch.highest()) {
+        facts.peak_rate = peak.value;
+        facts.warming_up = warming_up(job);
     }
     facts.crashed = crashed(job, &facts);
     if let Some(baseline) = baseline {
@@ -49,6 +58,14 @@ pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) 
         facts.cured = facts.learned && facts.better && facts.finite && !trouble;
     }
     facts
+}
+
+/// A rate that is going up at its end stands at its peak there, and was far below it half a run ago.
+fn warming_up(job: &JobView) -> bool {
+    let curve = job.learning_rate.as_ref().and_then(|o| o.curve.as_ref());
+    curve.is_some_and(|rate| {
+        rate.last.value >= rate.highest.value && rate.mean_between(0.4, 0.6) < WARMING * rate.highest.value
+    })
 }
 
 fn is_problem(finding: &Finding) -> bool {
@@ -88,13 +105,17 @@ fn fits(facts: &Facts, observed: &Observed) -> bool {
     accurate || small(facts.loss_end) || small(facts.loss_best)
 }
 
-/// Whether validation was once better than an untrained network: it may be logged only after training has begun, so the
-/// start of the training loss counts as well.
+/// Whether validation was once better than an untrained network, which is what training started from. A validation loss
+/// that begins above that is either one of other units (a sum, say), and then loses most of its own start, or bad
+/// from its first time on.
 fn generalised(job: &JobView) -> bool {
     let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
     let Some(validation) = curve(&job.validation_loss) else { return false };
-    let start = curve(&job.loss).map_or(validation.start, |training| training.start.max(validation.start));
-    start - validation.best() > (MARGIN * start.abs()).max(SIGNIFICANT * validation.end_error)
+    let below = |start: f64, share: f64| {
+        start - validation.best() > (share * start.abs()).max(SIGNIFICANT * validation.end_error)
+    };
+    let start = curve(&job.loss).map_or(validation.start, |training| training.start);
+    below(start, MARGIN) || below(validation.start, OWN_GAIN)
 }
 
 /// How many finite values came before the first that was not; all of them, where every one was finite.
@@ -349,6 +370,25 @@ mod tests {
         assert!(!facts(&with_validation(falling(), |i| 2.3 + 0.02 * i as f64), None).generalised);
         assert!(facts(&with_validation(falling(), |i| 1.1 + 0.02 * i as f64), None).generalised);
         assert!(!facts(&falling(), None).generalised);
+    }
+
+    #[test]
+    fn validation_that_is_bad_from_its_first_time_on_has_not_generalised() {
+        assert!(!facts(&with_validation(falling(), |i| 40.0 - 0.5 * i.min(20) as f64), None).generalised);
+        let summed = |i: usize| 50.0 * (0.1 + 0.9 * (-(i as f64) / 15.0).exp());
+        assert!(facts(&with_validation(falling(), summed), None).generalised, "other units");
+    }
+
+    #[test]
+    fn a_rate_that_still_rises_at_the_end_is_warming_up() {
+        let with_rate = |rate: &dyn Fn(usize) -> f64| {
+            let mut job = stuck();
+            job.learning_rate = observed((0..1000).map(rate));
+            facts(&job, None).warming_up
+        };
+        assert!(with_rate(&|i| 1e-8 * (i + 1) as f64));
+        assert!(!with_rate(&|_| 0.001));
+        assert!(!with_rate(&|i| 1e-5 * (i as f64).min(300.0)));
     }
 
     #[test]

@@ -1,11 +1,18 @@
-use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
 use crate::signals::Learning;
 
 declare_symptom! {
     /// **What it shows.** After enough steps for such a run, the loss is no better than at the start: chance level, or
     /// the best constant.
     ///
-    /// **How it is decided.** The run has ended or is past three fifths of its steps. The drop from start to end is
+    /// **When.** A loss that stands still may just be slow to start: from a loss alone nobody can tell before the run has
+    /// ended or is past three fifths of its steps. From a fifth on, once the learning rate has been at its peak for half
+    /// of what was run, a second witness suffices: the loss stands above its start beyond noise and is not on its
+    /// way back (a plateau before a late drop stays where it started); or a setting is known to be risky (a learning rate
+    /// far outside what works, weights that start at zero or unscaled), or too small to move any weight in all planned
+    /// steps.
+    ///
+    /// **How it is decided.** The drop from start to end is
     /// within four standard errors of the noise, and the levels do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level
     /// of its classes (log K within 3 %) while the accuracy stayed at chance.
     ///
@@ -19,6 +26,9 @@ declare_symptom! {
 
 /// A drop below this share of the start is nothing, however significant.
 const SMALLEST_DROP: f64 = 0.03;
+
+/// A loss that stands above its start by this share of it has left it.
+const RISEN: f64 = 0.05;
 
 /// A fall that only ranks can see has to be larger than this share of the start.
 const RANKED_DROP: f64 = 0.1;
@@ -39,7 +49,15 @@ impl Detector for NotLearning {
             return reward_stands_still(self, job);
         }
         let curve = job.falling_loss()?;
-        if !job.mature() || job.accurate() || starts_at_its_floor(job, curve) || job.maybe_trained_before().is_some() {
+        if !job.well_begun()
+            || job.accurate()
+            || starts_at_its_floor(job, curve)
+            || job.maybe_trained_before().is_some()
+        {
+            return None;
+        }
+        if !(job.mature() || stays_above_its_start(curve) || job.risky_setting().is_some() || job.trains_nothing(curve))
+        {
             return None;
         }
         let chance = at_chance(job, curve);
@@ -68,6 +86,12 @@ impl Detector for NotLearning {
                 .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE)),
         )
     }
+}
+
+/// Whether the loss has been worse than its start for most of the run, and shows no sign of coming back.
+fn stays_above_its_start(curve: &Curve) -> bool {
+    let above = |level: f64| level - curve.start > (SIGNIFICANT * curve.drop_error()).max(RISEN * curve.start.abs());
+    above(curve.end) && above(curve.mean_between(0.3, 1.0)) && curve.trend_from(0.3) > -TREND / 2.0
 }
 
 /// A job whose loss begins far below what guessing among two classes costs has little left to learn. Without an
@@ -144,6 +168,38 @@ mod tests {
         job.life.ended = false;
         job.life.done = Some(0.2);
         assert!(!found(&job));
+    }
+
+    fn at_three_tenths(loss: impl Fn(usize) -> f64, rate: impl Fn(usize) -> f64) -> JobView {
+        let mut job = with_loss((0..600).map(loss));
+        job.life.ended = false;
+        job.life.done = Some(0.3);
+        job.learning_rate = observed((0..600).map(rate));
+        job
+    }
+
+    #[test]
+    fn a_loss_that_stays_above_its_start_needs_no_waiting() {
+        let above = |i: usize| if i < 5 { 1.6 } else { 2.1 + 0.3 * noise(i) };
+        assert!(found(&at_three_tenths(above, |_| 0.01)));
+        assert!(!found(&at_three_tenths(above, |i| 1e-5 * i as f64)), "its warm-up is not over");
+        let on_its_way_back = |i: usize| if i < 5 { 1.6 } else { 2.6 - 0.0012 * i as f64 + 0.1 * noise(i) };
+        assert!(!found(&at_three_tenths(on_its_way_back, |_| 0.01)));
+    }
+
+    #[test]
+    fn a_risky_setting_is_a_second_witness_of_a_flat_start() {
+        let mut job = at_three_tenths(|i| 1.61 + 0.1 * noise(i), |_| 0.05);
+        assert!(!found(&job), "a plateau before a late drop looks alike");
+        job.knobs.insert("optimizer".into(), "adam".into());
+        assert!(found(&job));
+        job.life.done = Some(0.1);
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn a_rate_that_moves_nothing_in_all_planned_steps_needs_no_waiting() {
+        assert!(found(&at_three_tenths(|i| 1.61 + 0.1 * noise(i), |_| 1e-8)));
     }
 
     #[test]

@@ -80,13 +80,14 @@ impl JobView {
         }
     }
 
-    /// Whether its steps are too small to move any weight to speak of.
-    fn trains_nothing(&self, curve: &Curve) -> bool {
+    /// Whether its steps, all that are planned, are too small to move any weight to speak of.
+    pub(super) fn trains_nothing(&self, curve: &Curve) -> bool {
         let gradient = match self.text("optimizer") {
             Some(name) if !name.starts_with("adam") => self.usual_gradient().unwrap_or(1.0),
             _ => 1.0,
         };
-        self.peak_rate().is_some_and(|rate| rate * gradient * curve.length() < FUTILE)
+        let planned = curve.length() / self.life.done.map_or(1.0, |done| done.clamp(0.05, 1.0));
+        self.peak_rate().is_some_and(|rate| rate * gradient * planned < FUTILE)
     }
 
     fn usual_gradient(&self) -> Option<f64> {

@@ -8,6 +8,9 @@ declare_symptom! {
     /// of the run below 5 % of its peak (warm-up before the peak does not count), nine tenths of the loss are not gone,
     /// and the stretch below 5 % brought less than a fifth of what came before it, at most a tenth of the start.
     ///
+    /// **When.** From a quarter of the planned steps on: a rate that has been next to nothing for longer than it was
+    /// anything else is not on its way to the next of its cycles.
+    ///
     /// **False alarms.** Cosine and linear decay to zero spend a small part of the run that low; step decay comes late.
     /// A run that has already converged is left alone.
     StalledAfterLrDrop, "stalled_after_lr_drop",
@@ -18,6 +21,8 @@ declare_symptom! {
 const NEARLY_NOTHING: f64 = 0.051;
 /// So much of the run has to be spent there.
 const SHARE_OF_RUN: f64 = 0.5;
+/// Share of the planned steps from which on this can be told.
+const SOON: f64 = 0.25;
 /// A loss that lost so much of its start has got somewhere.
 const CONVERGED: f64 = 0.9;
 /// What the stretch brought, against what came before it.
@@ -30,7 +35,7 @@ impl Detector for StalledAfterLrDrop {
 
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let curve = job.falling_loss()?;
-        if !job.mature() || job.accurate() || curve.relative_drop() > CONVERGED || curve.lowest.value < 0.0 {
+        if !far_enough(job) || job.accurate() || curve.relative_drop() > CONVERGED || curve.lowest.value < 0.0 {
             return None;
         }
         let (low_from, peak) = low_rate_from(job, curve)?;
@@ -55,6 +60,10 @@ impl Detector for StalledAfterLrDrop {
                 .with("loss_now", curve.end),
         )
     }
+}
+
+fn far_enough(job: &JobView) -> bool {
+    job.mature() || job.life.done.is_some_and(|done| done >= SOON)
 }
 
 /// From which share of the run on the learning rate stays nearly nothing, and its peak.
@@ -91,6 +100,17 @@ mod tests {
     #[test]
     fn a_fast_decay_stalls() {
         assert!(StalledAfterLrDrop.examine(&job(|i| 0.02 * 0.99f64.powi(i as i32), stall)).is_some());
+    }
+
+    #[test]
+    fn a_rate_that_is_gone_for_long_is_told_before_the_run_is_mature() {
+        let at = |done: f64| {
+            let mut job = job(|i| if i < 100 { 0.02 } else { 0.0001 }, stall);
+            job.life.ended = false;
+            job.life.done = Some(done);
+            StalledAfterLrDrop.examine(&job).is_some()
+        };
+        assert!(at(0.3) && !at(0.1));
     }
 
     #[test]

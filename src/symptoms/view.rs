@@ -5,7 +5,7 @@ use crate::series::stats::median;
 use crate::series::{HistogramSketch, Sketch};
 use crate::signals::{Learning, Matched, Signal, SignalMap};
 
-use super::curve::Curve;
+use super::curve::{Curve, MIN_POINTS};
 
 /// One series with its meaning.
 #[derive(Debug, Clone)]
@@ -96,6 +96,18 @@ pub struct JobView {
 /// Before so large a share of its planned steps is done, a run that stands still may just be slow to start.
 const MATURE_SHARE: f64 = 0.6;
 
+/// Where something besides a flat loss speaks against a slow start, so large a share of the planned steps suffices: by
+/// then a run has seen its data several times, unless it is made of one pass.
+const BEGUN_SHARE: f64 = 0.2;
+
+/// No warm-up is longer than this share of the planned steps; what counts where no learning rate is logged.
+const LONGEST_WARM_UP: f64 = 0.35;
+
+/// The learning rate stands at its peak, or comes down from it, once it was so close to it ...
+const AT_PEAK: f64 = 0.9;
+/// ... for this share of what was run so far.
+const SHARE_AT_PEAK: f64 = 0.5;
+
 /// A run whose length nobody knows counts as mature after so many logged points.
 const MATURE_POINTS: u64 = 3000;
 
@@ -150,6 +162,22 @@ impl JobView {
     pub fn mature(&self) -> bool {
         let points = self.loss.as_ref().map_or(0, |loss| loss.sketch.count());
         self.life.ended || self.life.done.map_or(points >= MATURE_POINTS, |done| done >= MATURE_SHARE)
+    }
+
+    /// Whether the run has trained in earnest for long enough that a second witness beside its loss may speak: a fifth of
+    /// its planned steps is done, and its warm-up was over before the half of what was run so far.
+    pub(super) fn well_begun(&self) -> bool {
+        let Some(done) = self.life.done else { return self.mature() };
+        self.mature() || done >= BEGUN_SHARE && self.warm_up_over().unwrap_or(done >= LONGEST_WARM_UP)
+    }
+
+    /// Whether the learning rate reached its peak in the first half of what was run so far; `None` where none is logged.
+    fn warm_up_over(&self) -> Option<bool> {
+        let observed = self.learning_rate.as_ref().filter(|observed| observed.sketch.count() >= MIN_POINTS)?;
+        let peak = observed.sketch.highest()?.value;
+        let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.max).collect();
+        let reached = rates.iter().position(|rate| *rate >= AT_PEAK * peak)?;
+        Some(reached as f64 <= (1.0 - SHARE_AT_PEAK) * rates.len() as f64)
     }
 
     /// A knob as a number.
@@ -216,6 +244,7 @@ impl JobView {
         }
         match self.text("initializer") {
             Some(plain @ ("normal" | "gaussian")) => Some(format!("the plain {plain} initialisation")),
+            Some("zeros") => Some("weights that are all zero at the start".to_owned()),
             _ => None,
         }
     }
