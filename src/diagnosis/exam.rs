@@ -253,7 +253,11 @@ impl Exam {
             return Some("still too early to judge".to_owned());
         }
         let why = self.view.maybe_trained_before().filter(|_| !self.facts.learned)?;
-        Some(format!("the loss stands still, at its floor or not learning: {why}; log an accuracy to tell them apart"))
+        let remedy = match self.view.accuracy.as_ref().or(self.view.validation_accuracy.as_ref()) {
+            Some(_) => "",
+            None => "; log an accuracy to tell them apart",
+        };
+        Some(format!("the loss stands still, at its floor or not learning: {why}{remedy}"))
     }
 
     /// The loss (or reward) in at most sixty levels, null where it was not finite.

@@ -6,7 +6,8 @@ declare_symptom! {
     ///
     /// **How it is decided.** The gradient norm ends more than a hundred times above its start while the loss is no
     /// better; or it is above 100 and ten times the loss at the end of a run that did not converge; or a cross-entropy
-    /// starts above thirty times log 1000, which no network with scaled weights does; or, with histograms of gradients by
+    /// starts above thirty times log 1000, which no network with scaled weights does, and is still above log 1000 (or the
+    /// accuracy at chance); or, with histograms of gradients by
     /// layer, those of the first layers are seventy times those of the last while the loss has not halved.
     ///
     /// **False alarms.** A single spike of the norm is none. A loss in large units has large gradients, which is why the
@@ -69,7 +70,9 @@ impl Detector for ExplodingGradients {
 }
 
 fn starts_exploded(job: &JobView, curve: &Curve) -> bool {
-    job.classifies() && curve.start > INITIAL_LOSS * 1000f64.ln() && job.accuracy_at_chance() == Some(true)
+    let guess = 1000f64.ln();
+    let bad = job.accuracy_at_chance() == Some(true) || curve.end > guess;
+    job.classifies() && curve.start > INITIAL_LOSS * guess && bad
 }
 
 fn grows_with_depth(detector: &ExplodingGradients, job: &JobView, loss: &Curve) -> Option<Finding> {

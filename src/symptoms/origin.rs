@@ -10,6 +10,8 @@ use super::view::JobView;
 
 /// A cross-entropy that starts below this share of what guessing among two classes costs was not started from scratch.
 const BELOW_CHANCE: f64 = 0.7;
+/// An accuracy that begins above this is no guess, but for classes of which one is frequent: there it cannot be told.
+const MAJORITY: f64 = 0.6;
 /// Rates up to this are what trained networks are tuned on with; from scratch they are low. For Adam a tenth of the
 /// article's 0.001, for optimizers without its scaling a tenth of the usual 0.01.
 const TUNING_FOR_ADAM: f64 = 1e-4;
@@ -39,7 +41,15 @@ impl JobView {
     /// nobody can tell whether it does. `None` where it started from scratch, or has an accuracy to be judged by.
     pub fn maybe_trained_before(&self) -> Option<String> {
         let curve = self.loss.as_ref()?.curve.as_ref()?;
-        let by_accuracy = self.accuracy.is_some() || self.validation_accuracy.is_some();
+        let accuracy = self.validation_accuracy.as_ref().or(self.accuracy.as_ref());
+        if let Some(first) = accuracy
+            .and_then(|o| o.curve.as_ref())
+            .map(|curve| curve.start)
+            .filter(|first| *first > MAJORITY && !self.accurate())
+        {
+            return Some(format!("its accuracy was {first:.2} from the first"));
+        }
+        let by_accuracy = accuracy.is_some();
         if self.learning != Learning::Supervised || by_accuracy || self.trains_nothing(curve) {
             return None;
         }
@@ -90,7 +100,8 @@ impl JobView {
         self.peak_rate().is_some_and(|rate| rate * gradient * planned < FUTILE)
     }
 
-    fn usual_gradient(&self) -> Option<f64> {
+    /// The median of the gradient norm, where it is logged.
+    pub(super) fn usual_gradient(&self) -> Option<f64> {
         let norm = self.gradient_norm.as_ref()?.curve.as_ref()?;
         Some(median(&norm.levels.iter().map(|level| level.mean).collect::<Vec<_>>()))
     }
@@ -175,6 +186,8 @@ mod tests {
         let mut job = flat(&[("checkpoint", true.into())]);
         job.accuracy = observed((0..100).map(|_| 0.1));
         assert_eq!(job.maybe_trained_before(), None);
+        job.validation_accuracy = observed((0..20).map(|_| 0.8));
+        assert!(job.maybe_trained_before().is_some());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
 use crate::series::stats::median;
 
 declare_symptom! {
@@ -7,6 +7,9 @@ declare_symptom! {
     /// **How it is decided.** The validation loss ends above its best level by 15 % of that level, by four standard
     /// errors, and by a tenth of what it had gained (or it never gained anything); since that best level the training
     /// loss fell by a tenth or more. With a validation accuracy that is above 0.9 and holds, it is a `warning`.
+    ///
+    /// Or, over the whole of a mature run, the training loss fell by a tenth beyond its noise, and the validation loss never
+    /// came a tenth below where training started, nor below where it started itself: what is learned holds for nothing else.
     ///
     /// **False alarms.** A small validation set scatters: the standard error is taken from its own scatter. A validation
     /// loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a message.
@@ -33,6 +36,9 @@ impl Detector for Overfitting {
             return None;
         }
         let validation = observed.curve.as_ref()?;
+        if let Some(finding) = never_generalises(self, job, training, validation) {
+            return Some(finding);
+        }
         let (share, best) = best_level(validation)?;
         let (rise, gain) = (validation.end - best, (validation.start - best).max(0.0));
         let fell = training.mean_between((share - 0.05).max(0.0), share + 0.05) - training.end;
@@ -58,6 +64,28 @@ impl Detector for Overfitting {
     }
 }
 
+/// Validation stands where an untrained network does, from its first time on, while training goes on falling.
+fn never_generalises(detector: &Overfitting, job: &JobView, training: &Curve, validation: &Curve) -> Option<Finding> {
+    let (_, best) = best_level(validation)?;
+    let reached = |start: f64, share: f64| best < start - share * start.abs();
+    let gained = reached(training.start, TRAINING_FALL) || reached(validation.start, OF_GAIN / 2.0);
+    let accurate = job.accurate() || job.validation_accuracy.as_ref().is_some_and(good);
+    if !job.mature() || gained || accurate || !training.lost(TRAINING_FALL) || training.lowest.value < 0.0 {
+        return None;
+    }
+    let summary = format!(
+        "the training loss fell from {:.4} to {:.4}, and the validation loss was never better than {best:.4}",
+        training.start, training.end
+    );
+    let finding = Finding::in_curve(detector, Severity::Problem, validation, summary);
+    Some(finding.with("best_validation", best).with("end_validation", validation.end))
+}
+
+/// Whether validation is right more often than any guess among two classes.
+fn good(accuracy: &Observed) -> bool {
+    accuracy.curve.as_ref().is_some_and(|curve| curve.end > 0.6)
+}
+
 /// Where the validation loss was best, as a share of the run and a robust level.
 fn best_level(curve: &Curve) -> Option<(f64, f64)> {
     let means: Vec<f64> = curve.levels.iter().map(|l| l.mean).collect();
@@ -71,6 +99,18 @@ mod tests {
     use super::super::curve::tests::noise;
     use super::super::view::tests::{observed, with_loss};
     use super::*;
+
+    #[test]
+    fn validation_that_never_beats_an_untrained_network_is_no_learning() {
+        let flat = |level: f64, gain: f64| {
+            let mut job = with_loss((0..1000).map(|i| 2.0 - 0.0006 * i as f64 + 0.05 * noise(i)));
+            job.validation_loss = observed((0..30).map(|i| level - gain * i as f64 / 30.0 + 0.01 * noise(i)));
+            Overfitting.examine(&job).is_some()
+        };
+        assert!(flat(2.05, 0.0));
+        assert!(!flat(2.05, 0.4), "it follows");
+        assert!(!flat(1.5, 0.0), "it was taken first when most was learned");
+    }
 
     fn falling() -> JobView {
         with_loss((0..1000).map(|i| 2.3 * (-(i as f64) / 200.0).exp()))

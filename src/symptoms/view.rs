@@ -108,6 +108,10 @@ const AT_PEAK: f64 = 0.9;
 /// ... for this share of what was run so far.
 const SHARE_AT_PEAK: f64 = 0.5;
 
+/// Weights of a layer have a norm of order one to ten: a step by this is a hundredth to a tenth of it, where healthy ones
+/// are about a thousandth.
+const STRIDE: f64 = 0.1;
+
 /// A run whose length nobody knows counts as mature after so many logged points.
 const MATURE_POINTS: u64 = 3000;
 
@@ -239,7 +243,7 @@ impl JobView {
         match rate {
             // The article: about 0.001 does well for Adam. Twenty times that is far outside what works.
             Some(rate) if adam && rate >= 0.02 => return Some(format!("a learning rate of {rate} for Adam")),
-            Some(rate) if rate >= 0.4 => return Some(format!("a learning rate of {rate}")),
+            Some(rate) if rate >= 0.4 && self.strides(rate) => return Some(format!("a learning rate of {rate}")),
             _ => {}
         }
         match self.text("initializer") {
@@ -247,6 +251,12 @@ impl JobView {
             Some("zeros") => Some("weights that are all zero at the start".to_owned()),
             _ => None,
         }
+    }
+
+    /// Whether steps at this rate are long, whatever the rate: losses that are means over many outputs have gradients that
+    /// call for large ones. So they are where no gradient norm is logged.
+    fn strides(&self, rate: f64) -> bool {
+        self.usual_gradient().is_none_or(|norm| rate * norm >= STRIDE)
     }
 
     /// The job as it was when its loss had reached `step`.
