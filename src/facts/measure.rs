@@ -23,7 +23,9 @@ const WHOLE: f64 = 0.95;
 
 /// Half a run before its end, a linear warm-up was at half of what it has reached.
 const WARMING: f64 = 0.7;
-/// A validation loss that lost so much of its own start is one of other units, not one that never got better.
+/// A validation loss that begins so many times above the training loss has other units or other inputs; one that then
+/// loses this much of its own start has other units.
+const FAR_ABOVE: f64 = 2.0;
 const OWN_GAIN: f64 = 0.5;
 
 /// Problems that a cure of a failure to learn may well bring to light, and which do not speak against it.
@@ -105,17 +107,18 @@ fn fits(facts: &Facts, observed: &Observed) -> bool {
     accurate || small(facts.loss_end) || small(facts.loss_best)
 }
 
-/// Whether validation was once better than an untrained network, which is what training started from. A validation loss
-/// that begins above that is either one of other units (a sum, say), and then loses most of its own start, or bad
-/// from its first time on.
+/// Whether validation was once better than an untrained network. It may be logged only after training has begun, so the
+/// start of the training loss counts as well. A validation loss that begins far above that is either one of other units (a
+/// sum, say), and then loses most of its own start, or bad from its first time on.
 fn generalised(job: &JobView) -> bool {
     let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
     let Some(validation) = curve(&job.validation_loss) else { return false };
-    let below = |start: f64, share: f64| {
-        start - validation.best() > (share * start.abs()).max(SIGNIFICANT * validation.end_error)
+    let training = curve(&job.loss).map_or(validation.start, |training| training.start);
+    let (start, share) = match validation.start > FAR_ABOVE * training.abs() {
+        true => (validation.start, OWN_GAIN),
+        false => (training.max(validation.start), MARGIN),
     };
-    let start = curve(&job.loss).map_or(validation.start, |training| training.start);
-    below(start, MARGIN) || below(validation.start, OWN_GAIN)
+    start - validation.best() > (share * start.abs()).max(SIGNIFICANT * validation.end_error)
 }
 
 /// How many finite values came before the first that was not; all of them, where every one was finite.

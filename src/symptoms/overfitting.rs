@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
 use crate::series::stats::median;
 
 declare_symptom! {
@@ -8,8 +8,9 @@ declare_symptom! {
     /// errors, and by a tenth of what it had gained (or it never gained anything); since that best level the training
     /// loss fell by a tenth or more. With a validation accuracy that is above 0.9 and holds, it is a `warning`.
     ///
-    /// Or, over the whole of a mature run, the training loss fell by a tenth beyond its noise, and the validation loss never
-    /// came a tenth below where training started, nor below where it started itself: what is learned holds for nothing else.
+    /// Or, over the whole of a mature run, the training loss fell by a twentieth beyond its noise, and the validation loss
+    /// does not fall and was never a tenth below where training started, nor a twentieth below where it started itself: what
+    /// is learned holds for nothing else.
     ///
     /// **False alarms.** A small validation set scatters: the standard error is taken from its own scatter. A validation
     /// loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a message.
@@ -22,6 +23,8 @@ const RISE: f64 = 0.15;
 const OF_GAIN: f64 = 0.1;
 /// Fall of the training loss since the best validation level, relative.
 const TRAINING_FALL: f64 = 0.1;
+/// What training has to lose, and validation must not, for the one to be learning by heart.
+const MEMORISED: f64 = 0.05;
 /// Fewer evaluations say nothing.
 const EVALUATIONS: u64 = 6;
 
@@ -68,9 +71,10 @@ impl Detector for Overfitting {
 fn never_generalises(detector: &Overfitting, job: &JobView, training: &Curve, validation: &Curve) -> Option<Finding> {
     let (_, best) = best_level(validation)?;
     let reached = |start: f64, share: f64| best < start - share * start.abs();
-    let gained = reached(training.start, TRAINING_FALL) || reached(validation.start, OF_GAIN / 2.0);
+    let gained = reached(training.start, TRAINING_FALL) || reached(validation.start, MEMORISED);
     let accurate = job.accurate() || job.validation_accuracy.as_ref().is_some_and(good);
-    if !job.mature() || gained || accurate || !training.lost(TRAINING_FALL) || training.lowest.value < 0.0 {
+    let falls = validation.trend_from(0.0) < -TREND / 2.0;
+    if !job.mature() || gained || accurate || falls || !training.lost(MEMORISED) || training.lowest.value < 0.0 {
         return None;
     }
     let summary = format!(
