@@ -114,7 +114,7 @@ fn generalised(job: &JobView) -> bool {
     let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
     let Some(validation) = curve(&job.validation_loss) else { return false };
     let training = curve(&job.loss).map_or(validation.start, |training| training.start);
-    let (start, share) = match validation.start > FAR_ABOVE * training.abs() {
+    let (start, share) = match validation.first.value > FAR_ABOVE * training.abs() {
         true => (validation.start, OWN_GAIN),
         false => (training.max(validation.start), MARGIN),
     };
