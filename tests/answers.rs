@@ -27,7 +27,7 @@ fn http_presets() -> impl Iterator<Item = &'static str> {
 }
 
 fn patient() -> Http {
-    Http::new(Timeouts { connect: Duration::from_secs(5), whole: Duration::from_secs(30) }).unwrap()
+    Http::new(Timeouts { connect: Duration::from_secs(5), whole: Duration::from_secs(30) })
 }
 
 /// A destination of any preset, at this address.
@@ -162,7 +162,7 @@ async fn no_answer_in_time_is_unknown_and_no_connection_is_later() {
     };
     let brief = Timeouts { connect: Duration::from_secs(5), whole: Duration::from_millis(100) };
     for preset in http_presets() {
-        let slow = destination(preset, &server.url(), Http::new(brief).unwrap());
+        let slow = destination(preset, &server.url(), Http::new(brief));
         let outcome = slow.deliver(&message(), NOW).await;
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{preset}: {outcome:?}");
         assert!(why(&outcome).contains("timed out"), "{outcome:?}");

@@ -10,7 +10,7 @@ use super::*;
 use crate::case::CaseId;
 
 fn surroundings() -> Surroundings {
-    static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Timeouts::default()).unwrap());
+    static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Timeouts::default()));
     Surroundings { host: "login1".into(), http: HTTP.clone(), terminal: Arc::new(Mutex::new(Vec::new())) }
 }
 

@@ -1,4 +1,4 @@
-//! What a machine does to a daemon: no room left, a log directory that goes and comes back.
+//! What a machine does to a daemon: no room left, a log directory that goes and comes back, no certificates.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -80,4 +80,29 @@ fn a_log_directory_that_goes_and_comes_back_changes_no_verdict() {
     let sent = ids(&queue.events());
     assert_eq!(sent.iter().collect::<BTreeSet<_>>().len(), sent.len(), "each once: {sent:?}");
     assert_eq!(stage.kept().len(), 1, "no run was taken for another");
+}
+
+/// As on a machine without the package ca-certificates.
+const NO_CERTIFICATES: [(&str, &str); 2] = [("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "/nowhere")];
+
+#[test]
+fn certificates_are_needed_only_where_a_message_goes_by_https() {
+    let stage = Stage::new();
+    let queue = Receiver::start(trainer(&stage.logdir(), knobs(10.0)));
+    let webhook = Receiver::of_everything();
+    let plain = ["--queue", &queue.url(), "--webhook", &webhook.url(), "--quiet-after", "600s"];
+    let _daemon = stage.start(&plain, &NO_CERTIFICATES);
+    Run::new(&stage.logdir(), "sick", &knobs(10.0)).train();
+    assert_eq!(verdict(&stage.until_closed("sick")), "learning_rate_too_high");
+
+    let other = Stage::new();
+    let _terminal = other.start(&[], &NO_CERTIFICATES);
+    other.until("a daemon with a terminal only watches", || other.log().contains("watching"));
+
+    let third = Stage::new();
+    let mut secure = third.start(&["--webhook", "https://127.0.0.1:1/"], &NO_CERTIFICATES);
+    third.until("it ends", || secure.ended().is_some());
+    assert_eq!(secure.ended().and_then(|status| status.code()), Some(2));
+    let log = third.log();
+    assert!(log.contains("the destination webhook: ") && log.contains("package ca-certificates"), "{log}");
 }
