@@ -14,6 +14,7 @@ mod reload;
 mod requests;
 mod sending;
 mod site;
+mod stopping;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ use clock::Clocks;
 use desk::Desk;
 use engine::Engine;
 use reload::Prepared;
+use stopping::{Stoppable, end_at_last};
 
 pub use sending::destination_of;
 pub use site::{
@@ -108,7 +110,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         incoming,
         desk,
         settings,
-        watcher: Watcher::of(source),
+        watcher: Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() })),
         notifier,
         outbox,
         board,
@@ -193,9 +195,15 @@ fn listen_to_signals(runtime: &Runtime, wishes: &Wishes) -> anyhow::Result<()> {
     runtime.spawn(async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => wishes.stop.store(true, Ordering::SeqCst),
-                _ = interrupt.recv() => wishes.stop.store(true, Ordering::SeqCst),
-                _ = hang_up.recv() => wishes.reload.store(true, Ordering::SeqCst),
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hang_up.recv() => {
+                    wishes.reload.store(true, Ordering::SeqCst);
+                    continue;
+                }
+            }
+            if !wishes.stop.swap(true, Ordering::SeqCst) {
+                tokio::spawn(end_at_last());
             }
         }
     });

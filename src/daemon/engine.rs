@@ -74,6 +74,10 @@ impl Engine {
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
         let read = self.watcher.poll(now());
+        if self.stops() {
+            tracing::info!("told to stop before everything was read: nothing was decided");
+            return Ok(());
+        }
         self.take_in(&read);
         self.notifier.watch(self.watcher.directories());
         for report in told {
@@ -85,13 +89,17 @@ impl Engine {
         let now = Instant::now();
         let sweep = now + self.notifier.sweep_interval();
         let mut due = Due { tick: now + TICK, sweep, stock: now, tidy: now + TIDY, forget: now };
-        while !self.wishes.stop.load(Ordering::SeqCst) {
+        while !self.stops() {
             self.turn(&mut due)?;
             if self.wishes.reload.swap(false, Ordering::SeqCst) {
                 self.reload(load);
             }
         }
         Ok(())
+    }
+
+    fn stops(&self) -> bool {
+        self.wishes.stop.load(Ordering::SeqCst)
     }
 
     fn turn(&mut self, due: &mut Due) -> anyhow::Result<()> {
@@ -119,6 +127,10 @@ impl Engine {
             self.take_in(&read);
             self.notifier.watch(self.watcher.directories());
             due.sweep = Instant::now() + self.notifier.sweep_interval();
+        }
+        if self.stops() {
+            // What was read last may have been broken off.
+            return Ok(());
         }
         let problems = self.notifier.take_problems();
         self.say(&problems);
@@ -257,7 +269,7 @@ impl Engine {
                     self.store_works();
                     return Ok(done);
                 }
-                Err(error) if error.may_pass() && !self.wishes.stop.load(Ordering::SeqCst) => {
+                Err(error) if error.may_pass() && !self.stops() => {
                     self.store_failed(&error);
                     std::thread::sleep(ASK_AGAIN);
                 }
