@@ -23,7 +23,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::config::{Overrides, Settings, load};
-use crate::daemon::{variables, vocabulary};
+use crate::daemon::{in_one_line, variables, vocabulary};
 use crate::logdir::{Place, logdir_at};
 use crate::series::Runs;
 use crate::telemetry::{self, LogFormat};
@@ -143,7 +143,7 @@ fn closed_pipe(error: &anyhow::Error) -> bool {
 
 #[expect(clippy::print_stderr, reason = "what the user must read goes to standard error, logged or not")]
 fn complain(error: &anyhow::Error) {
-    eprintln!("error: {}", plain(&format!("{error:#}")));
+    eprintln!("error: {}", plain(&in_one_line(error)));
 }
 
 /// The settings of a command.

@@ -85,9 +85,31 @@ fn what_cannot_be_asked_is_refused_whole_with_a_reason() {
         let (code, _, err) = state.outbox(&arguments);
         assert!(code == 2 && err.contains(words), "{arguments:?}: {err}");
     }
+    let (code, _, err) = state.outbox(&["drop", "w7", "--why", "x"]);
+    assert!(code == 2 && err.contains("no message w7 waits"), "{err}");
     let asked = || Sqlite::open(&state.database()).unwrap().requests().unwrap();
     assert_eq!(asked(), [], "either all or none");
     let (code, out, err) = state.outbox(&["resend", "2", "7", "--stale"]);
     assert!(code == 0 && out.contains("delivery 7 to archive"), "{out}{err}");
     assert_eq!(asked().len(), 2);
+}
+
+#[test]
+fn only_the_daemon_makes_a_database_or_brings_it_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let silence = |state: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nextrun"));
+        command.args(["silence", "add", "a/**", "--for", "1h", "--why", "x", "--state"]).arg(state);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let nowhere = folder.path().join("mistyped");
+    let (code, err) = silence(&nowhere);
+    assert!(code == 2 && err.contains("there is no database at"), "{err}");
+    assert!(!nowhere.exists());
+    let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stores/schema1.db");
+    std::fs::copy(&released, folder.path().join("nextrun.db")).unwrap();
+    let (code, err) = silence(folder.path());
+    assert!(code == 2 && err.contains("start `nextrun watch` on it once"), "{err}");
+    assert_eq!(std::fs::read(folder.path().join("nextrun.db")).unwrap(), std::fs::read(released).unwrap());
 }

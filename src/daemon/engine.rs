@@ -238,7 +238,11 @@ impl Engine {
             plans => plans?,
         };
         for plan in plans {
+            let silenced: Vec<String> = plan.silenced().map(str::to_owned).collect();
             self.keep_with(Commit::default(), plan)?;
+            for message in silenced {
+                self.may_never_start(&message)?;
+            }
         }
         Ok(())
     }
@@ -246,7 +250,8 @@ impl Engine {
     /// Keeps a step together with who is told of it.
     fn keep_with(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
         commit.journal.extend(plan.journal);
-        (commit.messages, commit.held, commit.released) = (plan.owed, plan.held, plan.released);
+        (commit.messages, commit.held) = (plan.owed, plan.held);
+        (commit.released, commit.unheld) = (plan.released, plan.unheld);
         for (case, entry) in &commit.journal {
             tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
         }

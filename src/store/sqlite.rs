@@ -96,18 +96,41 @@ impl Sqlite {
     /// # Errors
     /// As [`Sqlite::open`]; besides, there is no file, or its schema is of an older nextrun.
     pub fn open_read_only(path: &Path) -> Result<Sqlite, StoreError> {
-        let shown = path.display().to_string();
         if !path.exists() {
-            return Err(StoreError::Missing { path: shown });
+            return Err(StoreError::Missing { path: path.display().to_string() });
         }
         let connection = read_only(path).map_err(|error| failure(path, error))?;
-        let found = schema::version(&connection).map_err(|error| failure(path, error))?;
-        let store = Sqlite { connection, path: path.to_owned() };
-        store.refuse_newer(found)?;
+        Sqlite { connection, path: path.to_owned() }.of_this_version()
+    }
+
+    /// Opens the database to ask something of the daemon that owns it: only the daemon makes it, or brings it up to date.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open_read_only`]; besides, it cannot be written.
+    pub fn open_existing(path: &Path) -> Result<Sqlite, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing { path: path.display().to_string() });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = |connection: Connection| {
+            connection.busy_timeout(BUSY)?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        };
+        let connection = Connection::open_with_flags(path, flags).and_then(open);
+        let connection = connection.map_err(|error| failure(path, error))?;
+        Sqlite { connection, path: path.to_owned() }.of_this_version()
+    }
+
+    fn of_this_version(self) -> Result<Sqlite, StoreError> {
+        let found = schema::version(&self.connection).map_err(|error| failure(&self.path, error))?;
+        self.refuse_newer(found)?;
+        let path = || self.path.display().to_string();
         match found {
-            0 => Err(StoreError::NotADatabase { path: shown }),
-            schema::KNOWN => Ok(store),
-            _ => Err(StoreError::Older { path: shown, found, known: schema::KNOWN }),
+            0 => Err(StoreError::NotADatabase { path: path() }),
+            schema::KNOWN => Ok(self),
+            _ => Err(StoreError::Older { path: path(), found, known: schema::KNOWN }),
         }
     }
 
