@@ -140,6 +140,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
+    tracing::info!("stopped");
     result
 }
 

@@ -248,6 +248,15 @@ impl Destination {
         (status, self.redacted(outcome))
     }
 
+    /// What it is sent for a message: the body of the request or of the email, or the text. `thread` is the reference of the
+    /// first message of the case.
+    ///
+    /// # Errors
+    /// The preset cannot say it, for people.
+    pub fn payload(&self, message: &Message, thread: Option<&str>) -> Result<Value, String> {
+        self.body(message, &self.scope(message, thread)?)
+    }
+
     /// Where it sends to, for people: of an address no more than scheme, host and port, and whether requests are signed.
     pub fn target(&self) -> String {
         match &self.channel {

@@ -287,7 +287,9 @@ pub enum StoreError {
         known: i64,
     },
     /// There is no file to read.
-    #[error("there is no database at {path}: name the state directory that `nextrun watch` was started with")]
+    #[error(
+        "there is no database at {path}: name the state directory that `nextrun watch` was started with (`--state DIR`)"
+    )]
     Missing {
         /// Its path.
         path: String,

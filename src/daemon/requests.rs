@@ -84,7 +84,7 @@ impl Engine {
         let message = text("message");
         let quieted = self.store.blocking(|store| store.quieted())?;
         if quieted.held.iter().any(|held| held.id == row) {
-            tracing::info!(message, "dropped while it waited, as asked");
+            tracing::info!(id = message, "dropped while it waited, as asked");
             let detail = json!({ "message": message, "destination": text("destination"), "why": text("why") });
             let entry = JournalEntry { time: now(), kind: "dropped".to_owned(), detail };
             let journal = vec![(request.case.clone(), entry)];

@@ -378,7 +378,7 @@ fn told(kind: MessageKind, texts: &[String]) -> Message {
 }
 
 fn rendered(destination: &Destination, message: &Message) -> Result<Value, String> {
-    destination.body(message, &destination.scope(message, Some("C1/1.2"))?)
+    destination.payload(message, Some("C1/1.2"))
 }
 
 proptest! {

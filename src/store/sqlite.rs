@@ -59,6 +59,7 @@ impl Sqlite {
         let connection = Connection::open(path).map_err(|error| failure(path, error))?;
         let mut store = Sqlite { connection, path: path.to_owned() };
         store.check()?;
+        store.refuse_foreign()?;
         let found = store.prepare().map_err(|error| failure(path, error))?;
         store.refuse_newer(found)?;
         Ok(store)
@@ -68,9 +69,10 @@ impl Sqlite {
     /// on it.
     ///
     /// # Errors
-    /// `copy` is there already or cannot be written; otherwise as [`Sqlite::open_read_only`].
+    /// `copy` is there already or cannot be written, or there is no database of any nextrun.
     pub fn back_up(path: &Path, copy: &Path) -> Result<(), StoreError> {
-        let store = Sqlite::open_read_only(path)?;
+        let store = Sqlite::to_read(path)?;
+        store.refuse_foreign()?;
         let failed =
             |source| StoreError::Files { action: "write the back-up", path: copy.display().to_string(), source };
         // SQLite writes into an empty file too, so that this one is ours alone.
@@ -96,11 +98,15 @@ impl Sqlite {
     /// # Errors
     /// As [`Sqlite::open`]; besides, there is no file, or its schema is of an older nextrun.
     pub fn open_read_only(path: &Path) -> Result<Sqlite, StoreError> {
+        Sqlite::to_read(path)?.of_this_version()
+    }
+
+    fn to_read(path: &Path) -> Result<Sqlite, StoreError> {
         if !path.exists() {
             return Err(StoreError::Missing { path: path.display().to_string() });
         }
         let connection = read_only(path).map_err(|error| failure(path, error))?;
-        Sqlite { connection, path: path.to_owned() }.of_this_version()
+        Ok(Sqlite { connection, path: path.to_owned() })
     }
 
     /// Opens the database to ask something of the daemon that owns it: only the daemon makes it, or brings it up to date.
@@ -126,6 +132,7 @@ impl Sqlite {
     fn of_this_version(self) -> Result<Sqlite, StoreError> {
         let found = schema::version(&self.connection).map_err(|error| failure(&self.path, error))?;
         self.refuse_newer(found)?;
+        self.refuse_foreign()?;
         let path = || self.path.display().to_string();
         match found {
             0 => Err(StoreError::NotADatabase { path: path() }),
@@ -144,6 +151,14 @@ impl Sqlite {
         let found = schema::migrate(&mut self.connection)?;
         forget::make_shrinkable(&self.connection)?;
         Ok(found)
+    }
+
+    /// Another program's database is left as it is.
+    fn refuse_foreign(&self) -> Result<(), StoreError> {
+        match schema::is_ours(&self.connection).map_err(|error| failure(&self.path, error))? {
+            true => Ok(()),
+            false => Err(StoreError::NotADatabase { path: self.path.display().to_string() }),
+        }
     }
 
     fn refuse_newer(&self, found: i64) -> Result<(), StoreError> {
@@ -230,6 +245,7 @@ fn failure(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.display().to_string();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::NotADatabase { path },
+        Some(ErrorCode::CannotOpen) if Path::new(&path).is_dir() => StoreError::NotADatabase { path },
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path, reason: source.to_string() },
         Some(ErrorCode::DiskFull) => StoreError::Full { path },
         Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { path },
