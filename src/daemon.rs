@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use crate::case::Case;
 use crate::config::{Settings, Variables};
 use crate::diagnosis::Diagnosis;
+use crate::fault;
 use crate::logdir::{Place, logdir_at};
 use crate::outbox::{Outbox, Pace, Sending, bad_ends};
 use crate::status::{self, Board};
@@ -65,7 +66,7 @@ pub struct Wishes {
 
 /// Seconds since the Unix epoch.
 pub fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()) + fault::clock_set_by()
 }
 
 /// An error with its causes; one that says its cause already does not say it twice.
