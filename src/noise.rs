@@ -129,7 +129,7 @@ impl Situation<'_> {
     /// message under way there.
     pub fn release(&self, outlet: &str, under_way: &BTreeSet<CaseId>) -> Option<Plan> {
         let rows: Vec<&Held> = self.quieted.held.iter().filter(|row| row.hold.destination == outlet).collect();
-        let until = rows.iter().map(|row| row.hold.until).fold(f64::NEG_INFINITY, f64::max);
+        let until = rows.iter().map(|row| self.due(row)).fold(f64::NEG_INFINITY, f64::max);
         let quiet = quiet_until(&self.noise.quiet, self.now).is_some();
         let overtakes = rows.iter().any(|row| under_way.contains(&row.hold.message.case));
         if rows.is_empty() || self.now < until || quiet || self.busy.contains(outlet) || overtakes {
@@ -173,7 +173,13 @@ impl Situation<'_> {
     /// waits for its return.
     pub fn next_release(&self) -> Option<f64> {
         let known = |row: &&Held| self.outlets.iter().any(|outlet| outlet.name == row.hold.destination);
-        self.quieted.held.iter().filter(known).map(|row| row.hold.until).min_by(f64::total_cmp)
+        self.quieted.held.iter().filter(known).map(|row| self.due(row)).min_by(f64::total_cmp)
+    }
+
+    /// When a message that waits may go out. One that was decided after now waits for a time that was never: the clock was
+    /// set back since.
+    fn due(&self, row: &Held) -> f64 {
+        if row.hold.message.time > self.now { self.now } else { row.hold.until }
     }
 
     fn gets(&self, outlet: &Outlet, kind: MessageKind, subject: &Subject<'_>) -> bool {

@@ -117,8 +117,13 @@ impl Engine {
         }
         let begun = Instant::now();
         if let Some(by) = self.clocks.set_by(now(), begun) {
-            tracing::warn!(seconds = by, "the clock was set, or the machine slept: no job counts as silent for it");
-            self.diagnosis.clock_was_set(by);
+            tracing::warn!(
+                seconds = by,
+                "the clock was set, or the machine slept: nothing counts as having waited for it"
+            );
+            let changes = self.diagnosis.clock_was_set(by);
+            self.commit(changes, Vec::new())?;
+            self.desk.clock_was_set();
             // What was written meanwhile comes before any judgement.
             due.sweep = begun;
         }

@@ -188,6 +188,17 @@ fn a_few_that_waited_go_out_as_they_are_but_not_before_what_is_under_way() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_keeps_nothing_waiting() {
+    let mut world = World::new(Noise::default(), people_and_machines());
+    world.now = 1000.0 * HOUR;
+    world.say(opened(0..40, world.now));
+    world.now -= 240.0 * HOUR;
+    assert_eq!(world.situation().next_release(), Some(world.now));
+    world.release();
+    assert_eq!(world.told("team").len(), 40);
+}
+
+#[test]
 fn as_many_as_make_a_burst_are_one_message_and_one_is_itself() {
     for (cases, digests) in [(1, 0), (2, 1), (3, 1)] {
         let burst = Burst { cases, within: Duration::from_secs(60) };

@@ -76,7 +76,7 @@ fn comes_to_the_same(stage: &Stage, environment: &[(&str, &str)], mut disturb: i
     });
     stage.until("the closing is delivered", || !webhook.data_of("nextrun.case.closed").is_empty());
     let (expected, experiments) = &*UNDISTURBED;
-    assert_eq!(verdict(&stage.case_of("sick").unwrap()), expected);
+    assert_eq!(verdict(&stage.case_of("sick").unwrap()), expected, "{}", stage.log());
     assert_eq!(asked(&queue.events()), *experiments, "the same experiments");
     for events in [queue.events(), webhook.events()] {
         let sent = ids(&events);
