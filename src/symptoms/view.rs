@@ -83,6 +83,8 @@ pub struct JobView {
     pub gradient_norm: Option<Observed>,
     /// The reward of reinforcement learning.
     pub reward: Option<Observed>,
+    /// Parts of a loss, and losses that are not to be judged by their height.
+    pub parts: Vec<Observed>,
     /// Histograms of gradients, in the order of the layers.
     pub gradients: Vec<Layer>,
     /// Histograms of weights, in the order of the layers.
@@ -118,10 +120,18 @@ const MATURE_POINTS: u64 = 3000;
 impl JobView {
     /// A job by the meaning of its tags. `done` is its newest step as a share of the planned ones.
     pub fn new(job: &Job<'_>, map: &SignalMap, knobs: Knobs, stage: Stage, done: Option<f64>) -> JobView {
+        let series = |matched: &Matched| {
+            let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
+            Some(&run.get(&matched.tag)?.sketch)
+        };
         let find = |signal, make: fn(&str, &Sketch) -> Observed| {
             let matched = map.get(signal)?;
-            let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
-            Some(make(&full_tag(matched), &run.get(&matched.tag)?.sketch))
+            if matched.part {
+                let parts = map.all(signal).iter().filter(|m| m.part && m.folder == matched.folder);
+                let (tag, sketch) = sum_of(parts.filter_map(|part| Some((full_tag(part), series(part)?))))?;
+                return Some(make(&tag, &sketch));
+            }
+            Some(make(&full_tag(matched), series(matched)?))
         };
         let layers = |signal| {
             let all = map.all(signal).iter().filter_map(|matched| {
@@ -140,6 +150,11 @@ impl JobView {
             learning_rate: find(Signal::LearningRate, Observed::new),
             gradient_norm: find(Signal::GradientNorm, Observed::new),
             reward: find(Signal::Reward, Observed::new),
+            parts: map
+                .all(Signal::PartOfLoss)
+                .iter()
+                .filter_map(|m| Some(Observed::new(&full_tag(m), series(m)?)))
+                .collect(),
             gradients: layers(Signal::Gradients),
             weights: layers(Signal::Weights),
             knobs,
@@ -272,6 +287,7 @@ impl JobView {
             learning_rate: cut(&self.learning_rate),
             gradient_norm: cut(&self.gradient_norm),
             reward: cut(&self.reward),
+            parts: self.parts.iter().map(|o| o.until(same_time(o, share))).collect(),
             life: Life { done: self.life.done.map(|done| done * share), ..self.life },
             ..self.clone()
         }
@@ -282,6 +298,16 @@ impl JobView {
         let Some((first, last)) = curve.and_then(|o| o.sketch.first().zip(o.sketch.last())) else { return 1.0 };
         ((step - first.step) as f64 / ((last.step - first.step).max(1)) as f64).clamp(0.0, 1.0)
     }
+}
+
+/// The sum of series, by a name that says of which; what was not logged at the steps of the first is left out.
+fn sum_of<'a>(parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {
+    let mut parts = parts.map(|(tag, sketch)| (tag, sketch.clone()));
+    let first = parts.next()?;
+    Some(parts.fold(first, |(names, sum), (tag, part)| match sum.plus(&part) {
+        Some(more) => (format!("{names} + {tag}"), more),
+        None => (names, sum),
+    }))
 }
 
 fn full_tag(matched: &Matched) -> String {
@@ -310,6 +336,7 @@ pub(crate) mod tests {
             learning_rate: None,
             gradient_norm: None,
             reward: None,
+            parts: Vec::new(),
             gradients: Vec::new(),
             weights: Vec::new(),
             knobs: Knobs::new(),
