@@ -11,7 +11,9 @@ declare_symptom! {
     /// further below the floor; with an accuracy above 0.97 some value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and the loss
     /// presses on the floor: end and lowest value within 2 % above it.
     ///
-    /// **False alarms.** Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
+    /// **False alarms.** A network that knows how unsure it is about noisy labels has the same loss at one accuracy (0.73 for
+    /// two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy has to be so far
+    /// above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
     /// with a smoothing of 0.2 come closest, at 0.325, and no value of theirs lies below that.
     ///
     /// **Source.** Cross-entropy of a softmax over one 1 and K - 1 zeros: -log(e / (e + K - 1)).
@@ -65,9 +67,21 @@ impl Detector for LossFloor {
 fn explained(curve: &Curve, accuracy: &Curve, (wrong, classes): (f64, f64)) -> bool {
     let learned = accuracy.end >= ACCURATE && accuracy.end - accuracy.start.min(1.0 / classes) > GAIN;
     let (floor, close) = (wrong - 1.0, CLOSE * classes.ln());
+    let told_apart = wrong - accuracy.end - cost_of_noise(accuracy.end, classes) > 2.0 * close;
     // Where nearly all answers are right, single values reach the floor; those of label smoothing stop above it.
     let reached = accuracy.end < NEARLY_ALL || curve.lowest.value < floor * (1.0 + PRESSED);
-    learned && reached && (curve.end - (wrong - accuracy.end)).abs() < close && curve.lowest.value > floor - close
+    learned
+        && reached
+        && told_apart
+        && (curve.end - (wrong - accuracy.end)).abs() < close
+        && curve.lowest.value > floor - close
+}
+
+/// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
+/// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality).
+fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
+    let wrong = (1.0 - accuracy).max(f64::MIN_POSITIVE);
+    -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
 }
 
 fn pressed(job: &JobView, curve: &Curve, (floor, classes): (f64, f64)) -> bool {
@@ -124,6 +138,13 @@ mod tests {
     fn a_hard_task_stands_at_a_like_loss_with_the_accuracy_that_belongs_to_it() {
         let mut job = with_loss((0..1000).map(|i| 1.46 + 0.84 * (-(i as f64) / 150.0).exp() + 0.1 * noise(i)));
         job.accuracy = observed((0..1000).map(|i| accuracy(i) * 0.5));
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn noisy_labels_cost_about_as_much_where_the_two_curves_touch() {
+        let mut job = with_loss((0..1000).map(|i| 1.195 + 0.19 * (-(i as f64) / 100.0).exp() + 0.1 * noise(i)));
+        job.accuracy = observed((0..1000).map(|i| 0.54 - 0.29 * (-(i as f64) / 100.0).exp()));
         assert!(!found(&job));
     }
 

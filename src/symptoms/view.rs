@@ -83,6 +83,8 @@ pub struct JobView {
     pub gradient_norm: Option<Observed>,
     /// The reward of reinforcement learning.
     pub reward: Option<Observed>,
+    /// The epoch, as a series over steps.
+    pub epoch: Option<Observed>,
     /// Parts of a loss, and losses that are not to be judged by their height.
     pub parts: Vec<Observed>,
     /// Histograms of gradients, in the order of the layers.
@@ -113,6 +115,9 @@ const SHARE_AT_PEAK: f64 = 0.5;
 /// Weights of a layer have a norm of order one to ten: a step by this is a hundredth to a tenth of it, where healthy ones
 /// are about a thousandth.
 const STRIDE: f64 = 0.1;
+
+/// From so many epochs on, their length is known to a few per cent whatever part of one was under way.
+const EPOCHS_TO_COUNT: f64 = 10.0;
 
 /// A run whose length nobody knows counts as mature after so many logged points.
 const MATURE_POINTS: u64 = 3000;
@@ -150,6 +155,7 @@ impl JobView {
             learning_rate: find(Signal::LearningRate, Observed::new),
             gradient_norm: find(Signal::GradientNorm, Observed::new),
             reward: find(Signal::Reward, Observed::new),
+            epoch: find(Signal::Epoch, Observed::new),
             parts: map
                 .all(Signal::PartOfLoss)
                 .iter()
@@ -202,6 +208,19 @@ impl JobView {
     /// A knob as a number.
     pub fn number(&self, knob: &str) -> Option<f64> {
         self.knobs.get(knob).and_then(serde_json::Value::as_f64)
+    }
+
+    /// Steps of the loss in one pass over the data, so far as the job says; `None` where its loss is counted in epochs.
+    pub(super) fn steps_per_epoch(&self) -> Option<f64> {
+        if self.loss.as_ref()?.tag.to_ascii_lowercase().contains("epoch") {
+            return None;
+        }
+        let logged = self.epoch.as_ref().and_then(|o| o.sketch.first().zip(o.sketch.last()));
+        let logged = logged.filter(|(first, last)| last.value - first.value >= EPOCHS_TO_COUNT);
+        let logged = logged.map(|(first, last)| (last.step - first.step) as f64 / (last.value - first.value));
+        let ratio = |whole, part| Some(self.number(whole)? / self.number(part)?);
+        let steps = logged.or_else(|| ratio("train_examples", "batch_size")).or_else(|| ratio("max_steps", "epochs"));
+        steps.filter(|steps| steps.is_finite() && *steps > 1.0)
     }
 
     /// A knob as text.
@@ -287,6 +306,7 @@ impl JobView {
             learning_rate: cut(&self.learning_rate),
             gradient_norm: cut(&self.gradient_norm),
             reward: cut(&self.reward),
+            epoch: cut(&self.epoch),
             parts: self.parts.iter().map(|o| o.until(same_time(o, share))).collect(),
             life: Life { done: self.life.done.map(|done| done * share), ..self.life },
             ..self.clone()
@@ -336,6 +356,7 @@ pub(crate) mod tests {
             learning_rate: None,
             gradient_norm: None,
             reward: None,
+            epoch: None,
             parts: Vec::new(),
             gradients: Vec::new(),
             weights: Vec::new(),
