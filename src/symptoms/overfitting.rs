@@ -178,8 +178,9 @@ mod tests {
     fn a_training_set_that_is_known_by_heart_and_little_else_is_overfitting() {
         let found = |best: f64, end: f64| {
             let mut job = with_loss((0..1500).map(|i| 0.8 * (-f64::from(i) / 60.0).exp() + 1e-4));
-            let course =
-                |i: usize| if i < 10 { 0.75 - (0.75 - best) * i as f64 / 10.0 } else { end + 0.002 * noise(i) };
+            let course = |i: usize| {
+                if i < 40 { 0.75 - (0.75 - best) * (i as f64 / 20.0).min(1.0) } else { end + 0.002 * noise(i) }
+            };
             job.validation_loss = observed((0..150).map(course));
             Overfitting.examine(&job).is_some()
         };

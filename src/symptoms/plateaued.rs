@@ -112,7 +112,7 @@ fn collapsed_onto_margin(curve: &Curve) -> Option<f64> {
     let margin = (curve.end / digit).round() * digit;
     let newest = &curve.levels[curve.levels.len() * 3 / 4..];
     let near = |level: &Level| (level.mean - margin).abs() + level.deviation < AT_MARGIN * margin;
-    (curve.end > 0.0 && newest.iter().all(near)).then_some(margin)
+    (curve.end > 0.0 && curve.relative_drop() < CONVERGED && newest.iter().all(near)).then_some(margin)
 }
 
 /// The activation on the output of a job that regresses.

@@ -9,8 +9,8 @@ declare_symptom! {
     /// away. Here neighbours differ by less than two thirds of what values scatter by over longer stretches (von
     /// Neumann's ratio), and that scatter is a fifth of the level or more. A `problem` where the waves are as long as an
     /// epoch: the length of an epoch is known (an `epoch` series, `train_examples` by `batch_size`, or `max_steps` by
-    /// `epochs`), at least four epochs were run, and chance would bring so much of the swing into one sine wave of that
-    /// length once in a hundred thousand times. Else a `warning`: waves of a length that nobody expects may have other
+    /// `epochs`), at least four epochs were run, and chance would bring so much of the swing into sine waves of that
+    /// length and of its half to its fifth once in a hundred thousand times. Else a `warning`: waves of a length that nobody expects may have other
     /// reasons, and waves shorter than what the summary of a long run resolves cannot be measured.
     ///
     /// **False alarms.** A learning rate that goes up and down makes such waves too, and is left alone where it is logged.
@@ -33,6 +33,8 @@ const EPOCHS: f64 = 4.0;
 const RESOLVED: f64 = 2.5;
 /// Chance of so large a sine wave in noise.
 const CHANCE: f64 = 1e-5;
+/// Overtones of the epoch that are looked for: classes one after the other make waves of a part of it.
+const OVERTONES: usize = 5;
 /// A rate that came down to this share of its peak and went up again by as much goes in cycles.
 const CYCLE: f64 = 0.8;
 
@@ -48,7 +50,8 @@ impl Detector for Sawtooth {
             return None;
         }
         let epoch = job.steps_per_epoch();
-        let repeats = epoch.is_some_and(|epoch| chance_of_wave(curve, epoch).is_some_and(|chance| chance < CHANCE));
+        let repeats =
+            epoch.is_some_and(|epoch| chance_of_repeating(curve, epoch).is_some_and(|chance| chance < CHANCE));
         let severity = if repeats { Severity::Problem } else { Severity::Warning };
         let how = match epoch {
             Some(epoch) if repeats => {
@@ -77,26 +80,52 @@ fn waves(curve: &Curve) -> Option<(f64, f64)> {
     Some((swing / of(|level| level.mean).abs(), swing / curve.noise))
 }
 
-/// The chance that noise has so large a sine wave of a length in steps; `None` where the levels do not resolve it.
-fn chance_of_wave(curve: &Curve, period: f64) -> Option<f64> {
+/// The chance that noise repeats itself so well after a length in steps; `None` where too few epochs were run, or the levels
+/// are too few. Waves that the levels do not resolve show as slower ones, whose length follows from where the levels lie.
+fn chance_of_repeating(curve: &Curve, period: f64) -> Option<f64> {
     let levels = curve.from(0.2);
     let width = curve.length() / curve.levels.len() as f64;
     if period < RESOLVED * width || curve.length() < EPOCHS * period {
         return None;
     }
     let swings = without_course(&levels, (period / width).round() as usize);
-    let free = swings.len().checked_sub(3).filter(|free| *free >= 5)? as f64;
-    let (mut sines, mut cosines, mut all) = (0.0, 0.0, 0.0);
-    for (step, swing) in &swings {
-        let (sine, cosine) = (std::f64::consts::TAU * step / period).sin_cos();
-        sines += swing * sine;
-        cosines += swing * cosine;
-        all += swing * swing;
+    let overtones = OVERTONES.min(swings.len() / 6);
+    let free = 0.5 * (swings.len() as f64 - 1.0) - overtones as f64;
+    let all: f64 = swings.iter().map(|(_, swing)| swing * swing).sum();
+    if overtones == 0 || all <= 0.0 {
+        return None;
     }
-    let explained = 2.0 / swings.len() as f64 * (sines * sines + cosines * cosines);
-    let share = (explained / all.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0);
-    // Of F with 2 and `free` degrees of freedom the tail has this closed form.
-    Some((1.0 - share).powf(free / 2.0))
+    let share = (explained(&swings, period, overtones) / all).clamp(0.0, 1.0);
+    // The tail of a beta distribution whose first parameter is a whole number.
+    let (mut term, mut sum) = (1.0, 1.0);
+    for j in 1..overtones {
+        term *= share * (free + j as f64 - 1.0) / j as f64;
+        sum += term;
+    }
+    Some((1.0 - share).powf(free) * sum)
+}
+
+/// The sum of squares that sine waves of a length in steps, and of its half, third and so on, explain together
+/// (least squares by Gram and Schmidt).
+fn explained(swings: &[(f64, f64)], period: f64, overtones: usize) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let values: Vec<f64> = swings.iter().map(|(_, swing)| *swing).collect();
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(2 * overtones);
+    for wave in 0..2 * overtones {
+        let turns = std::f64::consts::TAU * (wave / 2 + 1) as f64 / period;
+        let of = |step: &f64| if wave % 2 == 0 { (turns * step).sin() } else { (turns * step).cos() };
+        let mut vector: Vec<f64> = swings.iter().map(|(step, _)| of(step)).collect();
+        for other in &basis {
+            let along = dot(&vector, other);
+            vector.iter_mut().zip(other).for_each(|(value, other)| *value -= along * other);
+        }
+        let length = dot(&vector, &vector).sqrt();
+        if length > 1e-6 {
+            vector.iter_mut().for_each(|value| *value /= length);
+            basis.push(vector);
+        }
+    }
+    basis.iter().map(|vector| dot(&values, vector).powi(2)).sum()
 }
 
 /// Levels against the mean of the period about each, so that what the curve does in the long run is out of the way.

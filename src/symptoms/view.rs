@@ -116,9 +116,6 @@ const SHARE_AT_PEAK: f64 = 0.5;
 /// are about a thousandth.
 const STRIDE: f64 = 0.1;
 
-/// From so many epochs on, their length is known to a few per cent whatever part of one was under way.
-const EPOCHS_TO_COUNT: f64 = 10.0;
-
 /// A run whose length nobody knows counts as mature after so many logged points.
 const MATURE_POINTS: u64 = 3000;
 
@@ -215,10 +212,10 @@ impl JobView {
         if self.loss.as_ref()?.tag.to_ascii_lowercase().contains("epoch") {
             return None;
         }
-        let logged = self.epoch.as_ref().and_then(|o| o.sketch.first().zip(o.sketch.last()));
-        let logged = logged.filter(|(first, last)| last.value - first.value >= EPOCHS_TO_COUNT);
-        let logged = logged.map(|(first, last)| (last.step - first.step) as f64 / (last.value - first.value));
-        let ratio = |whole, part| Some(self.number(whole)? / self.number(part)?);
+        // Whole epochs make stairs, of which the slope is right and the ends are not.
+        let pace = self.epoch.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.slope_from(0.0));
+        let logged = pace.filter(|pace| *pace > 0.0).map(|pace| 1.0 / pace);
+        let ratio = |whole, part| Some((self.number(whole)? / self.number(part)?).ceil());
         let steps = logged.or_else(|| ratio("train_examples", "batch_size")).or_else(|| ratio("max_steps", "epochs"));
         steps.filter(|steps| steps.is_finite() && *steps > 1.0)
     }
