@@ -43,6 +43,8 @@ pub struct Level {
 pub struct Curve {
     /// Tag of the series, with its sub-run folder.
     pub tag: String,
+    /// The exact first values, finite ones.
+    pub head: Vec<f64>,
     /// Stretches of equal length in steps, in order.
     pub levels: Vec<Level>,
     /// Number of points, finite or not.
@@ -92,6 +94,7 @@ impl Curve {
             last: sketch.last()?,
             lowest: sketch.lowest()?,
             highest: sketch.highest()?,
+            head,
             levels,
         })
     }
@@ -107,6 +110,7 @@ impl Curve {
         for number in [&mut self.start, &mut self.start_error, &mut self.end, &mut self.end_error, &mut self.noise] {
             *number *= factor;
         }
+        self.head.iter_mut().for_each(|value| *value *= factor);
         for point in [&mut self.first, &mut self.last, &mut self.lowest, &mut self.highest] {
             point.value *= factor;
         }

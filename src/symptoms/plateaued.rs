@@ -1,5 +1,5 @@
 use super::curve::Level;
-use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom};
 
 declare_symptom! {
     /// **What it shows.** The job learned, then stopped while it is still bad by the task's own measure. Not: converged.
@@ -10,7 +10,8 @@ declare_symptom! {
     /// counts is progress for the rate that was spent, and at least a fifth of it was spent on the plateau. From the curve alone that may be a floor of
     /// noise, so it is a `warning`, and a `problem` only with a second witness: a training accuracy that is still low, a
     /// gradient norm that is huge against the loss, a round number that all newest values keep to within 0.2 % (the
-    /// margin of a ranking loss whose embeddings have collapsed), or a setting that is known to be risky (a learning rate far outside
+    /// margin of a ranking loss whose embeddings have collapsed), a divergence of the latent code that has vanished (below a
+    /// thousandth of the loss and a tenth of its start), an accuracy that gained nothing, or a setting that is known to be risky (a learning rate far outside
     /// what works for the optimizer, a plain Gaussian initialisation; an activation on the output of a regression that lost
     /// less than three fifths of its start, which is where targets out of reach leave it).
     ///
@@ -36,6 +37,10 @@ const RATE_SPENT: f64 = 0.2;
 /// A loss this close to a number of one digit, relative, with all its values, hardly is so by chance: such numbers lie a
 /// tenth of their size or more apart.
 const AT_MARGIN: f64 = 2e-3;
+/// A divergence below this share of the loss, and this share of its own start, encodes nothing (posterior collapse, Bowman et
+/// al. 2016).
+const COLLAPSED: f64 = 1e-3;
+const GONE: f64 = 0.1;
 /// Images and probabilities lie within the reach of a sigmoid, and regressions onto them lose most of their start.
 const OUT_OF_REACH: f64 = 0.6;
 
@@ -84,6 +89,10 @@ fn witness(job: &JobView, curve: &Curve) -> Option<String> {
     if let Some(accuracy) = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).filter(|a| a.end < LOW_ACCURACY) {
         return Some(format!("the training accuracy is only {:.3}", accuracy.end));
     }
+    if let Some((first, accuracy)) = job.course_of_accuracy().filter(|(first, end)| *end < LOW_ACCURACY && end <= first)
+    {
+        return Some(format!("the accuracy went from {first:.3} to {accuracy:.3}"));
+    }
     let steepness = steepness(job, curve);
     if steepness > STEEP {
         return Some(format!("the gradient norm is {steepness:.0} times as large as the loss"));
@@ -92,6 +101,9 @@ fn witness(job: &JobView, curve: &Curve) -> Option<String> {
         return Some(format!(
             "{margin} is a margin: where all inputs are embedded at one point, a loss with it stands there"
         ));
+    }
+    if let Some(part) = job.parts.iter().find(|part| is_of_latent(part) && vanished(part, curve)) {
+        return Some(format!("{} has vanished: what is encoded says nothing of the input", part.tag));
     }
     if let Some(activation) = squashed_regression(job).filter(|_| curve.relative_drop() < OUT_OF_REACH) {
         return Some(format!("the output layer has a {activation}, which may keep it from its targets"));
@@ -113,6 +125,18 @@ fn collapsed_onto_margin(curve: &Curve) -> Option<f64> {
     let newest = &curve.levels[curve.levels.len() * 3 / 4..];
     let near = |level: &Level| (level.mean - margin).abs() + level.deviation < AT_MARGIN * margin;
     (curve.end > 0.0 && curve.relative_drop() < CONVERGED && newest.iter().all(near)).then_some(margin)
+}
+
+/// Whether a part of the loss is the divergence of a latent code from its prior.
+fn is_of_latent(part: &Observed) -> bool {
+    let tag = part.tag.to_ascii_lowercase();
+    tag.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| ["kl", "kld"].contains(&word))
+}
+
+/// Whether a part of the loss has fallen to next to nothing, of its start and of the whole.
+fn vanished(part: &Observed, whole: &Curve) -> bool {
+    let curve = part.curve.as_ref();
+    curve.is_some_and(|c| c.end >= 0.0 && c.end < COLLAPSED * whole.end && c.end < GONE * c.start)
 }
 
 /// The activation on the output of a job that regresses.
@@ -183,6 +207,19 @@ mod tests {
         let stands_at = |level: f64| with_loss((0..1500).map(|i| level + 0.9 * (-f64::from(i) / 30.0).exp() + 1e-4));
         assert_eq!(severity(&stands_at(0.3)), Some(Severity::Problem));
         assert_eq!(severity(&stands_at(0.31)), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn a_latent_code_that_says_nothing_is_a_problem() {
+        let mut job = early_plateau();
+        let divergence = |floor: f64| {
+            let values = (0..1000).map(move |i| floor + 0.04 * (-f64::from(i) / 50.0).exp());
+            Observed { tag: "train/kl".to_owned(), ..observed(values).expect("a series") }
+        };
+        job.parts = vec![divergence(0.05)];
+        assert_eq!(severity(&job), Some(Severity::Warning));
+        job.parts = vec![divergence(1e-5)];
+        assert_eq!(severity(&job), Some(Severity::Problem));
     }
 
     #[test]

@@ -228,10 +228,22 @@ impl JobView {
     /// Whether the accuracy says that nothing was learned: it is low, and no better than it was at the start.
     /// `None` without an accuracy of its own.
     pub fn accuracy_at_chance(&self) -> Option<bool> {
-        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?;
-        let curve = observed.curve.as_ref()?;
+        let (start, end) = self.course_of_accuracy()?;
         // One class in two is the easiest guess that any classifier has.
-        Some(curve.end < 0.6 && curve.end - curve.start < 0.1)
+        Some(end < 0.6 && end - start < 0.1)
+    }
+
+    /// Where the accuracy (on training data, if that is logged) started and where it stands. A few evaluations have no shape,
+    /// and yet a first and a last value.
+    pub(super) fn course_of_accuracy(&self) -> Option<(f64, f64)> {
+        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?;
+        if let Some(curve) = &observed.curve {
+            return Some((curve.start, curve.end));
+        }
+        let values = observed.sketch.head();
+        let unit = if observed.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
+        let newest = values.len().checked_sub(3).filter(|before| *before > 0)?;
+        Some((unit * values[0], unit * median(&values[newest..]))).filter(|(start, end)| (start + end).is_finite())
     }
 
     /// Whether the job is good by its own measure: most of what it is shown it gets right.
