@@ -29,6 +29,9 @@ pub struct Level {
     pub count: u32,
 }
 
+/// A loss that the first steps throw up stands this many times higher from the second value on.
+const THROWN_UP: f64 = 1.2;
+
 /// The shape of a series of finite values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
@@ -217,6 +220,14 @@ fn start_of(head: &[f64], count: u64, noise: f64, highest: f64) -> (f64, f64) {
     if head.first().is_some_and(|value| *value >= highest) {
         return (head[0], noise);
     }
+    // The first value is what no step has touched. Steps that are too large throw the loss up at once, and the start of
+    // such a run is where it was before them.
+    if let [untouched, thrown @ ..] = head
+        && thrown.len() > 2
+        && thrown.iter().all(|value| value - untouched > SIGNIFICANT * noise && *value > THROWN_UP * untouched)
+    {
+        return (*untouched, noise);
+    }
     let wanted = usize::try_from(count / 300).unwrap_or(usize::MAX).clamp(3, 9).min(head.len());
     let first = &head[..wanted];
     let spread = scatter(head).min(2.0 * noise).max(noise.min(scatter(first)));
@@ -261,6 +272,20 @@ pub(crate) mod tests {
         let losses = [0.2, 0.009, 0.0037, 0.0035, 0.0036, 0.0036, 0.0037, 0.0038, 0.0037, 0.0036, 0.0035, 0.0034];
         let curve = Curve::of("Loss", &sketch(losses)).expect("enough points");
         assert!(curve.dropped() && curve.relative_drop() > 0.95);
+    }
+
+    #[test]
+    fn a_loss_that_its_first_steps_throw_up_started_before_them() {
+        let curve = Curve::of("loss", &sketch((0..800).map(|i| if i == 0 { 1.8 } else { 2.2 + 40.0 / f64::from(i) })))
+            .expect("enough points");
+        assert!((curve.start - 1.8).abs() < 1e-9 && !curve.dropped(), "{}", curve.start);
+    }
+
+    #[test]
+    fn a_first_value_that_is_low_by_chance_is_no_start() {
+        let single = |i: usize| if i == 0 { 0.01 } else { 8.0 * noise(i) * noise(i) * (-(i as f64) / 400.0).exp() };
+        let curve = Curve::of("loss", &sketch((0..1200).map(single))).expect("enough points");
+        assert!(curve.start > 0.1, "{}", curve.start);
     }
 
     #[test]

@@ -11,6 +11,10 @@ declare_symptom! {
     /// further below the floor; with an accuracy above 0.97 some value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and the loss
     /// presses on the floor: end and lowest value within 2 % above it.
     ///
+    /// Or the output layer is known to have a sigmoid or a softmax, the accuracy has gained 0.2, no value lies below the
+    /// floor, and the loss exceeds by a tenth of log K what scores of that accuracy cost that are as sure as they are
+    /// right, H(accuracy) + (1 - accuracy) log(K - 1): several labels at once, whose floor depends on how frequent they are.
+    ///
     /// **False alarms.** Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
     /// with a smoothing of 0.2 come closest, at 0.325, and no value of theirs lies below that.
     ///
@@ -26,6 +30,8 @@ const ROUNDING: f64 = 2e-3;
 const ACCURATE: f64 = 0.5;
 const GAIN: f64 = 0.2;
 const NEARLY_ALL: f64 = 0.97;
+/// By how much, in units of log K, a loss exceeds what its accuracy deserves where the scores cannot be sure.
+const UNDECIDED: f64 = 0.1;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
 /// Among more classes, one of them is always close to the loss's start.
@@ -46,7 +52,9 @@ impl Detector for LossFloor {
         let floor = wrong - 1.0;
         let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());
         let stands = match accuracy {
-            Some(accuracy) => explained(curve, accuracy, (wrong, classes)),
+            Some(accuracy) => {
+                explained(curve, accuracy, (wrong, classes)) || undecided(job, curve, accuracy, (floor, classes))
+            }
             None => pressed(job, curve, (floor, classes)),
         };
         if !stands {
@@ -68,6 +76,20 @@ fn explained(curve: &Curve, accuracy: &Curve, (wrong, classes): (f64, f64)) -> b
     // Where nearly all answers are right, single values reach the floor; those of label smoothing stop above it.
     let reached = accuracy.end < NEARLY_ALL || curve.lowest.value < floor * (1.0 + PRESSED);
     learned && reached && (curve.end - (wrong - accuracy.end)).abs() < close && curve.lowest.value > floor - close
+}
+
+/// Whether the output layer squashes its scores, and the loss is far higher than scores with such an accuracy cost that
+/// were free to be as sure as they are right.
+fn undecided(job: &JobView, curve: &Curve, accuracy: &Curve, (floor, classes): (f64, f64)) -> bool {
+    let squashed = job.text("output_activation").is_some_and(|name| ["sigmoid", "softmax"].contains(&name));
+    let (right, wrong) = (accuracy.end.clamp(0.0, 1.0), (1.0 - accuracy.end).clamp(0.0, 1.0));
+    let entropy = |share: f64| if share > 0.0 { -share * share.ln() } else { 0.0 };
+    let deserved = entropy(right) + entropy(wrong) + wrong * (classes - 1.0).ln();
+    let gained = accuracy.end - accuracy.start.min(1.0 / classes) > GAIN;
+    squashed
+        && gained
+        && curve.end - deserved > UNDECIDED * classes.ln()
+        && curve.lowest.value > floor * (1.0 - ROUNDING)
 }
 
 fn pressed(job: &JobView, curve: &Curve, (floor, classes): (f64, f64)) -> bool {
@@ -125,6 +147,20 @@ mod tests {
         let mut job = with_loss((0..1000).map(|i| 1.46 + 0.84 * (-(i as f64) / 150.0).exp() + 0.1 * noise(i)));
         job.accuracy = observed((0..1000).map(|i| accuracy(i) * 0.5));
         assert!(!found(&job));
+    }
+
+    #[test]
+    fn scores_that_cannot_be_sure_cost_more_than_their_accuracy_deserves() {
+        let with_output = |output: &str, end: f64| {
+            let mut job = with_loss((0..1000).map(|i| end + (0.69 - end) * (-(i as f64) / 200.0).exp()));
+            job.accuracy = observed((0..1000).map(|i| 0.5 + 0.38 * (1.0 - (-(i as f64) / 150.0).exp())));
+            job.knobs.insert("loss".into(), "cross_entropy".into());
+            job.knobs.insert("output_activation".into(), output.into());
+            found(&job)
+        };
+        assert!(with_output("sigmoid", 0.58));
+        assert!(!with_output("sigmoid", 0.32), "as sure as it is right");
+        assert!(!with_output("none", 0.58), "nothing squashes it");
     }
 
     #[test]

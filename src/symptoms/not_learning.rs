@@ -30,6 +30,9 @@ const SMALLEST_DROP: f64 = 0.03;
 /// A loss that stands above its start by this share of it has left it.
 const RISEN: f64 = 0.05;
 
+/// Scatter of single values against their level, beyond which a fall may hide in it.
+const HIDING: f64 = 0.4;
+
 /// A fall that only ranks can see has to be larger than this share of the start.
 const RANKED_DROP: f64 = 0.1;
 
@@ -63,7 +66,7 @@ impl Detector for NotLearning {
         let chance = at_chance(job, curve);
         let still = !(curve.dropped() || curve.falls_by_rank(RANKED_DROP)) || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
-        if chance.is_none() && !still {
+        if chance.is_none() && (!still || scatters(curve) && job.learns_by_validation()) {
             return None;
         }
         let mut summary =
@@ -86,6 +89,11 @@ impl Detector for NotLearning {
                 .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE)),
         )
     }
+}
+
+/// Whether single values scatter by so much of their level that a fall may hide among them.
+fn scatters(curve: &Curve) -> bool {
+    curve.noise > HIDING * curve.end.abs()
 }
 
 /// Whether the loss has been worse than its start for most of the run, and shows no sign of coming back.
@@ -200,6 +208,22 @@ mod tests {
     #[test]
     fn a_rate_that_moves_nothing_in_all_planned_steps_needs_no_waiting() {
         assert!(found(&at_three_tenths(|i| 1.61 + 0.1 * noise(i), |_| 1e-8)));
+    }
+
+    #[test]
+    fn single_examples_that_scatter_more_than_they_fall_are_judged_by_validation() {
+        let mut job = with_loss((0..5000).map(|i| {
+            let error = noise(i) + noise(i + 7000) + noise(i + 14000);
+            3.0 * error * error
+        }));
+        let with_validation = |job: &mut JobView, floor: f64| {
+            job.validation_loss = observed((0..100).map(|i| floor + (1.0 - floor) * (-f64::from(i) / 6.0).exp()));
+            found(job)
+        };
+        assert!(with_validation(&mut job, 0.99) && !with_validation(&mut job, 0.7));
+        job.knobs.insert("optimizer".into(), "adam".into());
+        job.knobs.insert("learning_rate".into(), 0.5.into());
+        assert!(with_validation(&mut job, 0.7), "validation that only comes back from a bad start");
     }
 
     #[test]

@@ -112,6 +112,9 @@ const SHARE_AT_PEAK: f64 = 0.5;
 /// are about a thousandth.
 const STRIDE: f64 = 0.1;
 
+/// What a validation loss has to lose to speak for learning, and may have risen since its best.
+const VALIDATED: f64 = 0.1;
+
 /// A run whose length nobody knows counts as mature after so many logged points.
 const MATURE_POINTS: u64 = 3000;
 
@@ -209,6 +212,16 @@ impl JobView {
             observed.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|curve| curve.end > 0.9)
         };
         good(&self.accuracy) || (self.accuracy.is_none() && good(&self.validation_accuracy))
+    }
+
+    /// Whether validation says that the job learns, where single training losses scatter too much to tell: its loss lost a
+    /// tenth of its start beyond noise, stands at its best, and no setting makes that a return from a bad start.
+    pub(super) fn learns_by_validation(&self) -> bool {
+        let (Some(training), Some(validation)) = (&self.loss, &self.validation_loss) else { return false };
+        let learns = |curve: &super::Curve| curve.lost(VALIDATED) && curve.end <= curve.best() * (1.0 + VALIDATED);
+        training.tag != validation.tag
+            && validation.curve.as_ref().is_some_and(learns)
+            && self.risky_setting().is_none()
     }
 
     /// Whether the loss is a cross-entropy over classes, so far as knobs and signals say.
