@@ -144,7 +144,7 @@ fn a_job_that_validates_at_every_point_counts_in_epochs_and_not_in_the_steps_of_
         for step in 0..45 {
             let point = Point { step, wall_time: 1000.0 + step as f64, value: 2.0 / (1.0 + step as f64) };
             run.scalar(training, point);
-            if step as usize % validates_every == 0 {
+            if (step as usize).is_multiple_of(validates_every) {
                 run.scalar(validation, point);
             }
             run.event(point.wall_time);

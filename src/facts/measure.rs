@@ -112,6 +112,9 @@ fn fits(facts: &Facts, observed: &Observed) -> bool {
 /// sum, say), and then loses most of its own start, or bad from its first time on.
 fn generalised(job: &JobView) -> bool {
     let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
+    if right_by_validation(job) {
+        return true;
+    }
     let Some(validation) = curve(&job.validation_loss) else { return false };
     let training = curve(&job.loss).map_or(validation.start, |training| training.start);
     let (start, share) = match validation.first.value > FAR_ABOVE * training.abs() {
@@ -119,6 +122,15 @@ fn generalised(job: &JobView) -> bool {
         false => (training.max(validation.start), MARGIN),
     };
     start - validation.best() > (share * start.abs()).max(SIGNIFICANT * validation.end_error)
+}
+
+/// Whether validation gets right more than half of what guessing among the classes leaves, to the end. A loss on few
+/// examples may be worse than a guess from its first time on, for the network is sure of its errors; that it is mostly
+/// right shows that the labels belong to their inputs.
+fn right_by_validation(job: &JobView) -> bool {
+    let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
+    let (Some(accuracy), Some(training)) = (curve(&job.validation_accuracy), curve(&job.loss)) else { return false };
+    job.classes(&training).is_some_and(|classes| accuracy.end > f64::midpoint(1.0, 1.0 / classes))
 }
 
 /// How many finite values came before the first that was not; all of them, where every one was finite.
@@ -373,6 +385,16 @@ mod tests {
         assert!(!facts(&with_validation(falling(), |i| 2.3 + 0.02 * i as f64), None).generalised);
         assert!(facts(&with_validation(falling(), |i| 1.1 + 0.02 * i as f64), None).generalised);
         assert!(!facts(&falling(), None).generalised);
+    }
+
+    #[test]
+    fn validation_that_is_mostly_right_has_generalised_whatever_its_loss() {
+        let with_accuracy = |end: f64| {
+            let mut job = with_validation(falling(), |i| 2.3 + 0.02 * i as f64);
+            job.validation_accuracy = observed((0..100).map(|_| end));
+            facts(&job, None).generalised
+        };
+        assert!(with_accuracy(0.7) && !with_accuracy(0.4));
     }
 
     #[test]

@@ -47,7 +47,9 @@ impl Detector for LossFloor {
         if !job.mature() || !job.classifies() || !curve.dropped() {
             return None;
         }
-        let classes = job.classes(curve)?;
+        // A sigmoid decides each label by itself: yes or no.
+        let binary = || (job.text("output_activation") == Some("sigmoid")).then_some(2.0);
+        let classes = job.classes(curve).or_else(binary)?;
         let wrong = (std::f64::consts::E + classes - 1.0).ln();
         let floor = wrong - 1.0;
         let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());

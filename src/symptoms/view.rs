@@ -112,6 +112,9 @@ const SHARE_AT_PEAK: f64 = 0.5;
 /// are about a thousandth.
 const STRIDE: f64 = 0.1;
 
+/// Optimizers that scale each step to the size of the gradients: rates of about 0.001 suit them all.
+const ADAPTIVE: &[&str] = &["adam", "adamw", "nadam", "adamax", "radam", "rmsprop", "lion"];
+
 /// What a validation loss has to lose to speak for learning, and may have risen since its best.
 const VALIDATED: f64 = 0.1;
 
@@ -252,10 +255,12 @@ impl JobView {
     pub fn risky_setting(&self) -> Option<String> {
         let rate = self.learning_rate.as_ref().and_then(|o| o.sketch.highest()).map(|p| p.value);
         let rate = rate.or_else(|| self.number("learning_rate"));
-        let adam = self.text("optimizer").is_some_and(|o| o.starts_with("adam"));
+        let adaptive = self.text("optimizer").filter(|name| ADAPTIVE.contains(name));
         match rate {
             // The article: about 0.001 does well for Adam. Twenty times that is far outside what works.
-            Some(rate) if adam && rate >= 0.02 => return Some(format!("a learning rate of {rate} for Adam")),
+            Some(rate) if rate >= 0.02 && adaptive.is_some() => {
+                return Some(format!("a learning rate of {rate} for {}", adaptive.unwrap_or_default()));
+            }
             Some(rate) if rate >= 0.4 && self.strides(rate) => return Some(format!("a learning rate of {rate}")),
             _ => {}
         }
