@@ -1,5 +1,6 @@
 //! From a job, as the detectors see it, to facts.
 
+use crate::series::stats::median;
 use crate::signals::Learning;
 use crate::symptoms::{Curve, Finding, JobView, Observed, SIGNIFICANT, Severity, TREND, examine};
 
@@ -18,6 +19,10 @@ const ACCURACY_MARGIN: f64 = 0.1;
 /// A difference between half and twice of what counts as one is a close call: another seed could turn it. Seeds move the
 /// end of small runs by some tens of per cent.
 const CLOSE_CALL: f64 = 0.5;
+/// Of all pairs of levels of two runs, so many have the one below the other where the runs are told apart by rank, ...
+const SEPARATE: f64 = 0.95;
+/// ... with at least so many levels each.
+const RANKED_LEVELS: usize = 8;
 /// A job that stopped before this share of its steps did not reach its end.
 const WHOLE: f64 = 0.95;
 
@@ -191,7 +196,21 @@ fn gain(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     let (mean, error) = experiment.second_half();
     let (base_mean, base_error) = base.second_half();
     let halves = gain_of((base_mean, mean), error.hypot(base_error));
-    if halves.abs() > at_end.abs() { halves } else { at_end }
+    let by_rank = gain_by_rank(&base, &experiment);
+    [at_end, halves, by_rank].into_iter().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(at_end)
+}
+
+/// A loss that swings over orders of magnitude has no error that another could be significant against: where nearly all
+/// levels of the second half of one lie below nearly all of the other's, their medians are compared as they are.
+fn gain_by_rank(base: &Curve, experiment: &Curve) -> f64 {
+    let half = |curve: &Curve| curve.from(0.5).iter().map(|(_, mean)| *mean).collect::<Vec<f64>>();
+    let (ours, theirs) = (half(experiment), half(base));
+    if ours.len().min(theirs.len()) < RANKED_LEVELS {
+        return 0.0;
+    }
+    let below = ours.iter().map(|our| theirs.iter().filter(|their| our < *their).count()).sum::<usize>();
+    let share = below as f64 / (ours.len() * theirs.len()) as f64;
+    if (1.0 - SEPARATE..=SEPARATE).contains(&share) { 0.0 } else { gain_of((median(&theirs), median(&ours)), 0.0) }
 }
 
 /// What was lost from one level to another, in units of what counts as a difference between them.
@@ -291,6 +310,16 @@ mod tests {
         let wild = with_loss((0..1500).map(|i| 20.0 + 20.0 * noise(i / 40) + 30.0 * noise(i)));
         let calm = with_loss((0..1500).map(|i| 9.0 + 2.0 * noise(i + 7)));
         assert!(facts(&calm, Some(&wild)).better);
+    }
+
+    #[test]
+    fn levels_that_swing_over_orders_of_magnitude_are_compared_by_rank() {
+        let swings = with_loss((0..400).map(|i| 10f64.powf(4.0 + 3.0 * noise(i / 9))));
+        let calm = with_loss((0..400).map(|i| 0.02 + (-(i as f64) / 20.0).exp() + 0.005 * noise(i)));
+        assert!(facts(&calm, Some(&swings)).better);
+        let again = with_loss((0..400).map(|i| 10f64.powf(4.0 + 3.0 * noise(i / 9 + 500))));
+        let facts = facts(&again, Some(&swings));
+        assert!(!facts.better && !facts.worse);
     }
 
     #[test]

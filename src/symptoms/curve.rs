@@ -308,7 +308,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_first_value_that_is_low_by_chance_is_no_start() {
-        let single = |i: usize| if i == 0 { 1.6 } else { (2.0 + noise(i)) * (-(i as f64) / 400.0).exp() };
+        let single = |i: usize| if i == 0 { 1.6 } else { 2.0 * (-(i as f64) / 4000.0).exp() + noise(i) };
         let curve = Curve::of("loss", &sketch((0..1200).map(single))).expect("enough points");
         assert!((curve.start - 1.6).abs() > 1e-9, "{}", curve.start);
     }

@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
 use crate::signals::Learning;
 
 declare_symptom! {
@@ -113,7 +113,10 @@ fn starts_at_its_floor(job: &JobView, curve: &Curve) -> bool {
 
 /// The number of classes whose chance level the loss ended at, while the accuracy stayed at chance.
 fn at_chance(job: &JobView, curve: &Curve) -> Option<u32> {
-    if job.accuracy_at_chance() != Some(true) || curve.end <= 0.0 {
+    // Accuracies of single batches scatter: where validation guesses, at the loss of a guess, so does training.
+    let validation = job.validation_accuracy.as_ref().and_then(Observed::at_chance);
+    let guesses = job.accuracy_at_chance() == Some(true) || validation == Some(true);
+    if !guesses || curve.end <= 0.0 {
         return None;
     }
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
@@ -224,6 +227,15 @@ mod tests {
         job.knobs.insert("optimizer".into(), "adam".into());
         job.knobs.insert("learning_rate".into(), 0.5.into());
         assert!(with_validation(&mut job, 0.7), "validation that only comes back from a bad start");
+    }
+
+    #[test]
+    fn a_fall_onto_chance_shows_in_validation_where_the_accuracy_of_batches_scatters() {
+        let mut job = with_loss((0..1000).map(|i| 0.68 + 9.0 * (-(i as f64) / 5.0).exp() + 0.02 * noise(i)));
+        job.accuracy = observed((0..1000).map(|i| 0.61 + 0.1 * noise(i)));
+        assert!(!found(&job));
+        job.validation_accuracy = observed((0..20).map(|_| 0.59));
+        assert!(found(&job));
     }
 
     #[test]

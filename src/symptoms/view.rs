@@ -33,6 +33,13 @@ impl Observed {
         observed
     }
 
+    /// Whether this accuracy says that nothing was learned: it is low, and no better than it was at the start.
+    pub(super) fn at_chance(&self) -> Option<bool> {
+        let curve = self.curve.as_ref()?;
+        // One class in two is the easiest guess that any classifier has.
+        Some(curve.end < 0.6 && curve.end - curve.start < 0.1)
+    }
+
     fn until(&self, step: i64) -> Observed {
         Observed::new(&self.tag, &self.sketch.until(step))
     }
@@ -203,10 +210,7 @@ impl JobView {
     /// Whether the accuracy says that nothing was learned: it is low, and no better than it was at the start.
     /// `None` without an accuracy of its own.
     pub fn accuracy_at_chance(&self) -> Option<bool> {
-        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?;
-        let curve = observed.curve.as_ref()?;
-        // One class in two is the easiest guess that any classifier has.
-        Some(curve.end < 0.6 && curve.end - curve.start < 0.1)
+        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?.at_chance()
     }
 
     /// Whether the job is good by its own measure: most of what it is shown it gets right.
