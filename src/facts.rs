@@ -49,7 +49,8 @@ pub struct Facts {
     pub fits: bool,
     /// Its loss is significantly and substantially below its start.
     pub learned: bool,
-    /// Its validation loss was once significantly and substantially below where training started.
+    /// Its validation loss was once significantly and substantially below where training started, or validation is mostly
+    /// right at the end.
     pub generalised: bool,
     /// Its loss was still falling at the end.
     pub improving: bool,
@@ -199,7 +200,7 @@ fields! {
     finite_points Number "finite losses before the first NaN or infinity";
     fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
     learned Bool "the loss is significantly and substantially below its start";
-    generalised Bool "the validation loss was once significantly and substantially below where training started";
+    generalised Bool "the validation loss was once significantly and substantially below where training started, or validation is mostly right";
     improving Bool "the loss was still falling at the end";
     warming_up Bool "the learning rate was still on its way up at the end";
     peak_rate Number "the highest learning rate that it logged";

@@ -332,8 +332,20 @@ fn done_share(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> Option<f64> 
     let gap = if sketch.count() > 1 { (last - first) / (sketch.count() - 1) as f64 } else { 1.0 };
     let planned = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64).filter(|n| *n > 0.0);
     let in_epochs = matched.tag.to_ascii_lowercase().contains("epoch");
+    let in_epochs = in_epochs || series_of(job, signals, Signal::ValidationLoss).is_some_and(|v| every_time(sketch, v));
     let planned = if in_epochs { planned("epochs") } else { planned("max_steps") };
     planned.map(|planned| ((last + gap.max(0.0)) / planned).max(0.0))
+}
+
+/// Whether a job validates at each point of its training loss, and these are one step apart: nobody validates after every
+/// update, so such steps are epochs, whatever the tag is called.
+fn every_time(training: &Sketch, validation: &Sketch) -> bool {
+    let single_steps = |sketch: &Sketch| {
+        let (first, last) = (sketch.first()?.step, sketch.last()?.step);
+        (sketch.count() > 2 && last - first == i64::try_from(sketch.count()).ok()? - 1).then_some(first)
+    };
+    let (training_first, validation_first) = (single_steps(training), single_steps(validation));
+    training_first.is_some() && training_first == validation_first && training.count().abs_diff(validation.count()) <= 1
 }
 
 fn said_ended(job: &Job<'_>) -> bool {

@@ -148,3 +148,26 @@ fn what_a_job_says_of_itself_is_read_again_when_it_has_said_more() {
     runs.get_mut(&RunName::new("sick")).unwrap().hyperparameter("learning_rate", json!(0.5));
     assert_eq!(described(&runs)["learning_rate"], 0.5);
 }
+
+#[test]
+fn a_job_that_validates_at_every_point_counts_in_epochs_and_not_in_the_steps_of_its_plan() {
+    let done = |validates_every: usize| {
+        let mut run = RunData::default();
+        let (training, validation) = (run.tag_id("Loss/train").unwrap(), run.tag_id("Loss/test").unwrap());
+        run.hyperparameter("max_steps", 900.into());
+        for step in 0..45 {
+            let point = Point { step, wall_time: 1000.0 + step as f64, value: 2.0 / (1.0 + step as f64) };
+            run.scalar(training, point);
+            if (step as usize).is_multiple_of(validates_every) {
+                run.scalar(validation, point);
+            }
+            run.event(point.wall_time);
+        }
+        let runs = Runs::from([(RunName::new("sick"), run)]);
+        let jobs = group(&runs, &BTreeSet::new());
+        let memory = Memory::only_look(&jobs[0], 2000.0);
+        exam(&jobs[0], &site(POLICY), &memory, 2000.0).view.life.done
+    };
+    assert_eq!(done(1), None);
+    assert_eq!(done(5), Some(0.05));
+}

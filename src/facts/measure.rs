@@ -1,5 +1,6 @@
 //! From a job, as the detectors see it, to facts.
 
+use crate::series::stats::median;
 use crate::signals::Learning;
 use crate::symptoms::{Curve, Finding, JobView, Observed, SIGNIFICANT, Severity, TREND, examine};
 
@@ -18,6 +19,10 @@ const ACCURACY_MARGIN: f64 = 0.1;
 /// A difference between half and twice of what counts as one is a close call: another seed could turn it. Seeds move the
 /// end of small runs by some tens of per cent.
 const CLOSE_CALL: f64 = 0.5;
+/// Of all pairs of levels of two runs, so many have the one below the other where the runs are told apart by rank, ...
+const SEPARATE: f64 = 0.95;
+/// ... with at least so many levels each.
+const RANKED_LEVELS: usize = 8;
 /// A job that stopped before this share of its steps did not reach its end.
 const WHOLE: f64 = 0.95;
 
@@ -112,6 +117,9 @@ fn fits(facts: &Facts, observed: &Observed) -> bool {
 /// sum, say), and then loses most of its own start, or bad from its first time on.
 fn generalised(job: &JobView) -> bool {
     let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
+    if right_by_validation(job) {
+        return true;
+    }
     let Some(validation) = curve(&job.validation_loss) else { return false };
     let training = curve(&job.loss).map_or(validation.start, |training| training.start);
     let (start, share) = match validation.first.value > FAR_ABOVE * training.abs() {
@@ -119,6 +127,15 @@ fn generalised(job: &JobView) -> bool {
         false => (training.max(validation.start), MARGIN),
     };
     start - validation.best() > (share * start.abs()).max(SIGNIFICANT * validation.end_error)
+}
+
+/// Whether validation gets right more than half of what guessing among the classes leaves, to the end. A loss on few
+/// examples may be worse than a guess from its first time on, for the network is sure of its errors; that it is mostly
+/// right shows that the labels belong to their inputs.
+fn right_by_validation(job: &JobView) -> bool {
+    let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
+    let (Some(accuracy), Some(training)) = (curve(&job.validation_accuracy), curve(&job.loss)) else { return false };
+    job.classes(&training).is_some_and(|classes| accuracy.end > f64::midpoint(1.0, 1.0 / classes))
 }
 
 /// How many finite values came before the first that was not; all of them, where every one was finite.
@@ -179,7 +196,21 @@ fn gain(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     let (mean, error) = experiment.second_half();
     let (base_mean, base_error) = base.second_half();
     let halves = gain_of((base_mean, mean), error.hypot(base_error));
-    if halves.abs() > at_end.abs() { halves } else { at_end }
+    let by_rank = gain_by_rank(&base, &experiment);
+    [at_end, halves, by_rank].into_iter().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(at_end)
+}
+
+/// A loss that swings over orders of magnitude has no error that another could be significant against: where nearly all
+/// levels of the second half of one lie below nearly all of the other's, their medians are compared as they are.
+fn gain_by_rank(base: &Curve, experiment: &Curve) -> f64 {
+    let half = |curve: &Curve| curve.from(0.5).iter().map(|(_, mean)| *mean).collect::<Vec<f64>>();
+    let (ours, theirs) = (half(experiment), half(base));
+    if ours.len().min(theirs.len()) < RANKED_LEVELS {
+        return 0.0;
+    }
+    let below = ours.iter().map(|our| theirs.iter().filter(|their| our < *their).count()).sum::<usize>();
+    let share = below as f64 / (ours.len() * theirs.len()) as f64;
+    if (1.0 - SEPARATE..=SEPARATE).contains(&share) { 0.0 } else { gain_of((median(&theirs), median(&ours)), 0.0) }
 }
 
 /// What was lost from one level to another, in units of what counts as a difference between them.
@@ -282,6 +313,16 @@ mod tests {
     }
 
     #[test]
+    fn levels_that_swing_over_orders_of_magnitude_are_compared_by_rank() {
+        let swings = with_loss((0..400).map(|i| 10f64.powf(4.0 + 3.0 * noise(i / 9))));
+        let calm = with_loss((0..400).map(|i| 0.02 + (-(i as f64) / 20.0).exp() + 0.005 * noise(i)));
+        assert!(facts(&calm, Some(&swings)).better);
+        let again = with_loss((0..400).map(|i| 10f64.powf(4.0 + 3.0 * noise(i / 9 + 500))));
+        let facts = facts(&again, Some(&swings));
+        assert!(!facts.better && !facts.worse);
+    }
+
+    #[test]
     fn a_shorter_run_is_compared_at_its_own_length() {
         let short = with_loss((0..300).map(|i| 2.3 * (-(i as f64) / 200.0).exp() + 0.05 * (noise(i) + 0.5)));
         let facts = facts(&short, Some(&falling()));
@@ -373,6 +414,16 @@ mod tests {
         assert!(!facts(&with_validation(falling(), |i| 2.3 + 0.02 * i as f64), None).generalised);
         assert!(facts(&with_validation(falling(), |i| 1.1 + 0.02 * i as f64), None).generalised);
         assert!(!facts(&falling(), None).generalised);
+    }
+
+    #[test]
+    fn validation_that_is_mostly_right_has_generalised_whatever_its_loss() {
+        let with_accuracy = |end: f64| {
+            let mut job = with_validation(falling(), |i| 2.3 + 0.02 * i as f64);
+            job.validation_accuracy = observed((0..100).map(|_| end));
+            facts(&job, None).generalised
+        };
+        assert!(with_accuracy(0.7) && !with_accuracy(0.4));
     }
 
     #[test]

@@ -38,6 +38,15 @@ pub struct Level {
     pub count: u32,
 }
 
+/// A loss that the first steps throw up stands this many times higher from the second value on, and by so many times its
+/// noise.
+const THROWN_UP: f64 = 1.2;
+const THROWN_BEYOND: f64 = 2.0;
+
+/// Where the values within the levels scatter by this share of their mean throughout, they are skewed (the squared error
+/// of a single example: 1.4).
+const SKEWED: f64 = 0.8;
+
 /// The shape of a series of finite values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
@@ -78,7 +87,10 @@ impl Curve {
         let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, bucket)).collect();
         let head: Vec<f64> = sketch.head().iter().copied().filter(|v| v.is_finite()).collect();
         let noise = sketch.noise().unwrap_or(0.0);
-        let (start, start_error) = start_of(&head, sketch.count(), noise, sketch.highest()?.value);
+        let (start, start_error) = match level_of_skewed(&levels) {
+            Some((mean, error)) if mean > median(&head) => (mean, error),
+            _ => start_of(&head, sketch.count(), noise, sketch.highest()?.value),
+        };
         let tail: Vec<f64> = levels[levels.len() - newest(levels.len())..].iter().map(|l| l.mean).collect();
         let means: Vec<f64> = levels.iter().map(|l| l.mean).collect();
         let level_noise = scatter(&means[means.len() / 2..]);
@@ -197,6 +209,13 @@ impl Curve {
         mann_kendall(&self.from(share).iter().map(|p| p.1).collect::<Vec<_>>())
     }
 
+    /// Whether it falls to the end, and its second half by at least `steady` of what its first half did.
+    pub(super) fn falls_straight(&self, steady: f64) -> bool {
+        let early = self.mean_between(0.0, 0.15) - self.mean_between(0.4, 0.6);
+        let late = self.mean_between(0.4, 0.6) - self.mean_between(0.85, 1.0);
+        self.trend_from(0.0) < -TREND && self.trend_from(0.4) < -TREND / 1.5 && late >= steady * early
+    }
+
     /// Theil-Sen slope a step, from a share of the series on.
     pub fn slope_from(&self, share: f64) -> f64 {
         theil_sen(&self.from(share))
@@ -228,6 +247,15 @@ fn level(step: f64, bucket: &crate::series::Bucket) -> Level {
     Level { step, mean: bucket.mean, max: bucket.max, deviation: bucket.variance().sqrt(), count: bucket.count }
 }
 
+/// Mean and standard error of the first level of a series whose single values are skewed: the median of a few of them tells
+/// where most of them are, and not the level.
+fn level_of_skewed(levels: &[Level]) -> Option<(f64, f64)> {
+    let first = levels.first().filter(|first| first.count > 1)?;
+    let scatter: Vec<f64> = levels.iter().map(|level| level.deviation / level.mean).collect();
+    let skewed = levels.iter().all(|level| level.mean > 0.0) && median(&scatter) > SKEWED;
+    skewed.then(|| (first.mean, first.deviation / f64::from(first.count).sqrt()))
+}
+
 /// How many of the newest levels make up "the end": a tenth, at least three, at most all.
 fn newest(levels: usize) -> usize {
     (levels / 10).max(3).min(levels)
@@ -241,6 +269,14 @@ fn start_of(head: &[f64], count: u64, noise: f64, highest: f64) -> (f64, f64) {
     // noise the first is the highest once in n times, and then within its noise of the others.
     if head.first().is_some_and(|value| *value >= highest) {
         return (head[0], noise);
+    }
+    // The first value is what no step has touched. Steps that are too large throw the loss up at once, and the start of
+    // such a run is where it was before them.
+    if let [untouched, thrown @ ..] = head
+        && thrown.len() > 2
+        && median(thrown) > (untouched + THROWN_BEYOND * noise).max(THROWN_UP * untouched)
+    {
+        return (*untouched, noise);
     }
     let wanted = usize::try_from(count / 300).unwrap_or(usize::MAX).clamp(3, 9).min(head.len());
     let first = &head[..wanted];
@@ -286,6 +322,30 @@ pub(crate) mod tests {
         let losses = [0.2, 0.009, 0.0037, 0.0035, 0.0036, 0.0036, 0.0037, 0.0038, 0.0037, 0.0036, 0.0035, 0.0034];
         let curve = Curve::of("Loss", &sketch(losses)).expect("enough points");
         assert!(curve.dropped() && curve.relative_drop() > 0.95);
+    }
+
+    #[test]
+    fn a_loss_that_its_first_steps_throw_up_started_before_them() {
+        let curve = Curve::of("loss", &sketch((0..800).map(|i| if i == 0 { 1.8 } else { 2.2 + 40.0 / f64::from(i) })))
+            .expect("enough points");
+        assert!((curve.start - 1.8).abs() < 1e-9 && !curve.dropped(), "{}", curve.start);
+    }
+
+    #[test]
+    fn a_first_value_that_is_low_by_chance_is_no_start() {
+        let single = |i: usize| if i == 0 { 1.6 } else { 2.0 * (-(i as f64) / 4000.0).exp() + noise(i) };
+        let curve = Curve::of("loss", &sketch((0..1200).map(single))).expect("enough points");
+        assert!((curve.start - 1.6).abs() > 1e-9, "{}", curve.start);
+    }
+
+    #[test]
+    fn skewed_values_start_at_their_mean() {
+        let single = |i: usize| {
+            let error: f64 = (0..6).map(|j| noise(i + 5000 * j)).sum();
+            2.0 * error * error * (0.7 + 0.3 * (-(i as f64) / 100.0).exp())
+        };
+        let curve = Curve::of("loss", &sketch((0..1200).map(single))).expect("enough points");
+        assert!(curve.start > 0.5, "{}", curve.start);
     }
 
     #[test]

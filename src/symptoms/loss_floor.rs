@@ -12,6 +12,10 @@ declare_symptom! {
     /// further below the floor; with an accuracy above 0.97 some value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and the loss
     /// presses on the floor: end and lowest value within 2 % above it.
     ///
+    /// Or the output layer is known to have a sigmoid or a softmax, the accuracy has gained 0.2, no value lies below the
+    /// floor, and the loss exceeds by a tenth of log K what scores of that accuracy cost that are as sure as they are
+    /// right, H(accuracy) + (1 - accuracy) log(K - 1): several labels at once, whose floor depends on how frequent they are.
+    ///
     /// **False alarms.** A network that knows how unsure it is about noisy labels has the same loss at one accuracy (0.73 for
     /// two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy has to be so far
     /// above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
@@ -32,6 +36,8 @@ const NEARLY_ALL: f64 = 0.97;
 /// The loss of batches against their accuracy, each by the scatter of so many values.
 const NARROW: f64 = 0.8;
 const NARROW_POINTS: u64 = 100;
+/// By how much, in units of log K, a loss exceeds what its accuracy deserves where the scores cannot be sure.
+const UNDECIDED: f64 = 0.1;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
 /// Among more classes, one of them is always close to the loss's start.
@@ -47,12 +53,16 @@ impl Detector for LossFloor {
         if !job.mature() || !job.classifies() || !curve.dropped() {
             return None;
         }
-        let classes = job.classes(curve)?;
+        // A sigmoid decides each label by itself: yes or no.
+        let binary = || (job.text("output_activation") == Some("sigmoid")).then_some(2.0);
+        let classes = job.classes(curve).or_else(binary)?;
         let wrong = (std::f64::consts::E + classes - 1.0).ln();
         let floor = wrong - 1.0;
         let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());
         let stands = match accuracy {
-            Some(accuracy) => explained(curve, accuracy, (wrong, classes)),
+            Some(accuracy) => {
+                explained(curve, accuracy, (wrong, classes)) || undecided(job, curve, accuracy, (floor, classes))
+            }
             None => pressed(job, curve, (floor, classes)),
         };
         if !stands {
@@ -91,8 +101,19 @@ fn narrow(curve: &Curve, accuracy: &Curve) -> bool {
 /// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
 /// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality).
 fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
-    let wrong = (1.0 - accuracy).max(f64::MIN_POSITIVE);
+    let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
     -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
+}
+
+/// Whether the output layer squashes its scores, and the loss is far higher than scores with such an accuracy cost that
+/// were free to be as sure as they are right.
+fn undecided(job: &JobView, curve: &Curve, accuracy: &Curve, (floor, classes): (f64, f64)) -> bool {
+    let squashed = job.text("output_activation").is_some_and(|name| ["sigmoid", "softmax"].contains(&name));
+    let gained = accuracy.end - accuracy.start.min(1.0 / classes) > GAIN;
+    squashed
+        && gained
+        && curve.end - cost_of_noise(accuracy.end, classes) > UNDECIDED * classes.ln()
+        && curve.lowest.value > floor * (1.0 - ROUNDING)
 }
 
 fn pressed(job: &JobView, curve: &Curve, (floor, classes): (f64, f64)) -> bool {
@@ -168,6 +189,20 @@ mod tests {
         let mut job = with_loss((0..1000).map(|i| 1.195 + 0.19 * (-(i as f64) / 100.0).exp() + 0.1 * noise(i)));
         job.accuracy = observed((0..1000).map(|i| 0.54 - 0.29 * (-(i as f64) / 100.0).exp()));
         assert!(!found(&job));
+    }
+
+    #[test]
+    fn scores_that_cannot_be_sure_cost_more_than_their_accuracy_deserves() {
+        let with_output = |output: &str, end: f64| {
+            let mut job = with_loss((0..1000).map(|i| end + (0.69 - end) * (-(i as f64) / 200.0).exp()));
+            job.accuracy = observed((0..1000).map(|i| 0.5 + 0.38 * (1.0 - (-(i as f64) / 150.0).exp())));
+            job.knobs.insert("loss".into(), "cross_entropy".into());
+            job.knobs.insert("output_activation".into(), output.into());
+            found(&job)
+        };
+        assert!(with_output("sigmoid", 0.58));
+        assert!(!with_output("sigmoid", 0.32), "as sure as it is right");
+        assert!(!with_output("none", 0.58), "nothing squashes it");
     }
 
     #[test]

@@ -5,8 +5,9 @@ declare_symptom! {
     /// **What it shows.** Single jumps of the loss far above its recent level.
     ///
     /// **How it is decided.** A value lies above the level around it by ten standard deviations of the values there and
-    /// by twice that level, and above where the loss started or three times the level. Always a `warning`: spikes that
-    /// come back are common in healthy runs, and one that does not come back is `diverging`.
+    /// by twice that level, and above where the loss started or three times the level. A `warning`, for spikes that
+    /// come back are common in healthy runs, and one that does not come back is `diverging`; a `problem` where there are
+    /// three or more and a setting is known to be risky, such as a learning rate far outside what works.
     ///
     /// **False alarms.** A new data phase; a loss that is summed, when the batch size varies.
     LossSpikes, "loss_spikes", "single jumps far above the recent level"
@@ -14,6 +15,8 @@ declare_symptom! {
 
 /// Standard deviations above the level.
 const DEVIATIONS: f64 = 10.0;
+/// So many stretches with spikes are no accident of one batch.
+const MANY: usize = 3;
 /// Times the level.
 const TIMES: f64 = 3.0;
 
@@ -34,8 +37,11 @@ impl Detector for LossSpikes {
             value / level,
             spikes.len()
         );
+        let risky = job.risky_setting().filter(|_| spikes.len() >= MANY);
+        let severity = if risky.is_some() { Severity::Problem } else { Severity::Warning };
+        let summary = risky.map_or(summary.clone(), |setting| format!("{summary}; the job runs with {setting}"));
         Some(
-            Finding::in_curve(self, Severity::Warning, curve, summary)
+            Finding::in_curve(self, severity, curve, summary)
                 .with("largest", value)
                 .with("level", level)
                 .with("stretches", spikes.len() as f64),
@@ -63,6 +69,16 @@ mod tests {
     fn a_jump_is_a_spike_and_only_a_warning() {
         let job = with_loss((0..1000).map(|i| if i == 700 { 30.0 } else { 1.0 + 0.2 * noise(i) }));
         assert_eq!(LossSpikes.examine(&job).map(|f| f.severity), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn spike_after_spike_at_a_rate_far_outside_what_works_is_a_problem() {
+        let mut job = with_loss((0..1000).map(|i| if i % 200 == 150 { 30.0 } else { 1.0 + 0.2 * noise(i) }));
+        job.knobs.insert("optimizer".into(), "rmsprop".into());
+        job.knobs.insert("learning_rate".into(), 0.001.into());
+        assert_eq!(LossSpikes.examine(&job).map(|f| f.severity), Some(Severity::Warning));
+        job.knobs.insert("learning_rate".into(), 0.3.into());
+        assert_eq!(LossSpikes.examine(&job).map(|f| f.severity), Some(Severity::Problem));
     }
 
     #[test]

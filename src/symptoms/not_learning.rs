@@ -32,6 +32,9 @@ const SMALLEST_DROP: f64 = 0.03;
 /// A loss that stands above its start by this share of it has left it.
 const RISEN: f64 = 0.05;
 
+/// Scatter of single values against their level, beyond which a fall may hide in it.
+const HIDING: f64 = 0.4;
+
 /// A fall that only ranks can see has to be larger than this share of the start.
 const RANKED_DROP: f64 = 0.1;
 
@@ -78,7 +81,7 @@ impl Detector for NotLearning {
         let dropped = curve.dropped() || curve.falls_by_rank(RANKED_DROP) || curve.may_have_dropped();
         let still = back || !dropped || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
-        if chance.is_none() && !still {
+        if chance.is_none() && (!still || scatters(curve) && job.learns_by_validation()) {
             return None;
         }
         let from = if back { curve.first.value } else { curve.start };
@@ -105,6 +108,11 @@ impl Detector for NotLearning {
     }
 }
 
+/// Whether single values scatter by so much of their level that a fall may hide among them.
+fn scatters(curve: &Curve) -> bool {
+    curve.noise > HIDING * curve.end.abs()
+}
+
 /// Whether the loss has been worse than its start for most of the run, and shows no sign of coming back.
 fn stays_above_its_start(curve: &Curve) -> bool {
     let above = |level: f64| level - curve.start > (SIGNIFICANT * curve.drop_error()).max(RISEN * curve.start.abs());
@@ -122,7 +130,10 @@ fn starts_at_its_floor(job: &JobView, curve: &Curve) -> bool {
 
 /// The number of classes at whose chance level, or above, the loss ended, while the accuracy stayed at chance.
 fn at_chance(job: &JobView, curve: &Curve) -> Option<u32> {
-    let (first, accuracy) = job.course_of_accuracy().filter(|_| job.accuracy_at_chance() == Some(true))?;
+    // Accuracies of single batches scatter: where validation guesses, at the loss of a guess, so does training.
+    let training = job.accuracy.as_ref().filter(|observed| observed.at_chance() == Some(true));
+    let validation = job.validation_accuracy.as_ref().filter(|observed| observed.at_chance() == Some(true));
+    let (first, accuracy) = training.or(validation)?.course_of_accuracy()?;
     let stays_above = |classes: f64| curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln());
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
     // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
@@ -267,6 +278,31 @@ mod tests {
     #[test]
     fn a_rate_that_moves_nothing_in_all_planned_steps_needs_no_waiting() {
         assert!(found(&at_three_tenths(|i| 1.61 + 0.1 * noise(i), |_| 1e-8)));
+    }
+
+    #[test]
+    fn single_examples_that_scatter_more_than_they_fall_are_judged_by_validation() {
+        let mut job = with_loss((0..5000).map(|i| {
+            let error = noise(i) + noise(i + 7000) + noise(i + 14000);
+            3.0 * error * error
+        }));
+        let with_validation = |job: &mut JobView, floor: f64| {
+            job.validation_loss = observed((0..100).map(|i| floor + (1.0 - floor) * (-f64::from(i) / 6.0).exp()));
+            found(job)
+        };
+        assert!(with_validation(&mut job, 0.99) && !with_validation(&mut job, 0.7));
+        job.knobs.insert("optimizer".into(), "adam".into());
+        job.knobs.insert("learning_rate".into(), 0.5.into());
+        assert!(with_validation(&mut job, 0.7), "validation that only comes back from a bad start");
+    }
+
+    #[test]
+    fn a_fall_onto_chance_shows_in_validation_where_the_accuracy_of_batches_scatters() {
+        let mut job = with_loss((0..1000).map(|i| 0.68 + 9.0 * (-(i as f64) / 5.0).exp() + 0.02 * noise(i)));
+        job.accuracy = observed((0..1000).map(|i| 0.61 + 0.1 * noise(i)));
+        assert!(!found(&job));
+        job.validation_accuracy = observed((0..20).map(|_| 0.59));
+        assert!(found(&job));
     }
 
     #[test]

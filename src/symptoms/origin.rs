@@ -21,6 +21,8 @@ const TUNING_RATE: f64 = 1e-3;
 const FUTILE: f64 = 1e-3;
 /// A log that begins this many of its own gaps after step 0 goes on with an earlier training.
 const LATE_START: f64 = 20.0;
+/// The second half of a straight line falls as far as the first; noise and rounding take a little.
+const STRAIGHT: f64 = 0.75;
 /// Beyond so many classes (the largest vocabularies) a start is no guess among them.
 const MOST_CLASSES: std::ops::RangeInclusive<f64> = 2.0..=1e6;
 /// A start within this of log K, relative, is a guess among K classes.
@@ -28,7 +30,7 @@ const AT_CHANCE: f64 = 0.03;
 
 impl JobView {
     /// The number of classes: as logged, or from a cross-entropy that starts where a guess among them does.
-    pub(super) fn classes(&self, curve: &Curve) -> Option<f64> {
+    pub(crate) fn classes(&self, curve: &Curve) -> Option<f64> {
         if let Some(classes) = self.number("classes").filter(|classes| *classes >= 2.0) {
             return Some(classes);
         }
@@ -64,7 +66,7 @@ impl JobView {
             return Some(origin);
         }
         let rate = self.peak_rate()?;
-        let steady = curve.trend_from(0.0).abs() < TREND;
+        let steady = curve.trend_from(0.0).abs() < TREND && self.validation_falls_straight().is_none();
         (steady && rate <= self.tuning_rate()).then(|| {
             format!("a learning rate of {rate:.1e} is one for tuning a trained network, or too low for a new one")
         })
@@ -81,6 +83,13 @@ impl JobView {
     pub(super) fn peak_rate(&self) -> Option<f64> {
         let logged = self.learning_rate.as_ref().and_then(|o| o.sketch.highest()).map(|peak| peak.value);
         logged.or_else(|| self.number("learning_rate"))
+    }
+
+    /// The validation loss, where it falls at nearly the same pace from start to end: what was trained before and is tuned
+    /// flattens, what is trained from scratch with steps that are too small does not.
+    pub(super) fn validation_falls_straight(&self) -> Option<&Curve> {
+        let validation = self.validation_loss.as_ref()?.curve.as_ref()?;
+        validation.falls_straight(STRAIGHT).then_some(validation)
     }
 
     fn tuning_rate(&self) -> f64 {

@@ -10,7 +10,7 @@ declare_symptom! {
     ///
     /// Or, over the whole of a mature run, the training loss fell by a twentieth beyond its noise, and the validation loss
     /// does not fall and was never a tenth below where training started, nor a twentieth below where it started itself: what
-    /// is learned holds for nothing else.
+    /// is learned holds for nothing else. Validation has to stand a twentieth above training then.
     ///
     /// Or, in a mature run whose losses start alike: training ends below a tenth of validation, which gained less than half
     /// of the start and is past its best by 3 % and by four standard errors.
@@ -87,7 +87,16 @@ fn never_generalises(detector: &Overfitting, job: &JobView, training: &Curve, va
     let gained = reached(training.start, TRAINING_FALL) || reached(validation.start, MEMORISED);
     let accurate = job.accurate() || job.validation_accuracy.as_ref().is_some_and(good);
     let falls = validation.trend_from(0.0) < -TREND / 2.0;
-    if !job.mature() || gained || accurate || falls || !training.lost(MEMORISED) || training.lowest.value < 0.0 {
+    // A loss that only fell onto chance, where validation stands as well, has learned nothing by heart.
+    let by_heart = best - training.end > MEMORISED * best.abs();
+    if !job.mature()
+        || gained
+        || !by_heart
+        || accurate
+        || falls
+        || !training.lost(MEMORISED)
+        || training.lowest.value < 0.0
+    {
         return None;
     }
     let summary = format!(
@@ -160,6 +169,13 @@ mod tests {
         assert!(flat(2.05, 0.0));
         assert!(!flat(2.05, 0.4), "it follows");
         assert!(!flat(1.5, 0.0), "it was taken first when most was learned");
+    }
+
+    #[test]
+    fn a_fall_onto_chance_is_nothing_learned_by_heart() {
+        let mut job = with_loss((0..1000).map(|i| 1.10 + 0.09 * (-(i as f64) / 50.0).exp() + 0.02 * noise(i)));
+        job.validation_loss = observed((0..30).map(|i| 1.10 + 0.01 * noise(i)));
+        assert!(Overfitting.examine(&job).is_none());
     }
 
     fn falling() -> JobView {

@@ -22,6 +22,8 @@ declare_symptom! {
 
 /// Nine tenths of the drop are done by then.
 const EARLY: f64 = 0.3;
+/// Outputs that saturate on their way to a target out of reach lose their gradient, and creep.
+const CREEPING: f64 = 0.5;
 /// A loss that lost so much has converged, unless a witness says otherwise.
 const CONVERGED: f64 = 0.97;
 /// A training accuracy below this is bad by the task's own measure.
@@ -56,7 +58,8 @@ impl Detector for Plateaued {
         }
         let done = curve.done_after(0.9);
         let rest = curve.mean_between(0.4, 0.6) - curve.mean_between(0.9, 1.0);
-        if done > EARLY || rest > 0.1 * curve.drop() || rate_spent_after(job, done) < RATE_SPENT {
+        let early = if squashed_regression(job).is_some() { CREEPING } else { EARLY };
+        if done > early || rest > 0.1 * curve.drop() || rate_spent_after(job, done) < RATE_SPENT {
             return None;
         }
         if curve.still_falls() && steepness(job, curve) < OFF_ALL_SCALES {
@@ -219,6 +222,15 @@ mod tests {
         job.parts = vec![divergence(0.05)];
         assert_eq!(severity(&job), Some(Severity::Warning));
         job.parts = vec![divergence(1e-5)];
+    }
+
+    #[test]
+    fn saturating_outputs_creep_to_their_plateau() {
+        let creeps = |i: usize| 0.52 + 0.73 * (-(i as f64) / 150.0).exp() + 0.01 * noise(i);
+        let mut job = with_loss((0..1000).map(creeps));
+        job.knobs.insert("loss".into(), "l2".into());
+        assert_eq!(severity(&job), None);
+        job.knobs.insert("output_activation".into(), "sigmoid".into());
         assert_eq!(severity(&job), Some(Severity::Problem));
     }
 

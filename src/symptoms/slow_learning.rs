@@ -1,11 +1,12 @@
-use super::{Curve, Detector, Finding, JobView, Layer, Severity, SymptomDoc, TREND, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Layer, Severity, SymptomDoc, declare_symptom};
 
 declare_symptom! {
     /// **What it shows.** The loss improves steadily, but so slowly that it will not get anywhere in a reasonable budget.
     ///
     /// **How it is decided.** The whole drop is below 15 % of the start, the second half falls at least two fifths as
     /// fast as the first (no flattening), and at that pace it would take five more runs of this length to halve the
-    /// loss. Or the histograms of all weights move by less than a hundredth of their size over the whole run, and the loss
+    /// loss. Where the noise of batches hides that, the validation loss shows it, if its second half falls nearly as fast as
+    /// its first. Or the histograms of all weights move by less than a hundredth of their size over the whole run, and the loss
     /// has not lost a tenth: steps too small to get anywhere. (Weights that do not move at all are `weights_frozen`.)
     ///
     /// **False alarms.** A job that goes on from earlier training has made its fast progress before, and is left alone where
@@ -41,14 +42,17 @@ impl Detector for SlowLearning {
         if let Some(finding) = weights_hardly_move(self, job, curve) {
             return Some(finding);
         }
-        let falls = curve.trend_from(0.0) < -TREND && curve.trend_from(0.4) < -TREND / 1.5;
-        if drop > LARGEST_DROP || !falls {
+        if drop > LARGEST_DROP {
             return None;
         }
-        let early = curve.mean_between(0.0, 0.15) - curve.mean_between(0.4, 0.6);
-        let late = curve.mean_between(0.4, 0.6) - curve.mean_between(0.85, 1.0);
+        // Validation is on the same examples each time: it shows a fall that the noise of batches hides.
+        let curve = match curve.falls_straight(STEADY) {
+            true => curve,
+            false => job.validation_falls_straight()?,
+        };
+        let drop = curve.relative_drop();
         let pace = -curve.slope_from(0.4) * curve.length();
-        if late < STEADY * early || pace <= 0.0 || 0.5 * curve.end / pace < BUDGETS {
+        if drop > LARGEST_DROP || pace <= 0.0 || 0.5 * curve.end / pace < BUDGETS {
             return None;
         }
         let budgets = 0.5 * curve.end / pace;
@@ -100,7 +104,7 @@ fn movement(layers: &[Layer]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::super::curve::tests::noise;
-    use super::super::view::tests::with_loss;
+    use super::super::view::tests::{observed, with_loss};
     use super::*;
     use crate::series::{HistogramSketch, Moments};
 
@@ -134,6 +138,19 @@ mod tests {
     fn a_straight_slow_line_is_slow() {
         let job = with_loss((0..1000).map(|i| 2.3 - 0.0001 * i as f64 + 0.01 * noise(i)));
         assert!(SlowLearning.examine(&job).is_some());
+    }
+
+    #[test]
+    fn a_straight_slow_line_under_noise_shows_in_validation() {
+        let mut job = with_loss((0..1000).map(|i| 1.0 - 0.00003 * i as f64 + 0.8 * noise(i)));
+        job.knobs.insert("learning_rate".into(), 3e-5.into());
+        let mut with_validation = |level: &dyn Fn(f64) -> f64| {
+            job.validation_loss = observed((0..20).map(|i| level(f64::from(i) / 20.0)));
+            SlowLearning.examine(&job).is_some()
+        };
+        assert!(with_validation(&|share| 1.0 - 0.03 * share));
+        assert!(!with_validation(&|share| 0.97 + 0.03 * (-4.0 * share).exp()), "it flattens: fine-tuning");
+        assert!(!with_validation(&|_| 1.0));
     }
 
     #[test]

@@ -33,6 +33,24 @@ impl Observed {
         observed
     }
 
+    /// Whether this accuracy says that nothing was learned: it is low, and no better than it was at the start.
+    pub(super) fn at_chance(&self) -> Option<bool> {
+        let (start, end) = self.course_of_accuracy()?;
+        // One class in two is the easiest guess that any classifier has.
+        Some(end < 0.6 && end - start < 0.1)
+    }
+
+    /// Where this accuracy started and where it stands. A few evaluations have no shape, and yet a first and a last value.
+    pub(super) fn course_of_accuracy(&self) -> Option<(f64, f64)> {
+        if let Some(curve) = &self.curve {
+            return Some((curve.start, curve.end));
+        }
+        let values = self.sketch.head();
+        let unit = if self.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
+        let newest = values.len().checked_sub(3).filter(|before| *before > 0)?;
+        Some((unit * values[0], unit * median(&values[newest..]))).filter(|(start, end)| (start + end).is_finite())
+    }
+
     fn until(&self, step: i64) -> Observed {
         Observed::new(&self.tag, &self.sketch.until(step))
     }
@@ -115,6 +133,12 @@ const SHARE_AT_PEAK: f64 = 0.5;
 /// Weights of a layer have a norm of order one to ten: a step by this is a hundredth to a tenth of it, where healthy ones
 /// are about a thousandth.
 const STRIDE: f64 = 0.1;
+
+/// Optimizers that scale each step to the size of the gradients: rates of about 0.001 suit them all.
+const ADAPTIVE: &[&str] = &["adam", "adamw", "nadam", "adamax", "radam", "rmsprop", "lion"];
+
+/// What a validation loss has to lose to speak for learning, and may have risen since its best.
+const VALIDATED: f64 = 0.1;
 
 /// A run whose length nobody knows counts as mature after so many logged points.
 const MATURE_POINTS: u64 = 3000;
@@ -228,22 +252,12 @@ impl JobView {
     /// Whether the accuracy says that nothing was learned: it is low, and no better than it was at the start.
     /// `None` without an accuracy of its own.
     pub fn accuracy_at_chance(&self) -> Option<bool> {
-        let (start, end) = self.course_of_accuracy()?;
-        // One class in two is the easiest guess that any classifier has.
-        Some(end < 0.6 && end - start < 0.1)
+        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?.at_chance()
     }
 
-    /// Where the accuracy (on training data, if that is logged) started and where it stands. A few evaluations have no shape,
-    /// and yet a first and a last value.
+    /// Where the accuracy (on training data, if that is logged) started and where it stands.
     pub(super) fn course_of_accuracy(&self) -> Option<(f64, f64)> {
-        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?;
-        if let Some(curve) = &observed.curve {
-            return Some((curve.start, curve.end));
-        }
-        let values = observed.sketch.head();
-        let unit = if observed.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
-        let newest = values.len().checked_sub(3).filter(|before| *before > 0)?;
-        Some((unit * values[0], unit * median(&values[newest..]))).filter(|(start, end)| (start + end).is_finite())
+        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?.course_of_accuracy()
     }
 
     /// Whether the job is good by its own measure: most of what it is shown it gets right.
@@ -252,6 +266,16 @@ impl JobView {
             observed.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|curve| curve.end > 0.9)
         };
         good(&self.accuracy) || (self.accuracy.is_none() && good(&self.validation_accuracy))
+    }
+
+    /// Whether validation says that the job learns, where single training losses scatter too much to tell: its loss lost a
+    /// tenth of its start beyond noise, stands at its best, and no setting makes that a return from a bad start.
+    pub(super) fn learns_by_validation(&self) -> bool {
+        let (Some(training), Some(validation)) = (&self.loss, &self.validation_loss) else { return false };
+        let learns = |curve: &super::Curve| curve.lost(VALIDATED) && curve.end <= curve.best() * (1.0 + VALIDATED);
+        training.tag != validation.tag
+            && validation.curve.as_ref().is_some_and(learns)
+            && self.risky_setting().is_none()
     }
 
     /// Whether the loss is a cross-entropy over classes, so far as knobs and signals say.
@@ -282,10 +306,12 @@ impl JobView {
     pub fn risky_setting(&self) -> Option<String> {
         let rate = self.learning_rate.as_ref().and_then(|o| o.sketch.highest()).map(|p| p.value);
         let rate = rate.or_else(|| self.number("learning_rate"));
-        let adam = self.text("optimizer").is_some_and(|o| o.starts_with("adam"));
+        let adaptive = self.text("optimizer").filter(|name| ADAPTIVE.contains(name));
         match rate {
             // The article: about 0.001 does well for Adam. Twenty times that is far outside what works.
-            Some(rate) if adam && rate >= 0.02 => return Some(format!("a learning rate of {rate} for Adam")),
+            Some(rate) if rate >= 0.02 && adaptive.is_some() => {
+                return Some(format!("a learning rate of {rate} for {}", adaptive.unwrap_or_default()));
+            }
             Some(rate) if rate >= 0.4 && self.strides(rate) => return Some(format!("a learning rate of {rate}")),
             _ => {}
         }
