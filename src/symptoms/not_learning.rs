@@ -6,7 +6,8 @@ declare_symptom! {
     /// the best constant.
     ///
     /// **When.** A loss that stands still may just be slow to start: from a loss alone nobody can tell before the run has
-    /// ended or is past three fifths of its steps. From a fifth on, once the learning rate has been at its peak for half
+    /// ended or is past three fifths of its steps. From a fifth on (of three thousand points, where the length is not known and the
+    /// learning rate is logged), once the learning rate has been at its peak for half
     /// of what was run, a second witness suffices: the loss stands above its start beyond noise and is not on its
     /// way back (a plateau before a late drop stays where it started); or a setting is known to be risky (a learning rate
     /// far outside what works, weights that start at zero or unscaled), or too small to move any weight in all planned
@@ -262,6 +263,22 @@ mod tests {
         assert!(found(&job));
         job.life.done = Some(0.1);
         assert!(!found(&job));
+    }
+
+    #[test]
+    fn a_second_witness_speaks_where_nobody_knows_the_length_of_the_run() {
+        let after = |points: usize| {
+            let mut job = with_loss((0..points).map(|i| 1.61 + 0.1 * noise(i)));
+            (job.life.ended, job.life.done) = (false, None);
+            job.learning_rate = observed((0..points).map(|_| 0.05));
+            job.knobs.insert("optimizer".into(), "adam".into());
+            job
+        };
+        assert!(found(&after(700)));
+        assert!(!found(&after(400)));
+        let mut tame = after(700);
+        tame.learning_rate = observed((0..700).map(|_| 0.001));
+        assert!(!found(&tame), "a plateau before a late drop looks alike");
     }
 
     #[test]

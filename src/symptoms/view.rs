@@ -187,9 +187,14 @@ impl JobView {
     }
 
     /// Whether the run has trained in earnest for long enough that a second witness beside its loss may speak: a fifth of
-    /// its planned steps is done, and its warm-up was over before the half of what was run so far.
+    /// its planned steps is done (a fifth of the points that make it mature, where nobody knows its length), and its warm-up
+    /// was over before the half of what was run so far.
     pub(super) fn well_begun(&self) -> bool {
-        let Some(done) = self.life.done else { return self.mature() };
+        let points = self.loss.as_ref().map_or(0, |loss| loss.sketch.count());
+        let Some(done) = self.life.done else {
+            return self.mature()
+                || points as f64 >= BEGUN_SHARE * MATURE_POINTS as f64 && self.warm_up_over() == Some(true);
+        };
         self.mature() || done >= BEGUN_SHARE && self.warm_up_over().unwrap_or(done >= LONGEST_WARM_UP)
     }
 
