@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, TREND, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, TREND, declare_symptom, shown};
 use crate::series::stats::{median, scatter};
 use crate::signals::Learning;
 
@@ -62,7 +62,7 @@ impl Detector for Diverging {
         } else {
             return None;
         };
-        let summary = format!("the loss {what}: from {:.4} to {:.4}", curve.first.value, curve.end);
+        let summary = format!("the loss {what}: from {} to {}", shown(curve.first.value), shown(curve.end));
         Some(
             Finding::in_curve(self, Severity::Problem, curve, summary)
                 .with("start", curve.start)

@@ -5,7 +5,7 @@ use crate::series::stats::median;
 use crate::series::{HistogramSketch, Sketch};
 use crate::signals::{Learning, Matched, Signal, SignalMap};
 
-use super::curve::{Curve, MIN_POINTS};
+use super::curve::{Curve, MIN_POINTS, TREND};
 
 /// One series with its meaning.
 #[derive(Debug, Clone)]
@@ -71,6 +71,8 @@ pub struct JobView {
     pub learning: Learning,
     /// The training loss (or the validation loss, where a job logs no other).
     pub loss: Option<Observed>,
+    /// The training loss is the sum of parts that were logged, and no total was.
+    pub loss_is_sum: bool,
     /// The validation loss.
     pub validation_loss: Option<Observed>,
     /// Accuracy on training data, 0 to 1.
@@ -146,6 +148,7 @@ impl JobView {
         JobView {
             learning: map.learning,
             loss: find(Signal::TrainLoss, Observed::new).or_else(|| find(Signal::ValidationLoss, Observed::new)),
+            loss_is_sum: map.all(Signal::TrainLoss).iter().filter(|matched| matched.part).count() > 1,
             validation_loss: find(Signal::ValidationLoss, Observed::new),
             accuracy: find(Signal::TrainAccuracy, Observed::share),
             validation_accuracy: find(Signal::ValidationAccuracy, Observed::share),
@@ -238,6 +241,12 @@ impl JobView {
         Some(end < 0.6 && end - start < 0.1)
     }
 
+    /// Whether the accuracy rises by the ranks of its levels, whatever its ends say.
+    pub(super) fn accuracy_rises(&self) -> bool {
+        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref());
+        observed.and_then(|o| o.curve.as_ref()).is_some_and(|curve| curve.trend_from(0.0) > TREND)
+    }
+
     /// Where the accuracy (on training data, if that is logged) started and where it stands. A few evaluations have no shape,
     /// and yet a first and a last value.
     pub(super) fn course_of_accuracy(&self) -> Option<(f64, f64)> {
@@ -261,6 +270,9 @@ impl JobView {
 
     /// Whether the loss is a cross-entropy over classes, so far as knobs and signals say.
     pub fn classifies(&self) -> bool {
+        if self.loss_is_sum {
+            return false;
+        }
         match self.text("loss") {
             Some(loss) => loss.contains("entropy") || loss == "nll" || (loss == "custom" && self.has_accuracy()),
             None => self.has_accuracy(),
@@ -364,6 +376,7 @@ pub(crate) mod tests {
         JobView {
             learning: Learning::Supervised,
             loss: Some(Observed::new("train/loss", &sketch)),
+            loss_is_sum: false,
             validation_loss: None,
             accuracy: None,
             validation_accuracy: None,
