@@ -1,5 +1,5 @@
 use super::curve::Level;
-use super::{Curve, Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom, shown};
 
 declare_symptom! {
     /// **What it shows.** The job learned, then stopped while it is still bad by the task's own measure. Not: converged.
@@ -71,14 +71,13 @@ impl Detector for Plateaued {
         }
         let severity = if witness.is_some() { Severity::Problem } else { Severity::Warning };
         let mut summary = format!(
-            "nine tenths of the drop were done after {:.0} % of the run; the loss has stood at {:.4} since (start {:.4})",
+            "nine tenths of the drop were done after {:.0} % of the run; the loss has stood at {} since (start {})",
             100.0 * done,
-            curve.end,
-            curve.start
+            shown(curve.end),
+            shown(curve.start)
         );
-        if let Some(witness) = &witness {
-            summary.push_str(&format!("; {witness}"));
-        }
+        let says = witness.unwrap_or_else(|| "nothing else says whether that is its floor".to_owned());
+        summary.push_str(&format!("; {says}"));
         Some(
             Finding::in_curve(self, severity, curve, summary)
                 .with("done_after_share", done)
