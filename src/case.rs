@@ -93,12 +93,22 @@ pub struct Experiment {
     pub run_name: String,
     /// Seconds since the Unix epoch.
     pub suggested: f64,
+    /// Seconds by which the clock was set since then: no time that passed.
+    #[serde(default)]
+    pub clock_set_by: f64,
     /// The job that carries it out, once there is one.
     pub job: Option<String>,
     /// What came of it: the name of the outcome that was taken.
     pub outcome: Option<String>,
     /// What it showed, once judged.
     pub facts: Option<Facts>,
+}
+
+impl Experiment {
+    /// Seconds since it was suggested; `now` is in seconds since the Unix epoch.
+    pub fn age(&self, now: f64) -> f64 {
+        now - self.suggested - self.clock_set_by
+    }
 }
 
 /// A step that was due and could not be tried.
@@ -134,6 +144,19 @@ impl Case {
     /// The experiment that the case waits for.
     pub fn open_experiment(&self) -> Option<&Experiment> {
         self.experiments.last().filter(|_| self.waiting == Waiting::Experiment)
+    }
+
+    /// The clock was set by so many seconds, which the case did not wait for.
+    pub fn clock_was_set(&mut self, by: f64) {
+        match &mut self.waiting {
+            Waiting::Answer { until, .. } => *until += by,
+            Waiting::Experiment => {
+                if let Some(experiment) = self.experiments.last_mut() {
+                    experiment.clock_set_by += by;
+                }
+            }
+            Waiting::Room(_) | Waiting::Nothing => {}
+        }
     }
 
     /// The knobs of the baseline with the changes of a proposal: what the experiment runs with.

@@ -23,7 +23,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::config::{Overrides, Settings, load};
-use crate::daemon::{variables, vocabulary};
+use crate::daemon::{in_one_line, variables, vocabulary};
 use crate::logdir::{Place, logdir_at};
 use crate::series::Runs;
 use crate::telemetry::{self, LogFormat};
@@ -143,7 +143,9 @@ fn closed_pipe(error: &anyhow::Error) -> bool {
 
 #[expect(clippy::print_stderr, reason = "what the user must read goes to standard error, logged or not")]
 fn complain(error: &anyhow::Error) {
-    eprintln!("error: {}", plain(&format!("{error:#}")));
+    // A mistake in a file is told on several lines.
+    let told = in_one_line(error);
+    eprintln!("error: {}", told.lines().map(plain).collect::<Vec<_>>().join("\n"));
 }
 
 /// The settings of a command.
@@ -172,7 +174,13 @@ fn runs_of(logdir: &Place) -> anyhow::Result<Runs> {
     Ok(watcher.into_runs())
 }
 
-/// Text from event files is data: its control characters must not reach a terminal.
+/// Text from event files and receivers is data: its control characters must not reach a terminal, and its line ends must
+/// not begin lines that seem to be ours.
 fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let shown = |c| match c {
+        '\n' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }

@@ -14,6 +14,7 @@ mod reload;
 mod requests;
 mod sending;
 mod site;
+mod stopping;
 mod upkeep;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use tokio::sync::mpsc;
 use crate::case::Case;
 use crate::config::{Settings, Variables};
 use crate::diagnosis::Diagnosis;
+use crate::fault;
 use crate::logdir::{Place, logdir_at};
 use crate::outbox::{Outbox, Pace, Sending, bad_ends};
 use crate::status::{self, Board};
@@ -40,6 +42,7 @@ use clock::Clocks;
 use desk::Desk;
 use engine::Engine;
 use reload::Prepared;
+use stopping::{Stoppable, end_at_last};
 
 pub use sending::destination_of;
 pub use site::{
@@ -63,7 +66,18 @@ pub struct Wishes {
 
 /// Seconds since the Unix epoch.
 pub fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()) + fault::clock_set_by()
+}
+
+/// An error with its causes; one that says its cause already does not say it twice.
+pub fn in_one_line(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 /// The environment of this process. Names and values that are no UTF-8 hold nothing that a setting could be.
@@ -108,7 +122,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         incoming,
         desk,
         settings,
-        watcher: Watcher::of(source),
+        watcher: Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() })),
         notifier,
         outbox,
         board,
@@ -127,6 +141,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
+    tracing::info!("stopped");
     result
 }
 
@@ -193,9 +208,15 @@ fn listen_to_signals(runtime: &Runtime, wishes: &Wishes) -> anyhow::Result<()> {
     runtime.spawn(async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => wishes.stop.store(true, Ordering::SeqCst),
-                _ = interrupt.recv() => wishes.stop.store(true, Ordering::SeqCst),
-                _ = hang_up.recv() => wishes.reload.store(true, Ordering::SeqCst),
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hang_up.recv() => {
+                    wishes.reload.store(true, Ordering::SeqCst);
+                    continue;
+                }
+            }
+            if !wishes.stop.swap(true, Ordering::SeqCst) {
+                tokio::spawn(end_at_last());
             }
         }
     });

@@ -88,7 +88,7 @@ pub enum Last {
 pub struct Surroundings {
     /// Name of this host, for the `source` of events.
     pub host: String,
-    /// The client for those that speak HTTP.
+    /// For those that speak HTTP.
     pub http: Http,
     /// Where the terminal's messages go.
     pub terminal: Arc<Mutex<dyn Write + std::marker::Send>>,
@@ -128,6 +128,14 @@ pub enum SetupError {
         field: String,
         /// What it should be.
         reason: String,
+    },
+    /// It needs TLS, which could not be set up.
+    #[error("the destination {destination}: {reason}")]
+    NoHttp {
+        /// Its name.
+        destination: String,
+        /// Why, and what to do.
+        reason: HttpError,
     },
 }
 
@@ -172,9 +180,7 @@ impl Destination {
         let channel = match &preset.send {
             Send::Terminal { .. } => Channel::Terminal(Arc::clone(&surroundings.terminal)),
             Send::Mail { settings, .. } => Channel::Mail(Box::new(open_mail(&preset, settings, &setup, surroundings)?)),
-            Send::Http { .. } => {
-                Channel::Http(Box::new(HttpChannel::open(&preset, &setup, surroundings.http.clone())?))
-            }
+            Send::Http { .. } => Channel::Http(Box::new(HttpChannel::open(&preset, &setup, &surroundings.http)?)),
         };
         let on_unknown = match preset.same_id {
             SameId::Recognised => OnUnknown::Resend,
@@ -240,6 +246,15 @@ impl Destination {
             }
         };
         (status, self.redacted(outcome))
+    }
+
+    /// What it is sent for a message: the body of the request or of the email, or the text. `thread` is the reference of the
+    /// first message of the case.
+    ///
+    /// # Errors
+    /// The preset cannot say it, for people.
+    pub fn payload(&self, message: &Message, thread: Option<&str>) -> Result<Value, String> {
+        self.body(message, &self.scope(message, thread)?)
     }
 
     /// Where it sends to, for people: of an address no more than scheme, host and port, and whether requests are signed.

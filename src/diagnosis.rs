@@ -291,9 +291,15 @@ impl Diagnosis {
         open.map(|experiment| &experiment.suggestion).any(|known| known == suggestion)
     }
 
-    /// The clock was set by so many seconds: no job was silent for that time.
-    pub fn clock_was_set(&mut self, by: f64) {
+    /// The clock was set by so many seconds: no job was silent for that time, and no case waited for it.
+    pub fn clock_was_set(&mut self, by: f64) -> Changes {
         self.memory.values_mut().for_each(|memory| memory.clock_was_set(by));
+        let mut changes = Changes::default();
+        for case in self.cases.values_mut().filter(|case| case.closed.is_none()) {
+            case.clock_was_set(by);
+            changes.keep(case);
+        }
+        changes
     }
 
     /// What the newest look at each job found, by the ids of symptoms.

@@ -85,6 +85,8 @@ pub struct Plan {
     pub held: Vec<Hold>,
     /// Messages that waited, by their row ids, each with the message that they go out as or in.
     pub released: Vec<(i64, String)>,
+    /// Messages that waited and were silenced meanwhile, by their row ids: they never go out.
+    pub unheld: Vec<i64>,
     /// What the cases' journals say of it.
     pub journal: Vec<(CaseId, JournalEntry)>,
 }
@@ -109,13 +111,7 @@ impl Situation<'_> {
             for outlet in self.outlets.iter().filter(|outlet| self.gets(outlet, message.kind, &subject)) {
                 match self.rule(outlet, &message, &plan.held) {
                     Ruling::Send => at_once.push(outlet.name.clone()),
-                    Ruling::Silence(silence) => {
-                        let detail = json!({
-                            "message": message.id, "destination": outlet.name, "silence": silence.id,
-                            "by": silence.author, "why": silence.why,
-                        });
-                        plan.note(&message.case, self.now, "silenced", detail);
-                    }
+                    Ruling::Silence(silence) => plan.note_silenced(&message, &outlet.name, silence, self.now),
                     Ruling::Hold { until, why } => {
                         let detail = json!({ "message": message.id, "destination": outlet.name, "why": why });
                         plan.note(&message.case, self.now, "held", detail);
@@ -133,7 +129,7 @@ impl Situation<'_> {
     /// message under way there.
     pub fn release(&self, outlet: &str, under_way: &BTreeSet<CaseId>) -> Option<Plan> {
         let rows: Vec<&Held> = self.quieted.held.iter().filter(|row| row.hold.destination == outlet).collect();
-        let until = rows.iter().map(|row| row.hold.until).fold(f64::NEG_INFINITY, f64::max);
+        let until = rows.iter().map(|row| self.due(row)).fold(f64::NEG_INFINITY, f64::max);
         let quiet = quiet_until(&self.noise.quiet, self.now).is_some();
         let overtakes = rows.iter().any(|row| under_way.contains(&row.hold.message.case));
         if rows.is_empty() || self.now < until || quiet || self.busy.contains(outlet) || overtakes {
@@ -141,6 +137,17 @@ impl Situation<'_> {
         }
         let mut plan = Plan::default();
         let to = || vec![outlet.to_owned()];
+        // A silence that began while they waited is about them, too.
+        let (mut rows, all) = (Vec::new(), rows);
+        for row in all {
+            match self.silence_of(&row.hold.message) {
+                Some(silence) => {
+                    plan.unheld.push(row.id);
+                    plan.note_silenced(&row.hold.message, outlet, silence, self.now);
+                }
+                None => rows.push(row),
+            }
+        }
         // What makes a burst is told of in one message, however few that are.
         let few = self.noise.digest.map_or(FEW, |burst| FEW.min(burst.cases.saturating_sub(1) as usize)).max(1);
         if rows.len() <= few {
@@ -166,7 +173,13 @@ impl Situation<'_> {
     /// waits for its return.
     pub fn next_release(&self) -> Option<f64> {
         let known = |row: &&Held| self.outlets.iter().any(|outlet| outlet.name == row.hold.destination);
-        self.quieted.held.iter().filter(known).map(|row| row.hold.until).min_by(f64::total_cmp)
+        self.quieted.held.iter().filter(known).map(|row| self.due(row)).min_by(f64::total_cmp)
+    }
+
+    /// When a message that waits may go out. One that was decided after now waits for a time that was never: the clock was
+    /// set back since.
+    fn due(&self, row: &Held) -> f64 {
+        if row.hold.message.time > self.now { self.now } else { row.hold.until }
     }
 
     fn gets(&self, outlet: &Outlet, kind: MessageKind, subject: &Subject<'_>) -> bool {
@@ -187,10 +200,7 @@ impl Situation<'_> {
         if outlet.patience == Patience::AtOnce {
             return Ruling::Send;
         }
-        let silences = self.quieted.silences.iter();
-        let mut silences = silences.filter(|silence| self.now < silence.until);
-        if let Some(silence) = silences.find(|s| Glob::new(&s.jobs).is_some_and(|jobs| jobs.matches(&message.subject)))
-        {
+        if let Some(silence) = self.silence_of(message) {
             return Ruling::Silence(silence);
         }
         let before = self.quieted.held.iter().map(|row| &row.hold).chain(held_now);
@@ -215,6 +225,13 @@ impl Situation<'_> {
         }
     }
 
+    /// The silence that a message is under now.
+    fn silence_of(&self, message: &Message) -> Option<&Silence> {
+        let silences = self.quieted.silences.iter();
+        let mut silences = silences.filter(|silence| self.now < silence.until);
+        silences.find(|silence| Glob::new(&silence.jobs).is_some_and(|jobs| jobs.matches(&message.subject)))
+    }
+
     fn is_burst(&self, outlet: &Outlet, message: &Message, burst: Burst) -> bool {
         let recent = self.openings.iter().filter(|opening| {
             let subject = Subject::of_opening(opening);
@@ -226,6 +243,20 @@ impl Situation<'_> {
 }
 
 impl Plan {
+    /// The ids of the messages that a silence keeps from a destination for good.
+    pub fn silenced(&self) -> impl Iterator<Item = &str> {
+        let entries = self.journal.iter().filter(|(_, entry)| entry.kind == "silenced");
+        entries.filter_map(|(_, entry)| entry.detail.get("message")?.as_str())
+    }
+
+    fn note_silenced(&mut self, message: &Message, outlet: &str, silence: &Silence, time: f64) {
+        let detail = json!({
+            "message": message.id, "destination": outlet, "silence": silence.id, "by": silence.author,
+            "why": silence.why,
+        });
+        self.note(&message.case, time, "silenced", detail);
+    }
+
     fn note(&mut self, case: &CaseId, time: f64, kind: &str, detail: serde_json::Value) {
         self.journal.push((case.clone(), JournalEntry { time, kind: kind.to_owned(), detail }));
     }

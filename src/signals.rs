@@ -145,6 +145,8 @@ pub struct Matched {
     pub rule: String,
     /// False for a guess: say so where it is shown.
     pub sure: bool,
+    /// It is one of several parts: their sum, over all with that meaning, is the signal.
+    pub part: bool,
 }
 
 /// What the tags of one job mean.
@@ -156,7 +158,8 @@ pub struct SignalMap {
 }
 
 impl SignalMap {
-    /// The series to read for a signal: the best of [`SignalMap::all`].
+    /// The series to read for a signal: the best of [`SignalMap::all`]. Where it is a [part](Matched::part), the others of
+    /// that meaning are the parts beside it.
     pub fn get(&self, signal: Signal) -> Option<&Matched> {
         self.all(signal).first()
     }

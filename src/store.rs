@@ -63,6 +63,8 @@ pub struct Commit {
     pub held: Vec<Hold>,
     /// Held messages that go out, by their row ids, each with the message that they go out as or in.
     pub released: Vec<(i64, String)>,
+    /// Held messages that never go out, by their row ids.
+    pub unheld: Vec<i64>,
     /// Silences that begin.
     pub silences: Vec<Silence>,
     /// Silences that end before their time, by their ids.
@@ -105,8 +107,9 @@ pub struct Request {
     pub id: i64,
     /// The case.
     pub case: CaseId,
-    /// What is asked: `{"link": JOB}`, `{"close": {"verdict": …, "why": …}}`, `{"answer": NAME}`, `{"resend": DELIVERY}`
-    /// or `{"drop": DELIVERY, "why": …}`.
+    /// What is asked: `{"link": JOB}`, `{"close": {"verdict": …, "why": …}}`, `{"answer": NAME}`,
+    /// `{"resend": DELIVERY}`, `{"drop": DELIVERY, "why": …}` or, for a message that waits,
+    /// `{"unhold": ROW, "message": ID, "destination": NAME, "why": …}`.
     pub wish: serde_json::Value,
 }
 
@@ -213,7 +216,7 @@ pub struct Unreadable {
 pub struct Which<'a> {
     /// This one.
     pub delivery: Option<i64>,
-    /// Those of this message.
+    /// Those of this message, and those of the digests that it went out in.
     pub message: Option<&'a str>,
     /// Those of this case.
     pub case: Option<&'a CaseId>,
@@ -228,6 +231,8 @@ pub struct Tally {
     pub counts: Vec<(String, DeliveryState, u64)>,
     /// Destination and number of deliveries that are held for a person.
     pub held: Vec<(String, u64)>,
+    /// Destination and number of messages that wait for a better moment.
+    pub waiting: Vec<(String, u64)>,
     /// When the oldest message was decided that is still to be sent and not held, in seconds since the Unix epoch.
     pub oldest: Option<f64>,
 }
@@ -282,7 +287,9 @@ pub enum StoreError {
         known: i64,
     },
     /// There is no file to read.
-    #[error("there is no database at {path}: name the state directory that `nextrun watch` was started with")]
+    #[error(
+        "there is no database at {path}: name the state directory that `nextrun watch` was started with (`--state DIR`)"
+    )]
     Missing {
         /// Its path.
         path: String,

@@ -22,6 +22,7 @@ mod not_learning;
 mod oscillating;
 mod overfitting;
 mod plateaued;
+mod sawtooth;
 mod silent;
 mod slow_learning;
 mod stalled_after_lr_drop;
@@ -47,6 +48,7 @@ pub const ALL: &[&dyn Detector] = &[
     &oscillating::Oscillating,
     &overfitting::Overfitting,
     &plateaued::Plateaued,
+    &sawtooth::Sawtooth,
     &silent::Silent,
     &slow_learning::SlowLearning,
     &stalled_after_lr_drop::StalledAfterLrDrop,

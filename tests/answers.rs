@@ -27,7 +27,7 @@ fn http_presets() -> impl Iterator<Item = &'static str> {
 }
 
 fn patient() -> Http {
-    Http::new(Timeouts { connect: Duration::from_secs(5), whole: Duration::from_secs(30) }).unwrap()
+    Http::new(Timeouts { connect: Duration::from_secs(5), whole: Duration::from_secs(30) })
 }
 
 /// A destination of any preset, at this address.
@@ -154,6 +154,24 @@ async fn every_preset_reads_every_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_is_data_however_it_is_made() {
+    let deep = "[".repeat(60_000);
+    for (body, id) in [
+        (r#"{"job_id": "17"}"#.to_owned(), Some("17")),
+        ("{\"job_id\": \"17\\n<!channel>\"}".to_owned(), None),
+        (json!({"job_id": "\u{1b}[31m17"}).to_string(), None),
+        (json!({"job_id": "7".repeat(50_000)}).to_string(), None),
+        (json!({"job_id": [1, 2]}).to_string(), None),
+        (format!("{{\"job_id\": {deep}"), None),
+        (deep, None),
+    ] {
+        let server = Server::start(vec![], Act::body(200, &body)).await;
+        let outcome = destination("queue", &server.url(), patient()).deliver(&message(), NOW).await;
+        assert_eq!(outcome, Outcome::Delivered { reference: id.map(str::to_owned) }, "{}", &body[..body.len().min(60)]);
+    }
+}
+
+#[tokio::test]
 async fn no_answer_in_time_is_unknown_and_no_connection_is_later() {
     let server = Server::start(vec![], Act::Hold(200)).await;
     let nobody = {
@@ -162,7 +180,7 @@ async fn no_answer_in_time_is_unknown_and_no_connection_is_later() {
     };
     let brief = Timeouts { connect: Duration::from_secs(5), whole: Duration::from_millis(100) };
     for preset in http_presets() {
-        let slow = destination(preset, &server.url(), Http::new(brief).unwrap());
+        let slow = destination(preset, &server.url(), Http::new(brief));
         let outcome = slow.deliver(&message(), NOW).await;
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{preset}: {outcome:?}");
         assert!(why(&outcome).contains("timed out"), "{outcome:?}");

@@ -84,7 +84,28 @@ fn what_cannot_be_read_or_is_no_command_is_exit_code_2_with_a_word_on_it() {
     let state = tempfile::tempdir().unwrap();
     let (code, _, err) = nextrun(&["cases", "list", "--state", state.path().to_str().unwrap()]);
     assert_eq!(code, 2, "a daemon that never ran has no cases to list");
-    assert!(err.contains("nextrun.db"), "{err}");
+    assert!(err.contains("nextrun.db") && err.contains("--state DIR"), "{err}");
+    let (_, _, err) = nextrun(&["config", "check", "/no/such/file"]);
+    assert_eq!(err.matches("No such file").count(), 1, "a cause is said once: {err}");
+}
+
+#[test]
+fn a_configuration_is_checked_as_far_as_its_secrets_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nextrun.yaml");
+    let check = |text: &str| {
+        fs::write(&file, text).unwrap();
+        nextrun(&["config", "check", file.to_str().unwrap()])
+    };
+    let team = "destinations: { team: { preset: slack, url: { file: url } } }\n";
+    let (code, out, _) = check(team);
+    assert_eq!(code, 0, "the daemon's user may be able to read it");
+    assert!(out.contains("no problems") && out.contains("the destination team: `url`"), "{out}");
+    fs::write(folder.path().join("url"), "https://hooks.example/s3cret").unwrap();
+    assert_eq!(check(team).1.lines().count(), 1);
+    let (code, out, err) = check(&format!("{team}allowed_hosts: [hooks.slack.com]\n"));
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("hooks.example is not among `allowed_hosts`") && !err.contains("s3cret"), "{err}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn now() -> f64 {
 }
 
 fn http(whole: Duration) -> Http {
-    Http::new(Timeouts { connect: Duration::from_secs(5), whole }).unwrap()
+    Http::new(Timeouts { connect: Duration::from_secs(5), whole })
 }
 
 fn patient() -> Http {

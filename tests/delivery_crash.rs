@@ -44,7 +44,7 @@ async fn deliver_until_killed(state: &Path, url: &str) {
     store.with(|store| store.recover(0.0)).await.unwrap();
     let surroundings = Surroundings {
         host: "login1".into(),
-        http: Http::new(Timeouts::default()).unwrap(),
+        http: Http::new(Timeouts::default()),
         terminal: Arc::new(Mutex::new(std::io::sink())),
     };
     let fields = [("url".to_owned(), Secret::new(url))].into();

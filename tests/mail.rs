@@ -78,7 +78,7 @@ fn email(server: &str, further: &[(&str, &str)], within: Duration) -> Result<Des
     let fields =
         [("server", server), ("from", "nextrun@example.org"), ("to", "ada@example.org, Bob <bob@example.org>")];
     let fields = fields.iter().chain(further).map(|(name, value)| ((*name).to_owned(), Secret::new(value))).collect();
-    let http = Http::new(Timeouts { connect: Duration::from_secs(5), whole: within }).unwrap();
+    let http = Http::new(Timeouts { connect: Duration::from_secs(5), whole: within });
     let surroundings = Surroundings { host: "login1".into(), http, terminal: Arc::new(Mutex::new(std::io::sink())) };
     let setup = Setup { name: "mail".into(), fields, ..Setup::default() };
     Destination::new(Arc::new(Preset::shipped("email").unwrap()), setup, &surroundings)

@@ -84,7 +84,7 @@ impl Case {
         let (at, seen) = (self.position.clone(), seen(&happened));
         if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
             if let Happened::Ran(facts) = &happened {
-                let hours = (terms.now - experiment.suggested) / 3600.0;
+                let hours = experiment.age(terms.now) / 3600.0;
                 experiment.facts = Some((*facts).clone());
                 self.facts.record_experiment(&at.state, facts, hours);
             }
@@ -177,6 +177,7 @@ impl Case {
             run_name: run_name(&self.id, &self.baseline, &at, n),
             proposal,
             suggested: now,
+            clock_set_by: 0.0,
             job: None,
             outcome: None,
             facts: None,

@@ -113,19 +113,19 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
             show(&mut out, &mut store, &case)?;
         }
         Cases::Link { case, job, at } => {
-            let mut store = Sqlite::open(&at.database()?)?;
+            let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
             ask(&mut store, &case, json!({ "link": job }))?;
             writeln!(out, "the daemon will link {} to case {}", plain(job), case.id)?;
         }
         Cases::Answer { case, answer, at } => {
-            let mut store = Sqlite::open(&at.database()?)?;
+            let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
             ask(&mut store, &case, json!({ "answer": answer }))?;
             writeln!(out, "the daemon will take the answer {} to case {}", plain(answer), case.id)?;
         }
         Cases::Close { case, verdict, why, at } => {
-            let mut store = Sqlite::open(&at.database()?)?;
+            let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
             if case.closed {
                 bail!("case {} is closed already, with {}", case.id, case.verdict.unwrap_or_default());

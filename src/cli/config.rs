@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{Exit, settings};
-use crate::config::{Overrides, show};
-use crate::daemon::site_of;
+use super::{Exit, plain, settings};
+use crate::config::{Overrides, Settings, show};
+use crate::daemon::{destination_of, site_of, variables};
 
 /// Check or show the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Check the file, and the policies that it names, without running anything.
+    /// Check the file, the policies that it names, and the destinations as far as their secrets can be read from here.
     #[command(after_help = "Example:\n  nextrun config check /etc/nextrun/nextrun.yaml")]
     Check {
         /// The configuration file.
@@ -26,12 +26,34 @@ pub(super) enum ConfigCommand {
     },
 }
 
+/// The secrets that cannot be read: who checks may be another user than the daemon's, without its credentials. With those
+/// that can be, the destinations are set up.
+fn secrets_missing(settings: &Settings) -> anyhow::Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for destination in &settings.destinations {
+        match destination.read_fields(&variables()) {
+            Err((field, error)) => missing.push(format!("the destination {}: `{field}`: {error}", destination.name)),
+            Ok(_) => drop(destination_of(settings, destination)?),
+        }
+    }
+    let token = settings.status.as_ref().and_then(|status| status.token.as_ref());
+    if let Some(Err(error)) = token.map(|token| token.read(&variables())) {
+        missing.push(format!("`status.token`: {error}"));
+    }
+    Ok(missing)
+}
+
 pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     match command {
         ConfigCommand::Check { file } => {
-            site_of(&settings(Some(file), &Overrides::default())?)?;
+            let settings = settings(Some(file), &Overrides::default())?;
+            site_of(&settings)?;
+            let secrets = secrets_missing(&settings)?;
             writeln!(out, "{}: no problems", file.display())?;
+            for missing in secrets {
+                writeln!(out, "not to be read from here, though: {}", plain(&missing))?;
+            }
         }
         ConfigCommand::Show { file } => {
             write!(out, "{}", show(&settings(file.as_deref(), &Overrides::default())?))?;

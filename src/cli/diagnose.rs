@@ -14,7 +14,7 @@ use crate::destinations::sparkline;
 use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
 use crate::jobs::{Job, group};
 use crate::logdir::Place;
-use crate::signals::Signal;
+use crate::signals::{Matched, Signal};
 use crate::symptoms::first_detected;
 
 /// Look once at every job of a log directory and say what is wrong with it.
@@ -101,12 +101,14 @@ fn word(status: Status) -> &'static str {
 fn signals(exam: &Exam) -> Map<String, Value> {
     let mut map = Map::new();
     for (signal, matched) in exam.signals.iter() {
-        let tags: Vec<Value> = matched
-            .iter()
-            .map(|m| if m.folder.is_empty() { m.tag.clone() } else { format!("{}/{}", m.folder, m.tag) }.into())
-            .collect();
+        let tag = |m: &Matched| if m.folder.is_empty() { m.tag.clone() } else { format!("{}/{}", m.folder, m.tag) };
         let layered = matches!(signal, Signal::Weights | Signal::Gradients | Signal::PartOfLoss);
-        let value = if layered { Value::from(tags) } else { tags.into_iter().next().unwrap_or(Value::Null) };
+        let value = match matched {
+            _ if layered => matched.iter().map(tag).collect::<Vec<_>>().into(),
+            [first, ..] if first.part => matched.iter().map(tag).collect::<Vec<_>>().join(" + ").into(),
+            [first, ..] => tag(first).into(),
+            [] => Value::Null,
+        };
         map.insert(signal.as_str().to_owned(), value);
     }
     map

@@ -1,26 +1,27 @@
 //! `nextrun outbox`: what was sent, what is owed, and why; and what a person decides about it.
 
+mod decide;
 mod print;
 
 use std::io::{self, Write};
+use std::str::FromStr;
 
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cases::{At, find};
 use super::{Exit, plain};
 use crate::case::{CaseId, MessageKind};
 use crate::config::Settings;
 use crate::daemon::{now, preset_of};
-use crate::destinations::{Preset, SameId};
 use crate::outbox::{Place, Unsent, explain, explain_hold};
-use crate::store::{Commit, DeliveryState, HELD, Owed, Sqlite, Store, StoredCase, Unreadable, Which};
+use crate::store::{DeliveryState, HELD, Held, Owed, Sqlite, Store, Unreadable, Which};
 
 /// See what was sent and what is owed, and why; send again or drop.
 #[derive(Debug, Subcommand)]
 pub(super) enum OutboxCommand {
-    /// List deliveries, the newest first: one for each message and destination.
+    /// List what is owed and what was sent, the newest first: one for each message and destination.
     #[command(
         after_help = "Examples:\n  nextrun outbox list --only dead\n  nextrun outbox list --case 3f2a --format json"
     )]
@@ -42,7 +43,7 @@ pub(super) enum OutboxCommand {
         after_help = "Examples:\n  nextrun outbox explain 17\n  nextrun outbox explain 3f2a --config /etc/nextrun/nextrun.yaml"
     )]
     Explain {
-        /// The number of a delivery, or the id of a case (an unambiguous beginning of it will do).
+        /// The number of a delivery or of a message that waits, or the id of a case (an unambiguous beginning will do).
         what: String,
         #[command(flatten)]
         at: At,
@@ -61,18 +62,40 @@ pub(super) enum OutboxCommand {
         #[command(flatten)]
         at: At,
     },
-    /// Give deliveries up that wait or are held; a case whose suggestion nobody else gets goes on without it.
-    #[command(after_help = "Example:\n  nextrun outbox drop 17 --why 'told them by phone'")]
+    /// Give up what waits or is held; a case whose suggestion nobody else gets goes on without it.
+    #[command(
+        after_help = "Examples:\n  nextrun outbox drop 17 --why 'told them by phone'\n  nextrun outbox drop w3 --why 'nobody needs it in the morning'"
+    )]
     Drop {
-        /// The numbers of the deliveries.
+        /// The numbers of deliveries, or of messages that wait for a better moment (such as w3).
         #[arg(required = true)]
-        deliveries: Vec<i64>,
+        numbers: Vec<Number>,
         /// Why; it is kept with the delivery.
         #[arg(long)]
         why: String,
         #[command(flatten)]
         at: At,
     },
+}
+
+/// The number of something that is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Number {
+    Delivery(i64),
+    /// A message that waits has no delivery yet; its number begins with a `w`.
+    Waiting(i64),
+}
+
+impl FromStr for Number {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, digits): (fn(i64) -> Number, &str) = match text.strip_prefix('w') {
+            Some(digits) => (Number::Waiting, digits),
+            None => (Number::Delivery, text),
+        };
+        digits.parse().map(kind).map_err(|_| "it is a number such as 17 or w3: see `nextrun outbox list`".to_owned())
+    }
 }
 
 /// What a listing shows, and how.
@@ -96,7 +119,8 @@ enum Format {
     Json,
 }
 
-/// How a delivery stands: its state, but for those of unknown fate that are held for a person.
+/// How a delivery stands: its state, but for those of unknown fate that are held for a person. A message without a
+/// delivery waits for a better moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Standing {
     Pending,
@@ -106,6 +130,7 @@ pub(super) enum Standing {
     Unknown,
     Held,
     Dead,
+    Waiting,
 }
 
 impl Standing {
@@ -130,6 +155,7 @@ impl Standing {
             Standing::Unknown => "unknown",
             Standing::Held => "held",
             Standing::Dead => "dead",
+            Standing::Waiting => "waiting",
         }
     }
 }
@@ -143,14 +169,19 @@ pub(super) fn run(command: &OutboxCommand) -> anyhow::Result<Exit> {
                 // What it was is not known: it may be what is looked for.
                 (Some(_), Err(_)) | (None, _) => true,
             };
+            if only.is_none_or(|only| only == Standing::Waiting) {
+                for row in listing.waiting()?.iter().rev() {
+                    print::waiting(&mut out, row, listing.format)?;
+                }
+            }
             for row in listing.rows()?.iter().filter(|row| stands(row)) {
                 print::line(&mut out, row, listing.format)?;
             }
         }
         OutboxCommand::History { listing } => print::history(&mut out, &listing.rows()?, listing.format)?,
         OutboxCommand::Explain { what, at } => explain_what(&mut out, what, at)?,
-        OutboxCommand::Resend { deliveries, stale, at } => resend(&mut out, deliveries, *stale, at)?,
-        OutboxCommand::Drop { deliveries, why, at } => drop_deliveries(&mut out, deliveries, why, at)?,
+        OutboxCommand::Resend { deliveries, stale, at } => decide::resend(&mut out, deliveries, *stale, at)?,
+        OutboxCommand::Drop { numbers, why, at } => decide::give_up(&mut out, numbers, why, at)?,
     }
     Ok(Exit::Healthy)
 }
@@ -164,11 +195,28 @@ impl Listing {
             None => Ok(store.history(Which::default())?),
         }
     }
+
+    /// Messages that wait for a better moment.
+    fn waiting(&self) -> anyhow::Result<Vec<Held>> {
+        let mut store = Sqlite::open_read_only(&self.at.database()?)?;
+        let case = self.case.as_deref().map(|case| find(&mut store, case)).transpose()?;
+        let held = store.quieted()?.held;
+        let of_case = |row: &Held| case.as_ref().is_none_or(|case| case.id == row.hold.message.case);
+        Ok(held.into_iter().filter(of_case).collect())
+    }
 }
 
 fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()> {
     let settings = at.settings()?;
     let mut store = Sqlite::open_read_only(&at.database()?)?;
+    let place = |name: &str| match at.names_configuration() {
+        true if settings.destinations.iter().any(|destination| destination.name == name) => Place::Configured,
+        true => Place::Gone,
+        false => Place::NotLooked,
+    };
+    if let Ok(Number::Waiting(id)) = what.parse() {
+        return explain_waiting(out, &waiting(&mut store, id)?, place);
+    }
     // A short number is a delivery's; ids of cases have twelve characters, of which some may all be digits.
     let delivery = what.parse().ok().filter(|_| what.len() < 12);
     let (rows, others) = match delivery {
@@ -187,11 +235,6 @@ fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()>
         }
     };
     let others: Vec<Owed> = others.into_iter().flatten().collect();
-    let place = |name: &str| match at.names_configuration() {
-        true if settings.destinations.iter().any(|destination| destination.name == name) => Place::Configured,
-        true => Place::Gone,
-        false => Place::NotLooked,
-    };
     for row in rows.iter().rev() {
         match row {
             Ok(owed) => {
@@ -227,6 +270,10 @@ fn explain_others(
                 print::title_without(out, "silenced", message, destination)?;
                 writeln!(out, "    {}", plain(&told))?;
             }
+            Some(Unsent::Dropped(told)) => {
+                print::title_without(out, "dropped", message, destination)?;
+                writeln!(out, "    {}", plain(&told))?;
+            }
             Some(Unsent::Digested(digest)) => {
                 print::title_without(out, "digested", message, destination)?;
                 for owed in store.history(Which { message: Some(&digest), ..Which::default() })?.into_iter().flatten() {
@@ -238,9 +285,14 @@ fn explain_others(
         }
     }
     for row in store.quieted()?.held.iter().filter(|row| row.hold.message.case == *case) {
-        print::title_without(out, "waiting", row.hold.message.kind.event_type(), &row.hold.destination)?;
-        writeln!(out, "    {}", plain(&explain_hold(&row.hold, place(&row.hold.destination), now())))?;
+        explain_waiting(out, row, &place)?;
     }
+    Ok(())
+}
+
+fn explain_waiting(out: &mut impl Write, row: &Held, place: impl Fn(&str) -> Place) -> anyhow::Result<()> {
+    print::waiting_title(out, row)?;
+    writeln!(out, "    {}", plain(&explain_hold(&row.hold, place(&row.hold.destination), now())))?;
     Ok(())
 }
 
@@ -269,87 +321,10 @@ fn one(store: &mut Sqlite, id: i64) -> anyhow::Result<Result<Owed, Unreadable>> 
     }
 }
 
-fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) -> anyhow::Result<()> {
-    let settings = at.settings()?;
-    let mut store = Sqlite::open(&at.database()?)?;
-    let rows = all(&mut store, ids)?;
-    for owed in &rows {
-        let id = owed.delivery.id;
-        match owed.delivery.state {
-            DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Dead => {}
-            state => bail!("delivery {id} is {}: it is not sent again", state.as_str()),
-        }
-        if !stale && is_stale(&mut store, owed)? {
-            bail!(
-                "delivery {id} suggests a run that its case no longer waits for: add --stale to send it all the same"
-            );
-        }
+/// A message that waits; it must be there.
+fn waiting(store: &mut Sqlite, id: i64) -> anyhow::Result<Held> {
+    match store.quieted()?.held.into_iter().find(|row| row.id == id) {
+        Some(row) => Ok(row),
+        None => bail!("no message w{id} waits: see `nextrun outbox list --only waiting`"),
     }
-    for owed in &rows {
-        ask(&mut store, owed, json!({ "resend": owed.delivery.id }))?;
-        let twice = match preset(&settings, at, &owed.delivery.destination) {
-            Some(preset) if preset.same_id == SameId::Recognised => {
-                "; the destination recognises its id if it has it already"
-            }
-            Some(preset) if preset.can_be_asked() => "; if it may have arrived before, the destination is asked first",
-            Some(_) => "; if it did arrive before, the destination shows it twice",
-            None => "; if it did arrive before, a destination that does not recognise ids shows it twice",
-        };
-        let destination = plain(&owed.delivery.destination);
-        writeln!(out, "the daemon will send delivery {} to {destination} again{twice}", owed.delivery.id)?;
-    }
-    Ok(())
-}
-
-fn preset(settings: &Settings, at: &At, destination: &str) -> Option<Preset> {
-    let known = settings.destinations.iter().find(|known| at.names_configuration() && known.name == destination)?;
-    preset_of(&known.preset).ok()
-}
-
-/// Whether it suggests a run that its case does not wait for any more.
-fn is_stale(store: &mut Sqlite, owed: &Owed) -> anyhow::Result<bool> {
-    let message = &owed.delivery.message;
-    if message.kind != MessageKind::RunSuggested {
-        return Ok(false);
-    }
-    let Some(StoredCase { state, .. }) = store.case(&message.case.0)? else { return Ok(true) };
-    let case: crate::case::Case = serde_json::from_value(state)?;
-    Ok(case.open_experiment().is_none_or(|experiment| experiment.suggestion != message.id))
-}
-
-fn drop_deliveries(out: &mut impl Write, ids: &[i64], why: &str, at: &At) -> anyhow::Result<()> {
-    let mut store = Sqlite::open(&at.database()?)?;
-    let rows = all(&mut store, ids)?;
-    for owed in &rows {
-        match owed.delivery.state {
-            DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Sending => {}
-            state => bail!("delivery {} is {} already", owed.delivery.id, state.as_str()),
-        }
-    }
-    for owed in &rows {
-        ask(&mut store, owed, json!({ "drop": owed.delivery.id, "why": why }))?;
-        let destination = plain(&owed.delivery.destination);
-        writeln!(out, "the daemon will drop delivery {} to {destination}", owed.delivery.id)?;
-    }
-    Ok(())
-}
-
-/// All deliveries that are named: either each can be worked on, or none is.
-fn all(store: &mut Sqlite, ids: &[i64]) -> anyhow::Result<Vec<Owed>> {
-    let mut rows = Vec::new();
-    for id in ids {
-        match one(store, *id)? {
-            Ok(owed) => rows.push(owed),
-            Err(unreadable) => {
-                bail!("delivery {id} holds a {} that cannot be read: {}", unreadable.what, unreadable.reason)
-            }
-        }
-    }
-    Ok(rows)
-}
-
-/// The daemon owns what is owed: it is asked, and takes the request up at its next turn (or its next start).
-fn ask(store: &mut Sqlite, owed: &Owed, wish: Value) -> anyhow::Result<()> {
-    let requests = vec![(owed.delivery.message.case.clone(), wish)];
-    Ok(store.commit(&Commit { requests, ..Commit::default() })?)
 }

@@ -64,7 +64,7 @@ pub(super) fn run(command: &SilenceCommand) -> anyhow::Result<Exit> {
             }
             let silence = silence(jobs, *lasts, why, author.as_ref());
             let commit = Commit { silences: vec![silence.clone()], ..Commit::default() };
-            Sqlite::open(&at.database()?)?.commit(&commit)?;
+            Sqlite::open_existing(&at.database()?)?.commit(&commit)?;
             print(&mut out, &silence)?;
         }
         SilenceCommand::List { all, at } => {
@@ -74,7 +74,7 @@ pub(super) fn run(command: &SilenceCommand) -> anyhow::Result<Exit> {
             }
         }
         SilenceCommand::Remove { id, at } => {
-            let mut store = Sqlite::open(&at.database()?)?;
+            let mut store = Sqlite::open_existing(&at.database()?)?;
             if !store.quieted()?.silences.iter().any(|silence| silence.id == *id) {
                 bail!("there is no silence {}: see `nextrun silence list --all`", plain(id));
             }

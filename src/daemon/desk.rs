@@ -84,6 +84,11 @@ impl Desk {
         plan
     }
 
+    /// What was to go out at a time that was never may go out now.
+    pub(super) fn clock_was_set(&mut self) {
+        self.next_release = Some(0.0);
+    }
+
     /// What waited and goes out now.
     ///
     /// # Errors

@@ -74,6 +74,10 @@ impl Engine {
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
         let read = self.watcher.poll(now());
+        if self.stops() {
+            tracing::info!("told to stop before everything was read: nothing was decided");
+            return Ok(());
+        }
         self.take_in(&read);
         self.notifier.watch(self.watcher.directories());
         for report in told {
@@ -85,13 +89,17 @@ impl Engine {
         let now = Instant::now();
         let sweep = now + self.notifier.sweep_interval();
         let mut due = Due { tick: now + TICK, sweep, stock: now, tidy: now + TIDY, forget: now };
-        while !self.wishes.stop.load(Ordering::SeqCst) {
+        while !self.stops() {
             self.turn(&mut due)?;
             if self.wishes.reload.swap(false, Ordering::SeqCst) {
                 self.reload(load);
             }
         }
         Ok(())
+    }
+
+    fn stops(&self) -> bool {
+        self.wishes.stop.load(Ordering::SeqCst)
     }
 
     fn turn(&mut self, due: &mut Due) -> anyhow::Result<()> {
@@ -109,8 +117,13 @@ impl Engine {
         }
         let begun = Instant::now();
         if let Some(by) = self.clocks.set_by(now(), begun) {
-            tracing::warn!(seconds = by, "the clock was set, or the machine slept: no job counts as silent for it");
-            self.diagnosis.clock_was_set(by);
+            tracing::warn!(
+                seconds = by,
+                "the clock was set, or the machine slept: nothing counts as having waited for it"
+            );
+            let changes = self.diagnosis.clock_was_set(by);
+            self.commit(changes, Vec::new())?;
+            self.desk.clock_was_set();
             // What was written meanwhile comes before any judgement.
             due.sweep = begun;
         }
@@ -119,6 +132,10 @@ impl Engine {
             self.take_in(&read);
             self.notifier.watch(self.watcher.directories());
             due.sweep = Instant::now() + self.notifier.sweep_interval();
+        }
+        if self.stops() {
+            // What was read last may have been broken off.
+            return Ok(());
         }
         let problems = self.notifier.take_problems();
         self.say(&problems);
@@ -226,7 +243,11 @@ impl Engine {
             plans => plans?,
         };
         for plan in plans {
+            let silenced: Vec<String> = plan.silenced().map(str::to_owned).collect();
             self.keep_with(Commit::default(), plan)?;
+            for message in silenced {
+                self.may_never_start(&message)?;
+            }
         }
         Ok(())
     }
@@ -234,7 +255,8 @@ impl Engine {
     /// Keeps a step together with who is told of it.
     fn keep_with(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
         commit.journal.extend(plan.journal);
-        (commit.messages, commit.held, commit.released) = (plan.owed, plan.held, plan.released);
+        (commit.messages, commit.held) = (plan.owed, plan.held);
+        (commit.released, commit.unheld) = (plan.released, plan.unheld);
         for (case, entry) in &commit.journal {
             tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
         }
@@ -257,7 +279,7 @@ impl Engine {
                     self.store_works();
                     return Ok(done);
                 }
-                Err(error) if error.may_pass() && !self.wishes.stop.load(Ordering::SeqCst) => {
+                Err(error) if error.may_pass() && !self.stops() => {
                     self.store_failed(&error);
                     std::thread::sleep(ASK_AGAIN);
                 }

@@ -87,6 +87,13 @@ impl Engine {
             let labels = [destination.as_str(), "held"];
             metrics.deliveries.with_label_values(&labels).set(i64::try_from(*deliveries).unwrap_or(i64::MAX));
         }
+        metrics.held_back.reset();
+        for destination in self.desk.names() {
+            metrics.held_back.with_label_values(&[destination]).set(0);
+        }
+        for (destination, messages) in &tally.waiting {
+            metrics.held_back.with_label_values(&[destination]).set(i64::try_from(*messages).unwrap_or(i64::MAX));
+        }
         metrics.oldest_pending.set(tally.oldest.map_or(0.0, |oldest| (now() - oldest).max(0.0)));
     }
 

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::engine::Engine;
 use super::now;
 use crate::diagnosis::{Changes, Report};
 use crate::outbox;
-use crate::store::{Commit, Decision, DeliveryState, Owed, Request, Which};
+use crate::store::{Commit, Decision, DeliveryState, JournalEntry, Owed, Request, Which};
 
 impl Engine {
     /// Carries out what operators asked for.
@@ -37,6 +37,9 @@ impl Engine {
                 continue;
             } else if let Some(delivery) = number("/drop") {
                 self.drop_delivery(&request, delivery)?;
+                continue;
+            } else if let Some(row) = number("/unhold") {
+                self.drop_waiting(&request, row)?;
                 continue;
             } else {
                 tracing::warn!(wish = %request.wish, "a request that this version does not know is dropped");
@@ -75,6 +78,22 @@ impl Engine {
         self.commit(Changes::default(), vec![request.id])
     }
 
+    /// Takes back a message that waits for a better moment. As above, the case is told before the request is done with.
+    fn drop_waiting(&mut self, request: &Request, row: i64) -> anyhow::Result<()> {
+        let text = |key: &str| request.wish.get(key).and_then(Value::as_str).unwrap_or_default();
+        let message = text("message");
+        let quieted = self.store.blocking(|store| store.quieted())?;
+        if quieted.held.iter().any(|held| held.id == row) {
+            tracing::info!(id = message, "dropped while it waited, as asked");
+            let detail = json!({ "message": message, "destination": text("destination"), "why": text("why") });
+            let entry = JournalEntry { time: now(), kind: "dropped".to_owned(), detail };
+            let journal = vec![(request.case.clone(), entry)];
+            self.keep(&Commit { journal, unheld: vec![row], ..Commit::default() })?;
+        }
+        self.may_never_start(message)?;
+        self.commit(Changes::default(), vec![request.id])
+    }
+
     fn owed(&self, which: Which<'_>) -> anyhow::Result<Vec<Owed>> {
         Ok(self.store.blocking(|store| store.history(which))?.into_iter().flatten().collect())
     }
@@ -99,13 +118,20 @@ impl Engine {
             }
             outbox::Report::Dead { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of a dead letter");
-                if !self.diagnosis.waits_for(message_id) || self.may_start(message_id)? {
-                    return Ok(());
-                }
-                Report::Undeliverable { suggestion: message_id.clone() }
+                return self.may_never_start(message_id);
             }
         };
         let changes = self.diagnosis.report(&report, now());
+        self.commit(changes, Vec::new())
+    }
+
+    /// A message is given up at a destination: a case that waits for what it suggests goes on without it where nobody
+    /// else has it.
+    pub(super) fn may_never_start(&mut self, message: &str) -> anyhow::Result<()> {
+        if !self.diagnosis.waits_for(message) || self.may_start(message)? {
+            return Ok(());
+        }
+        let changes = self.diagnosis.report(&Report::Undeliverable { suggestion: message.to_owned() }, now());
         self.commit(changes, Vec::new())
     }
 

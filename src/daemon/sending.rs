@@ -17,7 +17,7 @@ pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyh
         .map_err(|(field, error)| anyhow::anyhow!("the destination {}: `{field}`: {error}", wanted.name))?;
     let surroundings = Surroundings {
         host: host(),
-        http: Http::new(Timeouts { whole: wanted.timeout, ..Timeouts::default() })?,
+        http: Http::new(Timeouts { whole: wanted.timeout, ..Timeouts::default() }),
         terminal: Arc::new(Mutex::new(std::io::stdout())),
     };
     let setup = Setup {

@@ -149,6 +149,9 @@ pub(super) struct Reading<'a> {
 /// The most of an answer that a reason quotes.
 const QUOTED: usize = 500;
 
+/// In bytes. Whatever is longer is no id that anybody looks up.
+const LONGEST_REFERENCE: usize = 500;
+
 impl Answers {
     /// Checks the expressions of rules and of the reference; `place` is their name in messages.
     ///
@@ -206,11 +209,12 @@ impl Answers {
         }
     }
 
-    /// The destination's own id; a text or a number that is not empty.
+    /// The destination's own id: a text of one line that is not empty, or a number.
     pub(super) fn reference_in(&self, scope: &Scope) -> Option<String> {
         let rendered = self.reference.as_ref()?.render(&self.environment, scope, "reference").ok()??;
         match rendered {
-            Value::String(text) => Some(text).filter(|text| !text.is_empty()),
+            Value::String(text) => Some(text)
+                .filter(|text| (1..=LONGEST_REFERENCE).contains(&text.len()) && !text.contains(char::is_control)),
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         }

@@ -6,14 +6,14 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::http::{Http, MOST_ANSWER, Method, Outgoing, site};
+use super::http::{Http, HttpClient, MOST_ANSWER, Method, Outgoing, site};
 use super::preset::{Preset, Request, Send};
 use super::signature::Keys;
 use super::template::{Node, Scope};
 use super::{Secret, Setup, SetupError, values};
 
 pub(super) struct HttpChannel {
-    pub(super) client: Http,
+    pub(super) client: HttpClient,
     pub(super) url: Url,
     headers: HeaderMap,
     keys: Option<Keys>,
@@ -30,19 +30,17 @@ impl HttpChannel {
     /// Checks where and how requests go; nothing is sent.
     ///
     /// # Errors
-    /// An address, a header or a secret that cannot be used, or a host that is not allowed.
-    pub(super) fn open(preset: &Preset, setup: &Setup, client: Http) -> Result<HttpChannel, SetupError> {
+    /// An address, a header or a secret that cannot be used, a host that is not allowed, or no TLS.
+    pub(super) fn open(preset: &Preset, setup: &Setup, http: &Http) -> Result<HttpChannel, SetupError> {
         let opening =
             Opening { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
         let Send::Http { url, headers, signed_with, .. } = &preset.send else {
             return Err(opening.unusable("preset", "it does not send over HTTP".to_owned()));
         };
-        Ok(HttpChannel {
-            client,
-            url: opening.url(url)?,
-            headers: opening.headers(headers)?,
-            keys: opening.keys(signed_with.as_ref())?,
-        })
+        let url = opening.url(url)?;
+        let client = http.client(&url);
+        let client = client.map_err(|reason| SetupError::NoHttp { destination: setup.name.clone(), reason })?;
+        Ok(HttpChannel { client, url, headers: opening.headers(headers)?, keys: opening.keys(signed_with.as_ref())? })
     }
 
     /// Where requests go, for people: no more of the address than scheme, host and port, and whether they are signed.

@@ -142,8 +142,8 @@ impl Exchange<'_> {
     }
 
     fn warn(&self, why: String, what: &str) {
-        let (destination, message) = (&self.destination.name, &self.message.id);
-        tracing::warn!(destination, message, why = self.destination.hidden(why), "{what}");
+        let (destination, id) = (&self.destination.name, &self.message.id);
+        tracing::warn!(destination, id, why = self.destination.hidden(why), "{what}");
     }
 
     /// What templates of the requests that follow see.

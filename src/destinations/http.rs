@@ -3,11 +3,11 @@
 //! Owns: the client, time-outs, limits, what a transport error means. Must not know: messages, presets. Errors never
 //! hold an address beyond scheme, host and port: paths and queries carry secrets.
 
-use std::sync::Once;
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 use serde::Deserialize;
 
 /// As much of an answer as is read: enough for a reason and a job id, and no more memory than that.
@@ -67,17 +67,32 @@ impl Default for Timeouts {
     }
 }
 
-/// The client that all HTTP destinations share.
+/// How destinations speak HTTP. Nothing is set up before the first of them needs it; clones share what is.
 #[derive(Debug, Clone)]
 pub struct Http {
-    client: Client,
     timeouts: Timeouts,
+    clients: Arc<Clients>,
+}
+
+#[derive(Debug, Default)]
+struct Clients {
+    /// Trusts whom the system trusts.
+    trusting: OnceLock<Result<Client, HttpError>>,
+    /// Trusts nobody: for addresses without TLS, where the system has no certificates.
+    plain: OnceLock<Result<Client, HttpError>>,
 }
 
 /// Why there is no client.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("could not set up HTTP: {0}; the system's certificates may be missing (package ca-certificates)")]
 pub struct HttpError(String);
+
+/// A client that is set up.
+#[derive(Debug)]
+pub(super) struct HttpClient {
+    client: Client,
+    timeouts: Timeouts,
+}
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -97,12 +112,34 @@ pub(super) enum Unanswered {
 }
 
 impl Http {
-    /// A client that follows no redirects and keeps no connection open between messages: one that the receiver closed
-    /// meanwhile would make a message's fate unknown.
+    /// HTTP with these time-outs.
+    pub fn new(timeouts: Timeouts) -> Http {
+        Http { timeouts, clients: Arc::default() }
+    }
+
+    /// How long receivers are waited for.
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// The client for an address.
     ///
     /// # Errors
-    /// TLS could not be set up.
-    pub fn new(timeouts: Timeouts) -> Result<Http, HttpError> {
+    /// TLS could not be set up, and the address needs it.
+    pub(super) fn client(&self, url: &Url) -> Result<HttpClient, HttpError> {
+        let trusting = self.clients.trusting.get_or_init(|| build(self.builder())).clone();
+        let client = match trusting {
+            Err(_) if url.scheme() == "http" => {
+                self.clients.plain.get_or_init(|| build(self.builder().tls_certs_only([]))).clone()
+            }
+            trusting => trusting,
+        };
+        Ok(HttpClient { client: client?, timeouts: self.timeouts })
+    }
+
+    /// A client that follows no redirects and keeps no connection open between messages: one that the receiver closed
+    /// meanwhile would make a message's fate unknown.
+    fn builder(&self) -> ClientBuilder {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
             // An error says that the process has one already, which then serves as well.
@@ -110,15 +147,18 @@ impl Http {
         });
         Client::builder()
             .redirect(redirect::Policy::none())
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.whole)
+            .connect_timeout(self.timeouts.connect)
+            .timeout(self.timeouts.whole)
             .pool_max_idle_per_host(0)
             .user_agent(concat!("nextrun/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map(|client| Http { client, timeouts })
-            .map_err(|error| HttpError(reason(error)))
     }
+}
 
+fn build(builder: ClientBuilder) -> Result<Client, HttpError> {
+    builder.build().map_err(|error| HttpError(reason(error)))
+}
+
+impl HttpClient {
     /// How long its receivers are waited for.
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts

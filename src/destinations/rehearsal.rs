@@ -193,7 +193,7 @@ fn compare(what: &str, got: &Value, whole: Option<&Value>, parts: &BTreeMap<Stri
 fn destination(preset: &Arc<Preset>, test: &PresetTest) -> Result<Destination, String> {
     let surroundings = Surroundings {
         host: "login1".to_owned(),
-        http: Http::new(Timeouts::default()).map_err(|error| error.to_string())?,
+        http: Http::new(Timeouts::default()),
         terminal: Arc::new(Mutex::new(std::io::sink())),
     };
     let fields = test.fields.iter().map(|(name, value)| (name.clone(), Secret::new(value))).collect();

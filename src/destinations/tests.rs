@@ -10,7 +10,7 @@ use super::*;
 use crate::case::CaseId;
 
 fn surroundings() -> Surroundings {
-    static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Timeouts::default()).unwrap());
+    static HTTP: LazyLock<Http> = LazyLock::new(|| Http::new(Timeouts::default()));
     Surroundings { host: "login1".into(), http: HTTP.clone(), terminal: Arc::new(Mutex::new(Vec::new())) }
 }
 
@@ -378,7 +378,7 @@ fn told(kind: MessageKind, texts: &[String]) -> Message {
 }
 
 fn rendered(destination: &Destination, message: &Message) -> Result<Value, String> {
-    destination.body(message, &destination.scope(message, Some("C1/1.2"))?)
+    destination.payload(message, Some("C1/1.2"))
 }
 
 proptest! {

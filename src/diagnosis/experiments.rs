@@ -76,7 +76,7 @@ impl Diagnosis {
         let job = experiment.job.as_ref().and_then(|name| jobs.iter().find(|job| job.name == *name));
         let Some(job) = job else {
             // A run that was there and whose files are gone is waited for like one that has yet to start.
-            if now - experiment.suggested > self.site.start_within {
+            if experiment.age(now) > self.site.start_within {
                 self.judge(id, Happened::NeverStarted, now, changes);
             }
             return;

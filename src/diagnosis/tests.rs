@@ -85,6 +85,20 @@ fn a_clock_that_is_set_ends_no_job() {
 }
 
 #[test]
+fn a_clock_that_is_set_leaves_an_experiment_its_time_to_start() {
+    for (set, ended) in [(3600.0, false), (0.0, true)] {
+        let (mut diagnosis, case) = with_a_case();
+        diagnosis.site.start_within = 1800.0;
+        let changes = diagnosis.clock_was_set(set);
+        assert_eq!(changes.cases.len(), 1, "it is kept, for a process that starts anew");
+        diagnosis.tick(&stuck(300), 2000.0 + 3600.0);
+        assert_eq!(diagnosis.cases[&case].experiments[0].outcome.is_some(), ended, "set by {set}");
+        diagnosis.tick(&stuck(300), 2000.0 + 3600.0 + 1801.0);
+        assert!(diagnosis.cases[&case].experiments[0].outcome.is_some(), "what passes by a steady clock passes");
+    }
+}
+
+#[test]
 fn an_open_case_keeps_its_place_and_is_stranded_only_where_that_is_gone() {
     let (mut diagnosis, case) = with_a_case();
     let stranded = |diagnosis: &Diagnosis, policy: &str| diagnosis.stranded(&site(policy)).count();

@@ -111,7 +111,7 @@ impl World {
             }
         }
         let released: Vec<i64> = plan.released.iter().map(|(id, _)| *id).collect();
-        self.quieted.held.retain(|row| !released.contains(&row.id));
+        self.quieted.held.retain(|row| !released.contains(&row.id) && !plan.unheld.contains(&row.id));
         for hold in plan.held {
             self.rows += 1;
             self.quieted.held.push(Held { id: self.rows, hold });
@@ -188,6 +188,17 @@ fn a_few_that_waited_go_out_as_they_are_but_not_before_what_is_under_way() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_keeps_nothing_waiting() {
+    let mut world = World::new(Noise::default(), people_and_machines());
+    world.now = 1000.0 * HOUR;
+    world.say(opened(0..40, world.now));
+    world.now -= 240.0 * HOUR;
+    assert_eq!(world.situation().next_release(), Some(world.now));
+    world.release();
+    assert_eq!(world.told("team").len(), 40);
+}
+
+#[test]
 fn as_many_as_make_a_burst_are_one_message_and_one_is_itself() {
     for (cases, digests) in [(1, 0), (2, 1), (3, 1)] {
         let burst = Burst { cases, within: Duration::from_secs(60) };
@@ -211,6 +222,26 @@ fn a_silence_is_for_people_and_ends() {
     world.now += HOUR;
     world.say(vec![message("c0-closed", "c0", MessageKind::CaseClosed, world.now)]);
     assert_eq!(world.told("team"), ["c1-opened", "c0-closed"]);
+}
+
+#[test]
+fn a_silence_that_begins_while_messages_wait_is_about_them_too() {
+    let mut world = World::new(Noise { quiet: vec![nights()], ..Noise::default() }, people_and_machines());
+    world.now = 23.0 * HOUR;
+    world.say(opened(0..3, world.now));
+    let (jobs, author, why) = ("runs/c1".to_owned(), "ada".to_owned(), "known".to_owned());
+    let until = 32.0 * HOUR;
+    world.quieted.silences.push(Silence { id: "s1".into(), jobs, until, author, why, made: world.now });
+    world.now = 31.0 * HOUR;
+    world.release();
+    assert_eq!(
+        (world.told("team"), world.silenced.as_slice()),
+        (vec!["c0-opened", "c2-opened"], &["c1-opened".to_owned()][..])
+    );
+    assert!(world.quieted.held.is_empty());
+    world.now += HOUR;
+    world.release();
+    assert_eq!(world.told("team").len(), 2, "it does not come later either");
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub enum Unsent {
     Digested(String),
     /// It never goes out, in words.
     Silenced(String),
+    /// A person took it back while it waited, in words.
+    Dropped(String),
 }
 
 impl Unsent {
@@ -75,6 +77,9 @@ impl Unsent {
                 text("by"),
                 text("why")
             ))),
+            "dropped" => {
+                Some(Unsent::Dropped(format!("not sent, and not to be sent later: dropped by hand: {}", text("why"))))
+            }
             _ => None,
         }
     }

@@ -193,17 +193,17 @@ impl Worker {
     }
 
     fn log(&self, delivery: &Delivery, tried: &Tried) {
-        let (destination, message) = (&self.destination.name, &delivery.message.id);
+        let (destination, id) = (&self.destination.name, &delivery.message.id);
         let (attempts, answer) = (delivery.attempts, &tried.answer);
         match tried.state {
-            DeliveryState::Delivered => tracing::info!(destination, message, attempts, "delivered"),
-            DeliveryState::Refused => tracing::warn!(destination, message, answer, "refused"),
-            DeliveryState::Dead => tracing::error!(destination, message, attempts, answer, "given up"),
+            DeliveryState::Delivered => tracing::info!(destination, id, attempts, "delivered"),
+            DeliveryState::Refused => tracing::warn!(destination, id, answer, "refused"),
+            DeliveryState::Dead => tracing::error!(destination, id, attempts, answer, "given up"),
             DeliveryState::Unknown if tried.due == HELD => {
-                tracing::warn!(destination, message, answer, "may have arrived; held for a person to decide");
+                tracing::warn!(destination, id, answer, "may have arrived; held for a person to decide");
             }
             DeliveryState::Unknown | DeliveryState::Pending | DeliveryState::Sending => {
-                tracing::warn!(destination, message, attempts, answer, "not delivered yet, will be tried again");
+                tracing::warn!(destination, id, attempts, answer, "not delivered yet, will be tried again");
             }
         }
     }

@@ -44,6 +44,23 @@ impl Bucket {
         }
     }
 
+    /// The bucket of sums of values, as though both parts rose and fell together, which is the most that they scatter.
+    pub(super) fn plus(self, other: Bucket) -> Bucket {
+        let count = self.count.min(other.count);
+        let non_finite = self.non_finite.max(other.non_finite);
+        if count == 0 {
+            return Bucket { non_finite, ..Bucket::EMPTY };
+        }
+        Bucket {
+            count,
+            non_finite,
+            mean: self.mean + other.mean,
+            m2: (self.m2.sqrt() + other.m2.sqrt()).powi(2),
+            min: self.min + other.min,
+            max: self.max + other.max,
+        }
+    }
+
     /// Unbiased variance of the finite values; 0 with fewer than two.
     pub fn variance(&self) -> f64 {
         if self.count < 2 { 0.0 } else { self.m2 / f64::from(self.count - 1) }

@@ -1,6 +1,7 @@
 //! The bounded summary of a scalar series that all diagnosis reads.
 
 mod merge;
+mod sum;
 
 pub(super) use merge::Order;
 

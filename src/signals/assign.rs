@@ -167,7 +167,15 @@ fn signal_of(reads: Reads, split: Split) -> Option<(Signal, Role)> {
 fn matched(info: &TagInfo<'_>, rule: String, layer: Option<String>) -> Matched {
     let folder = info.folder.trim_matches('/');
     let folder = if folder == "." { "" } else { folder };
-    Matched { folder: folder.to_owned(), tag: info.tag.to_owned(), kind: info.kind, layer, rule, sure: true }
+    Matched {
+        folder: folder.to_owned(),
+        tag: info.tag.to_owned(),
+        kind: info.kind,
+        layer,
+        rule,
+        sure: true,
+        part: false,
+    }
 }
 
 fn layer_of(row: &Row, text: &Text) -> Option<String> {
@@ -206,20 +214,21 @@ fn demote_losses(readings: &mut [Reading<'_>]) {
     }
 }
 
-/// Where only parts of the loss are logged (YOLO), the part with the most points stands for it, as a guess, and the
-/// same part of the validation loss with it.
+/// Where only parts of the loss are logged (YOLO), the sum of those that were logged together stands for it, as a guess,
+/// and the sum of the same parts of the validation loss with it.
 fn promote_part(readings: &mut [Reading<'_>]) {
     if has(readings, Signal::TrainLoss) {
         return;
     }
-    let of_training = |r: &&mut Reading<'_>| r.signal == Signal::PartOfLoss && r.role != Role::ValidationPart;
-    let part = readings.iter_mut().filter(of_training).min_by_key(|r| (r.place.points, r.place.logged));
-    let Some(part) = part else { return };
-    let measure = part.measure.clone();
-    promote(part, Signal::TrainLoss);
+    let of_training = |r: &&Reading<'_>| r.signal == Signal::PartOfLoss && r.role != Role::ValidationPart;
+    let most = readings.iter().filter(of_training).min_by_key(|r| (r.place.points, r.place.logged));
+    let Some((folder, points)) = most.map(|part| (part.info.folder, part.info.points)) else { return };
+    let beside = |r: &Reading<'_>| of_training(&r) && r.info.folder == folder && r.info.points == points;
+    let measures: Vec<String> = readings.iter().filter(|r| beside(r)).map(|r| r.measure.clone()).collect();
+    readings.iter_mut().filter(|r| beside(r)).for_each(|part| promote(part, Signal::TrainLoss));
     if !has(readings, Signal::ValidationLoss) {
-        let twin = readings.iter_mut().find(|r| r.role == Role::ValidationPart && r.measure == measure);
-        twin.into_iter().for_each(|twin| promote(twin, Signal::ValidationLoss));
+        let twin = |r: &&mut Reading<'_>| r.role == Role::ValidationPart && measures.contains(&r.measure);
+        readings.iter_mut().filter(twin).for_each(|twin| promote(twin, Signal::ValidationLoss));
     }
 }
 
@@ -227,7 +236,8 @@ fn promote(part: &mut Reading<'_>, signal: Signal) {
     part.signal = signal;
     part.place.guessed = true;
     part.matched.sure = false;
-    part.matched.rule.push_str(", in place of a total that is not logged");
+    part.matched.part = true;
+    part.matched.rule.push_str(", a part of a total that is not logged");
 }
 
 fn gather(mut readings: Vec<Reading<'_>>) -> BTreeMap<Signal, Vec<Matched>> {

@@ -357,6 +357,17 @@ fn a_message_that_waits_is_kept_until_it_goes_out_once(open: Open<'_>) {
     assert_eq!(left, [rows[1].id, rows[2].id]);
     open().commit(&Commit { held: vec![hold("m1", "team")], ..Commit::default() }).unwrap();
     assert_eq!(open().quieted().unwrap().held.len(), 2, "what went out does not wait again");
+
+    let of_message = |id: &str| open().history(Which { message: Some(id), ..Which::default() }).unwrap();
+    let told: Vec<Owed> = of_message("m1").into_iter().map(Result::unwrap).collect();
+    assert_eq!(told.iter().map(|owed| owed.delivery.message.id.as_str()).collect::<Vec<_>>(), ["digest-1"]);
+    assert_eq!(of_message("m2").len(), 0, "it did not go out in a digest");
+    assert_eq!(open().tally().unwrap().waiting, [("mail".to_owned(), 1), ("team".to_owned(), 1)]);
+
+    open().commit(&Commit { unheld: vec![rows[0].id, rows[1].id], ..Commit::default() }).unwrap();
+    let left: Vec<i64> = open().quieted().unwrap().held.iter().map(|row| row.id).collect();
+    assert_eq!(left, [rows[2].id], "what is taken back does not go out");
+    assert_eq!(of_message("m1").len(), 1, "what went out is out");
 }
 
 fn silences_begin_and_end(open: Open<'_>) {

@@ -98,6 +98,9 @@ pub(super) fn write(transaction: &Connection, commit: &Commit) -> rusqlite::Resu
     for (id, sent_as) in &commit.released {
         transaction.prepare_cached("UPDATE held SET sent_as = ?2 WHERE id = ?1")?.execute(params![id, sent_as])?;
     }
+    for id in &commit.unheld {
+        transaction.prepare_cached("DELETE FROM held WHERE id = ?1 AND sent_as IS NULL")?.execute([id])?;
+    }
     for silence in &commit.silences {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO silences VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
@@ -119,6 +122,13 @@ pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<
     )?;
     transaction.execute("DELETE FROM silences WHERE until < ?1", [before])?;
     Ok(())
+}
+
+/// How many messages wait, by destination.
+pub(super) fn waiting(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    let sql = "SELECT destination, count(*) FROM held WHERE sent_as IS NULL GROUP BY destination ORDER BY destination";
+    let count = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
+    connection.prepare_cached(sql)?.query_map([], count)?.collect()
 }
 
 /// A row of [`SILENCES`].

@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, Row, ToSql, params};
 
+use super::held;
 use super::rows::{self, DELIVERY};
 use super::{Attempt, Decision, Delivery, DeliveryState, HELD, Owed, Tally, Tried, Unreadable, Which};
 
@@ -42,20 +43,23 @@ pub(super) fn decide(transaction: &Connection, delivery: i64, decision: &Decisio
     Ok(())
 }
 
+/// A message that went out in a digest has no delivery of its own.
+const OF_MESSAGE: &str = "d.message_id IN (SELECT ? UNION SELECT sent_as FROM held WHERE message_id = ?)";
+
 /// Deliveries with their tries, newest first.
 pub(super) fn list(connection: &Connection, which: Which<'_>) -> rusqlite::Result<Vec<Result<Owed, Unreadable>>> {
     let (case, state) = (which.case.map(|case| &case.0), which.state.map(DeliveryState::as_str));
     let asked: [(&str, Option<&dyn ToSql>); 4] = [
-        ("d.id", which.delivery.as_ref().map(|value| value as _)),
-        ("d.message_id", which.message.as_ref().map(|value| value as _)),
-        ("d.case_id", case.as_ref().map(|value| value as _)),
-        ("d.state", state.as_ref().map(|value| value as _)),
+        ("d.id = ?", which.delivery.as_ref().map(|value| value as _)),
+        (OF_MESSAGE, which.message.as_ref().map(|value| value as _)),
+        ("d.case_id = ?", case.as_ref().map(|value| value as _)),
+        ("d.state = ?", state.as_ref().map(|value| value as _)),
     ];
     // Only what is asked for is in the query, so that the index of that column is used.
     let (mut conditions, mut values) = (String::new(), Vec::new());
-    for (column, value) in asked.into_iter().filter_map(|(column, value)| Some((column, value?))) {
+    for (condition, value) in asked.into_iter().filter_map(|(condition, value)| Some((condition, value?))) {
         values.push(value);
-        conditions.push_str(&format!(" AND {column} = ?{}", values.len()));
+        conditions.push_str(&format!(" AND {}", condition.replace('?', &format!("?{}", values.len()))));
     }
     let sql = format!(
         "SELECT {DELIVERY}, d.changed FROM deliveries d LEFT JOIN messages m ON m.id = d.message_id
@@ -120,6 +124,7 @@ pub(super) fn tally(connection: &Connection) -> rusqlite::Result<Tally> {
             None => {}
         }
     }
+    tally.waiting = held::waiting(connection)?;
     let sql = "SELECT min(m.time) FROM deliveries d CROSS JOIN messages m ON m.id = d.message_id
                WHERE d.state IN ('pending', 'sending', 'unknown') AND d.due < ?1";
     tally.oldest = connection.prepare_cached(sql)?.query_row([HELD], |row| row.get(0))?;

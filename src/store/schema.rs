@@ -92,6 +92,15 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
+/// Whether what is there may be used: nothing at all, or the tables of the first schema, which every later one has.
+pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
+    let tables =
+        "SELECT count(*), count(*) FILTER (WHERE name IN ('cases', 'journal', 'requests', 'messages', 'deliveries'))
+                  FROM sqlite_master";
+    let (all, ours): (i64, i64) = connection.query_row(tables, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(if version(connection)? == 0 { all == 0 } else { ours == 5 })
+}
+
 /// Takes the steps that are missing, in one transaction, and returns the version before. A newer database is left as
 /// it is.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {

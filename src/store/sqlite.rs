@@ -59,6 +59,7 @@ impl Sqlite {
         let connection = Connection::open(path).map_err(|error| failure(path, error))?;
         let mut store = Sqlite { connection, path: path.to_owned() };
         store.check()?;
+        store.refuse_foreign()?;
         let found = store.prepare().map_err(|error| failure(path, error))?;
         store.refuse_newer(found)?;
         Ok(store)
@@ -68,9 +69,10 @@ impl Sqlite {
     /// on it.
     ///
     /// # Errors
-    /// `copy` is there already or cannot be written; otherwise as [`Sqlite::open_read_only`].
+    /// `copy` is there already or cannot be written, or there is no database of any nextrun.
     pub fn back_up(path: &Path, copy: &Path) -> Result<(), StoreError> {
-        let store = Sqlite::open_read_only(path)?;
+        let store = Sqlite::to_read(path)?;
+        store.refuse_foreign()?;
         let failed =
             |source| StoreError::Files { action: "write the back-up", path: copy.display().to_string(), source };
         // SQLite writes into an empty file too, so that this one is ours alone.
@@ -96,18 +98,46 @@ impl Sqlite {
     /// # Errors
     /// As [`Sqlite::open`]; besides, there is no file, or its schema is of an older nextrun.
     pub fn open_read_only(path: &Path) -> Result<Sqlite, StoreError> {
-        let shown = path.display().to_string();
+        Sqlite::to_read(path)?.of_this_version()
+    }
+
+    fn to_read(path: &Path) -> Result<Sqlite, StoreError> {
         if !path.exists() {
-            return Err(StoreError::Missing { path: shown });
+            return Err(StoreError::Missing { path: path.display().to_string() });
         }
         let connection = read_only(path).map_err(|error| failure(path, error))?;
-        let found = schema::version(&connection).map_err(|error| failure(path, error))?;
-        let store = Sqlite { connection, path: path.to_owned() };
-        store.refuse_newer(found)?;
+        Ok(Sqlite { connection, path: path.to_owned() })
+    }
+
+    /// Opens the database to ask something of the daemon that owns it: only the daemon makes it, or brings it up to date.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open_read_only`]; besides, it cannot be written.
+    pub fn open_existing(path: &Path) -> Result<Sqlite, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing { path: path.display().to_string() });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = |connection: Connection| {
+            connection.busy_timeout(BUSY)?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        };
+        let connection = Connection::open_with_flags(path, flags).and_then(open);
+        let connection = connection.map_err(|error| failure(path, error))?;
+        Sqlite { connection, path: path.to_owned() }.of_this_version()
+    }
+
+    fn of_this_version(self) -> Result<Sqlite, StoreError> {
+        let found = schema::version(&self.connection).map_err(|error| failure(&self.path, error))?;
+        self.refuse_newer(found)?;
+        self.refuse_foreign()?;
+        let path = || self.path.display().to_string();
         match found {
-            0 => Err(StoreError::NotADatabase { path: shown }),
-            schema::KNOWN => Ok(store),
-            _ => Err(StoreError::Older { path: shown, found, known: schema::KNOWN }),
+            0 => Err(StoreError::NotADatabase { path: path() }),
+            schema::KNOWN => Ok(self),
+            _ => Err(StoreError::Older { path: path(), found, known: schema::KNOWN }),
         }
     }
 
@@ -121,6 +151,14 @@ impl Sqlite {
         let found = schema::migrate(&mut self.connection)?;
         forget::make_shrinkable(&self.connection)?;
         Ok(found)
+    }
+
+    /// Another program's database is left as it is.
+    fn refuse_foreign(&self) -> Result<(), StoreError> {
+        match schema::is_ours(&self.connection).map_err(|error| failure(&self.path, error))? {
+            true => Ok(()),
+            false => Err(StoreError::NotADatabase { path: self.path.display().to_string() }),
+        }
     }
 
     fn refuse_newer(&self, found: i64) -> Result<(), StoreError> {
@@ -137,6 +175,12 @@ impl Sqlite {
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let run = |connection: &mut Connection| {
+            if fault::is_read_only() {
+                return Err(rusqlite::Error::SqliteFailure(
+                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY),
+                    None,
+                ));
+            }
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = work(&transaction)?;
             fault::point();
@@ -207,6 +251,7 @@ fn failure(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.display().to_string();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => StoreError::NotADatabase { path },
+        Some(ErrorCode::CannotOpen) if Path::new(&path).is_dir() => StoreError::NotADatabase { path },
         Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged { path, reason: source.to_string() },
         Some(ErrorCode::DiskFull) => StoreError::Full { path },
         Some(ErrorCode::ReadOnly) => StoreError::ReadOnly { path },

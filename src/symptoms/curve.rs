@@ -14,6 +14,15 @@ pub const SIGNIFICANT: f64 = 4.0;
 /// The standard normal deviate beyond which Mann-Kendall's test calls a trend (two-sided p of 0.003).
 pub const TREND: f64 = 3.0;
 
+/// A drop of this share of the start, at this many standard errors, is too little to be called one and too much to be
+/// called none.
+const MAYBE_SHARE: f64 = 0.2;
+const MAYBE: f64 = 2.0;
+
+/// A loss whose level of the second half fell by more than this share of itself goes on falling, however much it had lost
+/// before: many fall by equal shares in equal times.
+const STILL_FALLS: f64 = 0.2;
+
 /// One stretch of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Level {
@@ -43,6 +52,8 @@ const SKEWED: f64 = 0.8;
 pub struct Curve {
     /// Tag of the series, with its sub-run folder.
     pub tag: String,
+    /// The exact first values, finite ones.
+    pub head: Vec<f64>,
     /// Stretches of equal length in steps, in order.
     pub levels: Vec<Level>,
     /// Number of points, finite or not.
@@ -95,6 +106,7 @@ impl Curve {
             last: sketch.last()?,
             lowest: sketch.lowest()?,
             highest: sketch.highest()?,
+            head,
             levels,
         })
     }
@@ -110,6 +122,7 @@ impl Curve {
         for number in [&mut self.start, &mut self.start_error, &mut self.end, &mut self.end_error, &mut self.noise] {
             *number *= factor;
         }
+        self.head.iter_mut().for_each(|value| *value *= factor);
         for point in [&mut self.first, &mut self.last, &mut self.lowest, &mut self.highest] {
             point.value *= factor;
         }
@@ -153,6 +166,18 @@ impl Curve {
         let error = first.deviation.max(self.noise) / f64::from(first.count).sqrt();
         let from_level = first.mean - self.end > SIGNIFICANT * error.hypot(self.end_error);
         self.drop() > SIGNIFICANT * self.drop_error() || (from_level && self.drop() > 0.0 && first.count > 1)
+    }
+
+    /// Whether the values may well have fallen, and a substantial share of the start: short or noisy series cannot prove
+    /// it, and what is not proved is not disproved.
+    pub fn may_have_dropped(&self) -> bool {
+        self.relative_drop() > MAYBE_SHARE && self.drop() > MAYBE * self.drop_error()
+    }
+
+    /// Whether the newest half of the series goes on falling, against its own level.
+    pub fn still_falls(&self) -> bool {
+        let middle = self.mean_between(0.4, 0.6);
+        middle - self.mean_between(0.9, 1.0) > STILL_FALLS * middle.abs() && self.trend_from(0.4) < -TREND
     }
 
     /// Whether more than `share` of the start is gone, beyond noise.

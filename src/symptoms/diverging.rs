@@ -8,7 +8,11 @@ declare_symptom! {
     ///
     /// **How it is decided.** The end is above the start by half the start and by six standard errors of the noise, and
     /// four of five of the newest fifth of the levels lie above everything the first tenth held. Or: the loss is
-    /// negative, its size grew more than a hundredfold, and it is still growing (a flipped sign).
+    /// negative and still falling, and its size grew more than thirtyfold, ever faster and below -20; or more than a
+    /// hundredfold, below -1000 (a flipped sign).
+    ///
+    /// Or: the first loss of at least a hundred is the lowest of all, a peak within the first third is four times as high, and
+    /// the end is still twice as high (tuning that destroyed what was trained before).
     ///
     /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the run.
     ///
@@ -26,8 +30,18 @@ const COLLAPSE: f64 = 0.8;
 /// ... if the gain was so many times the swings of single values, in a log of so many points.
 const COLLAPSE_NOISE: f64 = 3.0;
 const COLLAPSE_POINTS: u64 = 30;
-/// A loss that became so many times larger below zero has no floor.
-const RUNAWAY: f64 = 100.0;
+/// A loss that was thrown out of where it began stands so many times above it, after a peak so many times above that. By
+/// chance the first of many values is the lowest, and in a long log hardly ever.
+const THROWN: f64 = 2.0;
+const THROWN_POINTS: u64 = 100;
+/// A loss that became so many times larger below zero, to where no bounded one is, and ever faster, has no floor.
+const RUNAWAY: f64 = 30.0;
+const BELOW_ALL_BOUNDS: f64 = -20.0;
+/// ... nor has one that got as far as this, at whatever pace.
+const FAR: f64 = 100.0;
+const FAR_BELOW: f64 = -1e3;
+/// The second half falls so many times as far as the first.
+const FASTER: f64 = 1.5;
 
 impl Detector for Diverging {
     fn doc(&self) -> &'static SymptomDoc {
@@ -41,12 +55,14 @@ impl Detector for Diverging {
         let curve = job.falling_loss()?;
         let (what, factor) = if runs_away(curve) {
             ("runs away below zero", curve.end.abs() / curve.start.abs().max(curve.noise))
+        } else if was_thrown_out(curve) {
+            ("was thrown out of where it began, and has not come back", curve.end / curve.first.value)
         } else if has_risen(curve) {
             ("has risen", curve.end / curve.start)
         } else {
             return None;
         };
-        let summary = format!("the loss {what}: from {:.4} to {:.4}", curve.start, curve.end);
+        let summary = format!("the loss {what}: from {:.4} to {:.4}", curve.first.value, curve.end);
         Some(
             Finding::in_curve(self, Severity::Problem, curve, summary)
                 .with("start", curve.start)
@@ -87,9 +103,30 @@ fn has_risen(curve: &Curve) -> bool {
     above * 5 >= late.len() * 4
 }
 
+/// A trained network that a first few steps destroy: its first loss is the lowest of all, and the run spends itself on
+/// coming down from a peak, to a level that is still far above.
+fn was_thrown_out(curve: &Curve) -> bool {
+    let third = curve.levels.len() / 3;
+    let peak = curve.levels[..third.max(1)].iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
+    let risen = curve.end - curve.first.value;
+    let begins_lowest = curve.first.value > 0.0 && curve.first.value <= curve.lowest.value;
+    let above = curve.end > THROWN * curve.first.value && risen > RISE_ERRORS * curve.end_error;
+    curve.points >= THROWN_POINTS && begins_lowest && above && peak > THROWN * curve.end
+}
+
 fn runs_away(curve: &Curve) -> bool {
     let scale = curve.start.abs().max(curve.noise.min(1.0)).max(f64::MIN_POSITIVE);
-    curve.end < 0.0 && curve.end.abs() > RUNAWAY * scale && curve.end < -1e3 && curve.trend_from(0.5) < -TREND
+    let grown = curve.end.abs() / scale;
+    let without_bound = grown > RUNAWAY && curve.end < BELOW_ALL_BOUNDS && falls_ever_faster(curve);
+    curve.end < 0.0 && (without_bound || grown > FAR && curve.end < FAR_BELOW) && curve.trend_from(0.5) < -TREND
+}
+
+/// Losses that approach a bound slow down on their way.
+fn falls_ever_faster(curve: &Curve) -> bool {
+    let at = |share: f64| curve.mean_between(share - 0.05, share + 0.05);
+    let (first_half, second_half) = (curve.start - at(0.5), at(0.5) - at(0.95));
+    let (before, newest) = (at(0.65) - at(0.8), at(0.8) - at(0.95));
+    second_half > FASTER * first_half && FASTER * newest > before
 }
 
 #[cfg(test)]
@@ -108,6 +145,14 @@ mod tests {
     }
 
     #[test]
+    fn a_trained_network_that_is_destroyed_at_once_diverges() {
+        let thrown = |end: f64| move |i: usize| if i == 0 { 0.25 } else { end + 90.0 * (-(i as f64) / 60.0).exp() };
+        assert!(found((0..700).map(thrown(1.4)).map(|v| v * 1.01)));
+        assert!(!found((0..700).map(thrown(0.3))), "it came back");
+        assert!(!found((0..700).map(|i| if i == 0 { 0.1 } else { 1.0 + 1.6 * noise(i) })), "a lucky first batch");
+    }
+
+    #[test]
     fn settling_far_above_the_start_diverges() {
         assert!(found((0..500).map(|i| if i < 10 { 2.0 } else { 9.0 + noise(i as usize) })));
     }
@@ -115,6 +160,13 @@ mod tests {
     #[test]
     fn a_flipped_sign_runs_away() {
         assert!(found((0..500).map(|i| -0.25 - f64::from(i).powi(4))));
+    }
+
+    #[test]
+    fn a_flipped_cross_entropy_runs_away_from_its_first_steps_on() {
+        assert!(found((0..800).map(|i| -1.7 - 240.0 * (f64::from(i) / 800.0).powi(2) + 0.1 * noise(i as usize))));
+        let late = |i: i32| -0.5 - 40.0 / (1.0 + (-f64::from(i - 500) / 40.0).exp());
+        assert!(!found((0..800).map(late)), "a late drop onto a bound");
     }
 
     #[test]

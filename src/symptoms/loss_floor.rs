@@ -7,7 +7,8 @@ declare_symptom! {
     /// **How it is decided.** Scores that are squashed into 0 to 1 before a softmax over K classes leave a cross-entropy
     /// of at least log(e + K - 1) - 1 (K = 2: 0.313, 10: 1.461, 100: 3.622), and of log(e + K - 1) where the answer is
     /// wrong; so the loss stands at log(e + K - 1) minus the accuracy. K is logged, or read from the start (log K). The
-    /// loss ends within 4 % of log K of that value, the accuracy is at least 0.5 and has gained 0.2, and no value lies
+    /// loss ends within 4 % of log K of that value (or, where it scatters from batch to batch by less than the accuracy does,
+    /// between that and what sigmoids leave that hold two classes for right), the accuracy is at least 0.5 and has gained 0.2, and no value lies
     /// further below the floor; with an accuracy above 0.97 some value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and the loss
     /// presses on the floor: end and lowest value within 2 % above it.
     ///
@@ -15,7 +16,9 @@ declare_symptom! {
     /// floor, and the loss exceeds by a tenth of log K what scores of that accuracy cost that are as sure as they are
     /// right, H(accuracy) + (1 - accuracy) log(K - 1): several labels at once, whose floor depends on how frequent they are.
     ///
-    /// **False alarms.** Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
+    /// **False alarms.** A network that knows how unsure it is about noisy labels has the same loss at one accuracy (0.73 for
+    /// two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy has to be so far
+    /// above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
     /// with a smoothing of 0.2 come closest, at 0.325, and no value of theirs lies below that.
     ///
     /// **Source.** Cross-entropy of a softmax over one 1 and K - 1 zeros: -log(e / (e + K - 1)).
@@ -31,7 +34,10 @@ const ACCURATE: f64 = 0.5;
 const GAIN: f64 = 0.2;
 const NEARLY_ALL: f64 = 0.97;
 /// By how much, in units of log K, a loss exceeds what its accuracy deserves where the scores cannot be sure.
-const UNDECIDED: f64 = 0.1;
+const UNSURE: f64 = 0.1;
+/// The loss of batches against their accuracy, each by the scatter of so many values.
+const NARROW: f64 = 0.8;
+const NARROW_POINTS: u64 = 100;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
 /// Among more classes, one of them is always close to the loss's start.
@@ -55,7 +61,7 @@ impl Detector for LossFloor {
         let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());
         let stands = match accuracy {
             Some(accuracy) => {
-                explained(curve, accuracy, (wrong, classes)) || undecided(job, curve, accuracy, (floor, classes))
+                explained(curve, accuracy, (wrong, classes)) || unsure(job, curve, accuracy, (floor, classes))
             }
             None => pressed(job, curve, (floor, classes)),
         };
@@ -75,22 +81,38 @@ impl Detector for LossFloor {
 fn explained(curve: &Curve, accuracy: &Curve, (wrong, classes): (f64, f64)) -> bool {
     let learned = accuracy.end >= ACCURATE && accuracy.end - accuracy.start.min(1.0 / classes) > GAIN;
     let (floor, close) = (wrong - 1.0, CLOSE * classes.ln());
+    let told_apart = wrong - accuracy.end - cost_of_noise(accuracy.end, classes) > 2.0 * close;
     // Where nearly all answers are right, single values reach the floor; those of label smoothing stop above it.
     let reached = accuracy.end < NEARLY_ALL || curve.lowest.value < floor * (1.0 + PRESSED);
-    learned && reached && (curve.end - (wrong - accuracy.end)).abs() < close && curve.lowest.value > floor - close
+    // Sigmoids may hold two classes for right: then a wrong answer costs only what two scores of 1 leave.
+    let undecided = (2.0 * std::f64::consts::E + classes - 2.0).ln() - 1.0;
+    let least = floor * accuracy.end + undecided * (1.0 - accuracy.end);
+    let lowest_end = if narrow(curve, accuracy) { least - close } else { wrong - accuracy.end - close };
+    let in_range = (lowest_end..wrong - accuracy.end + close).contains(&curve.end);
+    learned && reached && told_apart && in_range && curve.lowest.value > floor - close
+}
+
+/// Scores between 0 and 1 make a wrong answer cost at most 1 more than a right one: the loss of batches then scatters by less
+/// than their accuracy does, where that of open scores scatters by several times more.
+fn narrow(curve: &Curve, accuracy: &Curve) -> bool {
+    curve.points == accuracy.points && curve.points >= NARROW_POINTS && curve.noise < NARROW * accuracy.noise
+}
+
+/// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
+/// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality).
+fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
+    let wrong = (1.0 - accuracy).max(f64::MIN_POSITIVE);
+    -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
 }
 
 /// Whether the output layer squashes its scores, and the loss is far higher than scores with such an accuracy cost that
 /// were free to be as sure as they are right.
-fn undecided(job: &JobView, curve: &Curve, accuracy: &Curve, (floor, classes): (f64, f64)) -> bool {
+fn unsure(job: &JobView, curve: &Curve, accuracy: &Curve, (floor, classes): (f64, f64)) -> bool {
     let squashed = job.text("output_activation").is_some_and(|name| ["sigmoid", "softmax"].contains(&name));
-    let (right, wrong) = (accuracy.end.clamp(0.0, 1.0), (1.0 - accuracy.end).clamp(0.0, 1.0));
-    let entropy = |share: f64| if share > 0.0 { -share * share.ln() } else { 0.0 };
-    let deserved = entropy(right) + entropy(wrong) + wrong * (classes - 1.0).ln();
     let gained = accuracy.end - accuracy.start.min(1.0 / classes) > GAIN;
     squashed
         && gained
-        && curve.end - deserved > UNDECIDED * classes.ln()
+        && curve.end - cost_of_noise(accuracy.end, classes) > UNSURE * classes.ln()
         && curve.lowest.value > floor * (1.0 - ROUNDING)
 }
 
@@ -163,6 +185,24 @@ mod tests {
         assert!(with_output("sigmoid", 0.58));
         assert!(!with_output("sigmoid", 0.32), "as sure as it is right");
         assert!(!with_output("none", 0.58), "nothing squashes it");
+    }
+
+    #[test]
+    fn sigmoids_that_hold_two_classes_for_right_cost_less() {
+        let job = |scatter: f64| {
+            let mut job = with_loss((0..1800).map(|i| 1.62 + 0.7 * (-(i as f64) / 150.0).exp() + scatter * noise(i)));
+            job.accuracy = observed((0..1800).map(|i| 0.73 - 0.63 * (-(i as f64) / 150.0).exp() + 0.18 * noise(i + 7)));
+            job
+        };
+        assert!(found(&job(0.09)));
+        assert!(!found(&job(0.3)), "label smoothing");
+    }
+
+    #[test]
+    fn noisy_labels_cost_about_as_much_where_the_two_curves_touch() {
+        let mut job = with_loss((0..1000).map(|i| 1.195 + 0.19 * (-(i as f64) / 100.0).exp() + 0.1 * noise(i)));
+        job.accuracy = observed((0..1000).map(|i| 0.54 - 0.29 * (-(i as f64) / 100.0).exp()));
+        assert!(!found(&job));
     }
 
     #[test]

@@ -1,9 +1,12 @@
+use std::cmp::Reverse;
+
 use super::{Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom};
 
 declare_symptom! {
     /// **What it shows.** A loss, a metric or a gradient norm is NaN or infinite.
     ///
-    /// **How it is decided.** The training loss decides: non-finite at the end, it is a `problem` at once. A loss that
+    /// **How it is decided.** The training loss decides (of opponents and with rewards: any loss): non-finite at the end, it
+    /// is a `problem` at once. A loss that
     /// is finite again for the newest fifth of its points skipped a bad step, which is a `warning`; so is a gradient
     /// norm or a metric that is not finite while the loss is.
     ///
@@ -27,7 +30,8 @@ impl Detector for NonFinite {
         let others = [&job.validation_loss, &job.gradient_norm, &job.accuracy, &job.validation_accuracy, &job.reward];
         let loss = job.loss.iter().filter(|o| o.sketch.non_finite() > 0).map(|o| (o, severity_of(o)));
         let rest = others.into_iter().flatten().filter(|o| o.sketch.non_finite() > 0).map(|o| (o, Severity::Warning));
-        let (observed, severity) = loss.chain(rest).max_by_key(|(_, severity)| *severity)?;
+        let bad_parts = job.parts.iter().filter(|o| o.sketch.non_finite() > 0).map(|o| (o, severity_of_part(job, o)));
+        let (observed, severity) = loss.chain(rest).chain(bad_parts).min_by_key(|(_, severity)| Reverse(*severity))?;
         let sketch = &observed.sketch;
         let (first, bad) = (sketch.first()?, sketch.first_non_finite()?);
         let before = sketch.head().iter().take_while(|v| v.is_finite()).count();
@@ -45,6 +49,11 @@ impl Detector for NonFinite {
                 .with("points", sketch.count() as f64),
         )
     }
+}
+
+/// Where no loss is there to decide (opponents, rewards), each of theirs does.
+fn severity_of_part(job: &JobView, part: &Observed) -> Severity {
+    if job.loss.is_none() { severity_of(part) } else { Severity::Warning }
 }
 
 fn severity_of(loss: &Observed) -> Severity {
@@ -88,6 +97,15 @@ mod tests {
         let mut job = with_loss((0..200).map(|_| 1.0));
         job.gradient_norm = observed((0..200).map(|i| if i < 3 { f64::INFINITY } else { 1.0 }));
         assert_eq!(NonFinite.examine(&job).map(|f| f.severity), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn losses_of_opponents_decide_where_there_is_no_other() {
+        let mut job = with_loss((0..200).map(|_| 1.0));
+        job.parts = observed((0..200).map(|i| if i < 150 { 1.0 } else { f64::NAN })).into_iter().collect();
+        assert_eq!(NonFinite.examine(&job).map(|f| f.severity), Some(Severity::Warning));
+        job.loss = None;
+        assert_eq!(NonFinite.examine(&job).map(|f| f.severity), Some(Severity::Problem));
     }
 
     #[test]

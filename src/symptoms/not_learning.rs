@@ -1,4 +1,5 @@
-use super::{Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
+use super::view::guesses;
+use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
 use crate::signals::Learning;
 
 declare_symptom! {
@@ -12,9 +13,11 @@ declare_symptom! {
     /// far outside what works, weights that start at zero or unscaled), or too small to move any weight in all planned
     /// steps.
     ///
-    /// **How it is decided.** The drop from start to end is
-    /// within four standard errors of the noise, and the levels do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level
-    /// of its classes (log K within 3 %) while the accuracy stayed at chance.
+    /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels do
+    /// not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its classes
+    /// (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of the 1/K that the
+    /// accuracy stands at without any gain. Or it was driven up from its very first value and came back to within 3 % of it. A drop of a fifth of the start that is two standard errors
+    /// large is left open: few or noisy points cannot prove it, and what is not proved is not disproved.
     ///
     /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
     /// cross-entropy starts below chance, or they stand still at a learning rate for tuning; without an accuracy nobody can
@@ -38,6 +41,17 @@ const RANKED_DROP: f64 = 0.1;
 
 /// A loss this close to log K, relative, is at the chance level of K classes.
 const CHANCE_MARGIN: f64 = 0.03;
+
+/// Accuracies up to so many times that of a guess among K classes are those of a guess where some classes are frequent.
+const AT_MOST_CHANCES: f64 = 4.0;
+/// An accuracy that ends within this of its start has gained nothing.
+const GUESS_GAIN: f64 = 1.25;
+const GUESS_NOISE: f64 = 0.02;
+
+/// So many first values in a row, each above the one before, of at least so many in all, and none of the first ones lower
+/// than the very first, are no chance.
+const DRIVEN_UP: usize = 2;
+const BACK_POINTS: u64 = 100;
 
 /// A cross-entropy that starts below this share of log 2 starts near its floor.
 const NEAR_FLOOR: f64 = 0.2;
@@ -64,18 +78,22 @@ impl Detector for NotLearning {
             return None;
         }
         let chance = at_chance(job, curve);
-        let still = !(curve.dropped() || curve.falls_by_rank(RANKED_DROP)) || curve.relative_drop() < SMALLEST_DROP;
+        let back = back_where_it_began(curve);
+        let dropped = curve.dropped() || curve.falls_by_rank(RANKED_DROP) || curve.may_have_dropped();
+        let still = back || !dropped || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
         if chance.is_none() && (!still || scatters(curve) && job.learns_by_validation()) {
             return None;
         }
-        let mut summary =
-            format!("the loss went from {:.4} to {:.4} in {} steps", curve.start, curve.end, curve.length());
+        let from = if back { curve.first.value } else { curve.start };
+        let mut summary = format!("the loss went from {from:.4} to {:.4} in {} steps", curve.end, curve.length());
         if let Some(classes) = chance {
             summary.push_str(&format!(
-                ", the chance level of {classes} classes (log {classes} = {:.4})",
+                ", no better than a guess among {classes} classes (log {classes} = {:.4}), and so is the accuracy",
                 f64::from(classes).ln()
             ));
+        } else if back {
+            summary.push_str(", after it was driven up at first");
         } else if worse {
             summary.push_str(", which is worse than its start");
         } else {
@@ -111,17 +129,36 @@ fn starts_at_its_floor(job: &JobView, curve: &Curve) -> bool {
         && curve.start > 0.0
 }
 
-/// The number of classes whose chance level the loss ended at, while the accuracy stayed at chance.
+/// The number of classes at whose chance level, or above, the loss ended, while the accuracy stayed at chance.
 fn at_chance(job: &JobView, curve: &Curve) -> Option<u32> {
+    let training = job.course_of_accuracy().filter(|_| job.accuracy_at_chance() == Some(true));
     // Accuracies of single batches scatter: where validation guesses, at the loss of a guess, so does training.
-    let validation = job.validation_accuracy.as_ref().and_then(Observed::at_chance);
-    let guesses = job.accuracy_at_chance() == Some(true) || validation == Some(true);
-    if !guesses || curve.end <= 0.0 {
-        return None;
-    }
+    let validation =
+        job.validation_accuracy.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| (curve.start, curve.end));
+    let (first, accuracy) = training.or(validation.filter(|(start, end)| guesses(*start, *end)))?;
+    let stays_above = |classes: f64| curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln());
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
-    let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln();
-    (close && curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln())).then_some(classes as u32)
+    // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
+    let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && accuracy < AT_MOST_CHANCES / classes;
+    if curve.end > 0.0 && close && stays_above(classes) {
+        return Some(classes as u32);
+    }
+    let guessed = (1.0 / accuracy).round().clamp(2.0, 1e6);
+    let no_gain = accuracy <= GUESS_GAIN * first + GUESS_NOISE;
+    let above = curve.end > (1.0 - CHANCE_MARGIN) * guessed.ln();
+    (no_gain && above && stays_above(guessed)).then_some(guessed as u32)
+}
+
+/// Whether the loss was driven up from its first value and has come back to no more than that: what it lost since its peak
+/// is no progress.
+fn back_where_it_began(curve: &Curve) -> bool {
+    let (first, end) = (curve.first.value, curve.end);
+    let third = (curve.levels.len() / 3).max(1);
+    let peak = curve.levels[..third].iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
+    let driven_up = curve.head.windows(2).take(DRIVEN_UP).all(|pair| pair[1] > pair[0]);
+    let lowest = curve.head.iter().all(|value| *value >= first);
+    let back = (first - end).abs() < SMALLEST_DROP * first && peak > (1.0 + RISEN) * first;
+    curve.points >= BACK_POINTS && curve.head.len() > DRIVEN_UP && driven_up && lowest && back
 }
 
 /// Reinforcement learning: the reward is no better than at the start.
@@ -159,6 +196,38 @@ mod tests {
         let mut job = with_loss((0..1000).map(|i| if i < 5 { 100.0 } else { 1.09 + 0.02 * noise(i) }));
         job.accuracy = observed((0..1000).map(|i| 0.35 + 0.1 * noise(i)));
         assert!(found(&job));
+    }
+
+    #[test]
+    fn a_fall_that_few_noisy_points_cannot_prove_is_not_disproved() {
+        let values = [1.95, 1.45, 1.33, 1.23, 0.84, 0.86, 0.60, 0.62, 0.65, 0.73, 0.47, 0.78, 1.11, 0.66, 0.99];
+        assert!(!found(&with_loss(values)));
+    }
+
+    #[test]
+    fn a_few_evaluations_at_chance_are_a_witness() {
+        let mut job = with_loss((0..30).map(|i| 0.73 + 1.6 * (-(i as f64) / 4.0).exp() + 0.05 * noise(i)));
+        job.validation_accuracy = observed([0.46, 0.54, 0.46, 0.54, 0.54, 0.46]);
+        assert!(found(&job));
+        job.validation_accuracy = observed([0.46, 0.54, 0.63, 0.72, 0.74, 0.76]);
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn among_many_classes_little_accuracy_is_much() {
+        let mut job = with_loss((0..1000).map(|i| 4.5 + 2.4 * (-(i as f64) / 100.0).exp() + 0.1 * noise(i)));
+        job.accuracy = observed((0..1000).map(|i| 0.09 * (1.0 - (-f64::from(i) / 200.0).exp())));
+        assert!(!found(&job));
+    }
+
+    #[test]
+    fn what_was_lost_since_a_peak_of_its_own_making_is_no_progress() {
+        let driven = |end: f64| {
+            let back = move |i: usize| end + 2.5 * (-(i as f64) / 30.0).exp() + 0.07 * noise(i);
+            with_loss((0..1200).map(move |i| [2.0885, 2.96, 4.55].get(i).copied().unwrap_or_else(|| back(i))))
+        };
+        assert!(found(&driven(2.06)));
+        assert!(!found(&driven(1.5)));
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl Detector for Oscillating {
         }
         let (wild, swing) = (curve.noise / settled, level_swing(curve));
         let gained = curve.drop() > SIGNIFICANT * curve.drop_error() && curve.relative_drop() > 0.1;
+        let gained = gained || curve.may_have_dropped();
         let net = progress > 0.1 * settled;
         if gained || net || job.learns_by_validation() || !(wild > WILD || swing > SWING_HEIGHT) {
             return None;

@@ -12,6 +12,9 @@ declare_symptom! {
     /// does not fall and was never a tenth below where training started, nor a twentieth below where it started itself: what
     /// is learned holds for nothing else. Validation has to stand a twentieth above training then.
     ///
+    /// Or, in a mature run whose losses start alike: training ends below a tenth of validation, which gained less than half
+    /// of the start and is past its best by 3 % and by four standard errors.
+    ///
     /// **False alarms.** A small validation set scatters: the standard error is taken from its own scatter. A validation
     /// loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a message.
     Overfitting, "overfitting", "training goes on improving while validation gets worse"
@@ -25,6 +28,14 @@ const OF_GAIN: f64 = 0.1;
 const TRAINING_FALL: f64 = 0.1;
 /// What training has to lose, and validation must not, for the one to be learning by heart.
 const MEMORISED: f64 = 0.05;
+/// Losses of one kind start within this factor of each other, trained on or not.
+const ALIKE: f64 = 2.0;
+/// A training loss below this share of the validation loss fits what validation does not share.
+const BY_HEART: f64 = 0.1;
+/// Validation that gained less than this share of what an untrained network has gained little ...
+const LITTLE: f64 = 0.5;
+/// ... and is past its best by this share of it.
+const WORSE: f64 = 0.03;
 /// Fewer evaluations say nothing.
 const EVALUATIONS: u64 = 6;
 
@@ -43,6 +54,9 @@ impl Detector for Overfitting {
             return Some(finding);
         }
         let (share, best) = best_level(validation)?;
+        if let Some(finding) = learned_by_heart(self, job, (training, validation), (share, best)) {
+            return Some(finding);
+        }
         let (rise, gain) = (validation.end - best, (validation.start - best).max(0.0));
         let fell = training.mean_between((share - 0.05).max(0.0), share + 0.05) - training.end;
         let training_level = training.end.abs() + fell.abs();
@@ -50,8 +64,7 @@ impl Detector for Overfitting {
         if !clear || share > 0.8 || fell < TRAINING_FALL * training_level {
             return None;
         }
-        let holds = job.validation_accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end > 0.9);
-        let severity = if holds { Severity::Warning } else { Severity::Problem };
+        let severity = severity_of(job);
         let summary = format!(
             "the validation loss rose from {best:.4} (after {:.0} % of the run) to {:.4} while the training loss went on to {:.4}",
             100.0 * share,
@@ -92,6 +105,39 @@ fn never_generalises(detector: &Overfitting, job: &JobView, training: &Curve, va
     );
     let finding = Finding::in_curve(detector, Severity::Problem, validation, summary);
     Some(finding.with("best_validation", best).with("end_validation", validation.end))
+}
+
+fn severity_of(job: &JobView) -> Severity {
+    let holds = job.validation_accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end > 0.9);
+    if holds { Severity::Warning } else { Severity::Problem }
+}
+
+/// Training has nothing left to lose, of which validation gained little and that at its best time, which is over.
+fn learned_by_heart(
+    detector: &Overfitting,
+    job: &JobView,
+    (training, validation): (&Curve, &Curve),
+    (share, best): (f64, f64),
+) -> Option<Finding> {
+    let alike = training.start < ALIKE * validation.start && validation.start < ALIKE * training.start;
+    let by_heart = training.end >= 0.0 && training.end < BY_HEART * validation.end;
+    let untrained = validation.start.max(training.start);
+    let rise = validation.end - best;
+    let worse = rise > SIGNIFICANT * validation.end_error && rise > WORSE * best;
+    if !job.mature() || !alike || !by_heart || untrained - best > LITTLE * untrained || !worse || share > 0.8 {
+        return None;
+    }
+    let summary = format!(
+        "the training loss fell to {:.4}, while the validation loss went from {:.4} to {best:.4} (after {:.0} % of the run) and back to {:.4}",
+        training.end,
+        validation.start,
+        100.0 * share,
+        validation.end
+    );
+    let finding = Finding::in_curve(detector, severity_of(job), validation, summary);
+    Some(
+        finding.with("best_validation", best).with("end_validation", validation.end).with("end_training", training.end),
+    )
 }
 
 /// Whether validation is right more often than any guess among two classes.
@@ -142,6 +188,21 @@ mod tests {
         job.validation_loss =
             observed((0..50).map(|i| if i < 15 { 2.3 - 0.1 * f64::from(i) } else { 0.8 + 0.03 * f64::from(i - 15) }));
         assert_eq!(Overfitting.examine(&job).map(|f| f.severity), Some(Severity::Problem));
+    }
+
+    #[test]
+    fn a_training_set_that_is_known_by_heart_and_little_else_is_overfitting() {
+        let found = |best: f64, end: f64| {
+            let mut job = with_loss((0..1500).map(|i| 0.8 * (-f64::from(i) / 60.0).exp() + 1e-4));
+            let course = |i: usize| {
+                if i < 40 { 0.75 - (0.75 - best) * (i as f64 / 20.0).min(1.0) } else { end + 0.002 * noise(i) }
+            };
+            job.validation_loss = observed((0..150).map(course));
+            Overfitting.examine(&job).is_some()
+        };
+        assert!(found(0.65, 0.69));
+        assert!(!found(0.65, 0.652), "it stays at its best");
+        assert!(!found(0.30, 0.31), "most of it holds for validation too");
     }
 
     #[test]

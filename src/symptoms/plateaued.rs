@@ -1,13 +1,17 @@
-use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
+use super::curve::Level;
+use super::{Curve, Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom};
 
 declare_symptom! {
     /// **What it shows.** The job learned, then stopped while it is still bad by the task's own measure. Not: converged.
     ///
     /// **How it is decided.** Nine tenths of the drop are done within the first quarter of the run, the rest of it brings
-    /// less than a tenth of the drop, and less than 97 % of the start is gone. The learning rate must not have fallen: what
+    /// less than a tenth of the drop and of a fifth of its own level (unless the gradient norm is a hundred times the loss), and
+    /// less than 97 % of the start is gone. The learning rate must not have fallen: what
     /// counts is progress for the rate that was spent, and at least a fifth of it was spent on the plateau. From the curve alone that may be a floor of
     /// noise, so it is a `warning`, and a `problem` only with a second witness: a training accuracy that is still low, a
-    /// gradient norm that is huge against the loss, or a setting that is known to be risky (a learning rate far outside
+    /// gradient norm that is huge against the loss, a round number that all newest values keep to within 0.2 % (the
+    /// margin of a ranking loss whose embeddings have collapsed), a divergence of the latent code that has vanished (below a
+    /// thousandth of the loss and a tenth of its start), an accuracy that gained nothing, or a setting that is known to be risky (a learning rate far outside
     /// what works for the optimizer, a plain Gaussian initialisation; an activation on the output of a regression that lost
     /// less than three fifths of its start, which is where targets out of reach leave it).
     ///
@@ -28,8 +32,17 @@ const LOW_ACCURACY: f64 = 0.6;
 /// one, a step along it would change the loss by more than all of it.
 const STEEP: f64 = 5.0;
 const HUGE: f64 = 50.0;
+/// Where a loss that still falls has a norm so many times larger, it comes down from an explosion.
+const OFF_ALL_SCALES: f64 = 100.0;
 /// With less than this share of the whole learning rate to spend, a loss cannot move much, and standing still is no news.
 const RATE_SPENT: f64 = 0.2;
+/// A loss this close to a number of one digit, relative, with all its values, hardly is so by chance: such numbers lie a
+/// tenth of their size or more apart.
+const AT_MARGIN: f64 = 2e-3;
+/// A divergence below this share of the loss, and this share of its own start, encodes nothing (posterior collapse, Bowman et
+/// al. 2016).
+const COLLAPSED: f64 = 1e-3;
+const GONE: f64 = 0.1;
 /// Images and probabilities lie within the reach of a sigmoid, and regressions onto them lose most of their start.
 const OUT_OF_REACH: f64 = 0.6;
 
@@ -47,6 +60,9 @@ impl Detector for Plateaued {
         let rest = curve.mean_between(0.4, 0.6) - curve.mean_between(0.9, 1.0);
         let early = if squashed_regression(job).is_some() { CREEPING } else { EARLY };
         if done > early || rest > 0.1 * curve.drop() || rate_spent_after(job, done) < RATE_SPENT {
+            return None;
+        }
+        if curve.still_falls() && steepness(job, curve) < OFF_ALL_SCALES {
             return None;
         }
         let witness = witness(job, curve);
@@ -76,16 +92,54 @@ fn witness(job: &JobView, curve: &Curve) -> Option<String> {
     if let Some(accuracy) = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).filter(|a| a.end < LOW_ACCURACY) {
         return Some(format!("the training accuracy is only {:.3}", accuracy.end));
     }
-    if let Some(norm) = job.gradient_norm.as_ref().and_then(|o| o.curve.as_ref()) {
-        let scale = curve.end.abs();
-        if norm.end > HUGE && norm.end > STEEP * scale {
-            return Some(format!("the gradient norm of {:.3e} is huge against the loss", norm.end));
-        }
+    if let Some((first, accuracy)) = job.course_of_accuracy().filter(|(first, end)| *end < LOW_ACCURACY && end <= first)
+    {
+        return Some(format!("the accuracy went from {first:.3} to {accuracy:.3}"));
+    }
+    let steepness = steepness(job, curve);
+    if steepness > STEEP {
+        return Some(format!("the gradient norm is {steepness:.0} times as large as the loss"));
+    }
+    if let Some(margin) = collapsed_onto_margin(curve) {
+        return Some(format!(
+            "{margin} is a margin: where all inputs are embedded at one point, a loss with it stands there"
+        ));
+    }
+    if let Some(part) = job.parts.iter().find(|part| is_of_latent(part) && vanished(part, curve)) {
+        return Some(format!("{} has vanished: what is encoded says nothing of the input", part.tag));
     }
     if let Some(activation) = squashed_regression(job).filter(|_| curve.relative_drop() < OUT_OF_REACH) {
         return Some(format!("the output layer has a {activation}, which may keep it from its targets"));
     }
     job.risky_setting().map(|setting| format!("the job runs with {setting}"))
+}
+
+/// The gradient norm against the loss; 0 where it is small or not logged.
+fn steepness(job: &JobView, curve: &Curve) -> f64 {
+    let norm = job.gradient_norm.as_ref().and_then(|o| o.curve.as_ref()).filter(|norm| norm.end > HUGE);
+    norm.map_or(0.0, |norm| norm.end / curve.end.abs())
+}
+
+/// The round number that the loss stands at, if it does: the margin of a loss `max(0, a - b + margin)` that has the same `a`
+/// and `b` for every input, because all are embedded at one point (Schroff et al. 2015, section 3.2, name the collapse).
+fn collapsed_onto_margin(curve: &Curve) -> Option<f64> {
+    let digit = 10f64.powf(curve.end.abs().max(f64::MIN_POSITIVE).log10().floor());
+    let margin = (curve.end / digit).round() * digit;
+    let newest = &curve.levels[curve.levels.len() * 3 / 4..];
+    let near = |level: &Level| (level.mean - margin).abs() + level.deviation < AT_MARGIN * margin;
+    (curve.end > 0.0 && curve.relative_drop() < CONVERGED && newest.iter().all(near)).then_some(margin)
+}
+
+/// Whether a part of the loss is the divergence of a latent code from its prior.
+fn is_of_latent(part: &Observed) -> bool {
+    let tag = part.tag.to_ascii_lowercase();
+    tag.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| ["kl", "kld"].contains(&word))
+}
+
+/// Whether a part of the loss has fallen to next to nothing, of its start and of the whole.
+fn vanished(part: &Observed, whole: &Curve) -> bool {
+    let curve = part.curve.as_ref();
+    curve.is_some_and(|c| c.end >= 0.0 && c.end < COLLAPSED * whole.end && c.end < GONE * c.start)
 }
 
 /// The activation on the output of a job that regresses.
@@ -162,6 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn a_loss_that_keeps_to_its_margin_is_a_problem() {
+        let stands_at = |level: f64| with_loss((0..1500).map(|i| level + 0.9 * (-f64::from(i) / 30.0).exp() + 1e-4));
+        assert_eq!(severity(&stands_at(0.3)), Some(Severity::Problem));
+        assert_eq!(severity(&stands_at(0.31)), Some(Severity::Warning));
+    }
+
+    #[test]
+    fn a_latent_code_that_says_nothing_is_a_problem() {
+        let mut job = early_plateau();
+        let divergence = |floor: f64| {
+            let values = (0..1000).map(move |i| floor + 0.04 * (-f64::from(i) / 50.0).exp());
+            Observed { tag: "train/kl".to_owned(), ..observed(values).expect("a series") }
+        };
+        job.parts = vec![divergence(0.05)];
+        assert_eq!(severity(&job), Some(Severity::Warning));
+        job.parts = vec![divergence(1e-5)];
+        assert_eq!(severity(&job), Some(Severity::Problem));
+    }
+
+    #[test]
     fn a_rate_that_has_fallen_leaves_nothing_to_expect() {
         let mut job = early_plateau();
         job.accuracy = observed((0..1000).map(|_| 0.4));
@@ -175,6 +249,13 @@ mod tests {
     #[test]
     fn a_converged_run_is_left_alone() {
         assert_eq!(severity(&with_loss((0..1000).map(|i| 0.001 + (-(i as f64) / 20.0).exp()))), None);
+    }
+
+    #[test]
+    fn a_fall_by_equal_shares_goes_on_although_little_is_left_of_its_start() {
+        let mut job = with_loss((0..1000).map(|i| 13_000.0 * (-(i as f64) / 20.0).exp() + 500.0 * 0.998_f64.powi(i)));
+        job.gradient_norm = observed((0..1000).map(|i| 4000.0 * (-(i as f64) / 20.0).exp() + 600.0));
+        assert_eq!(severity(&job), None);
     }
 
     #[test]

@@ -33,13 +33,6 @@ impl Observed {
         observed
     }
 
-    /// Whether this accuracy says that nothing was learned: it is low, and no better than it was at the start.
-    pub(super) fn at_chance(&self) -> Option<bool> {
-        let curve = self.curve.as_ref()?;
-        // One class in two is the easiest guess that any classifier has.
-        Some(curve.end < 0.6 && curve.end - curve.start < 0.1)
-    }
-
     fn until(&self, step: i64) -> Observed {
         Observed::new(&self.tag, &self.sketch.until(step))
     }
@@ -90,6 +83,10 @@ pub struct JobView {
     pub gradient_norm: Option<Observed>,
     /// The reward of reinforcement learning.
     pub reward: Option<Observed>,
+    /// The epoch, as a series over steps.
+    pub epoch: Option<Observed>,
+    /// Parts of a loss, and losses that are not to be judged by their height.
+    pub parts: Vec<Observed>,
     /// Histograms of gradients, in the order of the layers.
     pub gradients: Vec<Layer>,
     /// Histograms of weights, in the order of the layers.
@@ -131,10 +128,18 @@ const MATURE_POINTS: u64 = 3000;
 impl JobView {
     /// A job by the meaning of its tags. `done` is its newest step as a share of the planned ones.
     pub fn new(job: &Job<'_>, map: &SignalMap, knobs: Knobs, stage: Stage, done: Option<f64>) -> JobView {
+        let series = |matched: &Matched| {
+            let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
+            Some(&run.get(&matched.tag)?.sketch)
+        };
         let find = |signal, make: fn(&str, &Sketch) -> Observed| {
             let matched = map.get(signal)?;
-            let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
-            Some(make(&full_tag(matched), &run.get(&matched.tag)?.sketch))
+            if matched.part {
+                let parts = map.all(signal).iter().filter(|m| m.part && m.folder == matched.folder);
+                let (tag, sketch) = sum_of(parts.filter_map(|part| Some((full_tag(part), series(part)?))))?;
+                return Some(make(&tag, &sketch));
+            }
+            Some(make(&full_tag(matched), series(matched)?))
         };
         let layers = |signal| {
             let all = map.all(signal).iter().filter_map(|matched| {
@@ -153,6 +158,12 @@ impl JobView {
             learning_rate: find(Signal::LearningRate, Observed::new),
             gradient_norm: find(Signal::GradientNorm, Observed::new),
             reward: find(Signal::Reward, Observed::new),
+            epoch: find(Signal::Epoch, Observed::new),
+            parts: map
+                .all(Signal::PartOfLoss)
+                .iter()
+                .filter_map(|m| Some(Observed::new(&full_tag(m), series(m)?)))
+                .collect(),
             gradients: layers(Signal::Gradients),
             weights: layers(Signal::Weights),
             knobs,
@@ -202,6 +213,19 @@ impl JobView {
         self.knobs.get(knob).and_then(serde_json::Value::as_f64)
     }
 
+    /// Steps of the loss in one pass over the data, so far as the job says; `None` where its loss is counted in epochs.
+    pub(super) fn steps_per_epoch(&self) -> Option<f64> {
+        if self.loss.as_ref()?.tag.to_ascii_lowercase().contains("epoch") {
+            return None;
+        }
+        // Whole epochs make stairs, of which the slope is right and the ends are not.
+        let pace = self.epoch.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.slope_from(0.0));
+        let logged = pace.filter(|pace| *pace > 0.0).map(|pace| 1.0 / pace);
+        let ratio = |whole, part| Some((self.number(whole)? / self.number(part)?).ceil());
+        let steps = logged.or_else(|| ratio("train_examples", "batch_size")).or_else(|| ratio("max_steps", "epochs"));
+        steps.filter(|steps| steps.is_finite() && *steps > 1.0)
+    }
+
     /// A knob as text.
     pub fn text(&self, knob: &str) -> Option<&str> {
         self.knobs.get(knob).and_then(serde_json::Value::as_str)
@@ -210,7 +234,21 @@ impl JobView {
     /// Whether the accuracy says that nothing was learned: it is low, and no better than it was at the start.
     /// `None` without an accuracy of its own.
     pub fn accuracy_at_chance(&self) -> Option<bool> {
-        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?.at_chance()
+        let (start, end) = self.course_of_accuracy()?;
+        Some(guesses(start, end))
+    }
+
+    /// Where the accuracy (on training data, if that is logged) started and where it stands. A few evaluations have no shape,
+    /// and yet a first and a last value.
+    pub(super) fn course_of_accuracy(&self) -> Option<(f64, f64)> {
+        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?;
+        if let Some(curve) = &observed.curve {
+            return Some((curve.start, curve.end));
+        }
+        let values = observed.sketch.head();
+        let unit = if observed.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
+        let newest = values.len().checked_sub(3).filter(|before| *before > 0)?;
+        Some((unit * values[0], unit * median(&values[newest..]))).filter(|(start, end)| (start + end).is_finite())
     }
 
     /// Whether the job is good by its own measure: most of what it is shown it gets right.
@@ -294,6 +332,8 @@ impl JobView {
             learning_rate: cut(&self.learning_rate),
             gradient_norm: cut(&self.gradient_norm),
             reward: cut(&self.reward),
+            epoch: cut(&self.epoch),
+            parts: self.parts.iter().map(|o| o.until(same_time(o, share))).collect(),
             life: Life { done: self.life.done.map(|done| done * share), ..self.life },
             ..self.clone()
         }
@@ -304,6 +344,21 @@ impl JobView {
         let Some((first, last)) = curve.and_then(|o| o.sketch.first().zip(o.sketch.last())) else { return 1.0 };
         ((step - first.step) as f64 / ((last.step - first.step).max(1)) as f64).clamp(0.0, 1.0)
     }
+}
+
+/// The sum of series, by a name that says of which; what was not logged at the steps of the first is left out.
+fn sum_of<'a>(parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {
+    let mut parts = parts.map(|(tag, sketch)| (tag, sketch.clone()));
+    let first = parts.next()?;
+    Some(parts.fold(first, |(names, sum), (tag, part)| match sum.plus(&part) {
+        Some(more) => (format!("{names} + {tag}"), more),
+        None => (names, sum),
+    }))
+}
+
+/// Whether an accuracy from here to there is no better than a guess: one class in two is the easiest that any classifier has.
+pub(super) fn guesses(start: f64, end: f64) -> bool {
+    end < 0.6 && end - start < 0.1
 }
 
 fn full_tag(matched: &Matched) -> String {
@@ -332,6 +387,8 @@ pub(crate) mod tests {
             learning_rate: None,
             gradient_norm: None,
             reward: None,
+            epoch: None,
+            parts: Vec::new(),
             gradients: Vec::new(),
             weights: Vec::new(),
             knobs: Knobs::new(),

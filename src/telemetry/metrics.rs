@@ -42,6 +42,8 @@ pub struct Metrics {
     pub last_turn: Gauge,
     /// Deliveries that are kept, by destination and state.
     pub deliveries: IntGaugeVec,
+    /// Messages that wait for a better moment, by destination.
+    pub held_back: IntGaugeVec,
     /// Age of the oldest message that is still to be sent, in seconds; 0 where there is none.
     pub oldest_pending: Gauge,
     /// Tries of deliveries, by destination and the state that they led to.
@@ -130,6 +132,11 @@ impl Metrics {
                 "nextrun_deliveries",
                 "Deliveries that are kept, by destination and state.",
                 &["destination", "state"],
+            ),
+            held_back: r.gauges(
+                "nextrun_messages_held_back",
+                "Messages that quiet times or a digest keep back, by destination.",
+                &["destination"],
             ),
             oldest_pending: r.seconds(
                 "nextrun_oldest_pending_delivery_age_seconds",

@@ -1,16 +1,27 @@
 //! When it is time to look: the kernel's notices where it gives any, and always a sweep now and then.
 //!
-//! Owns: inotify with its limits, which file systems give no notices. Must not know: what is in the files.
+//! Owns: what is watched, and what is done about notices and refusals. Must not know: what is in the files, which
+//! kernel it is.
 //!
 //! Notices only ever make reading prompt, never right: whatever is lost here, the next sweep finds.
 
+#[cfg(test)]
+mod conformance;
+#[cfg(target_os = "linux")]
+mod kernel_linux;
+#[cfg(any(test, not(target_os = "linux")))]
+mod kernel_other;
+mod notice;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use notify::event::{Flag, ModifyKind};
-use notify::{ErrorKind, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+#[cfg(target_os = "linux")]
+use kernel_linux::Kernel;
+#[cfg(not(target_os = "linux"))]
+use kernel_other::Kernel;
+use notice::{Notice, Refusal};
 
 /// After the first notice, further ones are left to collect for so long: a program that logs ten tags writes ten times.
 const COALESCE: Duration = Duration::from_millis(2);
@@ -32,9 +43,7 @@ pub enum Woken {
 /// Waits for changes under one directory.
 pub struct Notifier {
     root: PathBuf,
-    kernel: Option<RecommendedWatcher>,
-    notices: Receiver<notify::Result<notify::Event>>,
-    watched: BTreeSet<PathBuf>,
+    kernel: Option<Kernel>,
     /// Directories that the kernel does not watch: on a network file system, or beyond its limit.
     unwatched: BTreeSet<PathBuf>,
     /// Directories watched since the last wait: what happened in them before is not known.
@@ -62,16 +71,13 @@ impl Default for Sweep {
 impl Notifier {
     /// Where nothing gives notices: everything is looked at each `interval`.
     pub fn sweeping(interval: Duration) -> Notifier {
-        let (_, notices) = channel();
-        Notifier::silent(Path::new(""), Sweep { watched: interval, unwatched: interval }, notices)
+        Notifier::silent(Path::new(""), Sweep { watched: interval, unwatched: interval })
     }
 
-    fn silent(root: &Path, sweep: Sweep, notices: Receiver<notify::Result<notify::Event>>) -> Notifier {
+    fn silent(root: &Path, sweep: Sweep) -> Notifier {
         Notifier {
             root: root.to_owned(),
             kernel: None,
-            notices,
-            watched: BTreeSet::new(),
             unwatched: BTreeSet::new(),
             fresh: BTreeSet::new(),
             sweep,
@@ -82,18 +88,8 @@ impl Notifier {
 
     /// Watches nothing yet but `root` itself, if it exists.
     pub fn new(root: &Path, sweep: Sweep) -> Notifier {
-        let (sender, notices) = channel();
-        let kernel = RecommendedWatcher::new(
-            move |notice| {
-                if !is_of_access(&notice) {
-                    // One that nobody waits for any more is of no use.
-                    drop(sender.send(notice));
-                }
-            },
-            notify::Config::default(),
-        );
-        let mut notifier = Notifier::silent(root, sweep, notices);
-        match kernel {
+        let mut notifier = Notifier::silent(root, sweep);
+        match Kernel::new(root) {
             Ok(kernel) => notifier.kernel = Some(kernel),
             Err(error) => notifier.say(
                 "kernel",
@@ -113,7 +109,7 @@ impl Notifier {
     pub fn watch<'a>(&mut self, directories: impl IntoIterator<Item = &'a Path>) {
         for directory in directories {
             for part in directory.ancestors() {
-                if self.watched.contains(part) || !self.watch_one(part) {
+                if !self.watch_one(part) {
                     break;
                 }
             }
@@ -127,12 +123,16 @@ impl Notifier {
 
     /// How many directories the kernel watches, and how many are only swept.
     pub fn watches(&self) -> (usize, usize) {
-        (self.watched.len(), self.unwatched.len())
+        (self.watched(), self.unwatched.len())
+    }
+
+    fn watched(&self) -> usize {
+        self.kernel.as_ref().map_or(0, Kernel::watched)
     }
 
     /// How long a change may go unseen if no notice of it comes.
     pub fn sweep_interval(&self) -> Duration {
-        let all_watched = self.kernel.is_some() && self.unwatched.is_empty() && !self.watched.is_empty();
+        let all_watched = self.unwatched.is_empty() && self.watched() > 0;
         if all_watched { self.sweep.watched } else { self.sweep.unwatched }
     }
 
@@ -142,93 +142,94 @@ impl Notifier {
         if !paths.is_empty() {
             return if paths.len() > MANY { Woken::Sweep } else { Woken::Paths(paths) };
         }
-        let first = match self.notices.recv_timeout(timeout) {
-            Ok(notice) => notice,
-            Err(RecvTimeoutError::Timeout) => return Woken::Timeout,
-            Err(RecvTimeoutError::Disconnected) => {
-                // There is no kernel watcher that could send: only time passes.
-                std::thread::park_timeout(timeout);
-                return Woken::Timeout;
-            }
+        let Some(kernel) = &mut self.kernel else {
+            // There is nobody to give notices: only time passes.
+            std::thread::park_timeout(timeout);
+            return Woken::Timeout;
         };
-        let mut everything = self.note(first, &mut paths);
+        if !kernel.wait(timeout) {
+            return Woken::Timeout;
+        }
         // Not waited for one by one: each would wake this thread.
         std::thread::sleep(COALESCE);
-        while let Ok(notice) = self.notices.try_recv() {
+        let mut everything = false;
+        for notice in kernel.take() {
             everything |= self.note(notice, &mut paths);
         }
         if everything || paths.len() > MANY { Woken::Sweep } else { Woken::Paths(paths) }
     }
 
     /// Notes what a notice is about, and says whether it is about everything.
-    fn note(&mut self, notice: notify::Result<notify::Event>, paths: &mut BTreeSet<PathBuf>) -> bool {
-        let event = match notice {
-            Ok(event) => event,
-            Err(error) => {
-                self.failed(&error);
+    fn note(&mut self, notice: Notice, paths: &mut BTreeSet<PathBuf>) -> bool {
+        let path = match notice {
+            Notice::Changed(path) => path,
+            Notice::Appeared(path) => {
+                if self.root.join(&path).is_dir() {
+                    self.watch([&*path]);
+                }
+                path
+            }
+            Notice::Gone(path) => {
+                if let Some(kernel) = &mut self.kernel {
+                    kernel.forget(&path);
+                }
+                path
+            }
+            Notice::Overflow => {
+                let sysctl = "fs.inotify.max_queued_events";
+                self.say(sysctl, format!("the kernel's queue of notices overflowed, nothing is lost; raise {sysctl}"));
+                return true;
+            }
+            Notice::Failed(error) => {
+                self.say(
+                    "notices",
+                    format!("the kernel's notices cannot be read ({error}); looking everywhere instead"),
+                );
                 return true;
             }
         };
-        if event.attrs.flag() == Some(Flag::Rescan) {
-            let sysctl = "fs.inotify.max_queued_events";
-            self.say(sysctl, format!("the kernel's queue of notices overflowed, nothing is lost; raise {sysctl}"));
-            return true;
-        }
-        let is_new = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)));
-        for path in event.paths {
-            let Ok(relative) = path.strip_prefix(&self.root) else { continue };
-            if matches!(event.kind, EventKind::Remove(_)) {
-                self.watched.remove(relative);
-            } else if is_new && path.is_dir() {
-                self.watch([relative]);
-            }
-            if !paths.contains(relative) {
-                paths.insert(relative.to_owned());
-            }
-        }
+        paths.insert(path);
         false
     }
 
+    /// Watches one directory, and says whether those above it are worth trying.
     fn watch_one(&mut self, directory: &Path) -> bool {
-        let path = self.root.join(directory);
-        let Some(kernel) = &mut self.kernel else { return false };
-        if !path.is_dir() {
-            return true;
-        }
-        if gives_no_notices(&path) {
-            self.unwatched.insert(directory.to_owned());
-            self.say(
-                "network",
-                format!("{} is on a file system without notices of changes; polling it", path.display()),
-            );
-            return true;
-        }
-        match kernel.watch(&path, RecursiveMode::NonRecursive) {
+        let Some(kernel) = self.kernel.as_mut().filter(|kernel| !kernel.watches(directory)) else { return false };
+        match kernel.watch(directory) {
             Ok(()) => {
                 self.unwatched.remove(directory);
-                self.watched.insert(directory.to_owned());
                 self.fresh.insert(directory.to_owned());
                 true
             }
-            Err(error) => {
-                self.unwatched.insert(directory.to_owned());
-                self.failed(&error);
-                false
-            }
+            Err(refusal) => self.refused(directory, refusal),
         }
     }
 
-    fn failed(&mut self, error: &notify::Error) {
-        if matches!(error.kind, ErrorKind::MaxFilesWatch) {
-            let sysctl = "fs.inotify.max_user_watches";
-            let known = self.watched.len();
-            self.say(
-                sysctl,
-                format!("the kernel watches no more than {known} directories, the others are polled; raise {sysctl}"),
-            );
-        } else {
-            self.say("other", format!("the kernel cannot watch some directories ({error}); polling them"));
-        }
+    fn refused(&mut self, directory: &Path, refusal: Refusal) -> bool {
+        let path = self.root.join(directory);
+        let worth_trying = match refusal {
+            Refusal::Absent => return true,
+            Refusal::Silent => {
+                let place = path.display();
+                self.say("network", format!("{place} is on a file system without notices of changes; polling it"));
+                true
+            }
+            Refusal::Limit => {
+                let (sysctl, known) = ("fs.inotify.max_user_watches", self.watched());
+                let told = format!(
+                    "the kernel watches no more than {known} directories, the others are polled; raise {sysctl}"
+                );
+                self.say(sysctl, told);
+                false
+            }
+            Refusal::Other(error) => {
+                let place = path.display();
+                self.say("other", format!("the kernel cannot watch {place} and maybe others ({error}); polling them"));
+                false
+            }
+        };
+        self.unwatched.insert(directory.to_owned());
+        worth_trying
     }
 
     fn say(&mut self, kind: &'static str, message: String) {
@@ -238,46 +239,10 @@ impl Notifier {
     }
 }
 
-/// Whether a file was only opened, read or closed: two of three notices where each record is appended by itself.
-fn is_of_access(notice: &notify::Result<notify::Event>) -> bool {
-    notice.as_ref().is_ok_and(|event| matches!(event.kind, EventKind::Access(_)))
-}
-
-/// File systems whose other clients' writes the kernel does not see. Numbers: `linux/magic.h` and the file systems' own
-/// headers.
-#[cfg(target_os = "linux")]
-fn gives_no_notices(path: &Path) -> bool {
-    const NETWORK: [u64; 12] = [
-        0x6969,      // NFS
-        0x517b,      // SMB
-        0xff53_4d42, // CIFS
-        0xfe53_4d42, // SMB 2
-        0x6573_5546, // FUSE: gcsfuse, sshfs, s3fs, JuiceFS
-        0x0bd0_0bd0, // Lustre
-        0x0102_1997, // 9p
-        0x00c3_6400, // Ceph
-        0x4750_4653, // GPFS
-        0x5346_414f, // AFS
-        0x1983_0326, // BeeGFS
-        0x013a_dbee, // OrangeFS
-    ];
-    // The type is signed or unsigned by platform; the magic numbers have 32 bits.
-    rustix::fs::statfs(path).is_ok_and(|fs| NETWORK.contains(&(fs.f_type as u64 & 0xffff_ffff)))
-}
-
-/// Other systems' watchers say themselves what they cannot watch.
-#[cfg(not(target_os = "linux"))]
-fn gives_no_notices(_: &Path) -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-
     use std::time::Instant;
-
-    use notify::event::{AccessKind, CreateKind, EventAttributes};
 
     use super::*;
 
@@ -318,10 +283,10 @@ mod tests {
     fn an_overflow_and_a_limit_are_survived_and_name_the_remedy() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut notifier = Notifier::new(dir.path(), Sweep::default());
-        let overflow = notify::Event { attrs: EventAttributes::default(), ..notify::Event::new(EventKind::Other) };
-        assert!(notifier.note(Ok(overflow.set_flag(Flag::Rescan)), &mut BTreeSet::new()));
-        assert!(notifier.note(Err(notify::Error::new(ErrorKind::MaxFilesWatch)), &mut BTreeSet::new()));
-        assert!(notifier.note(Err(notify::Error::new(ErrorKind::MaxFilesWatch)), &mut BTreeSet::new()));
+        assert!(notifier.note(Notice::Overflow, &mut BTreeSet::new()));
+        assert!(!notifier.refused(Path::new("a"), Refusal::Limit));
+        assert!(!notifier.refused(Path::new("b"), Refusal::Limit));
+        assert_eq!((notifier.watches(), notifier.sweep_interval()), ((1, 2), Sweep::default().unwatched));
         let problems = notifier.take_problems();
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("fs.inotify.max_queued_events"));
@@ -346,16 +311,24 @@ mod tests {
     }
 
     #[test]
-    fn notices_of_foreign_paths_and_of_reading_are_ignored() {
+    fn a_directory_that_takes_the_place_of_another_is_watched_in_its_stead() {
         let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        for name in ["a", "b"] {
+            fs::create_dir(at(name)).expect("a directory");
+        }
         let mut notifier = Notifier::new(dir.path(), Sweep::default());
-        let mut seen = BTreeSet::new();
-        let create = EventKind::Create(CreateKind::File);
-        assert!(!notifier.note(Ok(notify::Event::new(create).add_path("/elsewhere/x".into())), &mut seen));
-        assert!(seen.is_empty());
-        assert!(is_of_access(&Ok(notify::Event::new(EventKind::Access(AccessKind::Read)))));
-        let modify = notify::Event::new(EventKind::Modify(ModifyKind::Any)).add_path(dir.path().join("x"));
-        assert!(!is_of_access(&Ok(modify.clone())) && !notifier.note(Ok(modify), &mut seen));
-        assert_eq!(seen, BTreeSet::from([PathBuf::from("x")]));
+        notifier.watch([Path::new("a")]);
+        paths(notifier.wait(LONG));
+        fs::rename(at("a"), at("old")).expect("a directory");
+        fs::rename(at("b"), at("a")).expect("a directory");
+        wait_for(&mut notifier, "a");
+        fs::write(at("a/x.tfevents"), "1").expect("a file");
+        wait_for(&mut notifier, "a/x.tfevents");
+        fs::remove_dir_all(at("a")).expect("a directory");
+        fs::create_dir(at("a")).expect("a directory");
+        wait_for(&mut notifier, "a");
+        fs::write(at("a/y.tfevents"), "1").expect("a file");
+        wait_for(&mut notifier, "a/y.tfevents");
     }
 }

@@ -23,14 +23,25 @@ pub struct Problem {
     pub snippet: String,
 }
 
+/// So many characters of a line are shown, and before the caret at most half as many: a file that a program wrote may be
+/// one line.
+const SHOWN: usize = 160;
+
+/// So many problems are listed: a file with more is none that a person mends by them.
+const LISTED: usize = 50;
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = self.line.to_string();
         let margin = " ".repeat(line.len());
+        let before = self.column.saturating_sub(1);
+        let left_out = before.saturating_sub(SHOWN / 2);
+        let shown: String = self.snippet.chars().skip(left_out).take(SHOWN).collect();
+        let width = self.width.min(SHOWN / 2);
         writeln!(f, "{}:{}:{}: {}", self.origin, self.line, self.column, self.message)?;
         writeln!(f, "{margin} |")?;
-        writeln!(f, "{line} | {}", self.snippet)?;
-        write!(f, "{margin} | {}{}", " ".repeat(self.column.saturating_sub(1)), "^".repeat(self.width))?;
+        writeln!(f, "{line} | {shown}")?;
+        write!(f, "{margin} | {}{}", " ".repeat(before - left_out), "^".repeat(width))?;
         match &self.help {
             Some(help) => write!(f, "\n{margin} = help: {help}"),
             None => Ok(()),
@@ -54,11 +65,13 @@ pub(crate) struct Problems<'t> {
     origin: &'t str,
     text: &'t str,
     found: Vec<Problem>,
+    /// Those that are not listed included.
+    count: usize,
 }
 
 impl<'t> Problems<'t> {
     pub(crate) fn new(text: &'t str, origin: &'t str) -> Self {
-        Problems { origin, text, found: Vec::new() }
+        Problems { origin, text, found: Vec::new(), count: 0 }
     }
 
     /// The text that the places refer to.
@@ -80,14 +93,14 @@ impl<'t> Problems<'t> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.found.len()
+        self.count
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.found.is_empty()
+        self.count == 0
     }
 
-    /// Every problem once, in the order of the text.
+    /// The problems, each once, in the order of the text.
     pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.found.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
         self.found.dedup();
@@ -95,6 +108,10 @@ impl<'t> Problems<'t> {
     }
 
     fn push(&mut self, at: Place, message: String, help: Option<String>) {
+        self.count += 1;
+        if self.found.len() == LISTED {
+            return;
+        }
         let mut start = at.start.min(self.text.len());
         while !self.text.is_char_boundary(start) {
             start -= 1;
@@ -184,6 +201,26 @@ mod tests {
         problems.add(Place { start: 1, len: 900 }, "x");
         problems.add(Place { start: 70, len: usize::MAX }, "y");
         assert_eq!(problems.into_sorted().len(), 2);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_with_the_problem_is_shown() {
+        let text = format!("{}oops{}", "a".repeat(5000), "b".repeat(5000));
+        let mut problems = Problems::new(&text, "p.yaml");
+        problems.add(Place { start: 5000, len: 4 }, "unknown name");
+        let shown = problems.into_sorted()[0].to_string();
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[0], "p.yaml:1:5001: unknown name");
+        assert_eq!(lines[2], format!("1 | {}oops{}", "a".repeat(80), "b".repeat(76)));
+        assert_eq!(lines[3], format!("  | {}^^^^", " ".repeat(80)));
+    }
+
+    #[test]
+    fn no_more_problems_are_kept_than_a_person_reads_and_all_are_counted() {
+        let mut problems = Problems::new("text", "p.yaml");
+        (0..1000).for_each(|_| problems.add(Place::default(), "wrong"));
+        assert_eq!((problems.len(), problems.is_empty()), (1000, false));
+        assert!(problems.found.len() <= LISTED);
     }
 
     #[test]

@@ -32,14 +32,14 @@ impl Parts {
 }
 
 /// What was asked for, in order, each once.
-fn asked(events: &[Event]) -> Vec<(Value, Value)> {
+pub(super) fn asked(events: &[Event]) -> Vec<(Value, Value)> {
     let mut seen = BTreeSet::new();
     let news = events.iter().filter(|event| seen.insert(event.text("/id").to_owned()));
     news.map(|event| (event.body["data"]["state"].clone(), event.body["data"]["overrides"].clone())).collect()
 }
 
 /// The verdict and the experiments of a daemon that nobody disturbs.
-static UNDISTURBED: LazyLock<(String, Vec<(Value, Value)>)> = LazyLock::new(|| {
+pub(super) static UNDISTURBED: LazyLock<(String, Vec<(Value, Value)>)> = LazyLock::new(|| {
     let stage = Stage::new();
     let queue = Receiver::start(trainer(&stage.logdir(), knobs(10.0)));
     let webhook = Receiver::of_everything();

@@ -7,7 +7,7 @@ mod training; // a made-up script, and what it logs
 mod web; // a job queue and a webhook on the loopback
 
 mod deliveries; // what a person decides about messages, and what one destination alone cannot stop
-mod faults; // a disk without room, a log directory that goes and comes back
+mod faults; // a disk, a clock, a log directory and files that fail or change, no certificates
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
 mod noise; // what people are told when much goes wrong at once

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::operate::{address, get, metric};
 use super::stage::Stage;
 use super::training::{Run, knobs};
 use super::web::Receiver;
@@ -77,8 +78,9 @@ fn quiet_times_are_those_of_the_newest_settings() {
     let (queue, webhook, people) = (Receiver::of_everything(), Receiver::of_everything(), Receiver::of_everything());
     let configure = |noise: &str| {
         let url = people.url();
-        let text =
-            format!("destinations:\n  people: {{ preset: slack, url: '{url}', wants: [case_opened] }}\n{noise}\n");
+        let text = format!(
+            "status: {{ listen: '127.0.0.1:0' }}\ndestinations:\n  people: {{ preset: slack, url: '{url}', wants: [case_opened] }}\n{noise}\n"
+        );
         stage.write("nextrun.yaml", &text)
     };
     let quiet = "{ from: 2020-01-01T00:00, to: 2100-01-01T00:00, zone: UTC, why: maintenance }";
@@ -89,6 +91,11 @@ fn quiet_times_are_those_of_the_newest_settings() {
     let explained = stage.command("outbox", &["explain", &stage.case_of("first").unwrap().id.0]);
     assert!(explained.contains("held back until 2100-01-01T00:00:00Z"), "{explained}");
     assert!(explained.contains("maintenance"), "{explained}");
+    let listed = stage.command("outbox", &["list", "--only", "waiting"]);
+    assert!(listed.contains("w1  ") && listed.contains("nextrun.case.opened to people: first"), "{listed}");
+    let page = address(&stage);
+    let kept_back = || metric(&page, "nextrun_messages_held_back{destination=\"people\"}");
+    stage.until("it is counted", || kept_back() == Some(1.0));
 
     configure("noise: { digest: never }");
     daemon.signal("HUP");
@@ -96,4 +103,46 @@ fn quiet_times_are_those_of_the_newest_settings() {
     Run::new(&logdir, "second", &knobs(0.1)).train();
     stage.until("people are told of the second", || !naming(&lines(&people), "second").is_empty());
     assert!(naming(&lines(&people), "first").is_empty(), "what is held back goes out when it would have");
+
+    let said = stage.command("outbox", &["drop", "w1", "--why", "nobody will care in 2100"]);
+    assert!(said.contains("the daemon will drop message w1 to people"), "{said}");
+    stage.until("nothing waits any more", || kept_back() == Some(0.0));
+    assert_eq!(stage.command("outbox", &["list", "--only", "waiting"]), "");
+    let explained = stage.command("outbox", &["explain", &stage.case_of("first").unwrap().id.0]);
+    assert!(explained.contains("dropped by hand: nobody will care in 2100"), "{explained}");
+}
+
+#[test]
+fn a_suggestion_that_people_were_told_of_in_a_digest_is_waited_for_although_the_queue_gave_it_up() {
+    let stage = Stage::new();
+    let logdir = stage.logdir();
+    let (queue, webhook) = (Receiver::start(|_| (400, "no".to_owned())), Receiver::of_everything());
+    let people = Receiver::of_everything();
+    let config = stage.write(
+        "nextrun.yaml",
+        &format!(
+            "destinations:\n  people: {{ preset: slack, url: '{}', wants: [case_opened, run_suggested] }}\n\
+             noise: {{ digest: {{ cases: 2, within: 3s }} }}\nstatus: {{ listen: '127.0.0.1:0' }}\n",
+            people.url()
+        ),
+    );
+    let further = ["--quiet-after", "600s", "--config", config.to_str().unwrap()];
+    let jobs = ["sweep/0", "sweep/1"];
+    for job in jobs {
+        Run::new(&logdir, job, &knobs(10.0)).train();
+    }
+    let mut daemon = stage.watch(&queue, &webhook, &further);
+    stage.until("people are told", || jobs.iter().all(|job| !naming(&lines(&people), job).is_empty()));
+    stage.until("the queue gave up", || stage.command("outbox", &["list", "--only", "dead"]).lines().count() == 4);
+    assert!(lines(&people).iter().any(|line| line.contains("next run")), "in one message: {:?}", lines(&people));
+    // What was given up is told again to a process that starts.
+    let page = address(&stage);
+    daemon.kill();
+    let _daemon = stage.watch(&queue, &webhook, &further);
+    stage.until("another daemon is ready", || {
+        address(&stage) != page && get(&address(&stage), "/ready", "").starts_with("HTTP/1.1 200")
+    });
+    for job in jobs {
+        assert_eq!(stage.case_of(job).unwrap().experiments.len(), 1, "{job} waits for people to start its experiment");
+    }
 }

@@ -246,3 +246,40 @@ fn it_stops_although_a_destination_does_not_answer() {
     let listed = service.stage.command("outbox", &["list"]);
     assert!(listed.contains("sending"), "{listed}");
 }
+
+#[test]
+fn it_stops_while_it_reads_for_the_first_time() {
+    let stage = Stage::new();
+    // Far more than can be read before the signal is there: one file under many names.
+    let long = Run::new(&stage.logdir(), "0", &knobs(0.01));
+    long.log(0..50_000);
+    let file = stage.logdir().join("0");
+    let file = std::fs::read_dir(file).unwrap().next().unwrap().unwrap().path();
+    for number in 1..3000 {
+        let folder = stage.logdir().join(number.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::hard_link(&file, folder.join(file.file_name().unwrap())).unwrap();
+    }
+    let mut daemon = stage.start(&[], &[]);
+    stage.until("it reads", || stage.log().contains("watching"));
+    daemon.signal("TERM");
+    stage.until("it ends", || daemon.ended().is_some());
+    assert!(daemon.ended().is_some_and(|status| status.success()), "{}", stage.log());
+    assert!(stage.log().contains("told to stop before everything was read"), "{}", stage.log());
+}
+
+#[test]
+fn it_stops_although_its_loop_hangs() {
+    let queue = Receiver::of_everything();
+    let mut service = Service::start(&queue);
+    // Nobody writes into this pipe, so that the reading of the settings does not end.
+    let file = service.stage.write("nextrun.yaml", "");
+    std::fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    service.daemon.signal("HUP");
+    service.until_told("RELOADING=1");
+    service.daemon.signal("TERM");
+    service.stage.until("it ends", || service.daemon.ended().is_some());
+    assert!(service.daemon.ended().is_some_and(|status| status.success()), "{}", service.stage.log());
+    assert!(service.stage.log().contains("something hangs"), "{}", service.stage.log());
+}

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Format, Standing};
 use crate::cli::cases::time;
 use crate::cli::plain;
-use crate::store::{Attempt, Owed, Unreadable};
+use crate::store::{Attempt, Held, Owed, Unreadable};
 
 /// One delivery.
 pub(super) fn line(out: &mut impl Write, row: &Result<Owed, Unreadable>, format: Format) -> io::Result<()> {
@@ -39,6 +39,38 @@ pub(super) fn title(out: &mut impl Write, owed: &Owed) -> io::Result<()> {
         plain(&delivery.message.subject),
         delivery.message.case,
         delivery.attempts,
+    )
+}
+
+/// A message that waits for a better moment.
+pub(super) fn waiting(out: &mut impl Write, row: &Held, format: Format) -> io::Result<()> {
+    let (hold, message) = (&row.hold, &row.hold.message);
+    if format == Format::Text {
+        waiting_title(out, row)?;
+        return writeln!(out, "    {}", plain(&hold.why));
+    }
+    let object = json!({
+        "id": format!("w{}", row.id), "destination": hold.destination, "state": Standing::Waiting.name(),
+        "attempts": 0, "due": hold.until, "changed": message.time, "answer": null, "why": hold.why,
+        "message_id": message.id, "case_id": message.case, "type": message.kind.event_type(),
+        "subject": message.subject, "time": message.time,
+    });
+    writeln!(out, "{object}")
+}
+
+/// The first line about a message that waits.
+pub(super) fn waiting_title(out: &mut impl Write, row: &Held) -> io::Result<()> {
+    let (hold, message) = (&row.hold, &row.hold.message);
+    writeln!(
+        out,
+        "{:>5}  {}  {:9}  {} to {}: {} (case {})",
+        format!("w{}", row.id),
+        time(message.time),
+        Standing::Waiting.name(),
+        message.kind.event_type(),
+        plain(&hold.destination),
+        plain(&message.subject),
+        message.case,
     )
 }
 

@@ -1,0 +1,114 @@
+//! What a person decides about what is owed. The daemon owns it: it is asked, and takes a request up at its next turn, or at
+//! its next start.
+
+use std::io::Write;
+
+use anyhow::bail;
+use serde_json::{Value, json};
+
+use super::{Number, one, waiting};
+use crate::case::{CaseId, MessageKind};
+use crate::cli::cases::At;
+use crate::cli::plain;
+use crate::config::Settings;
+use crate::daemon::preset_of;
+use crate::destinations::{Preset, SameId};
+use crate::store::{Commit, DeliveryState, Owed, Sqlite, Store, StoredCase};
+
+pub(super) fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) -> anyhow::Result<()> {
+    let settings = at.settings()?;
+    let mut store = Sqlite::open_existing(&at.database()?)?;
+    // Either each can be sent again, or none is.
+    let rows: Vec<Owed> = ids.iter().map(|id| readable(&mut store, *id)).collect::<anyhow::Result<_>>()?;
+    for owed in &rows {
+        let id = owed.delivery.id;
+        match owed.delivery.state {
+            DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Dead => {}
+            state => bail!("delivery {id} is {}: it is not sent again", state.as_str()),
+        }
+        if !stale && is_stale(&mut store, owed)? {
+            bail!(
+                "delivery {id} suggests a run that its case no longer waits for: add --stale to send it all the same"
+            );
+        }
+    }
+    let wish = |owed: &Owed| (owed.delivery.message.case.clone(), json!({ "resend": owed.delivery.id }));
+    store.commit(&Commit { requests: rows.iter().map(wish).collect(), ..Commit::default() })?;
+    for owed in &rows {
+        let twice = match preset(&settings, at, &owed.delivery.destination) {
+            Some(preset) if preset.same_id == SameId::Recognised => {
+                "; the destination recognises its id if it has it already"
+            }
+            Some(preset) if preset.can_be_asked() => "; if it may have arrived before, the destination is asked first",
+            Some(_) => "; if it did arrive before, the destination shows it twice",
+            None => "; if it did arrive before, a destination that does not recognise ids shows it twice",
+        };
+        let destination = plain(&owed.delivery.destination);
+        writeln!(out, "the daemon will send delivery {} to {destination} again{twice}", owed.delivery.id)?;
+    }
+    Ok(())
+}
+
+fn preset(settings: &Settings, at: &At, destination: &str) -> Option<Preset> {
+    let known = settings.destinations.iter().find(|known| at.names_configuration() && known.name == destination)?;
+    preset_of(&known.preset).ok()
+}
+
+/// Whether it suggests a run that its case does not wait for any more.
+fn is_stale(store: &mut Sqlite, owed: &Owed) -> anyhow::Result<bool> {
+    let message = &owed.delivery.message;
+    if message.kind != MessageKind::RunSuggested {
+        return Ok(false);
+    }
+    let Some(StoredCase { state, .. }) = store.case(&message.case.0)? else { return Ok(true) };
+    let case: crate::case::Case = serde_json::from_value(state)?;
+    Ok(case.open_experiment().is_none_or(|experiment| experiment.suggestion != message.id))
+}
+
+pub(super) fn give_up(out: &mut impl Write, numbers: &[Number], why: &str, at: &At) -> anyhow::Result<()> {
+    let mut store = Sqlite::open_existing(&at.database()?)?;
+    let (mut requests, mut said) = (Vec::new(), Vec::new());
+    for number in numbers {
+        let (case, wish, what) = match *number {
+            Number::Delivery(id) => drop_delivery(&mut store, id, why)?,
+            Number::Waiting(id) => drop_waiting(&mut store, id, why)?,
+        };
+        requests.push((case, wish));
+        said.push(what);
+    }
+    store.commit(&Commit { requests, ..Commit::default() })?;
+    for what in said {
+        writeln!(out, "the daemon will drop {}", plain(&what))?;
+    }
+    Ok(())
+}
+
+/// The case, what is asked of the daemon, and what that is, in words.
+type Wish = (CaseId, Value, String);
+
+fn drop_delivery(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Wish> {
+    let owed = readable(store, id)?;
+    match owed.delivery.state {
+        DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Sending => {}
+        state => bail!("delivery {id} is {} already", state.as_str()),
+    }
+    let what = format!("delivery {id} to {}", owed.delivery.destination);
+    Ok((owed.delivery.message.case, json!({ "drop": id, "why": why }), what))
+}
+
+fn drop_waiting(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Wish> {
+    let hold = waiting(store, id)?.hold;
+    let what = format!("message w{id} to {}", hold.destination);
+    let wish = json!({ "unhold": id, "message": hold.message.id, "destination": hold.destination, "why": why });
+    Ok((hold.message.case, wish, what))
+}
+
+/// A delivery that can be worked on.
+fn readable(store: &mut Sqlite, id: i64) -> anyhow::Result<Owed> {
+    match one(store, id)? {
+        Ok(owed) => Ok(owed),
+        Err(unreadable) => {
+            bail!("delivery {id} holds a {} that cannot be read: {}", unreadable.what, unreadable.reason)
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A stop that is asked for in the middle of work.
+//!
+//! Owns: what ends reading early, and the end of a process that cannot end by itself. Must not know: why it is to stop.
+//!
+//! The first look at a log directory reads everything that there is, which may take minutes, and nothing is decided before
+//! its end: to break it off loses nothing.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::logdir::{Discovery, LogFile, Logdir, Stat};
+
+/// What hangs for longer after a stop was asked for is left as it is: a file system that does not answer may hold the
+/// loop up for ever. It is more than an orderly stop takes.
+const LAST_RESORT: Duration = Duration::from_secs(12);
+
+/// A log directory that gives nothing more once a stop is asked for.
+pub(super) struct Stoppable {
+    pub(super) inner: Box<dyn Logdir>,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+struct StoppableFile {
+    inner: Box<dyn LogFile>,
+    stop: Arc<AtomicBool>,
+}
+
+fn go_on(stop: &AtomicBool) -> io::Result<()> {
+    if stop.load(Ordering::SeqCst) { Err(io::Error::other("nextrun is stopping")) } else { Ok(()) }
+}
+
+impl Logdir for Stoppable {
+    fn check(&self) -> io::Result<()> {
+        self.inner.check()
+    }
+
+    fn discover(&self, under: &Path) -> Discovery {
+        match go_on(&self.stop) {
+            Ok(()) => self.inner.discover(under),
+            Err(_) => Discovery { unseen: vec![under.to_owned()], ..Discovery::default() },
+        }
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        self.inner.stat(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+        go_on(&self.stop)?;
+        Ok(Box::new(StoppableFile { inner: self.inner.open(path)?, stop: self.stop.clone() }))
+    }
+
+    fn local_root(&self) -> Option<&Path> {
+        self.inner.local_root()
+    }
+}
+
+impl LogFile for StoppableFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        go_on(&self.stop)?;
+        self.inner.read_at(buffer, offset)
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.inner.stat()
+    }
+
+    fn is_version(&self) -> bool {
+        self.inner.is_version()
+    }
+}
+
+/// Ends the process if it does not end by itself after a stop was asked for. What was under way is then as after a crash,
+/// which loses nothing.
+pub(super) async fn end_at_last() {
+    tokio::time::sleep(LAST_RESORT).await;
+    tracing::warn!("something hangs and is left as it is, mostly a file system that does not answer");
+    std::process::exit(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::logdir::DiskLogdir;
+    use crate::tfevents::encode;
+    use crate::watch::{FileState, Options, Watcher};
+
+    /// Asks for a stop when a file of this name is opened.
+    struct StopsAt(DiskLogdir, &'static str, Arc<AtomicBool>);
+
+    impl Logdir for StopsAt {
+        fn check(&self) -> io::Result<()> {
+            self.0.check()
+        }
+        fn discover(&self, under: &Path) -> Discovery {
+            self.0.discover(under)
+        }
+        fn stat(&self, path: &Path) -> io::Result<Stat> {
+            self.0.stat(path)
+        }
+        fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
+            self.2.fetch_or(path.starts_with(self.1), Ordering::SeqCst);
+            self.0.open(path)
+        }
+        fn local_root(&self) -> Option<&Path> {
+            self.0.local_root()
+        }
+    }
+
+    #[test]
+    fn nothing_more_is_read_once_a_stop_is_asked_for_and_nothing_counts_as_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let size = |number: i64| 100 * (number + 1);
+        for number in 0..10 {
+            let folder = root.path().join(number.to_string());
+            fs::create_dir(&folder).unwrap();
+            let records = (0..size(number)).flat_map(|step| encode::scalar(1.0, step, "loss", 1.0));
+            fs::write(folder.join("events.tfevents"), records.collect::<Vec<u8>>()).unwrap();
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let inner = Box::new(StopsAt(DiskLogdir::new(root.path()), "4", stop.clone()));
+        let mut watcher = Watcher::new(Box::new(Stoppable { inner, stop: stop.clone() }), Options { threads: 1 });
+        watcher.poll(0.0);
+        // The shortest first, by one thread.
+        let read = |watcher: &Watcher| watcher.files().filter(|file| file.state == FileState::Read).count();
+        assert_eq!(read(&watcher), 4);
+        assert_eq!(watcher.poll(1.0).vanished, []);
+        assert_eq!((watcher.runs().len(), read(&watcher)), (10, 4));
+        let events: u64 = watcher.runs().values().map(|run| run.events()).sum();
+        assert_eq!(events, 100 + 200 + 300 + 400);
+    }
+}

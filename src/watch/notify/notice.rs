@@ -1,0 +1,33 @@
+//! What a kernel says of the directories that it watches.
+//!
+//! Owns: the words that all systems are spoken to with. Must not know: any system.
+
+use std::path::PathBuf;
+
+/// Something that happened. Paths are relative to the log directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// What is at this path changed.
+    Changed(PathBuf),
+    /// Something is at this path that was not there before: a file, or a directory that may be watched.
+    Appeared(PathBuf),
+    /// What was at this path is there no longer; watches of it and below it are void.
+    Gone(PathBuf),
+    /// Notices were lost, for there were more than the kernel keeps.
+    Overflow,
+    /// Notices may have been lost, and why.
+    Failed(String),
+}
+
+/// Why a directory is not watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There is no such directory.
+    Absent,
+    /// Its file system gives no notices of what other machines do.
+    Silent,
+    /// The user has as many watches as they may.
+    Limit,
+    /// As the kernel has it.
+    Other(String),
+}
