@@ -43,6 +43,9 @@ pub struct Level {
 const THROWN_UP: f64 = 1.2;
 const THROWN_BEYOND: f64 = 2.0;
 
+/// A value this share below the end is no part of a fall to it.
+const BELOW_END: f64 = 0.5;
+
 /// Where the values within the levels scatter by this share of their mean throughout, they are skewed (the squared error
 /// of a single example: 1.4).
 const SKEWED: f64 = 0.8;
@@ -87,11 +90,12 @@ impl Curve {
         let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, bucket)).collect();
         let head: Vec<f64> = sketch.head().iter().copied().filter(|v| v.is_finite()).collect();
         let noise = sketch.noise().unwrap_or(0.0);
+        let tail: Vec<f64> = levels[levels.len() - newest(levels.len())..].iter().map(|l| l.mean).collect();
+        let (end, highest) = (median(&tail), sketch.highest()?);
         let (start, start_error) = match level_of_skewed(&levels) {
             Some((mean, error)) if mean > median(&head) => (mean, error),
-            _ => start_of(&head, sketch.count(), noise, sketch.highest()?.value),
+            _ => start_of(&head, sketch.count(), noise, (highest.value, end)),
         };
-        let tail: Vec<f64> = levels[levels.len() - newest(levels.len())..].iter().map(|l| l.mean).collect();
         let means: Vec<f64> = levels.iter().map(|l| l.mean).collect();
         let level_noise = scatter(&means[means.len() / 2..]);
         Some(Curve {
@@ -99,13 +103,13 @@ impl Curve {
             points: sketch.count(),
             start,
             start_error,
-            end: median(&tail),
+            end,
             end_error: 1.2533 * level_noise / (tail.len() as f64).sqrt(),
             noise,
             first: sketch.first()?,
             last: sketch.last()?,
             lowest: sketch.lowest()?,
-            highest: sketch.highest()?,
+            highest,
             head,
             levels,
         })
@@ -191,11 +195,13 @@ impl Curve {
         self.relative_drop() > share && self.trend_from(0.0) < -TREND && self.trend_from(0.4) < 0.0
     }
 
-    /// Share of the series, 0 to 1, after which `share` of the whole drop was done and stayed done.
+    /// Share of the series, 0 to 1, after which `share` of the whole drop was done and stayed done, but for the noise of
+    /// the levels.
     pub fn done_after(&self, share: f64) -> f64 {
-        let goal = self.start - share * self.drop();
-        let late = self.levels.iter().rposition(|l| l.mean > goal).map_or(0, |i| i + 1);
-        late as f64 / self.levels.len() as f64
+        let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        let goal = self.start - share * self.drop() + 2.0 * scatter(&means[means.len() / 2..]);
+        let late = means.windows(3).map(median).enumerate().filter(|(_, level)| *level > goal).last();
+        late.map_or(0, |(i, _)| i + 2) as f64 / means.len() as f64
     }
 
     /// The levels from a share of the series on, as (step, mean).
@@ -264,11 +270,15 @@ fn newest(levels: usize) -> usize {
 /// Median and standard error of the first values: one value in three hundred, three to nine of them. More would blur the
 /// start of a run that learns within its first steps. The scatter of a few values is a poor estimate of their noise; the
 /// noise of the whole series, taken from neighbouring values, bounds it.
-fn start_of(head: &[f64], count: u64, noise: f64, highest: f64) -> (f64, f64) {
+fn start_of(head: &[f64], count: u64, noise: f64, (highest, end): (f64, f64)) -> (f64, f64) {
     // Coarse logs (a point an epoch) may do most of their falling between the first two points. Among n values of pure
     // noise the first is the highest once in n times, and then within its noise of the others.
-    if head.first().is_some_and(|value| *value >= highest) {
-        return (head[0], noise);
+    // Nor does a fall go far below where it ends.
+    if let [first, second, ..] = head
+        && *first >= highest
+        && second - end > -BELOW_END * end.abs()
+    {
+        return (*first, noise);
     }
     // The first value is what no step has touched. Steps that are too large throw the loss up at once, and the start of
     // such a run is where it was before them.
@@ -346,6 +356,31 @@ pub(crate) mod tests {
         };
         let curve = Curve::of("loss", &sketch((0..1200).map(single))).expect("enough points");
         assert!(curve.start > 0.5, "{}", curve.start);
+    }
+
+    #[test]
+    fn noise_about_a_floor_does_not_undo_what_was_done() {
+        let curve =
+            Curve::of("loss", &sketch((0..900).map(|i| 19.5 + 7.0 * (-(i as f64) / 20.0).exp() + 8.0 * noise(i))))
+                .expect("enough points");
+        assert!(curve.done_after(0.9) < 0.3, "{}", curve.done_after(0.9));
+        let falls = Curve::of("loss", &sketch((0..900).map(|i| 20.0 - 0.02 * i as f64))).expect("enough points");
+        assert!(falls.done_after(0.9) > 0.8, "{}", falls.done_after(0.9));
+    }
+
+    #[test]
+    fn a_high_first_value_among_wild_ones_is_no_start() {
+        let wild = |i: usize| {
+            if i == 0 {
+                43.0
+            } else if i == 1 {
+                0.7
+            } else {
+                8.0 + 14.0 * noise(i)
+            }
+        };
+        let curve = Curve::of("loss", &sketch((0..160).map(wild))).expect("enough points");
+        assert!(curve.start < 43.0, "{}", curve.start);
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn collapses(detector: &Diverging, curve: &Curve) -> Option<Finding> {
 
 fn has_risen(curve: &Curve) -> bool {
     let rise = -curve.drop();
-    if rise < RISE * curve.start.abs() || rise < RISE_ERRORS * curve.drop_error() {
+    if rise < RISE * curve.start.abs() || rise < RISE_ERRORS * curve.drop_error() || curve.still_falls() {
         return false;
     }
     let begin = curve.levels.len() / 10 + 1;

@@ -61,7 +61,7 @@ impl Detector for LossFloor {
         let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());
         let stands = match accuracy {
             Some(accuracy) => {
-                explained(curve, accuracy, (wrong, classes)) || undecided(job, curve, accuracy, (floor, classes))
+                explained(curve, accuracy, (wrong, classes)) || unsure(job, curve, accuracy, (floor, classes))
             }
             None => pressed(job, curve, (floor, classes)),
         };
@@ -107,7 +107,7 @@ fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
 
 /// Whether the output layer squashes its scores, and the loss is far higher than scores with such an accuracy cost that
 /// were free to be as sure as they are right.
-fn undecided(job: &JobView, curve: &Curve, accuracy: &Curve, (floor, classes): (f64, f64)) -> bool {
+fn unsure(job: &JobView, curve: &Curve, accuracy: &Curve, (floor, classes): (f64, f64)) -> bool {
     let squashed = job.text("output_activation").is_some_and(|name| ["sigmoid", "softmax"].contains(&name));
     let gained = accuracy.end - accuracy.start.min(1.0 / classes) > GAIN;
     squashed

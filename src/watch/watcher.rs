@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use super::run::{Outcome, Reading, RunFiles};
 use super::source::FileStatus;
-use crate::logdir::{Discovery, Entry, Kind, Logdir, Stat, run_of};
+use crate::logdir::{Discovery, Entry, Kind, Logdir, SideFile, Stat, run_of};
 use crate::series::{RunData, RunName, Runs};
 
 /// How to read.
@@ -160,6 +160,11 @@ impl Watcher {
 
     fn find(&self, path: &Path) -> Discovery {
         match self.find_file(path) {
+            // What was beside the first event file before it was there had its notice, and was no run's then.
+            Some(entry) if entry.kind == Kind::Events && !self.files.contains_key(&entry.run) => {
+                let beside = SideFile::ALL.iter().filter_map(|side| self.find_file(&path.with_file_name(side.name())));
+                Discovery { entries: beside.chain([entry.clone()]).collect(), ..Discovery::default() }
+            }
             Some(entry) => Discovery { entries: vec![entry], ..Discovery::default() },
             None => self.logdir.discover(path),
         }

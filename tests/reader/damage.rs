@@ -341,6 +341,16 @@ fn a_directory_with_side_files_only_is_no_run() {
 }
 
 #[test]
+fn a_side_file_that_was_noticed_before_any_event_file_is_read_with_the_first() {
+    let mut fixture = Fixture::new();
+    fixture.logdir.write("run/hparams.yaml", b"lr: 0.1\n");
+    fixture.watcher.poll_paths(START, [Path::new("run"), Path::new("run/hparams.yaml")]);
+    fixture.logdir.write(FILE, &file(START, steps(0..3)));
+    fixture.watcher.poll_paths(START, [Path::new(FILE)]);
+    assert_eq!(fixture.run().hyperparameters()["lr"], 0.1);
+}
+
+#[test]
 fn only_what_changed_is_reported_and_only_once() {
     let mut fixture = Fixture::new();
     fixture.logdir.write(FILE, &file(START, steps(0..3)));
