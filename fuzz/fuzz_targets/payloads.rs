@@ -1,6 +1,7 @@
 //! Any names, texts and numbers in a message, for every preset that is shipped: what a destination is sent is JSON of bounded
 //! size in which nothing is a mention, a link or the end of a code block, and a terminal's cursor and colours stay as they are.
 #![no_main]
+#![recursion_limit = "256"]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -109,8 +110,10 @@ fn check(name: &str, message: &Message, body: &Value) {
             assert!(text.len() < 100_000, "{}", text.len());
         }
         "discord" => {
-            let harmless = |part: &&str| part.split('@').skip(1).all(|after| after.starts_with('\u{200b}'));
-            assert!(fenced() && parts.iter().all(harmless), "{text}");
+            // A text that was cut may end with the sign itself.
+            let is_none = |after: &str| after.is_empty() || after.starts_with(['\u{200b}', '…']);
+            assert!(parts.iter().all(|part| part.split('@').skip(1).all(is_none)), "a mention: {text}");
+            assert!(fenced(), "a code block that does not end: {text}");
             assert!(units(body.pointer("/embeds/0/description")) <= 4096, "{text}");
             assert!(parts.iter().map(|part| part.encode_utf16().count()).sum::<usize>() <= 6200, "{text}");
         }
