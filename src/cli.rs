@@ -23,7 +23,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::config::{Overrides, Settings, load};
-use crate::daemon::{in_one_line, variables, vocabulary};
+use crate::daemon::{variables, vocabulary, with_causes};
 use crate::logdir::{Place, logdir_at};
 use crate::series::Runs;
 use crate::telemetry::{self, LogFormat};
@@ -144,7 +144,7 @@ fn closed_pipe(error: &anyhow::Error) -> bool {
 #[expect(clippy::print_stderr, reason = "what the user must read goes to standard error, logged or not")]
 fn complain(error: &anyhow::Error) {
     // A mistake in a file is told on several lines.
-    let told = in_one_line(error);
+    let told = with_causes(error);
     eprintln!("error: {}", told.lines().map(plain).collect::<Vec<_>>().join("\n"));
 }
 

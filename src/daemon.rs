@@ -70,7 +70,7 @@ pub fn now() -> f64 {
 }
 
 /// An error with its causes; one that says its cause already does not say it twice.
-pub fn in_one_line(error: &anyhow::Error) -> String {
+pub fn with_causes(error: &anyhow::Error) -> String {
     let mut told = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !told.contains(&cause) {

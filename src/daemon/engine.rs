@@ -272,7 +272,10 @@ impl Engine {
     }
 
     /// Work of the store that nothing goes on without: it is tried until it can be done, or a stop is asked for.
-    fn waited_for<T>(&mut self, mut work: impl FnMut(&mut Engine) -> Result<T, StoreError>) -> anyhow::Result<T> {
+    pub(super) fn waited_for<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Engine) -> Result<T, StoreError>,
+    ) -> anyhow::Result<T> {
         loop {
             match work(self) {
                 Ok(done) => {

@@ -5,7 +5,7 @@ use sd_notify::NotifyState;
 
 use super::desk::Desk;
 use super::engine::Engine;
-use super::{Load, in_one_line, logdir_of, notifier, now, sending, site_of};
+use super::{Load, logdir_of, notifier, now, sending, site_of, with_causes};
 use crate::case::Case;
 use crate::config::Settings;
 use crate::destinations::Destination;
@@ -40,7 +40,7 @@ impl Engine {
                 self.in_force();
             }
             Err(error) => {
-                let error = in_one_line(&error);
+                let error = with_causes(&error);
                 tracing::error!(error, "the settings were read again and refused; those before stay in force");
                 self.board.metrics.reload_successful.set(0);
                 self.refused = Some(error);

@@ -82,7 +82,7 @@ impl Engine {
     fn drop_waiting(&mut self, request: &Request, row: i64) -> anyhow::Result<()> {
         let text = |key: &str| request.wish.get(key).and_then(Value::as_str).unwrap_or_default();
         let message = text("message");
-        let quieted = self.store.blocking(|store| store.quieted())?;
+        let quieted = self.waited_for(|engine| engine.store.blocking(|store| store.quieted()))?;
         if quieted.held.iter().any(|held| held.id == row) {
             tracing::info!(id = message, "dropped while it waited, as asked");
             let detail = json!({ "message": message, "destination": text("destination"), "why": text("why") });
@@ -94,8 +94,9 @@ impl Engine {
         self.commit(Changes::default(), vec![request.id])
     }
 
-    fn owed(&self, which: Which<'_>) -> anyhow::Result<Vec<Owed>> {
-        Ok(self.store.blocking(|store| store.history(which))?.into_iter().flatten().collect())
+    fn owed(&mut self, which: Which<'_>) -> anyhow::Result<Vec<Owed>> {
+        let listed = self.waited_for(|engine| engine.store.blocking(|store| store.history(which)))?;
+        Ok(listed.into_iter().flatten().collect())
     }
 
     pub(super) fn take_reports(&mut self) -> anyhow::Result<()> {
@@ -136,8 +137,8 @@ impl Engine {
     }
 
     /// Whether another destination has a suggestion, or may yet get it: then its run can start although one gave up.
-    fn may_start(&self, message: &str) -> anyhow::Result<bool> {
-        let quieted = self.store.blocking(|store| store.quieted())?;
+    fn may_start(&mut self, message: &str) -> anyhow::Result<bool> {
+        let quieted = self.waited_for(|engine| engine.store.blocking(|store| store.quieted()))?;
         if quieted.held.iter().any(|row| row.hold.message.id == message) {
             return Ok(true);
         }

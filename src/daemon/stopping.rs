@@ -75,6 +75,7 @@ impl LogFile for StoppableFile {
 
 /// Ends the process if it does not end by itself after a stop was asked for. What was under way is then as after a crash,
 /// which loses nothing.
+#[expect(clippy::exit, reason = "what hangs cannot be asked to return")]
 pub(super) async fn end_at_last() {
     tokio::time::sleep(LAST_RESORT).await;
     tracing::warn!("something hangs and is left as it is, mostly a file system that does not answer");

@@ -101,9 +101,8 @@ pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(if version(connection)? == 0 { all == 0 } else { ours == 5 })
 }
 
-/// Takes the steps that are missing, in one transaction, and returns the version before. A newer database is left as
-/// it is.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+/// Takes the steps that are missing, in one transaction. A newer database is left as it is.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
@@ -112,6 +111,5 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     if found < KNOWN {
         transaction.pragma_update(None, "user_version", KNOWN)?;
     }
-    transaction.commit()?;
-    Ok(found)
+    transaction.commit()
 }

@@ -59,9 +59,10 @@ impl Sqlite {
         let connection = Connection::open(path).map_err(|error| failure(path, error))?;
         let mut store = Sqlite { connection, path: path.to_owned() };
         store.check()?;
-        store.refuse_foreign()?;
-        let found = store.prepare().map_err(|error| failure(path, error))?;
+        let found = schema::version(&store.connection).map_err(|error| failure(path, error))?;
         store.refuse_newer(found)?;
+        store.refuse_foreign()?;
+        store.prepare().map_err(|error| failure(path, error))?;
         Ok(store)
     }
 
@@ -141,16 +142,15 @@ impl Sqlite {
         }
     }
 
-    fn prepare(&mut self) -> rusqlite::Result<i64> {
+    fn prepare(&mut self) -> rusqlite::Result<()> {
         self.connection.busy_timeout(BUSY)?;
         // Before the first page is written; an older database is told by its next `VACUUM`.
         self.connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         self.connection.pragma_update(None, "synchronous", "FULL")?;
         self.connection.pragma_update(None, "foreign_keys", true)?;
-        let found = schema::migrate(&mut self.connection)?;
-        forget::make_shrinkable(&self.connection)?;
-        Ok(found)
+        schema::migrate(&mut self.connection)?;
+        forget::make_shrinkable(&self.connection)
     }
 
     /// Another program's database is left as it is.

@@ -24,7 +24,7 @@ pub struct Metrics {
     pub files: IntGaugeVec,
     /// Records of the followed files that were passed over.
     pub bad_records: IntGauge,
-    /// Bytes of the followed files that are still to be read or waited for.
+    /// Bytes of followed files still to be read or waited for.
     pub lag_bytes: IntGauge,
     /// Runs that are followed.
     pub runs: IntGauge,
@@ -109,17 +109,11 @@ impl Metrics {
             read_bytes: r.counter("nextrun_read_bytes_total", "Bytes of event files that were read."),
             read_events: r.counter("nextrun_read_events_total", "Events that were read."),
             files: r.gauges("nextrun_files", "Event files that are followed, by how they stand.", &["state"]),
-            bad_records: r
-                .gauge("nextrun_bad_records", "Records of the followed files that were passed over as damaged."),
-            lag_bytes: r
-                .gauge("nextrun_lag_bytes", "Bytes of the followed files that are still to be read or waited for."),
+            bad_records: r.gauge("nextrun_bad_records", "Records of followed files that were passed over."),
+            lag_bytes: r.gauge("nextrun_lag_bytes", "Bytes of followed files still to be read or waited for."),
             runs: r.gauge("nextrun_runs", "Runs that are followed."),
             jobs: r.gauge("nextrun_jobs", "Jobs that are followed."),
-            jobs_with_symptom: r.gauges(
-                "nextrun_jobs_with_symptom",
-                "Jobs whose newest examination found the symptom.",
-                &["symptom"],
-            ),
+            jobs_with_symptom: r.gauges("nextrun_jobs_with_symptom", "Jobs that show the symptom now.", &["symptom"]),
             cases_open: r.gauges("nextrun_cases_open", "Open cases, by policy.", &["policy"]),
             cases_closed: r.gauges(
                 "nextrun_cases_closed",
@@ -135,7 +129,7 @@ impl Metrics {
             ),
             held_back: r.gauges(
                 "nextrun_messages_held_back",
-                "Messages that quiet times or a digest keep back, by destination.",
+                "Messages that wait for a better moment.",
                 &["destination"],
             ),
             oldest_pending: r.seconds(

@@ -23,8 +23,8 @@ pub struct Problem {
     pub snippet: String,
 }
 
-/// So many characters of a line are shown, and before the caret at most half as many: a file that a program wrote may be
-/// one line.
+/// So many characters of a line are shown; of a longer one, half as many before the caret: a file that a program wrote may
+/// be one line.
 const SHOWN: usize = 160;
 
 /// So many problems are listed: a file with more is none that a person mends by them.
@@ -35,7 +35,8 @@ impl fmt::Display for Problem {
         let line = self.line.to_string();
         let margin = " ".repeat(line.len());
         let before = self.column.saturating_sub(1);
-        let left_out = before.saturating_sub(SHOWN / 2);
+        let is_long = self.snippet.chars().count() > SHOWN;
+        let left_out = if is_long { before.saturating_sub(SHOWN / 2) } else { 0 };
         let shown: String = self.snippet.chars().skip(left_out).take(SHOWN).collect();
         let width = self.width.min(SHOWN / 2);
         writeln!(f, "{}:{}:{}: {}", self.origin, self.line, self.column, self.message)?;
