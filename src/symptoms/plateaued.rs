@@ -11,13 +11,12 @@ declare_symptom! {
     /// noise, so it is a `warning`, and a `problem` only with a second witness: a training accuracy that is still low, a
     /// gradient norm that is huge against the loss, a round number that all newest values keep to within 0.2 % (the
     /// margin of a ranking loss whose embeddings have collapsed), a divergence of the latent code that has vanished (below a
-    /// thousandth of the loss and a tenth of its start), an accuracy that gained nothing, a loss that is known to be a squared
-    /// error and stands at 1 (the variance of standardised targets), or a setting that is known to be risky (a learning rate far outside
+    /// thousandth of the loss and a tenth of its start), an accuracy that gained nothing, or a setting that is known to be risky (a learning rate far outside
     /// what works for the optimizer, a plain Gaussian initialisation; an activation on the output of a regression that lost
     /// less than three fifths of its start, which is where targets out of reach leave it).
     ///
     /// **Not seen.** A constant answer to all inputs costs the variance of the targets, or the entropy of the classes'
-    /// frequencies. Logs hold neither, but for standardised targets and for classes that are equally frequent.
+    /// frequencies. Logs hold neither; and the floor of noisy targets may lie at any level, at 1 as well.
     ///
     /// **False alarms.** Regression on noisy targets reaches its floor early and stays there; without a second witness
     /// nobody can tell it from a plateau by looking at the loss.
@@ -45,8 +44,6 @@ const AT_MARGIN: f64 = 2e-3;
 /// al. 2016).
 const COLLAPSED: f64 = 1e-3;
 const GONE: f64 = 0.1;
-/// A squared error this close to 1 is the variance of standardised targets.
-const UNIT_VARIANCE: f64 = 0.03;
 /// Images and probabilities lie within the reach of a sigmoid, and regressions onto them lose most of their start.
 const OUT_OF_REACH: f64 = 0.6;
 
@@ -112,11 +109,6 @@ fn witness(job: &JobView, curve: &Curve) -> Option<String> {
     }
     if let Some(activation) = squashed_regression(job).filter(|_| curve.relative_drop() < OUT_OF_REACH) {
         return Some(format!("the output layer has a {activation}, which may keep it from its targets"));
-    }
-    if job.text("loss") == Some("l2") && (curve.end - 1.0).abs() < UNIT_VARIANCE {
-        return Some(
-            "that is what the mean of the targets costs as an answer to all, where they have unit variance".into(),
-        );
     }
     job.risky_setting().map(|setting| format!("the job runs with {setting}"))
 }
@@ -217,14 +209,6 @@ mod tests {
         let stands_at = |level: f64| with_loss((0..1500).map(|i| level + 0.9 * (-f64::from(i) / 30.0).exp() + 1e-4));
         assert_eq!(severity(&stands_at(0.3)), Some(Severity::Problem));
         assert_eq!(severity(&stands_at(0.31)), Some(Severity::Warning));
-    }
-
-    #[test]
-    fn a_squared_error_of_one_is_the_variance_of_standardised_targets() {
-        let mut job = with_loss((0..1000).map(|i| 1.0 + 0.8 * (-(i as f64) / 20.0).exp() + 0.05 * noise(i)));
-        assert_eq!(severity(&job), Some(Severity::Warning));
-        job.knobs.insert("loss".into(), "l2".into());
-        assert_eq!(severity(&job), Some(Severity::Problem));
     }
 
     #[test]
