@@ -242,6 +242,11 @@ impl Exam {
             Learning::Adversarial => {
                 return Some("the losses of opponents hover by design: only NaN can be judged".into());
             }
+            Learning::Reinforcement if self.view.reward.is_none() => {
+                return Some(
+                    "it learns from rewards and logs none: name its tag under `signals` in the configuration".into(),
+                );
+            }
             Learning::Reinforcement => self.view.reward.as_ref(),
             Learning::Supervised => self.view.loss.as_ref(),
         };

@@ -32,6 +32,8 @@ const NEARLY_ALL: f64 = 0.97;
 /// The loss of batches against their accuracy, each by the scatter of so many values.
 const NARROW: f64 = 0.8;
 const NARROW_POINTS: u64 = 100;
+/// The accuracy that a start at log K goes with is at most so many times 1/K.
+const GUESSES: f64 = 2.0;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
 /// Among more classes, one of them is always close to the loss's start.
@@ -51,6 +53,10 @@ impl Detector for LossFloor {
         let wrong = (std::f64::consts::E + classes - 1.0).ln();
         let floor = wrong - 1.0;
         let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());
+        // A start that is a mean over much of the training is no guess among any number of classes.
+        if job.number("classes").is_none() && accuracy.is_some_and(|accuracy| accuracy.start > GUESSES / classes) {
+            return None;
+        }
         let stands = match accuracy {
             Some(accuracy) => explained(curve, accuracy, (wrong, classes)),
             None => pressed(job, curve, (floor, classes)),

@@ -16,7 +16,7 @@ declare_symptom! {
     /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels do
     /// not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its classes
     /// (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of the 1/K that the
-    /// accuracy stands at without any gain. Or it was driven up from its very first value and came back to within 3 % of it. A drop of a fifth of the start that is two standard errors
+    /// accuracy stands at without any gain. Or it was driven up from its very first value and came back to within 3 % of it. A drop of a tenth of the start that is two standard errors
     /// large is left open: few or noisy points cannot prove it, and what is not proved is not disproved.
     ///
     /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
@@ -41,6 +41,8 @@ const CHANCE_MARGIN: f64 = 0.03;
 
 /// Accuracies up to so many times that of a guess among K classes are those of a guess where some classes are frequent.
 const AT_MOST_CHANCES: f64 = 4.0;
+/// One that rises and is so many times that of a guess has left it.
+const BEYOND_CHANCE: f64 = 2.0;
 /// An accuracy that ends within this of its start has gained nothing.
 const GUESS_GAIN: f64 = 1.25;
 const GUESS_NOISE: f64 = 0.02;
@@ -124,7 +126,8 @@ fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
     // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
     let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && accuracy < AT_MOST_CHANCES / classes;
-    if close && stays_above(classes) {
+    let beyond = job.accuracy_rises() && accuracy > BEYOND_CHANCE / classes;
+    if close && !beyond && stays_above(classes) {
         let chance = classes.ln();
         return Some(format!("the chance level of {classes} classes (log {classes} = {chance:.4})"));
     }
@@ -156,7 +159,7 @@ fn reward_stands_still(detector: &NotLearning, job: &JobView) -> Option<Finding>
         return None;
     }
     let summary = format!("the reward went from {:.4} to {:.4} in {} steps", curve.start, curve.end, curve.length());
-    let worse = gain < -0.3 * swings;
+    let worse = gain < -0.3 * swings && gain < -SIGNIFICANT * curve.drop_error();
     // A reward may be at its best from the start; only one that fell is certainly wrong.
     let severity = if worse { Severity::Problem } else { Severity::Warning };
     Some(Finding::in_curve(detector, severity, curve, summary).with("start", curve.start).with("end", curve.end))
