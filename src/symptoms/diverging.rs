@@ -11,13 +11,16 @@ declare_symptom! {
     /// negative and still falling, and its size grew more than thirtyfold, ever faster and below -20; or more than a
     /// hundredfold, below -1000 (a flipped sign).
     ///
-    /// Or: the first loss of at least a hundred is the lowest of all, a peak within the first third is four times as high, and
-    /// the end is still twice as high, and in a run that is not mature does not go on falling (tuning that destroyed what was trained before).
+    /// Or: the first loss of at least a hundred is the lowest of all, a peak within the first third is four times as
+    /// high, and the end is still twice as high, and in a run that is not mature does not go on falling (tuning that
+    /// destroyed what was trained before).
     ///
-    /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the run.
+    /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the
+    /// run.
     ///
-    /// **False alarms.** A curriculum that gets harder lowers rewards by design. A jump that comes back is `loss_spikes`. Negative log-likelihoods get more negative by a few
-    /// units, not by orders of magnitude. Opponents (GAN) are not judged.
+    /// **False alarms.** A curriculum that gets harder lowers rewards by design. A jump that comes back is
+    /// `loss_spikes`. Negative log-likelihoods get more negative by a few units, not by orders of magnitude. Opponents
+    /// (GAN) are not judged.
     Diverging, "diverging", "the loss has left where it was and keeps growing, or settled far above its start"
 }
 

@@ -4,18 +4,20 @@ declare_symptom! {
     /// **What it shows.** The loss stands at a floor that its formula has, while the accuracy is far better than such a
     /// loss would mean: the softmax is taken twice, or a sigmoid squashes what goes into the cross-entropy.
     ///
-    /// **How it is decided.** Scores that are squashed into 0 to 1 before a softmax over K classes leave a cross-entropy
-    /// of at least log(e + K - 1) - 1 (K = 2: 0.313, 10: 1.461, 100: 3.622), and of log(e + K - 1) where the answer is
-    /// wrong; so the loss stands at log(e + K - 1) minus the accuracy. K is logged, or read from the start (log K). The
-    /// loss ends within 4 % of log K of that value (or, where it scatters from batch to batch by less than the accuracy does,
-    /// between that and what sigmoids leave that hold two classes for right), the accuracy is at least 0.5 and has gained 0.2, and no value lies
-    /// further below the floor; with an accuracy above 0.97 some value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and the loss
-    /// presses on the floor: end and lowest value within 2 % above it.
+    /// **How it is decided.** Scores that are squashed into 0 to 1 before a softmax over K classes leave a
+    /// cross-entropy of at least log(e + K - 1) - 1 (K = 2: 0.313, 10: 1.461, 100: 3.622), and of log(e + K - 1) where
+    /// the answer is wrong; so the loss stands at log(e + K - 1) minus the accuracy. K is logged, or read from the
+    /// start (log K). The loss ends within 4 % of log K of that value (or, where it scatters from batch to batch by
+    /// less than the accuracy does, between that and what sigmoids leave that hold two classes for right), the accuracy
+    /// is at least 0.5 and has gained 0.2, and no value lies further below the floor; with an accuracy above 0.97 some
+    /// value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and
+    /// the loss presses on the floor: end and lowest value within 2 % above it.
     ///
-    /// **False alarms.** A network that knows how unsure it is about noisy labels has the same loss at one accuracy (0.73 for
-    /// two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy has to be so far
-    /// above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
-    /// with a smoothing of 0.2 come closest, at 0.325, and no value of theirs lies below that.
+    /// **False alarms.** A network that knows how unsure it is about noisy labels has the same loss at one accuracy
+    /// (0.73 for two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy
+    /// has to be so far above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one:
+    /// 0.50 for ten classes and 0.1. Two classes with a smoothing of 0.2 come closest, at 0.325, and no value of theirs
+    /// lies below that.
     ///
     /// **Source.** Cross-entropy of a softmax over one 1 and K - 1 zeros: -log(e / (e + K - 1)).
     LossFloor, "loss_floor", "stands at a floor that the loss's formula has, while the accuracy is far better than that"
