@@ -242,6 +242,11 @@ impl Exam {
             Learning::Adversarial => {
                 return Some("the losses of opponents hover by design: only NaN can be judged".into());
             }
+            Learning::Reinforcement if self.view.reward.is_none() => {
+                return Some(
+                    "it learns from rewards and logs none: name its tag under `signals` in the configuration".into(),
+                );
+            }
             Learning::Reinforcement => self.view.reward.as_ref(),
             Learning::Supervised => self.view.loss.as_ref(),
         };
@@ -333,8 +338,17 @@ fn done_share(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> Option<f64> 
     let planned = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64).filter(|n| *n > 0.0);
     let in_epochs = matched.tag.to_ascii_lowercase().contains("epoch");
     let in_epochs = in_epochs || series_of(job, signals, Signal::ValidationLoss).is_some_and(|v| every_time(sketch, v));
-    let planned = if in_epochs { planned("epochs") } else { planned("max_steps") };
-    planned.map(|planned| ((last + gap.max(0.0)) / planned).max(0.0))
+    let by_steps = if in_epochs { planned("epochs") } else { planned("max_steps") };
+    let by_steps = by_steps.map(|planned| ((last + gap.max(0.0)) / planned).max(0.0));
+    by_steps.or_else(|| share_of_epochs(series_of(job, signals, Signal::Epoch)?, planned("epochs")?))
+}
+
+/// The share of the planned epochs that are done, where an epoch is counted in fractions. Whole numbers do not say how much
+/// of the last one is done.
+fn share_of_epochs(epoch: &Sketch, planned: f64) -> Option<f64> {
+    let in_fractions = epoch.head().iter().any(|value| value.fract() != 0.0);
+    let last = epoch.last_finite().filter(|_| in_fractions)?;
+    Some((last.value / planned).max(0.0))
 }
 
 /// Whether a job validates at each point of its training loss, and these are one step apart: nobody validates after every
@@ -351,4 +365,23 @@ fn every_time(training: &Sketch, validation: &Sketch) -> bool {
 fn said_ended(job: &Job<'_>) -> bool {
     let last = job.last_wall_time();
     job.runs.iter().filter_map(|(_, run)| run.session_end()).any(|mark| last.is_none_or(|last| mark.wall_time >= last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::Point;
+
+    #[test]
+    fn epochs_in_fractions_say_how_much_is_done() {
+        let epochs = |values: &[f64]| {
+            let mut sketch = Sketch::default();
+            for (step, value) in (0..).zip(values) {
+                sketch.push(Point { step, wall_time: 0.0, value: *value });
+            }
+            sketch
+        };
+        assert_eq!(share_of_epochs(&epochs(&[0.5, 1.0, 1.5]), 3.0), Some(0.5));
+        assert_eq!(share_of_epochs(&epochs(&[0.0, 1.0, 2.0]), 3.0), None, "the last of three may be over");
+    }
 }

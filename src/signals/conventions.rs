@@ -396,6 +396,21 @@ fn vision() {
 }
 
 #[test]
+fn parts_that_were_logged_together_make_up_the_loss() {
+    let parts = |tags: &str, signal| {
+        let map = read(&SignalRules::default(), tags);
+        map.all(signal).iter().map(|m| (m.tag.clone(), m.part)).collect::<Vec<_>>()
+    };
+    let yolo = "train/box_loss *40\ntrain/cls_loss *40\ntrain/extra_loss *7\nval/box_loss *40\nval/cls_loss *40";
+    let of = |split: &str| ["box", "cls"].map(|part| (format!("{split}/{part}_loss"), true));
+    assert_eq!(parts(yolo, Signal::TrainLoss), of("train"));
+    assert_eq!(parts(yolo, Signal::ValidationLoss), of("val"));
+    assert_eq!(parts("loss\nbox_loss", Signal::TrainLoss), [("loss".to_owned(), false)]);
+    let policy = read(&SignalRules::default(), "losses/policy_loss");
+    assert_eq!((policy.learning, policy.get(Signal::TrainLoss)), (Learning::Reinforcement, None));
+}
+
+#[test]
 fn reinforcement_learning_is_judged_by_its_reward() {
     for reward in [
         "rollout/ep_rew_mean",

@@ -16,7 +16,7 @@ pub const TREND: f64 = 3.0;
 
 /// A drop of this share of the start, at this many standard errors, is too little to be called one and too much to be
 /// called none.
-const MAYBE_SHARE: f64 = 0.2;
+const MAYBE_SHARE: f64 = 0.1;
 const MAYBE: f64 = 2.0;
 
 /// A loss whose level of the second half fell by more than this share of itself goes on falling, however much it had lost
@@ -172,10 +172,13 @@ impl Curve {
         self.drop() > SIGNIFICANT * self.drop_error() || (from_level && self.drop() > 0.0 && first.count > 1)
     }
 
-    /// Whether the values may well have fallen, and a substantial share of the start: short or noisy series cannot prove
-    /// it, and what is not proved is not disproved.
+    /// Whether the values may well have fallen, and a substantial share of the start, from the first values or from the first
+    /// tenth of all: short or noisy series cannot prove it, and what is not proved is not disproved.
     pub fn may_have_dropped(&self) -> bool {
-        self.relative_drop() > MAYBE_SHARE && self.drop() > MAYBE * self.drop_error()
+        let tenth = self.mean_between(0.0, 0.1);
+        let error = (self.noise / (0.1 * self.points as f64).max(1.0).sqrt()).hypot(self.end_error);
+        let from_tenth = tenth - self.end > (MAYBE * error).max(MAYBE_SHARE * tenth.abs());
+        from_tenth || self.relative_drop() > MAYBE_SHARE && self.drop() > MAYBE * self.drop_error()
     }
 
     /// Whether the newest half of the series goes on falling, against its own level.

@@ -11,13 +11,16 @@ declare_symptom! {
     /// negative and still falling, and its size grew more than thirtyfold, ever faster and below -20; or more than a
     /// hundredfold, below -1000 (a flipped sign).
     ///
-    /// Or: the first loss of at least a hundred is the lowest of all, a peak within the first third is four times as high, and
-    /// the end is still twice as high and does not go on falling (tuning that destroyed what was trained before).
+    /// Or: the first loss of at least a hundred is the lowest of all, a peak within the first third is four times as
+    /// high, and the end is still twice as high, and in a run that is not mature does not go on falling (tuning that
+    /// destroyed what was trained before).
     ///
-    /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the run.
+    /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the
+    /// run.
     ///
-    /// **False alarms.** A curriculum that gets harder lowers rewards by design. A jump that comes back is `loss_spikes`. Negative log-likelihoods get more negative by a few
-    /// units, not by orders of magnitude. Opponents (GAN) are not judged.
+    /// **False alarms.** A curriculum that gets harder lowers rewards by design. A jump that comes back is
+    /// `loss_spikes`. Negative log-likelihoods get more negative by a few units, not by orders of magnitude. Opponents
+    /// (GAN) are not judged.
     Diverging, "diverging", "the loss has left where it was and keeps growing, or settled far above its start"
 }
 
@@ -55,7 +58,7 @@ impl Detector for Diverging {
         let curve = job.falling_loss()?;
         let (what, factor) = if runs_away(curve) {
             ("runs away below zero", curve.end.abs() / curve.start.abs().max(curve.noise))
-        } else if was_thrown_out(curve) {
+        } else if was_thrown_out(job, curve) {
             ("was thrown out of where it began, and has not come back", curve.end / curve.first.value)
         } else if has_risen(curve) {
             ("has risen", curve.end / curve.start)
@@ -105,13 +108,14 @@ fn has_risen(curve: &Curve) -> bool {
 
 /// A trained network that a first few steps destroy: its first loss is the lowest of all, and the run spends itself on
 /// coming down from a peak, to a level that is still far above.
-fn was_thrown_out(curve: &Curve) -> bool {
+fn was_thrown_out(job: &JobView, curve: &Curve) -> bool {
     let third = curve.levels.len() / 3;
     let peak = curve.levels[..third.max(1)].iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
     let risen = curve.end - curve.first.value;
     let begins_lowest = curve.first.value > 0.0 && curve.first.value <= curve.lowest.value;
     let above = curve.end > THROWN * curve.first.value && risen > RISE_ERRORS * curve.end_error;
-    curve.points >= THROWN_POINTS && begins_lowest && above && peak > THROWN * curve.end && !curve.still_falls()
+    let way_back = curve.still_falls() && !job.mature();
+    curve.points >= THROWN_POINTS && begins_lowest && above && peak > THROWN * curve.end && !way_back
 }
 
 fn runs_away(curve: &Curve) -> bool {
@@ -149,7 +153,10 @@ mod tests {
         let thrown = |end: f64| move |i: usize| if i == 0 { 0.25 } else { end + 90.0 * (-(i as f64) / 60.0).exp() };
         assert!(found((0..700).map(thrown(1.4)).map(|v| v * 1.01)));
         assert!(!found((0..700).map(thrown(0.3))), "it came back");
-        assert!(!found((0..150).map(thrown(0.3))), "it is on its way back");
+        let mut early = with_loss((0..150).map(thrown(0.3)));
+        assert!(Diverging.examine(&early).is_some());
+        early.life.ended = false;
+        assert!(Diverging.examine(&early).is_none(), "it is on its way back");
         assert!(!found((0..700).map(|i| if i == 0 { 0.1 } else { 1.0 + 1.6 * noise(i) })), "a lucky first batch");
     }
 

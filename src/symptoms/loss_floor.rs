@@ -4,22 +4,25 @@ declare_symptom! {
     /// **What it shows.** The loss stands at a floor that its formula has, while the accuracy is far better than such a
     /// loss would mean: the softmax is taken twice, or a sigmoid squashes what goes into the cross-entropy.
     ///
-    /// **How it is decided.** Scores that are squashed into 0 to 1 before a softmax over K classes leave a cross-entropy
-    /// of at least log(e + K - 1) - 1 (K = 2: 0.313, 10: 1.461, 100: 3.622), and of log(e + K - 1) where the answer is
-    /// wrong; so the loss stands at log(e + K - 1) minus the accuracy. K is logged, or read from the start (log K). The
-    /// loss ends within 4 % of log K of that value (or, where it scatters from batch to batch by less than the accuracy does,
-    /// between that and what sigmoids leave that hold two classes for right), the accuracy is at least 0.5 and has gained 0.2, and no value lies
-    /// further below the floor; with an accuracy above 0.97 some value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and the loss
-    /// presses on the floor: end and lowest value within 2 % above it.
+    /// **How it is decided.** Scores that are squashed into 0 to 1 before a softmax over K classes leave a
+    /// cross-entropy of at least log(e + K - 1) - 1 (K = 2: 0.313, 10: 1.461, 100: 3.622), and of log(e + K - 1) where
+    /// the answer is wrong; so the loss stands at log(e + K - 1) minus the accuracy. K is logged, or read from the
+    /// start (log K). The loss ends within 4 % of log K of that value (or, where it scatters from batch to batch by
+    /// less than the accuracy does, between that and what sigmoids leave that hold two classes for right), the accuracy
+    /// is at least 0.5 and has gained 0.2, and no value lies further below the floor; with an accuracy above 0.97 some
+    /// value reaches it within 2 %. Without an accuracy, the loss is said to be a cross-entropy, K is at most 1000, and
+    /// the loss presses on the floor: end and lowest value within 2 % above it.
     ///
     /// Or the output layer is known to have a sigmoid or a softmax, the accuracy has gained 0.2, no value lies below the
     /// floor, and the loss exceeds by a tenth of log K what scores of that accuracy cost that are as sure as they are
-    /// right, H(accuracy) + (1 - accuracy) log(K - 1): several labels at once, whose floor depends on how frequent they are.
+    /// right, H(accuracy) + (1 - accuracy) log(K - 1): several labels at once, whose floor depends on how frequent they
+    /// are.
     ///
-    /// **False alarms.** A network that knows how unsure it is about noisy labels has the same loss at one accuracy (0.73 for
-    /// two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy has to be so far
-    /// above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one: 0.50 for ten classes and 0.1. Two classes
-    /// with a smoothing of 0.2 come closest, at 0.325, and no value of theirs lies below that.
+    /// **False alarms.** A network that knows how unsure it is about noisy labels has the same loss at one accuracy
+    /// (0.73 for two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy
+    /// has to be so far above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one:
+    /// 0.50 for ten classes and 0.1. Two classes with a smoothing of 0.2 come closest, at 0.325, and no value of theirs
+    /// lies below that.
     ///
     /// **Source.** Cross-entropy of a softmax over one 1 and K - 1 zeros: -log(e / (e + K - 1)).
     LossFloor, "loss_floor", "stands at a floor that the loss's formula has, while the accuracy is far better than that"
@@ -38,6 +41,8 @@ const NARROW: f64 = 0.8;
 const NARROW_POINTS: u64 = 100;
 /// By how much, in units of log K, a loss exceeds what its accuracy deserves where the scores cannot be sure.
 const UNDECIDED: f64 = 0.1;
+/// The accuracy that a start at log K goes with is at most so many times 1/K.
+const GUESSES: f64 = 2.0;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
 /// Among more classes, one of them is always close to the loss's start.
@@ -59,6 +64,10 @@ impl Detector for LossFloor {
         let wrong = (std::f64::consts::E + classes - 1.0).ln();
         let floor = wrong - 1.0;
         let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());
+        // A start that is a mean over much of the training is no guess among any number of classes.
+        if job.number("classes").is_none() && accuracy.is_some_and(|accuracy| accuracy.start > GUESSES / classes) {
+            return None;
+        }
         let stands = match accuracy {
             Some(accuracy) => {
                 explained(curve, accuracy, (wrong, classes)) || unsure(job, curve, accuracy, (floor, classes))

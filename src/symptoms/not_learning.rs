@@ -7,25 +7,26 @@ declare_symptom! {
     /// **What it shows.** After enough steps for such a run, the loss is no better than at the start: chance level, or
     /// the best constant.
     ///
-    /// **When.** A loss that stands still may just be slow to start: from a loss alone nobody can tell before the run has
-    /// ended or is past three fifths of its steps. From a fifth on (of three thousand points, where the length is not known and the
-    /// learning rate is logged), once the learning rate has been at its peak for half
-    /// of what was run, a second witness suffices: the loss stands above its start beyond noise and is not on its
-    /// way back (a plateau before a late drop stays where it started); or a setting is known to be risky (a learning rate
-    /// far outside what works, weights that start at zero or unscaled), or too small to move any weight in all planned
+    /// **When.** A loss that stands still may just be slow to start: from a loss alone nobody can tell before the run
+    /// has ended or is past three fifths of its steps. From a fifth on (of three thousand points, where the length is
+    /// not known and the learning rate is logged), once the learning rate has been at its peak for half of what was
+    /// run, a second witness suffices: the loss stands above its start beyond noise and is not on its way back (a
+    /// plateau before a late drop stays where it started); or a setting is known to be risky (a learning rate far
+    /// outside what works, weights that start at zero or unscaled), or too small to move any weight in all planned
     /// steps.
     ///
     /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels do
-    /// not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its classes
-    /// (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of the 1/K that the
-    /// accuracy stands at without any gain. Or it was driven up from its very first value and came back to within 3 % of it. A drop of a fifth of the start that is two standard errors
-    /// large is left open: few or noisy points cannot prove it, and what is not proved is not disproved.
+    /// not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
+    /// classes (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of
+    /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
+    /// back to within 3 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
+    /// noisy points cannot prove it, and what is not proved is not disproved.
     ///
     /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
-    /// cross-entropy starts below chance, or they stand still at a learning rate for tuning; without an accuracy nobody can
-    /// tell a floor from a failure, and the job's status is `unknown`. Runs whose accuracy is above 0.9 all along (fine-tuning that starts near its floor), and losses
-    /// that begin far below the chance level of two classes: there is little left to learn. Opponents (GAN) are not
-    /// judged; reinforcement learning is judged by its reward.
+    /// cross-entropy starts below chance, or they stand still at a learning rate for tuning; without an accuracy nobody
+    /// can tell a floor from a failure, and the job's status is `unknown`. Runs whose accuracy is above 0.9 all along
+    /// (fine-tuning that starts near its floor), and losses that begin far below the chance level of two classes: there
+    /// is little left to learn. Opponents (GAN) are not judged; reinforcement learning is judged by its reward.
     NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"
 }
 
@@ -46,6 +47,8 @@ const CHANCE_MARGIN: f64 = 0.03;
 
 /// Accuracies up to so many times that of a guess among K classes are those of a guess where some classes are frequent.
 const AT_MOST_CHANCES: f64 = 4.0;
+/// One that rises and is so many times that of a guess has left it.
+const BEYOND_CHANCE: f64 = 2.0;
 /// An accuracy that ends within this of its start has gained nothing.
 const GUESS_GAIN: f64 = 1.25;
 const GUESS_NOISE: f64 = 0.02;
@@ -136,7 +139,8 @@ fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
     // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
     let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && accuracy < AT_MOST_CHANCES / classes;
-    if close && stays_above(classes) {
+    let beyond = job.accuracy_rises() && accuracy > BEYOND_CHANCE / classes;
+    if close && !beyond && stays_above(classes) {
         let chance = classes.ln();
         return Some(format!("the chance level of {classes} classes (log {classes} = {chance:.4})"));
     }
@@ -168,7 +172,7 @@ fn reward_stands_still(detector: &NotLearning, job: &JobView) -> Option<Finding>
         return None;
     }
     let summary = format!("the reward went from {:.4} to {:.4} in {} steps", curve.start, curve.end, curve.length());
-    let worse = gain < -0.3 * swings;
+    let worse = gain < -0.3 * swings && gain < -SIGNIFICANT * curve.drop_error();
     // A reward may be at its best from the start; only one that fell is certainly wrong.
     let severity = if worse { Severity::Problem } else { Severity::Warning };
     Some(Finding::in_curve(detector, severity, curve, summary).with("start", curve.start).with("end", curve.end))

@@ -10,7 +10,7 @@ use super::view::JobView;
 
 /// A cross-entropy that starts below this share of what guessing among two classes costs was not started from scratch.
 const BELOW_CHANCE: f64 = 0.7;
-/// An accuracy that begins above this is no guess, but for classes of which one is frequent: there it cannot be told.
+/// An accuracy that begins above this, and is still there, is no guess, but for classes of which one is frequent: there it cannot be told.
 const MAJORITY: f64 = 0.6;
 /// Rates up to this are what trained networks are tuned on with; from scratch they are low. For Adam a tenth of the
 /// article's 0.001, for optimizers without its scaling a tenth of the usual 0.01.
@@ -48,8 +48,8 @@ impl JobView {
         let accuracy = self.validation_accuracy.as_ref().or(self.accuracy.as_ref());
         if let Some(first) = accuracy
             .and_then(|o| o.curve.as_ref())
+            .filter(|curve| curve.start > MAJORITY && curve.end > MAJORITY && !self.accurate())
             .map(|curve| curve.start)
-            .filter(|first| *first > MAJORITY && !self.accurate())
         {
             return Some(format!("its accuracy was {first:.2} from the first"));
         }
@@ -200,6 +200,8 @@ mod tests {
         assert_eq!(job.maybe_trained_before(), None);
         job.validation_accuracy = observed((0..20).map(|_| 0.8));
         assert!(job.maybe_trained_before().is_some());
+        job.validation_accuracy = observed((0..20).map(|i| if i < 4 { 0.8 } else { 0.1 }));
+        assert_eq!(job.maybe_trained_before(), None, "what it could do is lost");
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use super::curve::Level;
 use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, declare_symptom};
 
 declare_symptom! {
@@ -33,7 +34,7 @@ impl Detector for Oscillating {
         }
         let (wild, swing) = (curve.noise / settled, level_swing(curve));
         let gained = curve.drop() > SIGNIFICANT * curve.drop_error() && curve.relative_drop() > 0.1;
-        let gained = gained || curve.may_have_dropped();
+        let gained = gained || curve.may_have_dropped() && curve.noise < 2.0 * curve.drop();
         let net = progress > 0.1 * settled;
         if gained || net || job.learns_by_validation() || !(wild > WILD || swing > SWING_HEIGHT) {
             return None;
@@ -57,10 +58,15 @@ fn level_swing(curve: &Curve) -> f64 {
     let levels = &curve.levels[curve.levels.len() / 5..];
     let means: Vec<f64> = levels.iter().map(|l| l.mean).collect();
     let explained = crate::series::stats::median(
-        &levels.iter().map(|l| l.deviation / f64::from(l.count).sqrt()).collect::<Vec<_>>(),
+        &levels.iter().map(|l| scatter_within(l, curve) / f64::from(l.count).sqrt()).collect::<Vec<_>>(),
     );
     let scatter = crate::series::stats::scatter(&means);
     if scatter > SWINGS * explained { scatter / crate::series::stats::median(&means).abs() } else { 0.0 }
+}
+
+/// What single values of a level scatter by; one value alone shows none, and is as noisy as its neighbours.
+fn scatter_within(level: &Level, curve: &Curve) -> f64 {
+    if level.count > 1 { level.deviation } else { curve.noise }
 }
 
 #[cfg(test)]
@@ -78,6 +84,19 @@ mod tests {
     #[test]
     fn a_noisy_run_that_falls_is_left_alone() {
         let job = with_loss((0..1500).map(|i| (2.3 * (-(i as f64) / 500.0).exp()) * (1.0 + 1.5 * noise(i))));
+        assert!(Oscillating.examine(&job).is_none());
+    }
+
+    #[test]
+    fn a_wilder_start_is_no_progress_where_all_that_follows_is_wild() {
+        let height = |i: usize| if i < 300 { 45.0 } else { 30.0 };
+        let job = with_loss((0..3000).map(|i| if i % 17 == 3 { height(i) } else { 0.3 }));
+        assert!(Oscillating.examine(&job).is_some());
+    }
+
+    #[test]
+    fn noise_of_few_points_is_no_swing_of_levels() {
+        let job = with_loss((0..80).map(|i| 0.37 + 0.3 * noise(i)));
         assert!(Oscillating.examine(&job).is_none());
     }
 

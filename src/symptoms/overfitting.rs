@@ -8,15 +8,16 @@ declare_symptom! {
     /// errors, and by a tenth of what it had gained (or it never gained anything); since that best level the training
     /// loss fell by a tenth or more. With a validation accuracy that is above 0.9 and holds, it is a `warning`.
     ///
-    /// Or, over the whole of a mature run, the training loss fell by a twentieth beyond its noise, and the validation loss
-    /// does not fall and was never a tenth below where training started, nor a twentieth below where it started itself: what
-    /// is learned holds for nothing else. Validation has to stand a twentieth above training then.
+    /// Or, over the whole of a mature run, the training loss fell by a twentieth beyond its noise, and the validation
+    /// loss does not fall and was never a tenth below where training started, nor a twentieth below where it started
+    /// itself: what is learned holds for nothing else. Validation has to stand a twentieth above training then.
     ///
-    /// Or, in a mature run whose losses start alike: training ends below a tenth of validation, which gained less than half
-    /// of the start and is past its best by 3 % and by four standard errors.
+    /// Or, in a mature run whose losses start alike: training ends below a tenth of validation, which gained less than
+    /// half of the start and is past its best by 3 % and by four standard errors.
     ///
-    /// **False alarms.** A small validation set scatters: the standard error is taken from its own scatter. A validation
-    /// loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a message.
+    /// **False alarms.** A small validation set scatters: the standard error is taken from its own scatter. A
+    /// validation loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a
+    /// message.
     Overfitting, "overfitting", "training goes on improving while validation gets worse"
 }
 

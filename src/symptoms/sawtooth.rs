@@ -2,23 +2,24 @@ use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_sym
 use crate::series::stats::{median, scatter};
 
 declare_symptom! {
-    /// **What it shows.** The loss swings in waves that last longer than a batch and shorter than the run, again and again:
-    /// the data come in an order, sorted by class or by file, and are not shuffled.
+    /// **What it shows.** The loss swings in waves that last longer than a batch and shorter than the run, again and
+    /// again: the data come in an order, sorted by class or by file, and are not shuffled.
     ///
-    /// **How it is decided.** Batches that are drawn at random differ from their neighbours as much as from those further
-    /// away. Here neighbours differ by less than two thirds of what values scatter by over longer stretches (von
-    /// Neumann's ratio), and that scatter is a fifth of the level or more. A `problem` where the waves are as long as an
-    /// epoch: the length of an epoch is known (an `epoch` series, `train_examples` by `batch_size`, or `max_steps` by
-    /// `epochs`), at least four epochs were run, and chance would bring so much of the swing into sine waves of that
-    /// length and of its half to its fifth once in a hundred thousand times. Else a `warning`: waves of a length that nobody expects may have other
-    /// reasons, and waves shorter than what the summary of a long run resolves cannot be measured.
+    /// **How it is decided.** Batches that are drawn at random differ from their neighbours as much as from those
+    /// further away. Here neighbours differ by less than two thirds of what values scatter by over longer stretches
+    /// (von Neumann's ratio), and that scatter is a fifth of the level or more. A `problem` where the waves are as long
+    /// as an epoch: the length of an epoch is known (an `epoch` series, `train_examples` by `batch_size`, or
+    /// `max_steps` by `epochs`), at least four epochs were run, and chance would bring so much of the swing into sine
+    /// waves of that length and of its half to its fifth once in a hundred thousand times. Else a `warning`: waves of a
+    /// length that nobody expects may have other reasons, and waves shorter than what the summary of a long run
+    /// resolves cannot be measured.
     ///
-    /// **False alarms.** A learning rate that goes up and down makes such waves too, and is left alone where it is logged.
-    /// Smoothed losses (a running mean, an exponential average) have neighbours alike, but swing by little. The same batches
-    /// in the same random order repeat each epoch, and differ from their neighbours as much as from any.
+    /// **False alarms.** A learning rate that goes up and down makes such waves too, and is left alone where it is
+    /// logged. Smoothed losses (a running mean, an exponential average) have neighbours alike, but swing by little. The
+    /// same batches in the same random order repeat each epoch, and differ from their neighbours as much as from any.
     ///
-    /// **Sources.** von Neumann 1941 (mean square successive difference); Schuster 1898 (periodogram), with the F test of a
-    /// sine wave of known length.
+    /// **Sources.** von Neumann 1941 (mean square successive difference); Schuster 1898 (periodogram), with the F test
+    /// of a sine wave of known length.
     Sawtooth, "sawtooth", "swings in waves from batch to batch, as unshuffled data make them"
 }
 
