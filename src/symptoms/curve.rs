@@ -200,7 +200,7 @@ impl Curve {
     pub fn done_after(&self, share: f64) -> f64 {
         let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
         let goal = self.start - share * self.drop() + 2.0 * scatter(&means[means.len() / 2..]);
-        let late = means.windows(3).map(median).enumerate().filter(|(_, level)| *level > goal).last();
+        let late = means.windows(3).map(median).enumerate().rfind(|(_, level)| *level > goal);
         late.map_or(0, |(i, _)| i + 2) as f64 / means.len() as f64
     }
 
