@@ -148,6 +148,14 @@ macro_rules! declare_symptom {
 }
 use declare_symptom;
 
+/// A number as people read it: very large and very small ones by their order.
+fn shown(value: f64) -> String {
+    match value.abs() {
+        size if size > 0.0 && !(1e-3..1e6).contains(&size) => format!("{value:.3e}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
 /// The ids of all symptoms, which is what a policy may name.
 pub fn ids() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|detector| detector.doc().id)
@@ -194,6 +202,11 @@ pub(crate) mod test_jobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_any_size_can_be_read() {
+        assert_eq!([2.302, 0.0, 5.3e27, -2e-5].map(shown), ["2.3020", "0.0000", "5.300e27", "-2.000e-5"]);
+    }
 
     #[test]
     fn the_registry_is_sorted_and_names_no_symptom_twice() {

@@ -240,7 +240,7 @@ impl Exam {
                 );
             }
             Learning::Adversarial => {
-                return Some("the losses of opponents hover by design: only NaN and divergence can be judged".into());
+                return Some("the losses of opponents hover by design: only NaN can be judged".into());
             }
             Learning::Reinforcement => self.view.reward.as_ref(),
             Learning::Supervised => self.view.loss.as_ref(),

@@ -1,9 +1,11 @@
 //! What stands at which address, and who may see it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Json, Response};
@@ -25,12 +27,27 @@ pub(super) fn router(board: Arc<Board>, token: Option<Secret>) -> Router {
 }
 
 async fn known(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
-    if token.is_none_or(|token| brings(request.headers(), &token)) {
-        return next.run(request).await;
+    match &token {
+        Some(token) if !brings(request.headers(), token) => {
+            let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
+            let why = "this needs the header `Authorization: Bearer` with the token of `status.token`\n";
+            (StatusCode::UNAUTHORIZED, ask, why).into_response()
+        }
+        None if !is_meant(request.headers()) => {
+            let why = "without `status.token` this answers to 127.0.0.1, [::1] and localhost only\n";
+            (StatusCode::MISDIRECTED_REQUEST, why).into_response()
+        }
+        Some(_) | None => next.run(request).await,
     }
-    let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
-    (StatusCode::UNAUTHORIZED, ask, "this needs the header `Authorization: Bearer` with the token of `status.token`\n")
-        .into_response()
+}
+
+/// Whether a request names this machine as itself. A browser on it may be led here by a page from elsewhere, whose name was
+/// made to mean the loopback; such a request has that name.
+fn is_meant(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    let name = authority.host().trim_matches(['[', ']']);
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// The comparison takes as long for a token that is nearly right as for one that is not.

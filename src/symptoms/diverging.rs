@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, TREND, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, TREND, declare_symptom, shown};
 use crate::series::stats::{median, scatter};
 use crate::signals::Learning;
 
@@ -12,7 +12,7 @@ declare_symptom! {
     /// hundredfold, below -1000 (a flipped sign).
     ///
     /// Or: the first loss of at least a hundred is the lowest of all, a peak within the first third is four times as high, and
-    /// the end is still twice as high (tuning that destroyed what was trained before).
+    /// the end is still twice as high and does not go on falling (tuning that destroyed what was trained before).
     ///
     /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the run.
     ///
@@ -62,7 +62,7 @@ impl Detector for Diverging {
         } else {
             return None;
         };
-        let summary = format!("the loss {what}: from {:.4} to {:.4}", curve.first.value, curve.end);
+        let summary = format!("the loss {what}: from {} to {}", shown(curve.first.value), shown(curve.end));
         Some(
             Finding::in_curve(self, Severity::Problem, curve, summary)
                 .with("start", curve.start)
@@ -93,7 +93,7 @@ fn collapses(detector: &Diverging, curve: &Curve) -> Option<Finding> {
 
 fn has_risen(curve: &Curve) -> bool {
     let rise = -curve.drop();
-    if rise < RISE * curve.start.abs() || rise < RISE_ERRORS * curve.drop_error() {
+    if rise < RISE * curve.start.abs() || rise < RISE_ERRORS * curve.drop_error() || curve.still_falls() {
         return false;
     }
     let begin = curve.levels.len() / 10 + 1;
@@ -111,7 +111,7 @@ fn was_thrown_out(curve: &Curve) -> bool {
     let risen = curve.end - curve.first.value;
     let begins_lowest = curve.first.value > 0.0 && curve.first.value <= curve.lowest.value;
     let above = curve.end > THROWN * curve.first.value && risen > RISE_ERRORS * curve.end_error;
-    curve.points >= THROWN_POINTS && begins_lowest && above && peak > THROWN * curve.end
+    curve.points >= THROWN_POINTS && begins_lowest && above && peak > THROWN * curve.end && !curve.still_falls()
 }
 
 fn runs_away(curve: &Curve) -> bool {
@@ -149,6 +149,7 @@ mod tests {
         let thrown = |end: f64| move |i: usize| if i == 0 { 0.25 } else { end + 90.0 * (-(i as f64) / 60.0).exp() };
         assert!(found((0..700).map(thrown(1.4)).map(|v| v * 1.01)));
         assert!(!found((0..700).map(thrown(0.3))), "it came back");
+        assert!(!found((0..150).map(thrown(0.3))), "it is on its way back");
         assert!(!found((0..700).map(|i| if i == 0 { 0.1 } else { 1.0 + 1.6 * noise(i) })), "a lucky first batch");
     }
 

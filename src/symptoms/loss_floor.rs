@@ -33,11 +33,11 @@ const ROUNDING: f64 = 2e-3;
 const ACCURATE: f64 = 0.5;
 const GAIN: f64 = 0.2;
 const NEARLY_ALL: f64 = 0.97;
-/// By how much, in units of log K, a loss exceeds what its accuracy deserves where the scores cannot be sure.
-const UNSURE: f64 = 0.1;
 /// The loss of batches against their accuracy, each by the scatter of so many values.
 const NARROW: f64 = 0.8;
 const NARROW_POINTS: u64 = 100;
+/// By how much, in units of log K, a loss exceeds what its accuracy deserves where the scores cannot be sure.
+const UNDECIDED: f64 = 0.1;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
 /// Among more classes, one of them is always close to the loss's start.
@@ -101,7 +101,7 @@ fn narrow(curve: &Curve, accuracy: &Curve) -> bool {
 /// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
 /// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality).
 fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
-    let wrong = (1.0 - accuracy).max(f64::MIN_POSITIVE);
+    let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
     -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
 }
 
@@ -112,7 +112,7 @@ fn unsure(job: &JobView, curve: &Curve, accuracy: &Curve, (floor, classes): (f64
     let gained = accuracy.end - accuracy.start.min(1.0 / classes) > GAIN;
     squashed
         && gained
-        && curve.end - cost_of_noise(accuracy.end, classes) > UNSURE * classes.ln()
+        && curve.end - cost_of_noise(accuracy.end, classes) > UNDECIDED * classes.ln()
         && curve.lowest.value > floor * (1.0 - ROUNDING)
 }
 
@@ -174,20 +174,6 @@ mod tests {
     }
 
     #[test]
-    fn scores_that_cannot_be_sure_cost_more_than_their_accuracy_deserves() {
-        let with_output = |output: &str, end: f64| {
-            let mut job = with_loss((0..1000).map(|i| end + (0.69 - end) * (-(i as f64) / 200.0).exp()));
-            job.accuracy = observed((0..1000).map(|i| 0.5 + 0.38 * (1.0 - (-(i as f64) / 150.0).exp())));
-            job.knobs.insert("loss".into(), "cross_entropy".into());
-            job.knobs.insert("output_activation".into(), output.into());
-            found(&job)
-        };
-        assert!(with_output("sigmoid", 0.58));
-        assert!(!with_output("sigmoid", 0.32), "as sure as it is right");
-        assert!(!with_output("none", 0.58), "nothing squashes it");
-    }
-
-    #[test]
     fn sigmoids_that_hold_two_classes_for_right_cost_less() {
         let job = |scatter: f64| {
             let mut job = with_loss((0..1800).map(|i| 1.62 + 0.7 * (-(i as f64) / 150.0).exp() + scatter * noise(i)));
@@ -203,6 +189,20 @@ mod tests {
         let mut job = with_loss((0..1000).map(|i| 1.195 + 0.19 * (-(i as f64) / 100.0).exp() + 0.1 * noise(i)));
         job.accuracy = observed((0..1000).map(|i| 0.54 - 0.29 * (-(i as f64) / 100.0).exp()));
         assert!(!found(&job));
+    }
+
+    #[test]
+    fn scores_that_cannot_be_sure_cost_more_than_their_accuracy_deserves() {
+        let with_output = |output: &str, end: f64| {
+            let mut job = with_loss((0..1000).map(|i| end + (0.69 - end) * (-(i as f64) / 200.0).exp()));
+            job.accuracy = observed((0..1000).map(|i| 0.5 + 0.38 * (1.0 - (-(i as f64) / 150.0).exp())));
+            job.knobs.insert("loss".into(), "cross_entropy".into());
+            job.knobs.insert("output_activation".into(), output.into());
+            found(&job)
+        };
+        assert!(with_output("sigmoid", 0.58));
+        assert!(!with_output("sigmoid", 0.32), "as sure as it is right");
+        assert!(!with_output("none", 0.58), "nothing squashes it");
     }
 
     #[test]

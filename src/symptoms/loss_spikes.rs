@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom, shown};
 use crate::series::stats::median;
 
 declare_symptom! {
@@ -33,7 +33,8 @@ impl Detector for LossSpikes {
         let spikes: Vec<(f64, f64, f64)> = (2..curve.levels.len()).filter_map(|i| spike(curve, i)).collect();
         let (step, value, level) = spikes.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
         let summary = format!(
-            "the loss jumped to {value:.4} near step {step:.0}, {:.0} times its level; {} such stretches",
+            "the loss jumped to {} near step {step:.0}, {:.0} times its level; {} such stretches",
+            shown(value),
             value / level,
             spikes.len()
         );

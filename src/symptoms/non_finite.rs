@@ -1,6 +1,6 @@
 use std::cmp::Reverse;
 
-use super::{Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom};
+use super::{Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom, shown};
 
 declare_symptom! {
     /// **What it shows.** A loss, a metric or a gradient norm is NaN or infinite.
@@ -38,7 +38,7 @@ impl Detector for NonFinite {
         let story = match sketch.last_finite() {
             None => "from its first value on".to_owned(),
             Some(_) if before < sketch.head().len() => format!("after {before} finite values"),
-            Some(last) => format!("first at step {}; the newest finite value was {:.4}", bad.step, last.value),
+            Some(last) => format!("first at step {}; the newest finite value was {}", bad.step, shown(last.value)),
         };
         let summary = format!("{} is {} {story}", observed.tag, bad.value);
         let steps = (first.step, sketch.last()?.step);

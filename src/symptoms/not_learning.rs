@@ -1,5 +1,6 @@
-use super::view::guesses;
-use super::{Curve, Detector, Finding, JobView, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
+use super::{
+    Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom, shown,
+};
 use crate::signals::Learning;
 
 declare_symptom! {
@@ -7,7 +8,8 @@ declare_symptom! {
     /// the best constant.
     ///
     /// **When.** A loss that stands still may just be slow to start: from a loss alone nobody can tell before the run has
-    /// ended or is past three fifths of its steps. From a fifth on, once the learning rate has been at its peak for half
+    /// ended or is past three fifths of its steps. From a fifth on (of three thousand points, where the length is not known and the
+    /// learning rate is logged), once the learning rate has been at its peak for half
     /// of what was run, a second witness suffices: the loss stands above its start beyond noise and is not on its
     /// way back (a plateau before a late drop stays where it started); or a setting is known to be risky (a learning rate
     /// far outside what works, weights that start at zero or unscaled), or too small to move any weight in all planned
@@ -85,20 +87,15 @@ impl Detector for NotLearning {
         if chance.is_none() && (!still || scatters(curve) && job.learns_by_validation()) {
             return None;
         }
-        let from = if back { curve.first.value } else { curve.start };
-        let mut summary = format!("the loss went from {from:.4} to {:.4} in {} steps", curve.end, curve.length());
-        if let Some(classes) = chance {
-            summary.push_str(&format!(
-                ", no better than a guess among {classes} classes (log {classes} = {:.4}), and so is the accuracy",
-                f64::from(classes).ln()
-            ));
-        } else if back {
-            summary.push_str(", after it was driven up at first");
-        } else if worse {
-            summary.push_str(", which is worse than its start");
-        } else {
-            summary.push_str(&format!(": no more than its noise of {:.2}, or next to nothing", curve.noise));
-        }
+        let judgement = match chance {
+            Some(chance) => chance,
+            None if back => "after it was driven up at first".to_owned(),
+            None if worse => "which is worse than its start".to_owned(),
+            None if dropped => format!("a drop of {:.1} %", 100.0 * curve.relative_drop()),
+            None => format!("within the scatter of its values ({})", shown(curve.noise)),
+        };
+        let (from, to) = (shown(if back { curve.first.value } else { curve.start }), shown(curve.end));
+        let summary = format!("the loss went from {from} to {to} in {} steps: {judgement}", curve.length());
         Some(
             Finding::in_curve(self, Severity::Problem, curve, summary)
                 .with("start", curve.start)
@@ -129,24 +126,25 @@ fn starts_at_its_floor(job: &JobView, curve: &Curve) -> bool {
         && curve.start > 0.0
 }
 
-/// The number of classes at whose chance level, or above, the loss ended, while the accuracy stayed at chance.
-fn at_chance(job: &JobView, curve: &Curve) -> Option<u32> {
-    let training = job.course_of_accuracy().filter(|_| job.accuracy_at_chance() == Some(true));
+/// Why the loss is no better than a guess, in words, where the accuracy stayed at chance.
+fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
     // Accuracies of single batches scatter: where validation guesses, at the loss of a guess, so does training.
-    let validation =
-        job.validation_accuracy.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| (curve.start, curve.end));
-    let (first, accuracy) = training.or(validation.filter(|(start, end)| guesses(*start, *end)))?;
+    let guesses = |observed: &&Observed| observed.at_chance() == Some(true);
+    let guessing = job.accuracy.as_ref().filter(guesses).or(job.validation_accuracy.as_ref().filter(guesses));
+    let (first, accuracy) = guessing.filter(|_| job.classifies() && curve.end > 0.0)?.course_of_accuracy()?;
     let stays_above = |classes: f64| curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln());
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
     // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
     let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && accuracy < AT_MOST_CHANCES / classes;
-    if curve.end > 0.0 && close && stays_above(classes) {
-        return Some(classes as u32);
+    if close && stays_above(classes) {
+        let chance = classes.ln();
+        return Some(format!("the chance level of {classes} classes (log {classes} = {chance:.4})"));
     }
     let guessed = (1.0 / accuracy).round().clamp(2.0, 1e6);
-    let no_gain = accuracy <= GUESS_GAIN * first + GUESS_NOISE;
+    let no_gain = accuracy <= GUESS_GAIN * first + GUESS_NOISE && !job.accuracy_rises();
     let above = curve.end > (1.0 - CHANCE_MARGIN) * guessed.ln();
-    (no_gain && above && stays_above(guessed)).then_some(guessed as u32)
+    (no_gain && above && stays_above(guessed))
+        .then(|| format!("no better than a guess: the accuracy went from {first:.3} to {accuracy:.3}"))
 }
 
 /// Whether the loss was driven up from its first value and has come back to no more than that: what it lost since its peak
@@ -275,6 +273,22 @@ mod tests {
         assert!(found(&job));
         job.life.done = Some(0.1);
         assert!(!found(&job));
+    }
+
+    #[test]
+    fn a_second_witness_speaks_where_nobody_knows_the_length_of_the_run() {
+        let after = |points: usize| {
+            let mut job = with_loss((0..points).map(|i| 1.61 + 0.1 * noise(i)));
+            (job.life.ended, job.life.done) = (false, None);
+            job.learning_rate = observed((0..points).map(|_| 0.05));
+            job.knobs.insert("optimizer".into(), "adam".into());
+            job
+        };
+        assert!(found(&after(700)));
+        assert!(!found(&after(400)));
+        let mut tame = after(700);
+        tame.learning_rate = observed((0..700).map(|_| 0.001));
+        assert!(!found(&tame), "a plateau before a late drop looks alike");
     }
 
     #[test]

@@ -19,6 +19,8 @@ const TUNING_RATE: f64 = 1e-3;
 /// Adam moves no weight by more than its rate in a step (Kingma and Ba 2015, section 2.1). Weights are of the order of a
 /// tenth: a run that cannot move them by a hundredth of that trains nothing, whatever it started from.
 const FUTILE: f64 = 1e-3;
+/// What is to come may be so many times longer than what was run: at least this share of it is done.
+const LEAST_DONE: f64 = 0.05;
 /// A log that begins this many of its own gaps after step 0 goes on with an earlier training.
 const LATE_START: f64 = 20.0;
 /// The second half of a straight line falls as far as the first; noise and rounding take a little.
@@ -105,7 +107,8 @@ impl JobView {
             Some(name) if !name.starts_with("adam") => self.usual_gradient().unwrap_or(1.0),
             _ => 1.0,
         };
-        let planned = curve.length() / self.life.done.map_or(1.0, |done| done.clamp(0.05, 1.0));
+        let unknown = if self.life.ended { 1.0 } else { LEAST_DONE };
+        let planned = curve.length() / self.life.done.map_or(unknown, |done| done.clamp(LEAST_DONE, 1.0));
         self.peak_rate().is_some_and(|rate| rate * gradient * planned < FUTILE)
     }
 

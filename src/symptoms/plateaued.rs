@@ -1,5 +1,5 @@
 use super::curve::Level;
-use super::{Curve, Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Observed, Severity, SymptomDoc, declare_symptom, shown};
 
 declare_symptom! {
     /// **What it shows.** The job learned, then stopped while it is still bad by the task's own measure. Not: converged.
@@ -71,14 +71,13 @@ impl Detector for Plateaued {
         }
         let severity = if witness.is_some() { Severity::Problem } else { Severity::Warning };
         let mut summary = format!(
-            "nine tenths of the drop were done after {:.0} % of the run; the loss has stood at {:.4} since (start {:.4})",
+            "nine tenths of the drop were done after {:.0} % of the run; the loss has stood at {} since (start {})",
             100.0 * done,
-            curve.end,
-            curve.start
+            shown(curve.end),
+            shown(curve.start)
         );
-        if let Some(witness) = &witness {
-            summary.push_str(&format!("; {witness}"));
-        }
+        let says = witness.unwrap_or_else(|| "nothing else says whether that is its floor".to_owned());
+        summary.push_str(&format!("; {says}"));
         Some(
             Finding::in_curve(self, severity, curve, summary)
                 .with("done_after_share", done)
@@ -206,16 +205,6 @@ mod tests {
     }
 
     #[test]
-    fn saturating_outputs_creep_to_their_plateau() {
-        let creeps = |i: usize| 0.52 + 0.73 * (-(i as f64) / 150.0).exp() + 0.01 * noise(i);
-        let mut job = with_loss((0..1000).map(creeps));
-        job.knobs.insert("loss".into(), "l2".into());
-        assert_eq!(severity(&job), None);
-        job.knobs.insert("output_activation".into(), "sigmoid".into());
-        assert_eq!(severity(&job), Some(Severity::Problem));
-    }
-
-    #[test]
     fn a_loss_that_keeps_to_its_margin_is_a_problem() {
         let stands_at = |level: f64| with_loss((0..1500).map(|i| level + 0.9 * (-f64::from(i) / 30.0).exp() + 1e-4));
         assert_eq!(severity(&stands_at(0.3)), Some(Severity::Problem));
@@ -232,6 +221,15 @@ mod tests {
         job.parts = vec![divergence(0.05)];
         assert_eq!(severity(&job), Some(Severity::Warning));
         job.parts = vec![divergence(1e-5)];
+    }
+
+    #[test]
+    fn saturating_outputs_creep_to_their_plateau() {
+        let creeps = |i: usize| 0.52 + 0.73 * (-(i as f64) / 150.0).exp() + 0.01 * noise(i);
+        let mut job = with_loss((0..1000).map(creeps));
+        job.knobs.insert("loss".into(), "l2".into());
+        assert_eq!(severity(&job), None);
+        job.knobs.insert("output_activation".into(), "sigmoid".into());
         assert_eq!(severity(&job), Some(Severity::Problem));
     }
 

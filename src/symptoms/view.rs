@@ -5,7 +5,7 @@ use crate::series::stats::median;
 use crate::series::{HistogramSketch, Sketch};
 use crate::signals::{Learning, Matched, Signal, SignalMap};
 
-use super::curve::{Curve, MIN_POINTS};
+use super::curve::{Curve, MIN_POINTS, TREND};
 
 /// One series with its meaning.
 #[derive(Debug, Clone)]
@@ -31,6 +31,24 @@ impl Observed {
             observed.curve = observed.curve.map(|curve| curve.scaled(0.01));
         }
         observed
+    }
+
+    /// Whether this accuracy says that nothing was learned: it is low, and no better than it was at the start.
+    pub(super) fn at_chance(&self) -> Option<bool> {
+        let (start, end) = self.course_of_accuracy()?;
+        // One class in two is the easiest guess that any classifier has.
+        Some(end < 0.6 && end - start < 0.1)
+    }
+
+    /// Where this accuracy started and where it stands. A few evaluations have no shape, and yet a first and a last value.
+    pub(super) fn course_of_accuracy(&self) -> Option<(f64, f64)> {
+        if let Some(curve) = &self.curve {
+            return Some((curve.start, curve.end));
+        }
+        let values = self.sketch.head();
+        let unit = if self.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
+        let newest = values.len().checked_sub(3).filter(|before| *before > 0)?;
+        Some((unit * values[0], unit * median(&values[newest..]))).filter(|(start, end)| (start + end).is_finite())
     }
 
     fn until(&self, step: i64) -> Observed {
@@ -71,6 +89,8 @@ pub struct JobView {
     pub learning: Learning,
     /// The training loss (or the validation loss, where a job logs no other).
     pub loss: Option<Observed>,
+    /// The training loss is the sum of parts that were logged, and no total was.
+    pub loss_is_sum: bool,
     /// The validation loss.
     pub validation_loss: Option<Observed>,
     /// Accuracy on training data, 0 to 1.
@@ -152,6 +172,7 @@ impl JobView {
         JobView {
             learning: map.learning,
             loss: find(Signal::TrainLoss, Observed::new).or_else(|| find(Signal::ValidationLoss, Observed::new)),
+            loss_is_sum: map.all(Signal::TrainLoss).iter().filter(|matched| matched.part).count() > 1,
             validation_loss: find(Signal::ValidationLoss, Observed::new),
             accuracy: find(Signal::TrainAccuracy, Observed::share),
             validation_accuracy: find(Signal::ValidationAccuracy, Observed::share),
@@ -193,9 +214,14 @@ impl JobView {
     }
 
     /// Whether the run has trained in earnest for long enough that a second witness beside its loss may speak: a fifth of
-    /// its planned steps is done, and its warm-up was over before the half of what was run so far.
+    /// its planned steps is done (a fifth of the points that make it mature, where nobody knows its length), and its warm-up
+    /// was over before the half of what was run so far.
     pub(super) fn well_begun(&self) -> bool {
-        let Some(done) = self.life.done else { return self.mature() };
+        let points = self.loss.as_ref().map_or(0, |loss| loss.sketch.count());
+        let Some(done) = self.life.done else {
+            return self.mature()
+                || points as f64 >= BEGUN_SHARE * MATURE_POINTS as f64 && self.warm_up_over() == Some(true);
+        };
         self.mature() || done >= BEGUN_SHARE && self.warm_up_over().unwrap_or(done >= LONGEST_WARM_UP)
     }
 
@@ -234,21 +260,18 @@ impl JobView {
     /// Whether the accuracy says that nothing was learned: it is low, and no better than it was at the start.
     /// `None` without an accuracy of its own.
     pub fn accuracy_at_chance(&self) -> Option<bool> {
-        let (start, end) = self.course_of_accuracy()?;
-        Some(guesses(start, end))
+        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?.at_chance()
     }
 
-    /// Where the accuracy (on training data, if that is logged) started and where it stands. A few evaluations have no shape,
-    /// and yet a first and a last value.
+    /// Whether the accuracy rises by the ranks of its levels, whatever its ends say.
+    pub(super) fn accuracy_rises(&self) -> bool {
+        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref());
+        observed.and_then(|o| o.curve.as_ref()).is_some_and(|curve| curve.trend_from(0.0) > TREND)
+    }
+
+    /// Where the accuracy (on training data, if that is logged) started and where it stands.
     pub(super) fn course_of_accuracy(&self) -> Option<(f64, f64)> {
-        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?;
-        if let Some(curve) = &observed.curve {
-            return Some((curve.start, curve.end));
-        }
-        let values = observed.sketch.head();
-        let unit = if observed.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
-        let newest = values.len().checked_sub(3).filter(|before| *before > 0)?;
-        Some((unit * values[0], unit * median(&values[newest..]))).filter(|(start, end)| (start + end).is_finite())
+        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?.course_of_accuracy()
     }
 
     /// Whether the job is good by its own measure: most of what it is shown it gets right.
@@ -271,6 +294,9 @@ impl JobView {
 
     /// Whether the loss is a cross-entropy over classes, so far as knobs and signals say.
     pub fn classifies(&self) -> bool {
+        if self.loss_is_sum {
+            return false;
+        }
         match self.text("loss") {
             Some(loss) => loss.contains("entropy") || loss == "nll" || (loss == "custom" && self.has_accuracy()),
             None => self.has_accuracy(),
@@ -356,11 +382,6 @@ fn sum_of<'a>(parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(Stri
     }))
 }
 
-/// Whether an accuracy from here to there is no better than a guess: one class in two is the easiest that any classifier has.
-pub(super) fn guesses(start: f64, end: f64) -> bool {
-    end < 0.6 && end - start < 0.1
-}
-
 fn full_tag(matched: &Matched) -> String {
     if matched.folder.is_empty() { matched.tag.clone() } else { format!("{}/{}", matched.folder, matched.tag) }
 }
@@ -381,6 +402,7 @@ pub(crate) mod tests {
         JobView {
             learning: Learning::Supervised,
             loss: Some(Observed::new("train/loss", &sketch)),
+            loss_is_sum: false,
             validation_loss: None,
             accuracy: None,
             validation_accuracy: None,

@@ -20,8 +20,13 @@ pub(crate) fn address(stage: &Stage) -> String {
 
 /// Status line, headers and body.
 pub(crate) fn get(address: &str, path: &str, headers: &str) -> String {
+    get_as(address, address, path, headers)
+}
+
+/// As [`get`], by another name of the host.
+fn get_as(host: &str, address: &str, path: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -80,6 +85,13 @@ fn the_status_page_says_how_the_daemon_is_and_what_it_does() {
     let html = get(&page, "/", "");
     assert!(html.contains("&lt;sick&gt;") && html.contains("content-security-policy: default-src 'none'"), "{html}");
     assert!(get(&page, "/nowhere", "").starts_with("HTTP/1.1 404"));
+    for (host, status) in
+        [("localhost:1", "200"), ("[::1]:9", "200"), ("evil.example", "421"), ("127.0.0.1.evil.example", "421")]
+    {
+        let answer = get_as(host, &page, "/api/cases", "");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
+        assert_eq!(answer.contains("sick"), status == "200", "{host}");
+    }
 }
 
 fn files_below(folder: &std::path::Path) -> u64 {

@@ -65,7 +65,8 @@ mod tests {
         let means = |s: &Sketch| s.buckets().map(|(step, b)| (step, b.mean)).collect::<Vec<_>>();
         assert_eq!(means(&sum), means(&whole));
         assert_eq!((sum.first(), sum.last()), (whole.first(), whole.last()));
-        assert_eq!((sum.lowest(), sum.highest()), (whole.lowest(), whole.highest()));
+        let extremes = |s: &Sketch| [s.lowest(), s.highest()].map(|point| point.map(|p| (p.step, p.value)));
+        assert_eq!(extremes(&sum), extremes(&whole));
         assert_eq!(sum.head(), whole.head());
     }
 
