@@ -198,12 +198,18 @@ impl Curve {
         self.relative_drop() > share && self.trend_from(0.0) < -TREND && self.trend_from(0.4) < 0.0
     }
 
-    /// Share of the series, 0 to 1, after which `share` of the whole drop was done and stayed done, but for the noise of
-    /// the levels.
+    /// Share of the series, 0 to 1, after which `share` of the whole drop was done and stayed done.
     pub fn done_after(&self, share: f64) -> f64 {
+        let goal = self.start - share * self.drop();
+        let late = self.levels.iter().rposition(|l| l.mean > goal).map_or(0, |i| i + 1);
+        late as f64 / self.levels.len() as f64
+    }
+
+    /// The same, but for the noise of the levels: of a small drop among large noise it may take too much for done.
+    pub(super) fn done_but_for_noise(&self, share: f64) -> f64 {
         let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
         let goal = self.start - share * self.drop() + 2.0 * scatter(&means[means.len() / 2..]);
-        let late = means.windows(3).map(median).enumerate().filter(|(_, level)| *level > goal).last();
+        let late = means.windows(3).map(median).enumerate().rfind(|(_, level)| *level > goal);
         late.map_or(0, |(i, _)| i + 2) as f64 / means.len() as f64
     }
 
@@ -366,9 +372,9 @@ pub(crate) mod tests {
         let curve =
             Curve::of("loss", &sketch((0..900).map(|i| 19.5 + 7.0 * (-(i as f64) / 20.0).exp() + 8.0 * noise(i))))
                 .expect("enough points");
-        assert!(curve.done_after(0.9) < 0.3, "{}", curve.done_after(0.9));
+        assert!(curve.done_but_for_noise(0.9) < 0.3 && curve.done_after(0.9) > 0.3);
         let falls = Curve::of("loss", &sketch((0..900).map(|i| 20.0 - 0.02 * i as f64))).expect("enough points");
-        assert!(falls.done_after(0.9) > 0.8, "{}", falls.done_after(0.9));
+        assert!(falls.done_but_for_noise(0.9) > 0.8, "{}", falls.done_but_for_noise(0.9));
     }
 
     #[test]
