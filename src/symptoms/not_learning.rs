@@ -145,7 +145,9 @@ fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
         return Some(format!("the chance level of {classes} classes (log {classes} = {chance:.4})"));
     }
     let guessed = (1.0 / accuracy).round().clamp(2.0, 1e6);
-    let no_gain = accuracy <= GUESS_GAIN * first + GUESS_NOISE && !job.accuracy_rises();
+    // Validation may come after all that was learned, and show no gain.
+    let by_training = job.accuracy_at_chance() == Some(true);
+    let no_gain = by_training && accuracy <= GUESS_GAIN * first + GUESS_NOISE && !job.accuracy_rises();
     let above = curve.end > (1.0 - CHANCE_MARGIN) * guessed.ln();
     (no_gain && above && stays_above(guessed))
         .then(|| format!("no better than a guess: the accuracy went from {first:.3} to {accuracy:.3}"))
@@ -323,6 +325,15 @@ mod tests {
         assert!(!found(&job));
         job.validation_accuracy = observed((0..20).map(|_| 0.59));
         assert!(found(&job));
+    }
+
+    #[test]
+    fn validation_that_comes_after_what_was_learned_shows_no_gain_and_no_guess() {
+        let mut job = with_loss((0..800).map(|i| 1.2 + 0.4 * (-(i as f64) / 60.0).exp() + 0.2 * noise(i)));
+        job.accuracy = observed((0..800).map(|i| 0.61 - 0.4 * (-(i as f64) / 60.0).exp() + 0.1 * noise(i + 9)));
+        job.validation_accuracy = observed((0..16).map(|i| 0.595 + 0.01 * noise(i)));
+        job.knobs.insert("loss".into(), "cross_entropy".into());
+        assert!(!found(&job));
     }
 
     #[test]
