@@ -14,6 +14,8 @@ pub struct Memory {
     events: u64,
     /// When something new of it was last seen.
     last_seen: f64,
+    /// How many hyperparameters and texts it has logged.
+    said: usize,
     /// Mean seconds between its events.
     gap: Option<f64>,
     history: bool,
@@ -43,6 +45,8 @@ pub(super) struct Described {
 struct Look {
     /// Number of its events then.
     events: u64,
+    /// Number of hyperparameters and texts then.
+    said: usize,
     /// When silence alone ends it; never, once it has ended.
     again: f64,
 }
@@ -59,6 +63,7 @@ impl Memory {
         Memory {
             events: 0,
             last_seen: f64::NEG_INFINITY,
+            said: 0,
             gap: None,
             history,
             examined: None,
@@ -85,23 +90,25 @@ impl Memory {
         }
         self.last_seen = self.last_seen.max(newest);
         self.events = events;
+        self.said = said(job);
         let span = job.first_wall_time().zip(job.last_wall_time()).map(|(first, last)| last - first);
         self.gap = span.filter(|_| events > 1).map(|span| span / (events - 1) as f64);
     }
 
-    /// Whether the job is to be examined now: it is new, it has grown, its writer pauses, or its silence ends it.
+    /// Whether the job is to be examined now: it is new, it has grown, its writer pauses, its silence ends it, or it has
+    /// said more of itself: how many steps it plans may come after the last of them.
     pub fn due(&self, now: f64) -> bool {
         let Some(look) = self.examined else { return true };
         let grown = self.events as f64 > look.events as f64 * (1.0 + GROWTH);
         let paused = self.events != look.events && now - self.last_seen >= PAUSE;
-        grown || paused || self.events < look.events || now >= look.again
+        grown || paused || self.events < look.events || self.said != look.said || now >= look.again
     }
 
     /// An examination took place at `now`.
     pub fn examined(&mut self, exam: &Exam, now: f64) {
         let life = exam.view.life;
         let again = if life.ended { f64::INFINITY } else { now + (life.patience - life.silent_for).max(0.0) };
-        self.examined = Some(Look { events: self.events, again });
+        self.examined = Some(Look { events: self.events, said: self.said, again });
         self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
         self.symptoms.dedup();
     }
@@ -113,8 +120,7 @@ impl Memory {
 
     /// Notes what a job says of itself, which is read again only when it has said more.
     pub(super) fn describe(&mut self, job: &Job<'_>, site: &Site) {
-        let facts = job.runs.iter().map(|(_, run)| run.hyperparameters().len() + run.texts().len()).sum();
-        let said = (job.events(), facts);
+        let said = (job.events(), said(job));
         if self.described.as_ref().is_none_or(|described| described.said != said) {
             let (suggestion, knobs) = (job.suggestion_id(), site.logged_knobs(job));
             self.described = Some(Described { suggestion, knobs, said });
@@ -360,6 +366,11 @@ fn every_time(training: &Sketch, validation: &Sketch) -> bool {
     };
     let (training_first, validation_first) = (single_steps(training), single_steps(validation));
     training_first.is_some() && training_first == validation_first && training.count().abs_diff(validation.count()) <= 1
+}
+
+/// How many hyperparameters and texts a job has logged.
+fn said(job: &Job<'_>) -> usize {
+    job.runs.iter().map(|(_, run)| run.hyperparameters().len() + run.texts().len()).sum()
 }
 
 fn said_ended(job: &Job<'_>) -> bool {

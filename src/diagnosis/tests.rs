@@ -62,6 +62,17 @@ fn with_a_case() -> (Diagnosis, CaseId) {
 }
 
 #[test]
+fn a_plan_that_is_read_after_the_last_step_ends_the_job() {
+    let mut diagnosis = Diagnosis::new(site(POLICY), []);
+    let mut runs = stuck(300);
+    diagnosis.tick(&runs, 1300.0);
+    assert_eq!(diagnosis.cases().count(), 0, "nobody knows yet that it has ended");
+    runs.get_mut(&RunName::new("sick")).unwrap().hyperparameter_beside("max_steps", 300.into());
+    diagnosis.tick(&runs, 1301.0);
+    assert_eq!(diagnosis.cases().count(), 1);
+}
+
+#[test]
 fn a_clock_that_is_set_ends_no_job() {
     for (set, ended) in [(true, false), (false, true)] {
         let mut diagnosis = Diagnosis::new(site(POLICY), []);
