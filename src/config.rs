@@ -14,6 +14,7 @@ mod settings;
 mod show;
 mod words;
 
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 pub use duration::{DurationError, parse_duration, show_duration};
@@ -101,6 +102,23 @@ fn listed(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n\n")
 }
 
+/// Files that people write are shorter by far; devices and logs named by mistake are not.
+const MAX_FILE: u64 = 4 << 20;
+
+/// The text of a file that people write.
+///
+/// # Errors
+///
+/// It cannot be read, is no text, or is longer than 4 MiB.
+pub fn text_of(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than 4 MiB, which no such file is"));
+    }
+    Ok(text)
+}
+
 /// Reads the file, or takes the defaults where there is none, and lets the command line have the last word.
 ///
 /// # Errors
@@ -115,7 +133,7 @@ pub fn load(
     let mut settings = match file {
         Some(path) => {
             let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-            let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            let text = text_of(path).map_err(unreadable)?;
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let folder = std::path::absolute(folder).map_err(unreadable)?;
             parse(&text, &path.display().to_string(), &folder, vocabulary).map_err(ConfigError::Problems)?

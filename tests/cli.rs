@@ -87,6 +87,8 @@ fn what_cannot_be_read_or_is_no_command_is_exit_code_2_with_a_word_on_it() {
     assert!(err.contains("nextrun.db") && err.contains("--state DIR"), "{err}");
     let (_, _, err) = nextrun(&["config", "check", "/no/such/file"]);
     assert_eq!(err.matches("No such file").count(), 1, "a cause is said once: {err}");
+    let (code, _, err) = nextrun(&["config", "check", "/dev/zero"]);
+    assert!(code == 2 && err.contains("longer than 4 MiB"), "{code}: {err}");
 }
 
 #[test]

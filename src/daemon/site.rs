@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{self, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings};
+use crate::config::{self, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of};
 use crate::destinations::{self, Preset};
 use crate::diagnosis::{Choice, Script, Site};
 use crate::jobs::Patience;
@@ -91,7 +91,7 @@ pub fn policy_text(choice: &PolicyChoice) -> Result<(String, String), PolicyErro
             Ok((policy.text.to_owned(), format!("{name}.yaml")))
         }
         PolicyChoice::File(path) => {
-            let text = std::fs::read_to_string(path);
+            let text = text_of(path);
             let text = text.map_err(|source| PolicyError::Unreadable { path: path.clone(), source })?;
             Ok((text, path.display().to_string()))
         }
