@@ -171,7 +171,7 @@ impl Source {
         }
         let (settled, events) = (self.tail.settled(), data.events());
         self.tail.look_again();
-        let end = self.read_on(&*file, stat.size, scratch, data)?;
+        let end = self.read_on(&*file, scratch, data)?;
         self.seen = end;
         self.extend_prefix(&*file)?;
         self.remember_damage(&*file)?;
@@ -182,25 +182,23 @@ impl Source {
         Ok((if same { Look::Same } else { Look::Read(self.tail.settled() - settled) }, end))
     }
 
-    /// Reads to `end`, where the file ended when it was opened, and says how far there were bytes: a network file
-    /// system may show the new size before them.
-    fn read_on(&mut self, file: &dyn LogFile, end: u64, scratch: &mut Vec<u8>, data: &mut RunData) -> io::Result<u64> {
+    /// Reads to the end of the file, and says where that was.
+    fn read_on(&mut self, file: &dyn LogFile, scratch: &mut Vec<u8>, data: &mut RunData) -> io::Result<u64> {
         let mut size = WINDOW;
         loop {
             if scratch.len() < size {
                 scratch.resize(size, 0);
             }
             let start = self.tail.offset();
-            let wanted = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX).min(size);
-            let got = if wanted > 0 { file.read_at(&mut scratch[..wanted], start)? } else { 0 };
+            let got = file.read_at(&mut scratch[..size], start)?;
             let feed = &mut self.feed;
             let advance = self.tail.advance(&scratch[..got], |record| feed.record(record, data));
             if got < size {
-                return Ok(if got > 0 { start + got as u64 } else { end });
+                return Ok(if got > 0 { start + got as u64 } else { file.stat()?.size });
             }
             if self.tail.offset() == start {
                 // Never more than the file has: a length that lies asks for no memory.
-                let there = end.saturating_sub(start).min(advance.wants.max(2 * size as u64));
+                let there = file.stat()?.size.saturating_sub(start).min(advance.wants.max(2 * size as u64));
                 size = usize::try_from(there).unwrap_or(usize::MAX).max(size + 1);
             } else {
                 size = WINDOW;
