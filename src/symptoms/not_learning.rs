@@ -22,6 +22,8 @@ declare_symptom! {
     /// back to within 3 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
     /// noisy points cannot prove it, and what is not proved is not disproved.
     ///
+    /// A loss whose second half still falls by 3 % only passes the chance level of some number of classes.
+    ///
     /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
     /// cross-entropy starts below chance, or they stand still at a learning rate for tuning; without an accuracy nobody
     /// can tell a floor from a failure, and the job's status is `unknown`. Runs whose accuracy is above 0.9 all along
@@ -135,6 +137,11 @@ fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
     let guesses = |observed: &&Observed| observed.at_chance() == Some(true);
     let guessing = job.accuracy.as_ref().filter(guesses).or(job.validation_accuracy.as_ref().filter(guesses));
     let (first, accuracy) = guessing.filter(|_| job.classifies() && curve.end > 0.0)?.course_of_accuracy()?;
+    // What still falls only passes the chance level of some number of classes.
+    let falls = curve.mean_between(0.4, 0.6) - curve.end;
+    if falls > CHANCE_MARGIN * curve.end && curve.trend_from(0.4) < -TREND {
+        return None;
+    }
     let stays_above = |classes: f64| curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln());
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
     // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
@@ -188,6 +195,18 @@ mod tests {
 
     fn found(job: &JobView) -> bool {
         NotLearning.examine(job).is_some()
+    }
+
+    #[test]
+    fn a_loss_that_falls_past_the_chance_level_of_fewer_classes_learns() {
+        let mut job = with_loss((0..380).map(|i| 2.1 + 2.7 * (-(i as f64) / 150.0).exp() + 0.02 * noise(i)));
+        job.accuracy = observed([0.2, 0.22, 0.24, 0.26, 0.27]);
+        job.knobs.insert("loss".into(), "cross_entropy".into());
+        assert!(!found(&job));
+        let mut stuck = with_loss((0..380).map(|i| 2.3 + 2.5 * (-(i as f64) / 30.0).exp() + 0.02 * noise(i)));
+        stuck.accuracy = observed([0.1, 0.12, 0.09, 0.11, 0.1]);
+        stuck.knobs.insert("loss".into(), "cross_entropy".into());
+        assert!(found(&stuck));
     }
 
     #[test]
