@@ -229,6 +229,7 @@ mod tests {
         job.parts = vec![divergence(0.05)];
         assert_eq!(severity(&job), Some(Severity::Warning));
         job.parts = vec![divergence(1e-5)];
+        assert_eq!(severity(&job), Some(Severity::Problem));
     }
 
     #[test]
