@@ -186,6 +186,16 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
+    /// All kinds.
+    pub const ALL: [MessageKind; 6] = [
+        MessageKind::CaseOpened,
+        MessageKind::RunSuggested,
+        MessageKind::StopSuggested,
+        MessageKind::QuestionAsked,
+        MessageKind::CaseClosed,
+        MessageKind::Digest,
+    ];
+
     /// The CloudEvents type.
     pub fn event_type(self) -> &'static str {
         match self {

@@ -111,12 +111,15 @@ const MAX_FILE: u64 = 4 << 20;
 ///
 /// It cannot be read, is no text, or is longer than 4 MiB.
 pub fn text_of(path: &Path) -> io::Result<String> {
+    let too_long = || io::Error::new(io::ErrorKind::InvalidData, "it is longer than 4 MiB, which no such file is");
+    read_at_most(path, MAX_FILE)?.ok_or_else(too_long)
+}
+
+/// The text of a file; `None` if it has more than so many bytes, of which no more are read.
+fn read_at_most(path: &Path, most: u64) -> io::Result<Option<String>> {
     let mut text = String::new();
-    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than 4 MiB, which no such file is"));
-    }
-    Ok(text)
+    std::fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    Ok((text.len() as u64 <= most).then_some(text))
 }
 
 /// Reads the file, or takes the defaults where there is none, and lets the command line have the last word.

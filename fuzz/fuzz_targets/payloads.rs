@@ -24,15 +24,6 @@ struct Said {
     thread: Option<String>,
 }
 
-const KINDS: [MessageKind; 6] = [
-    MessageKind::CaseOpened,
-    MessageKind::RunSuggested,
-    MessageKind::StopSuggested,
-    MessageKind::QuestionAsked,
-    MessageKind::CaseClosed,
-    MessageKind::Digest,
-];
-
 const SECRET: &str = "n0b0dy-may-read-this";
 
 /// The longest text by itself.
@@ -79,7 +70,7 @@ fn message(said: &Said) -> Message {
         "recommended": { "overrides": overrides, "command": t(6) },
         "items": [{ "run": t(7), "case": t(8), "messages": [{ "kind": "case_opened", "symptoms": [t(9)] }] }],
     });
-    let kind = KINDS[usize::from(said.kind) % KINDS.len()];
+    let kind = MessageKind::ALL[usize::from(said.kind) % MessageKind::ALL.len()];
     Message { id: "m".into(), case: CaseId(t(1)), kind, subject: t(5), time: 0.0, data }
 }
 

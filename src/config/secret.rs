@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The environment variables that a secret may come from.
@@ -130,12 +129,8 @@ impl fmt::Display for SecretSource {
 
 fn read_file(path: &Path) -> Result<Secret, SecretError> {
     let failed = |source| SecretError::File { path: path.to_owned(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(SecretError::TooLarge { path: path.to_owned() });
-    }
+    let text = super::read_at_most(path, MAX_BYTES).map_err(failed)?;
+    let text = text.ok_or_else(|| SecretError::TooLarge { path: path.to_owned() })?;
     filled(&text, || format!("the secret's file {}", path.display()))
 }
 

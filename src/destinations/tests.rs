@@ -348,14 +348,7 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 fn kinds() -> impl Strategy<Value = MessageKind> {
-    prop::sample::select(vec![
-        MessageKind::CaseOpened,
-        MessageKind::RunSuggested,
-        MessageKind::StopSuggested,
-        MessageKind::QuestionAsked,
-        MessageKind::CaseClosed,
-        MessageKind::Digest,
-    ])
+    prop::sample::select(MessageKind::ALL.to_vec())
 }
 
 /// A message with these texts wherever there can be one.

@@ -264,7 +264,7 @@ impl Exam {
             return Some("still too early to judge".to_owned());
         }
         let why = self.view.maybe_trained_before().filter(|_| !self.facts.learned)?;
-        let remedy = match self.view.accuracy.as_ref().or(self.view.validation_accuracy.as_ref()) {
+        let remedy = match self.view.own_accuracy() {
             Some(_) => "",
             None => "; log an accuracy to tell them apart",
         };

@@ -242,10 +242,7 @@ fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Optio
 /// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
 /// start.
 fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
-    let accuracy = |view: &JobView| {
-        let observed = view.accuracy.as_ref().or(view.validation_accuracy.as_ref());
-        observed.and_then(|o| o.curve.as_ref()).map(|curve| curve.end)
-    };
+    let accuracy = |view: &JobView| view.own_accuracy().and_then(|o| o.curve.as_ref()).map(|curve| curve.end);
     if let (Some(experiment), Some(base)) = (accuracy(job), accuracy(baseline)) {
         return (experiment - base) / ACCURACY_MARGIN;
     }

@@ -103,9 +103,7 @@ impl Sqlite {
     }
 
     fn to_read(path: &Path) -> Result<Sqlite, StoreError> {
-        if !path.exists() {
-            return Err(StoreError::Missing { path: path.display().to_string() });
-        }
+        must_exist(path)?;
         let connection = read_only(path).map_err(|error| failure(path, error))?;
         Ok(Sqlite { connection, path: path.to_owned() })
     }
@@ -115,17 +113,13 @@ impl Sqlite {
     /// # Errors
     /// As [`Sqlite::open_read_only`]; besides, it cannot be written.
     pub fn open_existing(path: &Path) -> Result<Sqlite, StoreError> {
-        if !path.exists() {
-            return Err(StoreError::Missing { path: path.display().to_string() });
-        }
+        must_exist(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let open = |connection: Connection| {
+        let connection = Connection::open_with_flags(path, flags).and_then(|connection| {
             connection.busy_timeout(BUSY)?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            connection.pragma_update(None, "foreign_keys", true)?;
+            set_up_writing(&connection)?;
             Ok(connection)
-        };
-        let connection = Connection::open_with_flags(path, flags).and_then(open);
+        });
         let connection = connection.map_err(|error| failure(path, error))?;
         Sqlite { connection, path: path.to_owned() }.of_this_version()
     }
@@ -147,8 +141,7 @@ impl Sqlite {
         // Before the first page is written; an older database is told by its next `VACUUM`.
         self.connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-        self.connection.pragma_update(None, "synchronous", "FULL")?;
-        self.connection.pragma_update(None, "foreign_keys", true)?;
+        set_up_writing(&self.connection)?;
         schema::migrate(&mut self.connection)?;
         forget::make_shrinkable(&self.connection)
     }
@@ -212,6 +205,16 @@ impl Sqlite {
             reason: unreadable.reason,
         }
     }
+}
+
+fn must_exist(path: &Path) -> Result<(), StoreError> {
+    if path.exists() { Ok(()) } else { Err(StoreError::Missing { path: path.display().to_string() }) }
+}
+
+/// What a connection has to be told before it writes.
+fn set_up_writing(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)
 }
 
 /// A connection that only reads. Without the daemon's shared memory beside it, a database in a directory that cannot be

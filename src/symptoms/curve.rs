@@ -181,6 +181,12 @@ impl Curve {
         from_tenth || self.relative_drop() > MAYBE_SHARE && self.drop() > MAYBE * self.drop_error()
     }
 
+    /// The highest level of the first third.
+    pub(super) fn early_peak(&self) -> f64 {
+        let third = (self.levels.len() / 3).max(1);
+        self.levels[..third].iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max)
+    }
+
     /// Whether the newest half of the series goes on falling, against its own level.
     pub fn still_falls(&self) -> bool {
         let middle = self.mean_between(0.4, 0.6);

@@ -109,13 +109,11 @@ fn has_risen(curve: &Curve) -> bool {
 /// A trained network that a first few steps destroy: its first loss is the lowest of all, and the run spends itself on
 /// coming down from a peak, to a level that is still far above.
 fn was_thrown_out(job: &JobView, curve: &Curve) -> bool {
-    let third = curve.levels.len() / 3;
-    let peak = curve.levels[..third.max(1)].iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
     let risen = curve.end - curve.first.value;
     let begins_lowest = curve.first.value > 0.0 && curve.first.value <= curve.lowest.value;
     let above = curve.end > THROWN * curve.first.value && risen > RISE_ERRORS * curve.end_error;
     let way_back = curve.still_falls() && !job.mature();
-    curve.points >= THROWN_POINTS && begins_lowest && above && peak > THROWN * curve.end && !way_back
+    curve.points >= THROWN_POINTS && begins_lowest && above && curve.early_peak() > THROWN * curve.end && !way_back
 }
 
 fn runs_away(curve: &Curve) -> bool {

@@ -63,7 +63,7 @@ impl Detector for LossFloor {
         let classes = job.classes(curve).or_else(binary)?;
         let wrong = (std::f64::consts::E + classes - 1.0).ln();
         let floor = wrong - 1.0;
-        let accuracy = job.accuracy.as_ref().or(job.validation_accuracy.as_ref()).and_then(|o| o.curve.as_ref());
+        let accuracy = job.own_accuracy().and_then(|o| o.curve.as_ref());
         // A start that is a mean over much of the training is no guess among any number of classes.
         if job.number("classes").is_none() && accuracy.is_some_and(|accuracy| accuracy.start > GUESSES / classes) {
             return None;

@@ -32,15 +32,17 @@ impl Detector for LossSpikes {
         }
         let spikes: Vec<(f64, f64, f64)> = (2..curve.levels.len()).filter_map(|i| spike(curve, i)).collect();
         let (step, value, level) = spikes.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
-        let summary = format!(
+        let mut summary = format!(
             "the loss jumped to {} near step {step:.0}, {:.0} times its level; {} such stretches",
             shown(value),
             value / level,
             spikes.len()
         );
-        let risky = job.risky_setting().filter(|_| spikes.len() >= MANY);
-        let severity = if risky.is_some() { Severity::Problem } else { Severity::Warning };
-        let summary = risky.map_or(summary.clone(), |setting| format!("{summary}; the job runs with {setting}"));
+        let mut severity = Severity::Warning;
+        if let Some(setting) = job.risky_setting().filter(|_| spikes.len() >= MANY) {
+            severity = Severity::Problem;
+            summary.push_str(&format!("; the job runs with {setting}"));
+        }
         Some(
             Finding::in_curve(self, severity, curve, summary)
                 .with("largest", value)

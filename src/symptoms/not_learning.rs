@@ -164,11 +164,9 @@ fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
 /// is no progress.
 fn back_where_it_began(curve: &Curve) -> bool {
     let (first, end) = (curve.first.value, curve.end);
-    let third = (curve.levels.len() / 3).max(1);
-    let peak = curve.levels[..third].iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
     let driven_up = curve.head.windows(2).take(DRIVEN_UP).all(|pair| pair[1] > pair[0]);
     let lowest = curve.head.iter().all(|value| *value >= first);
-    let back = (first - end).abs() < SMALLEST_DROP * first && peak > (1.0 + RISEN) * first;
+    let back = (first - end).abs() < SMALLEST_DROP * first && curve.early_peak() > (1.0 + RISEN) * first;
     curve.points >= BACK_POINTS && curve.head.len() > DRIVEN_UP && driven_up && lowest && back
 }
 

@@ -260,18 +260,22 @@ impl JobView {
     /// Whether the accuracy says that nothing was learned: it is low, and no better than it was at the start.
     /// `None` without an accuracy of its own.
     pub fn accuracy_at_chance(&self) -> Option<bool> {
-        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?.at_chance()
+        self.own_accuracy()?.at_chance()
+    }
+
+    /// The accuracy that the job is judged by: on training data, if that is logged, else on validation data.
+    pub fn own_accuracy(&self) -> Option<&Observed> {
+        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())
     }
 
     /// Whether the accuracy rises by the ranks of its levels, whatever its ends say.
     pub(super) fn accuracy_rises(&self) -> bool {
-        let observed = self.accuracy.as_ref().or(self.validation_accuracy.as_ref());
-        observed.and_then(|o| o.curve.as_ref()).is_some_and(|curve| curve.trend_from(0.0) > TREND)
+        self.own_accuracy().and_then(|o| o.curve.as_ref()).is_some_and(|curve| curve.trend_from(0.0) > TREND)
     }
 
-    /// Where the accuracy (on training data, if that is logged) started and where it stands.
+    /// Where the accuracy started and where it stands.
     pub(super) fn course_of_accuracy(&self) -> Option<(f64, f64)> {
-        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())?.course_of_accuracy()
+        self.own_accuracy()?.course_of_accuracy()
     }
 
     /// Whether the job is good by its own measure: most of what it is shown it gets right.
@@ -324,12 +328,12 @@ impl JobView {
         let rate = self.learning_rate.as_ref().and_then(|o| o.sketch.highest()).map(|p| p.value);
         let rate = rate.or_else(|| self.number("learning_rate"));
         let adaptive = self.text("optimizer").filter(|name| ADAPTIVE.contains(name));
-        match rate {
+        match (rate, adaptive) {
             // The article: about 0.001 does well for Adam. Twenty times that is far outside what works.
-            Some(rate) if rate >= 0.02 && adaptive.is_some() => {
-                return Some(format!("a learning rate of {rate} for {}", adaptive.unwrap_or_default()));
+            (Some(rate), Some(optimizer)) if rate >= 0.02 => {
+                return Some(format!("a learning rate of {rate} for {optimizer}"));
             }
-            Some(rate) if rate >= 0.4 && self.strides(rate) => return Some(format!("a learning rate of {rate}")),
+            (Some(rate), _) if rate >= 0.4 && self.strides(rate) => return Some(format!("a learning rate of {rate}")),
             _ => {}
         }
         match self.text("initializer") {
@@ -373,10 +377,9 @@ impl JobView {
 }
 
 /// The sum of series, by a name that says of which; what was not logged at the steps of the first is left out.
-fn sum_of<'a>(parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {
-    let mut parts = parts.map(|(tag, sketch)| (tag, sketch.clone()));
-    let first = parts.next()?;
-    Some(parts.fold(first, |(names, sum), (tag, part)| match sum.plus(&part) {
+fn sum_of<'a>(mut parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {
+    let (tag, first) = parts.next()?;
+    Some(parts.fold((tag, first.clone()), |(names, sum), (tag, part)| match sum.plus(part) {
         Some(more) => (format!("{names} + {tag}"), more),
         None => (names, sum),
     }))

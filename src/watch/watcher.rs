@@ -163,7 +163,7 @@ impl Watcher {
             // What was beside the first event file before it was there had its notice, and was no run's then.
             Some(entry) if entry.kind == Kind::Events && !self.files.contains_key(&entry.run) => {
                 let beside = SideFile::ALL.iter().filter_map(|side| self.find_file(&path.with_file_name(side.name())));
-                Discovery { entries: beside.chain([entry.clone()]).collect(), ..Discovery::default() }
+                Discovery { entries: beside.chain([entry]).collect(), ..Discovery::default() }
             }
             Some(entry) => Discovery { entries: vec![entry], ..Discovery::default() },
             None => self.logdir.discover(path),
