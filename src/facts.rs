@@ -19,6 +19,8 @@ pub struct Facts {
     pub ended: bool,
     /// It ended before its time without saying so: far short of `max_steps`, or without a single loss.
     pub crashed: bool,
+    /// It is judged by a training loss of its own; by its validation loss, where it logged too little of one.
+    pub training_loss: bool,
     /// Newest step of the training loss.
     #[serde(with = "nan")]
     pub steps: f64,
@@ -82,6 +84,7 @@ impl Default for Facts {
             started: false,
             ended: false,
             crashed: false,
+            training_loss: true,
             steps: f64::NAN,
             loss_start: f64::NAN,
             loss_end: f64::NAN,
@@ -189,6 +192,7 @@ fields! {
     started Bool "it logged at least one loss";
     ended Bool "it will log no more";
     crashed Bool "it ended before its time without saying so";
+    training_loss Bool "it is judged by its training loss; where it logged too little of one, by its validation loss";
     steps Number "newest step of the training loss";
     loss_start Number "where the loss started";
     loss_end Number "where the loss stands at the end";

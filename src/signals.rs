@@ -99,7 +99,8 @@ impl fmt::Display for Signal {
 pub enum Learning {
     /// A loss is minimised.
     Supervised,
-    /// A generator against a discriminator: neither loss says by its height how well it goes.
+    /// A generator against a discriminator, or a player against copies of itself: neither losses nor rewards say by their
+    /// height how well it goes.
     Adversarial,
     /// Rewards are maximised; the loss says little.
     Reinforcement,

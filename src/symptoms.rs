@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use curve::{Curve, Level, MIN_POINTS, SIGNIFICANT, TREND};
+pub use not_learning::REWARDS;
 pub use view::{JobView, Layer, Life, Observed};
 
 /// Every detector, in the order of its ids.

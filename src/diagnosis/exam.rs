@@ -4,7 +4,7 @@ use crate::facts::{Facts, Knobs, measure};
 use crate::jobs::{Job, Pulse, stage};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
-use crate::symptoms::{Finding, JobView, MIN_POINTS, examine};
+use crate::symptoms::{Finding, JobView, MIN_POINTS, REWARDS, examine};
 
 use super::Site;
 
@@ -233,12 +233,6 @@ impl Exam {
 
     fn why_unknown(&self) -> Option<String> {
         let judged = match self.view.learning {
-            Learning::Unknown if self.signals.get(Signal::ValidationLoss).is_some() => {
-                return Some(
-                    "it logs a validation loss and no training loss: name its tag under `signals` in the configuration"
-                        .into(),
-                );
-            }
             Learning::Unknown => {
                 return Some(
                     "no loss and no reward found among its tags: name its tag under `signals` in the configuration"
@@ -246,7 +240,7 @@ impl Exam {
                 );
             }
             Learning::Adversarial => {
-                return Some("the losses of opponents hover by design: only NaN can be judged".into());
+                return Some("losses and rewards of opponents hover by design: only NaN can be judged".into());
             }
             Learning::Reinforcement if self.view.reward.is_none() => {
                 return Some(
@@ -262,6 +256,13 @@ impl Exam {
         }
         if !self.view.mature() {
             return Some("still too early to judge".to_owned());
+        }
+        if self.view.stopped_on_its_way() && !self.facts.learned {
+            let done = 100.0 * self.view.life.done.unwrap_or(0.0);
+            return Some(format!("it ended at {done:.0} % of its steps, while its loss was still on its way down"));
+        }
+        if self.view.learning == Learning::Reinforcement && points < REWARDS && !self.facts.learned {
+            return Some(format!("too short to judge: {points} rewards without a clear gain, {REWARDS} are needed"));
         }
         let why = self.view.maybe_trained_before().filter(|_| !self.facts.learned)?;
         let remedy = match self.view.own_accuracy() {
@@ -344,6 +345,7 @@ fn done_share(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> Option<f64> 
     let planned = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64).filter(|n| *n > 0.0);
     let in_epochs = matched.tag.to_ascii_lowercase().contains("epoch");
     let in_epochs = in_epochs || series_of(job, signals, Signal::ValidationLoss).is_some_and(|v| every_time(sketch, v));
+    let in_epochs = in_epochs && !series_of(job, signals, Signal::Epoch).is_some_and(has_many_steps);
     let by_steps = if in_epochs { planned("epochs") } else { planned("max_steps") };
     let by_steps = by_steps.map(|planned| ((last + gap.max(0.0)) / planned).max(0.0));
     by_steps.or_else(|| share_of_epochs(series_of(job, signals, Signal::Epoch)?, planned("epochs")?))
@@ -355,6 +357,11 @@ fn share_of_epochs(epoch: &Sketch, planned: f64) -> Option<f64> {
     let in_fractions = epoch.head().iter().any(|value| value.fract() != 0.0);
     let last = epoch.last_finite().filter(|_| in_fractions)?;
     Some((last.value / planned).max(0.0))
+}
+
+/// Whether the steps at which an epoch is logged run ahead of it: they count updates, as with Lightning's `*_epoch` tags.
+fn has_many_steps(epoch: &Sketch) -> bool {
+    epoch.last_finite().is_some_and(|last| last.step as f64 > 2.0 * (last.value + 1.0))
 }
 
 /// Whether a job validates at each point of its training loss, and these are one step apart: nobody validates after every

@@ -1,5 +1,6 @@
 //! What an operator does to a diagnosis under way: sets the clock, changes a policy, forgets what is old.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
@@ -49,6 +50,29 @@ fn stuck(points: i64) -> Runs {
         run.event(wall_time);
     }
     Runs::from([(RunName::new("sick"), run)])
+}
+
+#[test]
+fn a_job_without_a_training_loss_is_judged_by_its_validation_loss() {
+    let status = |training: i64| {
+        let mut runs = stuck(0);
+        let run = runs.get_mut(&RunName::new("sick")).unwrap();
+        let (loss, validation) = (run.tag_id("train/loss").unwrap(), run.tag_id("val/loss").unwrap());
+        for step in 0..60 {
+            let point = Point { step, wall_time: 1000.0 + step as f64, value: 2.3 + 0.01 * (step * 7919 % 13) as f64 };
+            run.scalar(validation, point);
+            if step < training {
+                run.scalar(loss, point);
+            }
+            run.event(point.wall_time);
+        }
+        let jobs = group(&runs, &BTreeSet::new());
+        exam(&jobs[0], &site(POLICY), &Memory::only_look(&jobs[0], 1e6), 1e6).status()
+    };
+    assert_eq!(status(0), (Status::Failing, None));
+    assert_eq!(status(1), (Status::Failing, None));
+    let few = "too short to judge: 3 points, 8 are needed".to_owned();
+    assert_eq!(status(3), (Status::Unknown, Some(few)), "what three points say may be another thing");
 }
 
 /// A diagnosis that has one open case, at 1300 s.
@@ -181,4 +205,23 @@ fn a_job_that_validates_at_every_point_counts_in_epochs_and_not_in_the_steps_of_
     };
     assert_eq!(done(1), None);
     assert_eq!(done(5), Some(0.05));
+}
+
+#[test]
+fn a_loss_of_each_epoch_that_is_logged_at_the_count_of_updates_is_not_far_beyond_its_plan() {
+    let mut run = RunData::default();
+    let (loss, epoch) = (run.tag_id("train_loss_epoch").unwrap(), run.tag_id("epoch").unwrap());
+    run.hyperparameter("epochs", 50.into());
+    run.hyperparameter("max_steps", 1500.into());
+    for n in 0..25 {
+        let point = |value: f64| Point { step: 30 * n + 29, wall_time: 1000.0 + n as f64, value };
+        run.scalar(loss, point(2.0 / (1.0 + n as f64)));
+        run.scalar(epoch, point(n as f64));
+        run.event(1000.0 + n as f64);
+    }
+    let runs = Runs::from([(RunName::new("sick"), run)]);
+    let jobs = group(&runs, &BTreeSet::new());
+    let memory = Memory::only_look(&jobs[0], 2000.0);
+    let done = exam(&jobs[0], &site(POLICY), &memory, 2000.0).view.life.done;
+    assert!(done.is_some_and(|done| (0.4..0.6).contains(&done)), "{done:?}");
 }

@@ -39,7 +39,12 @@ const NEXT_PROBLEMS: &[&str] = &["overfitting", "silent"];
 /// What a job shows; against `baseline`, where it is an experiment.
 pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) -> Facts {
     let observed = if job.learning == Learning::Reinforcement { &job.reward } else { &job.loss };
-    let mut facts = Facts { ended: job.life.ended, knobs: job.knobs.clone(), ..Facts::default() };
+    let mut facts = Facts {
+        ended: job.life.ended,
+        training_loss: !job.loss_is_validation,
+        knobs: job.knobs.clone(),
+        ..Facts::default()
+    };
     facts.symptoms = findings.iter().map(|f| f.symptom.clone()).collect();
     let problems = findings.iter().filter(|f| is_problem(f));
     facts.problems = problems.map(|f| f.symptom.clone()).collect();
@@ -108,8 +113,9 @@ fn fits(facts: &Facts, observed: &Observed) -> bool {
     let head = observed.sketch.head().iter().copied().filter(|value| value.is_finite());
     let start = head.fold(facts.loss_start, f64::max);
     let small = |level: f64| start > 0.0 && (0.0..=FITS_SHARE * start).contains(&level);
-    let accurate = facts.accuracy >= FITS_ACCURACY && facts.loss_end < 0.5 * start;
-    accurate || small(facts.loss_end) || small(facts.loss_best)
+    let fell = !facts.training_loss || facts.loss_end < 0.5 * start;
+    let accurate = facts.accuracy >= FITS_ACCURACY && fell;
+    accurate || facts.training_loss && (small(facts.loss_end) || small(facts.loss_best))
 }
 
 /// Whether validation was once better than an untrained network. It may be logged only after training has begun, so the
@@ -185,7 +191,9 @@ fn gain(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     if other_loss(job, baseline) {
         return gain_in_other_units(job, facts, baseline);
     }
-    let curve = |view: &JobView| view.loss.as_ref().and_then(|o| o.curve.clone());
+    let by_validation = job.loss_is_validation || baseline.loss_is_validation;
+    let judged = |view: &JobView| if by_validation { view.validation_loss.clone() } else { view.loss.clone() };
+    let curve = |view: &JobView| judged(view).and_then(|o| o.curve);
     let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return sure(facts.learned) };
     let reached = level_at(&base, &experiment);
     let at_end = gain_of((reached, experiment.end), experiment.end_error.hypot(base.end_error));
@@ -343,6 +351,32 @@ mod tests {
         let mut job = with_loss((0..500).map(|i| 2.3 * (-f64::from(i) / 300.0).exp()));
         job.accuracy = observed((0..500).map(|i| if i < 10 { 0.0 } else { 1.0 }));
         assert!(facts(&job, None).fits);
+    }
+
+    #[test]
+    fn a_validation_loss_does_not_show_that_one_point_fits() {
+        let mut job = with_loss((0..500).map(|i| 5.0 * (-f64::from(i) / 30.0).exp()));
+        job.loss_is_validation = true;
+        let shown = facts(&job, None);
+        assert!(!shown.fits && !shown.training_loss);
+        job.accuracy = observed((0..500).map(|i| if i < 10 { 0.0 } else { 1.0 }));
+        assert!(facts(&job, None).fits);
+    }
+
+    #[test]
+    fn a_job_that_is_judged_by_validation_is_compared_by_it() {
+        let by_validation = |level: fn(usize) -> f64| {
+            let mut job = with_validation(stuck(), level);
+            (job.loss, job.loss_is_validation) = (job.validation_loss.clone(), true);
+            job
+        };
+        let baseline = by_validation(|_| 2.3);
+        assert!(facts(&by_validation(|i| 2.3 * (-(i as f64) / 30.0).exp()), Some(&baseline)).better);
+        let training = with_validation(falling(), |_| 2.3);
+        assert!(
+            !facts(&training, Some(&baseline)).better,
+            "its training loss fell, and that of the baseline is not known"
+        );
     }
 
     #[test]

@@ -64,6 +64,7 @@ enum Role {
     Generator,
     Discriminator,
     Policy,
+    Rating,
 }
 
 impl SignalRules {
@@ -160,6 +161,7 @@ fn signal_of(reads: Reads, split: Split) -> Option<(Signal, Role)> {
         Reads::GeneratorLoss => training_only(Signal::PartOfLoss, Role::Generator),
         Reads::DiscriminatorLoss => training_only(Signal::PartOfLoss, Role::Discriminator),
         Reads::PolicyLoss => training_only(Signal::PartOfLoss, Role::Policy),
+        Reads::Rating => Some((Signal::Reward, Role::Rating)),
         Reads::Nothing => None,
     }
 }
@@ -194,11 +196,11 @@ fn has(readings: &[Reading<'_>], signal: Signal) -> bool {
 
 fn learning(readings: &[Reading<'_>]) -> Learning {
     let plays = |role| readings.iter().any(|reading| reading.role == role);
-    if plays(Role::Generator) && plays(Role::Discriminator) {
+    if plays(Role::Generator) && plays(Role::Discriminator) || plays(Role::Rating) {
         Learning::Adversarial
     } else if plays(Role::Policy) || has(readings, Signal::Reward) {
         Learning::Reinforcement
-    } else if has(readings, Signal::TrainLoss) {
+    } else if has(readings, Signal::TrainLoss) || has(readings, Signal::ValidationLoss) {
         Learning::Supervised
     } else {
         Learning::Unknown

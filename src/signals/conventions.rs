@@ -434,6 +434,12 @@ fn reinforcement_learning_is_judged_by_its_reward() {
 }
 
 #[test]
+fn self_play_is_not_judged_by_its_reward() {
+    let tags = "Environment/Cumulative Reward *51\nSelf-play/ELO *51\nLosses/Value Loss";
+    check("self-play", tags, Learning::Adversarial, &["reward = Self-play/ELO"]);
+}
+
+#[test]
 fn adversarial_losses_are_not_judged() {
     for (d, g) in [
         ("d_loss", "g_loss"),
@@ -462,7 +468,7 @@ fn what_is_measured_on_validation_data_is_never_read_as_training() {
         let map = read(&SignalRules::default(), &format!("{tag} *999\nloss *1"));
         assert_eq!(map.get(Signal::TrainLoss).map(|m| m.tag.as_str()), Some("loss"), "{tag}");
         let alone = read(&SignalRules::default(), tag);
-        assert_eq!((alone.get(Signal::TrainLoss), alone.learning), (None, Learning::Unknown), "{tag}");
+        assert_eq!((alone.get(Signal::TrainLoss), alone.learning), (None, Learning::Supervised), "{tag}");
     }
     supervised(
         "a test set beside",

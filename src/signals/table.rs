@@ -25,6 +25,7 @@ pub(super) enum Reads {
     GeneratorLoss,
     DiscriminatorLoss,
     PolicyLoss,
+    Rating,
     Nothing,
 }
 

@@ -22,6 +22,9 @@ declare_symptom! {
     /// back to within 3 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
     /// noisy points cannot prove it, and what is not proved is not disproved.
     ///
+    /// A run that ended before three fifths of its steps while its loss was on its way down, however slowly, is not judged: what
+    /// the rest would have brought nobody knows.
+    ///
     /// A loss whose second half still falls by 3 % only passes the chance level of some number of classes.
     ///
     /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
@@ -77,6 +80,7 @@ impl Detector for NotLearning {
             || job.accurate()
             || starts_at_its_floor(job, curve)
             || job.maybe_trained_before().is_some()
+            || job.stopped_on_its_way()
         {
             return None;
         }
@@ -170,12 +174,15 @@ fn back_where_it_began(curve: &Curve) -> bool {
     curve.points >= BACK_POINTS && curve.head.len() > DRIVEN_UP && driven_up && lowest && back
 }
 
+/// Rewards of so many times are needed to say that they do not rise.
+pub const REWARDS: u64 = 30;
+
 /// Reinforcement learning: the reward is no better than at the start.
 fn reward_stands_still(detector: &NotLearning, job: &JobView) -> Option<Finding> {
     let curve = job.reward.as_ref()?.curve.as_ref()?;
     let gain = curve.end - curve.start;
     let swings = curve.highest.value - curve.lowest.value;
-    if !job.mature() || gain > SIGNIFICANT * curve.drop_error() || gain > 0.1 * swings || curve.points < 30 {
+    if !job.mature() || gain > SIGNIFICANT * curve.drop_error() || gain > 0.1 * swings || curve.points < REWARDS {
         return None;
     }
     let summary = format!("the reward went from {:.4} to {:.4} in {} steps", curve.start, curve.end, curve.length());
@@ -223,6 +230,18 @@ mod tests {
     fn a_fall_that_few_noisy_points_cannot_prove_is_not_disproved() {
         let values = [1.95, 1.45, 1.33, 1.23, 0.84, 0.86, 0.60, 0.62, 0.65, 0.73, 0.47, 0.78, 1.11, 0.66, 0.99];
         assert!(!found(&with_loss(values)));
+    }
+
+    #[test]
+    fn what_the_rest_of_a_run_would_have_brought_nobody_knows() {
+        let ended_at = |done: f64, fall: f64| {
+            let mut job = with_loss((0..60).map(move |i| 1.04 - fall * f64::from(i) / 60.0 + 0.01 * noise(i as usize)));
+            (job.life.finished, job.life.done) = (false, Some(done));
+            found(&job)
+        };
+        assert!(!ended_at(0.1, 0.025), "it crept down for a tenth of its plan");
+        assert!(ended_at(1.0, 0.025), "it crept down to its end");
+        assert!(ended_at(0.1, 0.0), "it stood still, and was stopped for that");
     }
 
     #[test]

@@ -35,8 +35,8 @@ impl Detector for SlowLearning {
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let curve = job.falling_loss()?;
         let drop = curve.relative_drop();
-        let begun_before = job.goes_on_from().is_some();
-        if !job.mature() || job.accurate() || begun_before || curve.levels.len() < 10 || curve.lowest.value < 0.0 {
+        let left_alone = job.goes_on_from().is_some() || job.stopped_on_its_way();
+        if !job.mature() || job.accurate() || left_alone || curve.levels.len() < 10 || curve.lowest.value < 0.0 {
             return None;
         }
         if let Some(finding) = weights_hardly_move(self, job, curve) {

@@ -87,8 +87,10 @@ pub struct Life {
 pub struct JobView {
     /// How it learns, which decides what learning would look like.
     pub learning: Learning,
-    /// The training loss (or the validation loss, where a job logs no other).
+    /// The training loss; the validation loss, where that has a shape and no training loss was logged, or one value of it.
     pub loss: Option<Observed>,
+    /// The loss that is judged is the validation loss.
+    pub loss_is_validation: bool,
     /// The training loss is the sum of parts that were logged, and no total was.
     pub loss_is_sum: bool,
     /// The validation loss.
@@ -169,11 +171,15 @@ impl JobView {
             });
             all.collect()
         };
+        let training = find(Signal::TrainLoss, Observed::new);
+        let validation = find(Signal::ValidationLoss, Observed::new);
+        let loss_is_validation = validation.as_ref().is_some_and(|validation| stands_in(validation, training.as_ref()));
         JobView {
             learning: map.learning,
-            loss: find(Signal::TrainLoss, Observed::new).or_else(|| find(Signal::ValidationLoss, Observed::new)),
+            loss: if loss_is_validation { validation.clone() } else { training },
+            loss_is_validation,
             loss_is_sum: map.all(Signal::TrainLoss).iter().filter(|matched| matched.part).count() > 1,
-            validation_loss: find(Signal::ValidationLoss, Observed::new),
+            validation_loss: validation,
             accuracy: find(Signal::TrainAccuracy, Observed::share),
             validation_accuracy: find(Signal::ValidationAccuracy, Observed::share),
             learning_rate: find(Signal::LearningRate, Observed::new),
@@ -211,6 +217,13 @@ impl JobView {
     pub fn mature(&self) -> bool {
         let points = self.loss.as_ref().map_or(0, |loss| loss.sketch.count());
         self.life.ended || self.life.done.map_or(points >= MATURE_POINTS, |done| done >= MATURE_SHARE)
+    }
+
+    /// Whether the run ended long before the end of its plan and its loss was on its way down until then: what the rest
+    /// would have brought nobody knows.
+    pub fn stopped_on_its_way(&self) -> bool {
+        let short = self.life.ended && self.life.done.is_some_and(|done| done < MATURE_SHARE);
+        short && self.falling_loss().is_some_and(|curve| curve.trend_from(0.0) < -TREND && curve.trend_from(0.4) < 0.0)
     }
 
     /// Whether the run has trained in earnest for long enough that a second witness beside its loss may speak: a fifth of
@@ -376,6 +389,12 @@ impl JobView {
     }
 }
 
+/// Programs that validate after each short epoch and log every so many steps may end with a validation loss and no more than
+/// one value of a training loss. A few values more would have a say of their own, and are too few to be heard.
+fn stands_in(validation: &Observed, training: Option<&Observed>) -> bool {
+    training.is_none_or(|training| training.sketch.count() < 2 && validation.curve.is_some())
+}
+
 /// The sum of series, by a name that says of which; what was not logged at the steps of the first is left out.
 fn sum_of<'a>(mut parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {
     let (tag, first) = parts.next()?;
@@ -405,6 +424,7 @@ pub(crate) mod tests {
         JobView {
             learning: Learning::Supervised,
             loss: Some(Observed::new("train/loss", &sketch)),
+            loss_is_validation: false,
             loss_is_sum: false,
             validation_loss: None,
             accuracy: None,
