@@ -180,6 +180,8 @@ pub struct Exam {
     pub findings: Vec<Finding>,
     /// What it shows.
     pub facts: Facts,
+    /// Tags of all its scalars, whatever they mean.
+    tags: Vec<String>,
 }
 
 /// Looks at one job.
@@ -190,7 +192,9 @@ pub fn exam(job: &Job<'_>, site: &Site, memory: &Memory, now: f64) -> Exam {
 
 /// Looks at a job whose knobs are known from elsewhere too.
 pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knobs, now: f64) -> Exam {
-    let signals = site.signals.assign(&tags_of(job));
+    let tags = tags_of(job);
+    let signals = site.signals.assign(&tags);
+    let scalars = tags.iter().filter(|info| info.kind == TagKind::Scalar).map(|info| info.tag.to_owned());
     let knobs = with_learning_rate(knobs, job, &signals);
     let done = done_share(job, &signals, &knobs);
     let started = [Signal::TrainLoss, Signal::ValidationLoss, Signal::Reward].iter().any(|s| signals.get(*s).is_some());
@@ -201,7 +205,7 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knob
     let view = JobView::new(job, &signals, knobs, stage, done);
     let findings = examine(&view);
     let facts = measure(&view, &findings, None);
-    Exam { signals, view, findings, facts }
+    Exam { signals, view, findings, facts, tags: scalars.collect() }
 }
 
 impl Exam {
@@ -233,12 +237,7 @@ impl Exam {
 
     fn why_unknown(&self) -> Option<String> {
         let judged = match self.view.learning {
-            Learning::Unknown => {
-                return Some(
-                    "no loss and no reward found among its tags: name its tag under `signals` in the configuration"
-                        .into(),
-                );
-            }
+            Learning::Unknown => return Some(self.without_signal()),
             Learning::Adversarial => {
                 return Some("losses and rewards of opponents hover by design: only NaN can be judged".into());
             }
@@ -272,12 +271,30 @@ impl Exam {
         Some(format!("the loss stands still, at its floor or not learning: {why}{remedy}"))
     }
 
+    fn without_signal(&self) -> String {
+        let mut tags = self.tags.clone();
+        if tags.is_empty() {
+            return "it has logged no scalars".to_owned();
+        }
+        tags.sort();
+        tags.dedup();
+        let more = if tags.len() > TAGS_SHOWN { ", …" } else { "" };
+        tags.truncate(TAGS_SHOWN);
+        let tags = tags.join(", ");
+        format!(
+            "no loss and no reward found among its tags ({tags}{more}): name its tag under `signals` in the configuration"
+        )
+    }
+
     /// The loss (or reward) in at most sixty levels, null where it was not finite.
     pub fn loss_curve(&self) -> Vec<Option<f64>> {
         let observed = if self.view.learning == Learning::Reinforcement { &self.view.reward } else { &self.view.loss };
         observed.as_ref().map_or_else(Vec::new, |observed| curve_of(&observed.sketch))
     }
 }
+
+/// So many tags show how a job names what it logs.
+const TAGS_SHOWN: usize = 5;
 
 /// Messages show so many levels of a loss.
 const SHOWN_LEVELS: usize = 60;

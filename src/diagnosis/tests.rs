@@ -75,6 +75,26 @@ fn a_job_without_a_training_loss_is_judged_by_its_validation_loss() {
     assert_eq!(status(3), (Status::Unknown, Some(few)), "what three points say may be another thing");
 }
 
+#[test]
+fn a_job_without_a_known_signal_is_told_by_its_tags() {
+    let reason = |tags: &[&str]| {
+        let mut run = RunData::default();
+        for tag in tags {
+            let id = run.tag_id(tag).unwrap();
+            run.scalar(id, Point { step: 1, wall_time: 1000.0, value: 1.0 });
+        }
+        run.event(1000.0);
+        let runs = Runs::from([(RunName::new("sick"), run)]);
+        let jobs = group(&runs, &BTreeSet::new());
+        exam(&jobs[0], &site(POLICY), &Memory::only_look(&jobs[0], 1e6), 1e6).status().1.unwrap()
+    };
+    assert_eq!(reason(&[]), "it has logged no scalars");
+    let known = reason(&["hp_metric", "gpu", "cpu"]);
+    assert!(known.contains("its tags (cpu, gpu, hp_metric): name"), "{known}");
+    let many = reason(&["f", "e", "d", "c", "b", "a"]);
+    assert!(many.contains("its tags (a, b, c, d, e, …): name"), "{many}");
+}
+
 /// A diagnosis that has one open case, at 1300 s.
 fn with_a_case() -> (Diagnosis, CaseId) {
     let mut diagnosis = Diagnosis::new(site(POLICY), []);
