@@ -170,7 +170,7 @@ fn canonical_value(knob: &str, value: &Value) -> Option<Value> {
         (
             Value::String(text),
             "optimizer" | "activation" | "loss" | "initializer" | "output_activation" | "input_scaling",
-        ) => Some(Value::String(spelled(knob, text))),
+        ) => Some(Value::String(spelled(knob, text))).filter(|value| *value != ""),
         (Value::Null, "output_activation" | "input_scaling") => Some("none".into()),
         _ => Some(value),
     }
@@ -196,6 +196,7 @@ fn whole(number: f64) -> Value {
 
 /// Names as the contract spells them: the class of a logged object, in lower case.
 fn spelled(knob: &str, text: &str) -> String {
+    let text = text.strip_prefix("<class '").map_or(text, |rest| rest.trim_end_matches("'>"));
     let class = text.split(['(', ' ', '<']).next().unwrap_or(text).rsplit('.').next().unwrap_or(text);
     let lower = class.to_ascii_lowercase().replace('-', "_");
     match (knob, lower.as_str()) {
@@ -204,8 +205,19 @@ fn spelled(knob: &str, text: &str) -> String {
         ("loss", "mae" | "l1loss" | "mean_absolute_error" | "l1_loss") => "l1".into(),
         (
             "loss",
-            "crossentropyloss" | "crossentropy" | "ce" | "categorical_crossentropy" | "sparse_categorical_crossentropy",
+            "crossentropyloss"
+            | "cross_entropy_loss"
+            | "crossentropy"
+            | "ce"
+            | "xent"
+            | "categorical_crossentropy"
+            | "sparse_categorical_crossentropy",
         ) => "cross_entropy".into(),
+        (
+            "loss",
+            "bce" | "bceloss" | "bcewithlogitsloss" | "binary_crossentropy" | "binarycrossentropy" | "bce_with_logits",
+        ) => "binary_cross_entropy".into(),
+        ("loss", "nllloss" | "nll_loss") => "nll".into(),
         ("initializer", "randomnormal" | "random_normal" | "gaussian") => "normal".into(),
         _ => lower,
     }
@@ -238,11 +250,13 @@ mod tests {
             ("batch_norm", 1.0.into()),
             ("batch_size", 32.0.into()),
             ("gradient_clip", "none".into()),
-            ("optimizer", "torch.optim.Adam".into()),
+            ("optimizer", "<class 'torch.optim.adam.Adam'>".into()),
+            ("criterion", "BCEWithLogitsLoss()".into()),
             ("max_steps", (-1).into()),
             ("lr", "1e-3".into()),
         ]);
         assert_eq!(knobs["batch_norm"], true);
+        assert_eq!((&knobs["optimizer"], &knobs["loss"]), (&"adam".into(), &"binary_cross_entropy".into()));
         assert_eq!(knobs["batch_size"], 32);
         assert_eq!(knobs["gradient_clip"], Value::Null);
         assert_eq!(knobs["optimizer"], "adam");

@@ -47,11 +47,12 @@ impl SideFile {
 
 /// The hyperparameters in a YAML file by name, those of nested maps joined with `.`.
 ///
-/// Python programs write their own objects into such files. What can be read is read: type tags are passed over, and
-/// where the file as a whole cannot be parsed, each of its top-level entries is tried by itself.
+/// Python programs write their own objects into such files. What can be read is read: a class stands for itself and for
+/// an object of it, other type tags are passed over, and where the file as a whole cannot be parsed, each of its top-level
+/// entries is tried by itself.
 pub fn hyperparameters(yaml: &str) -> BTreeMap<String, Json> {
     let plain = without_tags(yaml);
-    let mut names = BTreeMap::new();
+    let mut names: BTreeMap<String, Json> = yaml.lines().filter_map(class_of).collect();
     match serde_saphyr::from_str::<Json>(&plain) {
         Ok(value) => flatten("", value, MAX_DEPTH, &mut names),
         Err(_) => {
@@ -74,10 +75,20 @@ fn flatten(prefix: &str, value: Json, depth: usize, names: &mut BTreeMap<String,
             }
         }
         _ if prefix.is_empty() || names.len() >= MAX_NAMES => {}
+        // What is left of a class without its tag.
+        Json::String(text) if text.is_empty() && names.contains_key(prefix) => {}
         value => {
             names.insert(prefix.to_owned(), value);
         }
     }
+}
+
+/// A top-level entry that is a class (`optimizer: !!python/name:torch.optim.adam.Adam ''`), or an object of one.
+fn class_of(line: &str) -> Option<(String, Json)> {
+    let (name, tag) = line.split_once(": !!python/")?;
+    let (kind, class) = tag.trim_end().trim_end_matches("''").trim_end().split_once(':')?;
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    (plain && matches!(kind, "name" | "object") && !class.is_empty()).then(|| (name.to_owned(), class.into()))
 }
 
 /// Takes out tags such as `!!python/object:argparse.Namespace`, where they stand before a value.
@@ -140,7 +151,29 @@ mod tests {
                     path: !!python/object/apply:pathlib.PosixPath\n- /\n- data\nshape: !!python/tuple\n- 1\n- 2\n";
         assert_eq!(
             shown(yaml),
-            ["args.greeting=\"hello !world\"", "args.lr=0.1", "batch_size=32", "path=[\"/\",\"data\"]", "shape=[1,2]"]
+            [
+                "args=\"argparse.Namespace\"",
+                "args.greeting=\"hello !world\"",
+                "args.lr=0.1",
+                "batch_size=32",
+                "path=[\"/\",\"data\"]",
+                "shape=[1,2]"
+            ]
+        );
+    }
+
+    #[test]
+    fn classes_stand_for_themselves_and_for_their_objects() {
+        let yaml = "criterion: !!python/object:torch.nn.modules.loss.BCEWithLogitsLoss\n  training: true\n\
+                    optimizer: !!python/name:torch.optim.adam.Adam ''\nlr: 0.1\n";
+        assert_eq!(
+            shown(yaml),
+            [
+                "criterion=\"torch.nn.modules.loss.BCEWithLogitsLoss\"",
+                "criterion.training=true",
+                "lr=0.1",
+                "optimizer=\"torch.optim.adam.Adam\""
+            ]
         );
     }
 
