@@ -245,6 +245,18 @@ mod tests {
     }
 
     #[test]
+    fn accuracies_of_small_batches_scatter_and_prove_no_gain() {
+        let batches =
+            [12, 14, 13, 15, 12, 14, 18, 10, 15, 14, 17, 16, 13, 15, 14, 12, 18, 14, 15, 13, 14, 16, 18, 13, 18];
+        let shares = |of: &[i32]| observed(of.iter().map(|right| f64::from(*right) / 32.0));
+        let mut job = with_loss((0..25).map(|i| if i == 0 { 0.73 } else { 0.694 + 0.01 * noise(i) }));
+        job.accuracy = shares(&batches);
+        assert!(found(&job), "from 0.41 to 0.56, as it was before");
+        job.accuracy = shares(&std::array::from_fn::<i32, 25, _>(|i| 12 + i as i32 / 4));
+        assert!(!found(&job), "from 0.38 to 0.56, step by step");
+    }
+
+    #[test]
     fn a_few_evaluations_at_chance_are_a_witness() {
         let mut job = with_loss((0..30).map(|i| 0.73 + 1.6 * (-(i as f64) / 4.0).exp() + 0.05 * noise(i)));
         job.validation_accuracy = observed([0.46, 0.54, 0.46, 0.54, 0.54, 0.46]);

@@ -5,7 +5,7 @@ use crate::series::stats::median;
 use crate::series::{HistogramSketch, Sketch};
 use crate::signals::{Learning, Matched, Signal, SignalMap};
 
-use super::curve::{Curve, MIN_POINTS, TREND};
+use super::curve::{Curve, MIN_POINTS, SIGNIFICANT, TREND};
 
 /// One series with its meaning.
 #[derive(Debug, Clone)]
@@ -36,8 +36,13 @@ impl Observed {
     /// Whether this accuracy says that nothing was learned: it is low, and no better than it was at the start.
     pub(super) fn at_chance(&self) -> Option<bool> {
         let (start, end) = self.course_of_accuracy()?;
+        let gain = end - start;
+        // Accuracies of small batches scatter by a tenth: a gain has to show beyond that, at its ends or by rank.
+        let scatter = self.curve.as_ref().is_some_and(|curve| {
+            gain < 0.2 && gain < SIGNIFICANT * curve.drop_error() && curve.trend_from(0.0) < TREND
+        });
         // One class in two is the easiest guess that any classifier has.
-        Some(end < 0.6 && end - start < 0.1)
+        Some(end < 0.6 && (gain < 0.1 || scatter))
     }
 
     /// Where this accuracy started and where it stands. A few evaluations have no shape, and yet a first and a last value.
