@@ -198,7 +198,7 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knob
     let knobs = with_learning_rate(knobs, job, &signals);
     let done = done_share(job, &signals, &knobs);
     let started = [Signal::TrainLoss, Signal::ValidationLoss, Signal::Reward].iter().any(|s| signals.get(*s).is_some());
-    let said_ended = said_ended(job) && started;
+    let said_ended = (said_ended(job) || summed_up(job, &signals)) && started;
     let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done };
     let mut stage = stage(pulse, site.patience, now);
     stage.ended |= memory.only_look && done.is_none();
@@ -401,6 +401,22 @@ fn said_ended(job: &Job<'_>) -> bool {
     let last = job.last_wall_time();
     job.runs.iter().filter_map(|(_, run)| run.session_end()).any(|mark| last.is_none_or(|last| mark.wall_time >= last))
 }
+
+/// HF Trainer's sum of a training that is over, early stopping included.
+const SUMMARY: &str = "train/train_runtime";
+
+/// Whether the job has logged how long its training took, and no training since.
+fn summed_up(job: &Job<'_>, signals: &SignalMap) -> bool {
+    let written = |sketch: &Sketch| sketch.last().map(|point| point.wall_time);
+    let summaries = job.runs.iter().filter_map(|(_, run)| written(&run.get(SUMMARY)?.sketch));
+    let Some(summary) = summaries.reduce(f64::max) else { return false };
+    let rate = series_of(job, signals, Signal::LearningRate);
+    let training = [series_of(job, signals, Signal::TrainLoss), rate].into_iter().flatten().filter_map(written);
+    training.fold(f64::NEG_INFINITY, f64::max) <= summary + LOGGED_TOGETHER
+}
+
+/// What is logged together may be written so many seconds apart.
+const LOGGED_TOGETHER: f64 = 1.0;
 
 #[cfg(test)]
 mod tests {

@@ -228,6 +228,25 @@ fn a_job_that_validates_at_every_point_counts_in_epochs_and_not_in_the_steps_of_
 }
 
 #[test]
+fn a_job_that_has_summed_up_its_training_has_ended() {
+    let finished = |after: i64| {
+        let mut runs = stuck(100);
+        let run = runs.get_mut(&RunName::new("sick")).unwrap();
+        run.hyperparameter("max_steps", 1000.into());
+        let (loss, summary) = (run.tag_id("train/loss").unwrap(), run.tag_id("train/train_runtime").unwrap());
+        run.scalar(summary, Point { step: 99, wall_time: 1100.0, value: 99.0 });
+        for step in 0..after {
+            run.scalar(loss, Point { step: 100 + step, wall_time: 1200.0 + step as f64, value: 2.3 });
+        }
+        run.event(1200.0 + after as f64);
+        let jobs = group(&runs, &BTreeSet::new());
+        exam(&jobs[0], &site(POLICY), &Memory::only_look(&jobs[0], 1e6), 1e6).view.life.finished
+    };
+    assert!(finished(0), "a last evaluation may follow");
+    assert!(!finished(10), "it has gone on since");
+}
+
+#[test]
 fn a_loss_of_each_epoch_that_is_logged_at_the_count_of_updates_is_not_far_beyond_its_plan() {
     let mut run = RunData::default();
     let (loss, epoch) = (run.tag_id("train_loss_epoch").unwrap(), run.tag_id("epoch").unwrap());
