@@ -28,22 +28,20 @@ impl Detector for Oscillating {
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let curve = job.falling_loss()?;
         let settled = curve.mean_between(0.2, 1.0);
-        let progress = curve.mean_between(0.2, 0.4) - curve.mean_between(0.8, 1.0);
+        let (early, late) = (curve.mean_between(0.2, 0.4), curve.mean_between(0.8, 1.0));
         if !job.mature() || curve.levels.len() < 10 || job.accurate() || settled <= 0.0 {
             return None;
         }
         let (wild, swing) = (curve.noise / settled, level_swing(curve));
         let gained = curve.drop() > SIGNIFICANT * curve.drop_error() && curve.relative_drop() > 0.1;
         let gained = gained || curve.may_have_dropped() && curve.noise < 2.0 * curve.drop();
-        let net = progress > 0.1 * settled;
+        let net = early - late > 0.1 * settled;
         if gained || net || job.learns_by_validation() || !(wild > WILD || swing > SWING_HEIGHT) {
             return None;
         }
         let summary = format!(
-            "single losses scatter by {:.0} % about a level of {settled:.4} that does not fall (from {:.4} to {:.4})",
+            "single losses scatter by {:.0} % about a level that does not fall (from {early:.4} after its first values to {late:.4})",
             100.0 * wild,
-            curve.start,
-            curve.end
         );
         Some(
             Finding::in_curve(self, Severity::Problem, curve, summary)
