@@ -1,19 +1,23 @@
-use super::{Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom};
-use crate::series::stats::median;
+use super::{
+    Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom, shown,
+};
 
 declare_symptom! {
     /// **What it shows.** Training goes on improving while validation gets worse.
     ///
     /// **How it is decided.** The validation loss ends above its best level by 15 % of that level, by four standard
     /// errors, and by a tenth of what it had gained (or it never gained anything); since that best level the training
-    /// loss fell by a tenth or more. With a validation accuracy that is above 0.9 and holds, it is a `warning`.
+    /// loss fell by a tenth or more. With a validation accuracy above 0.9, or above 0.8 and at its best while training
+    /// costs a tenth of validation or more, it is a `warning`: the answers are as good as before, and only too sure.
     ///
     /// Or, over the whole of a mature run, the training loss fell by a twentieth beyond its noise, and the validation
     /// loss does not fall and was never a tenth below where training started, nor a twentieth below where it started
     /// itself: what is learned holds for nothing else. Validation has to stand a twentieth above training then.
     ///
     /// Or, in a mature run whose losses start alike: training ends below a tenth of validation, which gained less than
-    /// half of the start and is past its best by 3 % and by four standard errors.
+    /// half of the start and is past its best by 3 % and by four standard errors. Or training ends below a thousandth of
+    /// validation, which stands at more than a tenth of its start while training fell to less than a tenth of what it was:
+    /// what is still learned is of no use to any other example.
     ///
     /// **False alarms.** A small validation set scatters: the standard error is taken from its own scatter. A
     /// validation loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a
@@ -37,6 +41,17 @@ const BY_HEART: f64 = 0.1;
 const LITTLE: f64 = 0.5;
 /// ... and is past its best by this share of it.
 const WORSE: f64 = 0.03;
+/// A training loss below this share of the validation loss is of another order, and ...
+const ALONE: f64 = 1e-3;
+/// ... falls further where its second half goes below this share of its middle ...
+const GOES_ON: f64 = 0.1;
+/// ... while validation loses less than this share of itself, and ...
+const STANDS: f64 = 0.02;
+/// ... stands above this share of its start.
+const USELESS: f64 = 0.1;
+/// A validation accuracy is good above this, and at its best within so much of it.
+const MOSTLY_RIGHT: f64 = 0.8;
+const AT_ITS_BEST: f64 = 0.02;
 /// Fewer evaluations say nothing.
 const EVALUATIONS: u64 = 6;
 
@@ -54,7 +69,10 @@ impl Detector for Overfitting {
         if let Some(finding) = never_generalises(self, job, training, validation) {
             return Some(finding);
         }
-        let (share, best) = best_level(validation)?;
+        let (share, best) = validation.best_time();
+        if let Some(finding) = fits_alone(self, job, training, validation) {
+            return Some(finding);
+        }
         if let Some(finding) = learned_by_heart(self, job, (training, validation), (share, best)) {
             return Some(finding);
         }
@@ -65,7 +83,7 @@ impl Detector for Overfitting {
         if !clear || share > 0.8 || fell < TRAINING_FALL * training_level {
             return None;
         }
-        let severity = severity_of(job);
+        let severity = severity_of(job, training.end / validation.end);
         let summary = format!(
             "the validation loss rose from {best:.4} (after {:.0} % of the run) to {:.4} while the training loss went on to {:.4}",
             100.0 * share,
@@ -83,7 +101,7 @@ impl Detector for Overfitting {
 
 /// Validation stands where an untrained network does, from its first time on, while training goes on falling.
 fn never_generalises(detector: &Overfitting, job: &JobView, training: &Curve, validation: &Curve) -> Option<Finding> {
-    let (_, best) = best_level(validation)?;
+    let (_, best) = validation.best_time();
     let reached = |start: f64, share: f64| best < start - share * start.abs();
     let gained = reached(training.start, TRAINING_FALL) || reached(validation.start, MEMORISED);
     let accurate = job.accurate() || job.validation_accuracy.as_ref().is_some_and(good);
@@ -108,9 +126,34 @@ fn never_generalises(detector: &Overfitting, job: &JobView, training: &Curve, va
     Some(finding.with("best_validation", best).with("end_validation", validation.end))
 }
 
-fn severity_of(job: &JobView) -> Severity {
-    let holds = job.validation_accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end > 0.9);
-    if holds { Severity::Warning } else { Severity::Problem }
+/// Answers that are as good as ever and only too sure are no problem, unless training has learned them by heart.
+fn severity_of(job: &JobView, training_share: f64) -> Severity {
+    let accuracy = job.validation_accuracy.as_ref().and_then(|o| o.curve.as_ref());
+    let still_alike = training_share > BY_HEART;
+    let holds = |accuracy: &Curve| {
+        let top = accuracy.levels.iter().map(|level| level.mean).fold(0.0, f64::max);
+        accuracy.end > MOSTLY_RIGHT && (accuracy.end > 0.9 || still_alike && accuracy.end > top - AT_ITS_BEST)
+    };
+    if accuracy.is_some_and(holds) { Severity::Warning } else { Severity::Problem }
+}
+
+/// Training goes on by orders of magnitude where validation has come to a stand, far above it.
+fn fits_alone(detector: &Overfitting, job: &JobView, training: &Curve, validation: &Curve) -> Option<Finding> {
+    let middle = |curve: &Curve| curve.mean_between(0.4, 0.6);
+    let goes_on = training.end > 0.0 && training.end < GOES_ON * middle(training);
+    let stands = middle(validation) - validation.end < STANDS * validation.end;
+    let far_above = training.end < ALONE * validation.end && validation.end > USELESS * validation.start;
+    if !job.mature() || !goes_on || !stands || !far_above {
+        return None;
+    }
+    let summary = format!(
+        "the training loss fell to {}, while the validation loss has stood at {} (start {}) for half of the run",
+        shown(training.end),
+        shown(validation.end),
+        shown(validation.start)
+    );
+    let finding = Finding::in_curve(detector, severity_of(job, training.end / validation.end), validation, summary);
+    Some(finding.with("end_validation", validation.end).with("end_training", training.end))
 }
 
 /// Training has nothing left to lose, of which validation gained little and that at its best time, which is over.
@@ -135,7 +178,7 @@ fn learned_by_heart(
         100.0 * share,
         validation.end
     );
-    let finding = Finding::in_curve(detector, severity_of(job), validation, summary);
+    let finding = Finding::in_curve(detector, severity_of(job, training.end / validation.end), validation, summary);
     Some(
         finding.with("best_validation", best).with("end_validation", validation.end).with("end_training", training.end),
     )
@@ -144,14 +187,6 @@ fn learned_by_heart(
 /// Whether validation is right more often than any guess among two classes.
 fn good(accuracy: &Observed) -> bool {
     accuracy.curve.as_ref().is_some_and(|curve| curve.end > 0.6)
-}
-
-/// Where the validation loss was best, as a share of the run and a robust level.
-fn best_level(curve: &Curve) -> Option<(f64, f64)> {
-    let means: Vec<f64> = curve.levels.iter().map(|l| l.mean).collect();
-    let smooth = means.windows(3).map(median).enumerate();
-    let (at, best) = smooth.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    Some(((at as f64 + 1.5) / means.len() as f64, best))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::{Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
+use crate::series::Point;
 
 declare_symptom! {
     /// **What it shows.** Weights do not change, or the loss repeats itself exactly.
@@ -7,7 +8,8 @@ declare_symptom! {
     /// or the newest third of the losses, at least ten of them, are the same to the last digit.
     ///
     /// **False alarms.** Some frozen layers are fine-tuning: only all of them count. A loss that stands still at a
-    /// thousandth of its height has converged.
+    /// thousandth of its height has converged, and so has one that lost nine tenths of its first value: a method of second
+    /// order on the whole set at once ends at the last digit that its numbers have.
     WeightsFrozen, "weights_frozen", "weights do not change, or the loss repeats itself exactly"
 }
 
@@ -15,6 +17,8 @@ declare_symptom! {
 const UNCHANGED: u32 = 2;
 /// A loss that stands at so small a share of its height has converged to the last digit.
 const CONVERGED: f64 = 1e-3;
+/// ... as has one at so small a share of its first value.
+const DESCENDED: f64 = 0.1;
 /// Identical losses in a row, and their share of all.
 const REPEATS: u32 = 10;
 const REPEATED_SHARE: f64 = 1.0 / 3.0;
@@ -39,7 +43,8 @@ impl Detector for WeightsFrozen {
         }
         let repeats = loss.sketch.trailing_repeats();
         let share = f64::from(repeats) / loss.sketch.count() as f64;
-        let converged = loss.sketch.highest().is_none_or(|high| last.value.abs() <= CONVERGED * high.value.abs());
+        let within = |share: f64, of: Option<Point>| of.is_none_or(|of| last.value.abs() <= share * of.value.abs());
+        let converged = within(CONVERGED, loss.sketch.highest()) || within(DESCENDED, loss.sketch.first());
         if repeats < REPEATS || share < REPEATED_SHARE || converged || !last.value.is_finite() {
             return None;
         }
@@ -65,6 +70,14 @@ mod tests {
     #[test]
     fn a_loss_of_zero_has_converged() {
         assert!(WeightsFrozen.examine(&with_loss((0..100).map(|i| if i < 20 { 1.0 } else { 1.4e-14 }))).is_none());
+    }
+
+    #[test]
+    fn a_method_of_second_order_ends_at_its_last_digit() {
+        let descends =
+            |floor: f64| with_loss((0..40).map(move |i| if i < 15 { 1.2 - 0.08 * f64::from(i) } else { floor }));
+        assert!(WeightsFrozen.examine(&descends(0.0387)).is_none());
+        assert!(WeightsFrozen.examine(&descends(0.69)).is_some());
     }
 
     #[test]
