@@ -25,8 +25,10 @@ const SAME_ANSWERS: u64 = 5;
 const SAME_SHARE: f64 = 0.6;
 /// Easy data leave no answer to change.
 const NEARLY_ALL_RIGHT: f64 = 0.9;
-/// A calibrated network costs less than the entropy of its own accuracy, one that knows only frequencies no less.
-const ENTROPY_MARGIN: f64 = 0.05;
+/// A network that knows more than frequencies costs less than the entropy of its own accuracy, and one that knows only them no
+/// less: on the same examples to within rounding, on others to within what frequencies differ by.
+const SAME_EXAMPLES: f64 = 0.01;
+const OTHER_EXAMPLES: f64 = 0.03;
 /// With less than this share of the learning rate to spend, answers may stay the same.
 const RATE_SPENT: f64 = 0.2;
 
@@ -81,14 +83,21 @@ pub(super) fn one_answer(job: &JobView, curve: &Curve) -> Option<String> {
     if falls > CHANCE_MARGIN * curve.end.abs() {
         return None;
     }
-    let (accuracy, times) = [&job.validation_accuracy, &job.accuracy].into_iter().flatten().find_map(|observed| {
+    let same = |observed: &Option<Observed>| {
+        let observed = observed.as_ref()?;
         let (value, times) = repeated(observed)?;
         let share = times as f64 / observed.sketch.count() as f64;
         (times >= SAME_ANSWERS && share >= SAME_SHARE && job.rate_spent_after(1.0 - share) >= RATE_SPENT)
             .then_some((value, times))
-    })?;
+    };
+    let validation = job.validation_loss.as_ref().and_then(|o| o.curve.as_ref());
+    let ((accuracy, times), cost) = match (same(&job.validation_accuracy), validation) {
+        (Some(answer), Some(validation)) => (answer, validation.end / (1.0 - SAME_EXAMPLES)),
+        (Some(answer), None) => (answer, curve.end / (1.0 - OTHER_EXAMPLES)),
+        (None, _) => (same(&job.accuracy)?, curve.end / (1.0 - SAME_EXAMPLES)),
+    };
     let answers = accuracy > 0.0 && accuracy < NEARLY_ALL_RIGHT;
-    (answers && curve.end >= (1.0 - ENTROPY_MARGIN) * entropy(accuracy)).then(|| {
+    (answers && cost >= entropy(accuracy)).then(|| {
         format!(
             "the accuracy was exactly {accuracy:.4} at {times} evaluations in a row, which is one answer to all inputs"
         )

@@ -38,7 +38,8 @@ declare_symptom! {
     /// (fine-tuning that starts near its floor), and losses that begin far below the chance level of two classes: there
     /// is little left to learn. Opponents (GAN) are not judged; reinforcement learning is judged by its reward, and
     /// where that is not better than in the first fifth, a policy loss that is exactly 0 says that the policy has become
-    /// deterministic: nothing is left to learn from.
+    /// deterministic: nothing is left to learn from. A reward that stands still is a `warning`, for it may be at its best;
+    /// it is a `problem` where it fell, or where each update carries the policy half a nat away (`approx_kl`).
     ///
     /// **False alarms.** Few validation examples give the same accuracy again and again, at a loss below its entropy; a
     /// small rate, and one that has gone to nothing, change no answer; a frequent class is the only answer at first. The
@@ -68,6 +69,10 @@ const REWARDS: u64 = 30;
 /// So many policy losses in a row that are 0, and their share of all.
 const SILENT: f64 = 10.0;
 const SILENT_SHARE: f64 = 0.3;
+
+/// Divergence of a policy from the one before, in nats: updates are stopped at some hundredths of one (Schulman et al. 2017
+/// and its implementations), and at one they have nothing in common.
+const TORN: f64 = 0.5;
 
 /// A cross-entropy that starts below this share of log 2 starts near its floor.
 const NEAR_FLOOR: f64 = 0.2;
@@ -181,9 +186,21 @@ fn reward_stands_still(detector: &NotLearning, job: &JobView) -> Option<Finding>
     }
     let summary = format!("the reward went from {:.4} to {:.4} in {} steps", curve.start, curve.end, curve.length());
     let worse = gain < -0.3 * swings && gain < -SIGNIFICANT * curve.drop_error();
-    // A reward may be at its best from the start; only one that fell is certainly wrong.
-    let severity = if worse { Severity::Problem } else { Severity::Warning };
+    // A reward may be at its best from the start; only one that fell, or that no policy was kept for, is certainly wrong.
+    let torn = torn_policy(job);
+    let severity = if worse || torn.is_some() { Severity::Problem } else { Severity::Warning };
+    let summary = torn.into_iter().fold(summary, |summary, (tag, kl)| {
+        format!("{summary}, with a policy that each update replaces ({tag} is {kl:.2} nats)")
+    });
     Some(Finding::in_curve(detector, severity, curve, summary).with("start", curve.start).with("end", curve.end))
+}
+
+/// How far each update carries the policy from the one that gathered its rewards, where that is beyond all use of them.
+fn torn_policy(job: &JobView) -> Option<(&str, f64)> {
+    let kl = |part: &&Observed| part.tag.to_ascii_lowercase().replace('_', "").contains("approxkl");
+    let curve = job.parts.iter().find(kl)?.curve.as_ref()?;
+    let usual = curve.mean_between(0.0, 1.0);
+    (usual > TORN).then_some((curve.tag.as_str(), usual))
 }
 
 /// A policy whose loss is exactly 0 has no gradient: it does the same whatever it sees. A few first rewards are no start to
@@ -394,6 +411,20 @@ mod tests {
         assert!(!with(stuck, |i| 0.1 * noise(i)), "it may be at its best");
         let learns = |i: usize| 2.0 + 6.0 * (1.0 - (-(i as f64) / 100.0).exp());
         assert!(!with(learns, |i| if i < 200 { noise(i) } else { 0.0 }), "sure of what is right");
+    }
+
+    #[test]
+    fn a_policy_that_each_update_replaces_gains_nothing_from_its_rewards() {
+        let mut job = with_loss([]);
+        job.learning = Learning::Reinforcement;
+        job.reward = observed((0..80).map(|i| 30.0 - 0.01 * i as f64 + 3.0 * noise(i)));
+        let mut with = |kl: f64| {
+            job.parts = observed((0..80).map(|i| kl * (1.0 + noise(i)))).into_iter().collect();
+            job.parts[0].curve.as_mut().expect("a shape").tag = "train/approx_kl".to_owned();
+            job.parts[0].tag = "train/approx_kl".to_owned();
+            NotLearning.examine(&job).expect("it stands still").severity
+        };
+        assert_eq!((with(5.0), with(0.01)), (Severity::Problem, Severity::Warning));
     }
 
     #[test]

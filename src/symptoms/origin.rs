@@ -46,11 +46,7 @@ impl JobView {
     pub fn maybe_trained_before(&self) -> Option<String> {
         let curve = self.loss.as_ref()?.curve.as_ref()?;
         let accuracy = self.validation_accuracy.as_ref().or(self.accuracy.as_ref());
-        if let Some(first) = accuracy
-            .and_then(|o| o.curve.as_ref())
-            .filter(|curve| curve.start > MAJORITY && curve.end > MAJORITY && !self.accurate())
-            .map(|curve| curve.start)
-        {
+        if let Some(first) = self.right_from_the_first() {
             return Some(format!("its accuracy was {first:.2} from the first"));
         }
         let by_accuracy = accuracy.is_some();
@@ -72,6 +68,13 @@ impl JobView {
         (steady && self.tunes()).then(|| {
             format!("a learning rate of {rate:.1e} is one for tuning a trained network, or too low for a new one")
         })
+    }
+
+    /// Its first accuracy, where that is no guess among even classes, and it is still there and could be better.
+    pub(super) fn right_from_the_first(&self) -> Option<f64> {
+        let observed = self.validation_accuracy.as_ref().or(self.accuracy.as_ref())?;
+        let curve = observed.curve.as_ref().filter(|curve| curve.start > MAJORITY && curve.end > MAJORITY)?;
+        (!self.accurate()).then_some(curve.start)
     }
 
     /// What earlier training the job goes on from, so far as it says.
