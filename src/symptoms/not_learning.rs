@@ -20,7 +20,7 @@ declare_symptom! {
     /// not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
     /// classes (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of
     /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
-    /// back to within 3 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
+    /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
     /// noisy points cannot prove it, and what is not proved is not disproved.
     ///
     /// A loss whose second half still falls by 3 % only passes the chance level of some number of classes.
@@ -62,6 +62,9 @@ const RANKED_DROP: f64 = 0.1;
 /// So many first values in a row, each above the one before, of at least so many in all, and none of the first ones lower
 /// than the very first, are no chance.
 const DRIVEN_UP: usize = 2;
+/// A loss that was blown up to so many times its start has not learned where it is back but for this share of it.
+const BLOWN_UP: f64 = 10.0;
+const LITTLE_OF_IT: f64 = 0.35;
 const BACK_POINTS: u64 = 100;
 
 /// Fewer rewards say nothing.
@@ -166,7 +169,9 @@ fn back_where_it_began(curve: &Curve) -> bool {
     let (first, end) = (curve.first.value, curve.end);
     let driven_up = curve.head.windows(2).take(DRIVEN_UP).all(|pair| pair[1] > pair[0]);
     let lowest = curve.head.iter().all(|value| *value >= first);
-    let back = (first - end).abs() < SMALLEST_DROP * first && curve.early_peak() > (1.0 + RISEN) * first;
+    let peak = curve.early_peak();
+    let back = (first - end).abs() < SMALLEST_DROP * first && peak > (1.0 + RISEN) * first;
+    let back = back || (-SMALLEST_DROP..LITTLE_OF_IT).contains(&(1.0 - end / first)) && peak > BLOWN_UP * first;
     curve.points >= BACK_POINTS && curve.head.len() > DRIVEN_UP && driven_up && lowest && back
 }
 
@@ -292,6 +297,12 @@ mod tests {
         };
         assert!(found(&driven(2.06)));
         assert!(!found(&driven(1.5)));
+        let blown_up = |end: f64| {
+            let back = move |i: usize| end + 9000.0 * (-(i as f64) / 30.0).exp() + 0.07 * noise(i);
+            with_loss((0..1200).map(move |i| [14.0, 90.0, 900.0].get(i).copied().unwrap_or_else(|| back(i))))
+        };
+        assert!(found(&blown_up(11.0)));
+        assert!(!found(&blown_up(5.0)));
     }
 
     #[test]

@@ -98,8 +98,12 @@ fn stood_before(job: &JobView, curve: &Curve) -> bool {
     if waits * (curve.levels.len() as f64) < LEVELS {
         return false;
     }
-    let (before, at_end) = (curve.mean_between(waits / 3.0, waits / 1.5), curve.mean_between(waits / 1.5, waits));
-    before - at_end < LATE_SHARE * (curve.start - at_end)
+    let stands = |curve: &Curve| {
+        let (before, at_end) = (curve.mean_between(waits / 3.0, waits / 1.5), curve.mean_between(waits / 1.5, waits));
+        before - at_end < LATE_SHARE * (curve.start - at_end)
+    };
+    // Validation is what a schedule waits for.
+    stands(curve) || job.validation_loss.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(stands)
 }
 
 #[cfg(test)]
