@@ -6,6 +6,7 @@
 //! To add a symptom: write `symptoms/<id>.rs` beside the others, then add its `mod` line and its line in [`ALL`].
 
 mod curve;
+mod guess;
 #[cfg(test)]
 mod healthy;
 mod origin;

@@ -163,6 +163,14 @@ impl Curve {
         medians.fold(f64::INFINITY, f64::min)
     }
 
+    /// Where the lowest level was, as a share of the series, and that level: medians of three neighbours.
+    pub(super) fn best_time(&self) -> (f64, f64) {
+        let means: Vec<f64> = self.levels.iter().map(|level| level.mean).collect();
+        let smooth = means.windows(3.min(means.len())).map(median).enumerate();
+        let (at, best) = smooth.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f64::NAN));
+        ((at as f64 + 1.5) / means.len() as f64, best)
+    }
+
     /// Whether the drop is more than noise: from the first values, or, where single values scatter too much to tell,
     /// from the first level.
     pub fn dropped(&self) -> bool {

@@ -9,7 +9,12 @@ declare_symptom! {
     /// **How it is decided.** The end is above the start by half the start and by six standard errors of the noise, and
     /// four of five of the newest fifth of the levels lie above everything the first tenth held. Or: the loss is
     /// negative and still falling, and its size grew more than thirtyfold, ever faster and below -20; or more than a
-    /// hundredfold, below -1000 (a flipped sign).
+    /// hundredfold, below -1000 or ever faster (a flipped sign). Or: a loss that is named for what cannot be negative (a
+    /// squared or absolute error, a cross-entropy, a contrastive loss, which with cosines is -1 at least) is.
+    ///
+    /// Or: the loss came down, and has risen ever since its best level, which lies before three fifths of the run: by two
+    /// fifths of that level, by three tenths of what it had lost, and with the gradient norm (gradients that are never set
+    /// to zero add up to longer and longer steps). A `warning` without a gradient norm.
     ///
     /// Or: the first loss of at least a hundred is the lowest of all, a peak within the first third is four times as
     /// high, and the end is still twice as high, and in a run that is not mature does not go on falling (tuning that
@@ -18,7 +23,8 @@ declare_symptom! {
     /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the
     /// run.
     ///
-    /// **False alarms.** A curriculum that gets harder lowers rewards by design. A jump that comes back is
+    /// **False alarms.** A curriculum that gets harder lowers rewards by design, and raises losses; a weight of a part of
+    /// the loss that is turned up (KL annealing) raises the whole, and is left alone where parts are logged. A jump that comes back is
     /// `loss_spikes`. Negative log-likelihoods get more negative by a few units, not by orders of magnitude. Opponents
     /// (GAN) are not judged.
     Diverging, "diverging", "the loss has left where it was and keeps growing, or settled far above its start"
@@ -45,6 +51,22 @@ const FAR: f64 = 100.0;
 const FAR_BELOW: f64 = -1e3;
 /// The second half falls so many times as far as the first.
 const FASTER: f64 = 1.5;
+/// What cannot be negative, as words of tags and of the knob `loss`; a contrastive loss by cosines is -1 at least.
+const NEVER_NEGATIVE: &[&str] =
+    &["mse", "mae", "rmse", "l1", "l2", "huber", "hinge", "ctc", "xent", "bce", "ce", "infonce", "nce", "ntxent"];
+const LEAST_OF_COSINES: f64 = -1.0;
+/// A loss below its bound by so much of its size is not there by rounding.
+const SHARE_BELOW: f64 = 0.1;
+/// Words that turn a loss into something else.
+const TURNED: &[&str] = &["log", "neg", "negative", "minus"];
+/// A loss that rises again has risen by this share of its best level ...
+const RISE_AGAIN: f64 = 0.4;
+/// ... and has lost this share of what it had gained.
+const LOST_AGAIN: f64 = 0.3;
+/// Its best level lies before this share of the run.
+const BEST_BEFORE: f64 = 0.6;
+/// The gradient norm has risen with it by this share.
+const NORM_RISES: f64 = 0.1;
 
 impl Detector for Diverging {
     fn doc(&self) -> &'static SymptomDoc {
@@ -56,18 +78,22 @@ impl Detector for Diverging {
             return collapses(self, job.reward.as_ref()?.curve.as_ref()?);
         }
         let curve = job.falling_loss()?;
-        let (what, factor) = if runs_away(curve) {
+        let mut severity = Severity::Problem;
+        let (what, factor) = if is_below_its_bound(job, curve) {
+            ("is negative, which such a loss cannot be: its sign may be wrong;", curve.end / curve.start)
+        } else if runs_away(curve) {
             ("runs away below zero", curve.end.abs() / curve.start.abs().max(curve.noise))
         } else if was_thrown_out(job, curve) {
             ("was thrown out of where it began, and has not come back", curve.end / curve.first.value)
         } else if has_risen(curve) {
             ("has risen", curve.end / curve.start)
         } else {
-            return None;
+            severity = rises_again(job, curve)?;
+            ("came down and has risen ever since its best level;", curve.end / curve.best())
         };
         let summary = format!("the loss {what}: from {} to {}", shown(curve.first.value), shown(curve.end));
         Some(
-            Finding::in_curve(self, Severity::Problem, curve, summary)
+            Finding::in_curve(self, severity, curve, summary)
                 .with("start", curve.start)
                 .with("end", curve.end)
                 .with("factor", factor),
@@ -119,8 +145,47 @@ fn was_thrown_out(job: &JobView, curve: &Curve) -> bool {
 fn runs_away(curve: &Curve) -> bool {
     let scale = curve.start.abs().max(curve.noise.min(1.0)).max(f64::MIN_POSITIVE);
     let grown = curve.end.abs() / scale;
-    let without_bound = grown > RUNAWAY && curve.end < BELOW_ALL_BOUNDS && falls_ever_faster(curve);
+    // What a fifth of the run held is no small unit to measure by.
+    let early = curve.levels[..curve.levels.len() / 5 + 1].iter().map(|level| level.mean.abs()).fold(scale, f64::max);
+    let ever_faster = falls_ever_faster(curve);
+    let without_bound = ever_faster && (grown > RUNAWAY && curve.end < BELOW_ALL_BOUNDS || curve.end < -FAR * early);
     curve.end < 0.0 && (without_bound || grown > FAR && curve.end < FAR_BELOW) && curve.trend_from(0.5) < -TREND
+}
+
+/// Whether a loss lies below the bound that its name says it has.
+fn is_below_its_bound(job: &JobView, curve: &Curve) -> bool {
+    let named = format!("{} {}", curve.tag, job.text("loss").unwrap_or_default()).to_ascii_lowercase();
+    let named = named.replace("cross_entropy", "xent").replace("crossentropy", "xent");
+    let has = |names: &[&str]| named.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| names.contains(&word));
+    let bound = if has(NEVER_NEGATIVE) {
+        0.0
+    } else if has(&["contrastive"]) {
+        LEAST_OF_COSINES
+    } else {
+        return false;
+    };
+    // Rounding may take a loss of 0 below it, not most of what it has been.
+    !has(TURNED) && curve.end < bound - SHARE_BELOW * curve.span().max(curve.end.abs())
+}
+
+/// Whether the loss has risen ever since its best level, and how sure that is a fault.
+fn rises_again(job: &JobView, curve: &Curve) -> Option<Severity> {
+    if !job.mature() || !job.parts.is_empty() || curve.lowest.value < 0.0 || curve.levels.len() < 10 {
+        return None;
+    }
+    let (share, best) = curve.best_time();
+    let rise = curve.end - best;
+    let clear =
+        rise > RISE_AGAIN * best && rise > LOST_AGAIN * (curve.start - best) && rise > RISE_ERRORS * curve.end_error;
+    let late = curve.from(0.8);
+    let above = late.iter().filter(|(_, mean)| *mean > best + rise / 2.0).count();
+    if share > BEST_BEFORE || !clear || above * 5 < late.len() * 4 || curve.trend_from(share) < 2.0 * TREND {
+        return None;
+    }
+    let Some(norm) = job.gradient_norm.as_ref().and_then(|o| o.curve.as_ref()) else { return Some(Severity::Warning) };
+    let then = norm.mean_between((share - 0.05).max(0.0), share + 0.05);
+    let rises = norm.end > (1.0 + NORM_RISES) * then && norm.trend_from(share) > TREND;
+    Some(if rises { Severity::Problem } else { Severity::Warning })
 }
 
 /// Losses that approach a bound slow down on their way.
@@ -178,6 +243,38 @@ mod tests {
     #[test]
     fn a_negative_log_likelihood_is_left_alone() {
         assert!(!found((0..500).map(|i| 0.3 - 2.5 * (1.0 - (-f64::from(i) / 100.0).exp()))));
+    }
+
+    #[test]
+    fn a_flipped_sign_runs_away_in_any_unit() {
+        assert!(found((0..500).map(|i| 1e-4 * (-0.25 - f64::from(i).powi(4)))));
+        assert!(!found((0..500).map(|i| -0.01 - 3.0 * (1.0 - (-f64::from(i) / 100.0).exp()))), "a likelihood");
+    }
+
+    #[test]
+    fn what_is_named_for_an_error_is_not_negative() {
+        let below = |tag: &str, end: f64| {
+            let mut job = with_loss((0..400).map(|i| -1.0 + (end + 1.0) * (1.0 - (-f64::from(i) / 40.0).exp())));
+            job.loss.as_mut().and_then(|loss| loss.curve.as_mut()).expect("a shape").tag = tag.to_owned();
+            Diverging.examine(&job).is_some()
+        };
+        assert!(below("train/mse", -3.0) && below("loss/contrastive", -4.0));
+        assert!(!below("train/loss", -3.0), "a likelihood");
+        assert!(!below("loss/contrastive", -0.99), "of cosines");
+        assert!(!below("train/neg_mse", -3.0) && !below("train/log_mse", -3.0));
+    }
+
+    #[test]
+    fn a_loss_that_rises_again_with_its_gradients_diverges() {
+        let course = |i: usize| 0.07 + 0.1 * (-(i as f64) / 30.0).exp() + 6e-5 * i as f64 + 0.002 * noise(i);
+        let severity = |norm: Option<fn(usize) -> f64>| {
+            let mut job = with_loss((0..900).map(course));
+            job.gradient_norm = norm.and_then(|norm| observed((0..900).map(norm)));
+            Diverging.examine(&job).map(|finding| finding.severity)
+        };
+        assert_eq!(severity(Some(|i| 1.9 + 0.0005 * i as f64)), Some(Severity::Problem));
+        assert_eq!(severity(Some(|i| 1.9 + 0.1 * noise(i))), Some(Severity::Warning));
+        assert_eq!(severity(None), Some(Severity::Warning), "a schedule may make the task harder");
     }
 
     fn rewards(value: impl Fn(usize) -> f64) -> bool {

@@ -1,3 +1,4 @@
+use super::guess::{at_chance, impossible_accuracy, one_answer, worse_than_a_guess};
 use super::{
     Curve, Detector, Finding, JobView, Observed, SIGNIFICANT, Severity, SymptomDoc, TREND, declare_symptom, shown,
 };
@@ -19,7 +20,7 @@ declare_symptom! {
     /// not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
     /// classes (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of
     /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
-    /// back to within 3 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
+    /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
     /// noisy points cannot prove it, and what is not proved is not disproved.
     ///
     /// A run that ended before three fifths of its steps while its loss was on its way down, however slowly, is not judged: what
@@ -27,11 +28,25 @@ declare_symptom! {
     ///
     /// A loss whose second half still falls by 3 % only passes the chance level of some number of classes.
     ///
+    /// Or the answers do not depend on the inputs: the accuracy repeats itself to the last digit at five evaluations in
+    /// a row or more (three fifths of all), below 0.9, with a fifth of the learning rate spent meanwhile, and the loss
+    /// stands at the entropy of an answer that is right so often, or above. Or loss and accuracy contradict each other: a
+    /// cross-entropy L that began at log K leaves at most L / log 2 of the answers wrong (Markov's inequality), and the
+    /// accuracy is lower by one half and stayed at 1/K. Or the loss is twice log K though it falls, most answers are
+    /// wrong, and it is known to be a cross-entropy or the setting to be risky.
+    ///
     /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
     /// cross-entropy starts below chance, or they stand still at a learning rate for tuning; without an accuracy nobody
     /// can tell a floor from a failure, and the job's status is `unknown`. Runs whose accuracy is above 0.9 all along
     /// (fine-tuning that starts near its floor), and losses that begin far below the chance level of two classes: there
-    /// is little left to learn. Opponents (GAN) are not judged; reinforcement learning is judged by its reward.
+    /// is little left to learn. Opponents (GAN) are not judged; reinforcement learning is judged by its reward, and
+    /// where that is not better than in the first fifth, a policy loss that is exactly 0 says that the policy has become
+    /// deterministic: nothing is left to learn from. A reward that stands still is a `warning`, for it may be at its best;
+    /// it is a `problem` where it fell, or where each update carries the policy half a nat away (`approx_kl`).
+    ///
+    /// **False alarms.** Few validation examples give the same accuracy again and again, at a loss below its entropy; a
+    /// small rate, and one that has gone to nothing, change no answer; a frequent class is the only answer at first. The
+    /// accuracy of whole sequences is 0 at a low loss, and says nothing of single answers.
     NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"
 }
 
@@ -47,21 +62,21 @@ const HIDING: f64 = 0.4;
 /// A fall that only ranks can see has to be larger than this share of the start.
 const RANKED_DROP: f64 = 0.1;
 
-/// A loss this close to log K, relative, is at the chance level of K classes.
-const CHANCE_MARGIN: f64 = 0.03;
-
-/// Accuracies up to so many times that of a guess among K classes are those of a guess where some classes are frequent.
-const AT_MOST_CHANCES: f64 = 4.0;
-/// One that rises and is so many times that of a guess has left it.
-const BEYOND_CHANCE: f64 = 2.0;
-/// An accuracy that ends within this of its start has gained nothing.
-const GUESS_GAIN: f64 = 1.25;
-const GUESS_NOISE: f64 = 0.02;
-
 /// So many first values in a row, each above the one before, of at least so many in all, and none of the first ones lower
 /// than the very first, are no chance.
 const DRIVEN_UP: usize = 2;
+/// A loss that was blown up to so many times its start has not learned where it is back but for this share of it.
+const BLOWN_UP: f64 = 10.0;
+const LITTLE_OF_IT: f64 = 0.35;
 const BACK_POINTS: u64 = 100;
+
+/// So many policy losses in a row that are 0, and their share of all.
+const SILENT: f64 = 10.0;
+const SILENT_SHARE: f64 = 0.3;
+
+/// Divergence of a policy from the one before, in nats: updates are stopped at some hundredths of one (Schulman et al. 2017
+/// and its implementations), and at one they have nothing in common.
+const TORN: f64 = 0.5;
 
 /// A cross-entropy that starts below this share of log 2 starts near its floor.
 const NEAR_FLOOR: f64 = 0.2;
@@ -76,17 +91,22 @@ impl Detector for NotLearning {
             return reward_stands_still(self, job);
         }
         let curve = job.falling_loss()?;
-        if !job.well_begun()
-            || job.accurate()
-            || starts_at_its_floor(job, curve)
-            || job.maybe_trained_before().is_some()
-            || job.stopped_on_its_way()
-        {
+        if !job.well_begun() || job.accurate() || starts_at_its_floor(job, curve) {
+            return None;
+        }
+        if let Some(words) = one_answer(job, curve) {
+            return Some(because(self, curve, &words));
+        }
+        if job.maybe_trained_before().is_some() || job.stopped_on_its_way() {
             return None;
         }
         if !(job.mature() || stays_above_its_start(curve) || job.risky_setting().is_some() || job.trains_nothing(curve))
         {
             return None;
+        }
+        let contradicted = || worse_than_a_guess(job, curve).or_else(|| impossible_accuracy(job, curve));
+        if let Some(words) = contradicted().filter(|_| job.mature()) {
+            return Some(because(self, curve, &words));
         }
         let chance = at_chance(job, curve);
         let back = back_where_it_began(curve);
@@ -103,16 +123,25 @@ impl Detector for NotLearning {
             None if dropped => format!("a drop of {:.1} %", 100.0 * curve.relative_drop()),
             None => format!("within the scatter of its values ({})", shown(curve.noise)),
         };
-        let (from, to) = (shown(if back { curve.first.value } else { curve.start }), shown(curve.end));
-        let summary = format!("the loss went from {from} to {to} in {} steps: {judgement}", curve.length());
-        Some(
-            Finding::in_curve(self, Severity::Problem, curve, summary)
-                .with("start", curve.start)
-                .with("end", curve.end)
-                .with("relative_drop", curve.relative_drop())
-                .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE)),
-        )
+        if back {
+            return Some(summed_up(self, curve, curve.first.value, &judgement));
+        }
+        Some(because(self, curve, &judgement))
     }
+}
+
+fn because(detector: &NotLearning, curve: &Curve, judgement: &str) -> Finding {
+    summed_up(detector, curve, curve.start, judgement)
+}
+
+fn summed_up(detector: &NotLearning, curve: &Curve, start: f64, judgement: &str) -> Finding {
+    let (from, to) = (shown(start), shown(curve.end));
+    let summary = format!("the loss went from {from} to {to} in {} steps: {judgement}", curve.length());
+    Finding::in_curve(detector, Severity::Problem, curve, summary)
+        .with("start", curve.start)
+        .with("end", curve.end)
+        .with("relative_drop", curve.relative_drop())
+        .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE))
 }
 
 /// Whether single values scatter by so much of their level that a fall may hide among them.
@@ -135,42 +164,15 @@ fn starts_at_its_floor(job: &JobView, curve: &Curve) -> bool {
         && curve.start > 0.0
 }
 
-/// Why the loss is no better than a guess, in words, where the accuracy stayed at chance.
-fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
-    // Accuracies of single batches scatter: where validation guesses, at the loss of a guess, so does training.
-    let guesses = |observed: &&Observed| observed.at_chance() == Some(true);
-    let guessing = job.accuracy.as_ref().filter(guesses).or(job.validation_accuracy.as_ref().filter(guesses));
-    let (first, accuracy) = guessing.filter(|_| job.classifies() && curve.end > 0.0)?.course_of_accuracy()?;
-    // What still falls only passes the chance level of some number of classes.
-    let falls = curve.mean_between(0.4, 0.6) - curve.end;
-    if falls > CHANCE_MARGIN * curve.end && curve.trend_from(0.4) < -TREND {
-        return None;
-    }
-    let stays_above = |classes: f64| curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln());
-    let classes = curve.end.exp().round().clamp(2.0, 1e6);
-    // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
-    let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && accuracy < AT_MOST_CHANCES / classes;
-    let beyond = job.accuracy_rises() && accuracy > BEYOND_CHANCE / classes;
-    if close && !beyond && stays_above(classes) {
-        let chance = classes.ln();
-        return Some(format!("the chance level of {classes} classes (log {classes} = {chance:.4})"));
-    }
-    let guessed = (1.0 / accuracy).round().clamp(2.0, 1e6);
-    // Validation may come after all that was learned, and show no gain.
-    let by_training = job.accuracy_at_chance() == Some(true);
-    let no_gain = by_training && accuracy <= GUESS_GAIN * first + GUESS_NOISE && !job.accuracy_rises();
-    let above = curve.end > (1.0 - CHANCE_MARGIN) * guessed.ln();
-    (no_gain && above && stays_above(guessed))
-        .then(|| format!("no better than a guess: the accuracy went from {first:.3} to {accuracy:.3}"))
-}
-
 /// Whether the loss was driven up from its first value and has come back to no more than that: what it lost since its peak
 /// is no progress.
 fn back_where_it_began(curve: &Curve) -> bool {
     let (first, end) = (curve.first.value, curve.end);
     let driven_up = curve.head.windows(2).take(DRIVEN_UP).all(|pair| pair[1] > pair[0]);
     let lowest = curve.head.iter().all(|value| *value >= first);
-    let back = (first - end).abs() < SMALLEST_DROP * first && curve.early_peak() > (1.0 + RISEN) * first;
+    let peak = curve.early_peak();
+    let back = (first - end).abs() < SMALLEST_DROP * first && peak > (1.0 + RISEN) * first;
+    let back = back || (-SMALLEST_DROP..LITTLE_OF_IT).contains(&(1.0 - end / first)) && peak > BLOWN_UP * first;
     curve.points >= BACK_POINTS && curve.head.len() > DRIVEN_UP && driven_up && lowest && back
 }
 
@@ -180,16 +182,59 @@ pub const REWARDS: u64 = 30;
 /// Reinforcement learning: the reward is no better than at the start.
 fn reward_stands_still(detector: &NotLearning, job: &JobView) -> Option<Finding> {
     let curve = job.reward.as_ref()?.curve.as_ref()?;
+    if !job.mature() || curve.points < REWARDS {
+        return None;
+    }
+    if let Some(finding) = nothing_left_to_learn_from(detector, job, curve) {
+        return Some(finding);
+    }
     let gain = curve.end - curve.start;
     let swings = curve.highest.value - curve.lowest.value;
-    if !job.mature() || gain > SIGNIFICANT * curve.drop_error() || gain > 0.1 * swings || curve.points < REWARDS {
+    if gain > SIGNIFICANT * curve.drop_error() || gain > 0.1 * swings {
         return None;
     }
     let summary = format!("the reward went from {:.4} to {:.4} in {} steps", curve.start, curve.end, curve.length());
     let worse = gain < -0.3 * swings && gain < -SIGNIFICANT * curve.drop_error();
-    // A reward may be at its best from the start; only one that fell is certainly wrong.
-    let severity = if worse { Severity::Problem } else { Severity::Warning };
+    // A reward may be at its best from the start; only one that fell, or that no policy was kept for, is certainly wrong.
+    let torn = torn_policy(job);
+    let severity = if worse || torn.is_some() { Severity::Problem } else { Severity::Warning };
+    let summary = torn.into_iter().fold(summary, |summary, (tag, kl)| {
+        format!("{summary}, with a policy that each update replaces ({tag} is {kl:.2} nats)")
+    });
     Some(Finding::in_curve(detector, severity, curve, summary).with("start", curve.start).with("end", curve.end))
+}
+
+/// How far each update carries the policy from the one that gathered its rewards, where that is beyond all use of them.
+fn torn_policy(job: &JobView) -> Option<(&str, f64)> {
+    let kl = |part: &&Observed| part.tag.to_ascii_lowercase().replace('_', "").contains("approxkl");
+    let curve = job.parts.iter().find(kl)?.curve.as_ref()?;
+    let usual = curve.mean_between(0.0, 1.0);
+    (usual > TORN).then_some((curve.tag.as_str(), usual))
+}
+
+/// A policy whose loss is exactly 0 has no gradient: it does the same whatever it sees. A few first rewards are no start to
+/// compare with where that came at once.
+fn nothing_left_to_learn_from(detector: &NotLearning, job: &JobView, curve: &Curve) -> Option<Finding> {
+    let silent = |part: &&Observed| {
+        let tag = part.tag.to_ascii_lowercase();
+        let zero = part.sketch.last().is_some_and(|last| last.value == 0.0);
+        let repeats = f64::from(part.sketch.trailing_repeats());
+        let long = repeats >= SILENT && repeats > SILENT_SHARE * part.sketch.count() as f64;
+        zero && long && ["policy", "actor", "pg_loss"].iter().any(|name| tag.contains(name))
+    };
+    let part = job.parts.iter().find(silent)?;
+    let (early, late) = (curve.mean_between(0.0, 0.2), curve.mean_between(0.8, 1.0));
+    let error = curve.noise / (0.2 * curve.points as f64).sqrt();
+    if late - early > SIGNIFICANT * error.hypot(curve.end_error) {
+        return None;
+    }
+    let summary = format!(
+        "{} is exactly 0, for the policy has become deterministic, and the reward went from {} to {}",
+        part.tag,
+        shown(early),
+        shown(late)
+    );
+    Some(Finding::in_curve(detector, Severity::Problem, curve, summary).with("start", early).with("end", late))
 }
 
 #[cfg(test)]
@@ -280,6 +325,12 @@ mod tests {
         };
         assert!(found(&driven(2.06)));
         assert!(!found(&driven(1.5)));
+        let blown_up = |end: f64| {
+            let back = move |i: usize| end + 9000.0 * (-(i as f64) / 30.0).exp() + 0.07 * noise(i);
+            with_loss((0..1200).map(move |i| [14.0, 90.0, 900.0].get(i).copied().unwrap_or_else(|| back(i))))
+        };
+        assert!(found(&blown_up(11.0)));
+        assert!(!found(&blown_up(5.0)));
     }
 
     #[test]
@@ -382,6 +433,37 @@ mod tests {
         job.validation_accuracy = observed((0..16).map(|i| 0.595 + 0.01 * noise(i)));
         job.knobs.insert("loss".into(), "cross_entropy".into());
         assert!(!found(&job));
+    }
+
+    #[test]
+    fn a_policy_without_a_gradient_has_nothing_left_to_learn_from() {
+        let mut job = with_loss([]);
+        job.learning = Learning::Reinforcement;
+        let mut with = |reward: fn(usize) -> f64, loss: fn(usize) -> f64| {
+            job.reward = observed((0..400).map(|i| reward(i) + 2.0 * noise(i)));
+            job.parts = observed((0..400).map(loss)).into_iter().collect();
+            job.parts[0].tag = "loss/policy_loss".to_owned();
+            NotLearning.examine(&job).is_some_and(|finding| finding.severity == Severity::Problem)
+        };
+        let stuck = |i: usize| if i == 0 { 2.0 } else { 7.5 };
+        assert!(with(stuck, |i| if i == 0 { -0.4 } else { 0.0 }));
+        assert!(!with(stuck, |i| 0.1 * noise(i)), "it may be at its best");
+        let learns = |i: usize| 2.0 + 6.0 * (1.0 - (-(i as f64) / 100.0).exp());
+        assert!(!with(learns, |i| if i < 200 { noise(i) } else { 0.0 }), "sure of what is right");
+    }
+
+    #[test]
+    fn a_policy_that_each_update_replaces_gains_nothing_from_its_rewards() {
+        let mut job = with_loss([]);
+        job.learning = Learning::Reinforcement;
+        job.reward = observed((0..80).map(|i| 30.0 - 0.01 * i as f64 + 3.0 * noise(i)));
+        let mut with = |kl: f64| {
+            job.parts = observed((0..80).map(|i| kl * (1.0 + noise(i)))).into_iter().collect();
+            job.parts[0].curve.as_mut().expect("a shape").tag = "train/approx_kl".to_owned();
+            job.parts[0].tag = "train/approx_kl".to_owned();
+            NotLearning.examine(&job).expect("it stands still").severity
+        };
+        assert_eq!((with(5.0), with(0.01)), (Severity::Problem, Severity::Warning));
     }
 
     #[test]

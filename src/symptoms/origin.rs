@@ -46,11 +46,7 @@ impl JobView {
     pub fn maybe_trained_before(&self) -> Option<String> {
         let curve = self.loss.as_ref()?.curve.as_ref()?;
         let accuracy = self.validation_accuracy.as_ref().or(self.accuracy.as_ref());
-        if let Some(first) = accuracy
-            .and_then(|o| o.curve.as_ref())
-            .filter(|curve| curve.start > MAJORITY && curve.end > MAJORITY && !self.accurate())
-            .map(|curve| curve.start)
-        {
+        if let Some(first) = self.right_from_the_first() {
             return Some(format!("its accuracy was {first:.2} from the first"));
         }
         let by_accuracy = accuracy.is_some();
@@ -69,9 +65,16 @@ impl JobView {
         }
         let rate = self.peak_rate()?;
         let steady = curve.trend_from(0.0).abs() < TREND && self.validation_falls_straight().is_none();
-        (steady && rate <= self.tuning_rate()).then(|| {
+        (steady && self.tunes()).then(|| {
             format!("a learning rate of {rate:.1e} is one for tuning a trained network, or too low for a new one")
         })
+    }
+
+    /// Its first accuracy, where that is no guess among even classes, and it is still there and could be better.
+    pub(super) fn right_from_the_first(&self) -> Option<f64> {
+        let observed = self.validation_accuracy.as_ref().or(self.accuracy.as_ref())?;
+        let curve = observed.curve.as_ref().filter(|curve| curve.start > MAJORITY && curve.end > MAJORITY)?;
+        (!self.accurate()).then_some(curve.start)
     }
 
     /// What earlier training the job goes on from, so far as it says.
@@ -92,6 +95,11 @@ impl JobView {
     pub(super) fn validation_falls_straight(&self) -> Option<&Curve> {
         let validation = self.validation_loss.as_ref()?.curve.as_ref()?;
         validation.falls_straight(STRAIGHT).then_some(validation)
+    }
+
+    /// Whether its highest learning rate is one for tuning a trained network.
+    pub(super) fn tunes(&self) -> bool {
+        self.peak_rate().is_some_and(|rate| rate <= self.tuning_rate())
     }
 
     fn tuning_rate(&self) -> f64 {
@@ -121,6 +129,8 @@ impl JobView {
     fn checkpoint(&self) -> Option<String> {
         match self.knobs.get("checkpoint")? {
             Value::Bool(true) => Some("a pretrained network".to_owned()),
+            // Some writers know no other truth than 1.
+            Value::Number(yes) if yes.as_f64() == Some(1.0) => Some("a pretrained network".to_owned()),
             Value::String(name) if !name.is_empty() => Some(name.clone()),
             _ => None,
         }
@@ -156,7 +166,9 @@ mod tests {
     fn a_checkpoint_says_so() {
         assert!(flat(&[("checkpoint", "runs/a/last.pt".into())]).maybe_trained_before().is_some());
         assert!(flat(&[("checkpoint", true.into())]).maybe_trained_before().is_some());
+        assert!(flat(&[("checkpoint", 1.into())]).maybe_trained_before().is_some());
         assert_eq!(flat(&[("checkpoint", false.into())]).maybe_trained_before(), None);
+        assert_eq!(flat(&[("checkpoint", 0.into())]).maybe_trained_before(), None);
     }
 
     #[test]

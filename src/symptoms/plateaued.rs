@@ -12,7 +12,8 @@ declare_symptom! {
     /// that may be a floor of noise, so it is a `warning`, and a `problem` only with a second witness: a training
     /// accuracy that is still low, a gradient norm that is huge against the loss, a round number that all newest values
     /// keep to within 0.2 % (the margin of a ranking loss whose embeddings have collapsed), a divergence of the latent
-    /// code that has vanished (below a thousandth of the loss and a tenth of its start), an accuracy that gained
+    /// code that has vanished (below a thousandth of the loss and a tenth of its start, or five thousandths and a
+    /// hundredth), an accuracy that gained
     /// nothing, or a setting that is known to be risky (a learning rate far outside what works for the optimizer, a
     /// plain Gaussian initialisation; an activation on the output of a regression that lost less than three fifths of
     /// its start, which is where targets out of reach leave it).
@@ -45,9 +46,8 @@ const RATE_SPENT: f64 = 0.2;
 /// tenth of their size or more apart.
 const AT_MARGIN: f64 = 2e-3;
 /// A divergence below this share of the loss, and this share of its own start, encodes nothing (posterior collapse, Bowman et
-/// al. 2016).
-const COLLAPSED: f64 = 1e-3;
-const GONE: f64 = 0.1;
+/// al. 2016); the more of its start is gone, the less it needs to be small beside the rest.
+const COLLAPSED: [(f64, f64); 2] = [(1e-3, 0.1), (5e-3, 0.01)];
 /// Images and probabilities lie within the reach of a sigmoid, and regressions onto them lose most of their start.
 const OUT_OF_REACH: f64 = 0.6;
 
@@ -67,7 +67,7 @@ impl Detector for Plateaued {
             None => (curve.done_after(0.9), EARLY),
         };
         let rest = curve.mean_between(0.4, 0.6) - curve.mean_between(0.9, 1.0);
-        if done > early || rest > 0.1 * curve.drop() || rate_spent_after(job, done) < RATE_SPENT {
+        if done > early || rest > 0.1 * curve.drop() || job.rate_spent_after(done) < RATE_SPENT {
             return None;
         }
         if curve.still_falls() && steepness(job, curve) < OFF_ALL_SCALES {
@@ -145,25 +145,14 @@ fn is_of_latent(part: &Observed) -> bool {
 
 /// Whether a part of the loss has fallen to next to nothing, of its start and of the whole.
 fn vanished(part: &Observed, whole: &Curve) -> bool {
-    let curve = part.curve.as_ref();
-    curve.is_some_and(|c| c.end >= 0.0 && c.end < COLLAPSED * whole.end && c.end < GONE * c.start)
+    let Some(curve) = part.curve.as_ref().filter(|curve| curve.end >= 0.0) else { return false };
+    COLLAPSED.iter().any(|(beside, left)| curve.end < beside * whole.end && curve.end < left * curve.start)
 }
 
 /// The activation on the output of a job that regresses.
 fn squashed_regression(job: &JobView) -> Option<&str> {
     let regresses = matches!(job.text("loss"), Some("l2" | "l1" | "huber" | "smooth_l1"));
     job.text("output_activation").filter(|name| regresses && ["sigmoid", "tanh", "relu", "softmax"].contains(name))
-}
-
-/// Share of the whole learning rate, summed over the steps, that was spent after a share of the run; all that is left of
-/// the run where no rate is logged.
-fn rate_spent_after(job: &JobView, share: f64) -> f64 {
-    let logged = job.learning_rate.as_ref().filter(|observed| observed.sketch.count() >= 4);
-    let Some(observed) = logged else { return 1.0 - share };
-    let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
-    let whole: f64 = rates.iter().sum();
-    let after: f64 = rates[((share * rates.len() as f64) as usize).min(rates.len())..].iter().sum();
-    if whole > 0.0 { after / whole } else { 1.0 - share }
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ declare_symptom! {
     ///
     /// **False alarms.** A job that goes on from earlier training has made its fast progress before, and is left alone where
     /// a checkpoint is named or its steps begin late. Fine-tuning of a language model ends a few per cent below its start by design; its curve
-    /// flattens, which is why the pace of the second half is asked for.
+    /// flattens, which is why the pace of the second half is asked for. Labels that are mostly noise leave little to lose:
+    /// an accuracy that gained what it could in the first half says so. One that was above 0.6 from the first is that of a
+    /// trained network, or of a frequent class.
     SlowLearning, "slow_learning", "improves steadily, but too slowly to get anywhere in a reasonable budget"
 }
 
@@ -19,6 +21,9 @@ declare_symptom! {
 const LARGEST_DROP: f64 = 0.15;
 /// The second half must fall at least at this share of the first half's pace.
 const STEADY: f64 = 0.4;
+/// An accuracy that gained so much in its first half, and in its second less than this share of that, has come to its end.
+const GAINED: f64 = 0.05;
+const LATE: f64 = 0.2;
 /// Movement of the weights over the whole run against their size. A healthy step moves them by about a thousandth
 /// (update-to-weight ratio, Karpathy), so ten such steps are more than this.
 const HARDLY_MOVES: f64 = 0.01;
@@ -42,7 +47,7 @@ impl Detector for SlowLearning {
         if let Some(finding) = weights_hardly_move(self, job, curve) {
             return Some(finding);
         }
-        if drop > LARGEST_DROP {
+        if drop > LARGEST_DROP || accuracy_is_through(job) {
             return None;
         }
         // Validation is on the same examples each time: it shows a fall that the noise of batches hides.
@@ -66,6 +71,18 @@ impl Detector for SlowLearning {
                 .with("runs_to_halve", budgets),
         )
     }
+}
+
+/// Whether the accuracy gained what it gained within the first half, or had it from the first: the job has learned what
+/// there was for it.
+fn accuracy_is_through(job: &JobView) -> bool {
+    if job.right_from_the_first().is_some() {
+        return true;
+    }
+    let Some(curve) = job.own_accuracy().and_then(|o| o.curve.as_ref()) else { return false };
+    let middle = curve.mean_between(0.4, 0.6);
+    let (early, late) = (middle - curve.start, curve.mean_between(0.85, 1.0) - middle);
+    early > GAINED && late < LATE * early
 }
 
 fn weights_hardly_move(detector: &SlowLearning, job: &JobView, curve: &Curve) -> Option<Finding> {
@@ -107,6 +124,19 @@ mod tests {
     use super::super::view::tests::{observed, with_loss};
     use super::*;
     use crate::series::{HistogramSketch, Moments};
+
+    #[test]
+    fn an_accuracy_that_has_come_to_its_end_says_that_there_was_little_to_lose() {
+        let falls = |i: usize| 2.24 - 0.05 * (i as f64 / 24.0) - 0.04 * (1.0 - (-(i as f64) / 3.0).exp());
+        let mut job = with_loss((0..24).map(falls));
+        assert!(SlowLearning.examine(&job).is_some());
+        job.accuracy = observed((0..24).map(|i| 0.275 - 0.1 * (-f64::from(i) / 3.0).exp()));
+        assert!(SlowLearning.examine(&job).is_none());
+        job.accuracy = observed((0..24).map(|i| 0.1 + 0.004 * f64::from(i)));
+        assert!(SlowLearning.examine(&job).is_some());
+        job.validation_accuracy = observed((0..24).map(|_| 0.73));
+        assert!(SlowLearning.examine(&job).is_none(), "it was trained before");
+    }
 
     #[test]
     fn weights_that_hardly_move_under_a_loss_that_stands_are_slow() {

@@ -12,7 +12,8 @@ declare_symptom! {
     /// anything else is not on its way to the next of its cycles.
     ///
     /// **False alarms.** Cosine and linear decay to zero spend a small part of the run that low; step decay comes late.
-    /// A run that has already converged is left alone.
+    /// A run that has already converged is left alone, and so is one whose loss had come to a stand while the rate
+    /// stayed at its peak: where a schedule waits for that (reduce on plateau), the rate follows the loss.
     StalledAfterLrDrop, "stalled_after_lr_drop",
     "progress ends where the learning rate falls to (nearly) nothing, with the loss still high"
 }
@@ -27,6 +28,12 @@ const SOON: f64 = 0.25;
 const CONVERGED: f64 = 0.9;
 /// What the stretch brought, against what came before it.
 const LATE_GAIN: f64 = 0.5;
+/// A rate that waits stays within this share of its peak.
+const AT_PEAK: f64 = 0.99;
+/// While it did, the loss went on falling where its last third brought this share of all that it lost meanwhile.
+const LATE_SHARE: f64 = 0.05;
+/// Levels that have to lie within that time, for its last third to show anything.
+const LEVELS: f64 = 6.0;
 
 impl Detector for StalledAfterLrDrop {
     fn doc(&self) -> &'static SymptomDoc {
@@ -39,7 +46,7 @@ impl Detector for StalledAfterLrDrop {
             return None;
         }
         let (low_from, peak) = low_rate_from(job, curve)?;
-        if 1.0 - low_from < SHARE_OF_RUN {
+        if 1.0 - low_from < SHARE_OF_RUN || stood_before(job, curve) {
             return None;
         }
         let at_drop = curve.mean_between((low_from - 0.05).max(0.0), (low_from + 0.05).min(1.0));
@@ -82,6 +89,23 @@ fn low_rate_from(job: &JobView, curve: &Curve) -> Option<(f64, f64)> {
     Some(((low / curve.length()).min(1.0), rate))
 }
 
+/// Whether the loss had come to a stand while the logged rate stayed at its peak.
+fn stood_before(job: &JobView, curve: &Curve) -> bool {
+    let Some(observed) = &job.learning_rate else { return false };
+    let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+    let peak = rates.iter().copied().fold(0.0, f64::max);
+    let waits = rates.iter().rposition(|rate| *rate > AT_PEAK * peak).map_or(0.0, |i| i as f64 / rates.len() as f64);
+    if waits * (curve.levels.len() as f64) < LEVELS {
+        return false;
+    }
+    let stands = |curve: &Curve| {
+        let (before, at_end) = (curve.mean_between(waits / 3.0, waits / 1.5), curve.mean_between(waits / 1.5, waits));
+        before - at_end < LATE_SHARE * (curve.start - at_end)
+    };
+    // Validation is what a schedule waits for.
+    stands(curve) || job.validation_loss.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(stands)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::view::tests::{observed, with_loss};
@@ -111,6 +135,15 @@ mod tests {
             StalledAfterLrDrop.examine(&job).is_some()
         };
         assert!(at(0.3) && !at(0.1));
+    }
+
+    #[test]
+    fn a_schedule_that_waits_for_the_loss_to_stand_is_not_why_it_stands() {
+        let steps = |i: usize| if i < 250 { 0.01 } else { 0.003 * 0.3f64.powi((i as i32 - 250) / 60) };
+        let converges = |rate: f64| move |i: usize| 1.6 - 0.7 * (1.0 - (-(i as f64) / rate).exp());
+        assert!(StalledAfterLrDrop.examine(&job(steps, converges(20.0))).is_none());
+        let falling = |i: usize| converges(300.0)(i.min(280));
+        assert!(StalledAfterLrDrop.examine(&job(steps, falling)).is_some(), "it was falling until then");
     }
 
     #[test]

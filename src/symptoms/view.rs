@@ -361,6 +361,17 @@ impl JobView {
         }
     }
 
+    /// Share of the whole learning rate, summed over the steps, that was spent after a share of the run; all that is left of
+    /// the run where no rate is logged.
+    pub(super) fn rate_spent_after(&self, share: f64) -> f64 {
+        let logged = self.learning_rate.as_ref().filter(|observed| observed.sketch.count() >= 4);
+        let Some(observed) = logged else { return 1.0 - share };
+        let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+        let whole: f64 = rates.iter().sum();
+        let after: f64 = rates[((share * rates.len() as f64) as usize).min(rates.len())..].iter().sum();
+        if whole > 0.0 { after / whole } else { 1.0 - share }
+    }
+
     /// Whether steps at this rate are long, whatever the rate: losses that are means over many outputs have gradients that
     /// call for large ones. So they are where no gradient norm is logged.
     fn strides(&self, rate: f64) -> bool {

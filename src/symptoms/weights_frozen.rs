@@ -1,13 +1,17 @@
 use super::{Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
+use crate::series::Sketch;
 
 declare_symptom! {
     /// **What it shows.** Weights do not change, or the loss repeats itself exactly.
     ///
     /// **How it is decided.** All histograms of weights have exactly the moments of the one before, three times in a row;
-    /// or the newest third of the losses, at least ten of them, are the same to the last digit.
+    /// or the newest third of the losses, at least ten of them, are the same to the last digit. Or they are exactly 0 after
+    /// a level of a tenth of the first value or more: a NaN that a program or its half precision turned into 0.
     ///
     /// **False alarms.** Some frozen layers are fine-tuning: only all of them count. A loss that stands still at a
-    /// thousandth of its height has converged.
+    /// thousandth of its height has converged, and so has one that lost half of its first value, was never above that, and
+    /// came to its last digit by and by: a method of second order on the whole set at once. Margins are met at last, and
+    /// leave exactly 0 behind, but from nearby.
     WeightsFrozen, "weights_frozen", "weights do not change, or the loss repeats itself exactly"
 }
 
@@ -15,6 +19,11 @@ declare_symptom! {
 const UNCHANGED: u32 = 2;
 /// A loss that stands at so small a share of its height has converged to the last digit.
 const CONVERGED: f64 = 1e-3;
+/// ... as has one at so small a share of its first value that came there by and by: from a level this close to it.
+const DESCENDED: f64 = 0.5;
+const NEARBY: f64 = 0.01;
+/// A loss cannot be 0 right after a level of this share of its first value.
+const SUDDEN: f64 = 0.1;
 /// Identical losses in a row, and their share of all.
 const REPEATS: u32 = 10;
 const REPEATED_SHARE: f64 = 1.0 / 3.0;
@@ -39,14 +48,29 @@ impl Detector for WeightsFrozen {
         }
         let repeats = loss.sketch.trailing_repeats();
         let share = f64::from(repeats) / loss.sketch.count() as f64;
-        let converged = loss.sketch.highest().is_none_or(|high| last.value.abs() <= CONVERGED * high.value.abs());
-        if repeats < REPEATS || share < REPEATED_SHARE || converged || !last.value.is_finite() {
+        if repeats < REPEATS || share < REPEATED_SHARE || has_converged(&loss.sketch) || !last.value.is_finite() {
             return None;
         }
         let summary = format!("the newest {repeats} losses are all exactly {}", last.value);
         let finding = Finding::at(self, Severity::Problem, &loss.tag, (first, last.step), summary);
         Some(finding.with("identical_losses", f64::from(repeats)))
     }
+}
+
+/// Whether a loss that repeats itself has nothing left to lose.
+fn has_converged(sketch: &Sketch) -> bool {
+    let (Some(first), Some(last), Some(highest)) = (sketch.first(), sketch.last(), sketch.highest()) else {
+        return true;
+    };
+    let (first, last, highest) = (first.value.abs(), last.value, highest.value.abs());
+    let before = sketch.buckets().rev().skip_while(|(_, bucket)| bucket.min == last && bucket.max == last);
+    // The bucket in which the repeats begin holds some of them.
+    let before = before.skip(1).map(|(_, bucket)| bucket.mean).next();
+    if last == 0.0 && before.is_some_and(|level| level.abs() > SUDDEN * first) {
+        return false;
+    }
+    let came_nearer = before.is_none_or(|level| (level - last).abs() < NEARBY * first) && highest <= first;
+    last.abs() <= CONVERGED * highest || last.abs() <= DESCENDED * first && came_nearer
 }
 
 #[cfg(test)]
@@ -65,6 +89,25 @@ mod tests {
     #[test]
     fn a_loss_of_zero_has_converged() {
         assert!(WeightsFrozen.examine(&with_loss((0..100).map(|i| if i < 20 { 1.0 } else { 1.4e-14 }))).is_none());
+    }
+
+    #[test]
+    fn a_method_of_second_order_ends_at_its_last_digit() {
+        let descends = |floor: f64| {
+            let value = move |i: i32| floor + (1.2 - floor) * (-f64::from(i)).exp();
+            with_loss((0..60).map(move |i| if i < 20 { value(i) } else { floor }))
+        };
+        assert!(WeightsFrozen.examine(&descends(0.0387)).is_none() && WeightsFrozen.examine(&descends(0.46)).is_none());
+        assert!(WeightsFrozen.examine(&descends(0.8)).is_some());
+        let thrown = (0..60).map(|i| if i < 20 { 1.2 + f64::from(i % 7) } else { 0.46 });
+        assert!(WeightsFrozen.examine(&with_loss(thrown)).is_some());
+    }
+
+    #[test]
+    fn a_loss_of_zero_all_at_once_has_not_converged() {
+        let zero_after = |level: fn(i32) -> f64| with_loss((0..80).map(move |i| if i < 30 { level(i) } else { 0.0 }));
+        assert!(WeightsFrozen.examine(&zero_after(|i| 3.8 - 0.04 * f64::from(i))).is_some());
+        assert!(WeightsFrozen.examine(&zero_after(|i| (-f64::from(i) / 4.0).exp())).is_none(), "all margins are met");
     }
 
     #[test]
