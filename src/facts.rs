@@ -49,9 +49,11 @@ pub struct Facts {
     pub fits: bool,
     /// Its loss is significantly and substantially below its start.
     pub learned: bool,
-    /// Its validation loss was once significantly and substantially below where training started, or validation is mostly
-    /// right at the end.
+    /// Its validation loss was once significantly and substantially below where training started, or validation is right
+    /// well beyond chance at the end.
     pub generalised: bool,
+    /// A case was opened for a problem that it does not show any more: it has learned since, though little.
+    pub recovered: bool,
     /// Its loss was still falling at the end.
     pub improving: bool,
     /// Its learning rate was still on its way up at the end: the warm-up is not over.
@@ -94,6 +96,7 @@ impl Default for Facts {
             fits: false,
             learned: false,
             generalised: false,
+            recovered: false,
             improving: false,
             warming_up: false,
             peak_rate: f64::NAN,
@@ -200,7 +203,8 @@ fields! {
     finite_points Number "finite losses before the first NaN or infinity";
     fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
     learned Bool "the loss is significantly and substantially below its start";
-    generalised Bool "the validation loss was once significantly and substantially below where training started, or validation is mostly right";
+    generalised Bool "the validation loss was once significantly and substantially below where training started, or validation is right well beyond chance";
+    recovered Bool "a case was opened for a problem that it does not show any more: it has learned since, though little";
     improving Bool "the loss was still falling at the end";
     warming_up Bool "the learning rate was still on its way up at the end";
     peak_rate Number "the highest learning rate that it logged";
