@@ -52,6 +52,9 @@ pub struct Facts {
     /// Its validation loss was once significantly and substantially below where training started, or validation is right
     /// well beyond chance at the end.
     pub generalised: bool,
+    /// The best level of the validation loss.
+    #[serde(with = "nan")]
+    pub validation_best: f64,
     /// A case was opened for a problem that it does not show any more: it has learned since, though little.
     pub recovered: bool,
     /// Its loss was still falling at the end.
@@ -96,6 +99,7 @@ impl Default for Facts {
             fits: false,
             learned: false,
             generalised: false,
+            validation_best: f64::NAN,
             recovered: false,
             improving: false,
             warming_up: false,
@@ -204,6 +208,7 @@ fields! {
     fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
     learned Bool "the loss is significantly and substantially below its start";
     generalised Bool "the validation loss was once significantly and substantially below where training started, or validation is right well beyond chance";
+    validation_best Number "the best level of the validation loss";
     recovered Bool "a case was opened for a problem that it does not show any more: it has learned since, though little";
     improving Bool "the loss was still falling at the end";
     warming_up Bool "the learning rate was still on its way up at the end";

@@ -23,6 +23,11 @@ const CLOSE_CALL: f64 = 0.5;
 const SEPARATE: f64 = 0.95;
 /// ... with at least so many levels each.
 const RANKED_LEVELS: usize = 8;
+/// Of all pairs of a level of the first tenth and one of the second half, so many fall where a loss fell early: with as few
+/// levels as count, chance brings it about once in two thousand runs.
+const FELL: f64 = 0.9;
+/// Two runs start at the same level of loss where they start within this share of each other.
+const SAME_START: f64 = 0.25;
 /// A job that stopped before this share of its steps did not reach its end.
 const WHOLE: f64 = 0.95;
 
@@ -108,6 +113,8 @@ fn measure_loss(facts: &mut Facts, job: &JobView, observed: &Observed) {
     }
     facts.fits = facts.finite && fits(facts, observed);
     facts.generalised = generalised(job);
+    let validation = job.validation_loss.as_ref().and_then(|o| o.curve.as_ref());
+    facts.validation_best = validation.map_or(f64::NAN, Curve::best);
 }
 
 /// One point is fitted within a few steps: its start is the highest of the first values, not their median.
@@ -161,8 +168,23 @@ fn learned(job: &JobView, curve: &Curve) -> bool {
         let swing = curve.highest.value - curve.lowest.value;
         return curve.end - curve.start > ACCURACY_MARGIN * swing && -curve.drop() > SIGNIFICANT * curve.drop_error();
     }
-    let by_loss = curve.lost(LEARNED) || curve.falls_by_rank(LEARNED);
+    let by_rank = curve.falls_by_rank(LEARNED) || fell_early(curve);
+    let by_loss = curve.lost(LEARNED) || by_rank;
     by_loss && job.accuracy_at_chance() != Some(true)
+}
+
+/// Whether nearly all levels of the second half lie below those of the first tenth: a noisy loss that falls at once and then
+/// stands has neither first values that prove it nor a trend.
+fn fell_early(curve: &Curve) -> bool {
+    let levels: Vec<f64> = curve.from(0.0).iter().map(|(_, mean)| *mean).collect();
+    let (first, rest) = (&levels[..levels.len() / 10], &levels[levels.len() / 2..]);
+    first.len() >= RANKED_LEVELS && curve.relative_drop() > LEARNED && share_below(rest, first) > FELL
+}
+
+/// Of all pairs of one level of each, the share in which the first is below the second.
+fn share_below(ours: &[f64], theirs: &[f64]) -> f64 {
+    let below = ours.iter().map(|our| theirs.iter().filter(|their| our < *their).count()).sum::<usize>();
+    below as f64 / (ours.len() * theirs.len()) as f64
 }
 
 /// It ended without saying so, before its time: without any loss, or far short of its steps. Ending on NaN is no crash,
@@ -215,8 +237,7 @@ fn gain_by_rank(base: &Curve, experiment: &Curve) -> f64 {
     if ours.len().min(theirs.len()) < RANKED_LEVELS {
         return 0.0;
     }
-    let below = ours.iter().map(|our| theirs.iter().filter(|their| our < *their).count()).sum::<usize>();
-    let share = below as f64 / (ours.len() * theirs.len()) as f64;
+    let share = share_below(&ours, &theirs);
     if (1.0 - SEPARATE..=SEPARATE).contains(&share) { 0.0 } else { gain_of((median(&theirs), median(&ours)), 0.0) }
 }
 
@@ -226,8 +247,15 @@ fn gain_of((base, experiment): (f64, f64), error: f64) -> f64 {
     if counts > 0.0 { (base - experiment) / counts } else { 0.0 }
 }
 
+/// Whether two runs have losses of different units. Where nobody knows the baseline's, the same start speaks for the same
+/// units.
 fn other_loss(job: &JobView, baseline: &JobView) -> bool {
-    job.knobs.get("loss") != baseline.knobs.get("loss")
+    let start = |view: &JobView| view.loss.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.start);
+    let same_start = match (start(job), start(baseline)) {
+        (Some(ours), Some(theirs)) => (ours - theirs).abs() < SAME_START * theirs.abs(),
+        _ => false,
+    };
+    job.knobs.get("loss") != baseline.knobs.get("loss") && (baseline.knobs.contains_key("loss") || !same_start)
 }
 
 /// What a baseline that overfits has to gain is in its validation; of an experiment that learned less, and therefore
