@@ -143,6 +143,10 @@ impl Changes {
 /// Seconds that the numbers of a job are kept after it has ended: people look at it, and it may go on.
 const KEPT: f64 = 3600.0;
 
+/// A job that did not learn has recovered when this share of its first loss is gone. One that loses less may creep along with
+/// its fault, as saturated units do: what stands out among its settings is tested before it is left alone.
+const RECOVERED: f64 = 0.3;
+
 /// Every job and case of one log directory.
 #[derive(Debug)]
 pub struct Diagnosis {
@@ -249,7 +253,9 @@ impl Diagnosis {
         let before = &case.baseline_facts;
         let grown = exam.facts.steps > 1.25 * before.steps;
         let failed_to_learn = !before.learned || !before.finite;
-        if grown && failed_to_learn && exam.facts.learned && exam.problems().is_empty() {
+        let recovers = failed_to_learn && exam.facts.learned && exam.problems().is_empty();
+        let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
+        if grown && recovers && beyond_doubt {
             let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
             let conclusion = Conclusion {
                 state: "recovered".into(),
@@ -261,7 +267,12 @@ impl Diagnosis {
             let trace = case.close(conclusion, now);
             changes.add(&case.clone(), trace);
         } else if exam.facts.ended && !before.ended {
-            case.baseline_facts = exam.facts.clone();
+            let found = std::mem::replace(&mut case.baseline_facts, exam.facts.clone());
+            if recovers {
+                // It creeps. What the case was opened for still leads the search, which ends when nothing stands out.
+                let facts = &mut case.baseline_facts;
+                (facts.recovered, facts.symptoms, facts.problems) = (true, found.symptoms, found.problems);
+            }
             // Experiments are compared with these, by the process that follows this one, too.
             changes.keep(case);
         }

@@ -51,9 +51,14 @@ pub struct Facts {
     pub fits: bool,
     /// Its loss is significantly and substantially below its start.
     pub learned: bool,
-    /// Its validation loss was once significantly and substantially below where training started, or validation is mostly
-    /// right at the end.
+    /// Its validation loss was once significantly and substantially below where training started, or validation is right
+    /// well beyond chance at the end.
     pub generalised: bool,
+    /// The best level of the validation loss.
+    #[serde(with = "nan")]
+    pub validation_best: f64,
+    /// A case was opened for a problem that it does not show any more: it has learned since, though little.
+    pub recovered: bool,
     /// Its loss was still falling at the end.
     pub improving: bool,
     /// Its learning rate was still on its way up at the end: the warm-up is not over.
@@ -97,6 +102,8 @@ impl Default for Facts {
             fits: false,
             learned: false,
             generalised: false,
+            validation_best: f64::NAN,
+            recovered: false,
             improving: false,
             warming_up: false,
             peak_rate: f64::NAN,
@@ -204,7 +211,9 @@ fields! {
     finite_points Number "finite losses before the first NaN or infinity";
     fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
     learned Bool "the loss is significantly and substantially below its start";
-    generalised Bool "the validation loss was once significantly and substantially below where training started, or validation is mostly right";
+    generalised Bool "the validation loss was once significantly and substantially below where training started, or validation is right well beyond chance";
+    validation_best Number "the best level of the validation loss";
+    recovered Bool "a case was opened for a problem that it does not show any more: it has learned since, though little";
     improving Bool "the loss was still falling at the end";
     warming_up Bool "the learning rate was still on its way up at the end";
     peak_rate Number "the highest learning rate that it logged";

@@ -105,6 +105,43 @@ fn with_a_case() -> (Diagnosis, CaseId) {
     (diagnosis, case)
 }
 
+/// A job that gets nowhere for 700 points, and then falls to `end` within the next 100, where it stays to the last of 1000.
+fn late(points: i64, end: f64) -> Runs {
+    let mut run = RunData::default();
+    run.hyperparameter_beside("max_steps", 1000.into());
+    let tag = run.tag_id("train/loss").unwrap();
+    for step in 0..points {
+        let wall_time = 1000.0 + step as f64;
+        let level = 2.3 - (2.3 - end) * ((step - 700) as f64 / 100.0).clamp(0.0, 1.0);
+        run.scalar(tag, Point { step, wall_time, value: level + 0.01 * f64::from((step * 7919 % 13) as i32) });
+        run.event(wall_time);
+    }
+    Runs::from([(RunName::new("sick"), run)])
+}
+
+/// The case of a [`late`] job after its end.
+fn case_of_a_late_job(end: f64) -> Case {
+    let mut diagnosis = Diagnosis::new(site(POLICY), []);
+    for points in (100..=1000).step_by(50) {
+        diagnosis.tick(&late(points, end), 1000.0 + points as f64);
+    }
+    diagnosis.cases().next().expect("a case was opened").clone()
+}
+
+#[test]
+fn a_job_that_falls_far_closes_its_case() {
+    let case = case_of_a_late_job(0.5);
+    assert_eq!(case.closed.map(|closed| closed.verdict).as_deref(), Some("recovered"));
+}
+
+#[test]
+fn a_job_that_creeps_keeps_its_case_open_and_what_it_was_opened_for() {
+    let case = case_of_a_late_job(1.9);
+    assert!(case.closed.is_none());
+    assert!(case.baseline_facts.recovered && case.baseline_facts.ended);
+    assert!(case.baseline_facts.problems.contains(&"not_learning".to_owned()), "{:?}", case.baseline_facts.problems);
+}
+
 #[test]
 fn a_plan_that_is_read_after_the_last_step_ends_the_job() {
     let mut diagnosis = Diagnosis::new(site(POLICY), []);

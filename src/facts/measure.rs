@@ -23,6 +23,11 @@ const CLOSE_CALL: f64 = 0.5;
 const SEPARATE: f64 = 0.95;
 /// ... with at least so many levels each.
 const RANKED_LEVELS: usize = 8;
+/// Of all pairs of a level of the first tenth and one of the second half, so many fall where a loss fell early: with as few
+/// levels as count, chance brings it about once in two thousand runs.
+const FELL: f64 = 0.9;
+/// Two runs start at the same level of loss where they start within this share of each other.
+const SAME_START: f64 = 0.25;
 /// A job that stopped before this share of its steps did not reach its end.
 const WHOLE: f64 = 0.95;
 
@@ -32,6 +37,10 @@ const WARMING: f64 = 0.7;
 /// loses this much of its own start has other units.
 const FAR_ABOVE: f64 = 2.0;
 const OWN_GAIN: f64 = 0.5;
+
+/// Of what guessing leaves, validation gets this share right where it is right by more than chance: two and a half standard
+/// deviations of a hundred examples of two classes, and more of more classes.
+const RIGHT: f64 = 0.25;
 
 /// Problems that a cure of a failure to learn may well bring to light, and which do not speak against it.
 const NEXT_PROBLEMS: &[&str] = &["overfitting", "silent"];
@@ -64,6 +73,9 @@ pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) 
             None => gain(job, &facts, baseline),
         };
         (facts.better, facts.worse) = (gain > 1.0, gain < -1.0);
+        // Few first values say little of where a run started; a baseline that never left its own start says it for both.
+        let below_start = facts.progress > LEARNED && !other_loss(job, baseline) && job.accuracy_at_chance() != Some(true);
+        facts.learned |= facts.better && facts.finite && below_start;
         let close = |share: f64| CLOSE_CALL < share && share < 1.0 / CLOSE_CALL;
         facts.close = close(gain.abs()) || facts.better && close(facts.progress / LEARNED);
         let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()) || before.contains(p));
@@ -106,6 +118,8 @@ fn measure_loss(facts: &mut Facts, job: &JobView, observed: &Observed) {
     }
     facts.fits = facts.finite && fits(facts, observed);
     facts.generalised = generalised(job);
+    let validation = job.validation_loss.as_ref().and_then(|o| o.curve.as_ref());
+    facts.validation_best = validation.map_or(f64::NAN, Curve::best);
 }
 
 /// One point is fitted within a few steps: its start is the highest of the first values, not their median.
@@ -135,13 +149,13 @@ fn generalised(job: &JobView) -> bool {
     start - validation.best() > (share * start.abs()).max(SIGNIFICANT * validation.end_error)
 }
 
-/// Whether validation gets right more than half of what guessing among the classes leaves, to the end. A loss on few
-/// examples may be worse than a guess from its first time on, for the network is sure of its errors; that it is mostly
-/// right shows that the labels belong to their inputs.
+/// Whether validation gets right a good part of what guessing among the classes leaves, to the end. A loss on few examples
+/// may be worse than a guess from its first time on, for the network is sure of its errors; that it is right more often
+/// than a guess shows that the labels belong to their inputs.
 fn right_by_validation(job: &JobView) -> bool {
     let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
     let (Some(accuracy), Some(training)) = (curve(&job.validation_accuracy), curve(&job.loss)) else { return false };
-    job.classes(&training).is_some_and(|classes| accuracy.end > f64::midpoint(1.0, 1.0 / classes))
+    job.classes(&training).is_some_and(|classes| accuracy.end > 1.0 / classes + RIGHT * (1.0 - 1.0 / classes))
 }
 
 /// How many finite values came before the first that was not; all of them, where every one was finite.
@@ -160,8 +174,23 @@ fn learned(job: &JobView, curve: &Curve) -> bool {
         let swing = curve.highest.value - curve.lowest.value;
         return curve.end - curve.start > ACCURACY_MARGIN * swing && -curve.drop() > SIGNIFICANT * curve.drop_error();
     }
-    let by_loss = curve.lost(LEARNED);
+    let by_rank = curve.falls_by_rank(LEARNED) || fell_early(curve);
+    let by_loss = curve.lost(LEARNED) || by_rank;
     by_loss && job.accuracy_at_chance() != Some(true)
+}
+
+/// Whether nearly all levels of the second half lie below those of the first tenth: a noisy loss that falls at once and then
+/// stands has neither first values that prove it nor a trend.
+fn fell_early(curve: &Curve) -> bool {
+    let levels: Vec<f64> = curve.from(0.0).iter().map(|(_, mean)| *mean).collect();
+    let (first, rest) = (&levels[..levels.len() / 10], &levels[levels.len() / 2..]);
+    first.len() >= RANKED_LEVELS && curve.relative_drop() > LEARNED && share_below(rest, first) > FELL
+}
+
+/// Of all pairs of one level of each, the share in which the first is below the second.
+fn share_below(ours: &[f64], theirs: &[f64]) -> f64 {
+    let below = ours.iter().map(|our| theirs.iter().filter(|their| our < *their).count()).sum::<usize>();
+    below as f64 / (ours.len() * theirs.len()) as f64
 }
 
 /// It ended without saying so, before its time: without any loss, or far short of its steps. Ending on NaN is no crash,
@@ -216,8 +245,7 @@ fn gain_by_rank(base: &Curve, experiment: &Curve) -> f64 {
     if ours.len().min(theirs.len()) < RANKED_LEVELS {
         return 0.0;
     }
-    let below = ours.iter().map(|our| theirs.iter().filter(|their| our < *their).count()).sum::<usize>();
-    let share = below as f64 / (ours.len() * theirs.len()) as f64;
+    let share = share_below(&ours, &theirs);
     if (1.0 - SEPARATE..=SEPARATE).contains(&share) { 0.0 } else { gain_of((median(&theirs), median(&ours)), 0.0) }
 }
 
@@ -227,8 +255,15 @@ fn gain_of((base, experiment): (f64, f64), error: f64) -> f64 {
     if counts > 0.0 { (base - experiment) / counts } else { 0.0 }
 }
 
+/// Whether two runs have losses of different units. Where nobody knows the baseline's, the same start speaks for the same
+/// units.
 fn other_loss(job: &JobView, baseline: &JobView) -> bool {
-    job.knobs.get("loss") != baseline.knobs.get("loss")
+    let start = |view: &JobView| view.loss.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.start);
+    let same_start = match (start(job), start(baseline)) {
+        (Some(ours), Some(theirs)) => (ours - theirs).abs() < SAME_START * theirs.abs(),
+        _ => false,
+    };
+    job.knobs.get("loss") != baseline.knobs.get("loss") && (baseline.knobs.contains_key("loss") || !same_start)
 }
 
 /// What a baseline that overfits has to gain is in its validation; of an experiment that learned less, and therefore
@@ -295,6 +330,15 @@ mod tests {
 
     fn falling() -> JobView {
         with_loss((0..1000).map(|i| 2.3 * (-(i as f64) / 200.0).exp() + 0.05 * (noise(i) + 0.5)))
+    }
+
+    #[test]
+    fn a_noisy_run_well_below_a_baseline_that_stands_still_has_learned() {
+        let noisy = |i: i32, level: f64| level * (1.0 + 0.6 * noise(i as usize));
+        let stuck = with_loss((0..140).map(|i| noisy(i, 1.03)));
+        let cured = with_loss((0..140).map(|i| noisy(i, if i < 3 { 1.0 } else { 0.55 })));
+        let facts = facts(&cured, Some(&stuck));
+        assert!(facts.better && facts.learned, "{facts:?}");
     }
 
     #[test]
@@ -448,13 +492,13 @@ mod tests {
     }
 
     #[test]
-    fn validation_that_is_mostly_right_has_generalised_whatever_its_loss() {
+    fn validation_that_is_right_beyond_chance_has_generalised_whatever_its_loss() {
         let with_accuracy = |end: f64| {
             let mut job = with_validation(falling(), |i| 2.3 + 0.02 * i as f64);
             job.validation_accuracy = observed((0..100).map(|_| end));
             facts(&job, None).generalised
         };
-        assert!(with_accuracy(0.7) && !with_accuracy(0.4));
+        assert!(with_accuracy(0.45) && !with_accuracy(0.2));
     }
 
     #[test]
