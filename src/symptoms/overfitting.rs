@@ -168,11 +168,13 @@ fn severity_of(job: &JobView, training_share: f64) -> Severity {
 
 /// Training goes on by orders of magnitude where validation has come to a stand, far above it.
 fn fits_alone(detector: &Overfitting, job: &JobView, training: &Curve, validation: &Curve) -> Option<Finding> {
+    // Measures of two kinds cannot be compared: those of one kind start alike.
+    let alike = training.start < ALIKE * validation.start && validation.start < ALIKE * training.start;
     let middle = |curve: &Curve| curve.mean_between(0.4, 0.6);
     let goes_on = training.end > 0.0 && training.end < GOES_ON * middle(training);
     let stands = middle(validation) - validation.end < STANDS * validation.end;
     let far_above = training.end < ALONE * validation.end && validation.end > USELESS * validation.start;
-    if !job.mature() || !goes_on || !stands || !far_above {
+    if !job.mature() || !alike || !goes_on || !stands || !far_above {
         return None;
     }
     let summary = format!(
