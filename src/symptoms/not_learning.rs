@@ -16,12 +16,13 @@ declare_symptom! {
     /// outside what works, weights that start at zero or unscaled), or too small to move any weight in all planned
     /// steps.
     ///
-    /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels do
-    /// not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
+    /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels
+    /// do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
     /// classes (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of
     /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
-    /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
-    /// noisy points cannot prove it, and what is not proved is not disproved.
+    /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the
+    /// start that is two standard errors large is left open: few or noisy points cannot prove it, and what is not
+    /// proved is not disproved.
     ///
     /// A loss whose second half still falls by 3 % only passes the chance level of some number of classes.
     ///

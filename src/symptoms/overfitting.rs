@@ -22,9 +22,9 @@ declare_symptom! {
     /// Where no validation loss is logged: a training accuracy above 0.9, and a validation accuracy that is lower by 0.35 and
     /// did not rise in the second half.
     ///
-    /// **False alarms.** What generalises late (grokking) looks like this until then. A small validation set scatters: the standard error is taken from its own scatter. A
-    /// validation loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a
-    /// message.
+    /// **False alarms.** What generalises late (grokking) looks like this until then. A small validation set scatters:
+    /// the standard error is taken from its own scatter. A validation loss that creeps up by a few per cent while
+    /// everything is near its floor is no overfitting worth a message.
     Overfitting, "overfitting", "training goes on improving while validation gets worse"
 }
 
