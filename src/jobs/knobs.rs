@@ -203,6 +203,12 @@ fn spelled(knob: &str, text: &str) -> String {
         ("optimizer", "adamw_torch" | "adamw_torch_fused" | "adamw_hf") => "adamw".into(),
         ("loss", "mse" | "mseloss" | "mean_squared_error" | "mse_loss") => "l2".into(),
         ("loss", "mae" | "l1loss" | "mean_absolute_error" | "l1_loss") => "l1".into(),
+        ("loss", "nllloss" | "nll_loss") => "nll".into(),
+        ("loss", "huberloss" | "huber_loss") => "huber".into(),
+        ("loss", "smoothl1loss" | "smooth_l1_loss") => "smooth_l1".into(),
+        ("loss", "bce" | "bceloss" | "bcewithlogitsloss" | "bce_with_logits" | "binary_crossentropy") => {
+            "binary_cross_entropy".into()
+        }
         (
             "loss",
             "crossentropyloss"

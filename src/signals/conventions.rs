@@ -339,6 +339,25 @@ fn language_models() {
 }
 
 #[test]
+fn losses_by_other_names() {
+    for tag in [
+        "reconstruction_error",
+        "Train/huber",
+        "train/logloss",
+        "train/infonce",
+        "train/bce_with_logits",
+        "train/masked_mse",
+        "train/energy_mae",
+        "train/smape",
+        "loss0",
+    ] {
+        supervised(tag, tag, &[&format!("train_loss? = {tag}")]);
+    }
+    supervised("a VAE logs the whole and its parts", "elbo_loss\nrecon_loss\nkl_loss", &["train_loss = elbo_loss"]);
+    supervised("a metric beside a loss", "train/loss\ntrain/energy_mae", &["train_loss = train/loss"]);
+}
+
+#[test]
 fn vision() {
     supervised(
         "YOLOv5",

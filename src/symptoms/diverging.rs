@@ -23,10 +23,10 @@ declare_symptom! {
     /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the
     /// run.
     ///
-    /// **False alarms.** A curriculum that gets harder lowers rewards by design, and raises losses; a weight of a part of
-    /// the loss that is turned up (KL annealing) raises the whole, and is left alone where parts are logged. A jump that comes back is
-    /// `loss_spikes`. Negative log-likelihoods get more negative by a few units, not by orders of magnitude. Opponents
-    /// (GAN) are not judged.
+    /// **False alarms.** A curriculum that gets harder lowers rewards by design, and raises losses; a weight of a part
+    /// of the loss that is turned up (KL annealing) raises the whole, and is left alone where parts are logged. A jump
+    /// that comes back is `loss_spikes`. Negative log-likelihoods get more negative by a few units, not by orders of
+    /// magnitude. Opponents (GAN) are not judged.
     Diverging, "diverging", "the loss has left where it was and keeps growing, or settled far above its start"
 }
 

@@ -18,7 +18,11 @@ declare_symptom! {
     /// right, H(accuracy) + (1 - accuracy) log(K - 1): several labels at once, whose floor depends on how frequent they
     /// are.
     ///
-    /// **False alarms.** A network that knows how unsure it is about noisy labels has the same loss at one accuracy
+    /// Or the loss starts at the log of the batch size within 3 %, where the accuracy is four times that of a guess among so
+    /// many, and keeps three fifths of it although half of the answers become right: the softmax is taken over the batch.
+    ///
+    /// **False alarms.** A contrastive loss starts at the log of the batch size, with the accuracy of a guess. A network
+    /// that knows how unsure it is about noisy labels has the same loss at one accuracy
     /// (0.73 for two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy
     /// has to be so far above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one:
     /// 0.50 for ten classes and 0.1. Two classes with a smoothing of 0.2 come closest, at 0.325, and no value of theirs
@@ -45,6 +49,13 @@ const UNDECIDED: f64 = 0.1;
 const GUESSES: f64 = 2.0;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
+/// A start this close to the log of the batch size, relative, at an accuracy so many times that of a guess among its
+/// examples, and a loss that keeps this share of it: a contrastive loss starts there too, with a guess, and a learned one
+/// keeps less.
+const SMALLEST_BATCH: f64 = 4.0;
+const AT_LOG: f64 = 0.03;
+const BEYOND_A_GUESS: f64 = 4.0;
+const MOST_LEFT: f64 = 0.6;
 /// Among more classes, one of them is always close to the loss's start.
 const MOST_CLASSES: f64 = 1000.0;
 
@@ -55,7 +66,13 @@ impl Detector for LossFloor {
 
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let curve = job.falling_loss()?;
-        if !job.mature() || !job.classifies() || !curve.dropped() {
+        if !job.mature() || !curve.dropped() {
+            return None;
+        }
+        if let Some(finding) = over_the_batch(self, job, curve) {
+            return Some(finding);
+        }
+        if !job.classifies() {
             return None;
         }
         // A sigmoid decides each label by itself: yes or no.
@@ -85,6 +102,25 @@ impl Detector for LossFloor {
         let finding = Finding::in_curve(self, Severity::Problem, curve, summary);
         Some(finding.with("classes", classes).with("floor", floor).with("end", curve.end))
     }
+}
+
+/// Whether the softmax is taken over the examples of a batch in place of the classes: its loss starts at the log of the
+/// batch size, and right answers do not bring it down.
+fn over_the_batch(detector: &LossFloor, job: &JobView, curve: &Curve) -> Option<Finding> {
+    let batch = job.number("batch_size").filter(|batch| *batch >= SMALLEST_BATCH)?;
+    let accuracy = job.own_accuracy()?.curve.as_ref()?;
+    let starts = (curve.start - batch.ln()).abs() < AT_LOG * batch.ln() && accuracy.start > BEYOND_A_GUESS / batch;
+    let learned = accuracy.end >= ACCURATE && accuracy.end - accuracy.start > GAIN;
+    if !starts || !learned || curve.end < MOST_LEFT * curve.start {
+        return None;
+    }
+    let summary = format!(
+        "the loss went from log {batch}, the log of the batch size, to {:.4} with an accuracy of {:.3}: the softmax may be taken over the examples of a batch, not over the classes",
+        curve.end, accuracy.end
+    );
+    Some(
+        Finding::in_curve(detector, Severity::Problem, curve, summary).with("batch_size", batch).with("end", curve.end),
+    )
 }
 
 fn explained(curve: &Curve, accuracy: &Curve, (wrong, classes): (f64, f64)) -> bool {
@@ -148,6 +184,21 @@ mod tests {
 
     fn found(job: &JobView) -> bool {
         LossFloor.examine(job).is_some()
+    }
+
+    #[test]
+    fn a_softmax_over_the_batch_starts_at_the_log_of_its_size() {
+        let over = |batch: i32, floor: f64, first: f64| {
+            let fall = |i: usize| (-(i as f64) / 150.0).exp();
+            let mut job = with_loss((0..1200).map(|i| floor + (3.5 - floor) * fall(i) + 0.05 * noise(i)));
+            job.accuracy = observed((0..1200).map(|i| 0.78 - (0.78 - first) * fall(i) + 0.05 * noise(i)));
+            job.knobs.insert("batch_size".into(), batch.into());
+            LossFloor.examine(&job).is_some()
+        };
+        assert!(over(32, 2.54, 0.2));
+        assert!(!over(64, 2.54, 0.2), "it is not the batch's");
+        assert!(!over(32, 0.6, 0.2), "right answers bring it down");
+        assert!(!over(32, 2.54, 0.03), "one example among 32 is what a contrastive loss looks for");
     }
 
     #[test]

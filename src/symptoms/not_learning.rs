@@ -16,12 +16,13 @@ declare_symptom! {
     /// outside what works, weights that start at zero or unscaled), or too small to move any weight in all planned
     /// steps.
     ///
-    /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels do
-    /// not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
+    /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels
+    /// do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
     /// classes (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of
     /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
-    /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the start that is two standard errors large is left open: few or
-    /// noisy points cannot prove it, and what is not proved is not disproved.
+    /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the
+    /// start that is two standard errors large is left open: few or noisy points cannot prove it, and what is not
+    /// proved is not disproved.
     ///
     /// A run that ended before three fifths of its steps while its loss was on its way down, however slowly, is not judged: what
     /// the rest would have brought nobody knows.
@@ -113,7 +114,7 @@ impl Detector for NotLearning {
         let dropped = curve.dropped() || curve.falls_by_rank(RANKED_DROP) || curve.may_have_dropped();
         let still = back || !dropped || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
-        if chance.is_none() && (!still || scatters(curve) && job.learns_by_validation()) {
+        if chance.is_none() && (!still || hides(curve) && job.learns_by_validation()) {
             return None;
         }
         let judgement = match chance {
@@ -144,9 +145,9 @@ fn summed_up(detector: &NotLearning, curve: &Curve, start: f64, judgement: &str)
         .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE))
 }
 
-/// Whether single values scatter by so much of their level that a fall may hide among them.
-fn scatters(curve: &Curve) -> bool {
-    curve.noise > HIDING * curve.end.abs()
+/// Whether a fall of a tenth may hide in the scatter of single values.
+fn hides(curve: &Curve) -> bool {
+    curve.noise > HIDING * curve.end.abs() || SIGNIFICANT * curve.drop_error() > RANKED_DROP * curve.start.abs()
 }
 
 /// Whether the loss has been worse than its start for most of the run, and shows no sign of coming back.
@@ -171,9 +172,9 @@ fn back_where_it_began(curve: &Curve) -> bool {
     let driven_up = curve.head.windows(2).take(DRIVEN_UP).all(|pair| pair[1] > pair[0]);
     let lowest = curve.head.iter().all(|value| *value >= first);
     let peak = curve.early_peak();
-    let back = (first - end).abs() < SMALLEST_DROP * first && peak > (1.0 + RISEN) * first;
-    let back = back || (-SMALLEST_DROP..LITTLE_OF_IT).contains(&(1.0 - end / first)) && peak > BLOWN_UP * first;
-    curve.points >= BACK_POINTS && curve.head.len() > DRIVEN_UP && driven_up && lowest && back
+    let back = driven_up && (first - end).abs() < SMALLEST_DROP * first && peak > (1.0 + RISEN) * first;
+    let hardly = (-SMALLEST_DROP..LITTLE_OF_IT).contains(&(1.0 - end / first)) && peak > BLOWN_UP * first;
+    curve.points >= BACK_POINTS && curve.head.len() > DRIVEN_UP && lowest && (back || hardly)
 }
 
 /// Rewards of so many times are needed to say that they do not rise.
@@ -327,7 +328,7 @@ mod tests {
         assert!(!found(&driven(1.5)));
         let blown_up = |end: f64| {
             let back = move |i: usize| end + 9000.0 * (-(i as f64) / 30.0).exp() + 0.07 * noise(i);
-            with_loss((0..1200).map(move |i| [14.0, 90.0, 900.0].get(i).copied().unwrap_or_else(|| back(i))))
+            with_loss((0..1200).map(move |i| [14.0, 90000.0, 9000.0].get(i).copied().unwrap_or_else(|| back(i))))
         };
         assert!(found(&blown_up(11.0)));
         assert!(!found(&blown_up(5.0)));
@@ -415,6 +416,14 @@ mod tests {
         job.knobs.insert("optimizer".into(), "adam".into());
         job.knobs.insert("learning_rate".into(), 0.5.into());
         assert!(with_validation(&mut job, 0.7), "validation that only comes back from a bad start");
+    }
+
+    #[test]
+    fn a_fall_that_hides_in_few_values_shows_in_validation() {
+        let mut job = with_loss((0..200).map(|i| 0.86 + 0.08 * (-(i as f64) / 30.0).exp() + 0.5 * noise(i + 3)));
+        assert!(found(&job));
+        job.validation_loss = observed((0..40).map(|i| 0.805 + 0.12 * (-f64::from(i) / 5.0).exp()));
+        assert!(!found(&job));
     }
 
     #[test]

@@ -22,9 +22,9 @@ declare_symptom! {
     /// Where no validation loss is logged: a training accuracy above 0.9, and a validation accuracy that is lower by 0.35 and
     /// did not rise in the second half.
     ///
-    /// **False alarms.** What generalises late (grokking) looks like this until then. A small validation set scatters: the standard error is taken from its own scatter. A
-    /// validation loss that creeps up by a few per cent while everything is near its floor is no overfitting worth a
-    /// message.
+    /// **False alarms.** What generalises late (grokking) looks like this until then. A small validation set scatters:
+    /// the standard error is taken from its own scatter. A validation loss that creeps up by a few per cent while
+    /// everything is near its floor is no overfitting worth a message.
     Overfitting, "overfitting", "training goes on improving while validation gets worse"
 }
 
@@ -168,11 +168,13 @@ fn severity_of(job: &JobView, training_share: f64) -> Severity {
 
 /// Training goes on by orders of magnitude where validation has come to a stand, far above it.
 fn fits_alone(detector: &Overfitting, job: &JobView, training: &Curve, validation: &Curve) -> Option<Finding> {
+    // Measures of two kinds cannot be compared: those of one kind start alike.
+    let alike = training.start < ALIKE * validation.start && validation.start < ALIKE * training.start;
     let middle = |curve: &Curve| curve.mean_between(0.4, 0.6);
     let goes_on = training.end > 0.0 && training.end < GOES_ON * middle(training);
     let stands = middle(validation) - validation.end < STANDS * validation.end;
     let far_above = training.end < ALONE * validation.end && validation.end > USELESS * validation.start;
-    if !job.mature() || !goes_on || !stands || !far_above {
+    if !job.mature() || !alike || !goes_on || !stands || !far_above {
         return None;
     }
     let summary = format!(

@@ -14,7 +14,8 @@ declare_symptom! {
     /// keep to within 0.2 % (the margin of a ranking loss whose embeddings have collapsed), a divergence of the latent
     /// code that has vanished (below a thousandth of the loss and a tenth of its start, or five thousandths and a
     /// hundredth), an accuracy that gained
-    /// nothing, or a setting that is known to be risky (a learning rate far outside what works for the optimizer, a
+    /// nothing, steps that blew the loss up to a hundred times its first value (what comes back from there has lost units),
+    /// or a setting that is known to be risky (a learning rate far outside what works for the optimizer, a
     /// plain Gaussian initialisation; an activation on the output of a regression that lost less than three fifths of
     /// its start, which is where targets out of reach leave it).
     ///
@@ -40,6 +41,9 @@ const STEEP: f64 = 5.0;
 const HUGE: f64 = 50.0;
 /// Where a loss that still falls has a norm so many times larger, it comes down from an explosion.
 const OFF_ALL_SCALES: f64 = 100.0;
+/// A loss that its own steps threw to so many times its first value, and that has not lost this share of that since.
+const BLOWN_UP: f64 = 100.0;
+const REBUILT: f64 = 0.9;
 /// With less than this share of the whole learning rate to spend, a loss cannot move much, and standing still is no news.
 const RATE_SPENT: f64 = 0.2;
 /// A loss this close to a number of one digit, relative, with all its values, hardly is so by chance: such numbers lie a
@@ -58,13 +62,18 @@ impl Detector for Plateaued {
 
     fn examine(&self, job: &JobView) -> Option<Finding> {
         let curve = job.falling_loss()?;
-        if !job.mature() || job.accurate() || curve.levels.len() < 10 || curve.lowest.value < 0.0 || !curve.dropped() {
+        // What was blown up scatters too much at first to have fallen by its errors.
+        let dropped = curve.dropped() || blown_up(curve).is_some();
+        if !job.mature() || job.accurate() || curve.levels.len() < 10 || curve.lowest.value < 0.0 || !dropped {
             return None;
         }
-        // An output that is known to be squashed is a witness of its own, and noise may be read in its favour.
-        let (done, early) = match squashed_regression(job) {
-            Some(_) => (curve.done_but_for_noise(0.9), CREEPING),
-            None => (curve.done_after(0.9), EARLY),
+        // What is known besides is a witness of its own, and noise may be read in its favour.
+        let (done, early) = if squashed_regression(job).is_some() {
+            (curve.done_but_for_noise(0.9), CREEPING)
+        } else if blown_up(curve).is_some() {
+            (curve.done_but_for_noise(0.9), EARLY)
+        } else {
+            (curve.done_after(0.9), EARLY)
         };
         let rest = curve.mean_between(0.4, 0.6) - curve.mean_between(0.9, 1.0);
         if done > early || rest > 0.1 * curve.drop() || job.rate_spent_after(done) < RATE_SPENT {
@@ -118,7 +127,17 @@ fn witness(job: &JobView, curve: &Curve) -> Option<String> {
     if let Some(activation) = squashed_regression(job).filter(|_| curve.relative_drop() < OUT_OF_REACH) {
         return Some(format!("the output layer has a {activation}, which may keep it from its targets"));
     }
+    if let Some(times) = blown_up(curve) {
+        return Some(format!("its steps blew it up to {times:.0} times its first value"));
+    }
     job.risky_setting().map(|setting| format!("the job runs with {setting}"))
+}
+
+/// How many times its first value the loss was blown up to: what comes back from there has lost units or whole layers.
+fn blown_up(curve: &Curve) -> Option<f64> {
+    let times = curve.highest.value / curve.first.value;
+    let rebuilt = 1.0 - curve.end / curve.first.value;
+    (curve.first.value > 0.0 && times > BLOWN_UP && rebuilt < REBUILT).then_some(times)
 }
 
 /// The gradient norm against the loss; 0 where it is small or not logged.
@@ -167,6 +186,21 @@ mod tests {
 
     fn severity(job: &JobView) -> Option<Severity> {
         Plateaued.examine(job).map(|f| f.severity)
+    }
+
+    #[test]
+    fn what_comes_back_from_a_blow_up_to_a_plateau_has_lost_something() {
+        let severity = |peak: f64, floor: f64| {
+            let value = move |i: usize| match i {
+                0 => 4.4,
+                1..40 => 0.5 * peak * (1.0 + noise(i)),
+                _ => floor * (1.0 + 2.0 * noise(i)),
+            };
+            Plateaued.examine(&with_loss((0..3000).map(value))).map(|finding| finding.severity)
+        };
+        assert_eq!(severity(7000.0, 1.0), Some(Severity::Problem));
+        assert_ne!(severity(20.0, 1.0), Some(Severity::Problem));
+        assert_ne!(severity(7000.0, 0.2), Some(Severity::Problem), "it learned what there was");
     }
 
     #[test]

@@ -6,7 +6,9 @@ declare_symptom! {
     ///
     /// **How it is decided.** All histograms of weights have exactly the moments of the one before, three times in a row;
     /// or the newest third of the losses, at least ten of them, are the same to the last digit. Or they are exactly 0 after
-    /// a level of a tenth of the first value or more: a NaN that a program or its half precision turned into 0.
+    /// a level of a tenth of the first value or more: a NaN that a program or its half precision turned into 0. Or
+    /// the validation loss is the same to the last digit at five evaluations in a row or more, three fifths of all, while a
+    /// fifth of the learning rate is spent: what moves is nothing that the outputs depend on.
     ///
     /// **False alarms.** Some frozen layers are fine-tuning: only all of them count. A loss that stands still at a
     /// thousandth of its height has converged, and so has one that lost half of its first value, was never above that, and
@@ -17,6 +19,11 @@ declare_symptom! {
 
 /// Histograms in a row without any change.
 const UNCHANGED: u32 = 2;
+/// Evaluations in a row with the same loss, and their share of all.
+const EVALUATIONS: u32 = 5;
+const EVALUATED_SHARE: f64 = 0.6;
+/// With less than this share of the learning rate to spend, a loss may stay the same.
+const RATE_SPENT: f64 = 0.2;
 /// A loss that stands at so small a share of its height has converged to the last digit.
 const CONVERGED: f64 = 1e-3;
 /// ... as has one at so small a share of its first value that came there by and by: from a level this close to it.
@@ -46,6 +53,9 @@ impl Detector for WeightsFrozen {
             let finding = Finding::at(self, Severity::Problem, &job.weights[0].tag, (first, last.step), summary);
             return Some(finding.with("identical_histograms", f64::from(times)));
         }
+        if let Some(finding) = validation_repeats(self, job) {
+            return Some(finding);
+        }
         let repeats = loss.sketch.trailing_repeats();
         let share = f64::from(repeats) / loss.sketch.count() as f64;
         if repeats < REPEATS || share < REPEATED_SHARE || has_converged(&loss.sketch) || !last.value.is_finite() {
@@ -55,6 +65,22 @@ impl Detector for WeightsFrozen {
         let finding = Finding::at(self, Severity::Problem, &loss.tag, (first, last.step), summary);
         Some(finding.with("identical_losses", f64::from(repeats)))
     }
+}
+
+/// Validation sees the same examples each time: a loss that repeats itself there to the last digit says that no weight changes
+/// on which the outputs depend.
+fn validation_repeats(detector: &WeightsFrozen, job: &JobView) -> Option<Finding> {
+    let observed = job.validation_loss.as_ref()?;
+    let (first, last) = (observed.sketch.first()?, observed.sketch.last()?);
+    let repeats = observed.sketch.trailing_repeats();
+    let share = f64::from(repeats) / observed.sketch.count() as f64;
+    let few = repeats < EVALUATIONS || share < EVALUATED_SHARE || job.rate_spent_after(1.0 - share) < RATE_SPENT;
+    if few || has_converged(&observed.sketch) || !last.value.is_finite() || !job.well_begun() || job.accurate() {
+        return None;
+    }
+    let summary = format!("the validation loss was exactly {} at the newest {repeats} evaluations", last.value);
+    let finding = Finding::at(detector, Severity::Problem, &observed.tag, (first.step, last.step), summary);
+    Some(finding.with("identical_losses", f64::from(repeats)))
 }
 
 /// Whether a loss that repeats itself has nothing left to lose.
@@ -77,7 +103,7 @@ fn has_converged(sketch: &Sketch) -> bool {
 mod tests {
     use super::super::curve::tests::noise;
     use super::super::view::Layer;
-    use super::super::view::tests::with_loss;
+    use super::super::view::tests::{observed, with_loss};
     use super::*;
     use crate::series::{HistogramSketch, Moments};
 
@@ -101,6 +127,19 @@ mod tests {
         assert!(WeightsFrozen.examine(&descends(0.8)).is_some());
         let thrown = (0..60).map(|i| if i < 20 { 1.2 + f64::from(i % 7) } else { 0.46 });
         assert!(WeightsFrozen.examine(&with_loss(thrown)).is_some());
+    }
+
+    #[test]
+    fn validation_that_repeats_itself_says_that_nothing_reaches_the_outputs() {
+        let mut job = with_loss((0..600).map(|i| 3.66 + 0.5 * noise(i)));
+        job.validation_loss = observed([3.4842; 12]);
+        assert!(WeightsFrozen.examine(&job).is_some());
+        job.learning_rate = observed((0..600).map(|i| if i < 30 { 0.01 } else { 1e-7 }));
+        job.validation_loss = observed((0..12).map(|i| if i < 2 { 3.6 } else { 3.4842 }));
+        assert!(WeightsFrozen.examine(&job).is_none(), "the rate has gone");
+        job.learning_rate = None;
+        job.validation_loss = observed((0..12).map(|i| 3.4842 + 1e-6 * noise(i)));
+        assert!(WeightsFrozen.examine(&job).is_none());
     }
 
     #[test]
