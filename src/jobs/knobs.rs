@@ -206,9 +206,10 @@ fn spelled(knob: &str, text: &str) -> String {
         ("loss", "nllloss" | "nll_loss") => "nll".into(),
         ("loss", "huberloss" | "huber_loss") => "huber".into(),
         ("loss", "smoothl1loss" | "smooth_l1_loss") => "smooth_l1".into(),
-        ("loss", "bce" | "bceloss" | "bcewithlogitsloss" | "bce_with_logits" | "binary_crossentropy") => {
-            "binary_cross_entropy".into()
-        }
+        (
+            "loss",
+            "bce" | "bceloss" | "bcewithlogitsloss" | "bce_with_logits" | "binary_crossentropy" | "binarycrossentropy",
+        ) => "binary_cross_entropy".into(),
         (
             "loss",
             "crossentropyloss"
@@ -219,11 +220,6 @@ fn spelled(knob: &str, text: &str) -> String {
             | "categorical_crossentropy"
             | "sparse_categorical_crossentropy",
         ) => "cross_entropy".into(),
-        (
-            "loss",
-            "bce" | "bceloss" | "bcewithlogitsloss" | "binary_crossentropy" | "binarycrossentropy" | "bce_with_logits",
-        ) => "binary_cross_entropy".into(),
-        ("loss", "nllloss" | "nll_loss") => "nll".into(),
         ("initializer", "randomnormal" | "random_normal" | "gaussian") => "normal".into(),
         _ => lower,
     }
