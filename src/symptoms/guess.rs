@@ -11,9 +11,10 @@ use super::view::{JobView, Observed};
 /// A loss this close to log K, relative, is at the chance level of K classes.
 const CHANCE_MARGIN: f64 = 0.03;
 
-/// Accuracies up to so many times that of a guess among K classes are those of a guess where some classes are frequent.
-const AT_MOST_CHANCES: f64 = 4.0;
-/// One that rises and is so many times that of a guess has left it.
+/// Nor need the frequencies of the classes cost all of log K: an accuracy is that of the most frequent one where they may cost
+/// this share of it.
+const FREQUENCIES: f64 = 0.06;
+/// An accuracy that rises and is so many times that of a guess has left it.
 const BEYOND_CHANCE: f64 = 2.0;
 /// An accuracy that ends within this of its start has gained nothing.
 const GUESS_GAIN: f64 = 1.25;
@@ -58,7 +59,8 @@ pub(super) fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
     let stays_above = |classes: f64| curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln());
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
     // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
-    let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && accuracy < AT_MOST_CHANCES / classes;
+    let frequent = cost_of_noise(accuracy.max(1.0 / classes), classes) > (1.0 - FREQUENCIES) * classes.ln();
+    let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && frequent;
     let beyond = job.accuracy_rises() && accuracy > BEYOND_CHANCE / classes;
     if close && !beyond && stays_above(classes) {
         let chance = classes.ln();
@@ -134,6 +136,14 @@ pub(super) fn impossible_accuracy(job: &JobView, curve: &Curve) -> Option<String
     })
 }
 
+/// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
+/// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality). It is also the most that the frequencies of K
+/// classes can cost of which the most frequent has that share.
+pub(super) fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
+    let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
+    -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
+}
+
 /// The accuracy that the newest evaluations all have, as a share, and how many they are.
 fn repeated(observed: &Observed) -> Option<(f64, u64)> {
     let unit = if observed.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
@@ -187,6 +197,16 @@ mod tests {
         let mut spent = majority((0..20).map(|i| if i < 7 { 0.6 + 0.01 * f64::from(i) } else { 0.66 }), 0.7);
         spent.learning_rate = observed((0..100).map(|i| if i < 35 { 0.01 } else { 1e-5 }));
         assert!(!says(&spent, one_answer));
+    }
+
+    #[test]
+    fn half_of_the_answers_right_are_no_guess_among_four_classes() {
+        let at_log_4 = |accuracy: f64| {
+            let mut job = with_loss((0..24).map(|i| 1.386 + 0.03 * (-(i as f64) / 4.0).exp()));
+            job.accuracy = observed((0..24).map(move |i| accuracy - 0.02 * (-f64::from(i)).exp()));
+            at_chance(&job, job.falling_loss().expect("a shape")).is_some_and(|words| words.contains("4 classes"))
+        };
+        assert!(at_log_4(0.28) && !at_log_4(0.51));
     }
 
     #[test]

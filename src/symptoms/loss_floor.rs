@@ -1,3 +1,4 @@
+use super::guess::cost_of_noise;
 use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
 
 declare_symptom! {
@@ -141,13 +142,6 @@ fn explained(curve: &Curve, accuracy: &Curve, (wrong, classes): (f64, f64)) -> b
 /// than their accuracy does, where that of open scores scatters by several times more.
 fn narrow(curve: &Curve, accuracy: &Curve) -> bool {
     curve.points == accuracy.points && curve.points >= NARROW_POINTS && curve.noise < NARROW * accuracy.noise
-}
-
-/// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
-/// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality).
-fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
-    let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
-    -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
 }
 
 /// Whether the output layer squashes its scores, and the loss is far higher than scores with such an accuracy cost that

@@ -18,7 +18,8 @@ declare_symptom! {
     ///
     /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels
     /// do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
-    /// classes (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of
+    /// classes (log K within 3 %) while the accuracy stayed at chance (no better than the most
+    /// frequent class where frequencies cost 94 % of log K); or it is above that of
     /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
     /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the
     /// start that is two standard errors large is left open: few or noisy points cannot prove it, and what is not
@@ -43,8 +44,9 @@ declare_symptom! {
     /// it is a `problem` where it fell, or where each update carries the policy half a nat away (`approx_kl`).
     ///
     /// **False alarms.** Few validation examples give the same accuracy again and again, at a loss below its entropy; a
-    /// small rate, and one that has gone to nothing, change no answer; a frequent class is the only answer at first. The
-    /// accuracy of whole sequences is 0 at a low loss, and says nothing of single answers.
+    /// small rate, and one that has gone to nothing, change no answer; a frequent class is the only answer at first. A log by
+    /// epochs begins when much was learned, and noisy labels leave little to see after that: an accuracy above 0.4 from the
+    /// first, at a loss for which there are more than two classes, leaves it open. The accuracy of whole sequences is 0 at a low loss, and says nothing of single answers.
     NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"
 }
 
