@@ -27,9 +27,9 @@ declare_symptom! {
     ///
     /// A loss whose second half still falls by 3 % only passes the chance level of some number of classes.
     ///
-    /// Or the answers do not depend on the inputs: the accuracy repeats itself to the last digit at five evaluations in
-    /// a row or more (three fifths of all), below 0.9, with a fifth of the learning rate spent meanwhile, and the loss
-    /// stands at the entropy of an answer that is right so often, or above. Or loss and accuracy contradict each other: a
+    /// Or the answers do not depend on the inputs: the accuracy is the same to the last digit at all evaluations, at least
+    /// five, below 0.9, that on training data has not risen by 0.1, and the loss stands at the entropy of an answer that is
+    /// right so often, or above. Or loss and accuracy contradict each other: a
     /// cross-entropy L that began at log K leaves at most L / log 2 of the answers wrong (Markov's inequality), and the
     /// accuracy is lower by one half and stayed at 1/K. Or the loss is twice log K though it falls, most answers are
     /// wrong, and it is known to be a cross-entropy or the setting to be risky.
@@ -44,7 +44,8 @@ declare_symptom! {
     /// it is a `problem` where it fell, or where each update carries the policy half a nat away (`approx_kl`).
     ///
     /// **False alarms.** Few validation examples give the same accuracy again and again, at a loss below its entropy; a
-    /// small rate, and one that has gone to nothing, change no answer; a frequent class is the only answer at first. A log by
+    /// small rate changes no answer; a frequent class is the only answer at first; noisy labels of classes that are easily told
+    /// apart are met as often at each evaluation, after the training accuracy has risen. A log by
     /// epochs begins when much was learned, and noisy labels leave little to see after that: an accuracy above 0.4 from the
     /// first, at a loss for which there are more than two classes, leaves it open. The accuracy of whole sequences is 0 at a low loss, and says nothing of single answers.
     NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"

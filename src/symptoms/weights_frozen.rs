@@ -89,9 +89,11 @@ fn has_converged(sketch: &Sketch) -> bool {
         return true;
     };
     let (first, last, highest) = (first.value.abs(), last.value, highest.value.abs());
-    let before = sketch.buckets().rev().skip_while(|(_, bucket)| bucket.min == last && bucket.max == last);
-    // The bucket in which the repeats begin holds some of them.
-    let before = before.skip(1).map(|(_, bucket)| bucket.mean).next();
+    let mut before =
+        sketch.buckets().rev().skip_while(|(_, bucket)| bucket.min == last && bucket.max == last).peekable();
+    // The bucket in which the repeats begin may hold some of them.
+    before.next_if(|(_, bucket)| bucket.count > 1);
+    let before = before.next().map(|(_, bucket)| bucket.mean);
     if last == 0.0 && before.is_some_and(|level| level.abs() > SUDDEN * first) {
         return false;
     }
