@@ -60,7 +60,7 @@ const RISEN: f64 = 0.05;
 /// Scatter of single values against their level, beyond which a fall may hide in it.
 const HIDING: f64 = 0.4;
 
-/// A fall that only ranks can see has to be larger than this share of the start.
+/// A fall that only ranks can see has to be larger than this share of the start, unless validation falls as well.
 const RANKED_DROP: f64 = 0.1;
 
 /// So many first values in a row, each above the one before, of at least so many in all, and none of the first ones lower
@@ -113,7 +113,8 @@ impl Detector for NotLearning {
         }
         let chance = at_chance(job, curve);
         let back = back_where_it_began(curve);
-        let dropped = curve.dropped() || curve.falls_by_rank(RANKED_DROP) || curve.may_have_dropped();
+        let by_rank = curve.falls_by_rank(if validation_falls(job) { SMALLEST_DROP } else { RANKED_DROP });
+        let dropped = curve.dropped() || by_rank || curve.may_have_dropped();
         let still = back || !dropped || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
         if chance.is_none() && (!still || hides(curve) && job.learns_by_validation()) {
@@ -145,6 +146,12 @@ fn summed_up(detector: &NotLearning, curve: &Curve, start: f64, judgement: &str)
         .with("end", curve.end)
         .with("relative_drop", curve.relative_drop())
         .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE))
+}
+
+/// Whether validation falls too, by the ranks of its levels: two series that fall together do not by chance.
+fn validation_falls(job: &JobView) -> bool {
+    let (Some(training), Some(validation)) = (&job.loss, &job.validation_loss) else { return false };
+    training.tag != validation.tag && validation.curve.as_ref().is_some_and(|curve| curve.trend_from(0.0) < -TREND)
 }
 
 /// Whether a fall of a tenth may hide in the scatter of single values.
@@ -391,6 +398,14 @@ mod tests {
         job.knobs.insert("optimizer".into(), "adam".into());
         job.knobs.insert("learning_rate".into(), 0.5.into());
         assert!(with_validation(&mut job, 0.7), "validation that only comes back from a bad start");
+    }
+
+    #[test]
+    fn training_and_validation_that_fall_together_do_not_by_chance() {
+        let mut job = with_loss((0..40).map(|i| 2.22 - 0.0024 * i as f64 + 0.12 * noise(i + 2)));
+        assert!(found(&job));
+        job.validation_loss = observed((0..10).map(|i| 2.1 - 0.008 * f64::from(i)));
+        assert!(!found(&job));
     }
 
     #[test]
