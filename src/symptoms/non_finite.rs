@@ -1,6 +1,7 @@
 use std::cmp::Reverse;
 
 use super::{Detector, Finding, JobView, Observed, Severity, SymptomDoc, TREND, declare_symptom, shown};
+use crate::series::Sketch;
 
 declare_symptom! {
     /// **What it shows.** A loss, a metric or a gradient norm is NaN or infinite.
@@ -62,9 +63,9 @@ impl Detector for NonFinite {
 fn no_step_is_taken(job: &JobView, observed: &Observed) -> bool {
     let is_norm = job.gradient_norm.as_ref().is_some_and(|norm| norm.tag == observed.tag);
     let Some(loss) = job.falling_loss().filter(|_| is_norm) else { return false };
-    let bad = observed.sketch.buckets().rev().take_while(|(_, bucket)| bucket.count == 0);
-    let skipped: u64 = bad.map(|(_, bucket)| u64::from(bucket.non_finite)).sum();
-    let long = skipped >= SKIPPED && skipped as f64 > RECOVERED_SHARE * observed.sketch.count() as f64;
+    let sketch = &observed.sketch;
+    let ended = sketch.last_finite().is_none_or(|finite| finite.step < newest_from(sketch));
+    let long = ended && sketch.non_finite() >= SKIPPED;
     long && loss.trend_from(1.0 - RECOVERED_SHARE) > -TREND / 2.0
 }
 
@@ -75,11 +76,16 @@ fn severity_of_part(job: &JobView, part: &Observed) -> Severity {
 
 fn severity_of(loss: &Observed) -> Severity {
     let sketch = &loss.sketch;
-    let (Some(first), Some(last)) = (sketch.first(), sketch.last()) else { return Severity::Warning };
-    let recent = last.step - ((last.step - first.step) as f64 * RECOVERED_SHARE) as i64;
-    let before = sketch.until(recent).non_finite();
+    let Some(last) = sketch.last() else { return Severity::Warning };
+    let before = sketch.until(newest_from(sketch)).non_finite();
     let finite_since = before == sketch.non_finite() && last.value.is_finite();
     if finite_since && sketch.count() > 4 * sketch.non_finite() { Severity::Warning } else { Severity::Problem }
+}
+
+/// The step from which on the newest fifth lies.
+fn newest_from(sketch: &Sketch) -> i64 {
+    let (Some(first), Some(last)) = (sketch.first(), sketch.last()) else { return i64::MIN };
+    last.step - ((last.step - first.step) as f64 * RECOVERED_SHARE) as i64
 }
 
 #[cfg(test)]
