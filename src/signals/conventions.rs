@@ -349,6 +349,7 @@ fn losses_by_other_names() {
         "train/masked_mse",
         "train/energy_mae",
         "train/smape",
+        "nll_bits",
         "loss0",
     ] {
         supervised(tag, tag, &[&format!("train_loss? = {tag}")]);

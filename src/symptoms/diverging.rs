@@ -1,3 +1,4 @@
+use super::curve::Level;
 use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, TREND, declare_symptom, shown};
 use crate::series::stats::{median, scatter};
 use crate::signals::Learning;
@@ -21,7 +22,7 @@ declare_symptom! {
     /// destroyed what was trained before).
     ///
     /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the
-    /// run.
+    /// run, by steps or by values.
     ///
     /// **False alarms.** A curriculum that gets harder lowers rewards by design, and raises losses; a weight of a part
     /// of the loss that is turned up (KL annealing) raises the whole, and is left alone where parts are logged. A jump
@@ -106,7 +107,7 @@ fn collapses(detector: &Diverging, curve: &Curve) -> Option<Finding> {
     let means: Vec<f64> = curve.levels.iter().map(|level| level.mean).collect();
     let width = (means.len() / 10).max(3);
     let best = means.windows(width).map(median).fold(f64::NEG_INFINITY, f64::max);
-    let newest = means[means.len() * 4 / 5..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let newest = means[begin_of_newest(curve)..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let (gained, swing) = (best - curve.start, scatter(&means[means.len() / 2..]).max(curve.noise));
     let real = gained > RISE_ERRORS * curve.drop_error() && gained > COLLAPSE_NOISE * swing;
     if curve.points < COLLAPSE_POINTS || !real || newest > best - COLLAPSE * gained {
@@ -118,6 +119,19 @@ fn collapses(detector: &Diverging, curve: &Curve) -> Option<Finding> {
     );
     let finding = Finding::in_curve(detector, Severity::Problem, curve, summary);
     Some(finding.with("start", curve.start).with("best", best).with("end", curve.end))
+}
+
+/// Where the newest fifth of the levels, or of the values, begins: episodes of a policy that fails at once are short, and a log
+/// that counts environment steps has hundreds of them in its last level.
+fn begin_of_newest(curve: &Curve) -> usize {
+    let total: u64 = curve.levels.iter().map(|level| u64::from(level.count)).sum();
+    let mut values = 0;
+    let holds_a_fifth = |level: &Level| {
+        values += u64::from(level.count);
+        values * 5 >= total
+    };
+    let by_values = curve.levels.iter().rposition(holds_a_fifth).unwrap_or(0);
+    by_values.max(curve.levels.len() * 4 / 5).min(curve.levels.len() - 1)
 }
 
 fn has_risen(curve: &Curve) -> bool {
@@ -282,6 +296,25 @@ mod tests {
         job.learning = Learning::Reinforcement;
         job.reward = observed((0..200).map(value));
         Diverging.examine(&job).is_some()
+    }
+
+    #[test]
+    fn a_policy_that_fails_at_once_has_many_episodes_in_few_steps() {
+        let mut sketch = crate::series::Sketch::default();
+        let mut step = 0;
+        for i in 0..260 {
+            let reward = if i < 160 {
+                (8.0 + 1.2 * f64::from(i)).min(180.0) + 40.0 * noise(i as usize)
+            } else {
+                9.0 + noise(i as usize)
+            };
+            step += reward.max(1.0) as i64;
+            sketch.push(crate::series::Point { step, wall_time: f64::from(i), value: reward });
+        }
+        let mut job = with_loss([]);
+        job.learning = Learning::Reinforcement;
+        job.reward = Some(super::super::Observed::new("charts/episodic_return", &sketch));
+        assert!(Diverging.examine(&job).is_some());
     }
 
     #[test]

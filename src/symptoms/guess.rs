@@ -11,26 +11,26 @@ use super::view::{JobView, Observed};
 /// A loss this close to log K, relative, is at the chance level of K classes.
 const CHANCE_MARGIN: f64 = 0.03;
 
-/// Accuracies up to so many times that of a guess among K classes are those of a guess where some classes are frequent.
-const AT_MOST_CHANCES: f64 = 4.0;
-/// One that rises and is so many times that of a guess has left it.
+/// Nor need the frequencies of the classes cost all of log K: an accuracy is that of the most frequent one where they may cost
+/// this share of it.
+const FREQUENCIES: f64 = 0.06;
+/// An accuracy that rises and is so many times that of a guess has left it.
 const BEYOND_CHANCE: f64 = 2.0;
 /// An accuracy that ends within this of its start has gained nothing.
 const GUESS_GAIN: f64 = 1.25;
 const GUESS_NOISE: f64 = 0.02;
 
-/// Evaluations in a row with the same accuracy to the last digit, and their share of all: weights that move change some
-/// answer in a hundred, unless the answer does not depend on the input.
+/// So many evaluations, and no others, with the same accuracy to the last digit: weights that move change some answer in a
+/// hundred, unless the answer does not depend on the input.
 const SAME_ANSWERS: u64 = 5;
-const SAME_SHARE: f64 = 0.6;
+/// A training accuracy that gained so much has learned something, be it to be right where noisy labels are not.
+const LEARNED: f64 = 0.1;
 /// Easy data leave no answer to change.
 const NEARLY_ALL_RIGHT: f64 = 0.9;
 /// A network that knows more than frequencies costs less than the entropy of its own accuracy, and one that knows only them no
 /// less: on the same examples to within rounding, on others to within what frequencies differ by.
 const SAME_EXAMPLES: f64 = 0.01;
 const OTHER_EXAMPLES: f64 = 0.03;
-/// With less than this share of the learning rate to spend, answers may stay the same.
-const RATE_SPENT: f64 = 0.2;
 
 /// A cross-entropy so many times that of a guess says that answers are wrong and sure of themselves.
 const OVERSURE: f64 = 2.0;
@@ -58,7 +58,8 @@ pub(super) fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
     let stays_above = |classes: f64| curve.from(0.5).iter().all(|(_, mean)| *mean > 0.9 * classes.ln());
     let classes = curve.end.exp().round().clamp(2.0, 1e6);
     // Among many classes one has its chance level at any loss: it has to be theirs that the accuracy is at.
-    let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && accuracy < AT_MOST_CHANCES / classes;
+    let frequent = cost_of_noise(accuracy.max(1.0 / classes), classes) > (1.0 - FREQUENCIES) * classes.ln();
+    let close = (curve.end - classes.ln()).abs() < CHANCE_MARGIN * classes.ln() && frequent;
     let beyond = job.accuracy_rises() && accuracy > BEYOND_CHANCE / classes;
     if close && !beyond && stays_above(classes) {
         let chance = classes.ln();
@@ -73,10 +74,11 @@ pub(super) fn at_chance(job: &JobView, curve: &Curve) -> Option<String> {
         .then(|| format!("no better than a guess: the accuracy went from {first:.3} to {accuracy:.3}"))
 }
 
-/// Why the answers do not depend on the inputs, in words: an accuracy that repeats itself to the last digit at evaluation
-/// after evaluation, at a loss no lower than the entropy of such an answer, while there is a learning rate to change it.
+/// Why the answers do not depend on the inputs, in words: an accuracy that is the same to the last digit at all
+/// evaluations, at a loss no lower than the entropy of such an answer.
 pub(super) fn one_answer(job: &JobView, curve: &Curve) -> Option<String> {
-    if !job.classifies() || job.goes_on_from().is_some() || job.tunes() {
+    let gained = job.accuracy.as_ref().and_then(Observed::course_of_accuracy).is_some_and(|(a, b)| b - a > LEARNED);
+    if !job.classifies() || job.goes_on_from().is_some() || job.tunes() || gained {
         return None;
     }
     let falls = curve.mean_between(0.4, 0.6) - curve.mean_between(0.9, 1.0);
@@ -85,10 +87,9 @@ pub(super) fn one_answer(job: &JobView, curve: &Curve) -> Option<String> {
     }
     let same = |observed: &Option<Observed>| {
         let observed = observed.as_ref()?;
-        let (value, times) = repeated(observed)?;
-        let share = times as f64 / observed.sketch.count() as f64;
-        (times >= SAME_ANSWERS && share >= SAME_SHARE && job.rate_spent_after(1.0 - share) >= RATE_SPENT)
-            .then_some((value, times))
+        let unit = if observed.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
+        let (lowest, highest, times) = (observed.sketch.lowest()?, observed.sketch.highest()?, observed.sketch.count());
+        (times >= SAME_ANSWERS && lowest.value == highest.value).then_some((unit * highest.value, times))
     };
     let validation = job.validation_loss.as_ref().and_then(|o| o.curve.as_ref());
     let ((accuracy, times), cost) = match (same(&job.validation_accuracy), validation) {
@@ -98,9 +99,7 @@ pub(super) fn one_answer(job: &JobView, curve: &Curve) -> Option<String> {
     };
     let answers = accuracy > 0.0 && accuracy < NEARLY_ALL_RIGHT;
     (answers && cost >= entropy(accuracy)).then(|| {
-        format!(
-            "the accuracy was exactly {accuracy:.4} at {times} evaluations in a row, which is one answer to all inputs"
-        )
+        format!("the accuracy was exactly {accuracy:.4} at all {times} evaluations, which is one answer to all inputs")
     })
 }
 
@@ -134,12 +133,12 @@ pub(super) fn impossible_accuracy(job: &JobView, curve: &Curve) -> Option<String
     })
 }
 
-/// The accuracy that the newest evaluations all have, as a share, and how many they are.
-fn repeated(observed: &Observed) -> Option<(f64, u64)> {
-    let unit = if observed.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
-    let last = observed.sketch.last()?.value;
-    let same = observed.sketch.buckets().rev().take_while(|(_, bucket)| bucket.min == last && bucket.max == last);
-    Some((unit * last, same.map(|(_, bucket)| u64::from(bucket.count)).sum()))
+/// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
+/// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality). It is also the most that the frequencies of K
+/// classes can cost of which the most frequent has that share.
+pub(super) fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
+    let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
+    -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
 }
 
 /// Entropy of an answer that is right with this probability, in nats: of two classes, and the least of more.
@@ -167,8 +166,8 @@ mod tests {
     fn an_accuracy_that_repeats_itself_at_the_entropy_of_its_share_is_one_answer() {
         assert!(says(&majority([0.62; 10], 0.93), one_answer));
         assert!(says(&majority([62.0; 10], 0.93), one_answer), "in per cent");
-        let single = [0.5, 0.62, 0.62, 0.62, 0.62, 0.62, 0.62];
-        assert!(says(&majority(single, 0.66), one_answer));
+        let after_one = [0.5, 0.62, 0.62, 0.62, 0.62, 0.62, 0.62];
+        assert!(!says(&majority(after_one, 0.66), one_answer), "noisy labels of classes that are easily told apart");
         assert!(!says(&majority([0.62, 0.62, 0.62], 0.93), one_answer), "too few evaluations");
     }
 
@@ -180,13 +179,24 @@ mod tests {
     }
 
     #[test]
-    fn tuning_and_a_spent_rate_leave_answers_as_they_are() {
+    fn tuning_and_noisy_labels_leave_answers_as_they_are() {
         let mut tuned = majority([0.73; 10], 0.6);
         tuned.learning_rate = observed([2e-5; 100]);
         assert!(!says(&tuned, one_answer));
-        let mut spent = majority((0..20).map(|i| if i < 7 { 0.6 + 0.01 * f64::from(i) } else { 0.66 }), 0.7);
-        spent.learning_rate = observed((0..100).map(|i| if i < 35 { 0.01 } else { 1e-5 }));
-        assert!(!says(&spent, one_answer));
+        let mut noisy = majority([0.68; 10], 1.09);
+        assert!(says(&noisy, one_answer));
+        noisy.accuracy = observed((0..1000).map(|i| 0.68 - 0.48 * (-f64::from(i) / 30.0).exp()));
+        assert!(!says(&noisy, one_answer));
+    }
+
+    #[test]
+    fn half_of_the_answers_right_are_no_guess_among_four_classes() {
+        let at_log_4 = |accuracy: f64| {
+            let mut job = with_loss((0..24).map(|i| 1.386 + 0.03 * (-(i as f64) / 4.0).exp()));
+            job.accuracy = observed((0..24).map(move |i| accuracy - 0.02 * (-f64::from(i)).exp()));
+            at_chance(&job, job.falling_loss().expect("a shape")).is_some_and(|words| words.contains("4 classes"))
+        };
+        assert!(at_log_4(0.28) && !at_log_4(0.51));
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use super::guess::cost_of_noise;
 use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
 
 declare_symptom! {
@@ -17,6 +18,11 @@ declare_symptom! {
     /// floor, and the loss exceeds by a tenth of log K what scores of that accuracy cost that are as sure as they are
     /// right, H(accuracy) + (1 - accuracy) log(K - 1): several labels at once, whose floor depends on how frequent they
     /// are.
+    ///
+    /// Where the log is by epochs its first value tells no number of classes, but the end does: for three to twenty, the loss
+    /// is within 0.4 % of log K of its closed form at an accuracy of 0.97 or more, or (without an accuracy, where its tag says
+    /// cross-entropy) its newest quarter lies within 0.4 % above the floor; and no value ever lay below the floor or more than
+    /// 1 above it, which is all that squashed scores can cost.
     ///
     /// Or the loss starts at the log of the batch size within 3 %, where the accuracy is four times that of a guess among so
     /// many, and keeps three fifths of it although half of the answers become right: the softmax is taken over the batch.
@@ -49,6 +55,13 @@ const UNDECIDED: f64 = 0.1;
 const GUESSES: f64 = 2.0;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
+/// Floors of three to twenty classes lie 3 % apart or more; that of two is also where some smoothing of labels ends.
+const FEW_CLASSES: std::ops::RangeInclusive<f64> = 3.0..=20.0;
+/// How exactly a loss keeps to its closed form where the number of classes is not known: of log K, and of the floor.
+const EXACT: f64 = 4e-3;
+/// A start is at most a guess; and near one where there is no accuracy.
+const CHANCE: f64 = 1.03;
+const NEAR_CHANCE: f64 = 0.85;
 /// A start this close to the log of the batch size, relative, at an accuracy so many times that of a guess among its
 /// examples, and a loss that keeps this share of it: a contrastive loss starts there too, with a guess, and a learned one
 /// keeps less.
@@ -72,6 +85,9 @@ impl Detector for LossFloor {
         if let Some(finding) = over_the_batch(self, job, curve) {
             return Some(finding);
         }
+        if let Some((classes, floor)) = stands_in_its_band(job, curve) {
+            return Some(squashed(self, job, curve, (classes, floor)));
+        }
         if !job.classifies() {
             return None;
         }
@@ -94,14 +110,49 @@ impl Detector for LossFloor {
         if !stands {
             return None;
         }
-        let so = accuracy.map_or(String::new(), |accuracy| format!(" with an accuracy of {:.3}", accuracy.end));
-        let summary = format!(
-            "the loss stands at {:.4}{so}: a cross-entropy over {classes} classes whose scores are squashed into 0 to 1 first (a softmax or a sigmoid too many) cannot go below {floor:.4}",
-            curve.end
-        );
-        let finding = Finding::in_curve(self, Severity::Problem, curve, summary);
-        Some(finding.with("classes", classes).with("floor", floor).with("end", curve.end))
+        Some(squashed(self, job, curve, (classes, floor)))
     }
+}
+
+fn squashed(detector: &LossFloor, job: &JobView, curve: &Curve, (classes, floor): (f64, f64)) -> Finding {
+    let accuracy = job.own_accuracy().and_then(|o| o.curve.as_ref());
+    let so = accuracy.map_or(String::new(), |accuracy| format!(" with an accuracy of {:.3}", accuracy.end));
+    let summary = format!(
+        "the loss stands at {:.4}{so}: a cross-entropy over {classes} classes whose scores are squashed into 0 to 1 first (a softmax or a sigmoid too many) cannot go below {floor:.4}",
+        curve.end
+    );
+    let finding = Finding::in_curve(detector, Severity::Problem, curve, summary);
+    finding.with("classes", classes).with("floor", floor).with("end", curve.end)
+}
+
+/// The number of classes, and the floor, where the first value is a mean over much of the training and tells neither: squashed
+/// scores cost between the floor and 1 more whatever they are, and nearly all answers are right, or the loss is one of classes
+/// by name and presses on the floor.
+fn stands_in_its_band(job: &JobView, curve: &Curve) -> Option<(f64, f64)> {
+    let classes = ((curve.end + 1.0).exp() - std::f64::consts::E + 1.0).round();
+    let floor = (std::f64::consts::E + classes - 1.0).ln() - 1.0;
+    let within = curve.lowest.value > floor * (1.0 - ROUNDING) && curve.highest.value < floor + 1.0;
+    if !FEW_CLASSES.contains(&classes) || !within || curve.start > CHANCE * classes.ln() {
+        return None;
+    }
+    let stands = match job.own_accuracy().and_then(|o| o.curve.as_ref()) {
+        Some(accuracy) => {
+            let cost = floor + 1.0 - accuracy.end;
+            accuracy.end >= NEARLY_ALL && (curve.end - cost).abs() < EXACT * classes.ln()
+        }
+        None => {
+            let pressed = |mean: f64| mean < floor * (1.0 + EXACT);
+            of_classes_by_name(job, curve)
+                && curve.start > NEAR_CHANCE * classes.ln()
+                && curve.from(0.75).iter().all(|(_, mean)| pressed(*mean))
+        }
+    };
+    stands.then_some((classes, floor))
+}
+
+fn of_classes_by_name(job: &JobView, curve: &Curve) -> bool {
+    let names = |name: &str| name.contains("entropy") || name.contains("xent") || name.contains("nll");
+    names(&curve.tag.to_ascii_lowercase()) || job.text("loss").is_some_and(names)
 }
 
 /// Whether the softmax is taken over the examples of a batch in place of the classes: its loss starts at the log of the
@@ -143,13 +194,6 @@ fn narrow(curve: &Curve, accuracy: &Curve) -> bool {
     curve.points == accuracy.points && curve.points >= NARROW_POINTS && curve.noise < NARROW * accuracy.noise
 }
 
-/// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
-/// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality).
-fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
-    let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
-    -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
-}
-
 /// Whether the output layer squashes its scores, and the loss is far higher than scores with such an accuracy cost that
 /// were free to be as sure as they are right.
 fn unsure(job: &JobView, curve: &Curve, accuracy: &Curve, (floor, classes): (f64, f64)) -> bool {
@@ -184,6 +228,31 @@ mod tests {
 
     fn found(job: &JobView) -> bool {
         LossFloor.examine(job).is_some()
+    }
+
+    #[test]
+    fn a_log_by_epochs_tells_the_number_of_classes_by_its_floor() {
+        let by_epochs = |floor: f64, first: f64, right: f64| {
+            let mut job = with_loss((0..40).map(|i| floor + (first - floor) * (-(i as f64) / 3.0).exp()));
+            job.accuracy = observed((0..40).map(|i| right - 0.5 * (-f64::from(i) / 3.0).exp()));
+            LossFloor.examine(&job).is_some()
+        };
+        assert!(by_epochs(1.4690, 2.187, 0.993));
+        assert!(!by_epochs(1.4690, 2.187, 0.85), "others may be as unsure as they are right");
+        assert!(!by_epochs(1.50, 2.187, 0.993), "no closed form");
+        assert!(!by_epochs(1.0437, 4.0, 0.99), "smoothed labels of many classes come from far above");
+    }
+
+    #[test]
+    fn a_loss_that_is_one_of_classes_by_name_presses_on_its_floor() {
+        let presses = |tag: &str, floor: f64| {
+            let mut job =
+                with_loss((0..500).map(|i| floor + 0.671 * (-(i as f64) / 15.0).exp() + 4e-4 * (0.5 + noise(i))));
+            job.loss.as_mut().and_then(|loss| loss.curve.as_mut()).expect("a shape").tag = tag.to_owned();
+            LossFloor.examine(&job).is_some()
+        };
+        assert!(presses("train/cross_entropy", 1.0437));
+        assert!(!presses("train/loss", 1.0437) && !presses("train/cross_entropy", 1.06));
     }
 
     #[test]

@@ -18,7 +18,8 @@ declare_symptom! {
     ///
     /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels
     /// do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
-    /// classes (log K within 3 %) while the accuracy stayed at chance (below four times 1/K); or it is above that of
+    /// classes (log K within 3 %) while the accuracy stayed at chance (no better than the most
+    /// frequent class where frequencies cost 94 % of log K); or it is above that of
     /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
     /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the
     /// start that is two standard errors large is left open: few or noisy points cannot prove it, and what is not
@@ -29,9 +30,9 @@ declare_symptom! {
     ///
     /// A loss whose second half still falls by 3 % only passes the chance level of some number of classes.
     ///
-    /// Or the answers do not depend on the inputs: the accuracy repeats itself to the last digit at five evaluations in
-    /// a row or more (three fifths of all), below 0.9, with a fifth of the learning rate spent meanwhile, and the loss
-    /// stands at the entropy of an answer that is right so often, or above. Or loss and accuracy contradict each other: a
+    /// Or the answers do not depend on the inputs: the accuracy is the same to the last digit at all evaluations, at least
+    /// five, below 0.9, that on training data has not risen by 0.1, and the loss stands at the entropy of an answer that is
+    /// right so often, or above. Or loss and accuracy contradict each other: a
     /// cross-entropy L that began at log K leaves at most L / log 2 of the answers wrong (Markov's inequality), and the
     /// accuracy is lower by one half and stayed at 1/K. Or the loss is twice log K though it falls, most answers are
     /// wrong, and it is known to be a cross-entropy or the setting to be risky.
@@ -46,8 +47,10 @@ declare_symptom! {
     /// it is a `problem` where it fell, or where each update carries the policy half a nat away (`approx_kl`).
     ///
     /// **False alarms.** Few validation examples give the same accuracy again and again, at a loss below its entropy; a
-    /// small rate, and one that has gone to nothing, change no answer; a frequent class is the only answer at first. The
-    /// accuracy of whole sequences is 0 at a low loss, and says nothing of single answers.
+    /// small rate changes no answer; a frequent class is the only answer at first; noisy labels of classes that are easily told
+    /// apart are met as often at each evaluation, after the training accuracy has risen. A log by
+    /// epochs begins when much was learned, and noisy labels leave little to see after that: an accuracy above 0.4 from the
+    /// first, at a loss for which there are more than two classes, leaves it open. The accuracy of whole sequences is 0 at a low loss, and says nothing of single answers.
     NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"
 }
 
@@ -60,7 +63,7 @@ const RISEN: f64 = 0.05;
 /// Scatter of single values against their level, beyond which a fall may hide in it.
 const HIDING: f64 = 0.4;
 
-/// A fall that only ranks can see has to be larger than this share of the start.
+/// A fall that only ranks can see has to be larger than this share of the start, unless validation falls as well.
 const RANKED_DROP: f64 = 0.1;
 
 /// So many first values in a row, each above the one before, of at least so many in all, and none of the first ones lower
@@ -111,7 +114,8 @@ impl Detector for NotLearning {
         }
         let chance = at_chance(job, curve);
         let back = back_where_it_began(curve);
-        let dropped = curve.dropped() || curve.falls_by_rank(RANKED_DROP) || curve.may_have_dropped();
+        let by_rank = curve.falls_by_rank(if validation_falls(job) { SMALLEST_DROP } else { RANKED_DROP });
+        let dropped = curve.dropped() || by_rank || curve.may_have_dropped();
         let still = back || !dropped || curve.relative_drop() < SMALLEST_DROP;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
         if chance.is_none() && (!still || hides(curve) && job.learns_by_validation()) {
@@ -143,6 +147,12 @@ fn summed_up(detector: &NotLearning, curve: &Curve, start: f64, judgement: &str)
         .with("end", curve.end)
         .with("relative_drop", curve.relative_drop())
         .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE))
+}
+
+/// Whether validation falls too, by the ranks of its levels: two series that fall together do not by chance.
+fn validation_falls(job: &JobView) -> bool {
+    let (Some(training), Some(validation)) = (&job.loss, &job.validation_loss) else { return false };
+    training.tag != validation.tag && validation.curve.as_ref().is_some_and(|curve| curve.trend_from(0.0) < -TREND)
 }
 
 /// Whether a fall of a tenth may hide in the scatter of single values.
@@ -416,6 +426,14 @@ mod tests {
         job.knobs.insert("optimizer".into(), "adam".into());
         job.knobs.insert("learning_rate".into(), 0.5.into());
         assert!(with_validation(&mut job, 0.7), "validation that only comes back from a bad start");
+    }
+
+    #[test]
+    fn training_and_validation_that_fall_together_do_not_by_chance() {
+        let mut job = with_loss((0..40).map(|i| 2.22 - 0.0024 * i as f64 + 0.12 * noise(i + 2)));
+        assert!(found(&job));
+        job.validation_loss = observed((0..10).map(|i| 2.1 - 0.008 * f64::from(i)));
+        assert!(!found(&job));
     }
 
     #[test]

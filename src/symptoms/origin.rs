@@ -6,12 +6,19 @@ use crate::series::stats::median;
 use crate::signals::Learning;
 
 use super::curve::{Curve, TREND};
+use super::guess::cost_of_noise;
 use super::view::JobView;
 
 /// A cross-entropy that starts below this share of what guessing among two classes costs was not started from scratch.
 const BELOW_CHANCE: f64 = 0.7;
 /// An accuracy that begins above this, and is still there, is no guess, but for classes of which one is frequent: there it cannot be told.
 const MAJORITY: f64 = 0.6;
+/// In a log of fewer points than this each may be a mean over an epoch; an accuracy above this is no guess there, where the
+/// loss says that there are more than two classes.
+const COARSE: u64 = 100;
+const MINORITY: f64 = 0.4;
+/// Noisy labels that are learned a little by heart cost this share of what they cost else.
+const NOISY: f64 = 0.95;
 /// Rates up to this are what trained networks are tuned on with; from scratch they are low. For Adam a tenth of the
 /// article's 0.001, for optimizers without its scaling a tenth of the usual 0.01.
 const TUNING_FOR_ADAM: f64 = 1e-4;
@@ -70,11 +77,15 @@ impl JobView {
         })
     }
 
-    /// Its first accuracy, where that is no guess among even classes, and it is still there and could be better.
+    /// Its first accuracy, where that is no guess among even classes, and it is still there and could be better. A coarse log
+    /// begins when much was learned: noisy labels leave little to see after that.
     pub(super) fn right_from_the_first(&self) -> Option<f64> {
         let observed = self.validation_accuracy.as_ref().or(self.accuracy.as_ref())?;
-        let curve = observed.curve.as_ref().filter(|curve| curve.start > MAJORITY && curve.end > MAJORITY)?;
-        (!self.accurate()).then_some(curve.start)
+        let curve = observed.curve.as_ref()?;
+        let loss = self.loss.as_ref()?.curve.as_ref()?;
+        let noisy = loss.points < COARSE && loss.end > NOISY * cost_of_noise(curve.end, 3.0);
+        let least = if noisy { MINORITY } else { MAJORITY };
+        (curve.start > least && curve.end > least && !self.accurate()).then_some(curve.start)
     }
 
     /// What earlier training the job goes on from, so far as it says.
@@ -214,6 +225,19 @@ mod tests {
         assert!(job.maybe_trained_before().is_some());
         job.validation_accuracy = observed((0..20).map(|i| if i < 4 { 0.8 } else { 0.1 }));
         assert_eq!(job.maybe_trained_before(), None, "what it could do is lost");
+    }
+
+    #[test]
+    fn an_epochs_mean_is_no_start_and_noisy_labels_leave_little_after_it() {
+        let mut job = with_loss((0..24).map(|i| 1.364 + 0.05 * (-(i as f64) / 4.0).exp()));
+        job.accuracy = observed((0..24).map(|i| 0.513 - 0.02 * (-f64::from(i)).exp()));
+        assert_eq!(job.right_from_the_first(), job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).map(|c| c.start));
+        let mut binary = with_loss((0..24).map(|i| 0.693 + 0.002 * noise(i)));
+        binary.accuracy = job.accuracy.clone();
+        assert_eq!(binary.right_from_the_first(), None, "a guess among two classes");
+        let mut fine = with_loss((0..400).map(|i| 1.364 + 0.05 * noise(i)));
+        fine.accuracy = job.accuracy;
+        assert_eq!(fine.right_from_the_first(), None, "its first value is no mean");
     }
 
     #[test]

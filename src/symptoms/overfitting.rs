@@ -97,10 +97,11 @@ fn by_losses(detector: &Overfitting, job: &JobView) -> Option<Finding> {
     }
     let severity = severity_of(job, training.end / validation.end);
     let summary = format!(
-        "the validation loss rose from {best:.4} (after {:.0} % of the run) to {:.4} while the training loss went on to {:.4}",
+        "the validation loss rose from {} (after {:.0} % of the run) to {} while the training loss went on to {}",
+        shown(best),
         100.0 * share,
-        validation.end,
-        training.end
+        shown(validation.end),
+        shown(training.end)
     );
     Some(
         Finding::in_curve(detector, severity, validation, summary)
@@ -203,11 +204,12 @@ fn learned_by_heart(
         return None;
     }
     let summary = format!(
-        "the training loss fell to {:.4}, while the validation loss went from {:.4} to {best:.4} (after {:.0} % of the run) and back to {:.4}",
-        training.end,
-        validation.start,
+        "the training loss fell to {}, while the validation loss went from {} to {} (after {:.0} % of the run) and back to {}",
+        shown(training.end),
+        shown(validation.start),
+        shown(best),
         100.0 * share,
-        validation.end
+        shown(validation.end)
     );
     let finding = Finding::in_curve(detector, severity_of(job, training.end / validation.end), validation, summary);
     Some(

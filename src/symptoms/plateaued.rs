@@ -105,11 +105,13 @@ impl Detector for Plateaued {
 
 /// What besides the loss says that this is no floor.
 fn witness(job: &JobView, curve: &Curve) -> Option<String> {
-    if let Some(accuracy) = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).filter(|a| a.end < LOW_ACCURACY) {
+    let low = |accuracy: &&Curve| accuracy.end < LOW_ACCURACY && job.right_from_the_first().is_none();
+    if let Some(accuracy) = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).filter(low) {
         return Some(format!("the training accuracy is only {:.3}", accuracy.end));
     }
-    if let Some((first, accuracy)) = job.course_of_accuracy().filter(|(first, end)| *end < LOW_ACCURACY && end <= first)
-    {
+    let no_gain =
+        |(first, end): &(f64, f64)| *end < LOW_ACCURACY && end <= first && job.right_from_the_first().is_none();
+    if let Some((first, accuracy)) = job.course_of_accuracy().filter(no_gain) {
         return Some(format!("the accuracy went from {first:.3} to {accuracy:.3}"));
     }
     let steepness = steepness(job, curve);

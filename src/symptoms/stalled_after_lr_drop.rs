@@ -1,4 +1,4 @@
-use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
+use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom, shown};
 
 declare_symptom! {
     /// **What it shows.** Progress ends where the learning rate falls to (nearly) nothing, with the loss still high: the
@@ -32,6 +32,10 @@ const LATE_GAIN: f64 = 0.5;
 const AT_PEAK: f64 = 0.99;
 /// While it did, the loss went on falling where its last third brought this share of all that it lost meanwhile.
 const LATE_SHARE: f64 = 0.05;
+/// ... and this share of its level: the first evaluation may come after most was lost.
+const HARDLY: f64 = 0.01;
+/// A loss that has not lost this share of its start has not come to a stand, but not begun.
+const LEARNED: f64 = 0.1;
 /// Levels that have to lie within that time, for its last third to show anything.
 const LEVELS: f64 = 6.0;
 
@@ -55,9 +59,10 @@ impl Detector for StalledAfterLrDrop {
             return None;
         }
         let summary = format!(
-            "the learning rate falls below 5 % of its peak ({peak:.3e}) after {:.0} % of the run; the loss was {at_drop:.4} then and is {:.4} now",
+            "the learning rate falls below 5 % of its peak ({peak:.3e}) after {:.0} % of the run; the loss was {} then and is {} now",
             100.0 * low_from,
-            curve.end
+            shown(at_drop),
+            shown(curve.end)
         );
         Some(
             Finding::in_curve(self, Severity::Problem, curve, summary)
@@ -98,12 +103,13 @@ fn stood_before(job: &JobView, curve: &Curve) -> bool {
     if waits * (curve.levels.len() as f64) < LEVELS {
         return false;
     }
+    let learned = curve.start - curve.mean_between(waits / 1.5, waits) > LEARNED * curve.start.abs();
     let stands = |curve: &Curve| {
         let (before, at_end) = (curve.mean_between(waits / 3.0, waits / 1.5), curve.mean_between(waits / 1.5, waits));
-        before - at_end < LATE_SHARE * (curve.start - at_end)
+        before - at_end < (LATE_SHARE * (curve.start - at_end)).max(HARDLY * at_end)
     };
-    // Validation is what a schedule waits for.
-    stands(curve) || job.validation_loss.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(stands)
+    // Validation is what a schedule waits for. What has not begun to learn stands as well.
+    learned && (stands(curve) || job.validation_loss.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(stands))
 }
 
 #[cfg(test)]

@@ -146,6 +146,10 @@ const STRIDE: f64 = 0.1;
 /// Optimizers that scale each step to the size of the gradients: rates of about 0.001 suit them all.
 const ADAPTIVE: &[&str] = &["adam", "adamw", "nadam", "adamax", "radam", "rmsprop", "lion"];
 
+/// A job with this accuracy is good; with this one on validation data, or less, it is not.
+const GOOD: f64 = 0.9;
+const NOTHING_RIGHT: f64 = 0.02;
+
 /// What a validation loss has to lose to speak for learning, and may have risen since its best.
 const VALIDATED: f64 = 0.1;
 
@@ -296,12 +300,16 @@ impl JobView {
         self.own_accuracy()?.course_of_accuracy()
     }
 
-    /// Whether the job is good by its own measure: most of what it is shown it gets right.
+    /// Whether the job is good by its own measure: most of what it is shown it gets right, and no measure on validation data
+    /// says that it gets nothing right (of images that are mostly background, an answer without any object is right in nearly
+    /// all pixels).
     pub fn accurate(&self) -> bool {
-        let good = |observed: &Option<Observed>| {
-            observed.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|curve| curve.end > 0.9)
-        };
-        good(&self.accuracy) || (self.accuracy.is_none() && good(&self.validation_accuracy))
+        let end = |observed: &Option<Observed>| observed.as_ref()?.curve.as_ref().map(|curve| curve.end);
+        match (end(&self.accuracy), end(&self.validation_accuracy)) {
+            (Some(training), Some(validation)) => training > GOOD && validation > NOTHING_RIGHT,
+            (Some(only), None) => only > GOOD,
+            (None, validation) => self.accuracy.is_none() && validation.is_some_and(|end| end > GOOD),
+        }
     }
 
     /// Whether validation says that the job learns, where single training losses scatter too much to tell: its loss lost a

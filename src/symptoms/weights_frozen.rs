@@ -11,7 +11,7 @@ declare_symptom! {
     /// fifth of the learning rate is spent: what moves is nothing that the outputs depend on.
     ///
     /// **False alarms.** Some frozen layers are fine-tuning: only all of them count. A loss that stands still at a
-    /// thousandth of its height has converged, and so has one that lost half of its first value, was never above that, and
+    /// thousandth of its height has converged, and so has one that lost two fifths of its first value, was never above that, and
     /// came to its last digit by and by: a method of second order on the whole set at once. Margins are met at last, and
     /// leave exactly 0 behind, but from nearby.
     WeightsFrozen, "weights_frozen", "weights do not change, or the loss repeats itself exactly"
@@ -27,7 +27,7 @@ const RATE_SPENT: f64 = 0.2;
 /// A loss that stands at so small a share of its height has converged to the last digit.
 const CONVERGED: f64 = 1e-3;
 /// ... as has one at so small a share of its first value that came there by and by: from a level this close to it.
-const DESCENDED: f64 = 0.5;
+const DESCENDED: f64 = 0.6;
 const NEARBY: f64 = 0.01;
 /// A loss cannot be 0 right after a level of this share of its first value.
 const SUDDEN: f64 = 0.1;
@@ -89,9 +89,11 @@ fn has_converged(sketch: &Sketch) -> bool {
         return true;
     };
     let (first, last, highest) = (first.value.abs(), last.value, highest.value.abs());
-    let before = sketch.buckets().rev().skip_while(|(_, bucket)| bucket.min == last && bucket.max == last);
-    // The bucket in which the repeats begin holds some of them.
-    let before = before.skip(1).map(|(_, bucket)| bucket.mean).next();
+    let mut before =
+        sketch.buckets().rev().skip_while(|(_, bucket)| bucket.min == last && bucket.max == last).peekable();
+    // The bucket in which the repeats begin may hold some of them.
+    before.next_if(|(_, bucket)| bucket.count > 1);
+    let before = before.next().map(|(_, bucket)| bucket.mean);
     if last == 0.0 && before.is_some_and(|level| level.abs() > SUDDEN * first) {
         return false;
     }
