@@ -69,7 +69,8 @@ pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) 
         };
         (facts.better, facts.worse) = (gain > 1.0, gain < -1.0);
         // Few first values say little of where a run started; a baseline that never left its own start says it for both.
-        let below_start = facts.progress > LEARNED && !other_loss(job, baseline) && job.accuracy_at_chance() != Some(true);
+        let below_start =
+            facts.progress > LEARNED && !other_loss(job, baseline) && job.accuracy_at_chance() != Some(true);
         facts.learned |= facts.better && facts.finite && below_start;
         let close = |share: f64| CLOSE_CALL < share && share < 1.0 / CLOSE_CALL;
         facts.close = close(gain.abs()) || facts.better && close(facts.progress / LEARNED);
