@@ -321,15 +321,17 @@ fn tags_of<'a>(job: &'a Job<'_>) -> Vec<TagInfo<'a>> {
 }
 
 /// A job that does not log its learning rate as a hyperparameter may log it as a series: its peak is what was set. And a
-/// logged "no decay" is not to be believed of a job whose learning rate falls: a schedule of another kind is at work.
+/// logged "no decay" is not to be believed of a job whose learning rate falls, or has fallen below the one that was set
+/// before it was logged first: a schedule of another kind is at work.
 fn with_learning_rate(mut knobs: Knobs, job: &Job<'_>, signals: &SignalMap) -> Knobs {
     let Some(sketch) = series_of(job, signals, Signal::LearningRate) else { return knobs };
     let (Some(peak), Some(last)) = (sketch.highest(), sketch.last_finite()) else { return knobs };
     if peak.value > 0.0 {
         knobs.entry("learning_rate".to_owned()).or_insert_with(|| shortest(peak.value).into());
     }
-    let no_decay = knobs.get("lr_decay").and_then(serde_json::Value::as_f64) == Some(1.0);
-    if no_decay && last.value < FALLEN * peak.value {
+    let number = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64);
+    let set = number("learning_rate").unwrap_or(peak.value);
+    if number("lr_decay") == Some(1.0) && last.value < FALLEN * peak.value.max(set) {
         knobs.remove("lr_decay");
     }
     knobs

@@ -301,3 +301,22 @@ fn a_loss_of_each_epoch_that_is_logged_at_the_count_of_updates_is_not_far_beyond
     let done = exam(&jobs[0], &site(POLICY), &memory, 2000.0).view.life.done;
     assert!(done.is_some_and(|done| (0.4..0.6).contains(&done)), "{done:?}");
 }
+
+#[test]
+fn no_decay_is_not_believed_of_a_rate_far_below_the_one_that_was_set() {
+    let knows_of_no_decay = |rate: f64| {
+        let mut runs = stuck(100);
+        let run = runs.get_mut(&RunName::new("sick")).unwrap();
+        run.hyperparameter("learning_rate", json!(0.02));
+        run.hyperparameter("lr_decay", json!(1.0));
+        let tag = run.tag_id("lr").unwrap();
+        for step in 0..100 {
+            run.scalar(tag, Point { step, wall_time: 1000.0 + step as f64, value: rate });
+        }
+        let jobs = group(&runs, &BTreeSet::new());
+        let memory = Memory::only_look(&jobs[0], 2000.0);
+        exam(&jobs[0], &site(POLICY), &memory, 2000.0).facts.knobs.contains_key("lr_decay")
+    };
+    assert!(knows_of_no_decay(0.02));
+    assert!(!knows_of_no_decay(2e-7));
+}
