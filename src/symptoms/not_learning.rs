@@ -17,7 +17,8 @@ declare_symptom! {
     /// steps.
     ///
     /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels
-    /// do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
+    /// do not fall by rank either; or it is below 3 % of the start, or below 5 %
+    /// where validation never lost 1 % of its first value. Or the loss fell only onto the chance level of its
     /// classes (log K within 3 %) while the accuracy stayed at chance (no better than the most
     /// frequent class where frequencies cost 94 % of log K); or it is above that of
     /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
@@ -53,6 +54,10 @@ declare_symptom! {
 
 /// A drop below this share of the start is nothing, however significant.
 const SMALLEST_DROP: f64 = 0.03;
+
+/// ... as is one below this, where validation never lost this share of its first value.
+const SMALL_DROP: f64 = 0.05;
+const STANDS: f64 = 0.01;
 
 /// A loss that stands above its start by this share of it has left it.
 const RISEN: f64 = 0.05;
@@ -115,7 +120,8 @@ impl Detector for NotLearning {
         let back = back_where_it_began(curve);
         let by_rank = curve.falls_by_rank(if validation_falls(job) { SMALLEST_DROP } else { RANKED_DROP });
         let dropped = curve.dropped() || by_rank || curve.may_have_dropped();
-        let still = back || !dropped || curve.relative_drop() < SMALLEST_DROP;
+        let smallest = if validation_stands(job) { SMALL_DROP } else { SMALLEST_DROP };
+        let still = back || !dropped || curve.relative_drop() < smallest;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
         if chance.is_none() && (!still || hides(curve) && job.learns_by_validation()) {
             return None;
@@ -146,6 +152,13 @@ fn summed_up(detector: &NotLearning, curve: &Curve, start: f64, judgement: &str)
         .with("end", curve.end)
         .with("relative_drop", curve.relative_drop())
         .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE))
+}
+
+/// Whether validation stands where it was at its first evaluation.
+fn validation_stands(job: &JobView) -> bool {
+    let (Some(training), Some(validation)) = (&job.loss, &job.validation_loss) else { return false };
+    let stands = |curve: &Curve| curve.start > 0.0 && curve.start - curve.best() < STANDS * curve.start;
+    training.tag != validation.tag && validation.curve.as_ref().is_some_and(stands)
 }
 
 /// Whether validation falls too, by the ranks of its levels: two series that fall together do not by chance.
@@ -398,6 +411,16 @@ mod tests {
         job.knobs.insert("optimizer".into(), "adam".into());
         job.knobs.insert("learning_rate".into(), 0.5.into());
         assert!(with_validation(&mut job, 0.7), "validation that only comes back from a bad start");
+    }
+
+    #[test]
+    fn a_small_fall_that_validation_does_not_share_is_nothing() {
+        let mut job = with_loss((0..20).map(|i| 78.08 + 2.9 * (-2.0 * i as f64).exp()));
+        assert!(!found(&job));
+        job.validation_loss = observed((0..20).map(|i| 87.68 + 0.06 * (-f64::from(i)).exp()));
+        assert!(found(&job));
+        job.validation_loss = observed((0..20).map(|i| 84.0 + 3.7 * (-f64::from(i)).exp()));
+        assert!(!found(&job));
     }
 
     #[test]
