@@ -11,8 +11,8 @@ use super::view::{JobView, Observed};
 /// A loss this close to log K, relative, is at the chance level of K classes.
 const CHANCE_MARGIN: f64 = 0.03;
 
-/// Nor need the frequencies of the classes cost all of log K: an accuracy is that of the most frequent one where they may cost
-/// this share of it.
+/// Nor need the frequencies of the classes cost all of log K: an accuracy is that of the most frequent class where they may
+/// cost all but this share of it.
 const FREQUENCIES: f64 = 0.06;
 /// An accuracy that rises and is so many times that of a guess has left it.
 const BEYOND_CHANCE: f64 = 2.0;
@@ -134,8 +134,8 @@ pub(super) fn impossible_accuracy(job: &JobView, curve: &Curve) -> Option<String
 }
 
 /// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly:
-/// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality). It is also the most that the frequencies of K
-/// classes can cost of which the most frequent has that share.
+/// the entropy of one class of probability `accuracy` and of K - 1 that share the rest (Cover and Thomas, Fano's inequality).
+/// It is also the most that the frequencies of K classes can cost of which the most frequent has that share.
 pub(super) fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
     let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
     -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()

@@ -27,12 +27,11 @@ declare_symptom! {
     /// Or the loss starts at the log of the batch size within 3 %, where the accuracy is four times that of a guess among so
     /// many, and keeps three fifths of it although half of the answers become right: the softmax is taken over the batch.
     ///
-    /// **False alarms.** A contrastive loss starts at the log of the batch size, with the accuracy of a guess. A network
-    /// that knows how unsure it is about noisy labels has the same loss at one accuracy
-    /// (0.73 for two classes, 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy
-    /// has to be so far above that the two differ by 8 % of log K. Label smoothing has a floor too, but another one:
-    /// 0.50 for ten classes and 0.1. Two classes with a smoothing of 0.2 come closest, at 0.325, and no value of theirs
-    /// lies below that.
+    /// **False alarms.** A contrastive loss starts at the log of the batch size, with the accuracy of a guess. A
+    /// network that knows how unsure it is about noisy labels has the same loss at one accuracy (0.73 for two classes,
+    /// 0.58 for three, 0.48 for four, 0.23 for ten) and nearly the same around it: the accuracy has to be so far above
+    /// that the two differ by 8 % of log K. Label smoothing has a floor too, but another one: 0.50 for ten classes and
+    /// 0.1. Two classes with a smoothing of 0.2 come closest, at 0.325, and no value of theirs lies below that.
     ///
     /// **Source.** Cross-entropy of a softmax over one 1 and K - 1 zeros: -log(e / (e + K - 1)).
     LossFloor, "loss_floor", "stands at a floor that the loss's formula has, while the accuracy is far better than that"
@@ -55,7 +54,7 @@ const UNDECIDED: f64 = 0.1;
 const GUESSES: f64 = 2.0;
 /// How closely a loss without an accuracy presses on its floor.
 const PRESSED: f64 = 0.02;
-/// Floors of three to twenty classes lie 3 % apart or more; that of two is also where some smoothing of labels ends.
+/// Floors of three to twenty classes lie 2 % apart or more; that of two is also where some smoothing of labels ends.
 const FEW_CLASSES: std::ops::RangeInclusive<f64> = 3.0..=20.0;
 /// How exactly a loss keeps to its closed form where the number of classes is not known: of log K, and of the floor.
 const EXACT: f64 = 4e-3;

@@ -6,11 +6,11 @@ use crate::series::Sketch;
 declare_symptom! {
     /// **What it shows.** A loss, a metric or a gradient norm is NaN or infinite.
     ///
-    /// **How it is decided.** The training loss decides (of opponents and with rewards: any loss): non-finite at the end, it
-    /// is a `problem` at once. A loss that
-    /// is finite again for the newest fifth of its points skipped a bad step, which is a `warning`; so is a gradient
-    /// norm or a metric that is not finite while the loss is. A gradient norm that has not been finite for sixteen values and
-    /// the newest fifth of all, while the loss does not fall, is a `problem`: no step is taken any more.
+    /// **How it is decided.** The training loss decides (of opponents and with rewards: any loss): non-finite at the
+    /// end, it is a `problem` at once. A loss that is finite again for the newest fifth of its points skipped a bad
+    /// step, which is a `warning`; so is a gradient norm or a metric that is not finite while the loss is. A gradient
+    /// norm that has not been finite for sixteen values and the newest fifth of all, while the loss does not fall, is
+    /// a `problem`: no step is taken any more.
     ///
     /// **False alarms.** Mixed-precision training with loss scaling logs infinite gradient norms in its first steps
     /// and skips those updates; that is why gradient norms alone are no problem for as long as they become finite.

@@ -17,25 +17,25 @@ declare_symptom! {
     /// steps.
     ///
     /// **How it is decided.** The drop from start to end is within four standard errors of the noise, and the levels
-    /// do not fall by rank either; or it is below 3 % of the start. Or the loss fell only onto the chance level of its
-    /// classes (log K within 3 %) while the accuracy stayed at chance (no better than the most
-    /// frequent class where frequencies cost 94 % of log K); or it is above that of
-    /// the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first value and came
-    /// back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a tenth of the
-    /// start that is two standard errors large is left open: few or noisy points cannot prove it, and what is not
-    /// proved is not disproved.
+    /// do not fall by rank either; or it is below 3 % of the start, or below 5 % where validation never lost 1 % of
+    /// its first value. Or the loss fell only onto the chance level of its classes (log K within 3 %) while the
+    /// accuracy stayed at chance (no better than the most frequent class where frequencies cost 94 % of log K); or it
+    /// is above that of the 1/K that the accuracy stands at without any gain. Or it was driven up from its very first
+    /// value and came back to within 3 % of it, or, after ten times as much, to no less than 65 % of it. A drop of a
+    /// tenth of the start that is two standard errors large is left open: few or noisy points cannot prove it, and
+    /// what is not proved is not disproved.
     ///
     /// A run that ended before three fifths of its steps while its loss was on its way down, however slowly, is not judged: what
     /// the rest would have brought nobody knows.
     ///
     /// A loss whose second half still falls by 3 % only passes the chance level of some number of classes.
     ///
-    /// Or the answers do not depend on the inputs: the accuracy is the same to the last digit at all evaluations, at least
-    /// five, below 0.9, that on training data has not risen by 0.1, and the loss stands at the entropy of an answer that is
-    /// right so often, or above. Or loss and accuracy contradict each other: a
-    /// cross-entropy L that began at log K leaves at most L / log 2 of the answers wrong (Markov's inequality), and the
-    /// accuracy is lower by one half and stayed at 1/K. Or the loss is twice log K though it falls, most answers are
-    /// wrong, and it is known to be a cross-entropy or the setting to be risky.
+    /// Or the answers do not depend on the inputs: the accuracy is the same to the last digit at all evaluations, at
+    /// least five, below 0.9, that on training data has not risen by 0.1, and the loss stands at the entropy of an
+    /// answer that is right so often, or above. Or loss and accuracy contradict each other: a cross-entropy L that
+    /// began at log K leaves at most L / log 2 of the answers wrong (Markov's inequality), and the accuracy is lower
+    /// by one half and stayed at 1/K. Or the loss is twice log K though it falls, most answers are wrong, and it is
+    /// known to be a cross-entropy or the setting to be risky.
     ///
     /// **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
     /// cross-entropy starts below chance, or they stand still at a learning rate for tuning; without an accuracy nobody
@@ -46,16 +46,21 @@ declare_symptom! {
     /// deterministic: nothing is left to learn from. A reward that stands still is a `warning`, for it may be at its best;
     /// it is a `problem` where it fell, or where each update carries the policy half a nat away (`approx_kl`).
     ///
-    /// **False alarms.** Few validation examples give the same accuracy again and again, at a loss below its entropy; a
-    /// small rate changes no answer; a frequent class is the only answer at first; noisy labels of classes that are easily told
-    /// apart are met as often at each evaluation, after the training accuracy has risen. A log by
-    /// epochs begins when much was learned, and noisy labels leave little to see after that: an accuracy above 0.4 from the
-    /// first, at a loss for which there are more than two classes, leaves it open. The accuracy of whole sequences is 0 at a low loss, and says nothing of single answers.
+    /// **False alarms.** Few validation examples give the same accuracy again and again, at a loss below its entropy;
+    /// a small rate changes no answer; a frequent class is the only answer at first; noisy labels of classes that are
+    /// easily told apart are met as often at each evaluation, after the training accuracy has risen. A log by epochs
+    /// begins when much was learned, and noisy labels leave little to see after that: an accuracy above 0.4 from the
+    /// first, at a loss for which there are more than two classes, leaves it open. The accuracy of whole sequences is
+    /// 0 at a low loss, and says nothing of single answers.
     NotLearning, "not_learning", "after enough steps, the loss is no better than at the start"
 }
 
 /// A drop below this share of the start is nothing, however significant.
 const SMALLEST_DROP: f64 = 0.03;
+
+/// ... as is one below this, where validation never lost this share of its first value.
+const SMALL_DROP: f64 = 0.05;
+const STANDS: f64 = 0.01;
 
 /// A loss that stands above its start by this share of it has left it.
 const RISEN: f64 = 0.05;
@@ -116,7 +121,8 @@ impl Detector for NotLearning {
         let back = back_where_it_began(curve);
         let by_rank = curve.falls_by_rank(if validation_falls(job) { SMALLEST_DROP } else { RANKED_DROP });
         let dropped = curve.dropped() || by_rank || curve.may_have_dropped();
-        let still = back || !dropped || curve.relative_drop() < SMALLEST_DROP;
+        let smallest = if validation_stands(job) { SMALL_DROP } else { SMALLEST_DROP };
+        let still = back || !dropped || curve.relative_drop() < smallest;
         let worse = curve.drop() < -SIGNIFICANT * curve.drop_error();
         if chance.is_none() && (!still || hides(curve) && job.learns_by_validation()) {
             return None;
@@ -147,6 +153,13 @@ fn summed_up(detector: &NotLearning, curve: &Curve, start: f64, judgement: &str)
         .with("end", curve.end)
         .with("relative_drop", curve.relative_drop())
         .with("drop_errors", curve.drop() / curve.drop_error().max(f64::MIN_POSITIVE))
+}
+
+/// Whether validation stands where it was at its first evaluation.
+fn validation_stands(job: &JobView) -> bool {
+    let (Some(training), Some(validation)) = (&job.loss, &job.validation_loss) else { return false };
+    let stands = |curve: &Curve| curve.start > 0.0 && curve.start - curve.best() < STANDS * curve.start;
+    training.tag != validation.tag && validation.curve.as_ref().is_some_and(stands)
 }
 
 /// Whether validation falls too, by the ranks of its levels: two series that fall together do not by chance.
@@ -426,6 +439,16 @@ mod tests {
         job.knobs.insert("optimizer".into(), "adam".into());
         job.knobs.insert("learning_rate".into(), 0.5.into());
         assert!(with_validation(&mut job, 0.7), "validation that only comes back from a bad start");
+    }
+
+    #[test]
+    fn a_small_fall_that_validation_does_not_share_is_nothing() {
+        let mut job = with_loss((0..20).map(|i| 78.08 + 2.9 * (-2.0 * i as f64).exp()));
+        assert!(!found(&job));
+        job.validation_loss = observed((0..20).map(|i| 87.68 + 0.06 * (-f64::from(i)).exp()));
+        assert!(found(&job));
+        job.validation_loss = observed((0..20).map(|i| 84.0 + 3.7 * (-f64::from(i)).exp()));
+        assert!(!found(&job));
     }
 
     #[test]

@@ -7,17 +7,16 @@ declare_symptom! {
     ///
     /// **How it is decided.** Nine tenths of the drop are done within the first quarter of the run, the rest of it
     /// brings less than a tenth of the drop and of a fifth of its own level (unless the gradient norm is a hundred
-    /// times the loss), and less than 97 % of the start is gone. The learning rate must not have fallen: what counts is
-    /// progress for the rate that was spent, and at least a fifth of it was spent on the plateau. From the curve alone
-    /// that may be a floor of noise, so it is a `warning`, and a `problem` only with a second witness: a training
-    /// accuracy that is still low, a gradient norm that is huge against the loss, a round number that all newest values
-    /// keep to within 0.2 % (the margin of a ranking loss whose embeddings have collapsed), a divergence of the latent
-    /// code that has vanished (below a thousandth of the loss and a tenth of its start, or five thousandths and a
-    /// hundredth), an accuracy that gained
-    /// nothing, steps that blew the loss up to a hundred times its first value (what comes back from there has lost units),
-    /// or a setting that is known to be risky (a learning rate far outside what works for the optimizer, a
-    /// plain Gaussian initialisation; an activation on the output of a regression that lost less than three fifths of
-    /// its start, which is where targets out of reach leave it).
+    /// times the loss), and less than 97 % of the start is gone. The learning rate must not have fallen: what counts
+    /// is progress for the rate that was spent, and at least a fifth of it was spent on the plateau. From the curve
+    /// alone that may be a floor of noise, so it is a `warning`, and a `problem` only with a second witness: a
+    /// training accuracy that is still low, a gradient norm that is huge against the loss, a round number that all
+    /// newest values keep to within 0.2 % (the margin of a ranking loss whose embeddings have collapsed), a divergence
+    /// of the latent code that has vanished (below a thousandth of the loss and a tenth of its start, or five
+    /// thousandths and a hundredth), an accuracy that gained nothing, steps that blew the loss up to a hundred times
+    /// its first value (what comes back from there has lost units), or a setting that is known to be risky (a learning
+    /// rate far outside what works for the optimizer, a plain Gaussian initialisation; an activation on the output of
+    /// a regression that lost less than three fifths of its start, which is where targets out of reach leave it).
     ///
     /// **Not seen.** A constant answer to all inputs costs the variance of the targets, or the entropy of the classes'
     /// frequencies. Logs hold neither; and the floor of noisy targets may lie at any level, at 1 as well.
