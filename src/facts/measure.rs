@@ -24,7 +24,7 @@ const SEPARATE: f64 = 0.95;
 /// ... with at least so many levels each.
 const RANKED_LEVELS: usize = 8;
 /// Of all pairs of a level of the first tenth and one of the second half, so many fall where a loss fell early: with as few
-/// levels as count, chance brings it about once in two thousand runs.
+/// levels as count, chance brings it about once in four thousand runs.
 const FELL: f64 = 0.9;
 /// Two runs start at the same level of loss where they start within this share of each other.
 const SAME_START: f64 = 0.25;
