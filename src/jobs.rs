@@ -107,10 +107,22 @@ fn parent_of<'a>(name: &'a str, runs: &Runs) -> Option<&'a str> {
     belongs.then_some(parent)
 }
 
-/// Folders that hold one split of the data of one job: Keras' `train` and `validation`, the Estimator's `eval_…`.
+/// Folders that hold one split of the data of one job: Keras' `train` and `validation`, fairseq's `train_inner`, the
+/// Estimator's `eval_…`.
 fn is_split(folder: &str) -> bool {
-    const SPLITS: &[&str] =
-        &["train", "training", "validation", "valid", "val", "eval", "evaluation", "test", "testing", "dev"];
+    const SPLITS: &[&str] = &[
+        "train",
+        "train_inner",
+        "training",
+        "validation",
+        "valid",
+        "val",
+        "eval",
+        "evaluation",
+        "test",
+        "testing",
+        "dev",
+    ];
     let folder = folder.to_ascii_lowercase();
     SPLITS.contains(&folder.as_str()) || folder.starts_with("eval_") || folder.starts_with("eval-")
 }
@@ -162,6 +174,8 @@ mod tests {
     fn the_log_directory_itself_can_be_a_job() {
         let jobs = grouped(&[("train", "loss"), ("validation", "loss")], &[]);
         assert_eq!(jobs, [(".".into(), vec!["train".into(), "validation".into()])]);
+        let jobs = grouped(&[("a/train_inner", "loss"), ("a/valid", "loss")], &[]);
+        assert_eq!(jobs, [("a".into(), vec!["train_inner".into(), "valid".into()])]);
     }
 
     #[test]
