@@ -4,7 +4,7 @@ use crate::facts::{Facts, Knobs, measure};
 use crate::jobs::{Job, Pulse, stage};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
-use crate::symptoms::{Finding, JobView, MIN_POINTS, REWARDS, examine};
+use crate::symptoms::{Curve, Finding, JobView, MIN_POINTS, REWARDS, examine};
 
 use super::Site;
 
@@ -263,12 +263,23 @@ impl Exam {
         if self.view.learning == Learning::Reinforcement && points < REWARDS && !self.facts.learned {
             return Some(format!("too short to judge: {points} rewards without a clear gain, {REWARDS} are needed"));
         }
-        let why = self.view.maybe_trained_before().filter(|_| !self.facts.learned)?;
+        let Some(why) = self.view.maybe_trained_before().filter(|_| !self.facts.learned) else {
+            return self.hidden().then(|| {
+                "its values scatter too much to tell whether the loss fell: log a validation loss or an accuracy".into()
+            });
+        };
         let remedy = match self.view.own_accuracy() {
             Some(_) => "",
             None => "; log an accuracy to tell them apart",
         };
         Some(format!("the loss stands still, at its floor or not learning: {why}{remedy}"))
+    }
+
+    /// Whether neither the values of the loss nor their ranks prove any fall, and nothing else says that the job learned.
+    fn hidden(&self) -> bool {
+        let fell = |curve: &Curve| curve.dropped() || curve.falls_by_rank(0.0);
+        let proved = self.facts.learned || self.facts.generalised || self.view.accurate();
+        !proved && self.view.falling_loss().is_some_and(|curve| !fell(curve))
     }
 
     fn without_signal(&self) -> String {

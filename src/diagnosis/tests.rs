@@ -265,6 +265,27 @@ fn a_job_that_validates_at_every_point_counts_in_epochs_and_not_in_the_steps_of_
 }
 
 #[test]
+fn a_fall_that_is_neither_proved_nor_disproved_is_not_called_healthy() {
+    let status = |first: f64, scatter: f64| {
+        let mut run = RunData::default();
+        let loss = run.tag_id("train/loss").unwrap();
+        for step in 0..350_i64 {
+            let wave = ((step * 7919 % 101) as f64 / 50.0 - 1.0) * scatter;
+            let value = if step < 5 { first + wave } else { 1.0 + wave };
+            run.scalar(loss, Point { step, wall_time: 1000.0 + step as f64, value });
+            run.event(1000.0 + step as f64);
+        }
+        let runs = Runs::from([(RunName::new("sick"), run)]);
+        let jobs = group(&runs, &BTreeSet::new());
+        exam(&jobs[0], &site(POLICY), &Memory::only_look(&jobs[0], 1e6), 1e6).status()
+    };
+    let (hidden, why) = status(1.8, 0.3);
+    assert_eq!(hidden, Status::Unknown);
+    assert!(why.unwrap().contains("scatter"));
+    assert_eq!(status(3.0, 0.3), (Status::Healthy, None));
+}
+
+#[test]
 fn a_job_that_has_summed_up_its_training_has_ended() {
     let finished = |after: i64| {
         let mut runs = stuck(100);
