@@ -6,7 +6,8 @@ declare_symptom! {
     /// **What it shows.** Training goes on improving while validation gets worse.
     ///
     /// **How it is decided.** The validation loss ends above its best level by 15 % of that level, by four standard
-    /// errors, and by a tenth of what it had gained (or it never gained anything); since that best level the training
+    /// errors (or at more than twice that level, with four fifths of its second half above), and by a tenth of what it
+    /// had gained (or it never gained anything); since that best level the training
     /// loss fell by a tenth or more. With a validation accuracy above 0.9, or above 0.8 and at its best while training
     /// costs a tenth of validation or more, it is a `warning`: the answers are as good as before, and only too sure.
     ///
@@ -58,6 +59,9 @@ const AT_ITS_BEST: f64 = 0.02;
 /// Training is right nearly always above this, and validation far less often by this.
 const NEARLY_RIGHT: f64 = 0.9;
 const APART: f64 = 0.35;
+/// Levels of a second half, and the share of them, that say by their number what their scatter hides.
+const LATE_LEVELS: usize = 8;
+const NEARLY_ALL: f64 = 0.8;
 /// Fewer evaluations say nothing.
 const EVALUATIONS: u64 = 6;
 
@@ -91,7 +95,8 @@ fn by_losses(detector: &Overfitting, job: &JobView) -> Option<Finding> {
     let (rise, gain) = (validation.end - best, (validation.start - best).max(0.0));
     let fell = training.mean_between((share - 0.05).max(0.0), share + 0.05) - training.end;
     let training_level = training.end.abs() + fell.abs();
-    let clear = rise > RISE * best.abs() && rise > SIGNIFICANT * validation.end_error && rise > OF_GAIN * gain;
+    let sure = rise > SIGNIFICANT * validation.end_error || stays_far_above(validation, best);
+    let clear = rise > RISE * best.abs() && sure && rise > OF_GAIN * gain;
     if !clear || share > 0.8 || fell < TRAINING_FALL * training_level {
         return None;
     }
@@ -110,6 +115,15 @@ fn by_losses(detector: &Overfitting, job: &JobView) -> Option<Finding> {
             .with("best_after_share", share),
     )
 }
+
+/// Whether a loss that scatters too much for a standard error is past its best all the same: it stands at more than twice
+/// that, and nearly all of its second half lies above.
+fn stays_far_above(validation: &Curve, best: f64) -> bool {
+    let late = validation.from(0.5);
+    let above = late.iter().filter(|(_, level)| level - best > RISE * best.abs()).count();
+    late.len() >= LATE_LEVELS && validation.end - best > best.abs() && above as f64 >= NEARLY_ALL * late.len() as f64
+}
+
 /// What the accuracies show, where no validation loss is logged: training is right nearly always, and validation far less
 /// often and no more often than before.
 fn by_accuracies(detector: &Overfitting, job: &JobView) -> Option<Finding> {
@@ -319,6 +333,17 @@ mod tests {
         let mut job = falling();
         job.validation_loss = observed((0..50).map(|i| 2.3 * (-(i as f64) / 15.0).exp() + 0.2 + 0.05 * noise(i)));
         assert!(Overfitting.examine(&job).is_none());
+    }
+
+    #[test]
+    fn a_validation_loss_that_scatters_far_above_its_best_is_past_it() {
+        let mut job = falling();
+        let levels =
+            [1.7, 1.9, 2.3, 4.6, 9.3, 12.3, 11.8, 7.1, 18.5, 42.3, 40.0, 3.5, 11.2, 10.5, 19.2, 19.0, 22.6, 10.1, 17.6];
+        job.validation_loss = observed(levels);
+        assert!(Overfitting.examine(&job).is_some());
+        job.validation_loss = observed(levels.map(|level| if level > 15.0 { level } else { 1.8 + 0.01 * level }));
+        assert!(Overfitting.examine(&job).is_none(), "single evaluations that jump");
     }
 
     #[test]
