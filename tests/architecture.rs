@@ -9,6 +9,8 @@ use regex::Regex;
 /// Each module, and the modules that it may name. The order is that of the data.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("yaml", &[]),
+    ("fate", &[]),
+    ("launched", &[]),
     ("tfevents", &["series"]),
     ("series", &[]),
     ("jobs", &["series"]),
@@ -34,8 +36,21 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that decide: pure functions of what they are given.
-const CORE: &[&str] =
-    &["yaml", "tfevents", "series", "jobs", "signals", "symptoms", "facts", "policy", "rehearsal", "case", "diagnosis"];
+const CORE: &[&str] = &[
+    "yaml",
+    "fate",
+    "launched",
+    "tfevents",
+    "series",
+    "jobs",
+    "signals",
+    "symptoms",
+    "facts",
+    "policy",
+    "rehearsal",
+    "case",
+    "diagnosis",
+];
 
 /// What a pure function has no use for: files, the network, other processes, the clock, and who waits for them.
 const IMPURE: &str =

@@ -1,0 +1,144 @@
+//! What became of a job, as whoever runs it tells.
+//!
+//! Owns: the one vocabulary of fates, in payloads, journal, metrics and commands alike. Must not know: engines, policies,
+//! and what follows from a fate.
+
+use serde::{Deserialize, Serialize};
+
+/// The log tail that a fate carries is cut to this many bytes.
+pub const LONGEST_TAIL: usize = 4096;
+
+/// Where a job is, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FateState {
+    /// Waits for resources.
+    Queued,
+    /// Waits for a person.
+    Held,
+    /// Runs.
+    Running,
+    /// Exited with code 0.
+    Ended,
+    /// Exited with another code, or by a signal of its own making.
+    Failed,
+    /// Cancelled by somebody.
+    Cancelled,
+    /// Stopped by nextrun.
+    Stopped,
+    /// Killed for memory, of the host or of the device.
+    OutOfMemory,
+    /// Killed for its time limit.
+    OutOfTime,
+    /// Its node failed, or it was evicted or preempted.
+    Lost,
+    /// The engine has no record of it.
+    Gone,
+}
+
+impl FateState {
+    /// Every state, in the order of a job's life.
+    pub const ALL: [FateState; 11] = [
+        FateState::Queued,
+        FateState::Held,
+        FateState::Running,
+        FateState::Ended,
+        FateState::Failed,
+        FateState::Cancelled,
+        FateState::Stopped,
+        FateState::OutOfMemory,
+        FateState::OutOfTime,
+        FateState::Lost,
+        FateState::Gone,
+    ];
+
+    /// The word in payloads.
+    pub fn word(self) -> &'static str {
+        match self {
+            FateState::Queued => "queued",
+            FateState::Held => "held",
+            FateState::Running => "running",
+            FateState::Ended => "ended",
+            FateState::Failed => "failed",
+            FateState::Cancelled => "cancelled",
+            FateState::Stopped => "stopped",
+            FateState::OutOfMemory => "out_of_memory",
+            FateState::OutOfTime => "out_of_time",
+            FateState::Lost => "lost",
+            FateState::Gone => "gone",
+        }
+    }
+
+    /// Whether the job will not run any more in this attempt.
+    pub fn is_final(self) -> bool {
+        !matches!(self, FateState::Queued | FateState::Held | FateState::Running)
+    }
+}
+
+/// What became of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fate {
+    /// Where it is, or how it ended.
+    pub state: FateState,
+    /// Why, in the engine's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The exit code of the process, where it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended the process, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Which attempt this is about, from 1; engines requeue jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// The last lines of its log, at most [`LONGEST_TAIL`] bytes. They come from strangers: escape them wherever they are
+    /// shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<String>,
+    /// Absolute paths of the event files that the job was seen to write, where its runner can see that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_files: Vec<String>,
+}
+
+impl Fate {
+    /// A fate of which only the state is known.
+    pub fn new(state: FateState) -> Fate {
+        let none = (None, None, None, None, None);
+        let (reason, exit_code, signal, attempt, tail) = none;
+        Fate { state, reason, exit_code, signal, attempt, tail, event_files: Vec::new() }
+    }
+
+    /// Cuts the tail to its newest [`LONGEST_TAIL`] bytes, at a character.
+    #[must_use]
+    pub fn bounded(mut self) -> Fate {
+        if let Some(tail) = self.tail.as_mut().filter(|tail| tail.len() > LONGEST_TAIL) {
+            let from = tail.len() - LONGEST_TAIL;
+            let from = (from..tail.len()).find(|at| tail.is_char_boundary(*at)).unwrap_or(tail.len());
+            tail.drain(..from);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_reads_back_by_its_word() {
+        for state in FateState::ALL {
+            let json = format!("\"{}\"", state.word());
+            assert_eq!(serde_json::from_str::<FateState>(&json).unwrap(), state);
+            assert_eq!(serde_json::to_string(&state).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn a_long_tail_keeps_its_newest_bytes() {
+        let tail = "ä".repeat(3000) + "end";
+        let fate = Fate { tail: Some(tail), ..Fate::new(FateState::Failed) }.bounded();
+        let kept = fate.tail.unwrap();
+        assert!(kept.len() <= LONGEST_TAIL && kept.ends_with("äend"), "{}", kept.len());
+    }
+}

@@ -1,0 +1,62 @@
+//! How a job was started, as far as that is known.
+//!
+//! Owns: the record that goes from whoever saw the command (`nextrun run`, the runner, an engine) to the case. Must not
+//! know: how knobs are found in a command or rewritten, and who runs what.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Where the knowledge of a command comes from, strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// `nextrun run` started it.
+    Run,
+    /// The engine that ran it told its command.
+    Engine,
+    /// The runner read it from the process that writes the event files.
+    Process,
+}
+
+/// A knob that a script takes, as its source or command shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Flag {
+    /// As it is written: `--lr`, `optimizer.lr` (for `key=value`), or the name of an environment variable.
+    pub name: String,
+    /// Canonical name of the knob.
+    pub knob: String,
+    /// What the script takes where the command says nothing; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+}
+
+/// The command of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Launched {
+    /// Where this is known from.
+    pub source: Source,
+    /// The command, one word an entry. Secrets among them are not masked: mask where people read.
+    pub argv: Vec<String>,
+    /// The absolute working directory.
+    pub cwd: String,
+    /// Which stored environment it ran with, for the runner of the same user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// The commit of the code, where there is a git repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<String>,
+    /// Hash of uncommitted changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<String>,
+    /// The knobs that its script takes, where they could be found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
+    /// The knobs that its command or its script's defaults set, by canonical name: weaker than what the job logged.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, Value>,
+    /// The user who owns the record (the process, or the file that it was read from, if nobody else may write it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
+}
