@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::series::{RunData, RunName, Runs};
 
-pub use knobs::{Knobs, canonical_name, knobs_of};
+pub use knobs::{Knobs, canonical_name, knobs_of, same_value};
 pub use life::{Patience, Pulse, Stage, stage};
 
 /// One training process: one run, or several that belong together.
