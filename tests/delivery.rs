@@ -39,7 +39,7 @@ fn configured(preset: &str, mut setup: Setup, fields: &[(&str, &str)], http: Htt
     Destination::new(Arc::new(Preset::shipped(preset).unwrap()), setup, &surroundings).unwrap()
 }
 
-fn body(kind: MessageKind, data: Value) -> Body {
+fn body(kind: MessageKind, data: serde_json::Value) -> Body {
     Body::read(kind, data).unwrap()
 }
 
