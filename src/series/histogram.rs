@@ -32,6 +32,13 @@ impl Moments {
     pub fn std(&self) -> f64 {
         (self.rms().powi(2) - self.mean().powi(2)).max(0.0).sqrt()
     }
+
+    /// A histogram of the same shape with this root mean square.
+    fn at_size(self, rms: f64) -> Moments {
+        let by = if self.rms() > 0.0 { rms / self.rms() } else { 0.0 };
+        let (min, max, sum) = (self.min * by, self.max * by, self.sum * by);
+        Moments { min, max, num: self.num, sum, sum_squares: rms * rms * self.num }
+    }
 }
 
 /// The history of one histogram tag.
@@ -111,6 +118,20 @@ impl HistogramSketch {
         let past = Past { kept, ..self.past.clone() };
         let unchanged = rms.trailing_repeats().saturating_sub(1);
         HistogramSketch { rms, first: self.first, last: past.at(step).or(self.first), unchanged, past }
+    }
+
+    /// The history up to a step. Of the histograms before the newest only the root mean square is kept, so the newest one
+    /// stands for the last before the step, at that size.
+    #[must_use]
+    pub fn until(&self, step: i64) -> HistogramSketch {
+        if self.rms.last().is_none_or(|last| last.step <= step) {
+            return self.clone();
+        }
+        let rms = self.rms.until(step);
+        let cut = u32::try_from(self.rms.count().saturating_sub(rms.count())).unwrap_or(u32::MAX);
+        let last = self.last.zip(rms.last_finite()).map(|(newest, then)| newest.at_size(then.value));
+        let first = self.first.filter(|_| rms.count() > 0);
+        HistogramSketch { last, first, unchanged: self.unchanged.saturating_sub(cut), rms }
     }
 
     /// Adds what a later file, or one beside, has of the same tag.
