@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_job_can_be_seen_as_it_was() {
         let mut runs = runs(&[("a/train", "loss"), ("a/validation", "loss")]);
-        for (_, run) in &mut runs {
+        for run in runs.values_mut() {
             let id = run.tag_id("loss").expect("room");
             (1..10).for_each(|step| run.scalar(id, Point { step, wall_time: 1.0 + step as f64, value: 1.0 }));
         }

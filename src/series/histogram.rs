@@ -52,44 +52,6 @@ pub struct HistogramSketch {
     pub last: Option<Moments>,
     /// How many histograms in a row, up to the newest, had exactly the moments of the one before.
     pub unchanged: u32,
-    /// Some histograms of the past, for a look back.
-    past: Past,
-}
-
-/// So many histograms of the past are kept at most; there are always half as many at least.
-const PAST: usize = 8;
-
-/// Every so many histograms one, each with its step.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Past {
-    kept: Vec<(i64, Moments)>,
-    /// One of `2^sparse` is kept.
-    sparse: u32,
-    count: u64,
-}
-
-impl Past {
-    fn push(&mut self, step: i64, moments: Moments) {
-        if self.count.trailing_zeros() >= self.sparse {
-            if self.kept.len() == PAST {
-                let mut even = false;
-                self.kept.retain(|_| {
-                    even = !even;
-                    even
-                });
-                self.sparse += 1;
-            }
-            if self.count.trailing_zeros() >= self.sparse {
-                self.kept.push((step, moments));
-            }
-        }
-        self.count += 1;
-    }
-
-    /// The newest one up to `step`.
-    fn at(&self, step: i64) -> Option<Moments> {
-        self.kept.iter().rev().find(|(at, _)| *at <= step).map(|(_, moments)| *moments)
-    }
 }
 
 impl HistogramSketch {
@@ -102,22 +64,6 @@ impl HistogramSketch {
         self.unchanged = if self.last == Some(moments) { self.unchanged + 1 } else { 0 };
         self.first.get_or_insert(moments);
         self.last = Some(moments);
-        self.past.push(step, moments);
-    }
-
-    /// The history as it was when it had reached `step`; the newest histogram is then one of the last quarter before it.
-    #[must_use]
-    pub fn until(&self, step: i64) -> HistogramSketch {
-        let reached = |sketch: &Sketch| sketch.last().is_none_or(|last| last.step <= step);
-        let rms = self.rms.until(step);
-        if reached(&self.rms) || rms.count() == 0 {
-            let whole = reached(&self.rms);
-            return if whole { self.clone() } else { HistogramSketch::default() };
-        }
-        let kept = self.past.kept.iter().filter(|(at, _)| *at <= step).copied().collect();
-        let past = Past { kept, ..self.past.clone() };
-        let unchanged = rms.trailing_repeats().saturating_sub(1);
-        HistogramSketch { rms, first: self.first, last: past.at(step).or(self.first), unchanged, past }
     }
 
     /// The history up to a step. Of the histograms before the newest only the root mean square is kept, so the newest one
@@ -150,7 +96,6 @@ impl HistogramSketch {
         self.unchanged = next.unchanged;
         self.first = self.first.or(next.first);
         self.last = next.last.or(self.last);
-        next.past.kept.iter().for_each(|(step, moments)| self.past.push(*step, *moments));
     }
 }
 
@@ -158,23 +103,21 @@ impl HistogramSketch {
 mod tests {
     use super::*;
 
-    fn moments(value: f64) -> Moments {
-        Moments { min: -value, max: value, num: 1.0, sum: value, sum_squares: value * value }
-    }
-
     #[test]
     fn the_past_of_a_histogram_can_be_seen_again() {
         let mut histogram = HistogramSketch::default();
         for step in 0..1000 {
-            histogram.push(step, step as f64, moments(step.min(500) as f64));
-            assert!(histogram.past.kept.len() <= PAST);
+            let size = f64::from(step.min(500));
+            let moments = Moments { min: -size, max: size, num: 1.0, sum: size, sum_squares: size * size };
+            histogram.push(i64::from(step), f64::from(step), moments);
         }
         assert_eq!(histogram.unchanged, 499);
         let early = histogram.until(400);
-        assert!(early.last.is_some_and(|last| last.max >= 300.0 && last.max <= 400.0), "{:?}", early.last);
+        assert!(early.last.is_some_and(|last| last.max > 380.0 && last.max <= 400.0), "{:?}", early.last);
         assert!(early.rms.highest().is_some_and(|point| point.value <= 400.0));
         assert_eq!((early.unchanged, early.first), (0, histogram.first));
-        assert!(histogram.until(800).unchanged > 250);
-        assert_eq!((histogram.until(999), histogram.until(-1)), (histogram.clone(), HistogramSketch::default()));
+        assert!((280..=300).contains(&histogram.until(800).unchanged), "{}", histogram.until(800).unchanged);
+        assert_eq!(histogram.until(999), histogram);
+        assert_eq!(histogram.until(-1).first, None);
     }
 }

@@ -54,12 +54,6 @@ impl Newest {
         self.ring.len()
     }
 
-    /// Steps and values, oldest first.
-    pub(super) fn steps(&self) -> impl DoubleEndedIterator<Item = (i64, f64)> + Clone {
-        let (newer, older) = self.ring.split_at(usize::from(self.next).min(self.ring.len()));
-        older.iter().chain(newer).map(|recent| (recent.step, recent.value))
-    }
-
     /// The points, oldest first; `last` is the wall time of the newest.
     pub(super) fn points(&self, last: f64) -> Vec<Point> {
         let (newer, older) = self.ring.split_at(usize::from(self.next).min(self.ring.len()));
@@ -118,7 +112,8 @@ mod tests {
     fn a_ring_can_be_made_of_points() {
         let points: Vec<Point> = (0..100).map(point).collect();
         assert_eq!(Newest::of(&points).points(points[99].wall_time).len(), NEWEST);
-        assert_eq!(Newest::of(&points[..3]).steps().collect::<Vec<_>>(), [(0, 1.0), (1, 0.5), (4, 1.0 / 3.0)]);
+        let steps: Vec<i64> = Newest::of(&points[..3]).points(0.0).iter().map(|point| point.step).collect();
+        assert_eq!(steps, [0, 1, 4]);
         assert_eq!(Newest::of(&[]).points(0.0), []);
     }
 

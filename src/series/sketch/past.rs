@@ -5,7 +5,7 @@
 use super::{Bucket, NONE_YET, Newest, Point, Sketch};
 
 /// Mean |difference| of two independent normal values with a standard deviation of 1.
-const MEAN_DIFFERENCE: f64 = 1.128_379_167_095_512_6;
+const MEAN_DIFFERENCE: f64 = std::f64::consts::FRAC_2_SQRT_PI;
 
 impl Sketch {
     /// The series as it was when it had reached `step`. This is exact where the newest points reach back to the start of
