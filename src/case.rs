@@ -24,7 +24,7 @@ pub use id::{case_id, run_name, suggestion_id};
 pub use linking::{Candidate, link};
 pub use message::{
     About, Belief, Body, CaseClosed, CaseOpened, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind,
-    QuestionAsked, Recommended, RunSuggested, StopSuggested, Tried,
+    QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
 };
 pub use progress::{Opening, Terms};
 
