@@ -232,7 +232,7 @@ impl Case {
 }
 
 impl Trace {
-    fn note(&mut self, time: f64, kind: &str, detail: Value) {
+    pub(super) fn note(&mut self, time: f64, kind: &str, detail: Value) {
         self.journal.push(JournalEntry { time, kind: kind.to_owned(), detail });
     }
 
