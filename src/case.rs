@@ -3,10 +3,12 @@
 //! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
 //! reaches a training script.
 
+mod fates;
 mod id;
 mod linking;
 mod message;
 mod progress;
+mod telling;
 
 use std::fmt;
 
@@ -14,12 +16,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::facts::{Facts, Knobs};
+use crate::fate::Fate;
 use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
 pub use id::{case_id, run_name, suggestion_id};
-pub use linking::{Candidate, link};
-pub use progress::{Opening, Terms};
+pub use linking::{Candidate, Known, Link, Wanted, link};
+pub use message::{
+    About, Belief, Body, CaseClosed, CaseOpened, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind,
+    QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
+};
+pub use progress::{BY_HAND, Opening, Terms};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
 /// opened twice.
@@ -96,15 +103,49 @@ pub struct Experiment {
     /// Seconds by which the clock was set since then: no time that passed.
     #[serde(default)]
     pub clock_set_by: f64,
+    /// The destinations that have it, or may get it, and run it by themselves: job queues, engines, runners.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<String>,
+    /// The runs that its process was seen to write, relative to the log directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<String>,
+    /// Why no job is taken for it although some claim to be it, once people were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disputed: Option<String>,
     /// The job that carries it out, once there is one.
     pub job: Option<String>,
+    /// A person said which job that is.
+    #[serde(default)]
+    pub linked_by_hand: bool,
     /// What came of it: the name of the outcome that was taken.
     pub outcome: Option<String>,
     /// What it showed, once judged.
     pub facts: Option<Facts>,
+    /// What became of its job, as whoever runs it told last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
 }
 
 impl Experiment {
+    /// An experiment that was suggested just now.
+    pub fn new(suggestion: String, proposal: Proposal, run_name: String, now: f64) -> Experiment {
+        Experiment {
+            suggestion,
+            proposal,
+            run_name,
+            suggested: now,
+            clock_set_by: 0.0,
+            machines: Vec::new(),
+            runs: Vec::new(),
+            disputed: None,
+            job: None,
+            linked_by_hand: false,
+            outcome: None,
+            facts: None,
+            fate: None,
+        }
+    }
+
     /// Seconds since it was suggested; `now` is in seconds since the Unix epoch.
     pub fn age(&self, now: f64) -> f64 {
         now - self.suggested - self.clock_set_by
@@ -125,7 +166,8 @@ pub struct NotTried {
 pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
-    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `observed`, `asked`, `answered`, `closed`.
+    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `observed`, `asked`, `answered`,
+    /// `fate`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,
@@ -165,63 +207,4 @@ impl Case {
         knobs.extend(changes.iter().map(|(name, value)| (name.clone(), value.clone())));
         knobs
     }
-}
-
-/// The kind of a message, by its CloudEvents type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageKind {
-    /// `nextrun.case.opened`
-    CaseOpened,
-    /// `nextrun.run.suggested`
-    RunSuggested,
-    /// `nextrun.run.stop_suggested`
-    StopSuggested,
-    /// `nextrun.question.asked`: a checklist for a person
-    QuestionAsked,
-    /// `nextrun.case.closed`
-    CaseClosed,
-    /// `nextrun.digest`: several messages of one or more cases in one, for people
-    Digest,
-}
-
-impl MessageKind {
-    /// All kinds.
-    pub const ALL: [MessageKind; 6] = [
-        MessageKind::CaseOpened,
-        MessageKind::RunSuggested,
-        MessageKind::StopSuggested,
-        MessageKind::QuestionAsked,
-        MessageKind::CaseClosed,
-        MessageKind::Digest,
-    ];
-
-    /// The CloudEvents type.
-    pub fn event_type(self) -> &'static str {
-        match self {
-            MessageKind::CaseOpened => "nextrun.case.opened",
-            MessageKind::RunSuggested => "nextrun.run.suggested",
-            MessageKind::StopSuggested => "nextrun.run.stop_suggested",
-            MessageKind::QuestionAsked => "nextrun.question.asked",
-            MessageKind::CaseClosed => "nextrun.case.closed",
-            MessageKind::Digest => "nextrun.digest",
-        }
-    }
-}
-
-/// A message as it is owed to every destination that wants its kind: what is said, not how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Message {
-    /// Event id: the same on every try and every destination (for a suggested run, the suggestion's id).
-    pub id: String,
-    /// The case that it belongs to.
-    pub case: CaseId,
-    /// Its kind.
-    pub kind: MessageKind,
-    /// The baseline job (`subject` of the CloudEvent).
-    pub subject: String,
-    /// Seconds since the Unix epoch at which it was decided.
-    pub time: f64,
-    /// The `data` of the CloudEvent, as in the contract, with what a person is shown besides (`loss_curve`, `policy_step`, …).
-    pub data: Value,
 }
