@@ -131,7 +131,7 @@ impl Source {
                 let values = (0..task.outputs * inputs).map(|_| apart * normal(rng)).collect();
                 Source::Clouds { centers: Matrix::from_values(inputs, values) }
             }
-            Family::Spirals => Source::Spirals { turns: 0.4 + 0.8 * complexity },
+            Family::Spirals => Source::Spirals { turns: 0.25 + 0.5 * complexity },
             Family::Pictures => Source::Pictures { templates: gaussian(task.outputs, SIDE * SIDE, rng) },
             Family::Symbols => {
                 // The next symbol depends on the last one, and a little on the one before.

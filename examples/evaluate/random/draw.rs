@@ -14,18 +14,17 @@ const MOST_WORK: f64 = 1.2e8;
 /// Multiplications below which a step costs no less, for the bookkeeping.
 const LEAST_WORK: f64 = 2e4;
 /// A run has at least and at most so many steps.
-const STEPS: (usize, usize) = (150, 5000);
+const STEPS: (usize, usize) = (180, 5000);
 
-/// Share of programs whose settings were taken from a tutorial.
-const RECIPES: f64 = 0.55;
+/// One that was cut short has at least so many.
+const SHORTEST: usize = 24;
 
 /// Draws the program of a seed.
 pub(crate) fn program(seed: u64) -> Program {
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let (task, settings) = loop {
         let task = task(&mut rng);
-        let settings =
-            if chance(&mut rng, RECIPES) { ordinary(&task, None, &mut rng) } else { settings(&task, None, &mut rng) };
+        let settings = settings(&task, &mut rng);
         if work(&task, &settings) <= MOST_WORK {
             break (task, settings);
         }
@@ -33,6 +32,57 @@ pub(crate) fn program(seed: u64) -> Program {
     let bugs = bugs(&task, &settings, &mut rng);
     let style = style::draw(&task, &settings, &mut rng);
     Program { seed, task, settings, bugs, style }
+}
+
+/// What people set: a recipe, with some values of their own in place of its.
+fn settings(task: &Task, rng: &mut Rng) -> Settings {
+    let mut settings = ordinary(task, None, rng);
+    let own = anything(task, None, rng);
+    let own_rate = rate(task, settings.optimizer, rng);
+    let share = pick(rng, &[(0.0, 3.0), (0.08, 4.0), (0.2, 3.0), (0.6, 1.5)]);
+    let mut changed = |weight: f64| chance(rng, (weight * share).min(0.8));
+    if changed(1.0) {
+        (settings.optimizer, settings.learning_rate) = (own.optimizer, own.learning_rate);
+    } else if changed(2.5) {
+        settings.learning_rate = own_rate;
+    }
+    if changed(0.7) {
+        // Cut short: to try it out, or for want of time.
+        let in_epoch = settings.epochs.map_or(1, |epochs| settings.steps / epochs);
+        settings.epochs = settings.epochs.map(|epochs| epochs.div_ceil(6));
+        settings.steps = settings.epochs.map_or(settings.steps / 6, |epochs| epochs * in_epoch).max(SHORTEST);
+    }
+    if changed(1.5) {
+        settings.schedule = own.schedule;
+    }
+    if changed(1.0) {
+        settings.gradient_clip = own.gradient_clip;
+    }
+    if changed(1.0) {
+        (settings.weight_decay, settings.dropout) = (own.weight_decay, own.dropout);
+    }
+    if changed(1.0) {
+        settings.activation = own.activation;
+    }
+    if changed(1.5) {
+        settings.initializer = own.initializer;
+    }
+    if changed(1.0) {
+        settings.norm = own.norm;
+    }
+    if changed(1.0) {
+        (settings.depth, settings.width, settings.residual) = (own.depth, own.width, own.residual);
+    }
+    if changed(1.0) {
+        settings.loss = own.loss;
+    }
+    if changed(1.0) {
+        settings.normalize_inputs = own.normalize_inputs;
+    }
+    if changed(1.0) {
+        settings.normalize_targets = own.normalize_targets;
+    }
+    settings
 }
 
 /// One of several values, by their weights.
@@ -71,12 +121,12 @@ fn task(rng: &mut Rng) -> Task {
         inputs,
         outputs,
         length,
-        complexity: rng.f64(),
+        complexity: rng.f64() * rng.f64(),
         noise,
         label_noise: if family.classes() { label_noise } else { 0.0 },
         imbalance: if family.classes() { pick(rng, &[(0.0, 7.0), (0.5, 2.0), (1.2, 1.0)]) } else { 0.0 },
         signal: !chance(rng, 0.04) || family.rewards() || family == Family::Autoencoder,
-        examples: log_uniform(rng, 120.0, 3000.0) as usize,
+        examples: log_uniform(rng, 100.0, 3000.0) as usize,
         input_scale,
         target_scale: if family.classes() || family.rewards() { (1.0, 0.0) } else { target_scale },
         trained_before: (!family.rewards() && chance(rng, 0.12)).then(|| {
@@ -114,55 +164,64 @@ fn sizes(family: Family, rng: &mut Rng) -> (usize, usize, usize) {
 
 /// Learning rates as people set them: for rules that scale by the gradient's size, and for those that do not.
 const SCALED_RATES: [(f64, f64); 13] = [
-    (1e-3, 46.0),
+    (1e-3, 20.0),
     (3e-4, 8.0),
     (5e-4, 5.0),
     (2e-3, 6.0),
-    (3e-3, 7.0),
-    (5e-3, 5.0),
-    (1e-2, 10.0),
-    (1e-4, 6.0),
-    (0.1, 3.0),
-    (1.0, 1.0),
-    (5e-5, 1.0),
-    (2e-5, 1.0),
-    (1e-5, 1.0),
+    (5e-3, 6.0),
+    (1e-2, 12.0),
+    (0.05, 4.0),
+    (1e-4, 10.0),
+    (0.1, 7.0),
+    (1.0, 3.0),
+    (5e-5, 3.0),
+    (2e-5, 3.0),
+    (1e-5, 4.0),
 ];
 const PLAIN_RATES: [(f64, f64); 11] = [
-    (0.1, 28.0),
-    (0.01, 26.0),
-    (0.05, 10.0),
+    (0.1, 14.0),
+    (0.01, 14.0),
+    (0.05, 8.0),
     (0.02, 5.0),
-    (0.001, 9.0),
+    (0.001, 13.0),
     (0.005, 4.0),
-    (0.5, 4.0),
-    (1.0, 4.0),
-    (1e-4, 3.0),
-    (1e-5, 2.0),
-    (10.0, 1.0),
+    (0.5, 8.0),
+    (1.0, 7.0),
+    (1e-4, 7.0),
+    (1e-5, 5.0),
+    (10.0, 2.0),
 ];
 /// Learning rates of those who go on from trained weights.
 const TUNING_RATES: [(f64, f64); 7] =
     [(1e-3, 10.0), (1e-4, 10.0), (5e-5, 6.0), (2e-5, 6.0), (3e-4, 5.0), (1e-2, 3.0), (0.1, 1.0)];
 
 const ACTIVATIONS: [(Activation, f64); 5] = [
-    (Activation::Relu, 60.0),
-    (Activation::Tanh, 15.0),
-    (Activation::Sigmoid, 9.0),
+    (Activation::Relu, 40.0),
+    (Activation::Tanh, 20.0),
+    (Activation::Sigmoid, 25.0),
     (Activation::LeakyRelu, 9.0),
     (Activation::None, 2.0),
 ];
 const INITIALIZERS: [(Initializer, f64); 6] = [
-    (Initializer::Default, 56.0),
+    (Initializer::Default, 30.0),
     (Initializer::VarianceScaling, 20.0),
     (Initializer::Xavier, 20.0),
-    (Initializer::Normal, 4.0),
-    (Initializer::SmallNormal, 3.0),
-    (Initializer::Zeros, 1.0),
+    (Initializer::Normal, 14.0),
+    (Initializer::SmallNormal, 12.0),
+    (Initializer::Zeros, 4.0),
 ];
 
-/// Draws settings for a task; of the given length, where that is given.
-pub(super) fn settings(task: &Task, length: Option<(usize, Option<usize>)>, rng: &mut Rng) -> Settings {
+/// A learning rate for an update rule.
+fn rate(task: &Task, optimizer: OptimizerKind, rng: &mut Rng) -> f64 {
+    let plain = matches!(optimizer, OptimizerKind::Sgd | OptimizerKind::Momentum);
+    if task.trained_before.is_some() && !plain && chance(rng, 0.6) {
+        return pick(rng, &TUNING_RATES);
+    }
+    pick(rng, if plain { &PLAIN_RATES[..] } else { &SCALED_RATES })
+}
+
+/// Anything that anybody sets for a task; of the given length, where that is given.
+fn anything(task: &Task, length: Option<(usize, Option<usize>)>, rng: &mut Rng) -> Settings {
     let batches: &[(usize, f64)] = &[(4, 1.5), (8, 3.0), (16, 5.0), (32, 6.0), (64, 2.0), (128, 1.0), (1, 0.3)];
     let batch_size = pick(rng, batches).min(task.examples);
     let drawn = steps(task, batch_size, rng);
@@ -170,20 +229,14 @@ pub(super) fn settings(task: &Task, length: Option<(usize, Option<usize>)>, rng:
     let optimizer = pick(
         rng,
         &[
-            (OptimizerKind::Adam, 45.0),
+            (OptimizerKind::Adam, 30.0),
             (OptimizerKind::AdamW, 12.0),
-            (OptimizerKind::Sgd, 18.0),
-            (OptimizerKind::Momentum, 16.0),
-            (OptimizerKind::RmsProp, 9.0),
+            (OptimizerKind::Sgd, 26.0),
+            (OptimizerKind::Momentum, 20.0),
+            (OptimizerKind::RmsProp, 12.0),
         ],
     );
-    let plain = matches!(optimizer, OptimizerKind::Sgd | OptimizerKind::Momentum);
-    let tuning = task.trained_before.is_some() && !plain && chance(rng, 0.6);
-    let learning_rate = match plain {
-        _ if tuning => pick(rng, &TUNING_RATES),
-        true => pick(rng, &PLAIN_RATES),
-        false => pick(rng, &SCALED_RATES),
-    };
+    let learning_rate = rate(task, optimizer, rng);
     let hidden = [(0, 3.0), (1, 22.0), (2, 40.0), (3, 18.0), (4, 9.0), (6, 4.0), (9, 3.0)];
     Settings {
         steps,
@@ -203,14 +256,14 @@ pub(super) fn settings(task: &Task, length: Option<(usize, Option<usize>)>, rng:
         width: pick(rng, &[(4, 1.0), (8, 2.0), (12, 2.0), (16, 5.0), (24, 3.0), (32, 6.0), (48, 2.0), (64, 2.0)]),
         residual: chance(rng, 0.1),
         loss: loss(task, rng),
-        normalize_inputs: chance(rng, 0.8),
-        normalize_targets: chance(rng, 0.7),
+        normalize_inputs: chance(rng, 0.4),
+        normalize_targets: chance(rng, 0.4),
     }
 }
 
 /// Draws settings as tutorials have them: nothing that is rare.
 pub(super) fn ordinary(task: &Task, length: Option<(usize, Option<usize>)>, rng: &mut Rng) -> Settings {
-    let wild = settings(task, length, rng);
+    let wild = anything(task, length, rng);
     let scaled = [(1e-3, 5.0), (3e-4, 1.0), (3e-3, 2.0), (1e-2, 2.0)];
     let plain = [(0.01, 2.0), (0.05, 1.0), (0.1, 2.0)];
     let optimizer =
@@ -246,9 +299,9 @@ pub(super) fn ordinary(task: &Task, length: Option<(usize, Option<usize>)>, rng:
 
 fn loss(task: &Task, rng: &mut Rng) -> LossKind {
     if task.family.classes() {
-        return pick(rng, &[(LossKind::CrossEntropy, 93.0), (LossKind::L2, 6.0), (LossKind::L1, 1.0)]);
+        return pick(rng, &[(LossKind::CrossEntropy, 50.0), (LossKind::L2, 40.0), (LossKind::L1, 10.0)]);
     }
-    pick(rng, &[(LossKind::L2, 75.0), (LossKind::L1, 14.0), (LossKind::Huber, 11.0)])
+    pick(rng, &[(LossKind::L2, 35.0), (LossKind::L1, 35.0), (LossKind::Huber, 30.0)])
 }
 
 /// How long people train: some passes over the data, or a number of steps.
@@ -271,23 +324,23 @@ fn steps(task: &Task, batch_size: usize, rng: &mut Rng) -> (usize, Option<usize>
         let epochs = epochs.clamp(STEPS.0.div_ceil(in_epoch), (STEPS.1 / in_epoch).max(1));
         return (epochs * in_epoch, Some(epochs));
     }
-    let steps = log_uniform(rng, 150.0, STEPS.1 as f64);
+    let steps = log_uniform(rng, 250.0, STEPS.1 as f64);
     let digits = 10f64.powf(steps.log10().floor());
     (((steps / digits * 2.0).round() / 2.0 * digits) as usize, None)
 }
 
 fn schedule(steps: usize, rng: &mut Rng) -> Schedule {
     match rng.u8(0..100) {
-        0..55 => Schedule::Constant,
-        55..67 => Schedule::Cosine,
-        67..75 => Schedule::Linear,
-        75..85 => Schedule::Warmup(pick(rng, &[(0.03, 3.0), (0.1, 4.0), (0.3, 1.0), (4.0, 0.5)])),
-        85..93 => {
+        0..35 => Schedule::Constant,
+        35..47 => Schedule::Cosine,
+        47..57 => Schedule::Linear,
+        57..72 => Schedule::Warmup(pick(rng, &[(0.03, 3.0), (0.1, 4.0), (0.3, 2.0), (4.0, 2.0)])),
+        72..84 => {
             Schedule::Steps(pick(rng, &[(0.33, 3.0), (0.5, 2.0), (0.1, 1.0)]), pick(rng, &[(0.1, 3.0), (0.5, 2.0)]))
         }
         // Some decay as their authors meant, some a hundred times too fast.
         _ => {
-            let left = pick(rng, &[(0.1, 3.0), (0.01, 2.0), (1e-6, 1.0), (1e-30, 1.0)]);
+            let left = pick(rng, &[(0.1, 2.0), (0.01, 2.0), (1e-6, 2.0), (1e-30, 2.0)]);
             Schedule::Exponential(f64::powf(left, 1.0 / steps as f64))
         }
     }

@@ -49,6 +49,11 @@ pub(crate) struct Label {
     /// (validation loss at the end - best reachable) / (best constant - best reachable), at most [`MOST_EXCESS`]; none
     /// where there is no signal.
     pub(crate) excess: Option<f64>,
+    /// What the best constant gets, or a random policy: a squared error of standardised targets, a cross entropy, or minus a
+    /// reward.
+    pub(crate) constant: f64,
+    /// The best that any run reached, in the same unit.
+    pub(crate) best: f64,
     /// The share of its own best gain that validation has lost by the end, where it had gained anything.
     pub(crate) lost: f64,
     /// Whether the loss that counts is finite at the end.
@@ -148,6 +153,8 @@ impl<'a> Judge<'a> {
         let mut label = Label {
             class: Class::NoSignal,
             excess: None,
+            constant: self.constant,
+            best: self.best,
             lost: 0.0,
             finite,
             overfitting: false,
@@ -160,7 +167,7 @@ impl<'a> Judge<'a> {
         let scale = if self.program.task.family.rewards() { 1.0 } else { self.constant };
         if !self.program.task.signal || self.constant - self.best < LEAST_GAIN * scale {
             label.class = if finite { Class::NoSignal } else { Class::Failing };
-            label.steps_trained = self.steps;
+            (label.steps_trained, label.best) = (self.steps, self.best);
             return label;
         }
         let ends = self.ends(trace);
@@ -187,7 +194,7 @@ impl<'a> Judge<'a> {
             label.class = Class::Healthy;
         }
         label.excess = Some(excess);
-        label.steps_trained = self.steps;
+        (label.steps_trained, label.best) = (self.steps, self.best);
         label
     }
 

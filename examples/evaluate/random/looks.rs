@@ -47,7 +47,8 @@ pub(super) fn look(record: &Record, site: &Site) -> Said {
         record.grow(&mut runs, &mut from, share);
         let ended = place > LOOKS;
         let now = record.time_at(share) + if ended { PATIENCE + 1.0 } else { 0.0 };
-        let opened = diagnosis.tick(&runs, now).messages.iter().any(|message| message.kind == MessageKind::CaseOpened);
+        let opened =
+            diagnosis.tick(&runs, now).messages.iter().any(|message| message.kind() == MessageKind::CaseOpened);
         if opened {
             said.opened.get_or_insert(place - 1);
         }
