@@ -2,7 +2,11 @@
 //!
 //! Owns: which files may be read to learn what a script takes, and asking git. Must not know: what the files mean.
 
+pub mod environment;
 mod git;
+pub mod processes;
+pub mod record;
+pub mod recorder;
 
 use std::collections::BTreeMap;
 use std::fs::File;

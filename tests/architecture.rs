@@ -28,7 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("store", &["case", "fate", "fault"]),
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command"]),
-    ("launch", &["launched", "command"]),
+    ("launch", &["launched", "command", "logdir"]),
     ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["case", "config", "facts"]),
     ("outbox", &["case", "store", "destinations", "telemetry", "fault"]),
