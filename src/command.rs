@@ -27,4 +27,4 @@ pub use place::Placed;
 pub use rewrite::{Rewritten, Target, given, rewrite, takes};
 pub use secrets::{MASK, is_secret_name, masked};
 pub use shell::{hydra, shell};
-pub use value::{is_float, typed};
+pub use value::{decimal, is_float, typed};
