@@ -28,7 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir"]),
     ("noise", &["case", "facts", "config", "store"]),
-    ("destinations", &["case", "config"]),
+    ("destinations", &["case", "config", "facts"]),
     ("outbox", &["case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault"]),
     ("status", &["config", "telemetry"]),

@@ -341,3 +341,22 @@ fn no_decay_is_not_believed_of_a_rate_far_below_the_one_that_was_set() {
     assert!(knows_of_no_decay(0.02));
     assert!(!knows_of_no_decay(2e-7));
 }
+
+#[test]
+fn a_stuck_job_that_logs_its_accuracy_in_per_cent_gets_its_case_while_it_runs() {
+    for unit in [1.0, 100.0] {
+        let mut diagnosis = Diagnosis::new(site(POLICY), []);
+        for points in (50..=1000).step_by(50) {
+            let mut runs = stuck(points);
+            let run = runs.get_mut(&RunName::new("sick")).unwrap();
+            run.hyperparameter_beside("max_steps", 1200.into());
+            let accuracy = run.tag_id("train/accuracy").unwrap();
+            for step in 0..points {
+                let value = unit * (0.1 + 0.002 * f64::from((step * 6007 % 17) as i32));
+                run.scalar(accuracy, Point { step, wall_time: 1000.0 + step as f64, value });
+            }
+            diagnosis.tick(&runs, 1000.0 + points as f64);
+        }
+        assert_eq!(diagnosis.cases().count(), 1, "an accuracy in units of {unit}");
+    }
+}
