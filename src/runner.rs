@@ -41,7 +41,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use home::Home;
-pub use job::{Job, By, jobs};
+pub use job::{By, Job, jobs};
 
 #[cfg(target_os = "linux")]
 pub use serve::run;

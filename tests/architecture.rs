@@ -19,7 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("facts", &["series", "jobs", "signals", "symptoms"]),
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
-    ("case", &["policy", "facts", "symptoms"]),
+    ("case", &["policy", "facts", "symptoms", "launched"]),
     ("diagnosis", &["series", "jobs", "signals", "symptoms", "facts", "policy", "case"]),
     ("logdir", &["series"]),
     ("watch", &["tfevents", "logdir", "series"]),

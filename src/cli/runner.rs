@@ -165,7 +165,8 @@ fn stop(job: &Job) -> anyhow::Result<()> {
 
 /// The job that an id, or the beginning of one, means.
 fn find(home: &Home, id: &str) -> anyhow::Result<Job> {
-    let mut found: Vec<Job> = runner::jobs(home)?.into_iter().map(|(_, job)| job).filter(|job| job.id().starts_with(id)).collect();
+    let mut found: Vec<Job> =
+        runner::jobs(home)?.into_iter().map(|(_, job)| job).filter(|job| job.id().starts_with(id)).collect();
     if let Some(exact) = found.iter().position(|job| job.id() == id) {
         return Ok(found.swap_remove(exact));
     }

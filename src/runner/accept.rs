@@ -12,21 +12,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::launched::Source;
+use crate::launched::{CommandFrom, CommandSource};
 
 /// The longest id, in bytes: it is the name of a directory.
 const LONGEST_ID: usize = 128;
-
-/// Where a command comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Origin {
-    /// The site's configuration.
-    Configuration,
-    /// What was seen of the baseline.
-    #[serde(untagged)]
-    Seen(Source),
-}
 
 /// What is to be run. There is no way to make one but [`Order::accept`], which checks whose command it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,21 +73,13 @@ struct Data {
     #[serde(default)]
     command: Option<String>,
     #[serde(default)]
-    command_from: Option<From>,
+    command_from: Option<CommandFrom>,
     #[serde(default)]
     cwd: Option<PathBuf>,
     #[serde(default)]
     environment: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-}
-
-/// Where a command is from, and who owns what it was read from.
-#[derive(Debug, Deserialize)]
-struct From {
-    source: Origin,
-    #[serde(default)]
-    owner: Option<u32>,
 }
 
 impl Order {
@@ -183,18 +164,18 @@ impl Order {
 }
 
 /// Whether a command from there may be run by user `me`. What does not say where it is from is not run.
-fn may_run(from: Option<&From>, me: u32) -> Result<(), Refusal> {
+fn may_run(from: Option<&CommandFrom>, me: u32) -> Result<(), Refusal> {
     let refused = |why: String| Err(Refusal::NotAllowed(why));
-    match from {
-        Some(From { source: Origin::Configuration, .. }) => Ok(()),
-        Some(From { source: Origin::Seen(_), owner: Some(owner) }) if *owner == me => Ok(()),
-        Some(From { source: Origin::Seen(_), owner: Some(owner) }) => {
+    let Some(from) = from else { return refused("the message does not say where its command is from".to_owned()) };
+    match (from.source, from.owner) {
+        (CommandSource::Configuration, _) => Ok(()),
+        (CommandSource::Run | CommandSource::Engine | CommandSource::Process, Some(owner)) if owner == me => Ok(()),
+        (CommandSource::Run | CommandSource::Engine | CommandSource::Process, Some(owner)) => {
             refused(format!("the command belongs to user {owner}, and this runner runs those of user {me} only"))
         }
-        Some(From { source: Origin::Seen(_), owner: None }) => {
-            refused("whoever wrote the command is not known: others could write the file that it was read from".to_owned())
+        (CommandSource::Run | CommandSource::Engine | CommandSource::Process, None) => {
+            refused("whose command it is is not known: others may write the file that it was read from".to_owned())
         }
-        None => refused("the message does not say where its command is from".to_owned()),
     }
 }
 

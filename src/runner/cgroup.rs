@@ -24,9 +24,8 @@ impl Groups {
     /// processes of others are left alone.
     pub(super) fn find() -> Groups {
         let Some(own) = own_group() else { return Groups::default() };
-        let alone = fs::read_to_string(own.join("cgroup.procs")).is_ok_and(|pids| {
-            pids.split_ascii_whitespace().all(|pid| pid == std::process::id().to_string())
-        });
+        let alone = fs::read_to_string(own.join("cgroup.procs"))
+            .is_ok_and(|pids| pids.split_ascii_whitespace().all(|pid| pid == std::process::id().to_string()));
         if alone && enable_memory(&own) {
             return Groups { parent: Some(own), limits: true };
         }
@@ -41,15 +40,17 @@ impl Groups {
         self.limits
     }
 
-    /// Where the group of a job would be.
+    /// Where the group of a job would be: a place of its own at each try, for other runners may have jobs of the same id.
     pub(super) fn path_for(&self, job: &str) -> Option<PathBuf> {
-        self.parent.as_ref().map(|parent| parent.join(format!("nextrun-{job}")))
+        self.parent.as_ref().map(|parent| parent.join(format!("nextrun-{job}-{:08x}", fastrand::u32(..))))
     }
 }
 
 /// Moves this process into a group below its own, which leaves that one free to share its controllers out.
 fn enable_memory(own: &Path) -> bool {
-    if !fs::read_to_string(own.join("cgroup.controllers")).is_ok_and(|list| list.split_whitespace().any(|c| c == "memory")) {
+    if !fs::read_to_string(own.join("cgroup.controllers"))
+        .is_ok_and(|list| list.split_whitespace().any(|c| c == "memory"))
+    {
         return false;
     }
     let leaf = own.join("nextrun-runner");
@@ -79,7 +80,7 @@ fn unified_mount(mounts: &str) -> Option<PathBuf> {
 impl Group {
     /// Makes a group and moves this process into it. `None` where that is not allowed.
     pub(super) fn enter(path: &Path, memory: Option<u64>) -> Option<Group> {
-        let _ = fs::create_dir(path);
+        fs::create_dir(path).ok()?;
         if let Some(bytes) = memory {
             // Where there is no such file there is no limit; the runner has said so.
             let _ = fs::write(path.join("memory.max"), bytes.to_string());

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,8 @@ pub(super) struct Queue {
     /// In the order in which they were taken.
     entries: Vec<Entry>,
     by_id: BTreeMap<String, usize>,
-    /// Supervisors that this process started, until they have ended.
-    children: Vec<Child>,
+    /// Supervisors that this process started, each with its control group, until they have ended.
+    children: Vec<(Child, Option<PathBuf>)>,
 }
 
 impl Queue {
@@ -123,7 +123,13 @@ impl Queue {
 
     /// Takes note of what changed, and starts what there is room for.
     pub(super) fn turn(&mut self) {
-        self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.children.retain_mut(|(child, group)| {
+            let runs = matches!(child.try_wait(), Ok(None));
+            if let (false, Some(group)) = (runs, group) {
+                Group::at(group).remove();
+            }
+            runs
+        });
         for entry in &mut self.entries {
             if !matches!(entry.standing, Standing::Over) {
                 let followed = entry.follow();
@@ -147,8 +153,8 @@ impl Queue {
                 continue;
             }
             self.entries[at].standing = match self.start(&self.entries[at].job, &place) {
-                Ok((child, identity)) => {
-                    self.children.push(child);
+                Ok((child, group, identity)) => {
+                    self.children.push((child, group));
                     Standing::Starting { place, identity }
                 }
                 Err(error) => {
@@ -175,18 +181,19 @@ impl Queue {
     }
 
     /// Starts a supervisor: this program again, as it is now, even if its file was replaced since.
-    fn start(&self, job: &Job, place: &Place) -> io::Result<(Child, Identity)> {
+    fn start(&self, job: &Job, place: &Place) -> io::Result<(Child, Option<PathBuf>, Identity)> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("nextrun").arg("supervise").arg(job.directory());
         command.arg("--place").arg(serde_json::to_string(place)?);
-        if let Some(group) = self.groups.path_for(&job.id()) {
+        let group = self.groups.path_for(&job.id());
+        if let Some(group) = &group {
             command.arg("--cgroup").arg(group);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(super::log::open(&self.home.log())?);
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).map_err(|_| io::Error::other("a process id beyond all bounds"))?;
         let identity = Identity::of(pid).ok_or_else(|| io::Error::other("it has ended at once"))?;
-        Ok((child, identity))
+        Ok((child, group, identity))
     }
 }
 

@@ -93,7 +93,8 @@ fn lock(home: &Home) -> Result<File, RunnerError> {
     let path = home.lock();
     let failed = |error| RunnerError::files("lock", &path)(error);
     let mut options = OpenOptions::new();
-    let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    let mut file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -224,7 +225,8 @@ async fn take(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
         Err(error) => {
             tracing::warn!(job = id, %error, "a run cannot be taken for now");
             let later = [(header::RETRY_AFTER, "5")];
-            (later, refused(StatusCode::SERVICE_UNAVAILABLE, format!("it cannot be kept for now: {error}"))).into_response()
+            (later, refused(StatusCode::SERVICE_UNAVAILABLE, format!("it cannot be kept for now: {error}")))
+                .into_response()
         }
     }
 }

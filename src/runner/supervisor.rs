@@ -164,7 +164,10 @@ impl Supervision {
         if let Some(cwd) = order.cwd() {
             let known = cwd.is_dir();
             if !known {
-                return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no directory {}", cwd.display())));
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("there is no directory {}", cwd.display()),
+                ));
             }
             command.current_dir(cwd).env("PWD", cwd);
         }
@@ -244,7 +247,10 @@ impl Supervision {
             return;
         }
         let fate = self.stop().map_or_else(
-            || Fate { reason: Some("its supervisor was told to end, as at a shutdown".into()), ..Fate::new(FateState::Lost) },
+            || Fate {
+                reason: Some("its supervisor was told to end, as at a shutdown".into()),
+                ..Fate::new(FateState::Lost)
+            },
             |stop| stop.fate(),
         );
         self.end(Some(fate));
@@ -292,9 +298,7 @@ impl Supervision {
     /// What became of the job.
     fn fate(&self) -> Fate {
         let own = match &self.main_ended {
-            Some((MainEnd::NeverStarted(why), _)) => {
-                Fate { reason: Some(why.clone()), ..Fate::new(FateState::Failed) }
-            }
+            Some((MainEnd::NeverStarted(why), _)) => Fate { reason: Some(why.clone()), ..Fate::new(FateState::Failed) },
             Some((MainEnd::Status(status), _)) => self.fate_of(*status),
             None => Fate::new(FateState::Lost),
         };
@@ -365,7 +369,10 @@ mod tests {
     fn a_program_that_says_that_memory_is_out_is_believed() {
         let told = "Traceback (most recent call last):\n  File \"t.py\", line 1, in <module>\n\
                     torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.\nSee documentation";
-        assert_eq!(out_of_memory(told), Some("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB."));
+        assert_eq!(
+            out_of_memory(told),
+            Some("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.")
+        );
         assert_eq!(out_of_memory("MemoryError"), Some("MemoryError"));
         assert_eq!(out_of_memory("ValueError: MemoryError is not defined"), None);
     }
