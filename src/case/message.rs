@@ -44,6 +44,8 @@ pub enum MessageKind {
     CaseOpened,
     /// `nextrun.run.suggested`
     RunSuggested,
+    /// `nextrun.run.cancelled`: a suggested run that nobody waits for any more
+    RunCancelled,
     /// `nextrun.run.stop_suggested`
     StopSuggested,
     /// `nextrun.question.asked`: a checklist for a person
@@ -56,9 +58,10 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// All kinds.
-    pub const ALL: [MessageKind; 6] = [
+    pub const ALL: [MessageKind; 7] = [
         MessageKind::CaseOpened,
         MessageKind::RunSuggested,
+        MessageKind::RunCancelled,
         MessageKind::StopSuggested,
         MessageKind::QuestionAsked,
         MessageKind::CaseClosed,
@@ -70,6 +73,7 @@ impl MessageKind {
         match self {
             MessageKind::CaseOpened => "nextrun.case.opened",
             MessageKind::RunSuggested => "nextrun.run.suggested",
+            MessageKind::RunCancelled => "nextrun.run.cancelled",
             MessageKind::StopSuggested => "nextrun.run.stop_suggested",
             MessageKind::QuestionAsked => "nextrun.question.asked",
             MessageKind::CaseClosed => "nextrun.case.closed",
@@ -87,6 +91,8 @@ pub enum Body {
     CaseOpened(CaseOpened),
     /// An experiment that somebody should run.
     RunSuggested(Box<RunSuggested>),
+    /// A suggested run that nobody waits for any more: it was judged, or its case has closed.
+    RunCancelled(RunCancelled),
     /// The baseline makes no progress any more.
     StopSuggested(StopSuggested),
     /// A checklist for a person.
@@ -103,6 +109,7 @@ impl Body {
         match self {
             Body::CaseOpened(_) => MessageKind::CaseOpened,
             Body::RunSuggested(_) => MessageKind::RunSuggested,
+            Body::RunCancelled(_) => MessageKind::RunCancelled,
             Body::StopSuggested(_) => MessageKind::StopSuggested,
             Body::QuestionAsked(_) => MessageKind::QuestionAsked,
             Body::CaseClosed(_) => MessageKind::CaseClosed,
@@ -118,6 +125,7 @@ impl Body {
         Ok(match kind {
             MessageKind::CaseOpened => Body::CaseOpened(serde_json::from_value(data)?),
             MessageKind::RunSuggested => Body::RunSuggested(serde_json::from_value(data)?),
+            MessageKind::RunCancelled => Body::RunCancelled(serde_json::from_value(data)?),
             MessageKind::StopSuggested => Body::StopSuggested(serde_json::from_value(data)?),
             MessageKind::QuestionAsked => Body::QuestionAsked(serde_json::from_value(data)?),
             MessageKind::CaseClosed => Body::CaseClosed(serde_json::from_value(data)?),
@@ -130,6 +138,7 @@ impl Body {
         let data = match self {
             Body::CaseOpened(body) => serde_json::to_value(body),
             Body::RunSuggested(body) => serde_json::to_value(body),
+            Body::RunCancelled(body) => serde_json::to_value(body),
             Body::StopSuggested(body) => serde_json::to_value(body),
             Body::QuestionAsked(body) => serde_json::to_value(body),
             Body::CaseClosed(body) => serde_json::to_value(body),
@@ -144,6 +153,7 @@ impl Body {
         match self {
             Body::CaseOpened(body) => Some(&body.about),
             Body::RunSuggested(body) => Some(&body.about),
+            Body::RunCancelled(body) => Some(&body.about),
             Body::StopSuggested(body) => Some(&body.about),
             Body::QuestionAsked(body) => Some(&body.about),
             Body::CaseClosed(body) => Some(&body.about),
@@ -155,6 +165,7 @@ impl Body {
     pub fn why(&self) -> Option<&str> {
         match self {
             Body::RunSuggested(body) => Some(&body.why),
+            Body::RunCancelled(body) => Some(&body.why),
             Body::StopSuggested(body) => Some(&body.why),
             Body::QuestionAsked(body) => Some(&body.why),
             Body::Digest(body) => Some(&body.why),
@@ -168,6 +179,7 @@ impl Body {
             Body::CaseClosed(body) => Some(&body.verdict),
             Body::CaseOpened(_)
             | Body::RunSuggested(_)
+            | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
             | Body::Digest(_) => None,
@@ -333,6 +345,28 @@ pub struct Belief {
     pub probability: f64,
 }
 
+/// A suggested run that nobody waits for any more. It goes to the destinations that the suggestion went to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunCancelled {
+    /// What it is about.
+    #[serde(flatten)]
+    pub about: About,
+    /// The suggestion's id.
+    pub suggestion_id: String,
+    /// The folder of the run, relative to the log directory.
+    pub run_name: String,
+    /// Why it is not needed.
+    pub why: String,
+}
+
+impl RunCancelled {
+    /// The id of the message that cancels a suggestion: there is one at most, however often it is decided.
+    pub fn id_for(suggestion: &str) -> String {
+        format!("{suggestion}-cancelled")
+    }
+}
+
 /// The baseline makes no progress any more.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -473,7 +507,11 @@ impl From<&Message> for DigestLine {
         let (step, overrides) = match &message.body {
             Body::RunSuggested(run) => (Some(run.step.clone()), Some(run.overrides.clone())),
             Body::QuestionAsked(question) => (Some(question.step.clone()), None),
-            Body::CaseOpened(_) | Body::StopSuggested(_) | Body::CaseClosed(_) | Body::Digest(_) => (None, None),
+            Body::CaseOpened(_)
+            | Body::RunCancelled(_)
+            | Body::StopSuggested(_)
+            | Body::CaseClosed(_)
+            | Body::Digest(_) => (None, None),
         };
         DigestLine {
             id: message.id.clone(),

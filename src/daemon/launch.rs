@@ -9,7 +9,11 @@ pub(super) fn dress(message: &mut Message, settings: &Settings) {
     match &mut message.body {
         Body::RunSuggested(run) => dress_run(run, &message.subject, settings),
         Body::CaseClosed(end) => dress_recommendation(end, &message.subject, settings),
-        Body::CaseOpened(_) | Body::StopSuggested(_) | Body::QuestionAsked(_) | Body::Digest(_) => {}
+        Body::CaseOpened(_)
+        | Body::RunCancelled(_)
+        | Body::StopSuggested(_)
+        | Body::QuestionAsked(_)
+        | Body::Digest(_) => {}
     }
 }
 

@@ -75,6 +75,7 @@ impl Exchange<'_> {
         let overrides = match &self.message.body {
             Body::RunSuggested(run) => Some(&run.overrides),
             Body::CaseOpened(_)
+            | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
             | Body::CaseClosed(_)

@@ -91,6 +91,9 @@ impl View {
         let mut view = match &message.body {
             Body::CaseOpened(_) => View::default(),
             Body::RunSuggested(run) => View::of_run(run),
+            Body::RunCancelled(run) => {
+                View { why: text(&run.why), run_name: one_line(&run.run_name), ..View::default() }
+            }
             Body::StopSuggested(stop) => View { why: text(&stop.why), ..View::default() },
             Body::QuestionAsked(question) => View::of_question(question, &message.case.0),
             Body::CaseClosed(end) => View::of_end(end),
@@ -226,6 +229,7 @@ fn in_short(said: &DigestLine) -> String {
             Some(settings) if !settings.is_empty() => format!("next run: {step} ({settings})"),
             _ => format!("next run: {step}"),
         },
+        MessageKind::RunCancelled => "its suggested run is not needed any more".to_owned(),
         MessageKind::StopSuggested => "no longer making progress: consider stopping it".to_owned(),
         MessageKind::QuestionAsked => format!("a question: {step}"),
         MessageKind::CaseClosed => format!("closed: {}", words(&one_line(said.verdict.as_deref().unwrap_or_default()))),

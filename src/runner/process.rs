@@ -3,7 +3,7 @@
 //! Owns: who a process is, so that no signal ever goes to another that has its number now; what it was started with. Must
 //! not know: jobs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -148,21 +148,6 @@ pub(super) fn arguments(pid: i32) -> Option<Vec<String>> {
     let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
     let words: Vec<String> = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|byte| *byte == 0).map(text).collect();
     (!bytes.is_empty()).then_some(words)
-}
-
-/// Its working directory.
-pub(super) fn directory(pid: i32) -> Option<PathBuf> {
-    fs::read_link(file(pid, "cwd")).ok().filter(|path| path.is_absolute())
-}
-
-/// The environment that it was started with. Variables that are no UTF-8 are left out.
-pub(super) fn environment(pid: i32) -> Option<BTreeMap<String, String>> {
-    let bytes = fs::read(file(pid, "environ")).ok()?;
-    let pair = |entry: &[u8]| {
-        let text = std::str::from_utf8(entry).ok()?;
-        text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
-    };
-    Some(bytes.split(|byte| *byte == 0).filter_map(pair).collect())
 }
 
 /// Whether it was started with a variable of this value.

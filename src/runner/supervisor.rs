@@ -230,10 +230,11 @@ impl Supervision {
     }
 
     fn look_for_stop(&mut self) {
-        if self.ending.as_ref().is_none_or(|ending| ending.fate.is_none()) && self.main_ended.is_none() {
-            if let Some(stop) = self.stop() {
-                self.end(Some(stop.fate()));
-            }
+        if self.ending.is_some() || self.main_ended.is_some() {
+            return;
+        }
+        if let Some(stop) = self.stop() {
+            self.end(Some(stop.fate()));
         }
     }
 
