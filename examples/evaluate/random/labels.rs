@@ -75,7 +75,7 @@ pub(crate) struct Label {
 /// An excess is cut off here.
 const MOST_EXCESS: f64 = 3.0;
 /// Below this excess a program is healthy, and a change cures.
-const HEALTHY: f64 = 0.2;
+pub(super) const HEALTHY: f64 = 0.2;
 /// Above this excess it may be failing.
 const FAILING: f64 = 0.5;
 /// Half the width of what counts as near a boundary, where three seeds decide.

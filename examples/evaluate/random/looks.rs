@@ -39,14 +39,14 @@ pub(super) struct Look {
 /// Shows a program's log to the core, a little at a time.
 pub(super) fn look(record: &Record, site: &Site) -> Said {
     let mut diagnosis = Diagnosis::new(site.clone(), []);
-    let (mut runs, mut from) = (Runs::new(), 0.0);
+    let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
     let mut memory = Memory::first_seen(false);
     let mut said = Said { looks: Vec::new(), opened: None, points: 0 };
     for place in 1..=LOOKS + 1 {
         let share = (place as f64 / LOOKS as f64).min(1.0);
-        record.grow(&mut runs, &mut from, share);
+        log.grow(&mut runs, &mut from, share);
         let ended = place > LOOKS;
-        let now = record.time_at(share) + if ended { PATIENCE + 1.0 } else { 0.0 };
+        let now = log.time_at(share) + if ended { PATIENCE + 1.0 } else { 0.0 };
         let opened =
             diagnosis.tick(&runs, now).messages.iter().any(|message| message.kind() == MessageKind::CaseOpened);
         if opened {

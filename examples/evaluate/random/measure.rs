@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use nextrun::diagnosis::Site;
 use serde::{Deserialize, Serialize};
 
-use super::labels::Class;
+use super::closed::{Outcome, investigate, right};
+use super::labels::{Class, HEALTHY, Label};
 use super::looks::{LOOKS, Said, look};
 use super::record::Record;
 use crate::figures::Share;
@@ -28,6 +29,16 @@ pub(crate) struct Figure {
     pub(crate) value: f64,
     /// The number of programs that it rests on.
     pub(crate) of: usize,
+}
+
+impl Figure {
+    /// The number for people.
+    pub(super) fn shown(&self) -> String {
+        if ["area", "score", "mean"].iter().any(|word| self.column.contains(word)) {
+            return format!("{:.2} (of {})", self.value, self.of);
+        }
+        Share { hits: (self.value * self.of as f64).round(), of: self.of }.to_string()
+    }
 }
 
 /// The two sets.
@@ -301,6 +312,57 @@ fn cures(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     }
 }
 
+/// Runs the closed loop on every program, and counts.
+pub(crate) fn closed_loop(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Figure> {
+    let records: Vec<&Record> = records.values().collect();
+    let outcomes = parallel::map(&records, |record| investigate(record, site));
+    let mut figures = Figures::default();
+    for (held_back, set) in SETS {
+        for logged in [true, false] {
+            let row = if logged { "settings logged" } else { "settings not logged" };
+            let of_class = |class: Class| {
+                let all = records.iter().zip(&outcomes);
+                let of_set = all.filter(move |(r, _)| r.held_back.any() == held_back && r.label.class == class);
+                of_set.filter(move |(r, _)| r.program.style.settings == logged).map(|(r, o)| (&r.label, o))
+            };
+            let failing: Vec<_> = of_class(Class::Failing).collect();
+            let opened: Vec<_> = failing.iter().copied().filter(|(_, outcome)| outcome.opened).collect();
+            let place = ("closed loop", set);
+            let count = |of: &[(&Label, &Outcome)], holds: &dyn Fn(&Label, &Outcome) -> bool| {
+                of.iter().filter(|(label, outcome)| holds(label, outcome)).count() as f64 / of.len() as f64
+            };
+            let cured = |outcome: &Outcome| outcome.recommended.is_some_and(|excess| excess < HEALTHY);
+            let mut of_failing = |column: &str, holds: &dyn Fn(&Label, &Outcome) -> bool| {
+                figures.number(place, (row, column), count(&failing, holds), failing.len());
+            };
+            of_failing("failing: case opened", &|_, outcome| outcome.opened);
+            of_failing("failing: verdict right", &|label, outcome| right(outcome, label));
+            of_failing("failing: recommended settings cure", &|_, outcome| cured(outcome));
+            of_failing("failing: inconclusive", &|_, o| o.verdict.as_deref() == Some("inconclusive"));
+            let mean = |of: fn(&Outcome) -> f64| opened.iter().map(|(_, o)| of(o)).sum::<f64>() / opened.len() as f64;
+            figures.number(place, (row, "experiments a case (mean)"), mean(|o| o.experiments as f64), opened.len());
+            figures.number(place, (row, "cost in runs a case (mean)"), mean(|o| o.cost), opened.len());
+            let healthy: Vec<_> = of_class(Class::Healthy).collect();
+            figures.number(place, (row, "healthy: case opened"), count(&healthy, &|_, o| o.opened), healthy.len());
+            let troubled = |_: &Label, o: &Outcome| o.experiments > 0;
+            figures.number(place, (row, "healthy: experiment run"), count(&healthy, &troubled), healthy.len());
+        }
+        let all = records.iter().zip(&outcomes).filter(|(r, _)| r.held_back.any() == held_back);
+        let failing: Vec<_> = all.filter(|(r, _)| r.label.class == Class::Failing).collect();
+        for (low, high) in [(0.0, 0.6), (0.6, 0.75), (0.75, 0.85), (0.85, 0.95), (0.95, 1.01)] {
+            let inside = |o: &Outcome| o.confidence >= low && o.confidence < high;
+            let said = |o: &Outcome| o.verdict.as_deref().is_some_and(|verdict| verdict != "inconclusive");
+            let of_bin: Vec<_> = failing.iter().filter(|(_, o)| said(o) && inside(o)).collect();
+            let rights = of_bin.iter().filter(|(r, o)| right(o, &r.label)).count();
+            let place = ("confidence of verdicts", set);
+            let row = format!("{low:.2} to {high:.2}");
+            figures.number(place, (&row, "verdict right"), rights as f64 / of_bin.len() as f64, of_bin.len());
+        }
+    }
+    figures.0.retain(|figure| figure.of > 0);
+    figures.0
+}
+
 /// The figures as text.
 pub(crate) fn text(figures: &[Figure]) -> String {
     let mut page = String::new();
@@ -310,12 +372,7 @@ pub(crate) fn text(figures: &[Figure]) -> String {
             table = &figure.table;
             page.push_str(&format!("\n{table} ({})\n", figure.set));
         }
-        let value = if figure.column.contains("area") || figure.column.contains("score") {
-            format!("{:.3} (of {})", figure.value, figure.of)
-        } else {
-            Share { hits: figure.value * figure.of as f64, of: figure.of }.to_string()
-        };
-        page.push_str(&format!("  {:26} {:48} {value}\n", figure.row, figure.column));
+        page.push_str(&format!("  {:26} {:48} {}\n", figure.row, figure.column, figure.shown()));
     }
     page
 }

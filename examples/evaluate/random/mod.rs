@@ -9,6 +9,7 @@
 //!
 //! Records are kept in `~/.cache/nextrun/random` (`--cache`), one JSON line a program; what is there is not trained again.
 
+mod closed;
 mod data;
 mod draw;
 mod fit;
@@ -18,6 +19,7 @@ mod layers;
 mod looks;
 mod measure;
 mod model;
+mod page;
 pub(crate) mod program;
 pub(crate) mod record;
 mod rewards;
@@ -37,6 +39,7 @@ use crate::parallel;
 use data::TaskData;
 use fit::{Measure, Setup, train};
 use labels::Class;
+use measure::Figure;
 use program::Program;
 use record::Record;
 
@@ -52,13 +55,22 @@ pub(crate) struct Random {
     /// Lets nextrun judge them, and prints how good that is.
     #[arg(long)]
     measure: bool,
+    /// Carries out what nextrun suggests for the programs that it finds to fail, too.
+    #[arg(long, requires = "measure")]
+    closed_loop: bool,
     /// Keeps the figures in this file, as JSON.
     #[arg(long, requires = "measure")]
     save: Option<PathBuf>,
+    /// Writes the figures into this page, beside those of the rules that came before.
+    #[arg(long, requires = "measure")]
+    page: Option<PathBuf>,
 }
 
 /// Records depend on how programs are drawn and labelled: with another version they are drawn anew.
 const VERSION: &str = "2";
+
+/// What the rules said that judgement from evidence has replaced, measured on the programs of [`VERSION`].
+const BEFORE: &str = include_str!("before.json");
 
 /// Draws what is missing, and says what there is.
 ///
@@ -80,11 +92,25 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
     if !arguments.measure {
         return Ok(());
     }
-    let figures = measure::measure(&records, &crate::lab::site()?);
+    let site = crate::lab::site()?;
+    let mut figures = measure::measure(&records, &site);
+    if arguments.closed_loop {
+        figures.extend(measure::closed_loop(&records, &site));
+    }
     println!("{}", measure::text(&figures));
     if let Some(path) = &arguments.save {
         let text = serde_json::to_string_pretty(&figures)?;
         std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))?;
+    }
+    if let Some(path) = &arguments.page {
+        let before: Vec<Figure> = serde_json::from_str(BEFORE).context("the figures of the rules that came before")?;
+        let closed_loop = if arguments.closed_loop { " --closed-loop" } else { "" };
+        let command = format!(
+            "cargo run --release --example evaluate -- random --count {} --measure{closed_loop} --page {}",
+            arguments.count,
+            path.display()
+        );
+        page::write(path, &before, &figures, &command)?;
     }
     Ok(())
 }

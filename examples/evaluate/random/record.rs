@@ -2,6 +2,7 @@
 //!
 //! Owns: the form of the line, and the way from it to the library's runs. Must not know: how programs are drawn.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -111,18 +112,40 @@ impl Record {
         format!("p{:06}", self.program.seed)
     }
 
-    /// Seconds since the Unix epoch at which this share of the run was done.
+    /// What it logged, as it can be shown to the library.
+    pub(crate) fn log(&self) -> Log<'_> {
+        let (steps, seconds) = (self.program.settings.steps, self.program.style.seconds);
+        Log { name: self.name(), begin: BEGIN, steps, seconds, runs: Cow::Borrowed(&self.runs) }
+    }
+}
+
+/// What a job logs from its beginning to its end.
+pub(crate) struct Log<'a> {
+    /// The job's directory.
+    pub(crate) name: String,
+    /// Seconds since the Unix epoch at which it begins.
+    pub(crate) begin: f64,
+    /// Optimizer steps.
+    pub(crate) steps: usize,
+    /// Seconds that each takes.
+    pub(crate) seconds: f64,
+    /// What is logged below the directory.
+    pub(crate) runs: Cow<'a, [Run]>,
+}
+
+impl Log<'_> {
+    /// Seconds since the Unix epoch at which this share of the steps is done.
     pub(crate) fn time_at(&self, share: f64) -> f64 {
-        BEGIN + (share * self.program.settings.steps as f64).floor() * self.program.style.seconds
+        self.begin + (share * self.steps as f64).floor() * self.seconds
     }
 
-    /// Adds what was logged after the share `from` of all steps and up to `until` (1 = all), and sets `from` to it. From
+    /// Adds what is logged after the share `from` of all steps and up to `until` (1 = all), and sets `from` to it. From
     /// nothing and 0, `runs` are what the library would hold by then.
     pub(crate) fn grow(&self, runs: &mut Runs, from: &mut f64, until: f64) {
-        let steps = self.program.settings.steps as f64;
-        let (begin, end) = ((*from * steps).floor() as i64, (until * steps).floor() as i64);
-        for run in &self.runs {
-            let name = if run.folder.is_empty() { self.name() } else { format!("{}/{}", self.name(), run.folder) };
+        let place = |share: f64| (share * self.steps as f64).floor() as i64;
+        let (begin, end) = (place(*from), place(until));
+        for run in &*self.runs {
+            let name = if run.folder.is_empty() { self.name.clone() } else { format!("{}/{}", self.name, run.folder) };
             let mut points: Vec<(i64, usize, i64, f32)> = Vec::new();
             for (tag, series) in run.series.iter().enumerate() {
                 let places = series.at.to_vec().into_iter().zip(series.steps.to_vec()).zip(&series.values);
@@ -138,7 +161,7 @@ impl Record {
                 run.hyperparameters.iter().for_each(|(name, value)| data.hyperparameter(name, value.clone()));
             }
             for (at, tag, step, value) in points {
-                let wall_time = BEGIN + at as f64 * self.program.style.seconds;
+                let wall_time = self.begin + at as f64 * self.seconds;
                 add(data, &run.series[tag].tag, Point { step, wall_time, value: f64::from(value) });
             }
         }

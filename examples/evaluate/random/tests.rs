@@ -120,7 +120,7 @@ fn runs_grow_as_the_log_did() {
     let record = label(program(&[]));
     let grown = |shares: &[f64]| {
         let (mut runs, mut from) = (nextrun::series::Runs::new(), 0.0);
-        shares.iter().for_each(|share| record.grow(&mut runs, &mut from, *share));
+        shares.iter().for_each(|share| record.log().grow(&mut runs, &mut from, *share));
         runs
     };
     let half = grown(&[0.5]);
