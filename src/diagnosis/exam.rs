@@ -1,10 +1,11 @@
 //! One job, looked at once: what its tags mean, what is wrong with it, what it shows.
 
-use crate::facts::{Facts, Knobs, measure};
+use crate::evidence::{Curve, Evidence, JobView};
+use crate::facts::{Facts, Knobs, Looked, measure};
 use crate::jobs::{Job, Pulse, stage};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
-use crate::symptoms::{Curve, Finding, JobView, MIN_POINTS, REWARDS, examine};
+use crate::symptoms::{Finding, examine};
 
 use super::Site;
 
@@ -174,8 +175,10 @@ pub enum Status {
 pub struct Exam {
     /// What its tags mean.
     pub signals: SignalMap,
-    /// The job as the detectors saw it.
+    /// The job as it was measured.
     pub view: JobView,
+    /// What was measured.
+    pub evidence: Evidence,
     /// What is wrong with it, worst first.
     pub findings: Vec<Finding>,
     /// What it shows.
@@ -203,9 +206,10 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knob
     let mut stage = stage(pulse, site.patience, now);
     stage.ended |= memory.only_look && done.is_none();
     let view = JobView::new(job, &signals, knobs, stage, done);
-    let findings = examine(&view);
-    let facts = measure(&view, &findings, None);
-    Exam { signals, view, findings, facts, tags: scalars.collect() }
+    let evidence = Evidence::of(&view);
+    let findings = examine(&evidence);
+    let facts = measure(Looked { view: &view, evidence: &evidence, findings: &findings }, None);
+    Exam { signals, view, evidence, findings, facts, tags: scalars.collect() }
 }
 
 impl Exam {
