@@ -10,6 +10,7 @@ mod weights;
 use serde::Serialize;
 
 use crate::evidence::{Evidence, Measured, QUANTITIES, Quantity};
+use crate::symptoms::{ALL, Finding, Severity};
 
 pub use weights::{Calibration, Model, Term, Weights};
 
@@ -65,13 +66,13 @@ fn probability(log_odds: f64) -> f64 {
 
 impl Weights {
     /// The probability that a job fails, at a site where this share of all jobs does.
-    pub fn failing(&self, evidence: &Evidence, prior: f64) -> Belief {
-        self.failing.believe(evidence, prior)
+    pub fn failing(&self, evidence: &Evidence, findings: &[Finding], prior: f64) -> Belief {
+        self.failing.believe(evidence, findings, prior)
     }
 
     /// The probability that each change cures a job that fails, the most probable first.
-    pub fn cures(&self, evidence: &Evidence) -> Vec<(&str, Belief)> {
-        let believe = |model: &Model| model.believe(evidence, model.prior);
+    pub fn cures(&self, evidence: &Evidence, findings: &[Finding]) -> Vec<(&str, Belief)> {
+        let believe = |model: &Model| model.believe(evidence, findings, model.prior);
         let mut all: Vec<(&str, Belief)> =
             self.cures.iter().map(|(change, model)| (change.as_str(), believe(model))).collect();
         all.sort_by(|a, b| b.1.probability.total_cmp(&a.1.probability));
@@ -81,10 +82,11 @@ impl Weights {
 
 impl Model {
     /// Adds up what each known quantity says.
-    pub fn believe(&self, evidence: &Evidence, prior: f64) -> Belief {
+    pub fn believe(&self, evidence: &Evidence, findings: &[Finding], prior: f64) -> Belief {
         let points = evidence.get(Quantity::Points).unwrap_or(0.0);
         let calibration = self.calibration_for(points);
-        let mut terms: Vec<Contribution> = self.terms.iter().filter_map(|term| term.contribution(evidence)).collect();
+        let mut terms: Vec<Contribution> =
+            self.terms.iter().filter_map(|term| term.contribution(evidence, findings)).collect();
         terms.iter_mut().for_each(|term| term.log_odds *= calibration.slope);
         if calibration.offset != 0.0 {
             let offset = calibration.offset;
@@ -99,7 +101,14 @@ impl Model {
 impl Term {
     /// What the quantity adds: its log-odds, shrunk by its error. An error as large as the usual spread of the quantity
     /// halves them.
-    fn contribution(&self, evidence: &Evidence) -> Option<Contribution> {
+    fn contribution(&self, evidence: &Evidence, findings: &[Finding]) -> Option<Contribution> {
+        if let Some(symptom) = ALL.iter().find(|symptom| symptom.id == self.quantity) {
+            // A rule joins quantities that say little alone: 1 for a warning, 2 for a problem.
+            let found = findings.iter().find(|finding| finding.symptom == symptom.id);
+            let value = found.map_or(0.0, |finding| if finding.severity == Severity::Problem { 2.0 } else { 1.0 });
+            let log_odds = self.at(value);
+            return (log_odds != 0.0).then_some(Contribution { quantity: symptom.id, value, error: 0.0, log_odds });
+        }
         let quantity = QUANTITIES.iter().copied().find(|quantity| quantity.id() == self.quantity)?;
         let measured = evidence.measured(quantity)?;
         let log_odds = self.of(measured);
@@ -132,6 +141,11 @@ impl Term {
 mod tests {
     use super::*;
     use crate::evidence::tests::{noise, with_loss};
+    use crate::symptoms::examine;
+
+    fn failing(evidence: &Evidence, prior: f64) -> Belief {
+        Weights::shipped().failing(evidence, &examine(evidence), prior)
+    }
 
     fn stuck() -> Evidence {
         Evidence::of(&with_loss((0..4000).map(|i| 2.3 + 0.02 * noise(i))))
@@ -144,7 +158,7 @@ mod tests {
     #[test]
     fn the_terms_add_up_to_the_probability() {
         for evidence in [stuck(), falls()] {
-            let belief = Weights::shipped().failing(&evidence, 0.05);
+            let belief = failing(&evidence, 0.05);
             let sum: f64 = belief.speaks_for().chain(belief.speaks_against()).map(|term| term.log_odds).sum();
             assert!((log_odds(belief.probability) - log_odds(belief.prior) - sum).abs() < 1e-9);
         }
@@ -152,14 +166,13 @@ mod tests {
 
     #[test]
     fn a_loss_that_stands_still_speaks_for_failing_and_one_that_falls_against() {
-        assert!(Weights::shipped().failing(&stuck(), 0.05).evidence() > 1.0);
-        assert!(Weights::shipped().failing(&falls(), 0.05).evidence() < -1.0);
+        assert!(failing(&stuck(), 0.05).evidence() > 1.0);
+        assert!(failing(&falls(), 0.05).evidence() < -1.0);
     }
 
     #[test]
     fn the_prior_is_the_probability_without_evidence_and_moves_it_with_evidence() {
-        let weights = Weights::shipped();
-        let at = |prior| weights.failing(&stuck(), prior);
+        let at = |prior| failing(&stuck(), prior);
         assert!(at(0.01).probability < at(0.5).probability);
         assert!((at(0.01).evidence() - at(0.5).evidence()).abs() < 1e-9);
     }
@@ -167,7 +180,11 @@ mod tests {
     #[test]
     fn an_uncertain_quantity_says_less() {
         let term = Term { quantity: "progress".into(), spread: 0.1, knots: vec![0.0, 1.0], log_odds: vec![2.0, -2.0] };
-        let measured = |error| Measured { error, ..stuck().measured(Quantity::Progress).expect("it is measured") };
+        let measured = |error| {
+            let mut measured = stuck().measured(Quantity::Progress).expect("it is measured");
+            measured.error = error;
+            measured
+        };
         assert!(term.of(measured(0.0)) > 1.9 && term.of(measured(0.1)) < 1.1 && term.of(measured(10.0)) < 0.01);
     }
 
@@ -177,7 +194,8 @@ mod tests {
         let (version, hash) = weights.id.split_once('-').expect("a version and a hash");
         assert!(!version.is_empty() && hash.len() == 8, "{}", weights.id);
         for term in weights.failing.terms.iter().chain(weights.cures.iter().flat_map(|(_, model)| &model.terms)) {
-            assert!(QUANTITIES.iter().any(|quantity| quantity.id() == term.quantity), "{}", term.quantity);
+            let known = QUANTITIES.iter().any(|quantity| quantity.id() == term.quantity);
+            assert!(known || ALL.iter().any(|symptom| symptom.id == term.quantity), "{}", term.quantity);
             assert!(term.knots.windows(2).all(|pair| pair[0] < pair[1]), "{}", term.quantity);
             assert_eq!(term.knots.len(), term.log_odds.len());
         }

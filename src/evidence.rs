@@ -101,6 +101,7 @@ quantities! {
     NonFiniteStep "non_finite_step" "step" "step of the first NaN or infinity";
     FinitePoints "finite_points" "points" "finite losses before the first NaN or infinity";
     OtherNonFinite "other_non_finite" "share of the values" "values of the newest fifth of another series that are NaN or infinite, where some were";
+    GradientNonFinite "gradient_non_finite" "share of the values" "values of the newest fifth of the gradient norm that are NaN or infinite, where some were";
     BelowBound "below_bound" "share of its size" "how far the loss lies below what its name says is its least value";
     Runaway "runaway" "orders of magnitude" "how much larger a negative loss became, while it falls";
 
@@ -122,6 +123,7 @@ quantities! {
 
     ValidationBest "validation_best" "loss" "the best level of the validation loss";
     ValidationProgress "validation_progress" "share of the start" "what the validation loss lost from the start of training to its best level";
+    ValidationDrop "validation_drop" "share of its start" "what the validation loss lost from its own start to its best level";
     ValidationFall "validation_fall" "standard normal deviates" "Mann-Kendall's test over all levels of the validation loss; negative where it falls";
     ValidationRise "validation_rise" "share of the best level" "how far the validation loss stands above its best level";
     ValidationRiseErrors "validation_rise_errors" "standard errors" "the same in its standard errors";

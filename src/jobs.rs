@@ -7,7 +7,7 @@ mod life;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::series::{RunData, RunName, Runs};
+use crate::series::{RunData, RunName, Runs, Sketch};
 
 pub use knobs::{Knobs, canonical_name, knobs_of};
 pub use life::{Patience, Pulse, Stage, stage};
@@ -37,6 +37,15 @@ impl<'a> Job<'a> {
         self.runs.iter().map(|(_, run)| run.events()).sum()
     }
 
+    /// The job as it was when each series had reached the step that `step_of` names for its folder, tag and sketch; see
+    /// [`RunData::until`].
+    pub fn until(&self, mut step_of: impl FnMut(&str, &str, &Sketch) -> i64) -> PastJob {
+        let cut = |(folder, run): &(String, &RunData)| {
+            (folder.clone(), run.until(|tag, sketch| step_of(folder, tag, sketch)))
+        };
+        PastJob { name: self.name.clone(), runs: self.runs.iter().map(cut).collect() }
+    }
+
     /// The text of a tag, in whichever of its runs it was logged.
     pub fn text(&self, matches: impl Fn(&str) -> bool) -> Option<&'a str> {
         let mut texts = self.runs.iter().flat_map(|(_, run)| run.texts().iter());
@@ -57,6 +66,21 @@ impl<'a> Job<'a> {
         }
         let side_file: serde_json::Value = serde_json::from_str(self.text(|tag| tag == "nextrun.json")?).ok()?;
         Some(side_file.get("suggestion_id")?.as_str()?.to_owned())
+    }
+}
+
+/// A job as it was earlier, with data of its own.
+#[derive(Debug, Clone)]
+pub struct PastJob {
+    name: String,
+    runs: Vec<(String, RunData)>,
+}
+
+impl PastJob {
+    /// As a job, for whatever looks at jobs.
+    pub fn job(&self) -> Job<'_> {
+        let runs = self.runs.iter().map(|(folder, run)| (folder.clone(), run)).collect();
+        Job { name: self.name.clone(), runs }
     }
 }
 
@@ -107,21 +131,33 @@ fn parent_of<'a>(name: &'a str, runs: &Runs) -> Option<&'a str> {
     belongs.then_some(parent)
 }
 
-/// Folders that hold one split of the data of one job: Keras' `train` and `validation`, fairseq's `train_inner`, the
-/// Estimator's `eval_…`.
+/// Folders that hold one split of the data of one job: Keras' `train` and `validation`, fairseq's `train_inner`, CatBoost's
+/// `learn` and `test`, LightGBM's `valid_0`, the Estimator's `eval_…`.
 fn is_split(folder: &str) -> bool {
     const SPLITS: &[&str] = &[
         "train",
         "train_inner",
         "training",
+        "trn",
+        "fit",
+        "learn",
         "validation",
+        "validate",
         "valid",
+        "valid_0",
+        "vali",
         "val",
         "eval",
+        "evals",
         "evaluation",
+        "evaluate",
         "test",
         "testing",
+        "tst",
         "dev",
+        "devel",
+        "holdout",
+        "heldout",
     ];
     let folder = folder.to_ascii_lowercase();
     SPLITS.contains(&folder.as_str()) || folder.starts_with("eval_") || folder.starts_with("eval-")
@@ -204,6 +240,20 @@ mod tests {
         let jobs =
             grouped(&[("nextrun/x/01-a/logs/v0", "loss"), ("nextrun/x/01-a/train", "loss")], &["nextrun/x/01-a"]);
         assert_eq!(jobs, [("nextrun/x/01-a".into(), vec!["logs/v0".into(), "train".into()])]);
+    }
+
+    #[test]
+    fn a_job_can_be_seen_as_it_was() {
+        let mut runs = runs(&[("a/train", "loss"), ("a/validation", "loss")]);
+        for run in runs.values_mut() {
+            let id = run.tag_id("loss").expect("room");
+            (1..10).for_each(|step| run.scalar(id, Point { step, wall_time: 1.0 + step as f64, value: 1.0 }));
+        }
+        let jobs = group(&runs, &BTreeSet::new());
+        let past = jobs[0].until(|folder, _, _| if folder == "train" { 4 } else { 2 });
+        let last = |(_, run): &(String, &RunData)| run.get("loss").and_then(|s| s.sketch.last()).map(|p| p.step);
+        assert_eq!(past.job().runs.iter().filter_map(last).collect::<Vec<_>>(), [4, 2]);
+        assert_eq!(past.job().last_wall_time(), Some(5.0));
     }
 
     #[test]

@@ -44,6 +44,7 @@ numbers! {
     FITS_SHARE = 1e-3, "share of the start", "About 0: three orders of magnitude below the start.", "the article, debugging step 1";
     FITS_ACCURACY = 0.9999, "accuracy", "Overfitting one point asks for an accuracy of 99.99 %.", "the article, debugging step 1";
     GOOD = 0.9, "accuracy", "Nine answers in ten are right: such a job is judged good by its own measure.", "convention";
+    STRIDE = 0.25, "gradient norm", "Weights of a layer have a norm of order one to ten: steps at a smaller norm call for larger rates.", "losses that are means over many outputs";
     GUESS = 0.6, "accuracy", "An accuracy above this is no guess among two even classes.", "convention";
     ACCURACY_GAIN = 0.1, "accuracy", "Three standard deviations of a guess on 250 examples of two classes.", "binomial distribution";
     GAP = 0.35, "accuracy", "Training and validation accuracies further apart than this are no accident of sampling.", "examples/evaluate/faults.yaml";
@@ -56,7 +57,7 @@ numbers! {
     RISES_AGAIN = 0.4, "share of the best level", "A loss this far above its best level, for good, has lost what it had.", "examples/evaluate/healthy.yaml";
     BROKEN = 20.0, "standard errors", "A break in few points has to stand out from every outlier that the rest of the series shows.", "public logs with spikes";
     BLOWN_UP = 10.0, "multiple", "Ten times: an order of magnitude.", "convention";
-    RUNAWAY = 2.0, "orders of magnitude", "A bounded loss gets more negative by a few units, not by two orders of magnitude.", "likelihoods of flows and autoencoders";
+    HUNDREDFOLD = 2.0, "orders of magnitude", "A bounded loss gets more negative by a few units, a gradient norm grows by a few times; neither does so a hundredfold.", "examples/evaluate";
     COLLAPSE = 0.8, "share of the gain", "A reward that lost four fifths of what it had gained has collapsed.", "examples/evaluate/faults.yaml";
     REWARD_GAIN = 0.1, "share of the swing", "A reward that gained less than a tenth of its swing has not risen.", "Stable Baselines logs";
     REWARDS = 30.0, "points", "Fewer rewards do not show whether they rise.", "Stable Baselines logs";
@@ -66,13 +67,12 @@ numbers! {
     NEARLY_NOTHING = 0.051, "share of the peak rate", "A learning rate below a twentieth of its peak is nearly nothing.", "the article, no learning-rate decay";
     FIFTH = 0.2, "share", "A loss that lost less than a fifth may creep with its fault; with less than a fifth of the rate to spend, standing still is no news.", "cosine and step schedules";
     ADAPTIVE_RATE = 1e-3, "learning rate", "For Adam and its kin about 0.001 does well.", "the article, raise the learning rate";
-    PLAIN_RATE = 1e-2, "learning rate", "The usual rate without scaling of steps.", "defaults of Keras and public recipes";
+    PLAIN_RATE = 0.02, "learning rate", "The usual rate without scaling of steps, between 0.01 and 0.1.", "defaults of Keras and public recipes";
     FAR_OFF = 1.3, "orders of magnitude", "Twenty times the usual learning rate is far outside what works.", "the article, raise the learning rate";
     TUNING = -1.0, "orders of magnitude", "A tenth of the usual learning rate is one for tuning a trained network.", "fine-tuning recipes";
     FUTILE = 1e-3, "length", "Adam moves no weight further than its rates add up to, and weights are of the order of a tenth.", "Kingma and Ba 2015, section 2.1";
     STEEP = 0.7, "orders of magnitude", "A gradient norm of many times the loss belongs to no floor.", "examples/evaluate/faults.yaml";
     LARGE_NORM = 50.0, "gradient norm", "Smaller norms are usual.", "public logs";
-    NORM_GROWTH = 2.0, "orders of magnitude", "A gradient norm that grew a hundredfold has exploded.", "examples/evaluate/faults.yaml";
     TINY_NORM = -6.0, "orders of magnitude of the loss", "A gradient norm below a millionth of the loss has vanished.", "precision of f32";
     BY_DEPTH = 1.85, "orders of magnitude", "Gradients of the first layers seventy times those of the last have exploded.", "AutoTrainer, ICSE 2021";
     VANISHES = -3.0, "orders of magnitude", "Gradients of the first layers a thousandth of those of the last have vanished.", "AutoTrainer, ICSE 2021";

@@ -69,7 +69,7 @@ const ON_ITS_WAY: Test = Test::All(&[above(Q::LateFall, SMALL), below(Q::LateTre
 const STOPPED: Test = Test::All(&[below(Q::Done, MATURE_SHARE), below(Q::Trend, -TREND), below(Q::LateTrend, 0.0)]);
 /// Its validation loss learned and kept it: single training losses may scatter too much to tell.
 const VALIDATION_LEARNS: Test = Test::All(&[
-    above(Q::ValidationProgress, LEARNED),
+    above(Q::ValidationDrop, LEARNED),
     below(Q::ValidationRise, LEARNED),
     below(Q::ValidationFall, -TREND),
 ]);
@@ -136,9 +136,13 @@ pub fn first_detected(job: &JobView, finding: &Finding) -> i64 {
 /// Jobs made up for tests, here and in modules that read findings.
 #[cfg(test)]
 pub(crate) mod test_jobs {
+    pub(super) use super::Severity;
     use super::{Finding, Symptom};
+    use crate::evidence::Evidence;
     pub(crate) use crate::evidence::tests::{accuracy, noise, observed, sketch, with_loss};
-    use crate::evidence::{Evidence, JobView};
+    pub(super) use crate::evidence::{JobView, Layer, Life, Observed};
+    pub(super) use crate::series::{HistogramSketch, Moments, Point, Sketch};
+    pub(super) use crate::signals::Learning;
 
     impl Symptom {
         /// Measures a job, and looks for the symptom.

@@ -73,9 +73,8 @@ pub struct Term {
     pub log_odds: Vec<f64>,
 }
 
-static SHIPPED: LazyLock<Weights> = LazyLock::new(|| {
-    Weights::parse(include_str!("weights.json")).expect("the unit tests read the same embedded file")
-});
+static SHIPPED: LazyLock<Weights> =
+    LazyLock::new(|| Weights::parse(include_str!("weights.json")).expect("the unit tests read the same embedded file"));
 
 impl Weights {
     /// The weights that are built in.

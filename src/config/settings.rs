@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
 
 /// Everything that the operator may set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// What is watched.
     pub watch: WatchSettings,
@@ -40,6 +40,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
+    /// The share of all jobs that fail, before anything is known of one.
+    pub prior: f64,
     /// The folder for the database; empty until the defaults are filled in.
     pub state: PathBuf,
     /// How long closed cases and what was sent for them are kept.
@@ -47,6 +49,28 @@ pub struct Settings {
     /// Where the daemon says over HTTP how it is; `None`: nowhere.
     pub status: Option<StatusSettings>,
 }
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            watch: WatchSettings::default(),
+            destinations: Vec::new(),
+            allowed_hosts: None,
+            noise: Noise::default(),
+            launches: Vec::new(),
+            policies: Policies::default(),
+            limits: Limits::default(),
+            signals: Vec::new(),
+            prior: PRIOR,
+            state: PathBuf::new(),
+            keep: Keep::default(),
+            status: None,
+        }
+    }
+}
+
+/// One job in twenty, until the site knows better.
+const PRIOR: f64 = 0.05;
 
 /// How long closed cases and what was sent for them are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

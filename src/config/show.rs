@@ -33,6 +33,7 @@ pub fn show(settings: &Settings) -> String {
     if !settings.signals.is_empty() {
         file.insert("signals".to_owned(), signals(settings));
     }
+    file.insert("prior".to_owned(), json!(settings.prior));
     file.insert("state".to_owned(), json!(settings.state));
     let keep = match settings.keep {
         Keep::Always => "always".to_owned(),

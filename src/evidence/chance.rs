@@ -4,7 +4,7 @@ use std::f64::consts::{E, LN_2};
 
 use crate::numbers::{
     ACCURACY_GAIN, AT_CHANCE, CONVERGED, EVALUATIONS, FIFTH, FLOOR, GOOD, GUESS, HALF, MAYBE, MOST_CLASSES, OVERSURE,
-    SIGNIFICANT,
+    SIGNIFICANT, TREND,
 };
 
 use super::curve::Curve;
@@ -40,9 +40,8 @@ pub(super) fn classes_at_start(job: &JobView, curve: &Curve) -> Option<f64> {
 fn guessing(observed: &Observed) -> Option<f64> {
     let curve = observed.curve.as_ref()?;
     let gain = curve.end - curve.start;
-    let scatter = gain < MAYBE * ACCURACY_GAIN
-        && gain < SIGNIFICANT * curve.drop_error()
-        && curve.trend_from(0.0) < crate::numbers::TREND;
+    let scatter =
+        gain < MAYBE * ACCURACY_GAIN && gain < SIGNIFICANT * curve.drop_error() && curve.trend_from(0.0) < TREND;
     (curve.end > 0.0 && curve.end < GUESS && (gain < ACCURACY_GAIN || scatter)).then_some(curve.end)
 }
 
@@ -59,7 +58,20 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     let at_end = curve.end.exp().round().max(2.0);
     let frequent = |accuracy: f64| cost_of_noise(accuracy.max(1.0 / at_end), at_end) > 0.94 * at_end.ln();
     let by_end = guess.filter(|accuracy| at_end <= MOST_CLASSES && frequent(*accuracy)).map(|_| at_end);
-    let candidates = [classes_at_start(job, curve), by_guess, by_end].into_iter().flatten();
+    // Above the chance level of the most classes it is above that of any.
+    let above_all = (curve.end > MOST_CLASSES.ln()).then_some(MOST_CLASSES);
+    // Among many classes an accuracy of twice a guess is no guess.
+    let own = job.own_accuracy().and_then(|observed| observed.curve.as_ref());
+    let no_guess = |classes: f64| {
+        own.is_some_and(|own| own.end > OVERSURE / classes && own.end > own.start + MAYBE * own.drop_error())
+    };
+    if let Some(classes) = job.number("classes").filter(|classes| *classes >= 2.0) {
+        return Some(curve.end / classes.ln() - 1.0).filter(|over| *over < -AT_CHANCE || !no_guess(classes));
+    }
+    let candidates = [classes_at_start(job, curve), by_guess, by_end, above_all]
+        .into_iter()
+        .flatten()
+        .filter(|classes| !no_guess(*classes));
     candidates.map(|classes| curve.end / classes.ln() - 1.0).min_by(|a, b| a.abs().total_cmp(&b.abs()))
 }
 
@@ -134,9 +146,21 @@ fn floor_distance(job: &JobView, curve: &Curve, accuracy: Option<&Curve>) -> Opt
         let starts = curve.start < (1.0 + AT_CHANCE) * unit;
         let Some(accuracy) = accuracy else {
             let pressed = curve.lowest.value > floor * (1.0 - FLOOR / 10.0) && curve.start > 0.85 * unit;
-            return (named && within && starts && pressed).then_some((curve.end - floor).abs() / unit * 2.0);
+            let distance = (curve.end - floor).abs() / floor;
+            let distance = if by_end { 10.0 * distance } else { 2.0 * distance };
+            return (named && within && starts && pressed).then_some(distance);
         };
-        let learned = accuracy.end >= HALF && accuracy.end - accuracy.start.min(1.0 / classes) > FIFTH;
+        // A start that is a mean over much of the training tells no number of classes.
+        if !by_end && job.number("classes").is_none() && accuracy.start > OVERSURE / classes {
+            return None;
+        }
+        if is_squashed(job) && learned_by(accuracy, classes) {
+            let undecided = curve.end - cost_of_noise(accuracy.end, classes) > ACCURACY_GAIN * unit;
+            return (undecided && curve.lowest.value > floor * (1.0 - FLOOR / 10.0)).then_some(0.0);
+        }
+        // Where nearly all answers are right, single values reach the floor; those of label smoothing stop above it.
+        let reached = accuracy.end < CONVERGED || curve.lowest.value < floor * (1.0 + HALF * FLOOR);
+        let learned = accuracy.end >= HALF && learned_by(accuracy, classes) && reached;
         let apart = wrong - accuracy.end - cost_of_noise(accuracy.end, classes) > 2.0 * FLOOR * unit;
         let exact = !by_end || accuracy.end > CONVERGED;
         let distance = (curve.end - (wrong - accuracy.end)).abs() / unit;
@@ -150,6 +174,15 @@ fn floor_distance(job: &JobView, curve: &Curve, accuracy: Option<&Curve>) -> Opt
         job.number("batch_size").zip(accuracy).and_then(|(batch, accuracy)| over_batch(curve, accuracy, batch));
     let by_start = at_start.and_then(|classes| distance(classes, false));
     by_start.into_iter().chain(at_end.and_then(|classes| distance(classes, true))).chain(of_batch).reduce(f64::min)
+}
+
+fn learned_by(accuracy: &Curve, classes: f64) -> bool {
+    accuracy.end - accuracy.start.min(1.0 / classes) > FIFTH
+}
+
+/// Whether the output layer is known to squash its scores.
+fn is_squashed(job: &JobView) -> bool {
+    job.text("output_activation").is_some_and(|name| ["sigmoid", "softmax"].contains(&name))
 }
 
 /// Distance of the start from the log of the batch size, where right answers do not bring the loss down: the softmax is taken

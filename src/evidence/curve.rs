@@ -66,11 +66,11 @@ impl Curve {
         if points < 3 {
             return None;
         }
-        let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, bucket, unit)).collect();
+        let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, &bucket, unit)).collect();
         let head = sketch.head().iter().copied().filter(|value| value.is_finite());
         let head: Vec<f64> = head.map(|value| unit.of(value)).collect();
-        let tail = levels.iter().rev().take_while(|level| level.count == 1).map(|level| level.mean);
-        let tail: Vec<f64> = tail.collect::<Vec<_>>().into_iter().rev().collect();
+        let tail = sketch.newest().into_iter().map(|point| point.value).filter(|value| value.is_finite());
+        let tail: Vec<f64> = tail.map(|value| unit.of(value)).collect();
         let point = |point: Point| Point { value: unit.of(point.value), ..point };
         let (low, high) = (point(sketch.lowest()?), point(sketch.highest()?));
         let (lowest, highest) = if unit.flips() { (high, low) } else { (low, high) };

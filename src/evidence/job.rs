@@ -289,6 +289,11 @@ impl JobView {
         }
     }
 
+    /// The number of classes, as logged, or as the start of a cross-entropy implies.
+    pub fn classes(&self) -> Option<f64> {
+        super::chance::classes_at_start(self, self.falling_loss()?)
+    }
+
     /// Whether most of what it is shown it gets right.
     pub fn accurate(&self) -> bool {
         let curve = self.own_accuracy().and_then(|accuracy| accuracy.curve.as_ref());

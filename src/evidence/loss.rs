@@ -112,7 +112,8 @@ fn spike(curve: &Curve, i: usize) -> Option<f64> {
 /// Of opponents and with rewards any loss decides, else the one that is judged. What else is not finite is another matter:
 /// loss scaling makes gradient norms infinite in the first steps.
 fn measure_non_finite(job: &JobView, evidence: &mut Evidence) {
-    let parts: &[Observed] = if job.learning == Learning::Supervised { &[] } else { &job.parts };
+    let parts: &[Observed] =
+        if job.learning == Learning::Supervised && job.judged().is_some() { &[] } else { &job.parts };
     let mut judged: Vec<&Observed> = job.judged().into_iter().chain(parts).collect();
     judged.sort_by(|a, b| newest_non_finite(&b.sketch).total_cmp(&newest_non_finite(&a.sketch)));
     if let Some(observed) = judged.first() {
@@ -130,8 +131,10 @@ fn measure_non_finite(job: &JobView, evidence: &mut Evidence) {
             put(Q::NonFinite, newest_non_finite(sketch));
         }
     }
-    let others =
-        [&job.validation_loss, &job.gradient_norm, &job.accuracy, &job.validation_accuracy, &job.training_loss];
+    if let Some(norm) = job.gradient_norm.as_ref().filter(|norm| norm.sketch.non_finite() > 0) {
+        evidence.put(Q::GradientNonFinite, (newest_non_finite(&norm.sketch), 0.0), norm);
+    }
+    let others = [&job.validation_loss, &job.accuracy, &job.validation_accuracy, &job.training_loss];
     let others = others.into_iter().flatten().chain(&job.parts).filter(|other| other.sketch.non_finite() > 0);
     let others = others.filter(|other| !judged.first().is_some_and(|judged| judged.tag == other.tag));
     let worst = others.max_by(|a, b| newest_non_finite(&a.sketch).total_cmp(&newest_non_finite(&b.sketch)));
@@ -233,8 +236,7 @@ fn measure_bounds(job: &JobView, curve: &Curve, observed: &Observed, evidence: &
 
 /// How many orders of magnitude a negative loss grew by; 0 where it slows down, as on the way to a bound.
 fn runaway(curve: &Curve) -> f64 {
-    let early = &curve.levels[..curve.levels.len() / 5 + 1];
-    let scale = early.iter().map(|level| level.mean.abs()).fold(curve.start.abs().max(curve.noise.min(1.0)), f64::max);
+    let scale = curve.start.abs().max(curve.noise.min(1.0));
     let at = |share: f64| curve.level_between(share - 0.05, share + 0.05);
     let faster = at(0.5) - at(0.95) > (1.0 + HALF) * (curve.start - at(0.5));
     let far = -curve.end > LARGE_NORM * LARGE_NORM;

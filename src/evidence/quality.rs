@@ -1,7 +1,7 @@
 //! Quantities of accuracies, of validation, and of rewards.
 
 use crate::numbers::{
-    AT_CHANCE, EVALUATIONS, FEW_POINTS, FIFTH, HALF, MAYBE, NEWEST, OVERSURE, REWARDS, SIGNIFICANT, TREND,
+    AT_CHANCE, BROKEN, EVALUATIONS, FEW_POINTS, FIFTH, HALF, MAYBE, NEWEST, OVERSURE, REWARDS, SIGNIFICANT, TREND,
 };
 
 use super::curve::Curve;
@@ -28,8 +28,8 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
                 continue;
             }
             let best = best_high(curve);
-            let lost =
-                ((best - curve.end) / best.max(f64::MIN_POSITIVE), curve.end_error / best.max(f64::MIN_POSITIVE));
+            let end = broken(curve, -1.0).map_or(curve.end, |level| level.min(curve.end));
+            let lost = ((best - end) / best.max(f64::MIN_POSITIVE), curve.end_error / best.max(f64::MIN_POSITIVE));
             if evidence.get(Q::AccuracyLost).is_none_or(|known| lost.0 > known) {
                 evidence.put(Q::AccuracyLost, lost, observed);
             }
@@ -57,6 +57,11 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
     }
 }
 
+/// The level since a break that is beyond all doubt, which may be as short as two values.
+fn broken(curve: &Curve, sign: f64) -> Option<f64> {
+    curve.last_change(sign).filter(|change| change.errors > BROKEN).map(|change| change.to)
+}
+
 /// The highest level that was held for about a tenth of the series.
 fn best_high(curve: &Curve) -> f64 {
     let means: Vec<f64> = curve.levels.iter().map(|level| -level.mean).collect();
@@ -72,7 +77,7 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let error = validation.end_error.max(f64::MIN_POSITIVE);
     put(Q::ValidationBest, validation.best(), validation.end_error);
     put(Q::ValidationFall, validation.trend_from(0.0), 1.0);
-    let rise = validation.end - best;
+    let rise = broken(validation, 1.0).map_or(validation.end, |level| level.max(validation.end)) - best;
     let size = if validation.lowest.value >= 0.0 { best.abs() } else { validation.scale() }.max(f64::MIN_POSITIVE);
     put(Q::ValidationRise, rise / size, error / size);
     // Where single evaluations scatter too much for an error, nearly all of the second half far above the best is as sure.
@@ -80,6 +85,8 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let above = late.iter().filter(|(_, level)| level - best > FIFTH * size).count();
     let stays = late.len() >= FEW_POINTS as usize && rise > size && above * 5 >= late.len() * 4;
     put(Q::ValidationRiseErrors, if stays { (rise / error).max(OVERSURE * SIGNIFICANT) } else { rise / error }, 1.0);
+    let own = validation.scale().max(f64::MIN_POSITIVE);
+    put(Q::ValidationDrop, (validation.start - best) / own, validation.drop_error() / own);
     put(Q::ValidationBestAfter, share, 1.0 / validation.levels.len() as f64);
     let Some(training) = training else { return };
     let gained = (validation.start - best).max(0.0);
@@ -132,8 +139,7 @@ fn measure_reward(job: &JobView, evidence: &mut Evidence) {
     let real = gained > SIGNIFICANT * error && gained > (1.0 + MAYBE) * curve.noise.min(scale / (1.0 + MAYBE));
     if real && curve.points as f64 >= REWARDS {
         let newest = curve.newest_fifth().iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
-        let collapse = curve.last_change(-1.0).filter(|change| change.errors > 2.0 * SIGNIFICANT);
-        let level = collapse.map_or(newest, |change| change.to.min(newest));
+        let level = broken(curve, -1.0).map_or(newest, |level| level.min(newest));
         evidence.put(Q::RewardLost, ((best - level) / gained, error / gained), observed);
     }
     let kl = |part: &&Observed| part.tag.to_ascii_lowercase().replace('_', "").contains("approxkl");

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::numbers::{
     ADAPTIVE_RATE, AT_CHANCE, EARLY, FEW_POINTS, FUTILE, GUESS, HALF, MATURE_POINTS, MATURE_SHARE, NEARLY_NOTHING,
-    NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, TREND, TUNING,
+    NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
 };
 use crate::signals::Learning;
 
@@ -27,7 +27,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     let yes = |holds: bool| Some(f64::from(u8::from(holds)));
     let peak = peak_rate(job);
     set(Q::PeakRate, peak);
-    set(Q::RatePosition, peak.filter(|rate| *rate > 0.0).map(|rate| (rate / usual_rate(job)).log10()));
+    set(Q::RatePosition, peak.filter(|rate| *rate > 0.0).map(|rate| rate_position(job, rate)));
     set(Q::Reach, judged.curve.as_ref().and_then(|curve| reach(job, curve)));
     set(Q::RiskyStart, job.text("initializer").map(|name| f64::from(u8::from(is_risky(name)))));
     set(Q::Squashed, yes(squashed_regression(job)));
@@ -69,6 +69,17 @@ fn is_adaptive(job: &JobView) -> bool {
 
 fn usual_rate(job: &JobView) -> f64 {
     if is_adaptive(job) { ADAPTIVE_RATE } else { PLAIN_RATE }
+}
+
+/// A rate against what is usual; without scaling of steps small gradients call for large ones.
+fn rate_position(job: &JobView, rate: f64) -> f64 {
+    if job.text("optimizer").is_none() {
+        // Whatever is usual for one optimizer may be right.
+        return (rate / PLAIN_RATE).log10().max(0.0) + (rate / ADAPTIVE_RATE).log10().min(0.0);
+    }
+    let position = (rate / usual_rate(job)).log10();
+    let small = if is_adaptive(job) { None } else { usual_gradient(job).filter(|norm| *norm < STRIDE && *norm > 0.0) };
+    small.map_or(position, |norm| position.min((position + (norm / STRIDE).log10()).max(0.0)))
 }
 
 fn is_risky(initializer: &str) -> bool {

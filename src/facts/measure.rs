@@ -81,7 +81,7 @@ fn measure_loss(facts: &mut Facts, job: &JobView, evidence: &Evidence) {
     let accurate = facts.accuracy >= FITS_ACCURACY && (!facts.training_loss || facts.loss_end < HALF * start);
     let fits = accurate || facts.training_loss && (small(facts.loss_end) || small(facts.loss_best));
     facts.fits = facts.finite && fits;
-    facts.generalised = generalised(evidence);
+    facts.generalised = generalised(job, evidence);
 }
 
 fn learned(job: &JobView, curve: &Curve, evidence: &Evidence) -> bool {
@@ -114,12 +114,15 @@ fn share_below(ours: &[f64], theirs: &[f64]) -> f64 {
 }
 
 /// Whether validation was once better than an untrained network, or is right well beyond chance at the end.
-fn generalised(evidence: &Evidence) -> bool {
-    let classes = evidence.get(Q::OverChance).zip(evidence.get(Q::LossEnd));
-    let classes = classes.map(|(over, end)| (end / (1.0 + over)).exp());
+fn generalised(job: &JobView, evidence: &Evidence) -> bool {
+    let classes = job.classes();
     let right = |accuracy: f64| classes.is_some_and(|k| accuracy > 1.0 / k + FIFTH * (1.0 - 1.0 / k));
     let gain = evidence.measured(Q::ValidationProgress);
-    gain.is_some_and(|gain| gain.value > LEARNED.max(SIGNIFICANT * gain.error))
+    // One that stands above where training started has units or inputs of its own, and has to lose half of that.
+    let above =
+        evidence.get(Q::ValidationBest).zip(evidence.get(Q::LossStart)).is_some_and(|(best, start)| best > start);
+    let least = if above { HALF } else { LEARNED };
+    gain.is_some_and(|gain| gain.value > least.max(SIGNIFICANT * gain.error))
         || evidence.get(Q::ValidationAccuracy).is_some_and(right)
 }
 
@@ -154,7 +157,7 @@ fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
         return gain_in_reward(job, baseline);
     }
     let finite = |view: &JobView| {
-        let sketch = view.training_loss().map(|observed| &observed.sketch);
+        let sketch = view.loss().map(|observed| &observed.sketch);
         sketch.is_some_and(|sketch| sketch.last().is_some_and(|point| point.value.is_finite()))
     };
     let sure = |better: bool| if better { f64::INFINITY } else { 0.0 };
@@ -199,7 +202,7 @@ fn gain_of((base, experiment): (f64, f64), error: f64) -> f64 {
 /// Whether two runs have losses of different units. Where nobody knows the baseline's, the same start speaks for the same
 /// units.
 fn other_loss(job: &JobView, baseline: &JobView) -> bool {
-    let start = |view: &JobView| view.training_loss().and_then(|o| o.curve.as_ref()).map(|curve| curve.start);
+    let start = |view: &JobView| view.loss().and_then(|o| o.curve.as_ref()).map(|curve| curve.start);
     let same_start = match (start(job), start(baseline)) {
         (Some(ours), Some(theirs)) => (ours - theirs).abs() < FIFTH * theirs.abs(),
         _ => false,
@@ -212,7 +215,7 @@ fn other_loss(job: &JobView, baseline: &JobView) -> bool {
 fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Option<f64> {
     let curve = |view: &JobView| view.validation_loss.as_ref().and_then(|o| o.curve.clone());
     let (experiment, base) = (curve(job)?, curve(baseline)?);
-    let training = job.training_loss().and_then(|o| o.curve.as_ref());
+    let training = job.loss().and_then(|o| o.curve.as_ref());
     let learns = facts.generalised && training.is_some_and(|curve| curve.lost(LEARNED));
     let (gain, holds) = if other_loss(job, baseline) {
         ((experiment.relative_drop() - base.relative_drop()) / LEARNED, experiment.relative_drop() > -LEARNED)
@@ -229,7 +232,7 @@ fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 
     if let (Some(experiment), Some(base)) = (accuracy(job), accuracy(baseline)) {
         return (experiment - base) / ACCURACY_GAIN;
     }
-    let progress = baseline.training_loss().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
+    let progress = baseline.loss().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
     // A loss that runs away below zero "drops" without bound; that is no progress to beat.
     let gain = (facts.progress - if progress > 1.0 { 0.0 } else { progress }) / LEARNED;
     if facts.learned { gain } else { gain.min(0.0) }
@@ -355,7 +358,7 @@ mod tests {
     #[test]
     fn a_validation_loss_does_not_show_that_one_point_fits() {
         let mut job = with_loss((0..500).map(|i| 5.0 * (-f64::from(i) / 30.0).exp()));
-        job.loss_is_validation = true;
+        job.validation_loss = job.training_loss.take();
         let shown = facts(&job, None);
         assert!(!shown.fits && !shown.training_loss);
         job.accuracy = observed((0..500).map(|i| if i < 10 { 0.0 } else { 1.0 }));
@@ -366,7 +369,7 @@ mod tests {
     fn a_job_that_is_judged_by_validation_is_compared_by_it() {
         let by_validation = |level: fn(usize) -> f64| {
             let mut job = with_validation(stuck(), level);
-            (job.training_loss, job.loss_is_validation) = (job.validation_loss.clone(), true);
+            job.training_loss = None;
             job
         };
         let baseline = by_validation(|_| 2.3);

@@ -98,3 +98,26 @@ impl HistogramSketch {
         self.last = next.last.or(self.last);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_past_of_a_histogram_can_be_seen_again() {
+        let mut histogram = HistogramSketch::default();
+        for step in 0..1000 {
+            let size = f64::from(step.min(500));
+            let moments = Moments { min: -size, max: size, num: 1.0, sum: size, sum_squares: size * size };
+            histogram.push(i64::from(step), f64::from(step), moments);
+        }
+        assert_eq!(histogram.unchanged, 499);
+        let early = histogram.until(400);
+        assert!(early.last.is_some_and(|last| last.max > 380.0 && last.max <= 400.0), "{:?}", early.last);
+        assert!(early.rms.highest().is_some_and(|point| point.value <= 400.0));
+        assert_eq!((early.unchanged, early.first), (0, histogram.first));
+        assert!((280..=300).contains(&histogram.until(800).unchanged), "{}", histogram.until(800).unchanged);
+        assert_eq!(histogram.until(999), histogram);
+        assert_eq!(histogram.until(-1).first, None);
+    }
+}

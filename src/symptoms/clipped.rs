@@ -36,7 +36,7 @@ mod tests {
     fn a_pinned_norm_with_a_bad_loss_is_a_problem() {
         let mut job = with_loss((0..500).map(|i| 2.3 + 0.1 * noise(i)));
         job.gradient_norm = observed((0..500).map(|_| 0.05));
-        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(crate::symptoms::Severity::Problem));
+        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(Severity::Problem));
     }
 
     #[test]

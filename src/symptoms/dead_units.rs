@@ -21,7 +21,6 @@ pub(super) const SYMPTOM: Symptom = Symptom {
 #[cfg(test)]
 mod tests {
     use super::super::test_jobs::*;
-    use super::super::view::tests::with_loss;
     use super::*;
     use crate::evidence::Layer;
     use crate::series::{HistogramSketch, Moments};

@@ -3,8 +3,8 @@ use super::Test::All;
 use super::{MATURE, Symptom, above, at_least, below, rule, sure};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
-    ACCURACY_GAIN, BLOWN_UP, BROKEN, COLLAPSE, EARLY, FIFTH, GUESS, HALF, LEARNED, RISEN, RISES_AGAIN, RUNAWAY,
-    SIGNIFICANT, TREND,
+    ACCURACY_GAIN, BLOWN_UP, BROKEN, COLLAPSE, EARLY, FIFTH, GUESS, HALF, HUNDREDFOLD, LEARNED, RISEN, RISES_AGAIN,
+    SIGNIFICANT, SMALL, TREND,
 };
 
 /// See `docs/SYMPTOMS.md`, which is rendered from this.
@@ -21,7 +21,7 @@ log-likelihoods get more negative by a few units, not by orders of magnitude. Op
         rule(Problem, "below_its_bound", "the loss is {loss_end}, and this kind of loss cannot be negative: check its sign")
             .when(&[above(Q::BelowBound, LEARNED)]),
         rule(Problem, "runs_away", "the loss runs away below zero, from {loss_start} to {loss_end}")
-            .when(&[above(Q::Runaway, RUNAWAY)]),
+            .when(&[above(Q::Runaway, HUNDREDFOLD)]),
         rule(Problem, "broken", "the newest losses broke away from their level by {break_errors} of its standard errors; a checkpoint from before the break is worth keeping")
             .when(&[above(Q::BreakErrors, BROKEN), above(Q::BreakSize, BLOWN_UP)]),
         rule(Problem, "thrown_out", "the loss was thrown out of where it began ({loss_start}), and stands at {loss_end}")
@@ -32,7 +32,7 @@ log-likelihoods get more negative by a few units, not by orders of magnitude. Op
             .unless(&[All(&[above(Q::LateFall, FIFTH), below(Q::LateTrend, -TREND)])]),
         rule(Problem, "rises_with_its_gradients", "the loss came down to {loss_best} and has risen ever since, to {loss_end}, and the gradient norm with it")
             .when(&[MATURE, above(Q::Rise, RISES_AGAIN), above(Q::LostAgain, EARLY), above(Q::RiseErrors, SIGNIFICANT),
-                below(Q::BestAfter, GUESS), above(Q::LateTrend, TREND), above(Q::GradientGrowth, 0.0)]),
+                below(Q::BestAfter, GUESS), above(Q::LateTrend, TREND), above(Q::GradientGrowth, SMALL)]),
         rule(Problem, "reward_collapsed", "the reward has lost {reward_lost%} of what it had gained")
             .when(&[above(Q::RewardLost, COLLAPSE)]),
         rule(Problem, "accuracy_collapsed", "an accuracy has lost {accuracy_lost%} of its best level")
@@ -120,9 +120,9 @@ mod tests {
             job.gradient_norm = norm.and_then(|norm| observed((0..900).map(norm)));
             SYMPTOM.examine(&job).map(|finding| finding.severity)
         };
-        assert_eq!(severity(Some(|i| 1.9 + 0.0005 * i as f64)), Some(crate::symptoms::Severity::Problem));
-        assert_eq!(severity(Some(|i| 1.9 + 0.1 * noise(i))), Some(crate::symptoms::Severity::Warning));
-        assert_eq!(severity(None), Some(crate::symptoms::Severity::Warning), "a schedule may make the task harder");
+        assert_eq!(severity(Some(|i| 1.9 + 0.0005 * i as f64)), Some(Severity::Problem));
+        assert_eq!(severity(Some(|i| 1.9 + 0.1 * noise(i))), Some(Severity::Warning));
+        assert_eq!(severity(None), Some(Severity::Warning), "a schedule may make the task harder");
     }
 
     fn rewards(value: impl Fn(usize) -> f64) -> bool {
@@ -147,7 +147,7 @@ mod tests {
         }
         let mut job = with_loss([]);
         job.learning = Learning::Reinforcement;
-        job.reward = Some(super::super::Observed::new("charts/episodic_return", &sketch));
+        job.reward = Some(Observed::new("charts/episodic_return", &sketch));
         assert!(SYMPTOM.examine(&job).is_some());
     }
 

@@ -1,7 +1,7 @@
 use super::Severity::Problem;
 use super::{ACCURATE, MATURE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;
-use crate::numbers::{AT_CHANCE, BY_DEPTH, CONVERGED, EXPLODED, HALF, LARGE_NORM, NORM_GROWTH};
+use crate::numbers::{AT_CHANCE, BY_DEPTH, EXPLODED, FITS_SHARE, HALF, HUNDREDFOLD, LARGE_NORM};
 
 /// See `docs/SYMPTOMS.md`, which is rendered from this.
 pub(super) const SYMPTOM: Symptom = Symptom {
@@ -23,16 +23,17 @@ ratio of layers.",
             .when(&[MATURE, above(Q::GradientByDepth, BY_DEPTH)])
             .unless(&[above(Q::Progress, HALF), ACCURATE]),
         rule(Problem, "grows", "the gradient norm grew by {gradient_growth} orders of magnitude, to {gradient_level}")
-            .when(&[above(Q::GradientGrowth, NORM_GROWTH), above(Q::GradientToLoss, 0.0)])
+            .when(&[above(Q::GradientGrowth, HUNDREDFOLD), above(Q::GradientToLoss, 0.0)])
             .unless(&[above(Q::Progress, HALF), ACCURATE]),
         rule(Problem, "huge", "the gradient norm is {gradient_level}, larger than the loss ({loss_end}) by {gradient_to_loss} orders of magnitude")
             .when(&[above(Q::GradientLevel, LARGE_NORM), above(Q::GradientToLoss, 1.0)])
-            .unless(&[above(Q::Progress, CONVERGED), ACCURATE]),
+            .unless(&[above(Q::Progress, 1.0 - FITS_SHARE), ACCURATE]),
     ],
 };
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_jobs::*;
     use super::*;
     use crate::evidence::Layer;
     use crate::series::{HistogramSketch, Moments};

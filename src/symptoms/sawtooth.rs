@@ -42,12 +42,12 @@ mod tests {
     #[test]
     fn sorted_data_make_waves_of_an_epoch() {
         let mut job = with_loss((0..1500).map(sorted_by_class));
-        assert_eq!(severity(&job), Some(crate::symptoms::Severity::Warning), "the length of an epoch is not known");
+        assert_eq!(severity(&job), Some(Severity::Warning), "the length of an epoch is not known");
         job.knobs.insert("train_examples".into(), 3000.into());
         job.knobs.insert("batch_size".into(), 30.into());
-        assert_eq!(severity(&job), Some(crate::symptoms::Severity::Problem));
+        assert_eq!(severity(&job), Some(Severity::Problem));
         job.knobs.insert("batch_size".into(), 23.into());
-        assert_eq!(severity(&job), Some(crate::symptoms::Severity::Warning), "the waves are of another length");
+        assert_eq!(severity(&job), Some(Severity::Warning), "the waves are of another length");
     }
 
     #[test]

@@ -23,18 +23,12 @@ pub(super) const SYMPTOM: Symptom = Symptom {
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_jobs::*;
     use super::*;
 
     fn silent_at(done: Option<f64>) -> JobView {
         let mut job = with_loss((0..400).map(|i| 2.0 / (1.0 + f64::from(i))));
-        job.life = super::super::Life {
-            ended: true,
-            finished: false,
-            silent_for: 900.0,
-            patience: 600.0,
-            done,
-            cut_off: false,
-        };
+        job.life = Life { ended: true, finished: false, silent_for: 900.0, patience: 600.0, done, cut_off: false };
         job
     }
 
@@ -44,7 +38,7 @@ mod tests {
 
     #[test]
     fn silence_half_way_is_a_problem() {
-        assert_eq!(severity(&silent_at(Some(0.4))), Some(crate::symptoms::Severity::Problem));
+        assert_eq!(severity(&silent_at(Some(0.4))), Some(Severity::Problem));
     }
 
     #[test]
@@ -57,6 +51,6 @@ mod tests {
     fn early_stopping_is_only_a_warning() {
         let mut job = silent_at(Some(0.4));
         job.validation_loss = observed((0..30).map(|i| if i < 15 { 2.0 - 0.1 * f64::from(i) } else { 0.6 }));
-        assert_eq!(severity(&job), Some(crate::symptoms::Severity::Warning));
+        assert_eq!(severity(&job), Some(Severity::Warning));
     }
 }

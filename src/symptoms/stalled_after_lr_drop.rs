@@ -22,6 +22,7 @@ plateau), the rate follows the loss.",
 
 #[cfg(test)]
 mod tests {
+    use super::super::test_jobs::*;
     use super::*;
 
     fn job(rate: impl Fn(usize) -> f64, loss: impl Fn(usize) -> f64) -> JobView {
