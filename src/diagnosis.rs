@@ -5,6 +5,7 @@
 mod advice;
 mod exam;
 mod experiments;
+mod fates;
 #[cfg(test)]
 mod tests;
 
@@ -13,8 +14,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::case::{Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
+use crate::case::{BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
 use crate::facts::Facts;
+use crate::fate::JobFate;
 use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
 use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::{RunName, Runs};
@@ -119,12 +121,14 @@ pub struct Changes {
     pub journal: Vec<(CaseId, JournalEntry)>,
     /// Messages owed.
     pub messages: Vec<Message>,
+    /// What became of jobs that no suggestion asked for.
+    pub fates: Vec<JobFate>,
 }
 
 impl Changes {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.cases.is_empty() && self.journal.is_empty() && self.messages.is_empty()
+        self.cases.is_empty() && self.journal.is_empty() && self.messages.is_empty() && self.fates.is_empty()
     }
 
     fn add(&mut self, case: &Case, trace: Trace) {
@@ -155,13 +159,15 @@ pub struct Diagnosis {
     site: Site,
     cases: BTreeMap<CaseId, Case>,
     memory: BTreeMap<String, Memory>,
+    /// What became of jobs that no suggestion asked for, by job.
+    fates: BTreeMap<String, JobFate>,
 }
 
 impl Diagnosis {
     /// Goes on with the cases that were kept.
     pub fn new(site: Site, cases: impl IntoIterator<Item = Case>) -> Diagnosis {
         let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
-        Diagnosis { site, cases, memory: BTreeMap::new() }
+        Diagnosis { site, cases, memory: BTreeMap::new(), fates: BTreeMap::new() }
     }
 
     /// Every case, open or closed.
@@ -297,6 +303,32 @@ impl Diagnosis {
         self.memory.values_mut().for_each(Memory::look_anew);
     }
 
+    /// These destinations have a suggestion, or may get it, and run it by themselves.
+    pub fn handed_to(&mut self, suggestion: &str, machines: &[String], changes: &mut Changes) {
+        let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
+        let Some(case) = self.cases.values_mut().find(open) else { return };
+        let Some(experiment) = case.experiments.last_mut() else { return };
+        let before = experiment.machines.len();
+        experiment.machines.extend(machines.iter().cloned());
+        experiment.machines.sort();
+        experiment.machines.dedup();
+        if experiment.machines.len() != before {
+            changes.keep(case);
+        }
+    }
+
+    /// A destination does not run a suggestion after all.
+    pub fn not_run_by(&mut self, suggestion: &str, machine: &str, changes: &mut Changes) {
+        let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
+        let Some(case) = self.cases.values_mut().find(open) else { return };
+        let Some(experiment) = case.experiments.last_mut() else { return };
+        let before = experiment.machines.len();
+        experiment.machines.retain(|known| known != machine);
+        if experiment.machines.len() != before {
+            changes.keep(case);
+        }
+    }
+
     /// Whether an open case waits for the run of this suggestion.
     pub fn waits_for(&self, suggestion: &str) -> bool {
         let open = self.cases.values().filter_map(Case::open_experiment);
@@ -392,7 +424,7 @@ impl Diagnosis {
     pub fn link(&mut self, id: &CaseId, job: &str, now: f64) -> Changes {
         let mut changes = Changes::default();
         if let Some(case) = self.cases.get_mut(id) {
-            let trace = case.link_by_hand(job, "hand", now);
+            let trace = case.link_to(job, BY_HAND, now);
             changes.add(&case.clone(), trace);
         }
         changes

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::jobs::Knobs;
+pub use crate::jobs::{Knobs, same_value};
 pub use measure::{Looked, measure};
 
 use crate::evidence::Kind;

@@ -139,9 +139,8 @@ pub(crate) mod test_jobs {
     pub(super) use super::Severity;
     use super::{Finding, Symptom};
     use crate::evidence::Evidence;
-    pub(crate) use crate::evidence::tests::{accuracy, noise, observed, sketch, with_loss};
+    pub(crate) use crate::evidence::tests::{noise, observed, sketch, with_loss};
     pub(super) use crate::evidence::{JobView, Layer, Life, Observed};
-    pub(super) use crate::series::{HistogramSketch, Moments, Point, Sketch};
     pub(super) use crate::signals::Learning;
 
     impl Symptom {

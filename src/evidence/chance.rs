@@ -68,6 +68,7 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     if let Some(classes) = job.number("classes").filter(|classes| *classes >= 2.0) {
         return Some(curve.end / classes.ln() - 1.0).filter(|over| *over < -AT_CHANCE || !no_guess(classes));
     }
+    let by_guess = by_guess.filter(|_| !no_guess(at_end));
     let candidates = [classes_at_start(job, curve), by_guess, by_end, above_all]
         .into_iter()
         .flatten()

@@ -44,10 +44,6 @@ pub(crate) fn observed(values: impl IntoIterator<Item = f64>) -> Option<Observed
     Some(Observed::new("tag", &sketch(values)))
 }
 
-pub(crate) fn accuracy(values: impl IntoIterator<Item = f64>) -> Option<Observed> {
-    Some(Observed::accuracy("accuracy", &sketch(values)))
-}
-
 fn get(job: &JobView, quantity: Quantity) -> f64 {
     Evidence::of(job).get(quantity).unwrap_or(f64::NAN)
 }
