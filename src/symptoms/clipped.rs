@@ -1,3 +1,5 @@
+//! A loss or gradient norm is pinned at a bound, so that its true size is hidden: its rules over the evidence.
+
 use super::Severity::{Info, Problem};
 use super::{ACCURATE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;

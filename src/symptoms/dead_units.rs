@@ -1,3 +1,5 @@
+//! Units or layers that put out or receive nothing but zeros: its rules over the evidence.
+
 use super::Severity::Problem;
 use super::{ACCURATE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;

@@ -1,3 +1,5 @@
+//! The loss has left where it was and keeps growing, or settled far above its start: its rules over the evidence.
+
 use super::Severity::{Problem, Warning};
 use super::Test::All;
 use super::{MATURE, Symptom, above, at_least, below, rule, sure};

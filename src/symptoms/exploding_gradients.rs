@@ -1,3 +1,5 @@
+//! Gradient norms grow by orders of magnitude, or are huge where weights are not: its rules over the evidence.
+
 use super::Severity::Problem;
 use super::{ACCURATE, MATURE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;

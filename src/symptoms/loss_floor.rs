@@ -1,3 +1,5 @@
+//! Stands at a floor that the loss's formula has, while the accuracy is far better than that: its rules over the evidence.
+
 use super::Severity::Problem;
 use super::{MATURE, Symptom, below, rule};
 use crate::evidence::Quantity as Q;

@@ -1,3 +1,5 @@
+//! Single jumps far above the recent level: its rules over the evidence.
+
 use super::Severity::{Problem, Warning};
 use super::{Symptom, above, at_least, rule};
 use crate::evidence::Quantity as Q;

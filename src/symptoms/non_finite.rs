@@ -1,3 +1,5 @@
+//! NaN or infinity in a loss, metric, gradient norm or histogram: its rules over the evidence.
+
 use super::Severity::{Problem, Warning};
 use super::{Symptom, above, at_least, below, rule};
 use crate::evidence::Quantity as Q;

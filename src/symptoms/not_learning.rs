@@ -1,3 +1,5 @@
+//! After enough steps, the loss is no better than at the start: its rules over the evidence.
+
 use super::Severity::{Problem, Warning};
 use super::Test::{All, Any};
 use super::{ACCURATE, MATURE, NOT_STUCK, ON_ITS_WAY, Symptom, above, at_least, below, rule, sure};

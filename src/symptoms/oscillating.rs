@@ -1,3 +1,5 @@
+//! Swings that are large against the progress made, without net progress: its rules over the evidence.
+
 use super::Severity::Problem;
 use super::{MATURE, NOT_STUCK, Symptom, above, below, rule};
 use crate::evidence::Quantity as Q;

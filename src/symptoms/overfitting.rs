@@ -1,3 +1,5 @@
+//! Training goes on improving while validation gets worse: its rules over the evidence.
+
 use super::Severity::{Problem, Warning};
 use super::Test::All;
 use super::{ACCURATE, MATURE, Symptom, above, below, few, rule};

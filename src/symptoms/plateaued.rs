@@ -1,3 +1,5 @@
+//! Learned, then stopped while still bad by the task's own measure: its rules over the evidence.
+
 use super::Severity::{Problem, Warning};
 use super::Test::Any;
 use super::{ACCURATE, MATURE, Symptom, above, below, many, rule};

@@ -1,3 +1,5 @@
+//! Swings in waves from batch to batch, as unshuffled data make them: its rules over the evidence.
+
 use super::Severity::{Problem, Warning};
 use super::{Symptom, above, rule};
 use crate::evidence::Quantity as Q;

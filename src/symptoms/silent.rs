@@ -1,3 +1,5 @@
+//! No new events for far longer than this job's own rhythm, before its end: its rules over the evidence.
+
 use super::Severity::{Problem, Warning};
 use super::{Symptom, above, at_least, below, rule};
 use crate::evidence::Quantity as Q;

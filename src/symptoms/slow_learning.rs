@@ -1,3 +1,5 @@
+//! Improves steadily, but too slowly to get anywhere in a reasonable budget: its rules over the evidence.
+
 use super::Severity::Problem;
 use super::{ACCURATE, MATURE, STOPPED, Symptom, above, below, many, rule};
 use crate::evidence::Quantity as Q;

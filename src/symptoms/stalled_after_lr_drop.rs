@@ -1,3 +1,5 @@
+//! Progress ends where the learning rate falls to (nearly) nothing, with the loss still high: its rules over the evidence.
+
 use super::Severity::Problem;
 use super::{ACCURATE, Symptom, above, below, rule};
 use crate::evidence::Quantity as Q;

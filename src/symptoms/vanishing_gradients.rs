@@ -1,3 +1,5 @@
+//! Gradients are (nearly) zero, or fall by orders of magnitude towards the input, while the loss is bad: its rules over the evidence.
+
 use super::Severity::Problem;
 use super::{ACCURATE, MATURE, Symptom, below, rule};
 use crate::evidence::Quantity as Q;

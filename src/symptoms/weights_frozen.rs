@@ -1,3 +1,5 @@
+//! Weights do not change, or the loss repeats itself exactly: its rules over the evidence.
+
 use super::Severity::Problem;
 use super::{ACCURATE, Symptom, above, at_least, rule};
 use crate::evidence::Quantity as Q;
