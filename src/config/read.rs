@@ -5,6 +5,7 @@
 //! Reading goes on after a mistake, so that one look shows them all; settings with a mistake are never returned.
 
 mod destinations;
+mod experiments;
 mod launch;
 mod noise;
 mod redact;
@@ -20,12 +21,13 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "watch",
     "destinations",
     "allowed_hosts",
     "noise",
     "launch",
+    "experiments",
     "policy",
     "limits",
     "signals",
@@ -85,6 +87,9 @@ impl Reader<'_> {
         if let Some(node) = fields.get("launch") {
             settings.launches = self.launches(node);
         }
+        if let Some(node) = fields.get("experiments") {
+            settings.experiments = self.experiments(node);
+        }
         if let Some(node) = fields.get("policy") {
             settings.policies = self.policies(node);
         }
@@ -94,9 +99,7 @@ impl Reader<'_> {
         if let Some(node) = fields.get("signals") {
             settings.signals = self.signals(node);
         }
-        if let Some(prior) = fields.get("prior").and_then(|node| self.prior(node)) {
-            settings.prior = prior;
-        }
+        settings.prior = fields.get("prior").and_then(|node| self.prior(node));
         if let Some(node) = fields.get("state") {
             settings.state = self.path(node, "`state`").unwrap_or_default();
         }

@@ -21,8 +21,11 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A quiet job is not called ended before this, whatever its rhythm: evaluations and checkpoints take minutes.
 pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
 
+/// One job in twenty fails, until the site knows better.
+pub const PRIOR: f64 = 0.05;
+
 /// Everything that the operator may set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// What is watched.
     pub watch: WatchSettings,
@@ -34,14 +37,16 @@ pub struct Settings {
     pub noise: Noise,
     /// How scripts are started; the first that is for a job counts.
     pub launches: Vec<Launch>,
+    /// What every experiment is given besides its command.
+    pub experiments: Experiments,
     /// Which policy a job is investigated with.
     pub policies: Policies,
     /// How far investigations go.
     pub limits: Limits,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
-    /// The share of all jobs that fail, before anything is known of one.
-    pub prior: f64,
+    /// The share of all jobs that fail, before anything is known of one; [`PRIOR`] where it is not set.
+    pub prior: Option<f64>,
     /// The folder for the database; empty until the defaults are filled in.
     pub state: PathBuf,
     /// How long closed cases and what was sent for them are kept.
@@ -50,27 +55,24 @@ pub struct Settings {
     pub status: Option<StatusSettings>,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            watch: WatchSettings::default(),
-            destinations: Vec::new(),
-            allowed_hosts: None,
-            noise: Noise::default(),
-            launches: Vec::new(),
-            policies: Policies::default(),
-            limits: Limits::default(),
-            signals: Vec::new(),
-            prior: PRIOR,
-            state: PathBuf::new(),
-            keep: Keep::default(),
-            status: None,
-        }
-    }
+/// What every experiment is given besides its command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiments {
+    /// Variables that are set for it.
+    pub env: BTreeMap<String, String>,
+    /// A folder for what it writes besides events, with `{suggestion_id}` and `{run_name}`; `None`: one below its run's.
+    pub output_dir: Option<String>,
 }
 
-/// One job in twenty, until the site knows better.
-const PRIOR: f64 = 0.05;
+impl Default for Experiments {
+    /// An experiment is nobody's result: it must not show up among those, and needs nothing that its baseline did not
+    /// fetch.
+    fn default() -> Self {
+        let offline = [("HF_HUB_OFFLINE", "1"), ("WANDB_MODE", "offline")];
+        let env = offline.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Experiments { env, output_dir: None }
+    }
+}
 
 /// How long closed cases and what was sent for them are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

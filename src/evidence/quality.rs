@@ -1,7 +1,7 @@
 //! Quantities of accuracies, of validation, and of rewards.
 
 use crate::numbers::{
-    AT_CHANCE, BROKEN, EVALUATIONS, FEW_POINTS, FIFTH, HALF, MAYBE, NEWEST, OVERSURE, REWARDS, SIGNIFICANT, TREND,
+    AT_CHANCE, BROKEN, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, MAYBE, NEWEST, OVERSURE, REWARDS, SIGNIFICANT, TREND,
 };
 
 use super::curve::Curve;
@@ -42,7 +42,10 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
     }
     let own = if job.accuracy.is_some() { &job.accuracy } else { &job.validation_accuracy };
     if let Some((observed, curve)) = curve(own) {
-        evidence.put(Q::AccuracyGain, (-curve.drop(), curve.drop_error()), observed);
+        // An accuracy that was good from the start has nothing to gain.
+        if curve.start < GOOD {
+            evidence.put(Q::AccuracyGain, (-curve.drop(), curve.drop_error()), observed);
+        }
         evidence.put(Q::AccuracyTrend, (curve.trend_from(0.0), 1.0), observed);
     }
     let Some((observed, validation)) = curve(&job.validation_accuracy) else { return };
@@ -89,13 +92,12 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     put(Q::ValidationDrop, (validation.start - best) / own, validation.drop_error() / own);
     put(Q::ValidationBestAfter, share, 1.0 / validation.levels.len() as f64);
     let Some(training) = training else { return };
-    let gained = (validation.start - best).max(0.0);
-    let gain = gained.max(error);
-    put(Q::ValidationLostAgain, rise / gain, error / gain);
     // A validation loss that begins far above training has other units or other inputs: its own start counts.
     let other = validation.first.value > OVERSURE * training.start.abs();
     let start = if other { validation.start } else { training.start.max(validation.start) };
     let scale = start.abs().max(f64::MIN_POSITIVE);
+    let gain = (start - best).max(error);
+    put(Q::ValidationLostAgain, rise / gain, error / gain);
     put(Q::ValidationProgress, (start - best) / scale, error / scale);
     let fell = training.level_between((share - 0.05).max(0.0), share + 0.05) - training.end;
     put(
