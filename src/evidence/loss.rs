@@ -136,7 +136,7 @@ fn measure_non_finite(job: &JobView, evidence: &mut Evidence) {
     }
     let others = [&job.validation_loss, &job.accuracy, &job.validation_accuracy, &job.training_loss];
     let others = others.into_iter().flatten().chain(&job.parts).filter(|other| other.sketch.non_finite() > 0);
-    let others = others.filter(|other| !judged.first().is_some_and(|judged| judged.tag == other.tag));
+    let others = others.filter(|other| judged.first().is_none_or(|judged| judged.tag != other.tag));
     let worst = others.max_by(|a, b| newest_non_finite(&a.sketch).total_cmp(&newest_non_finite(&b.sketch)));
     if let Some(other) = worst {
         evidence.put(Q::OtherNonFinite, (newest_non_finite(&other.sketch), 0.0), other);
