@@ -161,7 +161,7 @@ fn trained_before(job: &JobView) -> bool {
     !from_chance && (goes_on_from(job).is_some() || curve.trend_from(0.0).abs() < TREND && !straight && is_tuned(job))
 }
 
-/// Whether the first accuracy is no guess among even classes, still there, and could be better. A coarse log begins when much
+/// Whether the first accuracy is no guess among even classes, and still there. A coarse log begins when much
 /// was learned: noisy labels leave little to see after that.
 fn right_from_the_first(job: &JobView) -> bool {
     let accuracy = job.validation_accuracy.as_ref().or(job.accuracy.as_ref()).and_then(|o| o.curve.as_ref());
@@ -169,7 +169,7 @@ fn right_from_the_first(job: &JobView) -> bool {
     let coarse = loss.points < 100 && loss.end > 0.95 * cost_of_noise(accuracy.end, 3.0);
     let least = if coarse { GUESS - RATE_OF_TWO } else { GUESS };
     let real = accuracy.start > least && accuracy.end > least - AT_CHANCE;
-    real && !job.accurate() && accuracy.end - accuracy.start > -OVERFIT_RISE
+    real && accuracy.end - accuracy.start > -OVERFIT_RISE
 }
 
 /// Among more than two classes a guess is right less often by this.
