@@ -3,10 +3,12 @@
 //! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
 //! reaches a training script.
 
+mod fates;
 mod id;
 mod linking;
 mod message;
 mod progress;
+mod telling;
 
 use std::fmt;
 
@@ -14,11 +16,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::facts::{Facts, Knobs};
+use crate::fate::Fate;
 use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
 pub use id::{case_id, run_name, suggestion_id};
 pub use linking::{Candidate, link};
+pub use message::{
+    About, Belief, Body, CaseClosed, CaseOpened, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind,
+    QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
+};
 pub use progress::{Opening, Terms};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
@@ -102,6 +109,9 @@ pub struct Experiment {
     pub outcome: Option<String>,
     /// What it showed, once judged.
     pub facts: Option<Facts>,
+    /// What became of its job, as whoever runs it told last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
 }
 
 impl Experiment {
@@ -125,7 +135,8 @@ pub struct NotTried {
 pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
-    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `observed`, `asked`, `answered`, `closed`.
+    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `observed`, `asked`, `answered`,
+    /// `fate`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,
@@ -165,63 +176,4 @@ impl Case {
         knobs.extend(changes.iter().map(|(name, value)| (name.clone(), value.clone())));
         knobs
     }
-}
-
-/// The kind of a message, by its CloudEvents type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MessageKind {
-    /// `nextrun.case.opened`
-    CaseOpened,
-    /// `nextrun.run.suggested`
-    RunSuggested,
-    /// `nextrun.run.stop_suggested`
-    StopSuggested,
-    /// `nextrun.question.asked`: a checklist for a person
-    QuestionAsked,
-    /// `nextrun.case.closed`
-    CaseClosed,
-    /// `nextrun.digest`: several messages of one or more cases in one, for people
-    Digest,
-}
-
-impl MessageKind {
-    /// All kinds.
-    pub const ALL: [MessageKind; 6] = [
-        MessageKind::CaseOpened,
-        MessageKind::RunSuggested,
-        MessageKind::StopSuggested,
-        MessageKind::QuestionAsked,
-        MessageKind::CaseClosed,
-        MessageKind::Digest,
-    ];
-
-    /// The CloudEvents type.
-    pub fn event_type(self) -> &'static str {
-        match self {
-            MessageKind::CaseOpened => "nextrun.case.opened",
-            MessageKind::RunSuggested => "nextrun.run.suggested",
-            MessageKind::StopSuggested => "nextrun.run.stop_suggested",
-            MessageKind::QuestionAsked => "nextrun.question.asked",
-            MessageKind::CaseClosed => "nextrun.case.closed",
-            MessageKind::Digest => "nextrun.digest",
-        }
-    }
-}
-
-/// A message as it is owed to every destination that wants its kind: what is said, not how.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Message {
-    /// Event id: the same on every try and every destination (for a suggested run, the suggestion's id).
-    pub id: String,
-    /// The case that it belongs to.
-    pub case: CaseId,
-    /// Its kind.
-    pub kind: MessageKind,
-    /// The baseline job (`subject` of the CloudEvent).
-    pub subject: String,
-    /// Seconds since the Unix epoch at which it was decided.
-    pub time: f64,
-    /// The `data` of the CloudEvent, as in the contract, with what a person is shown besides (`loss_curve`, `policy_step`, …).
-    pub data: Value,
 }

@@ -7,7 +7,8 @@ mod life;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::series::{RunData, RunName, Runs};
+use crate::launched::Launched;
+use crate::series::{RunData, RunName, Runs, Sketch};
 
 pub use knobs::{Knobs, canonical_name, knobs_of};
 pub use life::{Patience, Pulse, Stage, stage};
@@ -37,10 +38,24 @@ impl<'a> Job<'a> {
         self.runs.iter().map(|(_, run)| run.events()).sum()
     }
 
+    /// The job as it was when each series had reached the step that `step_of` names for its folder, tag and sketch; see
+    /// [`RunData::until`].
+    pub fn until(&self, mut step_of: impl FnMut(&str, &str, &Sketch) -> i64) -> PastJob {
+        let cut = |(folder, run): &(String, &RunData)| {
+            (folder.clone(), run.until(|tag, sketch| step_of(folder, tag, sketch)))
+        };
+        PastJob { name: self.name.clone(), runs: self.runs.iter().map(cut).collect() }
+    }
+
     /// The text of a tag, in whichever of its runs it was logged.
     pub fn text(&self, matches: impl Fn(&str) -> bool) -> Option<&'a str> {
         let mut texts = self.runs.iter().flat_map(|(_, run)| run.texts().iter());
         texts.find(|(tag, _)| matches(tag)).map(|(_, text)| text.as_str())
+    }
+
+    /// How it was started, where that is known: as the first of its runs in the order of their names says.
+    pub fn launched(&self) -> Option<&'a Launched> {
+        self.runs.iter().find_map(|(_, run)| run.launched.as_deref())
     }
 
     /// The suggestion that this job carries out, so far as it says so itself: `NEXTRUN_SUGGESTION_ID` as a
@@ -57,6 +72,21 @@ impl<'a> Job<'a> {
         }
         let side_file: serde_json::Value = serde_json::from_str(self.text(|tag| tag == "nextrun.json")?).ok()?;
         Some(side_file.get("suggestion_id")?.as_str()?.to_owned())
+    }
+}
+
+/// A job as it was earlier, with data of its own.
+#[derive(Debug, Clone)]
+pub struct PastJob {
+    name: String,
+    runs: Vec<(String, RunData)>,
+}
+
+impl PastJob {
+    /// As a job, for whatever looks at jobs.
+    pub fn job(&self) -> Job<'_> {
+        let runs = self.runs.iter().map(|(folder, run)| (folder.clone(), run)).collect();
+        Job { name: self.name.clone(), runs }
     }
 }
 
@@ -204,6 +234,20 @@ mod tests {
         let jobs =
             grouped(&[("nextrun/x/01-a/logs/v0", "loss"), ("nextrun/x/01-a/train", "loss")], &["nextrun/x/01-a"]);
         assert_eq!(jobs, [("nextrun/x/01-a".into(), vec!["logs/v0".into(), "train".into()])]);
+    }
+
+    #[test]
+    fn a_job_can_be_seen_as_it_was() {
+        let mut runs = runs(&[("a/train", "loss"), ("a/validation", "loss")]);
+        for run in runs.values_mut() {
+            let id = run.tag_id("loss").expect("room");
+            (1..10).for_each(|step| run.scalar(id, Point { step, wall_time: 1.0 + step as f64, value: 1.0 }));
+        }
+        let jobs = group(&runs, &BTreeSet::new());
+        let past = jobs[0].until(|folder, _, _| if folder == "train" { 4 } else { 2 });
+        let last = |(_, run): &(String, &RunData)| run.get("loss").and_then(|s| s.sketch.last()).map(|p| p.step);
+        assert_eq!(past.job().runs.iter().filter_map(last).collect::<Vec<_>>(), [4, 2]);
+        assert_eq!(past.job().last_wall_time(), Some(5.0));
     }
 
     #[test]

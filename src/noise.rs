@@ -108,7 +108,7 @@ impl Situation<'_> {
         for Letter { message, knobs } in letters {
             let subject = Subject::of_message(&message, &knobs);
             let mut at_once = Vec::new();
-            for outlet in self.outlets.iter().filter(|outlet| self.gets(outlet, message.kind, &subject)) {
+            for outlet in self.outlets.iter().filter(|outlet| self.gets(outlet, message.kind(), &subject)) {
                 match self.rule(outlet, &message, &plan.held) {
                     Ruling::Send => at_once.push(outlet.name.clone()),
                     Ruling::Silence(silence) => plan.note_silenced(&message, &outlet.name, silence, self.now),
@@ -238,7 +238,7 @@ impl Situation<'_> {
             self.now - opening.time <= burst.within.as_secs_f64()
                 && self.gets(outlet, MessageKind::CaseOpened, &subject)
         });
-        message.kind == MessageKind::CaseOpened && recent.count() >= burst.cases as usize
+        message.kind() == MessageKind::CaseOpened && recent.count() >= burst.cases as usize
     }
 }
 

@@ -207,7 +207,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::case::{CaseId, Message, MessageKind};
+    use crate::case::{Body, CaseId, Message};
 
     #[test]
     fn an_end_reads_back_as_it_was_told() {
@@ -241,9 +241,8 @@ mod tests {
             ),
             (Outcome::Later { after: None, why: why() }, DeliveryState::Pending, None),
         ] {
-            let (case, kind) = (CaseId("c1".into()), MessageKind::RunSuggested);
-            let message =
-                Message { id: message_id.clone(), case, kind, subject: "r".into(), time: 0.0, data: Value::Null };
+            let (case, body) = (CaseId("c1".into()), Body::RunSuggested(Box::default()));
+            let message = Message { id: message_id.clone(), case, subject: "r".into(), time: 0.0, body };
             let answer = Some(answer_of(&outcome));
             let destination = destination.clone();
             let delivery = Delivery { id: 1, message, destination, state, attempts: 1, due: 0.0, answer };

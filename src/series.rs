@@ -5,13 +5,17 @@
 
 mod attempts;
 mod bucket;
+mod buckets;
 mod histogram;
+mod newest;
 mod run;
 mod sketch;
 pub mod stats;
 
 pub use attempts::{Attempt, Series};
 pub use bucket::Bucket;
+pub use buckets::MAX_BUCKETS;
 pub use histogram::{HistogramSketch, Moments};
+pub use newest::NEWEST;
 pub use run::{RunData, RunName, Runs, SessionMark, TagId};
-pub use sketch::{MAX_BUCKETS, Point, Sketch};
+pub use sketch::{Point, Sketch};

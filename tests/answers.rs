@@ -8,7 +8,7 @@ mod support;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nextrun::case::{CaseId, Message, MessageKind};
+use nextrun::case::{Body, CaseId, Message, MessageKind};
 use nextrun::destinations::{
     Destination, Earlier, FieldKind, Http, Last, Need, OnUnknown, Outcome, Preset, Secret, Setup, Surroundings,
     Timeouts,
@@ -48,10 +48,13 @@ fn message() -> Message {
     Message {
         id: "m1".into(),
         case: CaseId("c1".into()),
-        kind: MessageKind::RunSuggested,
         subject: "resnet/7".into(),
         time: NOW,
-        data: json!({"overrides": {"batch_norm": false, "batch_size": 1}, "command": "python train.py"}),
+        body: Body::read(
+            MessageKind::RunSuggested,
+            json!({"overrides": {"batch_norm": false, "batch_size": 1}, "command": "python train.py"}),
+        )
+        .unwrap(),
     }
 }
 

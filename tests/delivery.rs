@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nextrun::case::{CaseId, Message, MessageKind};
+use nextrun::case::{Body, CaseId, Message, MessageKind};
 use nextrun::destinations::{Destination, Http, OnUnknown, Preset, Secret, Setup, Surroundings, Timeouts};
 use nextrun::outbox::{Outbox, Pace, Report, Sending, bad_ends};
 use nextrun::store::{Commit, Decision, Delivery, DeliveryState, SharedStore, Sqlite, Store};
@@ -39,14 +39,17 @@ fn configured(preset: &str, mut setup: Setup, fields: &[(&str, &str)], http: Htt
     Destination::new(Arc::new(Preset::shipped(preset).unwrap()), setup, &surroundings).unwrap()
 }
 
+fn body(kind: MessageKind, data: serde_json::Value) -> Body {
+    Body::read(kind, data).unwrap()
+}
+
 fn message(id: &str, case: &str) -> Message {
     Message {
         id: id.into(),
         case: CaseId(case.into()),
-        kind: MessageKind::RunSuggested,
         subject: "resnet/7".into(),
         time: now(),
-        data: json!({"overrides": {"batch_norm": false, "batch_size": 1}, "step": id}),
+        body: body(MessageKind::RunSuggested, json!({"overrides": {"batch_norm": false, "batch_size": 1}, "step": id})),
     }
 }
 
@@ -356,7 +359,7 @@ fn slack_bot(server: &Server, on_unknown: OnUnknown) -> Destination {
 }
 
 fn owed(store: &SharedStore, id: &str, kind: MessageKind) {
-    let message = Message { kind, data: json!({"verdict": "recovered", "step": id}), ..message(id, "c1") };
+    let message = Message { body: body(kind, json!({"verdict": "recovered", "step": id})), ..message(id, "c1") };
     let commit = Commit { messages: vec![(message, vec!["team".into()])], ..Commit::default() };
     store.blocking(|store| store.commit(&commit)).unwrap();
 }

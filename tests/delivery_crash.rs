@@ -14,7 +14,7 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nextrun::case::{CaseId, Message, MessageKind};
+use nextrun::case::{Body, CaseId, Message};
 use nextrun::destinations::{Destination, Http, Preset, Secret, Setup, Surroundings, Timeouts};
 use nextrun::outbox::{Outbox, Pace, Sending};
 use nextrun::store::{Commit, DeliveryState, SharedStore, Sqlite, StateLock, Store};
@@ -71,10 +71,9 @@ fn message(id: &str, case: &str) -> Message {
     Message {
         id: id.into(),
         case: CaseId(case.into()),
-        kind: MessageKind::RunSuggested,
         subject: "resnet/7".into(),
         time: 1.0,
-        data: serde_json::json!({}),
+        body: Body::RunSuggested(Box::default()),
     }
 }
 

@@ -5,9 +5,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nextrun::case::{CaseId, Message, MessageKind};
+use nextrun::case::{Body, CaseId, Message, StopSuggested};
 use nextrun::destinations::{Destination, Http, Outcome, Preset, Secret, Setup, SetupError, Surroundings, Timeouts};
-use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -88,10 +87,12 @@ fn message() -> Message {
     Message {
         id: "c1-stop".into(),
         case: CaseId("c1".into()),
-        kind: MessageKind::StopSuggested,
         subject: "resnet/7\r\nBcc: eve@example.org".into(),
         time: 1_763_841_600.25,
-        data: json!({"why": "the loss is <b>NaN</b> & worse\r\n.\r\nDATA"}),
+        body: Body::StopSuggested(StopSuggested {
+            why: "the loss is <b>NaN</b> & worse\r\n.\r\nDATA".into(),
+            ..StopSuggested::default()
+        }),
     }
 }
 

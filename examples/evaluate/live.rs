@@ -9,12 +9,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use nextrun::case::{Message, MessageKind};
+use nextrun::case::{Body, Message, MessageKind};
 use nextrun::diagnosis::{Diagnosis, Memory, Report, Status, exam};
 use nextrun::jobs::group;
 use nextrun::logdir::DiskLogdir;
 use nextrun::watch::{Options, Watcher};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::cases::Case;
 use crate::investigation::{Investigation, Opened, Tried};
@@ -102,8 +102,8 @@ fn carry_out(
     (desk, logdir): (&mut Desk, &Path),
     known: &mut Investigation,
 ) -> anyhow::Result<Vec<Message>> {
-    let data = &suggestion.data;
-    let changes = data["overrides"].as_object().cloned().unwrap_or_default();
+    let Body::RunSuggested(suggested) = &suggestion.body else { return Ok(Vec::new()) };
+    let changes: Map<String, Value> = suggested.overrides.clone().into_iter().collect();
     if let Err(error) = case.knobs(&changes) {
         let unknown_knobs = match error {
             KnobError::Unknown(names) => names.into_iter().collect(),
@@ -113,9 +113,8 @@ fn carry_out(
         return Ok(desk.diagnosis.report(&report, desk.now).messages);
     }
     let run = lab.run(case, repetition, &changes)?;
-    let state = data["state"].as_str().unwrap_or_default().to_owned();
-    known.experiments.push(Tried { state, steps: run.summary.losses.len() });
-    let place = logdir.join(data["run_name"].as_str().unwrap_or_default());
+    known.experiments.push(Tried { state: suggested.state.clone(), steps: run.summary.losses.len() });
+    let place = logdir.join(&suggested.run_name);
     for file in growing(&run.directory, &place)? {
         file.grow_from(0, LOOKS)?;
     }
@@ -128,19 +127,18 @@ impl Investigation {
     /// Takes note of what is said; gives back the runs that are suggested.
     fn take(&mut self, messages: Vec<Message>, step: Option<usize>) -> Vec<Message> {
         for message in &messages {
-            match message.kind {
+            match message.kind() {
                 MessageKind::CaseOpened => {
-                    let symptoms = message.data["symptoms"].as_array().into_iter().flatten();
-                    let symptoms = symptoms.filter_map(|symptom| Some(symptom.as_str()?.to_owned())).collect();
+                    let symptoms = message.body.about().map(|about| about.symptoms.clone()).unwrap_or_default();
                     self.opened.get_or_insert(Opened { step, symptoms });
                 }
                 MessageKind::CaseClosed if self.verdict.is_none() => {
-                    self.verdict = message.data["verdict"].as_str().map(str::to_owned);
+                    self.verdict = message.body.verdict().map(str::to_owned);
                 }
                 _ => {}
             }
         }
-        messages.into_iter().filter(|message| message.kind == MessageKind::RunSuggested).collect()
+        messages.into_iter().filter(|message| message.kind() == MessageKind::RunSuggested).collect()
     }
 
     /// What the whole baseline run shows.

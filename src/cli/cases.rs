@@ -184,7 +184,7 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         writeln!(
             out,
             "\n  {} to {}: {} after {} tries ({})",
-            delivery.message.kind.event_type(),
+            delivery.message.kind().event_type(),
             delivery.destination,
             state.as_str().unwrap_or("?"),
             delivery.attempts,

@@ -117,7 +117,7 @@ impl Desk {
     }
 
     fn remember(&mut self, message: &Message, to: &[String]) {
-        if message.kind == MessageKind::Digest {
+        if message.kind() == MessageKind::Digest {
             for name in to {
                 self.digests.entry(name.clone()).or_default().insert(message.case.clone());
             }

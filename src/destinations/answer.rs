@@ -10,11 +10,12 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use minijinja::value::Serde;
 use minijinja::{Environment, Value as Jinja};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::filters;
 use super::http::Reply;
 use super::template::{Node, Scope, TemplateError, check_expression, holds};
+use crate::facts::Knobs;
 
 /// What a try came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,7 +142,7 @@ pub(super) struct Reading<'a> {
     /// What it answers, as templates see it.
     pub(super) scope: &'a Scope,
     /// The knobs that a refusal can be about.
-    pub(super) overrides: Option<&'a Map<String, Value>>,
+    pub(super) overrides: Option<&'a Knobs>,
     /// Seconds since the Unix epoch, which a `Retry-After` date is read against.
     pub(super) now: f64,
 }
@@ -264,7 +265,7 @@ const CORE: [&str; 4] = ["learning_rate", "batch_size", "max_steps", "seed"];
 
 /// The knobs that a refusal is about: those that it lists; else those of ours that its text names; else all but the
 /// [`CORE`] ones; else all of them.
-fn unknown_knobs(body: &str, overrides: &Map<String, Value>) -> Vec<String> {
+fn unknown_knobs(body: &str, overrides: &Knobs) -> Vec<String> {
     let answer = serde_json::from_str::<Value>(body).ok();
     let listed: Vec<&str> = answer
         .as_ref()
@@ -324,8 +325,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_about_what_it_lists_then_what_it_names_then_what_is_unusual() {
-        let overrides = json!({"batch_norm": false, "batch_size": 1, "loss": "l1", "learning_rate": 0.1});
-        let overrides = overrides.as_object().unwrap();
+        let knobs = |value: Value| serde_json::from_value::<Knobs>(value).unwrap();
+        let overrides = knobs(json!({"batch_norm": false, "batch_size": 1, "loss": "l1", "learning_rate": 0.1}));
         for (body, want) in [
             (r#"{"error": "no", "unknown_knobs": ["batch_norm"]}"#, vec!["batch_norm"]),
             (r#"{"error": "loss is fine", "unknown_knobs": ["batch_size", "elsewhere"]}"#, vec!["batch_size"]),
@@ -335,10 +336,10 @@ mod tests {
             ("unknown flag", vec!["batch_norm", "loss"]),
             ("", vec!["batch_norm", "loss"]),
         ] {
-            assert_eq!(unknown_knobs(body, overrides), want, "{body}");
+            assert_eq!(unknown_knobs(body, &overrides), want, "{body}");
         }
-        let core = json!({"batch_size": 1, "seed": 1});
-        assert_eq!(unknown_knobs("no", core.as_object().unwrap()), ["batch_size", "seed"]);
+        let core = knobs(json!({"batch_size": 1, "seed": 1}));
+        assert_eq!(unknown_knobs("no", &core), ["batch_size", "seed"]);
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! Owns: the order of the requests, and what their outcomes come to together. Must not know: when to try again.
 
 use minijinja::Value as Jinja;
-use serde_json::Value;
 
 use super::answer::{Meaning, Reading, with_answer};
 use super::channel::HttpChannel;
@@ -12,7 +11,7 @@ use super::http::{MOST_LIST, Outgoing, Reply, Unanswered, site};
 use super::preset::{Ask, Then};
 use super::template::Scope;
 use super::{Destination, Last, Need, OnUnknown, Outcome};
-use crate::case::{Message, MessageKind};
+use crate::case::{Body, Message};
 
 /// One try.
 pub(super) struct Exchange<'a> {
@@ -73,8 +72,15 @@ impl Exchange<'_> {
 
     pub(super) fn understand(&self, reply: &Reply) -> Outcome {
         // Only a suggested run can be refused for a knob that its script lacks.
-        let suggested = self.message.kind == MessageKind::RunSuggested;
-        let overrides = self.message.data.get("overrides").and_then(Value::as_object).filter(|_| suggested);
+        let overrides = match &self.message.body {
+            Body::RunSuggested(run) => Some(&run.overrides),
+            Body::CaseOpened(_)
+            | Body::RunCancelled(_)
+            | Body::StopSuggested(_)
+            | Body::QuestionAsked(_)
+            | Body::CaseClosed(_)
+            | Body::Digest(_) => None,
+        };
         let site = site(&self.http.url);
         let reading = Reading { site: &site, scope: self.scope, overrides, now: self.now };
         self.destination.preset.answers.read(reply, reading)

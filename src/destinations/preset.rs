@@ -433,13 +433,13 @@ pub(super) fn scope(message: &Message, thread: Option<&str>, source: &str, time:
     let event = serde_json::json!({
         "id": message.id,
         "case": message.case.0,
-        "kind": message.kind,
-        "type": message.kind.event_type(),
+        "kind": message.kind(),
+        "type": message.kind().event_type(),
         "source": source,
         "subject": message.subject,
         "time": time,
         "seconds": message.time.floor() as i64,
-        "data": message.data,
+        "data": message.body.data(),
     });
     let view = Jinja::from(Serde(View::of(message)));
     Scope::from([

@@ -1,17 +1,22 @@
 //! A message as people are shown it: every field there, in words.
 //!
-//! Owns: which fields of a message's data are read, and what stands for one that is absent. Must not know: markup, which
-//! destination shows it. Data of another form than expected is shown as far as it goes; nothing here fails.
+//! Owns: what of a message people read, and what stands for what is absent. Must not know: markup, which destination
+//! shows it.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, settings, shell_word, words};
-use crate::case::Message;
+use crate::case::{
+    About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, QuestionAsked,
+    Recommended, RunSuggested, Tried,
+};
 
-/// What templates see as `view`. Texts are empty, and lists too, where the message does not have them.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// What templates see as `view`; `docs/DESTINATIONS.md` describes each field. Texts and lists are empty where the message
+/// does not have them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct View {
     /// The baseline job.
     run: String,
@@ -20,7 +25,7 @@ pub(super) struct View {
     /// Which step of the sequence, such as `1 overfit one point`.
     step: String,
     /// 1 for the first experiment of a step.
-    attempt: u64,
+    attempt: u32,
     why: String,
     hypothesis: String,
     expect: String,
@@ -31,13 +36,15 @@ pub(super) struct View {
     curve: String,
     /// The changes to the baseline's knobs.
     settings: String,
+    /// What the run is expected to cost.
+    cost: String,
     /// The exact command, with its environment.
     command: String,
     /// Where the new run has to log.
     run_name: String,
     checklist: Vec<String>,
     answers: Vec<String>,
-    /// How an answer is given.
+    /// The command that answers.
     reply: String,
     /// The verdict in words, and its id.
     verdict: String,
@@ -51,8 +58,6 @@ pub(super) struct View {
     /// What a digest says in one line, and what it lists.
     title: String,
     items: Vec<Item>,
-    /// Address of a page about the case.
-    link: String,
 }
 
 /// A symptom with its evidence.
@@ -83,73 +88,132 @@ struct Experiment {
 impl View {
     /// The view of a message.
     pub(super) fn of(message: &Message) -> View {
-        let none = Map::new();
-        let data = Data(message.data.as_object().unwrap_or(&none));
-        let recommended = data.inner("recommended");
-        let step = Some(data.text("step")).filter(|step| !step.is_empty());
-        let run = Some(data.line("baseline_run")).filter(|run| !run.is_empty());
+        let mut view = match &message.body {
+            Body::CaseOpened(_) => View::default(),
+            Body::RunSuggested(run) => View::of_run(run),
+            Body::RunCancelled(run) => {
+                View { why: text(&run.why), run_name: one_line(&run.run_name), ..View::default() }
+            }
+            Body::StopSuggested(stop) => View { why: text(&stop.why), ..View::default() },
+            Body::QuestionAsked(question) => View::of_question(question, &message.case.0),
+            Body::CaseClosed(end) => View::of_end(end),
+            Body::Digest(digest) => View {
+                why: text(&digest.why),
+                title: title(digest),
+                items: digest.items.iter().map(Item::of).collect(),
+                ..View::default()
+            },
+        };
+        view.run = one_line(&message.subject);
+        view.case = one_line(&message.case.0);
+        view.attempt = view.attempt.max(1);
+        if let Some(about) = message.body.about() {
+            view.tell(about);
+        }
+        view
+    }
+
+    fn tell(&mut self, about: &About) {
+        if !about.baseline_run.is_empty() {
+            self.run = one_line(&about.baseline_run);
+        }
+        self.policy = one_line(about.policy.as_deref().unwrap_or_default());
+        self.troubles = troubles(about);
+        self.curve = curve(&about.loss_curve);
+    }
+
+    fn of_run(run: &RunSuggested) -> View {
         View {
-            run: run.unwrap_or_else(|| one_line(&message.subject)),
-            case: one_line(&message.case.0),
-            policy: data.line("policy"),
-            step: one_line(&step.unwrap_or_else(|| words(&data.text("state")))),
-            attempt: data.0.get("attempt").and_then(Value::as_u64).unwrap_or(1),
-            why: data.text("why"),
-            hypothesis: data.text("hypothesis"),
-            expect: data.text("expect"),
-            summary: data.text("summary"),
-            troubles: troubles(&data),
-            curve: curve(data.list("loss_curve")),
-            settings: settings(data.inner("overrides").0),
-            command: command(&data),
-            run_name: data.line("run_name"),
-            checklist: data.list("checklist").iter().map(item).collect(),
-            answers: data.list("answers").iter().map(item).map(|answer| one_line(&answer)).collect(),
-            reply: data.text("reply"),
-            verdict: words(&data.line("verdict")),
-            verdict_id: data.line("verdict"),
-            confidence: data.number("confidence").map(|share| format!("{:.0}", share * 100.0)).unwrap_or_default(),
-            experiments: data.list("experiments").iter().filter_map(Value::as_object).map(Experiment::of).collect(),
-            recommended_settings: settings(recommended.inner("overrides").0),
-            recommended_command: command(&recommended),
-            not_tried: data.list("not_tried").iter().map(item).collect(),
-            title: title(&data),
-            items: data.list("items").iter().filter_map(Value::as_object).map(Item::of).collect(),
-            link: data.line("link"),
+            step: step(&run.step, &run.state),
+            attempt: run.attempt,
+            why: text(&run.why),
+            hypothesis: text(&run.hypothesis),
+            expect: text(&run.expect),
+            settings: settings(&run.overrides),
+            cost: run.cost.as_ref().map(cost).unwrap_or_default(),
+            command: command(run.command.as_deref(), &run.arguments, &run.env),
+            run_name: one_line(&run.run_name),
+            ..View::default()
+        }
+    }
+
+    fn of_question(question: &QuestionAsked, case: &str) -> View {
+        let reply = format!("nextrun cases answer {} ANSWER", one_line(case));
+        View {
+            step: step(&question.step, &question.state),
+            why: text(&question.why),
+            checklist: question.checklist.clone(),
+            answers: question.answers.iter().map(|answer| one_line(answer)).collect(),
+            reply: Some(reply).filter(|_| !question.answers.is_empty()).unwrap_or_default(),
+            ..View::default()
+        }
+    }
+
+    fn of_end(end: &CaseClosed) -> View {
+        let none = Recommended::default();
+        let recommended = end.recommended.as_ref().unwrap_or(&none);
+        let confidence = Some(end.confidence).filter(|share| *share > 0.0);
+        View {
+            summary: text(&end.summary),
+            verdict: words(&one_line(&end.verdict)),
+            verdict_id: one_line(&end.verdict),
+            confidence: confidence.map(|share| format!("{:.0}", share * 100.0)).unwrap_or_default(),
+            experiments: end.experiments.iter().map(Experiment::of).collect(),
+            recommended_settings: settings(&recommended.overrides),
+            recommended_command: command(recommended.command.as_deref(), &recommended.arguments, &BTreeMap::new()),
+            not_tried: end.not_tried.iter().map(|left_out| not_tried(left_out)).collect(),
+            ..View::default()
         }
     }
 }
 
+/// A step that could not be tried, with its name in words.
+fn not_tried(left_out: &str) -> String {
+    match left_out.split_once(": ") {
+        Some((state, why)) => format!("{}: {why}", words(state)),
+        None => words(left_out),
+    }
+}
+
+/// A text without the blanks around it.
+fn text(text: &str) -> String {
+    text.trim().to_owned()
+}
+
+/// A step of the published sequence, else the name of the test in words.
+fn step(step: &str, state: &str) -> String {
+    if step.trim().is_empty() { words(&one_line(state)) } else { one_line(step) }
+}
+
 impl Trouble {
-    fn of(finding: &Value) -> Trouble {
-        let none = Map::new();
-        let finding = Data(finding.as_object().unwrap_or(&none));
-        let id = Some(finding.line("symptom")).filter(|id| !id.is_empty()).unwrap_or_else(|| finding.line("id"));
-        let step = |key| finding.number(key).map(number);
-        let steps = match (step("first_step"), step("last_step").or_else(|| step("first_detected_step"))) {
+    fn of(finding: &Evidence) -> Trouble {
+        let step = |step: Option<i64>| {
+            #[expect(clippy::cast_precision_loss, reason = "a step as people read it")]
+            step.map(|step| number(step as f64))
+        };
+        let steps = match (step(finding.first_step), step(finding.last_step)) {
             (Some(first), Some(last)) if first != last => format!("steps {first} to {last}"),
             (Some(step), _) | (None, Some(step)) => format!("step {step}"),
             (None, None) => String::new(),
         };
-        let place = [finding.line("tag"), steps].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
-        Trouble { what: words(&id), said: finding.text("summary"), place: place.join(", ") }
+        let place = [one_line(&finding.tag), steps].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+        let what = words(&one_line(&finding.symptom));
+        Trouble { what, said: text(&finding.summary), place: place.join(", ") }
     }
 }
 
 impl Item {
-    fn of(item: &Map<String, Value>) -> Item {
-        let item = Data(item);
-        let said = item.list("messages").iter().filter_map(Value::as_object).map(|said| in_short(&Data(said)));
-        Item { run: item.line("run"), case: item.line("case"), said: said.collect::<Vec<_>>().join("; ") }
+    fn of(item: &DigestItem) -> Item {
+        let said = item.messages.iter().map(in_short).collect::<Vec<_>>().join("; ");
+        Item { run: one_line(&item.run), case: one_line(&item.case.0), said }
     }
 }
 
 /// What a digest is about, in one line.
-fn title(data: &Data<'_>) -> String {
-    let items = data.list("items");
-    let mut said = items.iter().filter_map(|item| item.get("messages")?.as_array()).flatten();
-    let (cases, messages) = (items.len(), data.number("messages").map(number).unwrap_or_default());
-    if said.all(|said| said.get("kind").is_some_and(|kind| kind == "case_opened")) {
+fn title(digest: &Digest) -> String {
+    let (cases, messages) = (digest.items.len(), digest.messages);
+    let mut said = digest.items.iter().flat_map(|item| &item.messages);
+    if said.all(|said| said.kind == MessageKind::CaseOpened) {
         format!("{cases} jobs do not look right")
     } else {
         format!("{cases} cases, {messages} messages that waited")
@@ -157,150 +221,104 @@ fn title(data: &Data<'_>) -> String {
 }
 
 /// A message of a digest in a few words.
-fn in_short(said: &Data<'_>) -> String {
-    let step = one_line(&said.text("step"));
-    match said.text("kind").as_str() {
-        "case_opened" => {
-            let symptoms = said.list("symptoms").iter().filter_map(Value::as_str).map(|id| words(&one_line(id)));
-            symptoms.collect::<Vec<_>>().join(", ")
-        }
-        "run_suggested" => match settings(said.inner("overrides").0) {
-            none if none.is_empty() => format!("next run: {step}"),
-            settings => format!("next run: {step} ({settings})"),
+fn in_short(said: &DigestLine) -> String {
+    let step = one_line(said.step.as_deref().unwrap_or_default());
+    match said.kind {
+        MessageKind::CaseOpened => said.symptoms.iter().map(|id| words(&one_line(id))).collect::<Vec<_>>().join(", "),
+        MessageKind::RunSuggested => match said.overrides.as_ref().map(settings) {
+            Some(settings) if !settings.is_empty() => format!("next run: {step} ({settings})"),
+            _ => format!("next run: {step}"),
         },
-        "stop_suggested" => "stop it, it burns time for nothing".to_owned(),
-        "question_asked" => format!("a question: {step}"),
-        "case_closed" => format!("closed: {}", words(&said.line("verdict"))),
-        other => words(&one_line(other)),
+        MessageKind::RunCancelled => "its suggested run is not needed any more".to_owned(),
+        MessageKind::StopSuggested => "no longer making progress: consider stopping it".to_owned(),
+        MessageKind::QuestionAsked => format!("a question: {step}"),
+        MessageKind::CaseClosed => format!("closed: {}", words(&one_line(said.verdict.as_deref().unwrap_or_default()))),
+        MessageKind::Digest => "several messages".to_owned(),
     }
 }
 
 impl Experiment {
-    fn of(experiment: &Map<String, Value>) -> Experiment {
-        let experiment = Data(experiment);
-        let step = Some(experiment.line("step")).filter(|step| !step.is_empty());
+    fn of(tried: &Tried) -> Experiment {
         Experiment {
-            step: step.unwrap_or_else(|| words(&experiment.line("state"))),
-            settings: settings(experiment.inner("overrides").0),
-            outcome: words(&experiment.line("outcome")),
+            step: step(&tried.step, &tried.state),
+            settings: settings(&tried.overrides),
+            outcome: words(&one_line(tried.outcome.as_deref().unwrap_or_default())),
         }
     }
 }
 
-/// The evidence, or the symptoms where there is none: each an object, or an id alone.
-fn troubles(data: &Data<'_>) -> Vec<Trouble> {
-    let evidence = data.list("evidence");
-    let findings = if evidence.is_empty() { data.list("symptoms") } else { evidence };
-    let trouble = |finding: &Value| match finding {
-        Value::String(id) => Trouble { what: words(&one_line(id)), said: String::new(), place: String::new() },
-        other => Trouble::of(other),
+/// The evidence, or the symptoms alone where there is none.
+fn troubles(about: &About) -> Vec<Trouble> {
+    let by_id = |id: &String| Trouble { what: words(&one_line(id)), said: String::new(), place: String::new() };
+    let troubles: Vec<Trouble> = match about.evidence.is_empty() {
+        true => about.symptoms.iter().map(by_id).collect(),
+        false => about.evidence.iter().map(Trouble::of).collect(),
     };
-    findings.iter().map(trouble).filter(|trouble| !trouble.what.is_empty() || !trouble.said.is_empty()).collect()
+    troubles.into_iter().filter(|trouble| !trouble.what.is_empty() || !trouble.said.is_empty()).collect()
 }
 
-fn curve(values: &[Value]) -> String {
-    let values: Vec<Option<f64>> = values.iter().map(Value::as_f64).collect();
+fn curve(values: &[Option<f64>]) -> String {
     let finite: Vec<f64> = values.iter().flatten().copied().collect();
     let (Some(first), Some(last)) = (finite.first(), finite.last()) else { return String::new() };
     let (low, high) = finite.iter().fold((*first, *first), |(low, high), x| (low.min(*x), high.max(*x)));
     let scale = if is_logarithmic(low, high) { ", log scale" } else { "" };
     let broken = if finite.len() < values.len() { ", × = NaN or infinity" } else { "" };
-    format!("{}  {} → {}{scale}{broken}", sparkline(&values), number(*first), number(*last))
+    format!("{}  {} → {}{scale}{broken}", sparkline(values), number(*first), number(*last))
+}
+
+/// An expected cost: steps, time and GPU time, as far as they are known.
+fn cost(cost: &Cost) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a number as people read it")]
+    let steps = cost.steps.map(|steps| format!("{} steps", number(steps as f64)));
+    let time = cost.seconds.map(|seconds| match seconds {
+        short if short < 120.0 => format!("about {short:.0} s"),
+        minutes if minutes < 7200.0 => format!("about {:.0} min", minutes / 60.0),
+        hours => format!("about {:.1} h", hours / 3600.0),
+    });
+    let gpus = cost.gpu_hours.map(|hours| format!("{hours:.2} GPU hours"));
+    [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// The command with its environment before it, or, where the site has told no command, the arguments alone.
-fn command(data: &Data<'_>) -> String {
-    let command = data.text("command");
-    let arguments = data.list("arguments").iter().map(item).map(|argument| shell_word(&argument));
-    if command.is_empty() {
-        return arguments.collect::<Vec<_>>().join(" ");
-    }
-    let variable = |(name, value): (&String, &Value)| format!("{name}={} ", shell_word(&item(value)));
-    let environment: String = data.inner("env").0.iter().map(variable).collect();
-    format!("{environment}{command}")
-}
-
-/// An element of a list as text: an object by the fields that it is likely to have.
-fn item(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Object(map) => {
-            let data = Data(map);
-            let name =
-                ["step", "state", "name", "question"].map(|key| data.text(key)).into_iter().find(|t| !t.is_empty());
-            let why = ["why", "reason", "text"].map(|key| data.text(key)).into_iter().find(|t| !t.is_empty());
-            match (name, why) {
-                (Some(name), Some(why)) => format!("{}: {why}", words(&name)),
-                (Some(only), None) => words(&only),
-                (None, Some(only)) => only,
-                (None, None) => value.to_string(),
-            }
+fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, String>) -> String {
+    match command.map(str::trim).filter(|command| !command.is_empty()) {
+        Some(command) => {
+            let environment = env.iter().map(|(name, value)| format!("{name}={} ", shell_word(value)));
+            environment.collect::<String>() + command
         }
-        other => other.to_string(),
-    }
-}
-
-/// A JSON object whose fields may be absent or null.
-struct Data<'a>(&'a Map<String, Value>);
-
-static NONE: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
-
-impl<'a> Data<'a> {
-    fn text(&self, key: &str) -> String {
-        self.0.get(key).and_then(Value::as_str).unwrap_or_default().trim().to_owned()
-    }
-
-    fn line(&self, key: &str) -> String {
-        one_line(&self.text(key))
-    }
-
-    fn number(&self, key: &str) -> Option<f64> {
-        self.0.get(key).and_then(Value::as_f64)
-    }
-
-    fn list(&self, key: &str) -> &'a [Value] {
-        self.0.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    fn inner(&self, key: &str) -> Data<'a> {
-        Data(self.0.get(key).and_then(Value::as_object).unwrap_or(&NONE))
+        None => arguments.iter().map(|argument| shell_word(argument)).collect::<Vec<_>>().join(" "),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::case::{CaseId, MessageKind};
+    use crate::case::CaseId;
 
-    fn view(data: Value) -> View {
-        let case = CaseId("c1".into());
-        View::of(&Message {
-            id: "m".into(),
-            case,
-            kind: MessageKind::RunSuggested,
-            subject: "a/b".into(),
-            time: 0.0,
-            data,
-        })
+    fn view(kind: MessageKind, data: Value) -> View {
+        let body = Body::read(kind, data).unwrap();
+        View::of(&Message { id: "m".into(), case: CaseId("c1".into()), subject: "a/b".into(), time: 0.0, body })
+    }
+
+    fn run(data: Value) -> View {
+        view(MessageKind::RunSuggested, data)
     }
 
     #[test]
-    fn data_of_any_form_gives_a_view() {
-        for data in
-            [json!(null), json!([]), json!({}), json!({"evidence": 3, "loss_curve": {}, "recommended": [], "step": 1})]
-        {
-            let view = view(data);
-            assert_eq!((view.run.as_str(), view.troubles.len(), view.curve.as_str()), ("a/b", 0, ""));
+    fn a_message_that_says_little_gives_a_view() {
+        for kind in MessageKind::ALL {
+            let view = view(kind, json!({}));
+            assert_eq!((view.run.as_str(), view.attempt, view.troubles.len(), view.curve.as_str()), ("a/b", 1, 0, ""));
         }
     }
 
     #[test]
     fn a_curve_says_where_it_started_and_stands() {
-        assert_eq!(view(json!({"loss_curve": [2.3, 2.8, 2.4012]})).curve, "▁█▂  2.3 → 2.401");
+        assert_eq!(run(json!({"loss_curve": [2.3, 2.8, 2.4012]})).curve, "▁█▂  2.3 → 2.401");
         assert_eq!(
-            view(json!({"loss_curve": [1.0, 1000.0, null]})).curve,
+            run(json!({"loss_curve": [1.0, 1000.0, null]})).curve,
             "▁█×  1 → 1,000, log scale, × = NaN or infinity"
         );
     }
@@ -309,20 +327,43 @@ mod tests {
     fn a_command_is_what_a_shell_can_run() {
         let data =
             json!({"command": "python train.py --lr 0.1", "env": {"NEXTRUN_SUGGESTION_ID": "s 1"}, "arguments": ["x"]});
-        assert_eq!(view(data).command, "NEXTRUN_SUGGESTION_ID='s 1' python train.py --lr 0.1");
-        assert_eq!(view(json!({"arguments": ["--lr=0.1", "--name", "a b"]})).command, "--lr=0.1 --name 'a b'");
+        assert_eq!(run(data).command, "NEXTRUN_SUGGESTION_ID='s 1' python train.py --lr 0.1");
+        assert_eq!(run(json!({"arguments": ["--lr=0.1", "--name", "a b"]})).command, "--lr=0.1 --name 'a b'");
+    }
+
+    #[test]
+    fn a_cost_says_what_is_known() {
+        for (cost, want) in [
+            (json!({"steps": 2000, "seconds": 90.0, "gpu_hours": 0.05}), "2,000 steps, about 90 s, 0.05 GPU hours"),
+            (json!({"seconds": 5400.0}), "about 90 min"),
+            (json!({"seconds": 9000.0}), "about 2.5 h"),
+            (json!(null), ""),
+        ] {
+            assert_eq!(run(json!({ "cost": cost })).cost, want);
+        }
     }
 
     #[test]
     fn symptoms_stand_in_for_evidence() {
-        let with = view(json!({"symptoms": ["x"], "evidence": [
+        let with = run(json!({"symptoms": ["x"], "evidence": [
             {"symptom": "not_learning", "tag": "train/loss", "first_step": 0, "last_step": 4000, "summary": "no better"}]}));
         assert_eq!(
             (with.troubles[0].what.as_str(), with.troubles[0].place.as_str()),
             ("not learning", "train/loss, steps 0 to 4,000")
         );
-        let without = view(json!({"symptoms": ["non_finite", {"id": "silent", "first_detected_step": 7}]}));
+        let without = run(json!({"symptoms": ["non_finite"]}));
         assert_eq!(without.troubles[0].what, "NaN or infinity");
-        assert_eq!((without.troubles[1].what.as_str(), without.troubles[1].place.as_str()), ("silent", "step 7"));
+    }
+
+    #[test]
+    fn the_fields_of_a_view_are_described() {
+        let docs = include_str!("../../docs/DESTINATIONS.md");
+        let Value::Object(fields) = serde_json::to_value(View::default()).unwrap() else { panic!("a view has fields") };
+        for field in fields.keys() {
+            assert!(
+                docs.contains(&format!("| `view.{field}` |")),
+                "docs/DESTINATIONS.md does not describe view.{field}"
+            );
+        }
     }
 }

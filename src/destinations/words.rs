@@ -2,7 +2,9 @@
 //!
 //! Owns: spelling. Must not know: messages, markup.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::facts::Knobs;
 
 /// Ids that need more than their underscores taken out.
 const PHRASES: &[(&str, &str)] = &[
@@ -85,7 +87,7 @@ fn trim_exponent(text: &str) -> String {
 }
 
 /// The changes of a suggestion: `train_examples = 1, batch_norm = false`, with values as they are.
-pub(super) fn settings(overrides: &Map<String, Value>) -> String {
+pub(super) fn settings(overrides: &Knobs) -> String {
     let setting = |(knob, value): (&String, &Value)| {
         let value = match value {
             Value::Null if knob == "train_examples" => "all".to_owned(),
@@ -140,9 +142,9 @@ mod tests {
     fn settings_keep_their_values_exactly() {
         let overrides = json!({"learning_rate": 0.00015, "train_examples": null, "gradient_clip": null,
             "loss": "l1", "batch_norm": false, "max_steps": 20000});
-        let want = "learning_rate = 0.00015, train_examples = all, gradient_clip = none, loss = l1, \
-                    batch_norm = false, max_steps = 20000";
-        assert_eq!(settings(overrides.as_object().unwrap()), want);
+        let want = "batch_norm = false, gradient_clip = none, learning_rate = 0.00015, loss = l1, max_steps = 20000, \
+                    train_examples = all";
+        assert_eq!(settings(&serde_json::from_value(overrides).unwrap()), want);
     }
 
     #[test]

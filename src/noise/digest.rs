@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::case::{CaseId, Message, MessageKind};
+use crate::case::{Body, CaseId, Digest, DigestItem, DigestLine, Message};
 use crate::store::Held;
 
 /// A digest lists no more cases: what is longer is not read, and would be cut.
@@ -27,13 +26,13 @@ pub(super) fn digests(rows: &[&Held], outlet: &str, now: f64) -> Vec<(Message, V
     let part = |cases: &[&CaseId]| {
         let rows: Vec<&Held> = cases.iter().flat_map(|case| by_case[case].iter().copied()).collect();
         let ids = rows.iter().map(|row| row.id).collect();
-        let items: Vec<Value> = cases.iter().map(|case| item(&by_case[case])).collect();
+        let items = cases.iter().map(|case| item(case, &by_case[case])).collect();
         (digest(&rows, items, outlet, now), ids)
     };
     order.chunks(MOST_CASES).map(part).collect()
 }
 
-fn digest(rows: &[&Held], items: Vec<Value>, outlet: &str, now: f64) -> Message {
+fn digest(rows: &[&Held], items: Vec<DigestItem>, outlet: &str, now: f64) -> Message {
     let mut hash = Sha256::new();
     hash.update(outlet);
     rows.iter().for_each(|row| hash.update(format!("\n{}", row.hold.message.id)));
@@ -43,24 +42,13 @@ fn digest(rows: &[&Held], items: Vec<Value>, outlet: &str, now: f64) -> Message 
     let reasons: Vec<&str> = rows.iter().map(|row| row.hold.why.as_str()).collect();
     // The first says what began it; what came after waits for that.
     let why = reasons.first().copied().unwrap_or_default();
-    let data = json!({ "items": items, "messages": rows.len(), "since": since, "why": why });
-    let case = CaseId(id.clone());
-    Message { id, case, kind: MessageKind::Digest, subject: "digest".to_owned(), time: now, data }
+    let body = Body::Digest(Digest { items, messages: rows.len(), since, why: why.to_owned() });
+    Message { case: CaseId(id.clone()), id, subject: "digest".to_owned(), time: now, body }
 }
 
 /// A case with what was to be said of it.
-fn item(rows: &[&Held]) -> Value {
-    let said = |row: &&Held| {
-        let message = &row.hold.message;
-        let of = |key: &str| message.data.get(key).cloned().unwrap_or_default();
-        json!({
-            "id": message.id, "kind": message.kind, "time": message.time, "symptoms": of("symptoms"),
-            "step": of("step"), "overrides": of("overrides"), "verdict": of("verdict"),
-        })
-    };
-    let first = rows.first().map(|row| &row.hold.message);
-    json!({
-        "case": first.map(|message| &message.case), "run": first.map(|message| &message.subject),
-        "messages": rows.iter().map(said).collect::<Vec<_>>(),
-    })
+fn item(case: &CaseId, rows: &[&Held]) -> DigestItem {
+    let run = rows.first().map(|row| row.hold.message.subject.clone()).unwrap_or_default();
+    let messages = rows.iter().map(|row| DigestLine::from(&row.hold.message)).collect();
+    DigestItem { case: case.clone(), run, messages }
 }

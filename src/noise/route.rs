@@ -18,13 +18,8 @@ pub(super) struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// Of a message, with its baseline's knobs.
     pub(super) fn of_message(message: &'a Message, knobs: &'a Knobs) -> Subject<'a> {
-        let symptoms = message.data.get("symptoms").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        Subject {
-            job: &message.subject,
-            knobs,
-            symptoms: symptoms.iter().filter_map(Value::as_str).collect(),
-            verdict: message.data.get("verdict").and_then(Value::as_str),
-        }
+        let symptoms = message.body.about().into_iter().flat_map(|about| &about.symptoms).map(String::as_str).collect();
+        Subject { job: &message.subject, knobs, symptoms, verdict: message.body.verdict() }
     }
 
     /// Of the message that a case was opened.

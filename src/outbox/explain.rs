@@ -103,7 +103,7 @@ fn waiting(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
         return format!(
             "not sent yet: waits for delivery {} ({}) of the same case, so that messages arrive in order",
             earlier.id,
-            earlier.message.kind.event_type()
+            earlier.message.kind().event_type()
         );
     }
     if delivery.due > now {
@@ -139,11 +139,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::case::{CaseId, Message, MessageKind};
+    use crate::case::{Body, CaseId, CaseOpened, Message};
 
     fn owed(id: i64, state: DeliveryState, due: f64, answer: Option<&str>) -> Owed {
-        let (case, kind) = (CaseId("c1".into()), MessageKind::CaseOpened);
-        let message = Message { id: format!("m{id}"), case, kind, subject: "r".into(), time: 0.0, data: Value::Null };
+        let (case, body) = (CaseId("c1".into()), Body::CaseOpened(CaseOpened::default()));
+        let message = Message { id: format!("m{id}"), case, subject: "r".into(), time: 0.0, body };
         let answer = answer.map(str::to_owned);
         let attempts = u32::from(answer.is_some());
         let delivery = Delivery { id, message, destination: "team".into(), state, attempts, due, answer };

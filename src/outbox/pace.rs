@@ -80,17 +80,16 @@ pub(super) struct Moment {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Value;
 
     use super::*;
-    use crate::case::{CaseId, Message, MessageKind};
+    use crate::case::{Body, CaseId, Message};
 
     const DAY: f64 = 86_400.0;
 
     fn delivery(attempts: u32) -> Delivery {
         let case = CaseId("c1".into());
-        let kind = MessageKind::RunSuggested;
-        let message = Message { id: "m1".into(), case, kind, subject: "r".into(), time: 0.0, data: Value::Null };
+        let body = Body::RunSuggested(Box::default());
+        let message = Message { id: "m1".into(), case, subject: "r".into(), time: 0.0, body };
         let state = DeliveryState::Pending;
         Delivery { id: 7, message, destination: "queue".into(), state, attempts, due: 0.0, answer: None }
     }

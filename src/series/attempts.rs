@@ -92,6 +92,15 @@ impl Series {
         }
     }
 
+    /// The series as it was when it had reached `step`; see [`Sketch::until`].
+    #[must_use]
+    pub fn until(&self, step: i64) -> Series {
+        let earlier: Vec<Attempt> = self.earlier.iter().filter(|a| a.restarted_at <= step).cloned().collect();
+        let undone = u32::try_from(self.earlier.len() - earlier.len()).unwrap_or(u32::MAX);
+        let restarts = self.restarts.saturating_sub(undone);
+        Series { sketch: self.sketch.until(step), earlier, restarts, ..Series::default() }
+    }
+
     /// Brings the sketch up to date.
     pub(super) fn settle(&mut self) {
         self.sketch.settle();

@@ -12,7 +12,7 @@ pub struct Bucket {
     /// Mean of the finite values.
     pub mean: f64,
     /// Sum of squared deviations from the mean.
-    m2: f64,
+    pub(super) m2: f64,
     /// Smallest finite value; `+inf` when there is none.
     pub min: f64,
     /// Largest finite value; `-inf` when there is none.

@@ -32,6 +32,13 @@ impl Moments {
     pub fn std(&self) -> f64 {
         (self.rms().powi(2) - self.mean().powi(2)).max(0.0).sqrt()
     }
+
+    /// A histogram of the same shape with this root mean square.
+    fn at_size(self, rms: f64) -> Moments {
+        let by = if self.rms() > 0.0 { rms / self.rms() } else { 0.0 };
+        let (min, max, sum) = (self.min * by, self.max * by, self.sum * by);
+        Moments { min, max, num: self.num, sum, sum_squares: rms * rms * self.num }
+    }
 }
 
 /// The history of one histogram tag.
@@ -59,6 +66,20 @@ impl HistogramSketch {
         self.last = Some(moments);
     }
 
+    /// The history up to a step. Of the histograms before the newest only the root mean square is kept, so the newest one
+    /// stands for the last before the step, at that size.
+    #[must_use]
+    pub fn until(&self, step: i64) -> HistogramSketch {
+        if self.rms.last().is_none_or(|last| last.step <= step) {
+            return self.clone();
+        }
+        let rms = self.rms.until(step);
+        let cut = u32::try_from(self.rms.count().saturating_sub(rms.count())).unwrap_or(u32::MAX);
+        let last = self.last.zip(rms.last_finite()).map(|(newest, then)| newest.at_size(then.value));
+        let first = self.first.filter(|_| rms.count() > 0);
+        HistogramSketch { last, first, unchanged: self.unchanged.saturating_sub(cut), rms }
+    }
+
     /// Adds what a later file, or one beside, has of the same tag.
     pub(super) fn absorb(&mut self, next: &HistogramSketch) {
         let (Some(last), Some(first)) = (self.rms.last(), next.rms.first()) else {
@@ -75,5 +96,28 @@ impl HistogramSketch {
         self.unchanged = next.unchanged;
         self.first = self.first.or(next.first);
         self.last = next.last.or(self.last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_past_of_a_histogram_can_be_seen_again() {
+        let mut histogram = HistogramSketch::default();
+        for step in 0..1000 {
+            let size = f64::from(step.min(500));
+            let moments = Moments { min: -size, max: size, num: 1.0, sum: size, sum_squares: size * size };
+            histogram.push(i64::from(step), f64::from(step), moments);
+        }
+        assert_eq!(histogram.unchanged, 499);
+        let early = histogram.until(400);
+        assert!(early.last.is_some_and(|last| last.max > 380.0 && last.max <= 400.0), "{:?}", early.last);
+        assert!(early.rms.highest().is_some_and(|point| point.value <= 400.0));
+        assert_eq!((early.unchanged, early.first), (0, histogram.first));
+        assert!((280..=300).contains(&histogram.until(800).unchanged), "{}", histogram.until(800).unchanged);
+        assert_eq!(histogram.until(999), histogram);
+        assert_eq!(histogram.until(-1).first, None);
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::attempts::Series;
 use super::histogram::{HistogramSketch, Moments};
-use super::sketch::Point;
+use super::sketch::{Point, Sketch};
+use crate::launched::Launched;
 
 /// A run by its path relative to the log directory, with `/` between parts; `.` is the log directory itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,8 @@ pub struct RunData {
     events: u64,
     /// Whether a file of the run ends in the middle of a record.
     pub cut_off: bool,
+    /// How it was started, as a file beside its events says. Events cannot say it: what they hold is data.
+    pub launched: Option<Box<Launched>>,
 }
 
 /// A text longer than this is cut: texts are read for hyperparameters and identifiers only.
@@ -199,6 +202,31 @@ impl RunData {
         self.session_start = self.session_start.or(next.session_start);
         self.events += next.events;
         self.cut_off |= next.cut_off;
+        if next.launched.is_some() {
+            self.launched.clone_from(&next.launched);
+        }
+    }
+
+    /// The run as it was when each series had reached the step that `step_of` names for its tag and sketch (that of the
+    /// root mean squares for a histogram). What it said of itself in texts and hyperparameters is kept; an end is not.
+    #[must_use]
+    pub fn until(&self, mut step_of: impl FnMut(&str, &Sketch) -> i64) -> RunData {
+        let series = self.tags.iter().zip(&self.series);
+        let series: Vec<Series> = series.map(|(tag, series)| series.until(step_of(tag, &series.sketch))).collect();
+        let cut = |(tag, sketch): (&String, &HistogramSketch)| (tag.clone(), sketch.until(step_of(tag, &sketch.rms)));
+        let histograms: BTreeMap<String, HistogramSketch> = self.histograms.iter().map(cut).collect();
+        let sketches = || series.iter().map(|s| &s.sketch).chain(histograms.values().map(|h| &h.rms));
+        let times = sketches().filter_map(Sketch::last).map(|last| last.wall_time).filter(|time| time.is_finite());
+        let (last_wall_time, points) = (times.reduce(f64::max), sketches().map(Sketch::count).sum::<u64>());
+        RunData {
+            last_wall_time: last_wall_time.or(self.first_wall_time),
+            events: points.min(self.events),
+            session_end: None,
+            cut_off: false,
+            series,
+            histograms,
+            ..self.clone()
+        }
     }
 
     /// Takes the moments of one histogram.
@@ -290,5 +318,28 @@ impl RunData {
     /// Number of events, of whatever kind.
     pub fn events(&self) -> u64 {
         self.events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_can_be_seen_as_it_was() {
+        let mut run = RunData::default();
+        let id = run.tag_id("loss").expect("room");
+        for step in 0..100 {
+            run.event(step as f64);
+            run.scalar(id, Point { step, wall_time: step as f64, value: step as f64 });
+            let moments = Moments { min: 0.0, max: 1.0, num: 1.0, sum: 1.0, sum_squares: step as f64 };
+            run.histogram("weights", step, step as f64, moments);
+        }
+        run.session_ended(SessionMark { wall_time: 99.0, success: Some(true) });
+        let early = run.until(|_, sketch| sketch.last().map_or(0, |last| last.step - 10));
+        assert_eq!(early.get("loss").and_then(|series| series.sketch.last()).map(|p| p.step), Some(89));
+        assert_eq!(early.histograms().next().and_then(|(_, h)| h.rms.last()).map(|p| p.step), Some(89));
+        assert_eq!((early.session_end(), early.last_wall_time(), early.events()), (None, Some(89.0), 100));
+        assert_eq!(run.until(|_, _| i64::MAX).get("loss"), run.get("loss").map(|s| s.until(i64::MAX)).as_ref());
     }
 }

@@ -1,11 +1,14 @@
 //! The bounded summary of a scalar series that all diagnosis reads.
 
 mod merge;
+mod past;
 mod sum;
 
 pub(super) use merge::Order;
 
 use super::bucket::{Bucket, Open};
+use super::buckets::{Buckets, MAX_BUCKETS};
+use super::newest::Newest;
 
 /// One scalar as it was logged.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,10 +20,6 @@ pub struct Point {
     /// The value; NaN and infinities are data.
     pub value: f64,
 }
-
-/// A sketch has at most this many buckets. 80 keep a job of ten tags under 40 KiB, and leave at least 40 independent
-/// means after a merge, which is what the trend tests want (Mann-Kendall has its normal approximation from 10).
-pub const MAX_BUCKETS: usize = 80;
 
 /// So many first points are kept exactly: where a series started must not blur as buckets grow wider.
 const HEAD: usize = 16;
@@ -35,7 +34,7 @@ pub struct Sketch {
     origin: i64,
     /// Width of a bucket is `2^shift` steps.
     shift: u32,
-    buckets: Vec<Bucket>,
+    buckets: Buckets,
     open: Open,
     /// The first values, of which `head_len` are set.
     head: [f64; HEAD],
@@ -43,6 +42,8 @@ pub struct Sketch {
     /// Meaningless while there are no points, as is `newest`.
     oldest: Point,
     newest: Point,
+    /// The newest points, `newest` among them.
+    recent: Newest,
     /// With an infinite value while there is none.
     lowest: Point,
     highest: Point,
@@ -73,12 +74,13 @@ impl Default for Sketch {
         Sketch {
             origin: 0,
             shift: 0,
-            buckets: Vec::new(),
+            buckets: Buckets::default(),
             open: Open::NONE,
             head: [0.0; HEAD],
             head_len: 0,
             oldest: NONE_YET,
             newest: NONE_YET,
+            recent: Newest::default(),
             lowest: Point { value: f64::INFINITY, ..NONE_YET },
             highest: Point { value: f64::NEG_INFINITY, ..NONE_YET },
             strange: None,
@@ -127,6 +129,7 @@ impl Sketch {
         } else {
             self.push_strange(point);
         }
+        self.recent.push(point, self.newest.wall_time);
         // One by one: as a whole, the point would be read back from where its parts have just been written.
         self.newest.step = point.step;
         self.newest.wall_time = point.wall_time;
@@ -189,25 +192,17 @@ impl Sketch {
 
     /// Brings the open bucket up to date.
     pub(super) fn settle(&mut self) {
-        if let Some(bucket) = self.buckets.get_mut(self.open.index) {
-            *bucket = self.open.settled();
-        }
+        self.buckets.set(self.open.index, self.open.settled());
     }
 
     /// Opens the bucket of a step, for a value.
     fn reopen(&mut self, step: i64, value: f64) {
         self.settle();
         let index = self.index_of(step);
-        if index >= self.buckets.len() {
-            if index >= self.buckets.capacity() {
-                // Three sizes in place of doubling: it is most of what a series costs.
-                let capacity = [16, MAX_BUCKETS / 2].into_iter().find(|&n| index < n).unwrap_or(MAX_BUCKETS);
-                self.buckets.reserve_exact(capacity - self.buckets.len());
-            }
-            self.buckets.resize(index + 1, Bucket::EMPTY);
-        }
+        self.buckets.reach(index);
         let start = self.origin.wrapping_add_unsigned((index as u64) << self.shift);
-        self.open = Open::at(index, start, self.bucket_width()).holding(self.buckets[index]);
+        let held = self.buckets.get(index).unwrap_or(Bucket::EMPTY);
+        self.open = Open::at(index, start, self.bucket_width()).holding(held);
         if self.open.bucket.count == 0 {
             self.open.pivot = value;
         }
@@ -230,11 +225,7 @@ impl Sketch {
     /// Merges neighbours. The open bucket is left behind: whoever merges opens one afterwards.
     fn halve(&mut self) {
         self.open = Open::NONE;
-        for i in 0..self.buckets.len().div_ceil(2) {
-            let left = self.buckets[2 * i];
-            self.buckets[i] = self.buckets.get(2 * i + 1).map_or(left, |right| left.merge(*right));
-        }
-        self.buckets.truncate(self.buckets.len().div_ceil(2));
+        self.buckets.halve();
         self.shift += 1;
     }
 
@@ -283,13 +274,19 @@ impl Sketch {
         &self.head[..usize::from(self.head_len)]
     }
 
+    /// The newest points exactly, oldest first, in the order in which they were logged: at most [`NEWEST`](super::NEWEST).
+    /// Steps and values are as logged, wall times to a few microseconds; NaN where an event without a usable time follows.
+    pub fn newest(&self) -> Vec<Point> {
+        self.recent.points(self.newest.wall_time)
+    }
+
     /// Steps that one bucket spans.
     pub fn bucket_width(&self) -> u64 {
         1 << self.shift
     }
 
     /// The buckets that hold finite values, each with the middle of its interval in steps.
-    pub fn buckets(&self) -> impl DoubleEndedIterator<Item = (f64, &Bucket)> + Clone {
+    pub fn buckets(&self) -> impl DoubleEndedIterator<Item = (f64, Bucket)> + Clone {
         let (origin, width) = (self.origin as f64, self.bucket_width() as f64);
         let shown = self.buckets.iter().enumerate().filter(|(_, bucket)| bucket.count > 0);
         shown.map(move |(i, bucket)| (origin + (i as f64 + 0.5) * width - 0.5, bucket))
@@ -311,29 +308,6 @@ impl Sketch {
         self.longest_repeat
     }
 
-    /// What was known when the series had reached `step`: the buckets that end there or before. The exact extremes are
-    /// those of the whole series where they had been reached by then.
-    #[must_use]
-    pub fn until(&self, step: i64) -> Sketch {
-        let whole = (step.saturating_sub(self.origin).saturating_add(1)).max(0) as u64 >> self.shift;
-        let mut view = self.clone();
-        view.close();
-        view.buckets.truncate(usize::try_from(whole).unwrap_or(usize::MAX).min(self.buckets.len()));
-        view.count = view.buckets.iter().map(|b| u64::from(b.count) + u64::from(b.non_finite)).sum();
-        view.non_finite = view.buckets.iter().map(|b| u64::from(b.non_finite)).sum();
-        let reached = |point: Option<Point>| point.filter(|p| p.step <= step);
-        view.set_first_non_finite(reached(self.first_non_finite()));
-        let lowest = reached(self.lowest()).or_else(|| view.bucket_extreme(|b| b.min, f64::lt));
-        view.lowest = lowest.unwrap_or(Point { value: f64::INFINITY, ..NONE_YET });
-        let highest = reached(self.highest()).or_else(|| view.bucket_extreme(|b| b.max, f64::gt));
-        view.highest = highest.unwrap_or(Point { value: f64::NEG_INFINITY, ..NONE_YET });
-        let last = reached(self.last()).or_else(|| view.newest_mean());
-        let last_finite = reached(self.last_finite()).or_else(|| view.newest_mean());
-        view.set_last(last, last_finite);
-        view.head_len = self.head_len.min(u8::try_from(view.count).unwrap_or(u8::MAX));
-        view
-    }
-
     fn set_first_non_finite(&mut self, first: Option<Point>) {
         if first.is_some() || self.strange.is_some() {
             self.strange.get_or_insert_default().first = first;
@@ -349,12 +323,8 @@ impl Sketch {
     }
 
     fn bucket_extreme(&self, of: fn(&Bucket) -> f64, better: fn(&f64, &f64) -> bool) -> Option<Point> {
-        let points = self.buckets().map(|(step, bucket)| self.at(step, of(bucket)));
+        let points = self.buckets().map(|(step, bucket)| self.at(step, of(&bucket)));
         points.reduce(|a, b| if better(&b.value, &a.value) { b } else { a })
-    }
-
-    fn newest_mean(&self) -> Option<Point> {
-        self.buckets().next_back().map(|(step, bucket)| self.at(step, bucket.mean))
     }
 
     fn at(&self, step: f64, value: f64) -> Point {
@@ -366,14 +336,6 @@ impl Sketch {
         let (Some(first), Some(last)) = (self.first(), self.last()) else { return false };
         let usual = last.step.abs_diff(first.step) / self.count.saturating_sub(1).max(1);
         step < last.step && last.step.abs_diff(step) > usual
-    }
-
-    /// Forgets everything from `step` on, as a run does that starts again from a checkpoint.
-    #[must_use]
-    pub fn restarted_at(&self, step: i64) -> Sketch {
-        let mut kept = self.until(step.saturating_sub(1));
-        (kept.repeats, kept.longest_repeat) = (0, 1);
-        if kept.count == 0 { Sketch::default() } else { kept }
     }
 }
 
@@ -419,31 +381,6 @@ mod tests {
         let s = sketch((0..10_000).map(|i| f64::from(i) * 0.001 + if i % 2 == 0 { 0.5 } else { -0.5 }));
         let noise = s.noise().expect("it has neighbours");
         assert!((noise - 0.886).abs() < 0.01, "{noise}");
-    }
-
-    #[test]
-    fn the_past_can_be_seen_again() {
-        let s = sketch((0..1000).map(|i| 1000.0 - f64::from(i)));
-        let early = s.until(499);
-        assert!(early.last_finite().expect("points").value > 490.0);
-        assert!(early.lowest().expect("points").value > 490.0);
-        assert!(early.count() <= 500 && early.count() > 450);
-    }
-
-    #[test]
-    fn a_restart_forgets_what_it_replaces() {
-        let s = sketch((0..1000).map(|i| if i < 500 { 1.0 } else { 9.0 }));
-        let again = s.restarted_at(500);
-        assert!(again.highest().expect("points").value <= 1.0);
-    }
-
-    #[test]
-    fn a_step_just_before_the_first_one_is_not_lost_after_a_restart() {
-        let mut s = sketch([1.0, 2.0, 3.0]).restarted_at(2);
-        s.push(Point { step: -1, wall_time: 0.0, value: 9.0 });
-        s.push(Point { step: -1, wall_time: 0.0, value: 9.0 });
-        assert_eq!(s.buckets().map(|(_, bucket)| bucket.count).sum::<u32>(), 4);
-        assert_eq!(s.highest().map(|p| p.value), Some(9.0));
     }
 
     #[test]

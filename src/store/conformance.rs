@@ -10,7 +10,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::json;
 
 use super::*;
-use crate::case::MessageKind;
+use crate::case::{Body, RunSuggested};
 
 /// Opens the store under test; every call sees what earlier ones committed.
 pub(super) type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
@@ -164,15 +164,19 @@ fn stored(id: &str, updated: f64, closed: bool) -> StoredCase {
     }
 }
 
+fn suggesting(step: &str) -> Body {
+    let overrides = [("train_examples".to_owned(), json!(1)), ("batch_size".to_owned(), json!(1))].into();
+    Body::RunSuggested(Box::new(RunSuggested { overrides, step: step.to_owned(), ..RunSuggested::default() }))
+}
+
 /// A message of a case, for the suite and the outbox's tests.
 pub(super) fn message(id: &str, case: &str) -> Message {
     Message {
         id: id.into(),
         case: CaseId(case.into()),
-        kind: MessageKind::RunSuggested,
         subject: "resnet/7".into(),
         time: 100.0,
-        data: json!({"overrides": {"train_examples": 1, "batch_size": 1}}),
+        body: suggesting("1 overfit one point"),
     }
 }
 
@@ -250,7 +254,7 @@ fn a_message_is_owed_once(open: Open) {
     let sent = store.lease("queue", 0.0, 9).unwrap();
     store.tried(&tried(&sent[0], DeliveryState::Delivered, 0.0), 1.0).unwrap();
     let mut other = message("m1", "c1");
-    other.data = json!("changed");
+    other.body = suggesting("changed");
     let again = vec![(other, vec!["queue".into(), "slack".into()])];
     store.commit(&Commit { messages: again, ..Commit::default() }).unwrap();
     assert_eq!(store.lease("queue", 2.0, 9).unwrap(), [], "the id is known there");

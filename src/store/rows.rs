@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Delivery, DeliveryState, JournalEntry, Request, StoredCase};
-use crate::case::{CaseId, Message, MessageKind};
+use crate::case::{Body, CaseId, Message};
 
 /// Why a row does not read back: what it is, and the reason. The caller knows the path.
 pub(super) struct Unreadable {
@@ -74,13 +74,17 @@ pub(super) fn request(row: &Row<'_>) -> Read<Request> {
 /// A message, of the columns id, case_id, kind, subject, time, data from `first` on.
 pub(super) fn message(row: &Row<'_>, first: usize) -> Read<Message> {
     let (kind, data): (String, String) = (row.get(first + 2)?, row.get(first + 5)?);
-    let parts = || Ok((named("message", kind)?, json("message", &data)?));
-    let (kind, data): (MessageKind, Value) = match parts() {
-        Ok(parts) => parts,
+    let body = match body(kind, &data) {
+        Ok(body) => body,
         Err(unreadable) => return Ok(Err(unreadable)),
     };
     let (id, case) = (row.get(first)?, CaseId(row.get(first + 1)?));
-    Ok(Ok(Message { id, case, kind, subject: row.get(first + 3)?, time: row.get(first + 4)?, data }))
+    Ok(Ok(Message { id, case, subject: row.get(first + 3)?, time: row.get(first + 4)?, body }))
+}
+
+fn body(kind: String, data: &str) -> Result<Body, Unreadable> {
+    let (kind, data) = (named("message", kind)?, json("message", data)?);
+    Body::read(kind, data).map_err(|error| Unreadable { what: "message", reason: error.to_string() })
 }
 
 /// A delivery with its message.

@@ -290,10 +290,10 @@ fn insert_message(transaction: &Connection, message: &Message, destinations: &[S
         .execute(params![
             message.id,
             message.case.0,
-            rows::name(message.kind),
+            rows::name(message.kind()),
             message.subject,
             message.time,
-            message.data.to_string()
+            message.body.data().to_string()
         ])?;
     for destination in destinations {
         // Due at once, whatever the clock does next: a time here would make a clock that is set back delay it.

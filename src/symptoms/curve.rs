@@ -87,7 +87,7 @@ impl Curve {
         if sketch.count() - sketch.non_finite() < MIN_POINTS {
             return None;
         }
-        let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, bucket)).collect();
+        let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, &bucket)).collect();
         let head: Vec<f64> = sketch.head().iter().copied().filter(|v| v.is_finite()).collect();
         let noise = sketch.noise().unwrap_or(0.0);
         let tail: Vec<f64> = levels[levels.len() - newest(levels.len())..].iter().map(|l| l.mean).collect();

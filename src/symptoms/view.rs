@@ -12,25 +12,31 @@ use super::curve::{Curve, MIN_POINTS, SIGNIFICANT, TREND};
 pub struct Observed {
     /// Tag, with its sub-run folder.
     pub tag: String,
-    /// Its numbers.
+    /// Its numbers, as they were logged.
     pub sketch: Sketch,
-    /// Its shape, where it has enough points for one.
+    /// Its shape, where it has enough points for one, in `unit`s.
     pub curve: Option<Curve>,
+    /// What one logged unit counts: 0.01 for a share that was logged in per cent. It is settled by all points of the
+    /// series, so that the same job at an earlier step is read alike.
+    pub unit: f64,
 }
 
 impl Observed {
     /// A series by its tag.
     pub fn new(tag: &str, sketch: &Sketch) -> Observed {
-        Observed { tag: tag.to_owned(), sketch: sketch.clone(), curve: Curve::of(tag, sketch) }
+        Observed::in_unit(tag, sketch, 1.0)
+    }
+
+    fn in_unit(tag: &str, sketch: &Sketch, unit: f64) -> Observed {
+        let curve = Curve::of(tag, sketch);
+        let curve = if unit == 1.0 { curve } else { curve.map(|curve| curve.scaled(unit)) };
+        Observed { tag: tag.to_owned(), sketch: sketch.clone(), curve, unit }
     }
 
     /// A series of shares between 0 and 1; one that was logged in per cent has its curve scaled down.
     fn share(tag: &str, sketch: &Sketch) -> Observed {
-        let mut observed = Observed::new(tag, sketch);
-        if sketch.highest().is_some_and(|highest| highest.value > 1.5) {
-            observed.curve = observed.curve.map(|curve| curve.scaled(0.01));
-        }
-        observed
+        let in_per_cent = sketch.highest().is_some_and(|highest| highest.value > 1.5);
+        Observed::in_unit(tag, sketch, if in_per_cent { 0.01 } else { 1.0 })
     }
 
     /// Whether this accuracy says that nothing was learned: it is low, and no better than it was at the start.
@@ -51,13 +57,13 @@ impl Observed {
             return Some((curve.start, curve.end));
         }
         let values = self.sketch.head();
-        let unit = if self.sketch.highest()?.value > 1.5 { 0.01 } else { 1.0 };
+        let unit = self.unit;
         let newest = values.len().checked_sub(3).filter(|before| *before > 0)?;
         Some((unit * values[0], unit * median(&values[newest..]))).filter(|(start, end)| (start + end).is_finite())
     }
 
     fn until(&self, step: i64) -> Observed {
-        Observed::new(&self.tag, &self.sketch.until(step))
+        Observed::in_unit(&self.tag, &self.sketch.until(step), self.unit)
     }
 }
 
@@ -68,6 +74,12 @@ pub struct Layer {
     pub tag: String,
     /// Its history.
     pub histogram: HistogramSketch,
+}
+
+impl Layer {
+    fn until(&self, share: f64) -> Layer {
+        Layer { tag: self.tag.clone(), histogram: self.histogram.until(same_time(&self.histogram.rms, share)) }
+    }
 }
 
 /// Where a job is in its life. Times are seconds since the Unix epoch.
@@ -390,7 +402,7 @@ impl JobView {
     #[must_use]
     pub fn until(&self, step: i64) -> JobView {
         let share = self.share_of(step);
-        let cut = |observed: &Option<Observed>| observed.as_ref().map(|o| o.until(same_time(o, share)));
+        let cut = |observed: &Option<Observed>| observed.as_ref().map(|o| o.until(same_time(&o.sketch, share)));
         JobView {
             loss: cut(&self.loss),
             validation_loss: cut(&self.validation_loss),
@@ -400,7 +412,9 @@ impl JobView {
             gradient_norm: cut(&self.gradient_norm),
             reward: cut(&self.reward),
             epoch: cut(&self.epoch),
-            parts: self.parts.iter().map(|o| o.until(same_time(o, share))).collect(),
+            gradients: self.gradients.iter().map(|layer| layer.until(share)).collect(),
+            weights: self.weights.iter().map(|layer| layer.until(share)).collect(),
+            parts: self.parts.iter().map(|o| o.until(same_time(&o.sketch, share))).collect(),
             life: Life { done: self.life.done.map(|done| done * share), ..self.life },
             ..self.clone()
         }
@@ -433,14 +447,15 @@ fn full_tag(matched: &Matched) -> String {
 }
 
 /// The step of a series at a share of its own length: series of one job may count in steps, epochs or examples.
-fn same_time(observed: &Observed, share: f64) -> i64 {
-    let (Some(first), Some(last)) = (observed.sketch.first(), observed.sketch.last()) else { return i64::MAX };
+fn same_time(sketch: &Sketch, share: f64) -> i64 {
+    let (Some(first), Some(last)) = (sketch.first(), sketch.last()) else { return i64::MAX };
     first.step + ((last.step - first.step) as f64 * share).round() as i64
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::series::Moments;
 
     /// A job that has ended, with nothing but a training loss.
     pub(crate) fn with_loss(values: impl IntoIterator<Item = f64>) -> JobView {
@@ -463,6 +478,33 @@ pub(crate) mod tests {
             knobs: Knobs::new(),
             life: Life { ended: true, finished: true, silent_for: 0.0, patience: 600.0, done: None, cut_off: false },
         }
+    }
+
+    #[test]
+    fn an_accuracy_in_per_cent_is_read_alike_at_an_earlier_step() {
+        let rises = (0..400).map(|i| 0.5 + 0.01 * f64::from(i));
+        let share = Observed::share("accuracy", &super::super::curve::tests::sketch(rises));
+        let (whole, early) = (share.curve.as_ref().unwrap().end, share.until(90).curve.unwrap().end);
+        assert!((0.03..0.05).contains(&whole), "{whole}");
+        assert!((0.01..0.015).contains(&early), "its highest value so far alone would not tell its unit: {early}");
+    }
+
+    #[test]
+    fn histograms_end_where_an_earlier_look_does() {
+        let mut job = with_loss((0..100).map(f64::from));
+        let mut histogram = HistogramSketch::default();
+        for step in 0..100 {
+            let sum_squares = if step < 60 { 4.0 } else { 400.0 };
+            let moments = Moments { min: -1.0, max: 1.0, num: 4.0, sum: 0.0, sum_squares };
+            histogram.push(step, step as f64, moments);
+        }
+        job.gradients = vec![Layer { tag: "gradients/a".into(), histogram }];
+        let before = job.until(50).gradients.remove(0).histogram;
+        assert!(before.rms.last().unwrap().step <= 50);
+        assert!((before.last.unwrap().rms() - 1.0).abs() < 1e-6, "{:?}", before.last);
+        assert!(before.unchanged < job.gradients[0].histogram.unchanged);
+        let same = job.until(99).gradients.remove(0).histogram;
+        assert_eq!(same.last, job.gradients[0].histogram.last);
     }
 
     pub(crate) fn observed(values: impl IntoIterator<Item = f64>) -> Option<Observed> {

@@ -104,8 +104,8 @@ impl<'h> Live<'h> {
         for case in &changes.cases {
             self.kept.insert(case.id.clone(), json!(case));
         }
-        for message in changes.messages.iter().filter(|message| message.kind == MessageKind::RunSuggested) {
-            self.files.extend(self.history.experiment(&message.data, now));
+        for message in changes.messages.iter().filter(|message| message.kind() == MessageKind::RunSuggested) {
+            self.files.extend(self.history.experiment(&message.body.data(), now));
         }
         log_of(tick, &changes)
     }

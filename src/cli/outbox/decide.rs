@@ -57,7 +57,7 @@ fn preset(settings: &Settings, at: &At, destination: &str) -> Option<Preset> {
 /// Whether it suggests a run that its case does not wait for any more.
 fn is_stale(store: &mut Sqlite, owed: &Owed) -> anyhow::Result<bool> {
     let message = &owed.delivery.message;
-    if message.kind != MessageKind::RunSuggested {
+    if message.kind() != MessageKind::RunSuggested {
         return Ok(false);
     }
     let Some(StoredCase { state, .. }) = store.case(&message.case.0)? else { return Ok(true) };

@@ -28,7 +28,7 @@ pub(super) fn line(out: &mut impl Write, row: &Result<Owed, Unreadable>, format:
 /// The first line about a delivery.
 pub(super) fn title(out: &mut impl Write, owed: &Owed) -> io::Result<()> {
     let delivery = &owed.delivery;
-    let kind = delivery.message.kind.event_type();
+    let kind = delivery.message.kind().event_type();
     writeln!(
         out,
         "{:>5}  {}  {:9}  {kind} to {}: {} (case {}, {} tries)",
@@ -52,7 +52,7 @@ pub(super) fn waiting(out: &mut impl Write, row: &Held, format: Format) -> io::R
     let object = json!({
         "id": format!("w{}", row.id), "destination": hold.destination, "state": Standing::Waiting.name(),
         "attempts": 0, "due": hold.until, "changed": message.time, "answer": null, "why": hold.why,
-        "message_id": message.id, "case_id": message.case, "type": message.kind.event_type(),
+        "message_id": message.id, "case_id": message.case, "type": message.kind().event_type(),
         "subject": message.subject, "time": message.time,
     });
     writeln!(out, "{object}")
@@ -67,7 +67,7 @@ pub(super) fn waiting_title(out: &mut impl Write, row: &Held) -> io::Result<()> 
         format!("w{}", row.id),
         time(message.time),
         Standing::Waiting.name(),
-        message.kind.event_type(),
+        message.kind().event_type(),
         plain(&hold.destination),
         plain(&message.subject),
         message.case,
@@ -113,11 +113,11 @@ fn one_try(out: &mut impl Write, owed: &Owed, attempt: &Attempt) -> io::Result<(
         time(attempt.begun),
         attempt.number,
         delivery.id,
-        delivery.message.kind.event_type(),
+        delivery.message.kind().event_type(),
         plain(&delivery.destination),
         plain(&delivery.message.subject),
     )?;
-    if let Some(why) = delivery.message.data.get("why").and_then(Value::as_str) {
+    if let Some(why) = delivery.message.body.why() {
         writeln!(out, "    why: {}", plain(why))?;
     }
     match attempt.answer.as_deref().filter(|answer| *answer != "{}") {
@@ -133,7 +133,7 @@ fn object(owed: &Owed) -> Value {
     json!({
         "id": delivery.id, "destination": delivery.destination, "state": standing.name(),
         "attempts": delivery.attempts, "due": due, "changed": owed.changed, "answer": delivery.answer,
-        "message_id": message.id, "case_id": message.case, "type": message.kind.event_type(),
+        "message_id": message.id, "case_id": message.case, "type": message.kind().event_type(),
         "subject": message.subject, "time": message.time,
     })
 }
@@ -143,8 +143,8 @@ fn try_object(owed: &Owed, attempt: &Attempt) -> Value {
     json!({
         "delivery": delivery.id, "number": attempt.number, "begun": attempt.begun, "ended": attempt.ended,
         "outcome": attempt.outcome, "answer": attempt.answer, "destination": delivery.destination,
-        "message_id": message.id, "case_id": message.case, "type": message.kind.event_type(),
-        "subject": message.subject, "why": message.data.get("why"),
+        "message_id": message.id, "case_id": message.case, "type": message.kind().event_type(),
+        "subject": message.subject, "why": message.body.why(),
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: what becomes of each part of them. Must not know: why they are put together.
 
-use super::{Bucket, MAX_BUCKETS, NONE_YET, Point, Sketch};
+use super::{Bucket, MAX_BUCKETS, NONE_YET, Newest, Point, Sketch};
 
 /// How the points of two sketches lie to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ impl Sketch {
         let theirs = |point: Option<Point>| point.map(|p| Point { step: p.step.saturating_add(moved), ..p });
         other.head().iter().for_each(|value| self.push_to_head(*value));
         self.absorb_repeats(other);
+        self.absorb_newest(other, order, moved);
         let earlier = |a: Option<Point>, b: Option<Point>| match order {
             Order::After => a.or(b),
             Order::Beside => [a, b].into_iter().flatten().min_by_key(|p| p.step),
@@ -62,7 +63,7 @@ impl Sketch {
             let start = origin.saturating_add_unsigned((i as u64) << other.shift);
             if bucket.count > 0 || bucket.non_finite > 0 {
                 self.reopen(start.saturating_add(half), bucket.mean);
-                self.open = self.open.holding(self.open.bucket.merge(*bucket));
+                self.open = self.open.holding(self.open.bucket.merge(bucket));
             }
         }
         self.close();
@@ -73,7 +74,7 @@ impl Sketch {
         while origin < self.origin {
             let missing = ((self.origin.abs_diff(origin) - 1) >> self.shift).saturating_add(1);
             if missing.saturating_add(self.buckets.len() as u64) <= MAX_BUCKETS as u64 {
-                self.buckets.splice(0..0, std::iter::repeat_n(Bucket::EMPTY, missing as usize));
+                self.buckets.put_before(missing as usize);
                 self.origin = self.origin.saturating_sub_unsigned(missing << self.shift);
                 return;
             }
@@ -84,13 +85,28 @@ impl Sketch {
     /// Puts all points on the step of the first one.
     pub(in crate::series) fn collapse(&mut self) {
         self.close();
-        let all = self.buckets.iter().fold(Bucket::EMPTY, |sum, bucket| sum.merge(*bucket));
-        self.buckets = vec![all];
+        let all = self.buckets.iter().fold(Bucket::EMPTY, Bucket::merge);
+        self.buckets.replace_by(all);
         self.shift = 0;
         let origin = self.origin;
         let points = [&mut self.newest, &mut self.lowest, &mut self.highest];
         let strange = self.strange.iter_mut().flat_map(|strange| [&mut strange.first, &mut strange.finite_before]);
         points.into_iter().chain(strange.flatten()).for_each(|point| point.step = origin);
+        let mut newest = self.newest();
+        newest.iter_mut().for_each(|point| point.step = origin);
+        self.recent = Newest::of(&newest);
+    }
+
+    /// The newest points of both. What is older than the gap in what is known of either is left out.
+    fn absorb_newest(&mut self, other: &Sketch, order: Order, moved: i64) {
+        let theirs = other.newest().into_iter().map(|p| Point { step: p.step.saturating_add(moved), ..p });
+        let gap = (other.recent.len() as u64) < other.count;
+        let mut points = if order == Order::After && gap { Vec::new() } else { self.newest() };
+        points.extend(theirs);
+        if order == Order::Beside {
+            points.sort_by_key(|point| point.step);
+        }
+        self.recent = Newest::of(&points);
     }
 
     fn absorb_repeats(&mut self, other: &Sketch) {

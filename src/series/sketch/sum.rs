@@ -2,7 +2,7 @@
 //!
 //! Owns: what is known of a sum from what is known of its parts. Must not know: why they are added.
 
-use super::{Bucket, NONE_YET, Point, Sketch};
+use super::{Bucket, NONE_YET, Newest, Point, Sketch};
 
 impl Sketch {
     /// What a series would be whose values are the sums of two series that were logged at the same steps; `None` where
@@ -16,12 +16,13 @@ impl Sketch {
         }
         let mut sum = self.clone();
         sum.close();
-        for (bucket, part) in sum.buckets.iter_mut().zip(&other.buckets) {
+        for (i, (bucket, part)) in self.buckets.iter().zip(other.buckets.iter()).enumerate() {
             if bucket.count + bucket.non_finite != part.count + part.non_finite {
                 return None;
             }
-            *bucket = bucket.plus(*part);
+            sum.buckets.set(i, bucket.plus(part));
         }
+        sum.recent = self.sum_of_newest(other);
         for (value, part) in sum.head.iter_mut().zip(other.head) {
             *value += part;
         }
@@ -42,6 +43,15 @@ impl Sketch {
         (sum.repeats, sum.longest_repeat) =
             (self.repeats.min(other.repeats), self.longest_repeat.min(other.longest_repeat));
         Some(sum)
+    }
+
+    /// The newest points at which both were logged.
+    fn sum_of_newest(&self, other: &Sketch) -> Newest {
+        let (ours, theirs) = (self.newest(), other.newest());
+        let pairs = ours.iter().rev().zip(theirs.iter().rev()).take_while(|(a, b)| a.step == b.step);
+        let mut points: Vec<Point> = pairs.map(|(a, b)| Point { value: a.value + b.value, ..*a }).collect();
+        points.reverse();
+        Newest::of(&points)
     }
 }
 

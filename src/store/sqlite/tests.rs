@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::case::{Body, StopSuggested};
 use crate::store::{Decision, DeliveryState, Forget, conformance};
 
 fn fresh() -> impl Fn() -> Box<dyn Store> {
@@ -209,7 +210,7 @@ fn a_database_that_cannot_grow_keeps_nothing_by_halves_and_works_again_when_it_c
     };
     let owed = |id: &str, size: usize| {
         let mut message = conformance::message(id, "c1");
-        message.data = serde_json::json!({ "why": "x".repeat(size) });
+        message.body = Body::StopSuggested(StopSuggested { why: "x".repeat(size), ..StopSuggested::default() });
         Commit { messages: vec![(message, vec!["queue".into()])], ..Commit::default() }
     };
     store.commit(&owed("m1", 10)).unwrap();

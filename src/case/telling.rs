@@ -1,0 +1,103 @@
+//! What a case has to say, step by step.
+
+use std::collections::BTreeMap;
+
+use super::{
+    About, Body, Case, CaseClosed, CaseOpened, Experiment, Message, QuestionAsked, Recommended, RunSuggested,
+    StopSuggested, Tried,
+};
+use crate::policy::{Conclusion, Question};
+
+impl Case {
+    fn message(&self, id: String, time: f64, body: Body) -> Message {
+        Message { id, case: self.id.clone(), subject: self.baseline.clone(), time, body }
+    }
+
+    fn about(&self) -> About {
+        About {
+            case_id: Some(self.id.clone()),
+            baseline_run: self.baseline.clone(),
+            policy: Some(self.policy.clone()),
+            symptoms: self.findings.iter().map(|finding| finding.symptom.clone()).collect(),
+            evidence: self.findings.iter().map(Into::into).collect(),
+            loss_curve: self.loss_curve.clone(),
+            test: false,
+        }
+    }
+
+    pub(super) fn opened_message(&self, advice: &[String]) -> Message {
+        let hyperparameters = self.baseline_facts.knobs.clone();
+        let body = CaseOpened { about: self.about(), hyperparameters, advice: advice.to_vec() };
+        self.message(format!("{}-opened", self.id), self.opened, Body::CaseOpened(body))
+    }
+
+    /// A loss that is not finite does not come back by itself.
+    pub(super) fn stop_message(&self, time: f64) -> Message {
+        let why = self.findings.first().map_or_else(String::new, |f| f.summary.clone());
+        let body = StopSuggested { about: self.about(), why };
+        self.message(format!("{}-stop", self.id), time, Body::StopSuggested(body))
+    }
+
+    pub(super) fn suggested_message(&self, experiment: &Experiment) -> Message {
+        let proposal = &experiment.proposal;
+        let body = RunSuggested {
+            about: self.about(),
+            suggestion_id: experiment.suggestion.clone(),
+            run_name: experiment.run_name.clone(),
+            state: proposal.at.state.clone(),
+            attempt: proposal.at.attempt,
+            overrides: proposal.changes.clone(),
+            settings: self.baseline_facts.knobs.clone(),
+            env: BTreeMap::from([("NEXTRUN_SUGGESTION_ID".to_owned(), experiment.suggestion.clone())]),
+            step: proposal.step.clone(),
+            why: proposal.why.clone(),
+            hypothesis: proposal.hypothesis.clone(),
+            expect: proposal.expect.clone(),
+            ..RunSuggested::default()
+        };
+        let (id, time) = (experiment.suggestion.clone(), experiment.suggested);
+        self.message(id, time, Body::RunSuggested(Box::new(body)))
+    }
+
+    pub(super) fn asked_message(&self, question: &Question, time: f64) -> Message {
+        let id = format!("{}-asked-{}-{}", self.id, question.at.state, question.at.attempt);
+        let body = QuestionAsked {
+            about: self.about(),
+            state: question.at.state.clone(),
+            step: question.step.clone(),
+            why: question.why.clone(),
+            checklist: question.checklist.clone(),
+            answers: question.answers.clone(),
+        };
+        self.message(id, time, Body::QuestionAsked(body))
+    }
+
+    pub(super) fn closed_message(&self, conclusion: &Conclusion, time: f64) -> Message {
+        let recommended = Recommended { overrides: conclusion.recommended.clone(), ..Recommended::default() };
+        let body = CaseClosed {
+            about: self.about(),
+            verdict: conclusion.verdict.clone(),
+            confidence: conclusion.confidence,
+            summary: conclusion.summary.clone(),
+            experiments: self.experiments.iter().map(tried).collect(),
+            not_tried: self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect(),
+            recommended: Some(recommended).filter(|recommended| !recommended.overrides.is_empty()),
+        };
+        self.message(format!("{}-closed", self.id), time, Body::CaseClosed(Box::new(body)))
+    }
+}
+
+/// An experiment, as the closing message lists it. A finding has the id of its suggestion and its symptom.
+fn tried(experiment: &Experiment) -> Tried {
+    let symptoms = experiment.facts.iter().flat_map(|facts| &facts.symptoms);
+    Tried {
+        suggestion_id: experiment.suggestion.clone(),
+        state: experiment.proposal.at.state.clone(),
+        step: experiment.proposal.step.clone(),
+        run_name: experiment.run_name.clone(),
+        overrides: experiment.proposal.changes.clone(),
+        outcome: experiment.outcome.clone(),
+        finding_ids: symptoms.map(|symptom| format!("{}/{symptom}", experiment.suggestion)).collect(),
+        seen: experiment.facts.as_ref().map(|facts| facts.in_words()),
+    }
+}
