@@ -66,6 +66,7 @@ fn endings(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
             let at = places.states.get(state.name()).copied().unwrap_or_default();
             let message = format!("state `{}` leads back to itself when nothing is left to try", state.name());
             problems.add_help(at, message, "let `empty` or `else` lead to a conclusion in the end");
+            return;
         }
     }
 }

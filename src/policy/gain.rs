@@ -65,6 +65,10 @@ pub(super) fn gain_per_cost(policy: &Policy, test: &Test, environment: Environme
 }
 
 fn gain(test: &Test, beliefs: &BTreeMap<String, f64>) -> f64 {
+    if test.verdict().is_none() && test.outcomes.is_empty() {
+        // What a person will answer is not known: questions come last.
+        return 0.0;
+    }
     let rest = 1.0 - beliefs.values().sum::<f64>();
     let causes: Vec<(&str, f64)> = beliefs.iter().map(|(name, p)| (name.as_str(), *p)).chain([("", rest)]).collect();
     let likelihoods = likelihoods(test, &causes);

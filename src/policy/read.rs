@@ -72,13 +72,17 @@ pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy
     shared.iter().map(|(root, ..)| root).chain([&root]).for_each(|root| outline.add(root));
     let mut reader = Reader::new(problems, vocabulary.clone(), outline);
     let mut found = Vec::new();
+    // Where it uses another policy, the stories of that one cover what both have.
+    reader.borrowing = shared.iter().any(|(_, file, _)| *file != "common.yaml");
     for (root, file, text) in &shared {
         let own = std::mem::replace(&mut reader.problems, Problems::new(text, file));
         reader.shared(root);
         found.extend(std::mem::replace(&mut reader.problems, own).into_sorted());
     }
+    reader.borrowing = false;
     let policy = reader.policy(&root);
-    if let (Some(policy), true) = (&policy, reader.complete) {
+    // What follows from a mistake is no second one.
+    if let (Some(policy), true) = (&policy, reader.complete && reader.problems.is_empty() && found.is_empty()) {
         check::check(policy, &reader.places, &mut reader.problems);
     }
     found.extend(reader.problems.into_sorted());
@@ -146,9 +150,7 @@ impl<'t> Reader<'t> {
 
     fn shared(&mut self, root: &Node) {
         let Some(fields) = Fields::new(root, "a shared file", &KEYS, &mut self.problems) else { return };
-        self.borrowing = fields.get("policy").is_some();
         self.parts(&fields);
-        self.borrowing = false;
         // Places are those of the policy's own file.
         self.places = Places::default();
     }

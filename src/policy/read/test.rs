@@ -206,7 +206,8 @@ impl Reader<'_> {
             return Some(Change::To(value.clone()));
         };
         let compiled = Expression::compile(source, &self.names(When::Entering));
-        let expression = self.compiled(compiled, node, source)?;
+        // A change that was not understood is a change still: that much holds for the checks that follow.
+        let Some(expression) = self.compiled(compiled, node, source) else { return Some(Change::To(Value::Null)) };
         if !suits(kind, expression.kind()) {
             let message = format!("`{knob}` takes {}, but this is {}", kind.describe(), expression.kind().describe());
             self.problems.add(node.place, message);
