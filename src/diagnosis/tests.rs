@@ -11,20 +11,19 @@ use crate::series::{Point, RunData};
 const POLICY: &str = r#"
 policy: short
 summary: a tenth of the learning rate
-start: lower
-exhausted: unknown
-states:
+judge: { cured: experiment.cured }
+tests:
   lower:
     step: "1 lower the learning rate"
     why: it may be too high
     hypothesis: the learning rate is too high
     expect: the loss falls
-    run: { change: { learning_rate: 0.1 } }
-    outcomes:
-      - { name: cured, when: experiment.cured, go: too_high }
-      - { name: no_cure, otherwise: true, go: unknown }
-  too_high: { conclude: { verdict: learning_rate_too_high, confidence: 0.9, summary: cured } }
-  unknown: { conclude: { verdict: inconclusive, confidence: 0.1, summary: nothing was found } }
+    change: { learning_rate: 0.1 }
+    cause: { verdict: learning_rate_too_high, summary: cured }
+conclusions:
+  unknown: { verdict: inconclusive, summary: nothing was found }
+states:
+  all: { try: [lower], empty: unknown }
 "#;
 
 fn site(policy: &str) -> Site {

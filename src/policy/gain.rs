@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::file::{Action, FOUND, Policy, SKIPPED, Test, UNAVAILABLE};
+use super::file::{Action, FOUND, Policy, SKIPPED, Test, TestKind, UNAVAILABLE};
 use super::guard::Evaluator;
 use super::settings;
 use super::{CaseFacts, Environment};
@@ -18,6 +18,8 @@ use super::{CaseFacts, Environment};
 const SENSITIVITY: f64 = 0.9;
 /// A change that is not the cure is judged one in a tenth of experiments (docs/EVALUATION.md).
 const CROSS: f64 = 0.1;
+/// What the curves of the baseline show by themselves (a hang, a validation loss that turned) is this many times as likely.
+const SHOWN: f64 = 100.0;
 /// What the settings speak for is this many times as likely as it would be.
 const SUSPECTED: f64 = 6.0;
 /// What is left for causes that no test names.
@@ -29,7 +31,7 @@ const OVERHEAD: f64 = 0.05;
 pub(super) fn beliefs(policy: &Policy, environment: Environment<'_>) -> BTreeMap<String, f64> {
     let mut weights: BTreeMap<String, f64> = BTreeMap::new();
     for test in policy.used().into_iter().filter(|test| test.verdict().is_some()) {
-        let weight = weight(test, environment);
+        let weight = weight(policy, test, environment);
         if weight > 0.0 {
             weights.insert(test.name().to_owned(), weight);
         }
@@ -39,7 +41,7 @@ pub(super) fn beliefs(policy: &Policy, environment: Environment<'_>) -> BTreeMap
     weights
 }
 
-fn weight(test: &Test, environment: Environment<'_>) -> f64 {
+fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
     let case: &CaseFacts = environment.case;
     if case.excluded.contains_key(test.name()) {
         return 0.0;
@@ -48,6 +50,8 @@ fn weight(test: &Test, environment: Environment<'_>) -> f64 {
     let suspected = || test.suspect.as_ref().is_some_and(|reason| Evaluator::new(environment).holds(&reason.when));
     let called_for = test.when.as_ref().is_none_or(|when| Evaluator::new(environment).holds(when));
     let outcome = match case.outcomes.get(test.name()).map(String::as_str) {
+        Some(FOUND) if test.kind() == TestKind::Read => SHOWN,
+        Some(FOUND) if case.entered.keys().any(|at| policy.state(at).is_some()) => (SENSITIVITY / CROSS).powi(2),
         Some(FOUND) => SENSITIVITY / CROSS,
         // It may still be the cause: a script without the knob, or a change that could not be made.
         Some(UNAVAILABLE | SKIPPED) | None => 1.0,

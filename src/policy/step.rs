@@ -433,7 +433,9 @@ impl<'p, 'e> Walk<'p, 'e> {
             None => test.and_then(|test| self.case.changes.get(&test.name)).cloned().unwrap_or_default(),
         };
         let state = test.map_or(&verdict.name, |test| &test.name).clone();
-        Conclusion { state, verdict: verdict.verdict.clone(), confidence: 0.0, summary, recommended }
+        let confidence = test
+            .map_or(0.0, |test| gain::beliefs(self.policy, environment).get(&test.name).copied().unwrap_or_default());
+        Conclusion { state, verdict: verdict.verdict.clone(), confidence, summary, recommended }
     }
 
     /// What the experiment of a test showed beside its baseline.
