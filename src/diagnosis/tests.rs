@@ -195,7 +195,7 @@ fn an_open_case_keeps_its_place_and_is_stranded_only_where_that_is_gone() {
     let (mut diagnosis, case) = with_a_case();
     let stranded = |diagnosis: &Diagnosis, policy: &str| diagnosis.stranded(&site(policy)).count();
     assert_eq!(stranded(&diagnosis, POLICY), 0);
-    assert_eq!(stranded(&diagnosis, &POLICY.replace("lower:", "raise:").replace("start: lower", "start: raise")), 1);
+    assert_eq!(stranded(&diagnosis, &POLICY.replace("lower:", "raise:").replace("[lower]", "[raise]")), 1);
     assert_eq!(stranded(&diagnosis, &POLICY.replace("policy: short", "policy: other")), 1);
     diagnosis.go_on_at(site(&POLICY.replace("nothing was found", "nothing at all")));
     let suggestion = diagnosis.cases[&case].experiments[0].suggestion.clone();

@@ -67,7 +67,7 @@ fn names_that_do_not_exist() {
     );
     one("min(baseline.max_steps, 2000)", "mni(baseline.max_steps, 2000)", "there is no function `mni`", "mni");
     one("{case.experiments}", "{case.experiment}", "`case` has nothing called `experiment`", "case.experiment");
-    one("when: nonsense", "when: nonsens", "unknown name `nonsens`", "nonsens");
+    one("then: { crashed: drop", "when: nonsens\n    then: { crashed: drop", "unknown name `nonsens`", "nonsens");
     one(
         "{case.outcomes.lower_learning_rate}",
         "{case.outcomes.lower_learning_rate == 'maybe'}",
