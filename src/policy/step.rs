@@ -287,9 +287,10 @@ impl<'p, 'e> Walk<'p, 'e> {
             let why = format!("{prefix}{}", facts.in_words());
             return self.found(test, why);
         }
-        let goes_on = run.ladder.as_ref().is_some_and(|ladder| {
-            let condition = ladder.goes_on.as_ref().or(self.policy.helped.as_ref());
-            improves && condition.is_some_and(|condition| self.holds_of(condition, attempt, facts))
+        let goes_on = run.ladder.as_ref().is_some_and(|ladder| match (&ladder.goes_on, &self.policy.helped) {
+            (Some(condition), _) => self.holds_of(condition, attempt, facts),
+            (None, Some(helped)) => improves && self.holds_of(helped, attempt, facts),
+            (None, None) => false,
         });
         if goes_on && attempt < test.rungs() {
             return self.propose(test, run, attempt.saturating_add(1), "the value before it helped");

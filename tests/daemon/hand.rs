@@ -156,7 +156,7 @@ fn a_person_answers_one_question_and_closes_another_case() {
     let open = stage.cases(&["list"]);
     assert_eq!(open.matches("at look_at_data").count(), 2, "{open}");
 
-    stage.cases(&["answer", &stage.case_of("answered").unwrap().id.0, "found"]);
+    stage.cases(&["answer", &stage.case_of("answered").unwrap().id.0, "found_it"]);
     let why = "labels were shifted by one";
     let id = stage.case_of("closed").unwrap().id.0;
     stage.cases(&["close", &id, "--verdict", "loss_function", "--why", why]);
