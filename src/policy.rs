@@ -5,6 +5,7 @@
 
 mod check;
 mod file;
+mod formula;
 mod gain;
 mod graph;
 mod guard;
@@ -29,6 +30,7 @@ pub use file::{
     Constant, ConstantValue, FOUND, LIMIT, Limits, NO_CURE, NOT_CONFIRMED, Order, Policy, SILENCE, SKIPPED, State,
     Test, TestKind, UNAVAILABLE, Verdict,
 };
+pub use formula::{Formula, FormulaFault};
 pub use graph::{Page, pages};
 pub use read::parse;
 pub use step::{enter, judge};

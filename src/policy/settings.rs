@@ -105,7 +105,7 @@ fn value_of(
     vocabulary: &Vocabulary,
 ) -> Result<Value, String> {
     let value = match change {
-        Change::To(value) => return Ok(value.clone()),
+        Change::To(value) => return Ok(typed(vocabulary, knob, value.clone())),
         Change::Times(factor) => {
             let now = environment.baseline.knobs.get(knob).and_then(Value::as_f64);
             let now = now.ok_or_else(|| format!("the baseline's `{knob}` is not known"))?;
@@ -122,15 +122,16 @@ fn value_of(
         }
     };
     let value = value.ok_or_else(|| format!("`{knob}` cannot be worked out: its value is not finite"))?;
-    Ok(whole(vocabulary, knob, value))
+    Ok(typed(vocabulary, knob, value))
 }
 
-/// A knob that takes whole numbers gets the nearest one.
-fn whole(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
-    let integer = vocabulary.knobs.get(knob) == Some(&KnobKind::Integer);
-    match value.as_f64() {
+/// A knob that takes whole numbers gets the nearest one. One that takes fractions gets one, whole or not: scripts and their
+/// libraries tell 1 from 1.0.
+fn typed(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
+    match (value.as_f64(), vocabulary.knobs.get(knob)) {
         #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and no count is near its bounds")]
-        Some(number) if integer => Value::from(number.round() as i64),
+        (Some(number), Some(KnobKind::Integer)) => Value::from(number.round() as i64),
+        (Some(number), Some(KnobKind::Number)) => Value::from(number),
         _ => value,
     }
 }
