@@ -103,7 +103,7 @@ impl Site {
     fn policy_for_case(&self, case: &Case) -> Option<&Arc<Policy>> {
         let named = |choice: &&Choice| choice.policy.name() == case.policy;
         let policy = self.policies.iter().find(named).map(|choice| &choice.policy)?;
-        policy.state(&case.position.state).is_some().then_some(policy)
+        policy.knows(&case.position.state).then_some(policy)
     }
 
     /// The policy that a job is investigated with.

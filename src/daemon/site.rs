@@ -31,8 +31,14 @@ macro_rules! built_in {
 }
 
 /// The policies that are built in; a new one is one more name.
-const BUILT_IN: &[BuiltIn] =
-    &[built_in!("article"), built_in!("pretraining"), built_in!("quick"), built_in!("watch-only")];
+const BUILT_IN: &[BuiltIn] = &[
+    built_in!("article"),
+    built_in!("boosting"),
+    built_in!("pretraining"),
+    built_in!("quick"),
+    built_in!("reinforcement"),
+    built_in!("watch-only"),
+];
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
