@@ -10,7 +10,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::clock::Clocks;
 use super::desk::Desk;
-use super::launch::dress;
 use super::owner::tell_owner;
 use super::{Load, Wishes, now};
 use crate::case::Message;
@@ -213,6 +212,8 @@ impl Engine {
             return Ok(());
         }
         let updated = now();
+        changes.messages.iter_mut().for_each(|message| tell_owner(message, &self.settings));
+        self.dress_all(&mut changes, updated);
         let stored = |case: &crate::case::Case| {
             anyhow::Ok(StoredCase {
                 id: case.id.clone(),
@@ -237,13 +238,9 @@ impl Engine {
     }
 
     /// Says who is told of messages.
-    fn share(&mut self, mut messages: Vec<Message>, now: f64) -> anyhow::Result<Plan> {
+    fn share(&mut self, messages: Vec<Message>, now: f64) -> anyhow::Result<Plan> {
         if messages.is_empty() {
             return Ok(Plan::default());
-        }
-        for message in &mut messages {
-            dress(message, &self.settings);
-            tell_owner(message, &self.settings);
         }
         let around = self.waited_for(|engine| engine.desk.look(&engine.store))?;
         let cases: Vec<_> = self.diagnosis.cases().collect();
