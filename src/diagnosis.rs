@@ -168,13 +168,29 @@ pub struct Diagnosis {
     memory: BTreeMap<String, Memory>,
     /// What became of jobs that no suggestion asked for, by job.
     fates: BTreeMap<String, JobFate>,
+    /// Cases that were kept and cannot be read.
+    set_aside: Vec<SetAside>,
+}
+
+/// A case that was kept and cannot be read. It stays as it is: its baseline is left alone, and so are its experiments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// The baseline job.
+    pub baseline: String,
+    /// The runs of its experiments, as far as they are known.
+    pub runs: Vec<String>,
 }
 
 impl Diagnosis {
     /// Goes on with the cases that were kept.
     pub fn new(site: Site, cases: impl IntoIterator<Item = Case>) -> Diagnosis {
         let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
-        Diagnosis { site, cases, memory: BTreeMap::new(), fates: BTreeMap::new() }
+        Diagnosis { site, cases, memory: BTreeMap::new(), fates: BTreeMap::new(), set_aside: Vec::new() }
+    }
+
+    /// Leaves alone what cases are about that cannot be read.
+    pub fn set_aside(&mut self, cases: impl IntoIterator<Item = SetAside>) {
+        self.set_aside.extend(cases);
     }
 
     /// Every case, open or closed.
@@ -213,7 +229,8 @@ impl Diagnosis {
     /// Jobs that carry out an experiment of any case: none of them opens a case of its own.
     fn claimed(&self) -> BTreeSet<String> {
         let experiments = self.cases.values().flat_map(|case| &case.experiments);
-        experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone())).collect()
+        let known = experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone()));
+        known.chain(self.set_aside.iter().flat_map(|case| case.runs.iter().cloned())).collect()
     }
 
     fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
@@ -244,6 +261,9 @@ impl Diagnosis {
         let begun = job.first_wall_time();
         // One investigation a job, unless it was trained anew under the same name.
         if earlier.clone().any(|case| begun.is_none_or(|begun| begun <= case.opened)) {
+            return;
+        }
+        if self.set_aside.iter().any(|case| case.baseline == job.name) {
             return;
         }
         let Some(policy) = self.site.policy_for(&job.name).cloned() else { return };
