@@ -28,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::case::{Case, runs_named};
-use crate::config::{Settings, Variables};
+use crate::config::{SecretSource, Settings, Variables};
 use crate::diagnosis::{Diagnosis, SetAside};
 use crate::fate::JobFate;
 use crate::fault;
@@ -108,6 +108,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let board = Arc::new(Board::default());
     let serving = serve_status(&runtime, &settings, &board)?;
     let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
+    board.keep_in(store.clone());
     let mut diagnosis = Diagnosis::new(site, cases);
     diagnosis.set_aside(unreadable);
     diagnosis.remember_fates(fates);
@@ -225,8 +226,16 @@ fn serve_status(
     board: &Arc<Board>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let Some(wanted) = &settings.status else { return Ok(runtime.spawn(async {})) };
-    let token = wanted.token.as_ref().map(|source| source.read(&variables())).transpose().context("`status.token`")?;
-    let listen = status::Listen { address: wanted.listen, token };
+    let read = |name: &str, source: &Option<SecretSource>| {
+        let secret = source.as_ref().map(|source| source.read(&variables())).transpose();
+        secret.with_context(|| format!("`status.tokens.{name}`"))
+    };
+    let tokens = status::Tokens {
+        read: read("read", &wanted.tokens.read)?,
+        report: read("report", &wanted.tokens.report)?,
+        act: read("act", &wanted.tokens.act)?,
+    };
+    let listen = status::Listen { address: wanted.listen, tokens };
     let (address, serving) = runtime.block_on(status::serve(listen, board.clone()))?;
     tracing::info!(%address, "the status page is there");
     Ok(runtime.spawn(serving))

@@ -370,6 +370,11 @@ impl Diagnosis {
         self.memory.values().map(Memory::symptoms)
     }
 
+    /// Every job, with when something new of it was last seen, in seconds since the Unix epoch.
+    pub fn last_seen(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.memory.iter().map(|(job, memory)| (job.as_str(), memory.last_seen()))
+    }
+
     /// Closed cases none of whose jobs `is_there`, in the log directory: without them no job would be investigated again.
     pub fn forgettable(&self, is_there: impl Fn(&str) -> bool) -> Vec<CaseId> {
         let needed = |case: &Case| {

@@ -30,7 +30,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["case", "config", "facts"]),
     ("outbox", &["case", "store", "destinations", "telemetry", "fault"]),
-    ("status", &["config", "telemetry"]),
+    ("status", &["config", "telemetry", "fate", "case", "store"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];

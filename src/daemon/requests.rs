@@ -41,8 +41,14 @@ impl Engine {
             Wish::Link(job) => self.diagnosis.link(case, job, now()),
             Wish::Close { verdict, why } => self.diagnosis.close(case, verdict, why, now()),
             Wish::Answer(answer) => self.diagnosis.answer(case, answer, now()),
-            Wish::FateOfExperiment { suggestion, fate } => self.diagnosis.fate_of_experiment(suggestion, fate, now()),
-            Wish::FateOfJob { job, fate } => self.diagnosis.fate_of_job(job, fate, now()),
+            Wish::FateOfExperiment { suggestion, fate } => {
+                self.board.metrics.fates.with_label_values(&[fate.state.word()]).inc();
+                self.diagnosis.fate_of_experiment(suggestion, fate, now())
+            }
+            Wish::FateOfJob { job, fate } => {
+                self.board.metrics.fates.with_label_values(&[fate.state.word()]).inc();
+                self.diagnosis.fate_of_job(job, fate, now())
+            }
             Wish::Resend(delivery) => return self.resend(request.id, *delivery),
             Wish::Drop { delivery, why } => return self.drop_delivery(request.id, *delivery, why),
             Wish::Withdraw { row, message, destination, why } => {
