@@ -67,6 +67,7 @@ pub const VERDICTS: &[&str] = &[
     "input_scaling",
     "data_pipeline",
     "overfitting",
+    "too_few_steps",
     "infrastructure",
     "inconclusive",
 ];

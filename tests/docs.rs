@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nextrun::fate::FateState;
 use nextrun::policy::{KNOBS, VERDICTS};
 use nextrun::symptoms;
 use regex::Regex;
@@ -14,7 +15,7 @@ use regex::Regex;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What other programs rely on: none of these names may go.
-const SYMPTOMS: [&str; 15] = [
+const SYMPTOMS: [&str; 17] = [
     "non_finite",
     "diverging",
     "exploding_gradients",
@@ -29,9 +30,11 @@ const SYMPTOMS: [&str; 15] = [
     "dead_units",
     "weights_frozen",
     "clipped",
+    "sawtooth",
+    "loss_floor",
     "silent",
 ];
-const ROOT_CAUSES: [&str; 18] = [
+const ROOT_CAUSES: [&str; 19] = [
     "healthy",
     "recovered",
     "learning_rate_too_high",
@@ -48,8 +51,22 @@ const ROOT_CAUSES: [&str; 18] = [
     "input_scaling",
     "data_pipeline",
     "overfitting",
+    "too_few_steps",
     "infrastructure",
     "inconclusive",
+];
+const FATES: [&str; 11] = [
+    "queued",
+    "held",
+    "running",
+    "ended",
+    "failed",
+    "cancelled",
+    "stopped",
+    "out_of_memory",
+    "out_of_time",
+    "lost",
+    "gone",
 ];
 const SETTINGS: [&str; 15] = [
     "learning_rate",
@@ -124,10 +141,21 @@ fn the_page_of_symptoms_is_what_the_detectors_say() {
 #[test]
 fn every_name_of_the_contract_is_there() {
     let symptoms: BTreeSet<&str> = symptoms::ids().collect();
-    assert!(SYMPTOMS.iter().all(|id| symptoms.contains(id)), "{symptoms:?}");
-    assert!(ROOT_CAUSES.iter().all(|verdict| VERDICTS.contains(verdict)), "{VERDICTS:?}");
+    assert_eq!(symptoms, BTreeSet::from(SYMPTOMS));
+    assert_eq!(BTreeSet::from_iter(VERDICTS.iter().copied()), BTreeSet::from(ROOT_CAUSES));
     let knobs: BTreeSet<&str> = KNOBS.iter().map(|(name, _)| *name).collect();
-    assert!(SETTINGS.iter().all(|knob| knobs.contains(knob)), "{knobs:?}");
+    assert_eq!(knobs, BTreeSet::from(SETTINGS));
+    assert_eq!(FateState::ALL.map(FateState::word), FATES);
+}
+
+#[test]
+fn every_verdict_and_every_fate_is_described() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    assert!(ROOT_CAUSES.iter().all(|verdict| readme.contains(verdict)));
+    let operations = fs::read_to_string(Path::new(ROOT).join("docs/OPERATIONS.md")).unwrap();
+    for fate in FATES {
+        assert!(operations.contains(&format!("`{fate}`")), "{fate}");
+    }
 }
 
 #[test]
