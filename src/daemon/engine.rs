@@ -221,6 +221,7 @@ impl Engine {
         let commit = Commit {
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
+            fates: changes.fates,
             handled,
             ..Commit::default()
         };

@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use nextrun::fate::{FateState, JobFate};
+use nextrun::store::{Sqlite, Store};
 use serde_json::{Value, json};
 
 use super::hand::POLICY;
@@ -135,6 +137,9 @@ fn without_a_token_nobody_reports_and_what_was_acknowledged_outlives_a_kill() {
     daemon.kill();
     let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
     stage.until("both are in the journal", || fates(&stage, "sick").len() == 2);
+    let mut store = Sqlite::open_read_only(&stage.state().join("nextrun.db")).unwrap();
+    let kept: Vec<JobFate> = store.fates().unwrap().into_iter().map(Result::unwrap).collect();
+    assert_eq!((kept.len(), kept[0].job.as_str(), kept[0].fate.state), (1, "sick", FateState::Lost));
 }
 
 #[test]
