@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nextrun::case::{Body, MessageKind};
 use nextrun::fate::FateState;
 use nextrun::policy::{KNOBS, VERDICTS};
 use nextrun::symptoms;
@@ -156,6 +157,20 @@ fn every_verdict_and_every_fate_is_described() {
     for fate in FATES {
         assert!(operations.contains(&format!("`{fate}`")), "{fate}");
     }
+}
+
+#[test]
+fn every_field_of_a_suggested_run_is_described() {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/DESTINATIONS.md")).unwrap();
+    let section = page.split("## What a suggested run says").nth(1).unwrap().split("\n## ").next().unwrap();
+    let described: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next())
+        .flat_map(|fields| fields.split("`, `").map(|field| field.trim_end_matches('`')))
+        .collect();
+    let data = Body::read(MessageKind::RunSuggested, serde_json::json!({})).unwrap().data();
+    let fields: BTreeSet<&str> = data.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(described, fields);
 }
 
 #[test]

@@ -34,7 +34,10 @@ impl Engine {
         cases.sort_by(|a, b| a.closed.is_some().cmp(&b.closed.is_some()).then(b.opened.total_cmp(&a.opened)));
         let open = cases.iter().filter(|case| case.closed.is_none()).count();
         let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(line).collect();
-        let jobs = self.diagnosis.last_seen().map(|(job, time)| (job.to_owned(), time)).collect();
+        // Nobody else asks for the names of all jobs.
+        let reports = self.settings.status.as_ref().is_some_and(|status| status.tokens.report.is_some());
+        let last_seen = self.diagnosis.last_seen().filter(|_| reports);
+        let jobs = last_seen.map(|(job, time)| (job.to_owned(), time)).collect();
         self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs });
         self.board.turned();
     }
