@@ -90,7 +90,7 @@ impl Case {
             if let Happened::Ran(facts) = &happened {
                 let hours = experiment.age(terms.now) / 3600.0;
                 experiment.facts = Some((*facts).clone());
-                self.facts.record_experiment(&at.state, facts, hours);
+                self.facts.record_hours(hours);
             }
             let detail = json!({
                 "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
