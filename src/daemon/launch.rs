@@ -12,6 +12,7 @@ pub(super) fn dress(message: &mut Message, settings: &Settings) {
         | Body::RunCancelled(_)
         | Body::StopSuggested(_)
         | Body::QuestionAsked(_)
+        | Body::Notice(_)
         | Body::Digest(_) => {}
     }
 }
