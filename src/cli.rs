@@ -11,6 +11,7 @@ mod notify;
 mod outbox;
 mod policy;
 mod preset;
+mod runner;
 mod scalars;
 mod silence;
 mod watch;
@@ -50,6 +51,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Watch(watch::Watch),
+    Runner(runner::Runner),
+    #[command(hide = true)]
+    Supervise(runner::Supervise),
     Diagnose(diagnose::Diagnose),
     #[command(subcommand)]
     Cases(cases::Cases),
@@ -111,6 +115,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let exit = match &arguments.command {
         Command::Watch(command) => watch::run(command),
+        Command::Runner(command) => runner::run(command),
+        Command::Supervise(command) => runner::supervise(command),
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
         Command::Outbox(command) => outbox::run(command),

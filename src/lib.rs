@@ -70,6 +70,9 @@ pub mod destinations;
 /// Sends what is owed, again if need be.
 pub mod outbox;
 
+/// Runs suggested runs on this machine.
+pub mod runner;
+
 /// Says how the daemon is, over HTTP.
 pub mod status;
 

@@ -2,6 +2,7 @@
 
 use crate::case::{Body, CaseClosed, Message, RunSuggested};
 use crate::config::{Placement, Settings};
+use crate::launched::CommandFrom;
 
 /// Adds arguments, environment and command to a suggested run, and the command to a recommendation.
 pub(super) fn dress(message: &mut Message, settings: &Settings) {
@@ -21,6 +22,7 @@ fn dress_run(run: &mut RunSuggested, baseline: &str, settings: &Settings) {
     let placement = Placement { suggestion_id: &run.suggestion_id, run_name: &run.run_name, baseline };
     let rendered = settings.launch_of(baseline).render(&run.overrides, &placement);
     (run.arguments, run.command, run.env) = (rendered.arguments, rendered.command, rendered.env);
+    run.command_from = run.command.as_ref().map(|_| CommandFrom::CONFIGURATION);
 }
 
 fn dress_recommendation(end: &mut CaseClosed, baseline: &str, settings: &Settings) {
