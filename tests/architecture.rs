@@ -31,7 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("destinations", &["case", "config", "facts"]),
     ("outbox", &["case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault"]),
-    ("status", &["config", "telemetry"]),
+    ("status", &["config", "telemetry", "fate", "case", "store"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];
