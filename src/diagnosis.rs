@@ -62,6 +62,8 @@ pub struct Site {
     pub history_after: f64,
     /// When the baseline is repeated before anything is changed.
     pub control: WhenControl,
+    /// Only people run what is suggested.
+    pub by_hand: bool,
     /// What experiments may cost.
     pub budgets: Vec<SiteBudget>,
     /// GPUs that an experiment has, for their hours.
@@ -431,6 +433,7 @@ impl Diagnosis {
             room: under_way < self.site.at_once,
             answer_within: self.site.answer_within,
             control: self.site.control,
+            by_hand: self.site.by_hand,
             allowances,
         }
     }

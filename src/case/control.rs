@@ -77,6 +77,10 @@ impl Case {
             return Some(proposal);
         }
         let why = match (terms.control, self.unsure()) {
+            (WhenControl::Unsure, Some(_)) if terms.by_hand => {
+                self.control = Control::NotNeeded;
+                return Some(proposal);
+            }
             (WhenControl::Unsure | WhenControl::Always, Some(why)) => why,
             (WhenControl::Always, None) => "the site wants a control of every case".to_owned(),
             (WhenControl::Never, Some(_)) => {

@@ -36,6 +36,8 @@ pub struct Terms<'a> {
     pub answer_within: f64,
     /// When a control is run.
     pub control: WhenControl,
+    /// Only people run what is suggested: they know how they started the baseline.
+    pub by_hand: bool,
     /// What is left of the budgets that the case's experiments count for.
     pub allowances: &'a [Allowance],
 }

@@ -53,6 +53,14 @@ pub(super) enum Cases {
         #[command(flatten)]
         at: At,
     },
+    /// Let a paused case go on: what it was paused for is mended. `cases show` says why it was.
+    #[command(after_help = "Example:\n  nextrun cases resume 3f2a")]
+    Resume {
+        /// The id, or an unambiguous beginning of it.
+        case: String,
+        #[command(flatten)]
+        at: At,
+    },
     /// Close a case by hand; the daemon takes it up within a second.
     #[command(
         after_help = "Example:\n  nextrun cases close 3f2a --verdict data_pipeline --why 'labels were shifted by one'"
@@ -126,6 +134,16 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
             let case = find(&mut store, case)?;
             ask(&mut store, &case, Wish::Answer(answer.clone()))?;
             writeln!(out, "the daemon will take the answer {} to case {}", plain(answer), case.id)?;
+        }
+        Cases::Resume { case, at } => {
+            let mut store = Sqlite::open_existing(&at.database()?)?;
+            let case = find(&mut store, case)?;
+            let paused = Case::read(case.state.clone()).ok().and_then(|case| case.paused);
+            if paused.is_none() {
+                bail!("case {} is not paused: see `nextrun cases show {}`", case.id, case.id);
+            }
+            ask(&mut store, &case, Wish::Resume)?;
+            writeln!(out, "the daemon will let case {} go on", case.id)?;
         }
         Cases::Close { case, verdict, why, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;

@@ -41,6 +41,7 @@ impl Engine {
             Wish::Link(job) => self.diagnosis.link(case, job, now()),
             Wish::Close { verdict, why } => self.diagnosis.close(case, verdict, why, now()),
             Wish::Answer(answer) => self.diagnosis.answer(case, answer, now()),
+            Wish::Resume => self.diagnosis.resume(case, now()),
             Wish::FateOfExperiment { suggestion, fate } => {
                 self.board.metrics.fates.with_label_values(&[fate.state.word()]).inc();
                 self.diagnosis.fate_of_experiment(suggestion, fate, now())

@@ -151,6 +151,7 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         start_within: settings.limits.start_within.as_secs_f64(),
         answer_within: settings.limits.ask_wait.as_secs_f64(),
         control: settings.control,
+        by_hand: false,
         budgets: budgets_of(settings),
         gpus: settings.budgets.gpus,
         roots: roots_of(settings),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Changes, Diagnosis, Memory};
+use super::{Changes, Diagnosis};
 use crate::case::Case;
 use crate::fate::{Fate, JobFate};
 use crate::jobs::Job;
@@ -34,9 +34,8 @@ impl Diagnosis {
             let trace = case.experiment_came_to(suggestion, &fate, runs.into_iter().collect(), now);
             let job = case.experiments.iter().find(|e| e.suggestion == suggestion);
             let job = job.map(|e| e.job.as_deref().unwrap_or(&e.run_name)).unwrap_or_default();
-            let events = self.memory.get(job).map_or(0, Memory::events);
-            if !trace.is_empty() {
-                self.endings.told(suggestion, events);
+            if let Some(memory) = self.memory.get(job).filter(|_| !trace.is_empty()) {
+                self.endings.told(suggestion, memory.events());
             }
             changes.add(&case.clone(), trace);
         }
@@ -54,8 +53,9 @@ impl Diagnosis {
             let trace = case.baseline_came_to(&fate, now);
             changes.add(&case.clone(), trace);
         }
-        let events = self.memory.get(job).map_or(0, Memory::events);
-        self.endings.told(job, events);
+        if let Some(memory) = self.memory.get(job) {
+            self.endings.told(job, memory.events());
+        }
         let told = JobFate { job: job.to_owned(), fate, told: now };
         self.fates.insert(job.to_owned(), told.clone());
         changes.fates.push(told);

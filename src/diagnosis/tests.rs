@@ -39,6 +39,7 @@ pub(super) fn site(policy: &str) -> Site {
         answer_within: 0.0,
         history_after: f64::INFINITY,
         control: WhenControl::Never,
+        by_hand: false,
         budgets: Vec::new(),
         gpus: 1.0,
         roots: vec!["/logs".into()],

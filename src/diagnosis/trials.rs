@@ -298,6 +298,10 @@ fn an_uncertain_baseline_is_repeated_before_anything_is_changed() {
     assert_eq!(bench.case().control, Control::Reproduced);
     assert_eq!(bench.case().facts.experiments, 2, "a control counts");
 
+    let mut people = Bench::new(Site { control: WhenControl::Unsure, by_hand: true, ..site(TWO_STEPS) });
+    people.look();
+    assert!(!people.case().experiments[0].control, "people know how they started it");
+
     let mut bench = unsure();
     for _ in 0..2 {
         bench.run(300, true, &[]);
