@@ -6,6 +6,7 @@
 
 mod budgets;
 mod destinations;
+mod experiments;
 mod launch;
 mod noise;
 mod redact;
@@ -21,12 +22,13 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "watch",
     "destinations",
     "allowed_hosts",
     "noise",
     "launch",
+    "experiments",
     "policy",
     "limits",
     "control",
@@ -86,6 +88,9 @@ impl Reader<'_> {
         }
         if let Some(node) = fields.get("launch") {
             settings.launches = self.launches(node);
+        }
+        if let Some(node) = fields.get("experiments") {
+            settings.experiments = self.experiments(node);
         }
         if let Some(node) = fields.get("policy") {
             settings.policies = self.policies(node);
