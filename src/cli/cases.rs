@@ -174,7 +174,8 @@ pub(super) fn time(seconds: f64) -> String {
 
 fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     let state = case.state.pointer("/position/state").and_then(Value::as_str).unwrap_or("?");
-    let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("at {state}"));
+    let paused = if case.state.get("paused").is_some_and(Value::is_object) { "paused " } else { "" };
+    let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("{paused}at {state}"));
     let tried = case.state.get("experiments").and_then(Value::as_array).map_or(0, Vec::len);
     writeln!(
         out,

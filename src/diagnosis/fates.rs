@@ -6,12 +6,20 @@ use std::collections::BTreeSet;
 
 use super::{Changes, Diagnosis};
 use crate::case::Case;
+use crate::command::masked_line;
 use crate::fate::{Fate, JobFate};
 use crate::jobs::Job;
 use crate::launched::Launched;
 
 /// Clocks of two machines differ by less than so many seconds, and nobody waits longer to write what was logged.
 const CLOCKS_DIFFER: f64 = 60.0;
+
+/// A fate as it is kept: its texts come from strangers, are bounded, and may hold secrets, which are kept nowhere.
+fn presentable(fate: &Fate) -> Fate {
+    let mask = |text: &String| text.lines().map(masked_line).collect::<Vec<_>>().join("\n");
+    let (reason, tail) = (fate.reason.as_ref().map(mask), fate.tail.as_ref().map(mask));
+    Fate { reason, tail, ..fate.clone() }.bounded()
+}
 
 impl Diagnosis {
     /// Goes on with the fates of jobs that were kept.
@@ -27,7 +35,7 @@ impl Diagnosis {
     /// Takes in what became of the job that carries out a suggestion. One that no open case made is left alone, and the
     /// same again is no news.
     pub fn fate_of_experiment(&mut self, suggestion: &str, fate: &Fate, now: f64) -> Changes {
-        let (mut changes, fate) = (Changes::default(), fate.clone().bounded());
+        let (mut changes, fate) = (Changes::default(), presentable(fate));
         let mut open = self.cases.values_mut().filter(|case| case.closed.is_none());
         if let Some(case) = open.find(|case| case.experiments.iter().any(|e| e.suggestion == suggestion)) {
             let runs = fate.event_files.iter().filter_map(|path| self.site.run_of(path)).collect::<BTreeSet<_>>();
@@ -45,7 +53,7 @@ impl Diagnosis {
     /// Takes in what became of a job that no suggestion asked for, whether or not there is a case about it. The same again
     /// is no news.
     pub fn fate_of_job(&mut self, job: &str, fate: &Fate, now: f64) -> Changes {
-        let (mut changes, fate) = (Changes::default(), fate.clone().bounded());
+        let (mut changes, fate) = (Changes::default(), presentable(fate));
         if self.known_fate(job) == Some(&fate) {
             return changes;
         }
