@@ -68,6 +68,8 @@ pub enum Holds {
     Secret,
     /// An address; one whose path is a secret is not in the file itself.
     Address,
+    /// A token for each owner of jobs, in place of `user` and `token`.
+    Accounts,
     /// Anything else.
     Text,
 }

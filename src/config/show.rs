@@ -98,6 +98,10 @@ fn destination(destination: &DestinationSettings) -> Value {
         };
         map.insert(name.clone(), shown);
     }
+    if let Some((name, accounts)) = &destination.accounts {
+        let shown = accounts.iter().map(|(owner, source)| (owner.clone(), kept(source)));
+        map.insert(name.clone(), Value::Object(shown.collect()));
+    }
     if let Some(wants) = &destination.wants {
         map.insert("wants".to_owned(), json!(wants));
     }
@@ -124,6 +128,7 @@ fn destination(destination: &DestinationSettings) -> Value {
     map.insert("on_unknown".to_owned(), json!(on_unknown));
     map.insert("give_up_after".to_owned(), json!(show_duration(destination.give_up_after)));
     map.insert("timeout".to_owned(), json!(show_duration(destination.timeout)));
+    map.insert("status_every".to_owned(), json!(show_duration(destination.status_every)));
     Value::Object(map)
 }
 

@@ -137,6 +137,10 @@ impl Engine {
                 let unknown_knobs: BTreeSet<String> = unknown_knobs.iter().cloned().collect();
                 Report::Refused { suggestion: message_id.clone(), unknown_knobs }
             }
+            outbox::Report::Blocked { message_id, destination, why } => {
+                tracing::debug!(message_id, destination, why, "told of what the site must mend");
+                return Ok(());
+            }
             outbox::Report::Dead { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of a dead letter");
                 let mut changes = Changes::default();

@@ -226,6 +226,7 @@ fn fields_of(preset: &Preset) -> Vec<PresetField> {
         holds: match field.kind {
             destinations::FieldKind::Secret => Holds::Secret,
             destinations::FieldKind::Url => Holds::Address,
+            destinations::FieldKind::Accounts => Holds::Accounts,
             destinations::FieldKind::Text => Holds::Text,
         },
         need: match field.need {
