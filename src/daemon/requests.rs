@@ -139,7 +139,8 @@ impl Engine {
             }
             outbox::Report::Blocked { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of what the site must mend");
-                return Ok(());
+                let changes = self.diagnosis.refused_by_site(message_id, destination, why, now());
+                return self.commit(changes, Vec::new());
             }
             outbox::Report::Dead { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of a dead letter");
