@@ -139,6 +139,10 @@ impl Engine {
             }
             outbox::Report::Blocked { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of what the site must mend");
+                // Where something runs what is suggested, it does not matter that people are not told of it.
+                if !self.desk.is_machine(destination) && !self.diagnosis.site().by_hand {
+                    return Ok(());
+                }
                 let changes = self.diagnosis.refused_by_site(message_id, destination, why, now());
                 return self.commit(changes, Vec::new());
             }
