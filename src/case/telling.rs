@@ -75,6 +75,7 @@ impl Case {
             suggestion_id: experiment.suggestion.clone(),
             run_name: experiment.run_name.clone(),
             why: why.to_owned(),
+            owner: None,
         };
         self.message(RunCancelled::id_for(&experiment.suggestion), time, Body::RunCancelled(body))
     }

@@ -23,7 +23,8 @@ impl Prepared {
     pub(super) fn of(settings: Settings) -> anyhow::Result<Prepared> {
         let mut site = site_of(&settings)?;
         let destination = |wanted| sending::destination_of(&settings, wanted);
-        let destinations = settings.destinations.iter().map(destination).collect::<anyhow::Result<Vec<Destination>>>()?;
+        let destinations =
+            settings.destinations.iter().map(destination).collect::<anyhow::Result<Vec<Destination>>>()?;
         site.by_hand = !destinations.iter().any(Destination::runs_suggestions);
         Ok(Prepared { settings, site, destinations })
     }

@@ -113,7 +113,11 @@ impl Bench {
 }
 
 fn failed(code: i32) -> Fate {
-    Fate { exit_code: Some(code), tail: Some("run --api-key=abc123\nerror: no such option".into()), ..Fate::new(FateState::Failed) }
+    Fate {
+        exit_code: Some(code),
+        tail: Some("run --api-key=abc123\nerror: no such option".into()),
+        ..Fate::new(FateState::Failed)
+    }
 }
 
 #[test]
@@ -179,7 +183,10 @@ fn a_job_that_fails_before_its_first_event_is_an_outcome_within_one_look_and_twi
         panic!("{:?}", bench.messages)
     };
     assert!(notice.why.contains("exit code 2"), "{}", notice.why);
-    assert_eq!(notice.fate.as_ref().and_then(|fate| fate.tail.as_deref()), Some("run --api-key=***\nerror: no such option"));
+    assert_eq!(
+        notice.fate.as_ref().and_then(|fate| fate.tail.as_deref()),
+        Some("run --api-key=***\nerror: no such option")
+    );
     bench.told(&failed(2));
     bench.look();
     assert!(bench.case().paused.is_some(), "twice the same");

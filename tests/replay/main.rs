@@ -85,7 +85,15 @@ proptest! {
 /// The properties would hold of a daemon that never does anything.
 #[test]
 fn there_is_a_log_to_compare() {
-    let script = Script { layout: Layout::OneFile, learning_rate: 1.0, steps: 200, starts: 0, lasts: 2, dies: None, told: false };
+    let script = Script {
+        layout: Layout::OneFile,
+        learning_rate: 1.0,
+        steps: 200,
+        starts: 0,
+        lasts: 2,
+        dies: None,
+        told: false,
+    };
     let ends = Live::new(&History::new(vec![script]), Arrivals::AtOnce).ends(|_| false);
     assert_eq!(ends.len(), 1);
     assert_eq!(ends[0].verdict.as_deref(), Some("learning_rate_too_high"));
@@ -96,7 +104,8 @@ fn there_is_a_log_to_compare() {
 #[test]
 fn a_baseline_that_ended_stays_so_after_a_restart() {
     let dies = Some(0.8);
-    let script = Script { layout: Layout::OneFile, learning_rate: 10.0, steps: 40, starts: 2, lasts: 1, dies, told: false };
+    let script =
+        Script { layout: Layout::OneFile, learning_rate: 10.0, steps: 40, starts: 2, lasts: 1, dies, told: false };
     let history = History::new(vec![script]);
     let undisturbed = Live::new(&history, Arrivals::AtOnce).run(|_| false);
     for restart in 3..10 {
@@ -108,15 +117,8 @@ fn a_baseline_that_ended_stays_so_after_a_restart() {
 /// An engine that tells what became of jobs: its word ends them, and a restart forgets nothing of it.
 #[test]
 fn what_became_of_jobs_is_an_input_like_events() {
-    let script = Script {
-        layout: Layout::OneFile,
-        learning_rate: 1.0,
-        steps: 100,
-        starts: 1,
-        lasts: 1,
-        dies: None,
-        told: true,
-    };
+    let script =
+        Script { layout: Layout::OneFile, learning_rate: 1.0, steps: 100, starts: 1, lasts: 1, dies: None, told: true };
     let broken = Script { learning_rate: 0.001, dies: Some(0.5), ..script.clone() };
     let history = History::new(vec![script, broken]);
     let undisturbed = Live::new(&history, Arrivals::AtOnce).run(|_| false);
