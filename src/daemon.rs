@@ -9,6 +9,7 @@ mod clock;
 mod desk;
 mod engine;
 mod launch;
+mod owner;
 mod publish;
 mod reload;
 mod requests;

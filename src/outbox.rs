@@ -7,6 +7,7 @@
 //! again to destinations that recognise its id, and as the site chose to those that do not.
 
 mod explain;
+mod fates;
 mod pace;
 mod worker;
 
@@ -19,11 +20,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use explain::{Place, Unsent, explain, explain_wait};
+pub use fates::OpenRuns;
 pub use pace::Pace;
 
+use crate::case::CaseId;
 use crate::destinations::{Destination, Outcome};
-use crate::store::{Answer, Delivery, DeliveryState, SharedStore, StoreError};
+use crate::fate::Fate;
+use crate::store::{Answer, Commit, Delivery, DeliveryState, SharedStore, StoreError, Wish};
 use crate::telemetry::Metrics;
+use fates::Poller;
 use worker::Worker;
 
 /// The time in seconds since the Unix epoch, given from outside so that tests can have their own.
@@ -50,6 +55,15 @@ pub enum Report {
         /// By canonical name.
         unknown_knobs: Vec<String>,
         /// What the destination said.
+        why: String,
+    },
+    /// The site must mend something before the destination takes it; it is tried until then. Told at each try.
+    Blocked {
+        /// The message (for a suggested run, the suggestion).
+        message_id: String,
+        /// The destination.
+        destination: String,
+        /// What the destination said, and what to do.
         why: String,
     },
     /// It was given up.
@@ -87,6 +101,12 @@ impl Report {
     }
 }
 
+/// The step that hands a fate to the daemon.
+fn fate_of(case: &CaseId, suggestion: &str, fate: &Fate) -> Commit {
+    let wish = Wish::FateOfExperiment { suggestion: suggestion.to_owned(), fate: fate.clone() };
+    Commit { requests: vec![(Some(case.clone()), wish)], ..Commit::default() }
+}
+
 /// An end as the store keeps it; [`Report::of`] reads it back.
 fn answer_of(outcome: &Outcome) -> Answer {
     match outcome {
@@ -94,9 +114,13 @@ fn answer_of(outcome: &Outcome) -> Answer {
         Outcome::Refused { unknown_knobs, why } => {
             Answer::Refused { unknown_knobs: unknown_knobs.clone(), why: why.clone() }
         }
-        Outcome::Later { why, .. } | Outcome::Unknown { why } | Outcome::Held { why } | Outcome::Permanent { why } => {
-            Answer::Said(why.clone())
-        }
+        Outcome::Later { why, .. }
+        | Outcome::Unknown { why }
+        | Outcome::Held { why }
+        | Outcome::Site { why, .. }
+        | Outcome::Settling { why, .. }
+        | Outcome::Dropped { why }
+        | Outcome::Permanent { why } => Answer::Said(why.clone()),
     }
 }
 
@@ -117,6 +141,7 @@ pub async fn bad_ends(store: &SharedStore) -> Result<Vec<Report>, StoreError> {
 pub struct Outbox {
     sending: Sending,
     wake: watch::Sender<u64>,
+    open: watch::Sender<OpenRuns>,
     running: BTreeMap<String, Running>,
     workers: JoinSet<()>,
     runtime: Handle,
@@ -154,9 +179,9 @@ impl Outbox {
     /// Starts one worker for each destination, on the runtime that this is called from. Call
     /// [`crate::store::Store::recover`] before, so that what an earlier process left under way is known for what it is.
     pub fn start(destinations: Vec<Destination>, sending: &Sending) -> Outbox {
-        let (wake, _) = watch::channel(0);
+        let ((wake, _), (open, _)) = (watch::channel(0), watch::channel(OpenRuns::default()));
         let (sending, runtime) = (sending.clone(), Handle::current());
-        let mut outbox = Outbox { sending, wake, running: BTreeMap::new(), workers: JoinSet::new(), runtime };
+        let mut outbox = Outbox { sending, wake, open, running: BTreeMap::new(), workers: JoinSet::new(), runtime };
         outbox.replace(destinations);
         outbox
     }
@@ -182,6 +207,10 @@ impl Outbox {
         let (stop, stopped) = watch::channel(false);
         let destination = Arc::new(destination);
         let worker = Worker::new(destination.clone(), self.sending.clone());
+        if destination.tells_fates() {
+            let poller = Poller::new(destination.clone(), self.sending.clone());
+            self.workers.spawn_on(poller.run(self.open.subscribe(), stopped.clone()), &self.runtime);
+        }
         self.workers.spawn_on(worker.run(self.wake.subscribe(), stopped), &self.runtime);
         Running { destination, stop }
     }
@@ -189,6 +218,17 @@ impl Outbox {
     /// Tells the workers that something new is owed.
     pub fn wake(&self) {
         self.wake.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Says which suggestions cases wait for: destinations that can say what became of them are asked.
+    pub fn wait_for(&self, runs: &OpenRuns) {
+        self.open.send_if_modified(|open| {
+            let changed = open != runs;
+            if changed {
+                open.clone_from(runs);
+            }
+            changed
+        });
     }
 
     /// Stops: what is being sent is finished and recorded, nothing new is begun. It takes no longer than the client's

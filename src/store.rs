@@ -424,6 +424,10 @@ pub trait Store: Send {
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError>;
     /// Records what a try came to. A delivery that is recorded as delivered stays so.
     fn tried(&mut self, tried: &Tried, now: f64) -> Result<(), StoreError>;
+    /// Keeps what a destination calls a message while more is owed for it.
+    fn accepted(&mut self, delivery: i64, reference: &str) -> Result<(), StoreError>;
+    /// What was kept so.
+    fn reference(&mut self, delivery: i64) -> Result<Option<String>, StoreError>;
     /// Deliveries with their tries, newest first.
     fn history(&mut self, which: Which<'_>) -> Result<Vec<Result<Owed, Unreadable>>, StoreError>;
     /// Deliveries that read back, newest first; `case` and `state` narrow it down.

@@ -10,12 +10,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::clock::Clocks;
 use super::desk::Desk;
+use super::owner::tell_owner;
 use super::{Load, Wishes, now};
 use crate::case::Message;
 use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
-use crate::outbox::{self, Outbox};
+use crate::outbox::{self, OpenRuns, Outbox};
 use crate::series::RunName;
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
@@ -74,12 +75,14 @@ impl Engine {
     /// Runs until it is told to stop. `told` are reports that an earlier process recorded and may not have acted upon.
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
-        let read = self.watcher.poll(now());
+        let begun = now();
+        let read = self.watcher.poll(begun);
         if self.stops() {
             tracing::info!("told to stop before everything was read: nothing was decided");
             return Ok(());
         }
         self.take_in(&read);
+        self.diagnosis.looked(begun);
         self.notifier.watch(self.watcher.directories());
         for report in told {
             self.take(&report)?;
@@ -129,8 +132,10 @@ impl Engine {
             due.sweep = begun;
         }
         if begun >= due.sweep {
-            let read = self.watcher.poll(now());
+            let begun = now();
+            let read = self.watcher.poll(begun);
             self.take_in(&read);
+            self.diagnosis.looked(begun);
             self.notifier.watch(self.watcher.directories());
             due.sweep = Instant::now() + self.notifier.sweep_interval();
         }
@@ -191,10 +196,18 @@ impl Engine {
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
         self.commit(changes, Vec::new())?;
         self.release()?;
+        self.outbox.wait_for(&self.open_runs());
         self.publish();
         // The watchdog is fed by a turn of the whole loop, never by a timer that would go on while the loop hangs.
         let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&self.in_one_line())]);
         Ok(())
+    }
+
+    /// The suggestions that cases wait for.
+    fn open_runs(&self) -> OpenRuns {
+        let open = self.diagnosis.cases().filter(|case| case.closed.is_none());
+        let runs = open.filter_map(|case| Some((case.open_experiment()?.suggestion.clone(), case.id.clone())));
+        OpenRuns::new(runs.collect())
     }
 
     /// Keeps what was decided and what is owed for it in one transaction.
@@ -203,6 +216,7 @@ impl Engine {
             return Ok(());
         }
         let updated = now();
+        changes.messages.iter_mut().for_each(|message| tell_owner(message, &self.settings));
         self.dress_all(&mut changes, updated);
         let stored = |case: &crate::case::Case| {
             anyhow::Ok(StoredCase {

@@ -85,6 +85,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
     TYPED,
     super::fates::TABLE,
     super::spending::TABLE,
+    "
+    -- What a destination calls a message, kept before what follows the message is sent.
+    ALTER TABLE deliveries ADD COLUMN reference TEXT;
+    ",
 ];
 
 /// Deliveries that are held have a state of their own, answers say what they are, a request may be about no case, and

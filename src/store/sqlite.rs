@@ -466,6 +466,23 @@ impl Store for Sqlite {
         })
     }
 
+    fn accepted(&mut self, delivery: i64, reference: &str) -> Result<(), StoreError> {
+        self.transaction(|transaction| {
+            transaction
+                .prepare_cached("UPDATE deliveries SET reference = ?2 WHERE id = ?1")?
+                .execute(params![delivery, reference])?;
+            Ok(())
+        })
+    }
+
+    fn reference(&mut self, delivery: i64) -> Result<Option<String>, StoreError> {
+        let read = || -> rusqlite::Result<Option<String>> {
+            let mut query = self.connection.prepare_cached("SELECT reference FROM deliveries WHERE id = ?1")?;
+            Ok(query.query_row([delivery], |row| row.get(0)).optional()?.flatten())
+        };
+        read().map_err(|error| failure(&self.path, error))
+    }
+
     fn history(&mut self, which: Which<'_>) -> Result<Vec<Result<Owed, Unreadable>>, StoreError> {
         history::list(&self.connection, which).map_err(|error| failure(&self.path, error))
     }
