@@ -1,6 +1,6 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -53,6 +53,8 @@ pub(super) struct Engine {
     /// Events of each run at the last look.
     pub(super) events: BTreeMap<RunName, u64>,
     pub(super) clocks: Clocks,
+    /// Requests that cannot be read, by their row ids: each is told once.
+    pub(super) unreadable_requests: BTreeSet<i64>,
 }
 
 /// When what is due next.
@@ -72,12 +74,14 @@ impl Engine {
     /// Runs until it is told to stop. `told` are reports that an earlier process recorded and may not have acted upon.
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
-        let read = self.watcher.poll(now());
+        let begun = now();
+        let read = self.watcher.poll(begun);
         if self.stops() {
             tracing::info!("told to stop before everything was read: nothing was decided");
             return Ok(());
         }
         self.take_in(&read);
+        self.diagnosis.looked(begun);
         self.notifier.watch(self.watcher.directories());
         for report in told {
             self.take(&report)?;
@@ -127,8 +131,10 @@ impl Engine {
             due.sweep = begun;
         }
         if begun >= due.sweep {
-            let read = self.watcher.poll(now());
+            let begun = now();
+            let read = self.watcher.poll(begun);
             self.take_in(&read);
+            self.diagnosis.looked(begun);
             self.notifier.watch(self.watcher.directories());
             due.sweep = Instant::now() + self.notifier.sweep_interval();
         }
@@ -245,7 +251,7 @@ impl Engine {
             plans => plans?,
         };
         for plan in plans {
-            let silenced: Vec<String> = plan.silenced().map(str::to_owned).collect();
+            let silenced = plan.silenced.clone();
             self.keep_with(Commit::default(), plan)?;
             for message in silenced {
                 self.may_never_start(&message)?;
@@ -257,8 +263,8 @@ impl Engine {
     /// Keeps a step together with who is told of it.
     fn keep_with(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
         commit.journal.extend(plan.journal);
-        (commit.messages, commit.held) = (plan.owed, plan.held);
-        (commit.released, commit.unheld) = (plan.released, plan.unheld);
+        (commit.messages, commit.waiting) = (plan.owed, plan.waiting);
+        (commit.released, commit.withdrawn) = (plan.released, plan.withdrawn);
         for (case, entry) in &commit.journal {
             tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
         }

@@ -52,6 +52,8 @@ pub struct Metrics {
     pub reload_successful: IntGauge,
     /// When a configuration was last put in force, in seconds since the Unix epoch.
     pub reload_time: Gauge,
+    /// Fates of jobs that were taken in, by state.
+    pub fates: IntCounterVec,
     /// Times that the store could not do its work.
     pub store_errors: IntCounter,
     registry: Registry,
@@ -101,6 +103,7 @@ impl Metrics {
             "nextrun_turn_duration_seconds",
             "How long a turn of the loop takes: reading what is new, judging, committing.",
         );
+        let fates = Opts::new("nextrun_fates_total", "Fates of jobs that were reported, by state.");
         let attempts = Opts::new(
             "nextrun_delivery_attempts_total",
             "Tries of deliveries, by destination and the state that they led to.",
@@ -145,6 +148,7 @@ impl Metrics {
                 "nextrun_config_last_reload_success_timestamp_seconds",
                 "When a configuration was last put in force.",
             ),
+            fates: r.add(IntCounterVec::new(fates, &["state"])),
             store_errors: r.counter("nextrun_store_errors_total", "Times that the store could not do its work."),
             registry: r.0,
             updating: Mutex::new(()),
