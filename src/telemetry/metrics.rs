@@ -74,6 +74,10 @@ impl Register {
         self.add(IntCounter::new(name, help))
     }
 
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.add(IntGauge::new(name, help))
     }
@@ -102,11 +106,6 @@ impl Metrics {
         let turns = HistogramOpts::new(
             "nextrun_turn_duration_seconds",
             "How long a turn of the loop takes: reading what is new, judging, committing.",
-        );
-        let fates = Opts::new("nextrun_fates_total", "Fates of jobs that were reported, by state.");
-        let attempts = Opts::new(
-            "nextrun_delivery_attempts_total",
-            "Tries of deliveries, by destination and the state that they led to.",
         );
         let metrics = Metrics {
             read_bytes: r.counter("nextrun_read_bytes_total", "Bytes of event files that were read."),
@@ -139,7 +138,11 @@ impl Metrics {
                 "nextrun_oldest_pending_delivery_age_seconds",
                 "Age of the oldest message that is still to be sent; 0 where there is none.",
             ),
-            attempts: r.add(IntCounterVec::new(attempts, &["destination", "outcome"])),
+            attempts: r.counters(
+                "nextrun_delivery_attempts_total",
+                "Tries of deliveries, by destination and the state that they led to.",
+                &["destination", "outcome"],
+            ),
             reload_successful: r.gauge(
                 "nextrun_config_last_reload_successful",
                 "Whether the newest configuration is in force: 1, or 0 after a reload that was refused.",
@@ -148,7 +151,7 @@ impl Metrics {
                 "nextrun_config_last_reload_success_timestamp_seconds",
                 "When a configuration was last put in force.",
             ),
-            fates: r.add(IntCounterVec::new(fates, &["state"])),
+            fates: r.counters("nextrun_fates_total", "Fates of jobs that were reported, by state.", &["state"]),
             store_errors: r.counter("nextrun_store_errors_total", "Times that the store could not do its work."),
             registry: r.0,
             updating: Mutex::new(()),
