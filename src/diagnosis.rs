@@ -25,6 +25,7 @@ use serde_json::json;
 use crate::case::{
     Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id,
 };
+use crate::command::takes;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
@@ -114,6 +115,17 @@ impl Site {
     /// The knobs of a job's script, where the site lists them.
     pub fn knobs_of_script(&self, job: &str) -> Option<&BTreeSet<String>> {
         self.script_of(job)?.knobs.as_ref()
+    }
+
+    /// The knobs that a job's script takes: those that its command and source show, and those that the site lists. `None`
+    /// where neither is known.
+    pub fn knobs_taken(&self, job: &str, launched: Option<&Launched>, facts: &Facts) -> Option<BTreeSet<String>> {
+        let listed = self.knobs_of_script(job);
+        let Some(launched) = launched.filter(|launched| !launched.flags.is_empty()) else { return listed.cloned() };
+        let steps = Some(facts.steps).filter(|steps| steps.is_finite());
+        let mut knobs = takes(launched, &facts.knobs, steps);
+        knobs.extend(listed.into_iter().flatten().cloned());
+        Some(knobs)
     }
 
     /// The knobs that a job logged, by canonical name.
@@ -326,7 +338,7 @@ impl Diagnosis {
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),
             advice: advice(&exam.facts, exam.view.life.done),
-            knobs: self.site.knobs_of_script(&job.name).cloned(),
+            knobs: self.site.knobs_taken(&job.name, job.launched().or(self.launched.get(&job.name)), &exam.facts),
             launched: job.launched().or(self.launched.get(&job.name)).cloned(),
             settings: self.site.settings_of(job, self.launched.get(&job.name)),
             shown_at: exam.shown_at(),
