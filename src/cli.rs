@@ -11,6 +11,7 @@ mod notify;
 mod outbox;
 mod policy;
 mod preset;
+mod run;
 mod runner;
 mod scalars;
 mod silence;
@@ -69,6 +70,7 @@ enum Command {
     Preset(preset::PresetCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Run(run::Run),
     Backup(backup::Backup),
     Scalars(scalars::Scalars),
     Files(scalars::Files),
@@ -85,6 +87,8 @@ enum Exit {
     Failing,
     /// It could not be done.
     Unable,
+    /// What a command that was run ended with.
+    As(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -93,6 +97,7 @@ impl From<Exit> for ExitCode {
             Exit::Healthy => 0,
             Exit::Failing => 1,
             Exit::Unable => 2,
+            Exit::As(code) => code,
         })
     }
 }
@@ -125,6 +130,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Silence(command) => silence::run(command),
         Command::Preset(command) => preset::run(command),
         Command::Config(command) => config::run(command),
+        Command::Run(command) => run::run(command),
         Command::Backup(command) => backup::run(command),
         Command::Scalars(command) => scalars::run(command),
         Command::Files(command) => scalars::run_files(command),

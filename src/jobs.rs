@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::launched::Launched;
 use crate::series::{RunData, RunName, Runs, Sketch};
 
-pub use knobs::{Knobs, canonical_name, knobs_of, same_value};
+pub use knobs::{Knobs, canonical_name, canonical_value, knobs_of, same_value};
 pub use life::{Patience, Pulse, Stage, stage};
 
 /// One training process: one run, or several that belong together.

@@ -2,6 +2,8 @@
 //!
 //! Owns: splitting, placeholders, quoting. Must not know: knobs.
 
+pub(super) use crate::command::{hydra, shell};
+
 /// A text with placeholders `{name}`; `{{` and `}}` are braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template {
@@ -119,26 +121,6 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
     match open {
         Some(quote) => Err(format!("a {quote} is not closed")),
         None => Ok(words),
-    }
-}
-
-/// Quotes a word for a POSIX shell where it needs it.
-pub(super) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-/// Quotes a text as a value of a Hydra override where it needs it.
-pub(super) fn hydra(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.+-/".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
     }
 }
 
