@@ -26,7 +26,7 @@ pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
     DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll, PresetChoice,
-    QuietAfter, Settings, StatusSettings, WatchSettings,
+    QuietAfter, RunnerSettings, Settings, StatusSettings, WatchSettings,
 };
 pub use show::show;
 

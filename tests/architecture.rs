@@ -32,7 +32,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["case", "config", "facts"]),
     ("outbox", &["case", "store", "destinations", "telemetry", "fault"]),
-    ("runner", &["fate", "launched", "logdir", "fault"]),
+    ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
     ("status", &["config", "telemetry"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),

@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
 use crate::outbox::{self, Outbox};
+use crate::runner::News;
 use crate::series::RunName;
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
@@ -42,6 +43,7 @@ pub(super) struct Engine {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
+    pub(super) from_runner: UnboundedReceiver<News>,
     pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) watcher: Watcher,
@@ -142,6 +144,7 @@ impl Engine {
         if Instant::now() >= due.tick {
             self.take_reports()?;
             self.take_requests()?;
+            self.take_from_runner()?;
             self.tick()?;
             due.tick = Instant::now() + TICK;
             self.board.metrics.turns.observe(begun.elapsed().as_secs_f64());
