@@ -127,6 +127,7 @@ fn killed_daemons_and_runners_come_to_the_same_verdict_by_the_same_experiments()
         daemon.kill();
         kills += 1;
     }
+    assert!(kills >= 2, "nothing was killed");
     let case = here.stage.case_of("sick").unwrap();
     assert_eq!(verdict(&case), "learning_rate_too_high");
     let marks = here.marks();
@@ -137,7 +138,7 @@ fn killed_daemons_and_runners_come_to_the_same_verdict_by_the_same_experiments()
 #[test]
 fn a_machine_that_runs_everything_twice_is_refused() {
     let here = Box::new();
-    let text = json!({"destinations": {"queue": {"url": "http://127.0.0.1:1/"}}}).to_string();
+    let text = json!({"destinations": {"queue": {"preset": "queue", "url": "http://127.0.0.1:1/"}}}).to_string();
     let configuration = here.stage.write("queue.yaml", &text);
     let mut daemon =
         here.stage.start(&["--runner", "--allow-root", "--config", configuration.to_str().unwrap()], &[]);
