@@ -25,6 +25,6 @@ pub use learn::{Seen, learn};
 pub use peel::{Peeled, Script, peel};
 pub use place::Placed;
 pub use rewrite::{Rewritten, Target, given, rewrite, takes};
-pub use secrets::{MASK, is_secret_name, masked};
+pub use secrets::{MASK, is_secret_name, masked, masked_line};
 pub use shell::{hydra, shell};
-pub use value::{is_float, typed};
+pub use value::{decimal, is_float, typed};

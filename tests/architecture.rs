@@ -30,7 +30,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command"]),
     ("launch", &["launched", "command", "logdir"]),
     ("noise", &["case", "facts", "config", "store"]),
-    ("destinations", &["case", "config", "facts"]),
+    ("destinations", &["case", "command", "config", "facts"]),
     ("outbox", &["case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
     ("status", &["config", "telemetry"]),

@@ -96,6 +96,44 @@ pub fn masked(argv: &[String]) -> Vec<String> {
     shown
 }
 
+/// A line for a shell with secrets masked, for people; all else stays as it is.
+pub fn masked_line(line: &str) -> String {
+    let spans = spans(line);
+    let words: Vec<String> = spans.iter().map(|span| unquoted(&line[span.clone()])).collect();
+    let mut shown = String::with_capacity(line.len());
+    let mut end = 0;
+    for ((span, word), masked) in spans.into_iter().zip(&words).zip(masked(&words)) {
+        shown.push_str(&line[end..span.start]);
+        shown.push_str(if masked == *word { &line[span.clone()] } else { &masked });
+        end = span.end;
+    }
+    shown + &line[end..]
+}
+
+/// The words of a line: stretches without white space outside of quotes.
+fn spans(line: &str) -> Vec<std::ops::Range<usize>> {
+    let (mut spans, mut start, mut quote) = (Vec::new(), None, None);
+    for (at, c) in line.char_indices() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if c == '\'' || c == '"' => quote = Some(c),
+            None if c.is_whitespace() => {
+                spans.extend(start.take().map(|start| start..at));
+                continue;
+            }
+            None => {}
+        }
+        start.get_or_insert(at);
+    }
+    spans.extend(start.map(|start| start..line.len()));
+    spans
+}
+
+fn unquoted(word: &str) -> String {
+    word.replace("'\\''", "'").replace(['\'', '"'], "")
+}
+
 /// Whether a configuration file holds an entry that looks like a secret.
 pub(super) fn holds_secret(entries: &std::collections::BTreeMap<String, serde_json::Value>) -> bool {
     entries.iter().any(|(name, value)| {
@@ -136,6 +174,18 @@ mod tests {
             "author",
         ] {
             assert!(!is_secret_name(plain), "{plain}");
+        }
+    }
+
+    #[test]
+    fn a_line_keeps_everything_but_its_secrets() {
+        let line = "cd '/a b'  && env HF_TOKEN='x y' python t.py --lr 0.1 --password 'a b' --name \"c d\"\n";
+        assert_eq!(
+            masked_line(line),
+            "cd '/a b'  && env HF_TOKEN=*** python t.py --lr 0.1 --password *** --name \"c d\"\n"
+        );
+        for line in ["", " ", "'", "a '", "é 'ü"] {
+            assert_eq!(masked_line(line), line);
         }
     }
 

@@ -154,7 +154,7 @@ fn number(flag: &Flag, value: &Value) -> Result<String, String> {
 }
 
 /// A number that Python, YAML and shells read as a float: with a point and without an exponent.
-pub(super) fn decimal(number: f64) -> String {
+pub fn decimal(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() < 9e15 { format!("{number:.1}") } else { number.to_string() }
 }
 
