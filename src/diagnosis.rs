@@ -3,27 +3,40 @@
 //! What follows depends on what the runs hold and on the ticks, never on how the bytes arrived.
 
 mod advice;
+mod asked;
+mod breakdown;
+mod budgets;
+mod endings;
 mod exam;
 mod experiments;
 mod fates;
+mod linking;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::case::{BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
+use crate::case::{
+    Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, PauseEnds, Terms, Trace, Waiting,
+    WhenControl, case_id,
+};
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
+use crate::launched::Launched;
 use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
 
 pub use advice::advice;
+pub use budgets::{Per, SiteBudget};
+use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
 
@@ -47,6 +60,14 @@ pub struct Site {
     pub answer_within: f64,
     /// A job whose newest event is older than so many seconds when it is first seen is history.
     pub history_after: f64,
+    /// When the baseline is repeated before anything is changed.
+    pub control: WhenControl,
+    /// What experiments may cost.
+    pub budgets: Vec<SiteBudget>,
+    /// GPUs that an experiment has, for their hours.
+    pub gpus: f64,
+    /// The absolute paths of the log directory, for those who tell which files a job writes.
+    pub roots: Vec<String>,
 }
 
 /// A policy and the jobs that it is for.
@@ -95,6 +116,22 @@ impl Site {
     pub fn logged_knobs(&self, job: &Job<'_>) -> Knobs {
         let none = BTreeMap::new();
         knobs_of(job, self.script_of(&job.name).map_or(&none, |script| &script.own_names))
+    }
+
+    /// The settings of a job that are known: what it logged, and where it logged nothing, what its command or the defaults
+    /// of its script set. `told` is how it was started, where its own files do not tell.
+    pub fn settings_of(&self, job: &Job<'_>, told: Option<&Launched>) -> Knobs {
+        let launched = job.launched().or(told);
+        let mut settings = launched.map(|launched| launched.settings.clone()).unwrap_or_default();
+        settings.extend(self.logged_knobs(job));
+        settings
+    }
+
+    /// The run of an event file, by its absolute path.
+    fn run_of(&self, path: &str) -> Option<String> {
+        let below = |root: &String| path.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/');
+        let file = self.roots.iter().find_map(below)?;
+        Some(file.rsplit_once('/').map_or(".", |(folder, _)| folder).to_owned())
     }
 
     /// The policy that a case goes on with: the one of its policy's name, if that still has the state where it stands.
@@ -166,13 +203,23 @@ pub struct Diagnosis {
     memory: BTreeMap<String, Memory>,
     /// What became of jobs that no suggestion asked for, by job.
     fates: BTreeMap<String, JobFate>,
+    /// How jobs were started, by job, where somebody else than their own files tells.
+    launched: BTreeMap<String, Launched>,
+    endings: Endings,
 }
 
 impl Diagnosis {
     /// Goes on with the cases that were kept.
     pub fn new(site: Site, cases: impl IntoIterator<Item = Case>) -> Diagnosis {
         let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
-        Diagnosis { site, cases, memory: BTreeMap::new(), fates: BTreeMap::new() }
+        Diagnosis {
+            site,
+            cases,
+            memory: BTreeMap::new(),
+            fates: BTreeMap::new(),
+            launched: BTreeMap::new(),
+            endings: Endings::default(),
+        }
     }
 
     /// Every case, open or closed.
@@ -186,6 +233,7 @@ impl Diagnosis {
         let experiments = self.cases.values().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
         let jobs = group(runs, &experiments);
         self.remember(&jobs, now);
+        self.note_ends(&jobs);
         self.go_on(&jobs, now, &mut changes);
         let claimed = self.claimed();
         for job in &jobs {
@@ -241,8 +289,9 @@ impl Diagnosis {
         }
         let earlier = self.cases.values().filter(|case| case.baseline == job.name);
         let begun = job.first_wall_time();
-        // One investigation a job, unless it was trained anew under the same name.
-        if earlier.clone().any(|case| begun.is_none_or(|begun| begun <= case.opened)) {
+        // One investigation a job, unless it was trained anew under the same name, or its recovery did not last.
+        let settled = |case: &Case| begun.is_none_or(|begun| begun <= case.opened) && !recovered_in_vain(case, exam);
+        if earlier.clone().any(settled) {
             return;
         }
         let Some(policy) = self.site.policy_for(&job.name).cloned() else { return };
@@ -254,8 +303,14 @@ impl Diagnosis {
             loss_curve: exam.loss_curve(),
             advice: advice(&exam.facts, exam.view.life.done),
             knobs: self.site.knobs_of_script(&job.name).cloned(),
+            launched: job.launched().or(self.launched.get(&job.name)).cloned(),
+            settings: self.site.settings_of(job, self.launched.get(&job.name)),
+            shown_at: exam.shown_at(),
+            pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
+            fate: self.known_fate(&job.name).cloned(),
         };
-        let (case, trace) = Case::open(opening, &self.terms(&policy, now));
+        let allowances = self.allowances(&job.name, None, now);
+        let (case, trace) = Case::open(opening, &self.terms(&policy, None, &allowances, now));
         changes.add(&case, trace);
         self.cases.insert(case.id.clone(), case);
     }
@@ -268,7 +323,7 @@ impl Diagnosis {
         let failed_to_learn = !before.learned || !before.finite;
         let recovers = failed_to_learn && exam.facts.learned && exam.problems().is_empty();
         let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
-        if grown && recovers && beyond_doubt {
+        if grown && recovers && beyond_doubt && exam.ends_well() {
             let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
             let conclusion = Conclusion {
                 state: "recovered".into(),
@@ -277,6 +332,7 @@ impl Diagnosis {
                 summary,
                 recommended: BTreeMap::new(),
             };
+            case.baseline_facts = exam.facts.clone();
             let trace = case.close(conclusion, now);
             changes.add(&case.clone(), trace);
         } else if exam.facts.ended && !before.ended {
@@ -335,6 +391,50 @@ impl Diagnosis {
         }
     }
 
+    /// A destination refuses a suggestion for a reason that its site has to mend.
+    pub fn refused_by_site(&mut self, suggestion: &str, destination: &str, why: &str, now: f64) -> Changes {
+        let mut changes = Changes::default();
+        if let Some(case) = self.case_waiting_for(suggestion).and_then(|id| self.cases.get_mut(&id)) {
+            let trace = case.refused_by_site(suggestion, destination, why, now);
+            changes.add(&case.clone(), trace);
+        }
+        changes
+    }
+
+    /// A destination has taken a suggestion: a case that waited for that goes on.
+    pub fn taken(&mut self, suggestion: &str, now: f64) -> Changes {
+        let mut changes = Changes::default();
+        if let Some(case) = self.case_waiting_for(suggestion).and_then(|id| self.cases.get_mut(&id)) {
+            let trace = case.resume(PauseEnds::Delivery, now);
+            changes.add(&case.clone(), trace);
+        }
+        changes
+    }
+
+    /// A person lets a paused case go on.
+    pub fn resume(&mut self, id: &CaseId, now: f64) -> Changes {
+        let mut changes = Changes::default();
+        if let Some(case) = self.cases.get_mut(id).filter(|case| case.closed.is_none()) {
+            let mut trace = case.resume(PauseEnds::Person, now);
+            trace.journal.extend(case.resume(PauseEnds::Delivery, now).journal);
+            changes.add(&case.clone(), trace);
+        }
+        changes
+    }
+
+    /// The operator has changed the configuration, which may have mended what paused cases wait for.
+    pub fn resume_all(&mut self, now: f64) -> Changes {
+        let paused =
+            self.cases.values().filter(|case| case.paused.as_ref().is_some_and(|p| p.ends == PauseEnds::Person));
+        let mut changes = Changes::default();
+        for id in paused.map(|case| case.id.clone()).collect::<Vec<_>>() {
+            let Some(case) = self.cases.get_mut(&id) else { continue };
+            let trace = case.resume(PauseEnds::Person, now);
+            changes.add(&case.clone(), trace);
+        }
+        changes
+    }
+
     /// Whether an open case waits for the run of this suggestion.
     pub fn waits_for(&self, suggestion: &str) -> bool {
         let open = self.cases.values().filter_map(Case::open_experiment);
@@ -372,9 +472,35 @@ impl Diagnosis {
         self.cases.retain(|id, _| kept.contains(id));
     }
 
-    fn terms<'a>(&self, policy: &'a Policy, now: f64) -> Terms<'a> {
-        let under_way = self.cases.values().filter(|case| case.waiting == Waiting::Experiment).count();
-        Terms { policy, now, room: under_way < self.site.at_once, answer_within: self.site.answer_within }
+    /// What a case needs of the world for its next step. The experiment that it waits for leaves its room to the next one.
+    fn terms<'a>(&self, policy: &'a Policy, case: Option<&CaseId>, allowances: &'a [Allowance], now: f64) -> Terms<'a> {
+        let others = self.cases.values().filter(|other| Some(&other.id) != case);
+        let under_way = others.filter(|case| case.waiting == Waiting::Experiment).count();
+        Terms {
+            policy,
+            now,
+            room: under_way < self.site.at_once,
+            answer_within: self.site.answer_within,
+            control: self.site.control,
+            allowances,
+        }
+    }
+
+    /// Lets an open case take a step.
+    fn step(
+        &mut self,
+        id: &CaseId,
+        now: f64,
+        changes: &mut Changes,
+        step: impl FnOnce(&mut Case, &Terms<'_>) -> Trace,
+    ) {
+        let Some(case) = self.cases.get(id) else { return };
+        let Some(policy) = self.policy_of(case) else { return };
+        let allowances = self.allowances(&case.baseline, Some(id), now);
+        let terms = self.terms(&policy, Some(id), &allowances, now);
+        let Some(case) = self.cases.get_mut(id) else { return };
+        let trace = step(case, &terms);
+        changes.add(&case.clone(), trace);
     }
 
     fn policy_of(&self, case: &Case) -> Option<Arc<Policy>> {
@@ -435,6 +561,12 @@ impl Diagnosis {
         }
         changes
     }
+}
+
+/// Whether a case was closed because its job recovered, and the job has gone on for long since and fails again.
+fn recovered_in_vain(case: &Case, exam: &Exam) -> bool {
+    let recovered = case.closed.as_ref().is_some_and(|end| end.verdict == "recovered");
+    recovered && exam.facts.steps > case.baseline_facts.steps && (!exam.facts.finite || !exam.ends_well())
 }
 
 /// The worst problem first; warnings and notes left out.

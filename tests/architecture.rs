@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
     ("case", &["fate", "launched", "policy", "facts", "symptoms"]),
-    ("diagnosis", &["fate", "series", "jobs", "signals", "symptoms", "facts", "policy", "case"]),
+    ("diagnosis", &["fate", "launched", "series", "jobs", "signals", "symptoms", "facts", "policy", "case"]),
     ("logdir", &["series", "launched"]),
     ("watch", &["tfevents", "logdir", "series", "launched"]),
     ("fault", &[]),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::case::MessageKind;
+use crate::case::{Budget, MessageKind, WhenControl};
 use crate::logdir::Place;
 use crate::signals::SiteRule;
 
@@ -40,6 +40,10 @@ pub struct Settings {
     pub policies: Policies,
     /// How far investigations go.
     pub limits: Limits,
+    /// When the baseline is repeated unchanged before anything is changed.
+    pub control: WhenControl,
+    /// What experiments may cost.
+    pub budgets: Budgets,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
     /// The folder for the database; empty until the defaults are filled in.
@@ -75,6 +79,36 @@ impl Default for Experiments {
         let offline = [("HF_HUB_OFFLINE", "1"), ("WANDB_MODE", "offline")];
         let env = offline.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Experiments { env, output_dir: None }
+    }
+}
+
+/// What experiments may cost; what would exceed a budget waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budgets {
+    /// The experiments of one case.
+    pub case: Budget,
+    /// All experiments of a day.
+    pub day: Budget,
+    /// The experiments of some jobs, on a day, in the order of the file.
+    pub teams: Vec<Team>,
+    /// GPUs that an experiment has.
+    pub gpus: f64,
+}
+
+/// Jobs with a budget of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Team {
+    /// Its name.
+    pub name: String,
+    /// Its jobs.
+    pub jobs: Vec<Glob>,
+    /// What their experiments may cost on a day.
+    pub day: Budget,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Budgets { case: Budget::default(), day: Budget::default(), teams: Vec::new(), gpus: 1.0 }
     }
 }
 

@@ -74,12 +74,14 @@ impl Engine {
     /// Runs until it is told to stop. `told` are reports that an earlier process recorded and may not have acted upon.
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
-        let read = self.watcher.poll(now());
+        let begun = now();
+        let read = self.watcher.poll(begun);
         if self.stops() {
             tracing::info!("told to stop before everything was read: nothing was decided");
             return Ok(());
         }
         self.take_in(&read);
+        self.diagnosis.looked(begun);
         self.notifier.watch(self.watcher.directories());
         for report in told {
             self.take(&report)?;
@@ -129,8 +131,10 @@ impl Engine {
             due.sweep = begun;
         }
         if begun >= due.sweep {
-            let read = self.watcher.poll(now());
+            let begun = now();
+            let read = self.watcher.poll(begun);
             self.take_in(&read);
+            self.diagnosis.looked(begun);
             self.notifier.watch(self.watcher.directories());
             due.sweep = Instant::now() + self.notifier.sweep_interval();
         }

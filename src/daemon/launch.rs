@@ -40,6 +40,7 @@ pub(super) fn dress(message: &mut Message, settings: &Settings, known: &Known) -
         | Body::RunCancelled(_)
         | Body::StopSuggested(_)
         | Body::QuestionAsked(_)
+        | Body::Notice(_)
         | Body::Digest(_) => BTreeMap::new(),
     }
 }

@@ -114,6 +114,8 @@ fn count(number: usize) -> i64 {
 
 fn line(case: &Case) -> CaseLine {
     let waiting = match case.waiting {
+        _ if case.paused.is_some() => "paused",
+        Waiting::Room(_) if case.short_of.is_some() => "budget",
         Waiting::Room(_) => "room",
         Waiting::Experiment => "experiment",
         Waiting::Answer { .. } => "answer",

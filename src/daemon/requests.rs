@@ -110,7 +110,7 @@ impl Engine {
         let report = match report {
             outbox::Report::Delivered { message_id, destination, .. } => {
                 tracing::debug!(message_id, destination, "told of a delivery");
-                let mut changes = Changes::default();
+                let mut changes = self.diagnosis.taken(message_id, now());
                 if self.desk.is_machine(destination) {
                     self.diagnosis.handed_to(message_id, std::slice::from_ref(destination), &mut changes);
                 }
@@ -118,6 +118,9 @@ impl Engine {
             }
             outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
                 tracing::debug!(message_id, destination, why, "told of a refusal");
+                let mut changes = Changes::default();
+                self.diagnosis.not_run_by(message_id, destination, &mut changes);
+                self.commit(changes, Vec::new())?;
                 let unknown_knobs: BTreeSet<String> = unknown_knobs.iter().cloned().collect();
                 Report::Refused { suggestion: message_id.clone(), unknown_knobs }
             }

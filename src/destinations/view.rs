@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, settings, shell_word, words};
 use crate::case::{
-    About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, QuestionAsked,
-    Recommended, RunSuggested, Tried,
+    About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, Notice,
+    QuestionAsked, Recommended, RunSuggested, Tried,
 };
 use crate::command::masked_line;
 
@@ -59,6 +59,8 @@ pub(super) struct View {
     /// What a digest says in one line, and what it lists.
     title: String,
     items: Vec<Item>,
+    /// The last lines of a job's log, without control characters.
+    log: String,
 }
 
 /// A symptom with its evidence.
@@ -97,6 +99,7 @@ impl View {
             }
             Body::StopSuggested(stop) => View { why: text(&stop.why), ..View::default() },
             Body::QuestionAsked(question) => View::of_question(question, &message.case.0),
+            Body::Notice(notice) => View::of_notice(notice, &message.subject),
             Body::CaseClosed(end) => View::of_end(end),
             Body::Digest(digest) => View {
                 why: text(&digest.why),
@@ -146,6 +149,23 @@ impl View {
             checklist: question.checklist.clone(),
             answers: question.answers.iter().map(|answer| one_line(answer)).collect(),
             reply: Some(reply).filter(|_| !question.answers.is_empty()).unwrap_or_default(),
+            ..View::default()
+        }
+    }
+
+    fn of_notice(notice: &Notice, run: &str) -> View {
+        let what = match notice.what.as_str() {
+            "not_as_asked" => "an experiment is not what was asked for",
+            "refused" => "suggested runs are refused",
+            "disputed" => "an experiment has several runs",
+            "budget" => "the next experiment waits for its budget",
+            _ => "an experiment came to nothing",
+        };
+        View {
+            title: format!("{}: {what}", one_line(run)),
+            why: text(&notice.why),
+            run_name: one_line(notice.run_name.as_deref().unwrap_or_default()),
+            log: notice.fate.as_ref().and_then(|fate| fate.tail.as_deref()).map(visible).unwrap_or_default(),
             ..View::default()
         }
     }
@@ -233,6 +253,7 @@ fn in_short(said: &DigestLine) -> String {
         MessageKind::RunCancelled => "its suggested run is not needed any more".to_owned(),
         MessageKind::StopSuggested => "no longer making progress: consider stopping it".to_owned(),
         MessageKind::QuestionAsked => format!("a question: {step}"),
+        MessageKind::Notice => "an experiment needs attention".to_owned(),
         MessageKind::CaseClosed => format!("closed: {}", words(&one_line(said.verdict.as_deref().unwrap_or_default()))),
         MessageKind::Digest => "several messages".to_owned(),
     }
@@ -293,6 +314,15 @@ fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, S
     };
     masked_line(&whole)
 }
+
+/// The last lines of a log as they may be shown: a stranger wrote them.
+fn visible(tail: &str) -> String {
+    let from = tail.lines().count().saturating_sub(LOG_LINES);
+    tail.lines().skip(from).map(one_line).collect::<Vec<_>>().join("\n")
+}
+
+/// So many lines of a log show how a job ended.
+const LOG_LINES: usize = 12;
 
 #[cfg(test)]
 mod tests {

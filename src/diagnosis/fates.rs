@@ -2,8 +2,16 @@
 //!
 //! Fates are inputs like events: the same fates in the same order lead to the same case.
 
-use super::{Changes, Diagnosis};
+use std::collections::BTreeSet;
+
+use super::{Changes, Diagnosis, Memory};
+use crate::case::Case;
 use crate::fate::{Fate, JobFate};
+use crate::jobs::Job;
+use crate::launched::Launched;
+
+/// Clocks of two machines differ by less than so many seconds, and nobody waits longer to write what was logged.
+const CLOCKS_DIFFER: f64 = 60.0;
 
 impl Diagnosis {
     /// Goes on with the fates of jobs that were kept.
@@ -22,7 +30,14 @@ impl Diagnosis {
         let (mut changes, fate) = (Changes::default(), fate.clone().bounded());
         let mut open = self.cases.values_mut().filter(|case| case.closed.is_none());
         if let Some(case) = open.find(|case| case.experiments.iter().any(|e| e.suggestion == suggestion)) {
-            let trace = case.experiment_came_to(suggestion, &fate, now);
+            let runs = fate.event_files.iter().filter_map(|path| self.site.run_of(path)).collect::<BTreeSet<_>>();
+            let trace = case.experiment_came_to(suggestion, &fate, runs.into_iter().collect(), now);
+            let job = case.experiments.iter().find(|e| e.suggestion == suggestion);
+            let job = job.map(|e| e.job.as_deref().unwrap_or(&e.run_name)).unwrap_or_default();
+            let events = self.memory.get(job).map_or(0, Memory::events);
+            if !trace.is_empty() {
+                self.endings.told(suggestion, events);
+            }
             changes.add(&case.clone(), trace);
         }
         changes
@@ -39,9 +54,45 @@ impl Diagnosis {
             let trace = case.baseline_came_to(&fate, now);
             changes.add(&case.clone(), trace);
         }
+        let events = self.memory.get(job).map_or(0, Memory::events);
+        self.endings.told(job, events);
         let told = JobFate { job: job.to_owned(), fate, told: now };
         self.fates.insert(job.to_owned(), told.clone());
         changes.fates.push(told);
+        changes
+    }
+
+    /// Everything that there is to read was looked at, beginning at `now` (seconds since the Unix epoch).
+    pub fn looked(&mut self, now: f64) {
+        self.endings.looked(now);
+    }
+
+    /// Notes of each job what became of it, once nothing new of it is to come, and how it was started.
+    pub(super) fn note_ends(&mut self, jobs: &[Job<'_>]) {
+        let Diagnosis { fates, memory, endings, launched, .. } = self;
+        for job in jobs {
+            let Some(memory) = memory.get_mut(&job.name) else { continue };
+            memory.was_launched(launched.get(&job.name));
+            let Some(known) = fates.get(&job.name) else { continue };
+            // A job that logs after its end was started again.
+            let goes_on = job.last_wall_time().is_some_and(|last| last > known.told + CLOCKS_DIFFER);
+            let last = !known.fate.state.is_final() || endings.nothing_new(&job.name, job.events(), known.told);
+            memory.came_to(Some(&known.fate).filter(|_| last && !goes_on));
+        }
+    }
+
+    /// Takes in how a job was started. What the job logs about itself is stronger; a stronger source replaces a weaker one.
+    pub fn launched(&mut self, job: &str, launched: &Launched) -> Changes {
+        let mut changes = Changes::default();
+        if self.launched.get(job).is_some_and(|known| known.source < launched.source || known == launched) {
+            return changes;
+        }
+        self.launched.insert(job.to_owned(), launched.clone());
+        let open = |case: &&mut Case| case.closed.is_none() && case.baseline == job;
+        if let Some(case) = self.cases.values_mut().find(open) {
+            case.was_launched(launched);
+            changes.keep(case);
+        }
         changes
     }
 

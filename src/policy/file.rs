@@ -202,6 +202,12 @@ impl State {
         ways
     }
 
+    /// Whether one of its outcomes asks for something by this name: `experiment.crashed`.
+    pub fn judges(&self, name: &str) -> bool {
+        let guards = self.outcomes().iter().filter_map(|outcome| outcome.when.as_ref());
+        guards.map(Expression::source).any(|guard| guard.contains(name))
+    }
+
     /// The outcomes of a `run` or a branch, as the file lists them.
     pub(super) fn outcomes(&self) -> &[Outcome] {
         match &self.action {

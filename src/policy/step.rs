@@ -224,6 +224,7 @@ impl<'p, 'e> Walk<'p, 'e> {
                 "the queue refused it".to_owned()
             }
             Happened::NeverStarted => "the experiment never started".to_owned(),
+            Happened::NoTest(why) => why.clone(),
             Happened::Answered(_) | Happened::Unanswered => "there is no experiment to judge".to_owned(),
         };
         self.pass(at, UNAVAILABLE, why);

@@ -30,7 +30,7 @@ states:
   unknown: { conclude: { verdict: inconclusive, confidence: 0.1, summary: nothing was found } }
 "#;
 
-const CONFIGURATION: &str = "policy: ./short.yaml\nlimits: { at_once: 20, ask_wait: 1h }\n";
+const CONFIGURATION: &str = "policy: ./short.yaml\ncontrol: never\nlimits: { at_once: 20, ask_wait: 1h }\n";
 
 fn stage() -> (Stage, String) {
     let stage = Stage::new();

@@ -140,8 +140,7 @@ fn a_machine_that_runs_everything_twice_is_refused() {
     let here = Box::new();
     let text = json!({"destinations": {"queue": {"preset": "queue", "url": "http://127.0.0.1:1/"}}}).to_string();
     let configuration = here.stage.write("queue.yaml", &text);
-    let mut daemon =
-        here.stage.start(&["--runner", "--allow-root", "--config", configuration.to_str().unwrap()], &[]);
+    let mut daemon = here.stage.start(&["--runner", "--allow-root", "--config", configuration.to_str().unwrap()], &[]);
     here.stage.until("it gives up", || daemon.ended().is_some());
     let log = here.stage.log();
     assert!(log.contains("`--runner` and the destination queue would both run what is suggested"), "{log}");

@@ -100,6 +100,7 @@ impl<'h> Live<'h> {
         }
         self.arrive(now);
         self.watcher.poll(now);
+        self.diagnosis.looked(now);
         let changes = self.diagnosis.tick(self.watcher.runs(), now);
         for case in &changes.cases {
             self.kept.insert(case.id.clone(), json!(case));
