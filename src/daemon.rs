@@ -123,6 +123,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         store,
         incoming,
         from_runner,
+        trainers: BTreeMap::new(),
         desk,
         settings,
         watcher: Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() })),

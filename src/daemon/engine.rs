@@ -1,6 +1,7 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
 use crate::outbox::{self, Outbox};
-use crate::runner::News;
+use crate::runner::{News, Trainer};
 use crate::series::RunName;
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
@@ -43,6 +44,8 @@ pub(super) struct Engine {
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
     pub(super) from_runner: UnboundedReceiver<News>,
+    /// Processes that train, by event files that were not read yet.
+    pub(super) trainers: BTreeMap<PathBuf, Trainer>,
     pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) watcher: Watcher,

@@ -52,7 +52,7 @@ impl Engine {
         let jobs = group(self.watcher.runs(), &BTreeSet::new());
         let job = jobs.iter().find(|job| job.name == case.baseline);
         Known {
-            launched: job.and_then(Job::launched).cloned(),
+            launched: job.and_then(Job::launched).or(case.launched.as_ref()).cloned(),
             settings: case.baseline_facts.knobs.clone(),
             steps: Some(case.baseline_facts.steps).filter(|steps| steps.is_finite()),
         }

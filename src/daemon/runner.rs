@@ -14,7 +14,9 @@ use super::engine::Engine;
 use super::now;
 use crate::case::MessageKind;
 use crate::config::{DestinationSettings, FieldValue, RunnerSettings, Settings};
-use crate::logdir::Place;
+use crate::fate::{Fate, FateState};
+use crate::jobs::job_of;
+use crate::logdir::{Place, run_of};
 use crate::runner::{Client, Cursor, Home, News, RunnerError, start};
 
 /// How often it is asked.
@@ -126,6 +128,40 @@ impl Engine {
                 let changes = self.diagnosis.fate_of_experiment(suggestion, fate, now());
                 self.commit(changes, Vec::new())?;
             }
+            for trainer in news.trainers {
+                self.trainers.extend(trainer.files.iter().map(|file| (file.clone(), trainer.clone())));
+            }
+        }
+        self.take_trainers()
+    }
+
+    /// Tells the diagnosis how jobs were started, and that their processes ended, as soon as their files were read.
+    fn take_trainers(&mut self) -> anyhow::Result<()> {
+        if self.trainers.is_empty() {
+            return Ok(());
+        }
+        let logdir = logdir_of(&self.settings)?;
+        let experiments =
+            self.diagnosis.cases().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
+        let mut waiting = std::mem::take(&mut self.trainers);
+        let mut known = Vec::new();
+        waiting.retain(|file, trainer| {
+            let run = file.strip_prefix(&logdir).map(run_of);
+            let run = run.ok().filter(|run| self.watcher.runs().get(run).is_some());
+            known.extend(run.iter().map(|run| (job_of(run, self.watcher.runs(), &experiments), trainer.clone())));
+            run.is_none()
+        });
+        self.trainers = waiting;
+        for (job, trainer) in known {
+            let changes = self.diagnosis.launched(&job, &trainer.launched);
+            self.commit(changes, Vec::new())?;
+            let fate = match trainer.running {
+                true => Fate::new(FateState::Running),
+                // Nobody but its parent is told how a process ended.
+                false => Fate { reason: Some("its process has ended".to_owned()), ..Fate::new(FateState::Gone) },
+            };
+            let changes = self.diagnosis.fate_of_job(&job, &fate, now());
+            self.commit(changes, Vec::new())?;
         }
         Ok(())
     }
