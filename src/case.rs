@@ -13,6 +13,7 @@ mod notice;
 mod progress;
 mod telling;
 mod trial;
+mod version;
 
 use std::fmt;
 
@@ -36,6 +37,7 @@ pub use message::{
 pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
 pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
+pub use version::{CaseError, VERSION, runs_named};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
 /// opened twice.
@@ -51,6 +53,9 @@ impl fmt::Display for CaseId {
 /// One investigation, as it is kept between steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Case {
+    /// The version of its form: [`VERSION`], but for what was kept before.
+    #[serde(default)]
+    pub version: u32,
     /// Its id.
     pub id: CaseId,
     /// The job that it is about.

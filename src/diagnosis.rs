@@ -6,6 +6,7 @@ mod advice;
 mod asked;
 mod breakdown;
 mod budgets;
+mod delivery;
 mod endings;
 mod exam;
 mod experiments;
@@ -22,9 +23,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::case::{
-    Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, PauseEnds, Terms, Trace, Waiting,
-    WhenControl, case_id,
+    Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id,
 };
+use crate::command::takes;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
@@ -110,6 +111,17 @@ impl Site {
     /// The knobs of a job's script, where the site lists them.
     pub fn knobs_of_script(&self, job: &str) -> Option<&BTreeSet<String>> {
         self.script_of(job)?.knobs.as_ref()
+    }
+
+    /// The knobs that a job's script takes: those that its command and source show, and those that the site lists. `None`
+    /// where neither is known.
+    pub fn knobs_taken(&self, job: &str, launched: Option<&Launched>, facts: &Facts) -> Option<BTreeSet<String>> {
+        let listed = self.knobs_of_script(job);
+        let Some(launched) = launched.filter(|launched| !launched.flags.is_empty()) else { return listed.cloned() };
+        let steps = Some(facts.steps).filter(|steps| steps.is_finite());
+        let mut knobs = takes(launched, &facts.knobs, steps);
+        knobs.extend(listed.into_iter().flatten().cloned());
+        Some(knobs)
     }
 
     /// The knobs that a job logged, by canonical name.
@@ -206,6 +218,17 @@ pub struct Diagnosis {
     /// How jobs were started, by job, where somebody else than their own files tells.
     launched: BTreeMap<String, Launched>,
     endings: Endings,
+    /// Cases that were kept and cannot be read.
+    set_aside: Vec<SetAside>,
+}
+
+/// A case that was kept and cannot be read. It stays as it is: its baseline is left alone, and so are its experiments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// The baseline job.
+    pub baseline: String,
+    /// The runs of its experiments, as far as they are known.
+    pub runs: Vec<String>,
 }
 
 impl Diagnosis {
@@ -219,7 +242,13 @@ impl Diagnosis {
             fates: BTreeMap::new(),
             launched: BTreeMap::new(),
             endings: Endings::default(),
+            set_aside: Vec::new(),
         }
+    }
+
+    /// Leaves alone what cases are about that cannot be read.
+    pub fn set_aside(&mut self, cases: impl IntoIterator<Item = SetAside>) {
+        self.set_aside.extend(cases);
     }
 
     /// Every case, open or closed.
@@ -259,7 +288,8 @@ impl Diagnosis {
     /// Jobs that carry out an experiment of any case: none of them opens a case of its own.
     fn claimed(&self) -> BTreeSet<String> {
         let experiments = self.cases.values().flat_map(|case| &case.experiments);
-        experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone())).collect()
+        let known = experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone()));
+        known.chain(self.set_aside.iter().flat_map(|case| case.runs.iter().cloned())).collect()
     }
 
     fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
@@ -294,6 +324,9 @@ impl Diagnosis {
         if earlier.clone().any(settled) {
             return;
         }
+        if self.set_aside.iter().any(|case| case.baseline == job.name) {
+            return;
+        }
         let Some(policy) = self.site.policy_for(&job.name).cloned() else { return };
         let opening = Opening {
             id: case_id(&job.name, begun, earlier.count()),
@@ -302,7 +335,7 @@ impl Diagnosis {
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),
             advice: advice(&exam.facts, exam.view.life.done),
-            knobs: self.site.knobs_of_script(&job.name).cloned(),
+            knobs: self.site.knobs_taken(&job.name, job.launched().or(self.launched.get(&job.name)), &exam.facts),
             launched: job.launched().or(self.launched.get(&job.name)).cloned(),
             settings: self.site.settings_of(job, self.launched.get(&job.name)),
             shown_at: exam.shown_at(),
@@ -365,76 +398,6 @@ impl Diagnosis {
         self.memory.values_mut().for_each(Memory::look_anew);
     }
 
-    /// These destinations have a suggestion, or may get it, and run it by themselves.
-    pub fn handed_to(&mut self, suggestion: &str, machines: &[String], changes: &mut Changes) {
-        let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
-        let Some(case) = self.cases.values_mut().find(open) else { return };
-        let Some(experiment) = case.experiments.last_mut() else { return };
-        let before = experiment.machines.len();
-        experiment.machines.extend(machines.iter().cloned());
-        experiment.machines.sort();
-        experiment.machines.dedup();
-        if experiment.machines.len() != before {
-            changes.keep(case);
-        }
-    }
-
-    /// A destination does not run a suggestion after all.
-    pub fn not_run_by(&mut self, suggestion: &str, machine: &str, changes: &mut Changes) {
-        let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
-        let Some(case) = self.cases.values_mut().find(open) else { return };
-        let Some(experiment) = case.experiments.last_mut() else { return };
-        let before = experiment.machines.len();
-        experiment.machines.retain(|known| known != machine);
-        if experiment.machines.len() != before {
-            changes.keep(case);
-        }
-    }
-
-    /// A destination refuses a suggestion for a reason that its site has to mend.
-    pub fn refused_by_site(&mut self, suggestion: &str, destination: &str, why: &str, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.case_waiting_for(suggestion).and_then(|id| self.cases.get_mut(&id)) {
-            let trace = case.refused_by_site(suggestion, destination, why, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
-    }
-
-    /// A destination has taken a suggestion: a case that waited for that goes on.
-    pub fn taken(&mut self, suggestion: &str, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.case_waiting_for(suggestion).and_then(|id| self.cases.get_mut(&id)) {
-            let trace = case.resume(PauseEnds::Delivery, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
-    }
-
-    /// A person lets a paused case go on.
-    pub fn resume(&mut self, id: &CaseId, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.cases.get_mut(id).filter(|case| case.closed.is_none()) {
-            let mut trace = case.resume(PauseEnds::Person, now);
-            trace.journal.extend(case.resume(PauseEnds::Delivery, now).journal);
-            changes.add(&case.clone(), trace);
-        }
-        changes
-    }
-
-    /// The operator has changed the configuration, which may have mended what paused cases wait for.
-    pub fn resume_all(&mut self, now: f64) -> Changes {
-        let paused =
-            self.cases.values().filter(|case| case.paused.as_ref().is_some_and(|p| p.ends == PauseEnds::Person));
-        let mut changes = Changes::default();
-        for id in paused.map(|case| case.id.clone()).collect::<Vec<_>>() {
-            let Some(case) = self.cases.get_mut(&id) else { continue };
-            let trace = case.resume(PauseEnds::Person, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
-    }
-
     /// Whether an open case waits for the run of this suggestion.
     pub fn waits_for(&self, suggestion: &str) -> bool {
         let open = self.cases.values().filter_map(Case::open_experiment);
@@ -455,6 +418,11 @@ impl Diagnosis {
     /// What the newest look at each job found, by the ids of symptoms.
     pub fn found(&self) -> impl ExactSizeIterator<Item = &[String]> {
         self.memory.values().map(Memory::symptoms)
+    }
+
+    /// Every job, with when something new of it was last seen, in seconds since the Unix epoch.
+    pub fn last_seen(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.memory.iter().map(|(job, memory)| (job.as_str(), memory.last_seen()))
     }
 
     /// Closed cases none of whose jobs `is_there`, in the log directory: without them no job would be investigated again.

@@ -14,16 +14,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use explain::{Place, Unsent, explain, explain_hold};
+pub use explain::{Place, Unsent, explain, explain_wait};
 pub use pace::Pace;
 
 use crate::destinations::{Destination, Outcome};
-use crate::store::{Delivery, DeliveryState, SharedStore, StoreError};
+use crate::store::{Answer, Delivery, DeliveryState, SharedStore, StoreError};
 use crate::telemetry::Metrics;
 use worker::Worker;
 
@@ -68,36 +67,35 @@ impl Report {
     /// The report of a stored delivery that came to an end, `None` for one that did not: what was recorded before a
     /// crash may never have been told.
     pub fn of(delivery: &Delivery) -> Option<Report> {
-        let answer = delivery.answer.clone().unwrap_or_default();
-        // An answer that is not JSON is a reason in words.
-        let fields = serde_json::from_str::<Value>(&answer).unwrap_or_default();
-        let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
         let (message_id, destination) = (delivery.message.id.clone(), delivery.destination.clone());
+        let words = || delivery.answer.as_ref().map(Answer::to_string).unwrap_or_default();
         match delivery.state {
             DeliveryState::Delivered => {
-                Some(Report::Delivered { message_id, destination, reference: text("reference") })
+                let reference = delivery.answer.as_ref().and_then(Answer::reference).map(str::to_owned);
+                Some(Report::Delivered { message_id, destination, reference })
             }
             DeliveryState::Refused => {
-                let knobs =
-                    fields.get("unknown_knobs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-                let unknown_knobs = knobs.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-                let why = text("why").unwrap_or(answer);
+                let (unknown_knobs, why) = match &delivery.answer {
+                    Some(Answer::Refused { unknown_knobs, why }) => (unknown_knobs.clone(), why.clone()),
+                    Some(Answer::Accepted { .. } | Answer::Said(_)) | None => (Vec::new(), words()),
+                };
                 Some(Report::Refused { message_id, destination, unknown_knobs, why })
             }
-            DeliveryState::Dead => Some(Report::Dead { message_id, destination, why: answer }),
-            DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Unknown => None,
+            DeliveryState::Dead => Some(Report::Dead { message_id, destination, why: words() }),
+            DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Unknown | DeliveryState::Held => None,
         }
     }
 }
 
 /// An end as the store keeps it; [`Report::of`] reads it back.
-fn answer_of(outcome: &Outcome) -> String {
+fn answer_of(outcome: &Outcome) -> Answer {
     match outcome {
-        Outcome::Delivered { reference: Some(reference) } => json!({ "reference": reference }).to_string(),
-        Outcome::Delivered { reference: None } => json!({}).to_string(),
-        Outcome::Refused { unknown_knobs, why } => json!({ "unknown_knobs": unknown_knobs, "why": why }).to_string(),
+        Outcome::Delivered { reference } => Answer::Accepted { reference: reference.clone() },
+        Outcome::Refused { unknown_knobs, why } => {
+            Answer::Refused { unknown_knobs: unknown_knobs.clone(), why: why.clone() }
+        }
         Outcome::Later { why, .. } | Outcome::Unknown { why } | Outcome::Held { why } | Outcome::Permanent { why } => {
-            why.clone()
+            Answer::Said(why.clone())
         }
     }
 }

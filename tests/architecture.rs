@@ -21,7 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
     ("case", &["fate", "launched", "policy", "facts", "symptoms"]),
-    ("diagnosis", &["fate", "launched", "series", "jobs", "signals", "symptoms", "facts", "policy", "case"]),
+    ("diagnosis", &["fate", "launched", "series", "jobs", "signals", "symptoms", "facts", "policy", "case", "command"]),
     ("logdir", &["series", "launched"]),
     ("watch", &["tfevents", "logdir", "series", "launched"]),
     ("fault", &[]),
@@ -33,7 +33,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("destinations", &["case", "command", "config", "facts"]),
     ("outbox", &["case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
-    ("status", &["config", "telemetry"]),
+    ("status", &["config", "telemetry", "fate", "case", "store"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::budget::exceeded;
 use super::{
-    Allowance, CONTROL, Case, CaseId, Control, Experiment, JournalEntry, NotTried, Notice, Pace, Trace, Waiting,
-    WhenControl, run_name, suggestion_id,
+    Allowance, CONTROL, Case, CaseId, Control, Experiment, JournalEntry, NotTried, Notice, Pace, Trace, VERSION,
+    Waiting, WhenControl, run_name, suggestion_id,
 };
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
@@ -74,6 +74,7 @@ impl Case {
     pub fn open(opening: Opening, terms: &Terms<'_>) -> (Case, Trace) {
         let Opening { id, baseline, findings, facts, loss_curve, advice, knobs, .. } = opening;
         let mut case = Case {
+            version: VERSION,
             id,
             baseline,
             policy: terms.policy.name().to_owned(),

@@ -132,10 +132,21 @@ impl Default for Keep {
 /// port, and on a login node every user could read the names of all jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSettings {
-    /// The address; with a token where others than this machine can reach it.
+    /// The address; with a token for reading where others than this machine can reach it.
     pub listen: SocketAddr,
-    /// What a request must bring.
-    pub token: Option<SecretSource>,
+    /// What requests must bring.
+    pub tokens: TokenSources,
+}
+
+/// Where the tokens of the status page come from, by what they allow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSources {
+    /// To see cases and metrics; without it everybody who can connect may.
+    pub read: Option<SecretSource>,
+    /// To report what became of jobs; without it nobody may.
+    pub report: Option<SecretSource>,
+    /// To act for a person; without it nobody may.
+    pub act: Option<SecretSource>,
 }
 
 /// What is watched, and how.

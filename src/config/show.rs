@@ -138,7 +138,12 @@ fn kept(source: &SecretSource) -> Value {
 fn status(status: &StatusSettings) -> Value {
     let mut map = Map::new();
     map.insert("listen".to_owned(), json!(status.listen.to_string()));
-    map.extend(status.token.as_ref().map(|token| ("token".to_owned(), kept(token))));
+    let tokens = [("read", &status.tokens.read), ("report", &status.tokens.report), ("act", &status.tokens.act)];
+    let tokens = tokens.into_iter().filter_map(|(name, token)| Some((name.to_owned(), kept(token.as_ref()?))));
+    let tokens: Map<String, Value> = tokens.collect();
+    if !tokens.is_empty() {
+        map.insert("tokens".to_owned(), Value::Object(tokens));
+    }
     Value::Object(map)
 }
 

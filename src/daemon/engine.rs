@@ -1,6 +1,6 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,6 +58,8 @@ pub(super) struct Engine {
     /// Events of each run at the last look.
     pub(super) events: BTreeMap<RunName, u64>,
     pub(super) clocks: Clocks,
+    /// Requests that cannot be read, by their row ids: each is told once.
+    pub(super) unreadable_requests: BTreeSet<i64>,
 }
 
 /// When what is due next.
@@ -255,7 +257,7 @@ impl Engine {
             plans => plans?,
         };
         for plan in plans {
-            let silenced: Vec<String> = plan.silenced().map(str::to_owned).collect();
+            let silenced = plan.silenced.clone();
             self.keep_with(Commit::default(), plan)?;
             for message in silenced {
                 self.may_never_start(&message)?;
@@ -267,8 +269,8 @@ impl Engine {
     /// Keeps a step together with who is told of it.
     fn keep_with(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
         commit.journal.extend(plan.journal);
-        (commit.messages, commit.held) = (plan.owed, plan.held);
-        (commit.released, commit.unheld) = (plan.released, plan.unheld);
+        (commit.messages, commit.waiting) = (plan.owed, plan.waiting);
+        (commit.released, commit.withdrawn) = (plan.released, plan.withdrawn);
         for (case, entry) in &commit.journal {
             tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
         }

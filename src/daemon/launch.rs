@@ -1,7 +1,7 @@
 //! How a suggested run is started, added to its message: the baseline's own command with the changes in it where that
 //! command is known, else what the site's configuration says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -10,7 +10,6 @@ use crate::command::{Placed, Rewritten, Target, rewrite, typed};
 use crate::config::{Launch, Placement, Rendered, Settings};
 use crate::diagnosis::{Changes, Report};
 use crate::facts::Knobs;
-use crate::jobs::{Job, group};
 use crate::launched::{CommandFrom, Launched};
 use crate::logdir::Place;
 
@@ -49,11 +48,9 @@ impl Engine {
     /// What is known of the baseline that a message is about.
     fn known(&self, message: &Message) -> Known {
         let Some(case) = self.diagnosis.cases().find(|case| case.id == message.case) else { return Known::default() };
-        let jobs = group(self.watcher.runs(), &BTreeSet::new());
-        let job = jobs.iter().find(|job| job.name == case.baseline);
         Known {
-            launched: job.and_then(Job::launched).or(case.launched.as_ref()).cloned(),
-            settings: case.baseline_facts.knobs.clone(),
+            launched: case.launched.clone(),
+            settings: case.settings.clone(),
             steps: Some(case.baseline_facts.steps).filter(|steps| steps.is_finite()),
         }
     }

@@ -34,7 +34,8 @@ impl Engine {
         cases.sort_by(|a, b| a.closed.is_some().cmp(&b.closed.is_some()).then(b.opened.total_cmp(&a.opened)));
         let open = cases.iter().filter(|case| case.closed.is_none()).count();
         let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(line).collect();
-        self.board.show(Shown { runs: self.watcher.runs().len(), cases });
+        let jobs = self.diagnosis.last_seen().map(|(job, time)| (job.to_owned(), time)).collect();
+        self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs });
         self.board.turned();
     }
 
@@ -81,10 +82,6 @@ impl Engine {
         }
         for (destination, state, deliveries) in &tally.counts {
             let labels = [destination.as_str(), state.as_str()];
-            metrics.deliveries.with_label_values(&labels).set(i64::try_from(*deliveries).unwrap_or(i64::MAX));
-        }
-        for (destination, deliveries) in &tally.held {
-            let labels = [destination.as_str(), "held"];
             metrics.deliveries.with_label_values(&labels).set(i64::try_from(*deliveries).unwrap_or(i64::MAX));
         }
         metrics.held_back.reset();

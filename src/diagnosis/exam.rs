@@ -146,6 +146,11 @@ impl Memory {
         self.gap = span.filter(|_| events > 1).map(|span| span / (events - 1) as f64);
     }
 
+    /// When something new of it was last seen, in seconds since the Unix epoch.
+    pub(super) fn last_seen(&self) -> f64 {
+        self.last_seen
+    }
+
     /// Whether the job is to be examined now: it is new, it has grown, its writer pauses, its silence ends it, or it has
     /// said more of itself: how many steps it plans may come after the last of them.
     pub fn due(&self, now: f64) -> bool {

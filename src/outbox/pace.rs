@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::answer_of;
 use crate::destinations::{OnUnknown, Outcome};
-use crate::store::{Delivery, DeliveryState, HELD, Tried};
+use crate::store::{Delivery, DeliveryState, Tried};
 
 /// How a worker paces itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,8 +55,8 @@ impl Pace {
             Outcome::Delivered { .. } => (DeliveryState::Delivered, 0.0),
             Outcome::Refused { .. } => (DeliveryState::Refused, 0.0),
             Outcome::Permanent { .. } => (DeliveryState::Dead, 0.0),
-            Outcome::Held { .. } => (DeliveryState::Unknown, HELD),
-            Outcome::Unknown { .. } if on_unknown == OnUnknown::Hold => (DeliveryState::Unknown, HELD),
+            Outcome::Held { .. } => (DeliveryState::Held, 0.0),
+            Outcome::Unknown { .. } if on_unknown == OnUnknown::Hold => (DeliveryState::Held, 0.0),
             Outcome::Later { .. } | Outcome::Unknown { .. } if last => (DeliveryState::Dead, 0.0),
             Outcome::Unknown { .. } => (DeliveryState::Unknown, at.now + wait),
             Outcome::Later { after, .. } => (
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn each_outcome_has_its_state() {
-        use DeliveryState::{Dead, Delivered, Pending, Refused, Unknown};
+        use DeliveryState::{Dead, Delivered, Held, Pending, Refused, Unknown};
         use OnUnknown::{Hold, Resend};
         let unknown = || Outcome::Unknown { why: "time-out".into() };
         let permanent = || Outcome::Permanent { why: "404".into() };
@@ -119,9 +119,9 @@ mod tests {
             (1, later(Some(1)), Resend, 100.0, (Pending, 102.5)),
             (1, later(Some(u64::MAX)), Resend, 100.0, (Pending, 100.0 + DAY)),
             (1, unknown(), Resend, 100.0, (Unknown, 102.5)),
-            (1, unknown(), Hold, 100.0, (Unknown, HELD)),
-            (50, unknown(), Hold, 9.0 * DAY, (Unknown, HELD)),
-            (1, Outcome::Held { why: "it cannot say".into() }, Resend, 100.0, (Unknown, HELD)),
+            (1, unknown(), Hold, 100.0, (Held, 0.0)),
+            (50, unknown(), Hold, 9.0 * DAY, (Held, 0.0)),
+            (1, Outcome::Held { why: "it cannot say".into() }, Resend, 100.0, (Held, 0.0)),
             (10, later(None), Resend, 3.0 * DAY, (Dead, 0.0)),
             (10, unknown(), Resend, 3.0 * DAY, (Dead, 0.0)),
             (9, later(None), Resend, 3.0 * DAY, (Pending, 3.0 * DAY + 640.0)),

@@ -11,7 +11,7 @@ use super::pace::Moment;
 use super::{Report, Sending};
 use crate::destinations::{Destination, Earlier, Last, OnUnknown, Outcome};
 use crate::fault;
-use crate::store::{Attempt, Delivery, DeliveryState, HELD, StoreError, Tried, Which};
+use crate::store::{Answer, Attempt, Delivery, DeliveryState, StoreError, Tried, Which};
 
 /// The longest sleep while something is due later: a clock that is set forward is noticed by then.
 const LONGEST_SLEEP: f64 = 60.0;
@@ -162,8 +162,9 @@ impl Worker {
     }
 
     async fn hold(&self, delivery: &Delivery, now: f64) -> Result<(), StoreError> {
-        let answer = delivery.answer.clone().unwrap_or_default() + ": not sent again, but held for a person to decide";
-        let tried = Tried { delivery: delivery.id, state: DeliveryState::Unknown, due: HELD, answer };
+        let before = delivery.answer.as_ref().map_or_else(|| "it may have arrived".to_owned(), Answer::to_string);
+        let answer = Answer::Said(format!("{before}: not sent again, but held for a person to decide"));
+        let tried = Tried { delivery: delivery.id, state: DeliveryState::Held, due: 0.0, answer };
         self.record(delivery.clone(), tried, now).await
     }
 
@@ -194,12 +195,12 @@ impl Worker {
 
     fn log(&self, delivery: &Delivery, tried: &Tried) {
         let (destination, id) = (&self.destination.name, &delivery.message.id);
-        let (attempts, answer) = (delivery.attempts, &tried.answer);
+        let (attempts, answer) = (delivery.attempts, tried.answer.to_string());
         match tried.state {
             DeliveryState::Delivered => tracing::info!(destination, id, attempts, "delivered"),
             DeliveryState::Refused => tracing::warn!(destination, id, answer, "refused"),
             DeliveryState::Dead => tracing::error!(destination, id, attempts, answer, "given up"),
-            DeliveryState::Unknown if tried.due == HELD => {
+            DeliveryState::Held => {
                 tracing::warn!(destination, id, answer, "may have arrived; held for a person to decide");
             }
             DeliveryState::Unknown | DeliveryState::Pending | DeliveryState::Sending => {

@@ -12,6 +12,7 @@ mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
 mod noise; // what people are told when much goes wrong at once
 mod operate; // status page, reload, stop
+mod reports; // fates and answers over HTTP
 #[cfg(target_os = "linux")]
 mod runner; // the loop on one machine, run by the runner
 mod whole; // from a failing run to its cause
