@@ -13,6 +13,7 @@ mod owner;
 mod publish;
 mod reload;
 mod requests;
+mod runner;
 mod sending;
 mod site;
 mod stopping;
@@ -116,6 +117,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let desk = Desk::new(&settings, &destinations, &store)?;
     let told = runtime.block_on(bad_ends(&store))?;
     let (reports, incoming) = mpsc::unbounded_channel();
+    let from_runner = runner::follow(&runtime, &settings, wishes.stop.clone())?;
     let (metrics, clock) = (board.metrics.clone(), Arc::new(now));
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
@@ -125,6 +127,8 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         diagnosis,
         store,
         incoming,
+        from_runner,
+        trainers: BTreeMap::new(),
         desk,
         settings,
         watcher: Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() })),

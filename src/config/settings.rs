@@ -57,6 +57,15 @@ pub struct Settings {
     pub keep: Keep,
     /// Where the daemon says over HTTP how it is; `None`: nowhere.
     pub status: Option<StatusSettings>,
+    /// Whether suggested runs are run on this machine.
+    pub runner: Option<RunnerSettings>,
+}
+
+/// Suggested runs are run on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerSettings {
+    /// The runner may run as root.
+    pub allow_root: bool,
 }
 
 /// What experiments may cost; what would exceed a budget waits.

@@ -1,6 +1,7 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
 use crate::outbox::{self, OpenRuns, Outbox};
+use crate::runner::{News, Trainer};
 use crate::series::RunName;
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
@@ -42,6 +44,9 @@ pub(super) struct Engine {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
+    pub(super) from_runner: UnboundedReceiver<News>,
+    /// Processes that train, by event files that were not read yet.
+    pub(super) trainers: BTreeMap<PathBuf, Trainer>,
     pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) watcher: Watcher,
@@ -148,6 +153,7 @@ impl Engine {
         if Instant::now() >= due.tick {
             self.take_reports()?;
             self.take_requests()?;
+            self.take_from_runner()?;
             self.tick()?;
             due.tick = Instant::now() + TICK;
             self.board.metrics.turns.observe(begun.elapsed().as_secs_f64());
