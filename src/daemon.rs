@@ -8,6 +8,7 @@
 mod clock;
 mod desk;
 mod engine;
+mod history;
 mod launch;
 mod publish;
 mod reload;
@@ -17,7 +18,7 @@ mod site;
 mod stopping;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -107,6 +108,8 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let board = Arc::new(Board::default());
     let serving = serve_status(&runtime, &settings, &board)?;
     let (store, cases) = open_store(&settings)?;
+    let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
+    watcher.ignore_older_than(site.history_after);
     let diagnosis = Diagnosis::new(site, cases);
     let desk = Desk::new(&settings, &destinations, &store)?;
     let told = runtime.block_on(bad_ends(&store))?;
@@ -122,12 +125,13 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         incoming,
         desk,
         settings,
-        watcher: Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() })),
+        watcher,
         notifier,
         outbox,
         board,
         wishes: wishes.clone(),
         refused: None,
+        needed: BTreeSet::new(),
         events: BTreeMap::new(),
         clocks: Clocks::new(now(), Instant::now()),
     };

@@ -84,6 +84,9 @@ impl PastJob {
     }
 }
 
+/// A sub-run of a sub-run (hyperparameters below `train/`) takes two steps up to its job; no program nests deeper.
+const DEEPEST: usize = 3;
+
 /// Groups the runs of a log directory into jobs. `experiments` are the names of runs that were suggested: everything at
 /// or below such a name is that experiment's job, whatever its folders are called.
 pub fn group<'a>(runs: &'a Runs, experiments: &BTreeSet<String>) -> Vec<Job<'a>> {
@@ -103,14 +106,45 @@ pub fn job_of(run: &RunName, runs: &Runs, experiments: &BTreeSet<String>) -> Str
     if let Some(experiment) = ancestors(name).find(|part| experiments.contains(*part)) {
         return experiment.to_owned();
     }
-    // A sub-run of a sub-run (hyperparameters below `train/`) takes two steps; no program nests deeper.
-    for _ in 0..3 {
+    for _ in 0..DEEPEST {
         match parent_of(name, runs) {
             Some(parent) => name = parent,
             None => break,
         }
     }
     name.to_owned()
+}
+
+/// Whether a run may belong to a job, going by names alone; `is_run` says which folders are runs. Where tags decide, it may.
+pub fn may_belong(run: &str, job: &str, is_run: impl Fn(&str) -> bool) -> bool {
+    let mut name = run;
+    for _ in 0..DEEPEST {
+        if name == job {
+            return true;
+        }
+        match parent_by_name(name, &is_run) {
+            Some(parent) => name = parent,
+            None => break,
+        }
+    }
+    name == job
+}
+
+/// The topmost job that a run may belong to, going by names alone; `is_run` says which folders are runs.
+pub fn topmost_job(run: &str, is_run: impl Fn(&str) -> bool) -> &str {
+    let above = std::iter::successors(Some(run), |name| parent_by_name(name, &is_run));
+    above.take(DEEPEST + 1).last().unwrap_or(run)
+}
+
+fn parent_by_name<'a>(name: &'a str, is_run: &impl Fn(&str) -> bool) -> Option<&'a str> {
+    let (parent, last) = folders(name)?;
+    let may_be_part = is_split(last) || ((is_time_stamp(last) || last.contains('_')) && is_run(parent));
+    may_be_part.then_some(parent)
+}
+
+/// The folder that a run is in, and its own name there; none for the log directory itself.
+fn folders(name: &str) -> Option<(&str, &str)> {
+    (name != ".").then(|| name.rsplit_once('/').unwrap_or((".", name)))
 }
 
 /// A path and everything above it, longest first.
@@ -120,10 +154,7 @@ fn ancestors(name: &str) -> impl Iterator<Item = &str> {
 
 /// The folder that a run is a part of; none where it is a job of its own.
 fn parent_of<'a>(name: &'a str, runs: &Runs) -> Option<&'a str> {
-    if name == "." {
-        return None;
-    }
-    let (parent, last) = name.rsplit_once('/').unwrap_or((".", name));
+    let (parent, last) = folders(name)?;
     let parent_is_run = runs.contains_key(&RunName::new(parent));
     let belongs = is_split(last)
         || (parent_is_run && is_time_stamp(last))
@@ -228,6 +259,17 @@ mod tests {
         let jobs =
             grouped(&[("nextrun/x/01-a/logs/v0", "loss"), ("nextrun/x/01-a/train", "loss")], &["nextrun/x/01-a"]);
         assert_eq!(jobs, [("nextrun/x/01-a".into(), vec!["logs/v0".into(), "train".into()])]);
+    }
+
+    #[test]
+    fn names_say_which_runs_may_be_of_one_job() {
+        let runs = ["a", "a/1718000000.5", "a/Loss_train", "b/train", "b/validation", "c_1", "."];
+        let is_run = |name: &str| runs[..6].contains(&name);
+        let tops = runs.map(|run| topmost_job(run, is_run));
+        assert_eq!(tops, ["a", "a", "a", "b", "b", "c_1", "."]);
+        assert!(may_belong("a/1718000000.5", "a", is_run) && may_belong("b/train", "b", is_run));
+        assert!(!may_belong("b/train", "a", is_run) && !may_belong("c_1", ".", is_run));
+        assert!(may_belong("c_1", ".", |_| true), "a chart of the log directory itself");
     }
 
     #[test]

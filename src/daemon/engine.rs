@@ -1,6 +1,6 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -25,6 +25,9 @@ use crate::watch::{self, Watcher};
 
 /// Jobs are looked at no more often than this, however fast they write.
 const TICK: Duration = Duration::from_millis(500);
+
+/// New files are not looked for again before this many times as long as the last look took: at most 4 % of a core.
+const BETWEEN_SWEEPS: u32 = 24;
 
 /// How often every file and the whole outbox are counted.
 const STOCK: Duration = Duration::from_secs(5);
@@ -51,6 +54,8 @@ pub(super) struct Engine {
     pub(super) wishes: Wishes,
     /// Why the newest settings are not in force.
     pub(super) refused: Option<String>,
+    /// Jobs that open cases need, and whether everything below their names belongs to them.
+    pub(super) needed: BTreeSet<(String, bool)>,
     /// Events of each run at the last look.
     pub(super) events: BTreeMap<RunName, u64>,
     pub(super) clocks: Clocks,
@@ -60,6 +65,8 @@ pub(super) struct Engine {
 struct Due {
     tick: Instant,
     sweep: Instant,
+    /// New files and directories are not looked for before this.
+    everywhere: Instant,
     stock: Instant,
     tidy: Instant,
     forget: Instant,
@@ -79,7 +86,8 @@ impl Engine {
             return Ok(());
         }
         self.take_in(&read);
-        self.notifier.watch(self.watcher.directories());
+        self.watch_directories();
+        tracing::info!(read = self.watcher.runs().len(), old = self.watcher.old_runs(), "everything was looked at");
         for report in told {
             self.take(&report)?;
         }
@@ -88,7 +96,7 @@ impl Engine {
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         let now = Instant::now();
         let sweep = now + self.notifier.sweep_interval();
-        let mut due = Due { tick: now + TICK, sweep, stock: now, tidy: now + TIDY, forget: now };
+        let mut due = Due { tick: now + TICK, sweep, everywhere: sweep, stock: now, tidy: now + TIDY, forget: now };
         while !self.stops() {
             self.turn(&mut due)?;
             if self.wishes.reload.swap(false, Ordering::SeqCst) {
@@ -109,7 +117,7 @@ impl Engine {
                 let read = self.watcher.poll_paths(now(), paths.iter().map(|path| path.as_path()));
                 self.take_in(&read);
                 if !read.appeared.is_empty() {
-                    self.notifier.watch(self.watcher.directories());
+                    self.watch_directories();
                 }
             }
             Woken::Sweep => due.sweep = Instant::now(),
@@ -125,13 +133,10 @@ impl Engine {
             self.commit(changes, Vec::new())?;
             self.desk.clock_was_set();
             // What was written meanwhile comes before any judgement.
-            due.sweep = begun;
+            (due.sweep, due.everywhere) = (begun, begun);
         }
         if begun >= due.sweep {
-            let read = self.watcher.poll(now());
-            self.take_in(&read);
-            self.notifier.watch(self.watcher.directories());
-            due.sweep = Instant::now() + self.notifier.sweep_interval();
+            self.sweep(due, begun);
         }
         if self.stops() {
             // What was read last may have been broken off.
@@ -147,6 +152,18 @@ impl Engine {
             self.board.metrics.turns.observe(begun.elapsed().as_secs_f64());
         }
         self.upkeep(due)
+    }
+
+    /// Looks at every file that is followed, and for new ones unless that took long a moment ago.
+    fn sweep(&mut self, due: &mut Due, begun: Instant) {
+        let everywhere = begun >= due.everywhere;
+        let read = if everywhere { self.watcher.poll(now()) } else { self.watcher.poll_known(now()) };
+        self.take_in(&read);
+        self.watch_directories();
+        if everywhere {
+            due.everywhere = Instant::now() + begun.elapsed() * BETWEEN_SWEEPS;
+        }
+        due.sweep = Instant::now() + self.notifier.sweep_interval();
     }
 
     fn upkeep(&mut self, due: &mut Due) -> anyhow::Result<()> {
@@ -167,7 +184,14 @@ impl Engine {
     }
 
     /// Counts what was read, and says what could not be.
-    fn take_in(&mut self, read: &watch::Changes) {
+    pub(super) fn take_in(&mut self, read: &watch::Changes) {
+        self.count(read);
+        if let Some(parts) = self.recall_parts(&read.appeared) {
+            self.count(&parts);
+        }
+    }
+
+    fn count(&mut self, read: &watch::Changes) {
         self.say(&read.problems);
         self.board.metrics.read_bytes.inc_by(read.bytes);
         for run in read.appeared.iter().chain(&read.changed) {
@@ -187,6 +211,7 @@ impl Engine {
     }
 
     fn tick(&mut self) -> anyhow::Result<()> {
+        self.recall_needed();
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
         self.commit(changes, Vec::new())?;
         self.release()?;

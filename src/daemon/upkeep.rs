@@ -15,6 +15,7 @@ impl Engine {
             self.watcher.release(&run);
             self.events.remove(&run);
         }
+        self.unwatch_old();
     }
 
     /// Counts files and deliveries.

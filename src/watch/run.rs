@@ -83,21 +83,23 @@ impl RunFiles {
         files.chain(self.side.iter().map(|side| (&side.path, Some(side.found))))
     }
 
-    /// Takes note of a file that was found; `data` are those of the run.
-    pub(super) fn found(&mut self, path: PathBuf, kind: Kind, stat: Stat, data: &mut RunData) {
+    /// Takes note of a file that was found, and says how it was found before; `data` are those of the run.
+    pub(super) fn found(&mut self, path: PathBuf, kind: Kind, stat: Stat, data: &mut RunData) -> Option<Stat> {
         match kind {
             Kind::Events => self.found_events(path, stat, data),
             Kind::Side(kind) => match self.side.iter_mut().find(|side| side.path == path) {
-                Some(side) => side.found = stat,
-                None => self.side.push(Side { path, kind, found: stat, read: None, content: Content::Nothing }),
+                Some(side) => Some(std::mem::replace(&mut side.found, stat)),
+                None => {
+                    self.side.push(Side { path, kind, found: stat, read: None, content: Content::Nothing });
+                    None
+                }
             },
         }
     }
 
-    fn found_events(&mut self, path: PathBuf, stat: Stat, data: &mut RunData) {
+    fn found_events(&mut self, path: PathBuf, stat: Stat, data: &mut RunData) -> Option<Stat> {
         if let Some(file) = self.files.iter_mut().find(|file| file.source.name() == path) {
-            file.source.found = Some(stat);
-            return;
+            return file.source.found.replace(stat);
         }
         for file in &mut self.files {
             file.part.get_or_insert_with(|| Box::new(std::mem::take(data)));
@@ -109,6 +111,7 @@ impl RunFiles {
         // Nearly all runs have one file; the least that a list doubles to is four.
         self.files.reserve_exact(1);
         self.files.push(File { source, part });
+        None
     }
 
     /// Takes note that a file has vanished.
