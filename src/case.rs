@@ -3,6 +3,7 @@
 //! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
 //! reaches a training script.
 
+mod fates;
 mod id;
 mod linking;
 mod message;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::facts::{Facts, Knobs};
+use crate::fate::Fate;
 use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
@@ -107,6 +109,9 @@ pub struct Experiment {
     pub outcome: Option<String>,
     /// What it showed, once judged.
     pub facts: Option<Facts>,
+    /// What became of its job, as whoever runs it told last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
 }
 
 impl Experiment {
@@ -130,7 +135,8 @@ pub struct NotTried {
 pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
-    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `observed`, `asked`, `answered`, `closed`.
+    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `observed`, `asked`, `answered`,
+    /// `fate`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,

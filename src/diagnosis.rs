@@ -5,6 +5,7 @@
 mod advice;
 mod exam;
 mod experiments;
+mod fates;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use serde_json::json;
 
 use crate::case::{Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
 use crate::facts::Facts;
+use crate::fate::JobFate;
 use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
 use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::{RunName, Runs};
@@ -117,12 +119,14 @@ pub struct Changes {
     pub journal: Vec<(CaseId, JournalEntry)>,
     /// Messages owed.
     pub messages: Vec<Message>,
+    /// What became of jobs that no suggestion asked for.
+    pub fates: Vec<JobFate>,
 }
 
 impl Changes {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.cases.is_empty() && self.journal.is_empty() && self.messages.is_empty()
+        self.cases.is_empty() && self.journal.is_empty() && self.messages.is_empty() && self.fates.is_empty()
     }
 
     fn add(&mut self, case: &Case, trace: Trace) {
@@ -153,13 +157,15 @@ pub struct Diagnosis {
     site: Site,
     cases: BTreeMap<CaseId, Case>,
     memory: BTreeMap<String, Memory>,
+    /// What became of jobs that no suggestion asked for, by job.
+    fates: BTreeMap<String, JobFate>,
 }
 
 impl Diagnosis {
     /// Goes on with the cases that were kept.
     pub fn new(site: Site, cases: impl IntoIterator<Item = Case>) -> Diagnosis {
         let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
-        Diagnosis { site, cases, memory: BTreeMap::new() }
+        Diagnosis { site, cases, memory: BTreeMap::new(), fates: BTreeMap::new() }
     }
 
     /// Every case, open or closed.

@@ -121,6 +121,17 @@ impl Fate {
     }
 }
 
+/// What became of a job that no suggestion asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobFate {
+    /// The job, relative to the log directory.
+    pub job: String,
+    /// What became of it.
+    pub fate: Fate,
+    /// When that was told, in seconds since the Unix epoch.
+    pub told: f64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -181,6 +181,7 @@ impl Case {
             job: None,
             outcome: None,
             facts: None,
+            fate: None,
         };
         let detail = json!({
             "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
@@ -220,7 +221,7 @@ impl Case {
 }
 
 impl Trace {
-    fn note(&mut self, time: f64, kind: &str, detail: Value) {
+    pub(super) fn note(&mut self, time: f64, kind: &str, detail: Value) {
         self.journal.push(JournalEntry { time, kind: kind.to_owned(), detail });
     }
 

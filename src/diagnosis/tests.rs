@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
+use crate::fate::{Fate, FateState};
 use crate::policy::{Vocabulary, parse};
 use crate::series::{Point, RunData};
 
@@ -359,4 +360,30 @@ fn a_stuck_job_that_logs_its_accuracy_in_per_cent_gets_its_case_while_it_runs() 
         }
         assert_eq!(diagnosis.cases().count(), 1, "an accuracy in units of {unit}");
     }
+}
+
+#[test]
+fn a_fate_is_noted_once_and_kept_for_jobs_without_a_case() {
+    let failed = Fate { exit_code: Some(1), ..Fate::new(FateState::Failed) };
+    let runs = stuck(300);
+    let mut diagnosis = Diagnosis::new(site(POLICY), []);
+    let early = diagnosis.fate_of_job("sick", &Fate::new(FateState::Running), 900.0);
+    assert_eq!((early.fates.len(), early.journal.len()), (1, 0), "there is no case yet");
+    let opened =
+        (0..40).map(|tick| diagnosis.tick(&runs, 1300.0 + f64::from(tick) * 60.0)).find(|c| !c.cases.is_empty());
+    let case = opened.unwrap().cases[0].clone();
+    let suggestion = &case.open_experiment().unwrap().suggestion;
+    let told = diagnosis.fate_of_experiment(suggestion, &failed, 2000.0);
+    assert_eq!((told.journal.len(), told.journal[0].1.kind.as_str()), (1, "fate"));
+    assert_eq!(told.journal[0].1.detail, json!({"suggestion_id": suggestion, "state": "failed", "exit_code": 1}));
+    assert_eq!(told.cases[0].experiments[0].fate.as_ref(), Some(&failed));
+    assert!(diagnosis.fate_of_experiment(suggestion, &failed, 2001.0).is_empty(), "the same again is no news");
+    assert!(diagnosis.fate_of_experiment("nobody's", &failed, 2001.0).is_empty());
+    let baseline = diagnosis.fate_of_job("sick", &failed, 2002.0);
+    assert_eq!((baseline.fates.len(), baseline.journal.len()), (1, 1));
+    assert!(diagnosis.fate_of_job("sick", &failed, 2003.0).is_empty());
+    assert_eq!(diagnosis.known_fate("sick"), Some(&failed));
+    diagnosis.fate_of_job("gone", &failed, 2004.0);
+    diagnosis.forget_fates(1e9);
+    assert_eq!((diagnosis.known_fate("sick").is_some(), diagnosis.known_fate("gone")), (true, None));
 }
