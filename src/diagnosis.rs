@@ -370,7 +370,8 @@ impl Diagnosis {
         let open = self.cases.values().filter(|case| case.closed.is_none());
         let jobs = open.flat_map(|case| {
             let experiments = case.experiments.iter();
-            let experiments = experiments.flat_map(|e| [Some((e.run_name.clone(), true)), e.job.clone().map(|j| (j, false))]);
+            let experiments =
+                experiments.flat_map(|e| [Some((e.run_name.clone(), true)), e.job.clone().map(|j| (j, false))]);
             experiments.flatten().chain([(case.baseline.clone(), false)])
         });
         jobs.collect()

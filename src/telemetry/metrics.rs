@@ -199,6 +199,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         let (help, kinds) = (text.matches("# HELP nextrun_").count(), text.matches("# TYPE nextrun_").count());
-        assert_eq!((help, kinds), (15, 15), "those with labels show once they have some");
+        assert_eq!((help, kinds), (16, 16), "those with labels show once they have some");
     }
 }

@@ -190,7 +190,10 @@ mod tests {
     fn what_changed_is_listed_at_once_and_the_rest_in_turn() {
         let mut history = history(&["", "a", "b", "c", "d"]);
         let none = |_: &Path| Some(5);
-        assert_eq!(shown(history.to_list(0.0, |path| Some(if path.ends_with("c") { 6 } else { 5 })).iter().map(|p| &**p)), ["c"]);
+        assert_eq!(
+            shown(history.to_list(0.0, |path| Some(if path.ends_with("c") { 6 } else { 5 })).iter().map(|p| &**p)),
+            ["c"]
+        );
         let mut all = Vec::new();
         for _ in 0..3 {
             all.extend(history.to_list(0.4, none));

@@ -11,5 +11,6 @@ mod faults; // a disk, a clock, a log directory and files that fail or change, n
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
 mod noise; // what people are told when much goes wrong at once
+mod old; // years of runs that are not read
 mod operate; // status page, reload, stop
 mod whole; // from a failing run to its cause

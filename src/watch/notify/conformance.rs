@@ -27,7 +27,9 @@ macro_rules! holds {
                 let dir = tempfile::tempdir().expect("a directory");
                 fs::create_dir_all(dir.path().join("a/b")).expect("a directory");
                 let mut kernel = <$kernel>::new(dir.path()).expect("notices");
-                ["a", "a/b"].map(|path| kernel.watch(Path::new(path)).expect("it can be watched"));
+                for directory in ["a", "a/b"] {
+                    kernel.watch(Path::new(directory)).expect("it can be watched");
+                }
                 kernel.unwatch(Path::new("a"));
                 kernel.unwatch(Path::new("never"));
                 assert_eq!(kernel.directories().collect::<Vec<_>>(), [Path::new("a/b")]);
