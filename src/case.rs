@@ -21,12 +21,12 @@ use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
 pub use id::{case_id, run_name, suggestion_id};
-pub use linking::{Candidate, link};
+pub use linking::{Candidate, Known, Link, Wanted, link};
 pub use message::{
     About, Belief, Body, CaseClosed, CaseOpened, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind,
     QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
 };
-pub use progress::{Opening, Terms};
+pub use progress::{BY_HAND, Opening, Terms};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
 /// opened twice.
@@ -103,8 +103,20 @@ pub struct Experiment {
     /// Seconds by which the clock was set since then: no time that passed.
     #[serde(default)]
     pub clock_set_by: f64,
+    /// The destinations that have it, or may get it, and run it by themselves: job queues, engines, runners.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<String>,
+    /// The runs that its process was seen to write, relative to the log directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<String>,
+    /// Why no job is taken for it although some claim to be it, once people were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disputed: Option<String>,
     /// The job that carries it out, once there is one.
     pub job: Option<String>,
+    /// A person said which job that is.
+    #[serde(default)]
+    pub linked_by_hand: bool,
     /// What came of it: the name of the outcome that was taken.
     pub outcome: Option<String>,
     /// What it showed, once judged.
@@ -115,6 +127,25 @@ pub struct Experiment {
 }
 
 impl Experiment {
+    /// An experiment that was suggested just now.
+    pub fn new(suggestion: String, proposal: Proposal, run_name: String, now: f64) -> Experiment {
+        Experiment {
+            suggestion,
+            proposal,
+            run_name,
+            suggested: now,
+            clock_set_by: 0.0,
+            machines: Vec::new(),
+            runs: Vec::new(),
+            disputed: None,
+            job: None,
+            linked_by_hand: false,
+            outcome: None,
+            facts: None,
+            fate: None,
+        }
+    }
+
     /// Seconds since it was suggested; `now` is in seconds since the Unix epoch.
     pub fn age(&self, now: f64) -> f64 {
         now - self.suggested - self.clock_set_by
@@ -135,7 +166,7 @@ pub struct NotTried {
 pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
-    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `observed`, `asked`, `answered`,
+    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `observed`, `asked`, `answered`,
     /// `fate`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).

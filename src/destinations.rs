@@ -203,6 +203,14 @@ impl Destination {
         self.preset.patience
     }
 
+    /// Whether it runs what is suggested by itself, as a job queue or an engine does: it gets suggested runs, and nothing
+    /// that is said to people.
+    pub fn runs_suggestions(&self) -> bool {
+        let wants = |kind| self.wants.contains(&kind);
+        let for_people = self.preset.patience == Patience::MayWait || matches!(self.channel, Channel::Terminal(_));
+        wants(MessageKind::RunSuggested) && !wants(MessageKind::QuestionAsked) && !for_people
+    }
+
     /// Whether it can be asked for a message that may have arrived.
     pub fn can_be_asked(&self) -> bool {
         self.preset.can_be_asked()

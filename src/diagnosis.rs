@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::case::{Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
+use crate::case::{BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
@@ -302,6 +302,32 @@ impl Diagnosis {
         self.memory.values_mut().for_each(Memory::look_anew);
     }
 
+    /// These destinations have a suggestion, or may get it, and run it by themselves.
+    pub fn handed_to(&mut self, suggestion: &str, machines: &[String], changes: &mut Changes) {
+        let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
+        let Some(case) = self.cases.values_mut().find(open) else { return };
+        let Some(experiment) = case.experiments.last_mut() else { return };
+        let before = experiment.machines.len();
+        experiment.machines.extend(machines.iter().cloned());
+        experiment.machines.sort();
+        experiment.machines.dedup();
+        if experiment.machines.len() != before {
+            changes.keep(case);
+        }
+    }
+
+    /// A destination does not run a suggestion after all.
+    pub fn not_run_by(&mut self, suggestion: &str, machine: &str, changes: &mut Changes) {
+        let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
+        let Some(case) = self.cases.values_mut().find(open) else { return };
+        let Some(experiment) = case.experiments.last_mut() else { return };
+        let before = experiment.machines.len();
+        experiment.machines.retain(|known| known != machine);
+        if experiment.machines.len() != before {
+            changes.keep(case);
+        }
+    }
+
     /// Whether an open case waits for the run of this suggestion.
     pub fn waits_for(&self, suggestion: &str) -> bool {
         let open = self.cases.values().filter_map(Case::open_experiment);
@@ -403,7 +429,7 @@ impl Diagnosis {
     pub fn link(&mut self, id: &CaseId, job: &str, now: f64) -> Changes {
         let mut changes = Changes::default();
         if let Some(case) = self.cases.get_mut(id) {
-            let trace = case.link_by_hand(job, "hand", now);
+            let trace = case.link_to(job, BY_HAND, now);
             changes.add(&case.clone(), trace);
         }
         changes

@@ -6,7 +6,7 @@ mod measure;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::jobs::Knobs;
+pub use crate::jobs::{Knobs, same_value};
 pub use measure::measure;
 
 /// What one job shows. Numbers that are not known are NaN, and every comparison with NaN is false.

@@ -7,9 +7,10 @@ mod life;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::launched::Launched;
 use crate::series::{RunData, RunName, Runs, Sketch};
 
-pub use knobs::{Knobs, canonical_name, knobs_of};
+pub use knobs::{Knobs, canonical_name, knobs_of, same_value};
 pub use life::{Patience, Pulse, Stage, stage};
 
 /// One training process: one run, or several that belong together.
@@ -50,6 +51,11 @@ impl<'a> Job<'a> {
     pub fn text(&self, matches: impl Fn(&str) -> bool) -> Option<&'a str> {
         let mut texts = self.runs.iter().flat_map(|(_, run)| run.texts().iter());
         texts.find(|(tag, _)| matches(tag)).map(|(_, text)| text.as_str())
+    }
+
+    /// How it was started, where that is known: as the first of its runs in the order of their names says.
+    pub fn launched(&self) -> Option<&'a Launched> {
+        self.runs.iter().find_map(|(_, run)| run.launched.as_deref())
     }
 
     /// The suggestion that this job carries out, so far as it says so itself: `NEXTRUN_SUGGESTION_ID` as a

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Where the knowledge of a command comes from, strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// `nextrun run` started it.
+    #[default]
     Run,
     /// The engine that ran it told its command.
     Engine,
@@ -20,22 +21,96 @@ pub enum Source {
     Process,
 }
 
+/// How a script is told a value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// `--name value` or `--name=value`.
+    #[default]
+    Argument,
+    /// `--name`, without a value.
+    Switch,
+    /// `name=value`.
+    KeyValue,
+    /// An environment variable.
+    Environment,
+    /// An entry of a configuration file that the command names.
+    File,
+}
+
+/// What a script makes of a value.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Not known.
+    #[default]
+    Any,
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// True or false, by their words.
+    Bool,
+    /// Python's `bool(text)`: every text but the empty one is true.
+    Truthy,
+    /// A text.
+    Text,
+}
+
+/// What a number that a script takes counts, where that is not what its knob counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// What the knob counts.
+    #[default]
+    Knob,
+    /// Batches, of a knob that counts examples.
+    Batches,
+    /// A share between 0 and 1, of a knob that counts examples.
+    Share,
+}
+
 /// A knob that a script takes, as its source or command shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flag {
-    /// As it is written: `--lr`, `optimizer.lr` (for `key=value`), or the name of an environment variable.
+    /// As it is written: `--lr`, `optimizer.lr` (for `key=value` and files), or the name of an environment variable.
     pub name: String,
-    /// Canonical name of the knob.
+    /// Canonical name of the knob; `epochs` for a script that counts its length so.
     pub knob: String,
     /// What the script takes where the command says nothing; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
+    /// How it is set.
+    #[serde(default)]
+    pub way: Way,
+    /// What the script makes of a value.
+    #[serde(default)]
+    pub kind: Kind,
+    /// What its number counts.
+    #[serde(default)]
+    pub unit: Unit,
+    /// Other spellings: `-b`, or an abbreviation that the command uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// The word that turns a switch off, where it has one. Its `name` turns it on; an empty name: nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off: Option<String>,
+    /// The only values that the script takes, where they are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// The file that holds it, as the command names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Its meaning was concluded from its help text, not from its name.
+    #[serde(default)]
+    pub guessed: bool,
 }
 
 /// The command of a job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Launched {
     /// Where this is known from.
+    #[serde(default)]
     pub source: Source,
     /// The command, one word an entry. Secrets among them are not masked: mask where people read.
     pub argv: Vec<String>,
@@ -53,6 +128,15 @@ pub struct Launched {
     /// The knobs that its script takes, where they could be found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
+    /// What says where it logs and what else it writes: folders, and names of runs. Their `knob` is `folder` or `name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Flag>,
+    /// The values of the environment variables among `outputs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub output_env: BTreeMap<String, String>,
+    /// The text of each configuration file that the command names, as it was when the job started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// The knobs that its command or its script's defaults set, by canonical name: weaker than what the job logged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, Value>,

@@ -19,7 +19,7 @@ pub use disk::DiskLogdir;
 pub use doors::Doors;
 pub use object::ObjectLogdir;
 pub use place::{Bucket, Place, PlaceError};
-pub use side::{MAX_SIDE_FILE, SideFile, hyperparameters};
+pub use side::{MAX_SIDE_FILE, SideFile, hyperparameters, launched};
 
 use crate::series::RunName;
 
@@ -117,6 +117,12 @@ pub trait LogFile: Send {
     ///
     /// As the storage has it.
     fn stat(&self) -> io::Result<Stat>;
+
+    /// The user who alone may have written it: a regular file under this very name, with no other name, that neither a
+    /// group nor others may write, in a folder of which the same holds. `None` where that is not so, or not known.
+    fn owner(&self) -> Option<u32> {
+        None
+    }
 
     /// Whether its bytes are those of its [`Stat`] for good, so that reading them again is of no use.
     fn is_version(&self) -> bool {

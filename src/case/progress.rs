@@ -11,6 +11,9 @@ use crate::policy::{
 };
 use crate::symptoms::Finding;
 
+/// How an experiment is linked whose job a person named.
+pub const BY_HAND: &str = "hand";
+
 /// What a case needs of the world around it at one step.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
@@ -132,13 +135,30 @@ impl Case {
         trace
     }
 
-    /// A person says which job carries out the open experiment.
-    pub fn link_by_hand(&mut self, job: &str, how: &str, now: f64) -> Trace {
+    /// The open experiment is carried out by this job; `by` says how that is known.
+    pub fn link_to(&mut self, job: &str, by: &str, now: f64) -> Trace {
         let mut trace = Trace::default();
         if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
             experiment.job = Some(job.to_owned());
-            let detail = json!({ "suggestion_id": experiment.suggestion, "job": job, "by": how });
+            experiment.linked_by_hand = by == BY_HAND;
+            experiment.disputed = None;
+            let detail = json!({ "suggestion_id": experiment.suggestion, "job": job, "by": by });
             trace.note(now, "linked", detail);
+        }
+        trace
+    }
+
+    /// No job is taken for the open experiment, for what is known points to different ones. It is said once.
+    pub fn dispute(&mut self, why: &str, now: f64) -> Trace {
+        let mut trace = Trace::default();
+        let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
+            return trace;
+        };
+        experiment.job = None;
+        if experiment.disputed.as_deref() != Some(why) {
+            experiment.disputed = Some(why.to_owned());
+            let detail = json!({ "suggestion_id": experiment.suggestion, "why": why });
+            trace.note(now, "disputed", detail);
         }
         trace
     }
@@ -172,17 +192,8 @@ impl Case {
     fn suggest(&mut self, proposal: Proposal, now: f64, trace: &mut Trace) {
         let n = self.experiments.len() + 1;
         let at = proposal.at.clone();
-        let experiment = Experiment {
-            suggestion: suggestion_id(&self.id, &at, n),
-            run_name: run_name(&self.id, &self.baseline, &at, n),
-            proposal,
-            suggested: now,
-            clock_set_by: 0.0,
-            job: None,
-            outcome: None,
-            facts: None,
-            fate: None,
-        };
+        let (suggestion, run_name) = (suggestion_id(&self.id, &at, n), run_name(&self.id, &self.baseline, &at, n));
+        let experiment = Experiment::new(suggestion, proposal, run_name, now);
         let detail = json!({
             "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
             "run_name": experiment.run_name, "step": experiment.proposal.step, "overrides": experiment.proposal.changes,

@@ -10,6 +10,8 @@ use crate::store::{DeliveryState, HELD, Quieted, SharedStore, Store, StoreError}
 
 pub(super) struct Desk {
     outlets: Vec<Outlet>,
+    /// The destinations that run what is suggested by themselves.
+    machines: BTreeSet<String>,
     noise: Noise,
     /// By destination, the digests that it was owed and may not have yet.
     digests: BTreeMap<String, BTreeSet<CaseId>>,
@@ -44,8 +46,14 @@ impl Desk {
             }),
         };
         let outlets = destinations.iter().zip(&settings.destinations).map(outlet).collect();
-        let mut desk =
-            Desk { outlets, noise: settings.noise.clone(), digests: BTreeMap::new(), next_release: Some(0.0) };
+        let machines = destinations.iter().filter(|destination| destination.runs_suggestions());
+        let mut desk = Desk {
+            outlets,
+            machines: machines.map(|destination| destination.name.clone()).collect(),
+            noise: settings.noise.clone(),
+            digests: BTreeMap::new(),
+            next_release: Some(0.0),
+        };
         for state in [DeliveryState::Pending, DeliveryState::Unknown] {
             for row in store.blocking(|store| store.deliveries(None, Some(state)))? {
                 desk.remember(&row.message, &[row.destination]);
@@ -57,6 +65,25 @@ impl Desk {
     /// The names of the destinations.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.outlets.iter().map(|outlet| outlet.name.as_str())
+    }
+
+    /// Whether a destination runs what is suggested by itself.
+    pub(super) fn is_machine(&self, destination: &str) -> bool {
+        self.machines.contains(destination)
+    }
+
+    /// Each suggested run of a plan, with the destinations that get it and run it by themselves.
+    pub(super) fn machines_of(&self, plan: &Plan) -> Vec<(String, Vec<String>)> {
+        let is_run = |message: &Message| message.kind() == MessageKind::RunSuggested;
+        let owed = plan.owed.iter().filter(|(message, _)| is_run(message));
+        let owed = owed.flat_map(|(message, to)| to.iter().map(|name| (message.id.clone(), name.clone())));
+        let held = plan.held.iter().filter(|hold| is_run(&hold.message));
+        let held = held.map(|hold| (hold.message.id.clone(), hold.destination.clone()));
+        let mut shared: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (suggestion, name) in owed.chain(held).filter(|(_, name)| self.is_machine(name)) {
+            shared.entry(suggestion).or_default().push(name);
+        }
+        shared.into_iter().collect()
     }
 
     /// What the store says of silences, and of what waits.

@@ -222,7 +222,7 @@ impl Engine {
     }
 
     /// Keeps what was decided and what is owed for it in one transaction.
-    pub(super) fn commit(&mut self, changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
+    pub(super) fn commit(&mut self, mut changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
         if changes.is_empty() && handled.is_empty() {
             return Ok(());
         }
@@ -237,7 +237,10 @@ impl Engine {
                 state: serde_json::to_value(case)?,
             })
         };
-        let plan = self.share(changes.messages, updated)?;
+        let plan = self.share(std::mem::take(&mut changes.messages), updated)?;
+        for (suggestion, machines) in self.desk.machines_of(&plan) {
+            self.diagnosis.handed_to(&suggestion, &machines, &mut changes);
+        }
         let commit = Commit {
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,

@@ -110,7 +110,11 @@ impl Engine {
         let report = match report {
             outbox::Report::Delivered { message_id, destination, .. } => {
                 tracing::debug!(message_id, destination, "told of a delivery");
-                return Ok(());
+                let mut changes = Changes::default();
+                if self.desk.is_machine(destination) {
+                    self.diagnosis.handed_to(message_id, std::slice::from_ref(destination), &mut changes);
+                }
+                return self.commit(changes, Vec::new());
             }
             outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
                 tracing::debug!(message_id, destination, why, "told of a refusal");
@@ -119,6 +123,9 @@ impl Engine {
             }
             outbox::Report::Dead { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of a dead letter");
+                let mut changes = Changes::default();
+                self.diagnosis.not_run_by(message_id, destination, &mut changes);
+                self.commit(changes, Vec::new())?;
                 return self.may_never_start(message_id);
             }
         };

@@ -90,6 +90,10 @@ impl LogFile for StoppableFile {
         self.inner.stat()
     }
 
+    fn owner(&self) -> Option<u32> {
+        self.inner.owner()
+    }
+
     fn is_version(&self) -> bool {
         self.inner.is_version()
     }

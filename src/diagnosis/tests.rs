@@ -362,6 +362,68 @@ fn a_stuck_job_that_logs_its_accuracy_in_per_cent_gets_its_case_while_it_runs() 
     }
 }
 
+/// Three seeds of one configuration, none of which says its seed.
+fn three_seeds() -> Runs {
+    let mut runs = Runs::new();
+    for seed in ["seed0", "seed1", "seed2"] {
+        let mut run = stuck(300).remove(&RunName::new("sick")).unwrap();
+        for (knob, value) in [("learning_rate", 1.0), ("batch_size", 32.0), ("max_steps", 300.0)] {
+            run.hyperparameter_beside(knob, value.into());
+        }
+        runs.insert(RunName::new(seed), run);
+    }
+    runs
+}
+
+#[test]
+fn a_case_never_takes_a_run_that_another_case_asked_for() {
+    let mut diagnosis = Diagnosis::new(site(POLICY), []);
+    let mut runs = three_seeds();
+    diagnosis.tick(&runs, 1300.0);
+    assert_eq!(diagnosis.cases().count(), 3);
+    let names: Vec<String> = diagnosis.cases().map(|case| case.experiments[0].run_name.clone()).collect();
+    // The run of the last case starts first, with the very settings that all three asked for.
+    let mut run = RunData::default();
+    let tag = run.tag_id("train/loss").unwrap();
+    for (knob, value) in [("learning_rate", 0.1), ("batch_size", 32.0), ("max_steps", 300.0)] {
+        run.hyperparameter_beside(knob, value.into());
+    }
+    run.scalar(tag, Point { step: 0, wall_time: 1400.0, value: 2.3 });
+    run.event(1400.0);
+    runs.insert(RunName::new(&names[2]), run);
+    diagnosis.tick(&runs, 1401.0);
+    let linked: Vec<Option<&str>> = diagnosis.cases().map(|case| case.experiments[0].job.as_deref()).collect();
+    assert_eq!(linked, [None, None, Some(names[2].as_str())]);
+}
+
+#[test]
+fn a_run_that_two_suggestions_fit_belongs_to_neither() {
+    let mut diagnosis = Diagnosis::new(site(POLICY), []);
+    let mut runs = three_seeds();
+    diagnosis.tick(&runs, 1300.0);
+    let mut run = stuck(1).remove(&RunName::new("sick")).unwrap();
+    for (knob, value) in [("learning_rate", 0.1), ("batch_size", 32.0), ("max_steps", 300.0)] {
+        run.hyperparameter_beside(knob, value.into());
+    }
+    run.event(1400.0);
+    runs.insert(RunName::new("by_hand"), run);
+    diagnosis.tick(&runs, 1401.0);
+    assert!(diagnosis.cases().all(|case| case.experiments[0].job.is_none()));
+}
+
+#[test]
+fn a_folder_that_states_another_suggestion_is_nobodys_run_and_that_is_said_once() {
+    let (mut diagnosis, case) = with_a_case();
+    let mut runs = stuck(300);
+    let mut run = stuck(3).remove(&RunName::new("sick")).unwrap();
+    run.hyperparameter("NEXTRUN_SUGGESTION_ID", json!("another"));
+    runs.insert(RunName::new(&diagnosis.cases[&case].experiments[0].run_name), run);
+    let disputes = |changes: &Changes| changes.journal.iter().filter(|(_, entry)| entry.kind == "disputed").count();
+    assert_eq!(disputes(&diagnosis.tick(&runs, 2001.0)), 1);
+    assert_eq!(disputes(&diagnosis.tick(&runs, 2002.0)), 0);
+    assert!(diagnosis.cases[&case].experiments[0].job.is_none());
+}
+
 #[test]
 fn a_fate_is_noted_once_and_kept_for_jobs_without_a_case() {
     let failed = Fate { exit_code: Some(1), ..Fate::new(FateState::Failed) };

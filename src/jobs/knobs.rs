@@ -9,6 +9,14 @@ use super::Job;
 /// Knob values by canonical name.
 pub type Knobs = BTreeMap<String, Value>;
 
+/// Whether two values of a knob are the same: 1 and 1.0 are, and so are numbers that differ by rounding only.
+pub fn same_value(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(x), Some(y)) => (x - y).abs() <= 1e-9 * x.abs().max(y.abs()),
+        _ => a == b,
+    }
+}
+
 /// Canonical names and what programs log them as, after lower-casing and with `-` as `_`. The part behind the last `.`
 /// or `/` counts, so that `optimizer.lr` and `train/lr` are found too; the first row that has the name wins.
 const ALIASES: &[(&str, &[&str])] = &[

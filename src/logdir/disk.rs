@@ -89,8 +89,9 @@ impl Logdir for DiskLogdir {
     fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>> {
         // A pipe with the name of an event file must not hold the reader up.
         let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        let file = File::options().read(true).custom_flags(nonblock).open(self.root.join(path))?;
-        Ok(Box::new(DiskFile(file)))
+        let path = self.root.join(path);
+        let file = File::options().read(true).custom_flags(nonblock).open(&path)?;
+        Ok(Box::new(DiskFile(file, path)))
     }
 
     fn local_root(&self) -> Option<&Path> {
@@ -168,7 +169,8 @@ fn time_of(metadata: &Metadata) -> i64 {
     metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
-struct DiskFile(File);
+/// An open file, and the name that it was opened by.
+struct DiskFile(File, PathBuf);
 
 impl LogFile for DiskFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -190,6 +192,18 @@ impl LogFile for DiskFile {
 
     fn stat(&self) -> io::Result<Stat> {
         self.0.metadata().map(|metadata| stat(&metadata))
+    }
+
+    fn owner(&self) -> Option<u32> {
+        let file = self.0.metadata().ok()?;
+        // The name itself must be the file, for a link to it may have been made by anybody.
+        let named = fs::symlink_metadata(&self.1).ok()?;
+        let folder = fs::metadata(self.1.parent()?).ok()?;
+        let same = (named.dev(), named.ino()) == (file.dev(), file.ino());
+        let private = |metadata: &Metadata| metadata.mode() & 0o022 == 0;
+        let theirs = file.is_file() && file.nlink() == 1 && private(&file);
+        let kept = private(&folder) && (folder.uid() == file.uid() || folder.uid() == 0);
+        (same && theirs && kept).then(|| file.uid())
     }
 }
 
@@ -304,6 +318,35 @@ mod tests {
         assert_eq!(logdir.list(Path::new("")).changed, Some(1_000_000_000_000_000));
         fs::write(dir.path().join("y.tfevents"), "").expect("a file");
         assert!(logdir.changed(Path::new("")).is_some_and(|time| time > 1_000_000_000_000_000));
+    }
+
+    #[test]
+    fn a_file_has_an_owner_only_where_nobody_else_may_have_written_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let set = |name: &str, mode: u32| {
+            let path = dir.path().join(name);
+            if !path.exists() {
+                fs::write(&path, "{}").expect("a file");
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode");
+        };
+        let owner = |name: &str| {
+            let file = DiskLogdir::new(dir.path()).open(Path::new(name)).expect("it can be read");
+            file.owner()
+        };
+        set("own", 0o644);
+        set(".", 0o755);
+        assert_eq!(owner("own"), Some(rustix::process::getuid().as_raw()));
+        set("group", 0o664);
+        set("all", 0o646);
+        symlink("own", dir.path().join("link")).expect("a link");
+        assert_eq!(["group", "all", "link"].map(owner), [None; 3]);
+        set(".", 0o775);
+        assert_eq!(owner("own"), None, "others may have put it there");
+        set(".", 0o755);
+        fs::hard_link(dir.path().join("own"), dir.path().join("second")).expect("a link");
+        assert_eq!(["own", "second"].map(owner), [None; 2]);
     }
 
     #[test]

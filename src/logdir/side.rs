@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use crate::launched::Launched;
+
 /// A file beside event files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SideFile {
@@ -40,6 +42,14 @@ impl SideFile {
             SideFile::NextrunJson => "nextrun.json",
         }
     }
+}
+
+/// The command that a `nextrun.json` holds. `owner` is who alone may have written the file; what the file says of its
+/// owner counts for nothing.
+pub fn launched(json: &str, owner: Option<u32>) -> Option<Launched> {
+    let mut launched: Launched = serde_json::from_str(json).ok()?;
+    launched.owner = owner;
+    (!launched.argv.is_empty()).then_some(launched)
 }
 
 /// The hyperparameters in a YAML file by name, those of nested maps joined with `.`.
@@ -178,6 +188,18 @@ mod tests {
     fn a_broken_entry_does_not_cost_the_others() {
         assert_eq!(shown("lr: 0.1\nbad: [1, 2\nbatch_size: 8\n"), ["batch_size=8", "lr=0.1"]);
         assert_eq!(shown("lr: 0.1\nfn: *nowhere\nbatch_size: 8\n"), ["batch_size=8", "lr=0.1"]);
+    }
+
+    #[test]
+    fn a_command_belongs_to_who_wrote_its_file_whatever_the_file_says() {
+        let json =
+            r#"{"source": "run", "argv": ["python", "train.py"], "cwd": "/home/ada", "owner": 0, "exit_code": 1}"#;
+        let found = launched(json, Some(1000)).unwrap();
+        assert_eq!((found.argv.len(), found.cwd.as_str(), found.owner), (2, "/home/ada", Some(1000)));
+        assert_eq!(launched(json, None).unwrap().owner, None);
+        for none in [r#"{"suggestion_id": "s1"}"#, r#"{"source": "run", "argv": [], "cwd": "/"}"#, "", "[]"] {
+            assert_eq!(launched(none, Some(1)), None, "{none}");
+        }
     }
 
     #[test]

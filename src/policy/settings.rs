@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::facts::Knobs;
+use crate::facts::{Knobs, same_value};
 
 use super::file::{Change, Run, SKIPPED, Settings, UNAVAILABLE};
 use super::guard::Evaluator;
@@ -119,12 +119,4 @@ pub(super) fn asked_before<'c>(case: &'c CaseFacts, knobs: &Knobs) -> Option<&'c
             && other.iter().all(|(knob, value)| knobs.get(knob).is_some_and(|v| same_value(v, value)))
     };
     case.changes.iter().find(|(_, changes)| same(changes)).map(|(state, _)| state.as_str())
-}
-
-/// Whether two values of a knob are the same: 1 and 1.0 are, and so are numbers that differ by rounding only.
-fn same_value(a: &Value, b: &Value) -> bool {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(x), Some(y)) => (x - y).abs() <= 1e-9 * x.abs().max(y.abs()),
-        _ => a == b,
-    }
 }

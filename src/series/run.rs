@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::attempts::Series;
 use super::histogram::{HistogramSketch, Moments};
 use super::sketch::{Point, Sketch};
+use crate::launched::Launched;
 
 /// A run by its path relative to the log directory, with `/` between parts; `.` is the log directory itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +72,8 @@ pub struct RunData {
     events: u64,
     /// Whether a file of the run ends in the middle of a record.
     pub cut_off: bool,
+    /// How it was started, as a file beside its events says. Events cannot say it: what they hold is data.
+    pub launched: Option<Box<Launched>>,
 }
 
 /// A text longer than this is cut: texts are read for hyperparameters and identifiers only.
@@ -199,6 +202,9 @@ impl RunData {
         self.session_start = self.session_start.or(next.session_start);
         self.events += next.events;
         self.cut_off |= next.cut_off;
+        if next.launched.is_some() {
+            self.launched.clone_from(&next.launched);
+        }
     }
 
     /// The run as it was when each series had reached the step that `step_of` names for its tag and sketch (that of the

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::order;
 use super::source::{Look, Source};
+use crate::launched::Launched;
 use crate::logdir::{self, Kind, Logdir, MAX_SIDE_FILE, SideFile, Stat};
 use crate::series::RunData;
 use serde_json::Value as Json;
@@ -42,7 +43,8 @@ struct Side {
 enum Content {
     Nothing,
     Hyperparameters(BTreeMap<String, Json>),
-    Text(String),
+    /// `nextrun.json`: its text, and the command that it holds.
+    Nextrun(String, Option<Box<Launched>>),
 }
 
 /// What came of reading a run.
@@ -200,14 +202,17 @@ impl Side {
             return false;
         }
         // What cannot be read now is tried again at the next look; what it said before is void by then.
-        let Some(text) = self.contents(from) else {
+        let Some((text, owner)) = self.contents(from) else {
             (self.read, self.content) = (None, Content::Nothing);
             return false;
         };
         self.read = Some(self.found);
         self.content = match self.kind {
             SideFile::HparamsYaml => Content::Hyperparameters(logdir::hyperparameters(&text)),
-            SideFile::NextrunJson => Content::Text(text),
+            SideFile::NextrunJson => {
+                let launched = logdir::launched(&text, owner).map(Box::new);
+                Content::Nextrun(text, launched)
+            }
         };
         true
     }
@@ -219,14 +224,19 @@ impl Side {
             Content::Hyperparameters(values) => {
                 values.iter().for_each(|(name, value)| data.hyperparameter_beside(name, value.clone()));
             }
-            Content::Text(text) => data.text(self.kind.name(), text),
+            Content::Nextrun(text, launched) => {
+                data.text(self.kind.name(), text);
+                data.launched.clone_from(launched);
+            }
         }
     }
 
-    fn contents(&self, from: &dyn Logdir) -> Option<String> {
+    /// The text, and who alone may have written it.
+    fn contents(&self, from: &dyn Logdir) -> Option<(String, Option<u32>)> {
         let mut bytes = vec![0; usize::try_from(self.found.size.min(MAX_SIDE_FILE)).ok()?];
-        let got = from.open(&self.path).and_then(|file| file.read_at(&mut bytes, 0)).ok()?;
+        let file = from.open(&self.path).ok()?;
+        let got = file.read_at(&mut bytes, 0).ok()?;
         bytes.truncate(got);
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        Some((String::from_utf8_lossy(&bytes).into_owned(), file.owner()))
     }
 }

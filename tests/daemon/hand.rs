@@ -39,19 +39,19 @@ fn stage() -> (Stage, String) {
     (stage, configuration.to_str().unwrap().to_owned())
 }
 
-/// Baselines that differ in a knob, so that no run fits the suggestion of another one.
+/// Baselines that differ in a knob.
 fn with_batch_size(batch_size: usize) -> Knobs {
     with(&knobs(1.0), &json!({ "batch_size": batch_size }))
 }
 
 #[test]
-fn an_experiment_is_known_by_its_name_by_its_id_by_its_settings_and_by_a_persons_word() {
+fn an_experiment_is_known_by_its_name_by_its_id_and_by_a_persons_word() {
     let (stage, configuration) = stage();
     let logdir = stage.logdir();
     let queue = Receiver::of_everything();
     let webhook = Receiver::of_everything();
     let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
-    let ways = ["name", "folder_below", "hyperparameter", "text", "side_file", "equal_settings", "a_persons_word"];
+    let ways = ["name", "folder_below", "hyperparameter", "text", "side_file", "a_persons_word"];
     for (index, way) in ways.iter().enumerate() {
         Run::new(&logdir, way, &with_batch_size(8 + index)).train();
     }
@@ -70,7 +70,6 @@ fn an_experiment_is_known_by_its_name_by_its_id_by_its_settings_and_by_a_persons
             "hyperparameter" => elsewhere.hyperparameter("NEXTRUN_SUGGESTION_ID", id).log(all),
             "text" => elsewhere.text("NEXTRUN_SUGGESTION_ID", id).log(all),
             "side_file" => elsewhere.beside("nextrun.json", &json!({ "suggestion_id": id }).to_string()).log(all),
-            "equal_settings" => elsewhere.with_knobs().log(all),
             _ => elsewhere.log(all),
         };
     }
@@ -84,7 +83,6 @@ fn an_experiment_is_known_by_its_name_by_its_id_by_its_settings_and_by_a_persons
         "the suggestion id that it states",
         "the suggestion id that it states",
         "the suggestion id that it states",
-        "equal hyperparameters after the suggestion",
         "hand",
     ];
     for (way, by) in ways.iter().zip(by) {
@@ -96,6 +94,53 @@ fn an_experiment_is_known_by_its_name_by_its_id_by_its_settings_and_by_a_persons
         assert_eq!(linked[0].detail["by"], by, "{way}");
     }
     assert_eq!(stage.kept().len(), ways.len(), "no experiment opened a case of its own");
+}
+
+/// A suggestion that only people got is recognised by its settings; a queue's run states whose it is, or has its name.
+#[test]
+fn a_run_that_states_nothing_is_known_by_its_settings_where_only_people_were_told() {
+    let (stage, configuration) = stage();
+    let logdir = stage.logdir();
+    let webhook = Receiver::of_everything();
+    let url = webhook.url();
+    let _daemon = stage.start(&["--webhook", &url, "--quiet-after", "600s", "--config", &configuration], &[]);
+    Run::new(&logdir, "sick", &knobs(1.0)).train();
+    stage.until("the run is suggested", || webhook.data_of("nextrun.run.suggested").len() == 1);
+    let cured = with(&knobs(1.0), &webhook.data_of("nextrun.run.suggested")[0]["overrides"]);
+    Run::new(&logdir, "by_hand/try", &cured).with_knobs().log(0..steps(&cured) + 1);
+
+    let case = stage.until_closed("sick");
+    assert_eq!(verdict(&case), "learning_rate_too_high");
+    let linked: Vec<_> = stage.journal(&case).into_iter().filter(|entry| entry.kind == "linked").collect();
+    assert_eq!(linked[0].detail["by"], "equal hyperparameters after the suggestion");
+}
+
+/// Three seeds of one configuration fail together, and the queue runs what they ask for one after the other.
+#[test]
+fn three_seeds_that_fail_together_have_experiments_of_their_own() {
+    let (stage, configuration) = stage();
+    let logdir = stage.logdir();
+    let queue = Receiver::of_everything();
+    let webhook = Receiver::of_everything();
+    let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
+    let seeds = ["seed0", "seed1", "seed2"];
+    seeds.iter().for_each(|seed| Run::new(&logdir, seed, &knobs(1.0)).train());
+    stage.until("each has its suggestion", || queue.events().len() == seeds.len());
+    // The one that was asked for last runs first, and cures; the others change nothing.
+    for (index, event) in queue.events().iter().rev().enumerate() {
+        let settings = if index == 0 { with(&knobs(1.0), &event.body["data"]["overrides"]) } else { knobs(1.0) };
+        let run = Run::new(&logdir, event.text("/data/run_name"), &settings);
+        run.log(0..steps(&settings) + 1);
+        let baseline = event.text("/subject").to_owned();
+        stage.until("it is linked to its own case", || {
+            let case = stage.case_of(&baseline).unwrap();
+            case.experiments[0].job.as_deref() == Some(event.text("/data/run_name"))
+        });
+    }
+    for event in queue.events() {
+        let case = stage.case_of(event.text("/subject")).unwrap();
+        assert_eq!(case.experiments[0].job.as_deref(), Some(event.text("/data/run_name")));
+    }
 }
 
 #[test]
