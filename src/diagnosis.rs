@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::case::{BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
 use crate::facts::Facts;
 use crate::fate::JobFate;
-use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
+use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
@@ -409,9 +409,10 @@ impl Diagnosis {
             self.cases.values().flat_map(|c| &c.experiments).map(|e| e.run_name.clone()).collect();
         let needed: BTreeSet<String> = self.needed().into_iter().map(|(job, _)| job).collect();
         let done = |job: &str| self.memory.get(job).is_some_and(|memory| memory.ended_before(now - KEPT));
+        let grouping = Grouping::of(runs, &experiments);
         let settled = |run: &&RunName| {
-            let job = job_of(run, runs, &experiments);
-            !needed.contains(&job) && done(&job)
+            let jobs = grouping.jobs_of(run);
+            jobs.iter().all(|job| !needed.contains(job) && done(job))
         };
         runs.keys().filter(settled).cloned().collect()
     }

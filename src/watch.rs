@@ -15,6 +15,7 @@ mod replay;
 mod run;
 mod source;
 mod watcher;
+mod writers;
 
 pub use replay::each_scalar;
 pub use source::{FileState, FileStatus};

@@ -119,7 +119,7 @@ fn print_text(out: &mut impl Write, job: &Job<'_>, exam: &Exam, site: &Site) -> 
     let curve = sparkline(&exam.loss_curve());
     writeln!(out, "{:8} {}  {curve}", word(status), plain(&job.name))?;
     if let Some(reason) = reason {
-        writeln!(out, "         {reason}")?;
+        writeln!(out, "         {}", plain(&reason))?;
     }
     for finding in &exam.findings {
         let severity = serde_json::to_value(finding.severity).unwrap_or_default();

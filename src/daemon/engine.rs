@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
 use crate::outbox::{self, Outbox};
-use crate::series::RunName;
+use crate::series::{RunData, RunName};
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
 use crate::watch::notify::{Notifier, Woken};
@@ -195,7 +195,8 @@ impl Engine {
         self.say(&read.problems);
         self.board.metrics.read_bytes.inc_by(read.bytes);
         for run in read.appeared.iter().chain(&read.changed) {
-            let events = self.watcher.runs().get(run).map_or(0, |data| data.events());
+            let all = |data: &RunData| data.events() + data.beside().map(|(_, other)| other.events()).sum::<u64>();
+            let events = self.watcher.runs().get(run).map_or(0, all);
             let before = self.events.insert(run.clone(), events).unwrap_or(0);
             self.board.metrics.read_events.inc_by(events.saturating_sub(before));
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::engine::Engine;
 use super::now;
-use crate::jobs::{may_belong, topmost_job};
+use crate::jobs::{directory_of, may_belong, topmost_job};
 use crate::series::RunName;
 use crate::watch::Changes;
 
@@ -46,8 +46,10 @@ impl Engine {
         let is_run = |name: &str| self.watcher.has(name);
         let mut names = Vec::new();
         for (job, everything) in needed.difference(&self.needed) {
-            let old = self.watcher.old_runs_under(job);
-            names.extend(old.filter(|run| *everything || may_belong(run, job, is_run)));
+            for job in BTreeSet::from([job.as_str(), directory_of(job)]) {
+                let old = self.watcher.old_runs_under(job);
+                names.extend(old.filter(|run| *everything || may_belong(run, job, is_run)));
+            }
         }
         self.needed = needed;
         let read = self.watcher.recall(now(), &names, f64::NEG_INFINITY);

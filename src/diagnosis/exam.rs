@@ -182,6 +182,8 @@ pub struct Exam {
     pub facts: Facts,
     /// Tags of all its scalars, whatever they mean.
     tags: Vec<String>,
+    /// Why a file of it cannot be read.
+    unreadable: Option<String>,
 }
 
 /// Looks at one job.
@@ -205,7 +207,8 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knob
     let view = JobView::new(job, &signals, knobs, stage, done);
     let findings = examine(&view);
     let facts = measure(&view, &findings, None);
-    Exam { signals, view, findings, facts, tags: scalars.collect() }
+    let unreadable = job.runs.iter().find_map(|(_, run)| run.unreadable.as_deref().map(str::to_owned));
+    Exam { signals, view, findings, facts, tags: scalars.collect(), unreadable }
 }
 
 impl Exam {
@@ -285,7 +288,7 @@ impl Exam {
     fn without_signal(&self) -> String {
         let mut tags = self.tags.clone();
         if tags.is_empty() {
-            return "it has logged no scalars".to_owned();
+            return self.unreadable.clone().unwrap_or_else(|| "it has logged no scalars".to_owned());
         }
         tags.sort();
         tags.dedup();

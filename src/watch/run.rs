@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::order;
 use super::source::{Look, Source};
+use super::writers;
 use crate::launched::Launched;
 use crate::logdir::{self, Kind, Logdir, MAX_SIDE_FILE, SideFile, Stat};
 use crate::series::RunData;
@@ -116,6 +117,11 @@ impl RunFiles {
         None
     }
 
+    /// What people should know of the files and were not told yet.
+    pub(super) fn take_problems(&mut self) -> impl Iterator<Item = String> {
+        self.files.iter_mut().filter_map(|file| file.source.take_problem())
+    }
+
     /// Takes note that a file has vanished.
     pub(super) fn vanished(&mut self, path: &PathBuf) {
         self.files.retain(|file| file.source.path != *path);
@@ -168,9 +174,10 @@ impl RunFiles {
         let key = |file| order::key(File::path(file), first_event(file));
         let mut parts: Vec<&File> = self.files.iter().collect();
         parts.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
-        let mut sum = RunData::default();
-        parts.iter().filter_map(|file| file.part.as_ref()).for_each(|part| sum.absorb(part));
-        *data = sum;
+        let parts = parts.iter().filter_map(|file| Some((File::path(file), &**file.part.as_ref()?)));
+        let mut trainings = writers::apart(parts).into_iter();
+        *data = trainings.next().map(|(_, data)| data).unwrap_or_default();
+        data.set_beside(trainings);
     }
 }
 

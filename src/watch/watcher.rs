@@ -299,7 +299,8 @@ impl Watcher {
         jobs.sort_by_cached_key(|job| job.files.pending());
         self.scratch.resize_with(threads.max(self.scratch.len()), Vec::new);
         let done = share(jobs, &*self.logdir, &mut self.scratch[..threads], now);
-        for Job { run, files, data, outcome } in done {
+        for Job { run, mut files, data, outcome } in done {
+            changes.problems.extend(files.take_problems());
             changes.bytes += outcome.bytes;
             if outcome.changed {
                 changes.changed.push(run.clone());
