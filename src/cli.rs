@@ -11,6 +11,8 @@ mod notify;
 mod outbox;
 mod policy;
 mod preset;
+mod run;
+mod runner;
 mod scalars;
 mod silence;
 mod watch;
@@ -50,6 +52,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Watch(watch::Watch),
+    Runner(runner::Runner),
+    #[command(hide = true)]
+    Supervise(runner::Supervise),
     Diagnose(diagnose::Diagnose),
     #[command(subcommand)]
     Cases(cases::Cases),
@@ -65,6 +70,7 @@ enum Command {
     Preset(preset::PresetCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Run(run::Run),
     Backup(backup::Backup),
     Scalars(scalars::Scalars),
     Files(scalars::Files),
@@ -81,6 +87,8 @@ enum Exit {
     Failing,
     /// It could not be done.
     Unable,
+    /// What a command that was run ended with.
+    As(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -89,6 +97,7 @@ impl From<Exit> for ExitCode {
             Exit::Healthy => 0,
             Exit::Failing => 1,
             Exit::Unable => 2,
+            Exit::As(code) => code,
         })
     }
 }
@@ -111,6 +120,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let exit = match &arguments.command {
         Command::Watch(command) => watch::run(command),
+        Command::Runner(command) => runner::run(command),
+        Command::Supervise(command) => runner::supervise(command),
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
         Command::Outbox(command) => outbox::run(command),
@@ -119,6 +130,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Silence(command) => silence::run(command),
         Command::Preset(command) => preset::run(command),
         Command::Config(command) => config::run(command),
+        Command::Run(command) => run::run(command),
         Command::Backup(command) => backup::run(command),
         Command::Scalars(command) => scalars::run(command),
         Command::Files(command) => scalars::run_files(command),

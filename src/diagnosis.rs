@@ -138,6 +138,13 @@ impl Changes {
         self.keep(case);
     }
 
+    /// Takes in what followed at once.
+    pub fn absorb(&mut self, later: Changes) {
+        self.journal.extend(later.journal);
+        self.messages.extend(later.messages);
+        later.cases.iter().for_each(|case| self.keep(case));
+    }
+
     fn keep(&mut self, case: &Case) {
         self.cases.retain(|known| known.id != case.id);
         self.cases.push(case.clone());

@@ -1,4 +1,5 @@
-//! What tests do to a process: its end at each commit and send, a disk that cannot be written, a clock that is set.
+//! What tests do to a process: its end at each commit and send, a disk that cannot be written, a clock that is set, another
+//! boot of the machine.
 //!
 //! Owns: when that happens. Must not know: what happens there. Release builds have none of this: the functions are empty
 //! there. Killing from outside finds a moment by luck; [`point`] finds every one. Nobody but root can make a file system
@@ -31,6 +32,16 @@ pub(crate) fn clock_set_by() -> f64 {
     return debug::clock_set_by();
     #[cfg(not(debug_assertions))]
     0.0
+}
+
+/// Another id of this boot of the machine: nobody can have it start anew within a test. In debug builds it stands in the
+/// environment variable `NEXTRUN_TEST_BOOT_ID`.
+#[inline]
+pub(crate) fn boot_id() -> Option<String> {
+    #[cfg(debug_assertions)]
+    return std::env::var("NEXTRUN_TEST_BOOT_ID").ok();
+    #[cfg(not(debug_assertions))]
+    None
 }
 
 #[cfg(debug_assertions)]

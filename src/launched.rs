@@ -21,6 +21,46 @@ pub enum Source {
     Process,
 }
 
+/// Where the command of a suggested run is from, and whose it is: it is run only under its owner's identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandFrom {
+    /// Where it was read.
+    pub source: CommandSource,
+    /// The user who owns what it was read from; `None` where that is not known, or where it is the site's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
+}
+
+/// Where a command was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandSource {
+    /// In the site's configuration.
+    Configuration,
+    /// In the record of `nextrun run`.
+    Run,
+    /// From the engine that ran the baseline.
+    Engine,
+    /// From the baseline's process.
+    Process,
+}
+
+impl CommandFrom {
+    /// A command of the site's configuration.
+    pub const CONFIGURATION: CommandFrom = CommandFrom { source: CommandSource::Configuration, owner: None };
+}
+
+impl From<&Launched> for CommandFrom {
+    fn from(launched: &Launched) -> CommandFrom {
+        let source = match launched.source {
+            Source::Run => CommandSource::Run,
+            Source::Engine => CommandSource::Engine,
+            Source::Process => CommandSource::Process,
+        };
+        CommandFrom { source, owner: launched.owner }
+    }
+}
+
 /// How a script is told a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

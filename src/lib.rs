@@ -22,6 +22,9 @@ pub mod series;
 /// Which runs are one training process, and with which hyperparameters.
 pub mod jobs;
 
+/// The command of a job: the knobs that it sets and takes, and the same command with one change.
+pub mod command;
+
 /// What a tag means.
 pub mod signals;
 
@@ -61,6 +64,9 @@ pub mod telemetry;
 /// The operator's file.
 pub mod config;
 
+/// Files and repositories behind a command.
+pub mod launch;
+
 /// Who is told what, and when.
 pub mod noise;
 
@@ -69,6 +75,9 @@ pub mod destinations;
 
 /// Sends what is owed, again if need be.
 pub mod outbox;
+
+/// Runs suggested runs on this machine.
+pub mod runner;
 
 /// Says how the daemon is, over HTTP.
 pub mod status;

@@ -5,6 +5,7 @@
 
 mod check;
 mod file;
+mod formula;
 mod graph;
 mod guard;
 mod read;
@@ -25,6 +26,7 @@ use crate::facts::{Facts, Knobs};
 
 pub use crate::yaml::Problem;
 pub use file::{Constant, LIMIT, Limits, Policy, SILENCE, SKIPPED, State, StateKind, UNAVAILABLE, Way};
+pub use formula::{Formula, FormulaFault};
 pub use graph::mermaid;
 pub use read::parse;
 pub use step::{enter, judge};

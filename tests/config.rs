@@ -47,12 +47,16 @@ fn the_example_says_what_it_seems_to_say() {
     });
     let changes = changes.as_object().expect("an object").clone().into_iter().collect();
     let placement = Placement { suggestion_id: "s-1", run_name: "nextrun/c1/1", baseline: "vision/1" };
-    let rendered = launch_of(&settings, "vision/1").render(&changes, &placement);
+    let known = serde_json::json!({ "batch_size": 32, "learning_rate": 0.1, "epochs": 3 });
+    let known = known.as_object().expect("an object").clone().into_iter().collect();
+    let rendered = launch_of(&settings, "vision/1").render(&changes, &known, &placement);
     assert_eq!(
         rendered.command.as_deref(),
-        Some("SEED=2 python train.py --no-bn --init=he --lr=0.0001 optim.name=sgd --logdir /data/runs/nextrun/c1/1")
+        Some(
+            "env SEED=2 python train.py --batch-size 32 --no-bn --init=he --lr=0.0001 optim.name=sgd --logdir /data/runs/nextrun/c1/1"
+        )
     );
-    assert_eq!(rendered.unknown, ["activation"]);
+    assert_eq!(rendered.unknown.keys().collect::<Vec<_>>(), ["activation"]);
 }
 
 #[test]

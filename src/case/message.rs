@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::CaseId;
 use crate::facts::Knobs;
+use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
 
 /// A message as it is owed to every destination that wants its kind.
@@ -293,6 +294,9 @@ pub struct RunSuggested {
     pub arguments: Vec<String>,
     /// The command line for a POSIX shell; `None` where no command is known.
     pub command: Option<String>,
+    /// Where the command is from, and whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_from: Option<CommandFrom>,
     /// Environment variables of the command.
     pub env: BTreeMap<String, String>,
     /// The absolute working directory of the command, where it is known.

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::command::{decimal, is_float, typed};
 use crate::facts::Knobs;
 
 use super::glob::Glob;
 use super::words::{self, Template};
+use crate::policy::{Formula, KNOBS};
 
 /// The placeholders of a command.
-pub(super) const COMMAND_HOLES: [&str; 4] = ["arguments", "run_name", "baseline", "suggestion_id"];
+pub(super) const COMMAND_HOLES: [&str; 5] = ["arguments", "settings", "run_name", "baseline", "suggestion_id"];
 
 /// How the jobs of one script are started.
 #[derive(Debug, Clone, Default)]
@@ -86,8 +88,8 @@ pub struct Rendered {
     pub env: BTreeMap<String, String>,
     /// The whole command line for a POSIX shell, where the site gave one.
     pub command: Option<String>,
-    /// Knobs that the script has not, or not with this value.
-    pub unknown: Vec<String>,
+    /// Knobs that the script does not have, or not with this value, each with the reason.
+    pub unknown: BTreeMap<String, String>,
 }
 
 impl Launch {
@@ -101,80 +103,132 @@ impl Launch {
         self.knobs.as_ref().map(|knobs| knobs.keys().cloned().collect())
     }
 
-    /// Renders the changes of a suggestion. Names and values are data: they stay one word whatever is in them, and a
-    /// value that could be taken for an option, or that has control characters, is not passed on.
-    pub fn render(&self, knobs: &Knobs, placement: &Placement<'_>) -> Rendered {
+    /// Whether the command says all settings of the run, not the changes only.
+    pub fn says_settings(&self) -> bool {
+        self.command.as_ref().is_some_and(|command| command.has("settings"))
+    }
+
+    /// Renders the changes of a suggestion, and for `{settings}` what else is known of the baseline. Names and values are
+    /// data: they stay one word whatever is in them, and a value that could be taken for an option, or that has control
+    /// characters, is not passed on.
+    pub fn render(&self, changes: &Knobs, settings: &Knobs, placement: &Placement<'_>) -> Rendered {
         let mut rendered = Rendered::default();
-        for (knob, value) in knobs {
-            if self.carry(knob, value, &mut rendered).is_none() {
-                rendered.unknown.push(knob.clone());
+        let mut all = settings.clone();
+        all.extend(changes.iter().map(|(knob, value)| (knob.clone(), value.clone())));
+        for (knob, value) in changes {
+            if let Err(why) = self.carry(knob, value, &all, &mut rendered) {
+                rendered.unknown.insert(knob.clone(), why);
             }
         }
-        let of_knobs: Vec<String> =
-            rendered.env.iter().map(|(name, value)| format!("{name}={} ", words::shell(value))).collect();
-        let arguments: Vec<String> = rendered.arguments.iter().map(|word| words::shell(word)).collect();
+        // What is known of the baseline comes first, so that a change has the last word in scripts that take the last.
+        let mut whole = Rendered::default();
+        if self.says_settings() {
+            let kept = settings.iter().filter(|(knob, value)| !changes.contains_key(*knob) && !value.is_null());
+            for (knob, value) in kept.filter(|(knob, _)| self.may_have(knob)) {
+                // A setting that the script cannot be given was not given by this command before either.
+                let _ = self.carry(knob, value, &all, &mut whole);
+            }
+            whole.env.extend(rendered.env.clone());
+            rendered.env = whole.env;
+        }
         rendered.command = self.command.as_ref().map(|command| {
+            let quoted = |words: &[String]| words.iter().map(|word| words::shell(word)).collect::<Vec<_>>().join(" ");
+            let both = command.has("arguments");
             let filled = command.fill(|hole| match hole {
-                "arguments" => arguments.join(" "),
+                "arguments" => quoted(&rendered.arguments),
+                "settings" if both => quoted(&whole.arguments),
+                "settings" => quoted(&[&whole.arguments[..], &rendered.arguments[..]].concat()),
                 "run_name" => words::shell(placement.run_name),
                 "baseline" => words::shell(placement.baseline),
                 _ => words::shell(placement.suggestion_id),
             });
-            of_knobs.concat() + filled.trim_end()
+            words::with_environment(&rendered.env, filled.trim())
         });
         rendered.env.insert("NEXTRUN_SUGGESTION_ID".to_owned(), placement.suggestion_id.to_owned());
         rendered.env.insert("NEXTRUN_RUN_NAME".to_owned(), placement.run_name.to_owned());
         rendered
     }
 
-    /// Adds one knob; `None` where the script cannot be given it. Nothing is added then.
-    fn carry(&self, knob: &str, value: &Value, rendered: &mut Rendered) -> Option<()> {
-        let text = text_of(value)?;
+    /// Without a list, a script is taken to have the knobs of the contract and of the site.
+    fn may_have(&self, knob: &str) -> bool {
+        match &self.knobs {
+            Some(knobs) => knobs.contains_key(knob),
+            None => KNOBS.iter().any(|(known, _)| *known == knob) || self.own_knobs.contains_key(knob),
+        }
+    }
+
+    /// Adds the knobs of this section to a command that is known otherwise: the words and variables of one knob.
+    ///
+    /// # Errors
+    ///
+    /// The section does not say how the script is given this knob.
+    pub fn added(&self, knob: &str, value: &Value, settings: &Knobs) -> Result<Rendered, String> {
+        if self.knobs.is_none() {
+            return Err(format!("the script has no `{knob}`"));
+        }
+        let mut rendered = Rendered::default();
+        self.carry(knob, value, settings, &mut rendered)?;
+        Ok(rendered)
+    }
+
+    /// Adds one knob. Nothing is added where that cannot be done.
+    fn carry(&self, knob: &str, value: &Value, settings: &Knobs, rendered: &mut Rendered) -> Result<(), String> {
+        let value = &typed(knob, value);
+        let text = text_of(knob, value).ok_or_else(|| format!("the value of `{knob}` cannot be one word"))?;
         let Some(knobs) = &self.knobs else {
             rendered.arguments.push(format!("--{}={text}", knob.replace('_', "-")));
-            return Some(());
+            return Ok(());
         };
-        let carriers = knobs.get(knob)?;
-        let chosen: Vec<(Way, &[Template])> =
-            carriers.iter().map(|carrier| Some((carrier.way, carrier.pattern.of(&text)?))).collect::<Option<_>>()?;
+        let carriers = knobs.get(knob).ok_or_else(|| format!("the script has no `{knob}`"))?;
         let like_an_option = value.is_string() && text.starts_with('-');
-        if like_an_option
-            && chosen.iter().any(|(way, words)| *way == Way::Argument && words.iter().any(Template::is_bare))
-        {
-            return None;
+        let mut found = Vec::new();
+        for Carrier { way, pattern } in carriers {
+            let templates = pattern.of(&text, value).ok_or_else(|| format!("the script has no {text} for `{knob}`"))?;
+            if like_an_option && *way == Way::Argument && templates.iter().any(Template::is_bare) {
+                return Err(format!("the value of `{knob}` would be taken for an option"));
+            }
+            let quoted = |text: String| if *way == Way::Hydra { words::hydra(&text) } else { text };
+            let computed = |formula: &Formula| {
+                let value = formula.value(value, settings)?;
+                Ok(quoted(text_of("", &value).ok_or("it is no single word")?))
+            };
+            let words: Result<Vec<String>, String> =
+                templates.iter().map(|template| template.compute(|_| quoted(text.clone()), computed)).collect();
+            found.push((*way, words.map_err(|why| format!("`{knob}` cannot be worked out: {why}"))?));
         }
-        for (way, templates) in chosen {
-            let filled = templates.iter().map(|template| match way {
-                Way::Hydra => template.fill(|_| words::hydra(&text)),
-                Way::Argument | Way::Env => template.fill(|_| text.clone()),
-            });
+        for (way, words) in found {
             match way {
-                Way::Argument | Way::Hydra => rendered.arguments.extend(filled),
+                Way::Argument | Way::Hydra => rendered.arguments.extend(words),
                 Way::Env => {
-                    let pairs = filled.filter_map(|pair| {
-                        pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
-                    });
-                    rendered.env.extend(pairs);
+                    let pairs = words.iter().filter_map(|pair| pair.split_once('='));
+                    rendered.env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
                 }
             }
         }
-        Some(())
+        Ok(())
     }
 }
 
 impl Pattern {
-    fn of(&self, text: &str) -> Option<&[Template]> {
+    /// What is written for a value; a whole number may stand in the file without its point.
+    fn of(&self, text: &str, value: &Value) -> Option<&[Template]> {
         match self {
             Pattern::Always(words) => Some(words),
-            Pattern::ByValue { cases, otherwise } => cases.get(text).or(otherwise.as_ref()).map(Vec::as_slice),
+            Pattern::ByValue { cases, otherwise } => {
+                let whole = value.as_f64().map(|number| number.to_string());
+                let found = cases.get(text).or_else(|| cases.get(&whole?));
+                found.or(otherwise.as_ref()).map(Vec::as_slice)
+            }
         }
     }
 }
 
-/// The value as a script reads it; `None` for what cannot be one word.
-fn text_of(value: &Value) -> Option<String> {
+/// The value as a script reads it; `None` for what cannot be one word. A float has a point and no exponent, which YAML 1.1
+/// would read as a text.
+fn text_of(knob: &str, value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
+        Value::Number(number) if is_float(knob) || number.is_f64() => decimal(number.as_f64()?),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(_) | Value::Object(_) => return None,
     };
@@ -206,13 +260,14 @@ mod tests {
     fn without_a_launch_section_every_knob_is_an_argument_of_its_name() {
         let rendered = Launch::default().render(
             &knobs(json!({"learning_rate": 1e-5, "batch_norm": false, "train_examples": null, "optimizer": "adam"})),
+            &Knobs::new(),
             &PLACEMENT,
         );
         assert_eq!(
             rendered.arguments,
             ["--batch-norm=false", "--learning-rate=0.00001", "--optimizer=adam", "--train-examples=null"]
         );
-        assert_eq!((rendered.command, rendered.unknown), (None, vec![]));
+        assert_eq!((rendered.command, rendered.unknown.len()), (None, 0));
         assert_eq!(rendered.env["NEXTRUN_SUGGESTION_ID"], "s1");
     }
 
@@ -236,17 +291,59 @@ mod tests {
         };
         let changes =
             json!({"learning_rate": 0.001, "batch_norm": false, "seed": 3, "loss": "l1, or so", "optimizer": "sgd"});
-        let rendered = launch.render(&knobs(changes), &PLACEMENT);
+        let rendered = launch.render(&knobs(changes), &Knobs::new(), &PLACEMENT);
         assert_eq!(rendered.arguments, ["--no-bn", "--lr", "0.001", "model.loss='l1, or so'"]);
-        assert_eq!(rendered.unknown, ["optimizer"]);
+        assert_eq!(rendered.unknown.keys().collect::<Vec<_>>(), ["optimizer"]);
         assert_eq!(
             rendered.command.as_deref(),
             Some(
-                r"SEED=3 python train.py --no-bn --lr 0.001 'model.loss='\''l1, or so'\''' --out /runs/'nextrun/a b/1'"
+                r"env SEED=3 python train.py --no-bn --lr 0.001 'model.loss='\''l1, or so'\''' --out /runs/'nextrun/a b/1'"
             )
         );
         assert_eq!(rendered.env["SEED"], "3");
-        assert_eq!(launch.render(&knobs(json!({"batch_norm": "maybe"})), &PLACEMENT).unknown, ["batch_norm"]);
+        let maybe = launch.render(&knobs(json!({"batch_norm": "maybe"})), &Knobs::new(), &PLACEMENT);
+        assert_eq!(maybe.unknown["batch_norm"], "the script has no maybe for `batch_norm`");
+    }
+
+    #[test]
+    fn settings_are_the_whole_run_and_changes_come_after_them() {
+        let launch = |command: &str| Launch {
+            command: Some(Template::parse(command, &COMMAND_HOLES).unwrap()),
+            knobs: Some(BTreeMap::from([
+                ("learning_rate".to_owned(), always(Way::Argument, "--lr={value}")),
+                ("initializer".to_owned(), always(Way::Argument, "--init={value}")),
+                ("batch_size".to_owned(), always(Way::Env, "BATCH={value}")),
+            ])),
+            ..Launch::default()
+        };
+        let settings =
+            knobs(json!({"learning_rate": 10, "initializer": "zero", "batch_size": 8, "epochs": 3, "seed": null}));
+        let command =
+            |text: &str, changes: Value| launch(text).render(&knobs(changes), &settings, &PLACEMENT).command.unwrap();
+        assert_eq!(
+            command("cd /w && python t.py {settings}", json!({"learning_rate": 1})),
+            "export BATCH=8; cd /w && python t.py --init=zero --lr=1.0"
+        );
+        assert_eq!(
+            command("t {settings} -- {arguments}", json!({"batch_size": 1})),
+            "env BATCH=1 t --init=zero --lr=10.0 --"
+        );
+    }
+
+    #[test]
+    fn a_mapping_can_compute_from_all_settings() {
+        let compile = |text: &str| Formula::compile(text, []);
+        let word = Template::read("--batches={ceil(value / batch_size)}", &["value"], Some(&compile)).unwrap();
+        let carrier = Carrier { way: Way::Argument, pattern: Pattern::Always(vec![word]) };
+        let launch =
+            Launch { knobs: Some(BTreeMap::from([("train_examples".to_owned(), vec![carrier])])), ..Launch::default() };
+        let render =
+            |settings: Value| launch.render(&knobs(json!({"train_examples": 100})), &knobs(settings), &PLACEMENT);
+        assert_eq!(render(json!({"batch_size": 32})).arguments, ["--batches=4"]);
+        assert_eq!(
+            render(json!({})).unknown["train_examples"],
+            "`train_examples` cannot be worked out: not known: `batch_size`"
+        );
     }
 
     #[test]
@@ -256,13 +353,13 @@ mod tests {
             knobs: Some(BTreeMap::from([("optimizer".to_owned(), always(Way::Argument, "--opt {value}"))])),
             ..Launch::default()
         };
-        let command = |value: &str| launch.render(&knobs(json!({ "optimizer": value })), &PLACEMENT);
+        let command = |value: &str| launch.render(&knobs(json!({ "optimizer": value })), &Knobs::new(), &PLACEMENT);
         assert_eq!(command("x; rm -rf $HOME").command.as_deref(), Some("train --opt 'x; rm -rf $HOME'"));
         assert_eq!(command("$(id)'`id`").command.as_deref(), Some(r"train --opt '$(id)'\''`id`'"));
         for refused in ["--eval", "a\nb", "\u{1b}[2J"] {
-            assert_eq!(command(refused).unknown, ["optimizer"], "{refused:?}");
+            assert!(command(refused).unknown.contains_key("optimizer"), "{refused:?}");
         }
-        let number = launch.render(&knobs(json!({"optimizer": -1.5})), &PLACEMENT);
+        let number = launch.render(&knobs(json!({"optimizer": -1.5})), &Knobs::new(), &PLACEMENT);
         assert_eq!(number.arguments, ["--opt", "-1.5"]);
     }
 }

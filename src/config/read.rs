@@ -5,6 +5,7 @@
 //! Reading goes on after a mistake, so that one look shows them all; settings with a mistake are never returned.
 
 mod destinations;
+mod experiments;
 mod launch;
 mod noise;
 mod redact;
@@ -20,12 +21,13 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "watch",
     "destinations",
     "allowed_hosts",
     "noise",
     "launch",
+    "experiments",
     "policy",
     "limits",
     "signals",
@@ -83,6 +85,9 @@ impl Reader<'_> {
         }
         if let Some(node) = fields.get("launch") {
             settings.launches = self.launches(node);
+        }
+        if let Some(node) = fields.get("experiments") {
+            settings.experiments = self.experiments(node);
         }
         if let Some(node) = fields.get("policy") {
             settings.policies = self.policies(node);

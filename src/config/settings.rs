@@ -34,6 +34,8 @@ pub struct Settings {
     pub noise: Noise,
     /// How scripts are started; the first that is for a job counts.
     pub launches: Vec<Launch>,
+    /// What every experiment is given besides its command.
+    pub experiments: Experiments,
     /// Which policy a job is investigated with.
     pub policies: Policies,
     /// How far investigations go.
@@ -46,6 +48,25 @@ pub struct Settings {
     pub keep: Keep,
     /// Where the daemon says over HTTP how it is; `None`: nowhere.
     pub status: Option<StatusSettings>,
+}
+
+/// What every experiment is given besides its command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experiments {
+    /// Variables that are set for it.
+    pub env: BTreeMap<String, String>,
+    /// A folder for what it writes besides events, with `{suggestion_id}` and `{run_name}`; `None`: one below its run's.
+    pub output_dir: Option<String>,
+}
+
+impl Default for Experiments {
+    /// An experiment is nobody's result: it must not show up among those, and needs nothing that its baseline did not
+    /// fetch.
+    fn default() -> Self {
+        let offline = [("HF_HUB_OFFLINE", "1"), ("WANDB_MODE", "offline")];
+        let env = offline.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Experiments { env, output_dir: None }
+    }
 }
 
 /// How long closed cases and what was sent for them are kept.

@@ -8,8 +8,8 @@ use super::launch::{Carrier, Launch, Pattern};
 use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
-    DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll, PresetChoice,
-    QuietAfter, Settings, StatusSettings, WatchSettings,
+    DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll,
+    PresetChoice, QuietAfter, Settings, StatusSettings, WatchSettings,
 };
 use super::words::Template;
 
@@ -28,6 +28,7 @@ pub fn show(settings: &Settings) -> String {
     if !launches.is_empty() {
         file.insert("launch".to_owned(), Value::Array(launches));
     }
+    file.insert("experiments".to_owned(), experiments(&settings.experiments));
     file.insert("policy".to_owned(), policies(&settings.policies));
     file.insert("limits".to_owned(), limits(&settings.limits));
     if !settings.signals.is_empty() {
@@ -221,6 +222,17 @@ fn launch(launch: &Launch) -> Value {
             map.insert(key.to_owned(), json!(names));
         }
     }
+    Value::Object(map)
+}
+
+fn experiments(experiments: &Experiments) -> Value {
+    let mut env: Map<String, Value> =
+        experiments.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    // A default that was taken away must not come back when the file is read.
+    let missing = Experiments::default().env.into_keys().filter(|name| !experiments.env.contains_key(name));
+    env.extend(missing.map(|name| (name, Value::Null)));
+    let mut map = Map::from_iter([("env".to_owned(), Value::Object(env))]);
+    map.extend(experiments.output_dir.iter().map(|folder| ("output_dir".to_owned(), json!(folder))));
     Value::Object(map)
 }
 

@@ -2,22 +2,54 @@
 //!
 //! Owns: splitting, placeholders, quoting. Must not know: knobs.
 
-/// A text with placeholders `{name}`; `{{` and `}}` are braces.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use std::collections::BTreeMap;
+
+pub(super) use crate::command::{hydra, shell};
+use crate::policy::{Formula, FormulaFault};
+
+/// A text with placeholders `{name}`, or formulas in their place; `{{` and `}}` are braces.
+#[derive(Debug, Clone)]
 pub(super) struct Template {
     parts: Vec<Part>,
     source: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl PartialEq for Template {
+    fn eq(&self, other: &Template) -> bool {
+        self.source == other.source
+    }
+}
+
+#[derive(Debug, Clone)]
 enum Part {
     Text(String),
     Hole(String),
+    Formula(Formula),
+}
+
+/// How a formula is read.
+pub(super) type Compile<'c> = &'c dyn Fn(&str) -> Result<Formula, Vec<FormulaFault>>;
+
+/// Why a text is no template.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// What is wrong with the text.
+    Text(String),
+    /// What is wrong with a formula in it, which reads so.
+    Formula(String, Vec<FormulaFault>),
 }
 
 impl Template {
     /// Reads a text that may use the placeholders `holes`; the error says what is wrong with it.
     pub(super) fn parse(text: &str, holes: &[&str]) -> Result<Template, String> {
+        Template::read(text, holes, None).map_err(|wrong| match wrong {
+            Wrong::Text(reason) => reason,
+            Wrong::Formula(source, _) => format!("`{{{source}}}` is not a placeholder here"),
+        })
+    }
+
+    /// The same where what is no placeholder may be a formula.
+    pub(super) fn read(text: &str, holes: &[&str], compile: Option<Compile<'_>>) -> Result<Template, Wrong> {
         let mut parts = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
@@ -26,32 +58,50 @@ impl Template {
                 plain.push(c);
                 rest = &rest[2..];
             } else if c == '{' {
-                let end = rest.find('}').ok_or("a `{` is not closed: write {{ for a brace")?;
+                let closed = rest.find('}');
+                let end = closed.ok_or_else(|| Wrong::Text("a `{` is not closed: write {{ for a brace".to_owned()))?;
                 let name = &rest[1..end];
-                if !holes.contains(&name) {
-                    let known: Vec<String> = holes.iter().map(|hole| format!("{{{hole}}}")).collect();
-                    return Err(format!("`{{{name}}}` is not a placeholder here: there is {}", known.join(", ")));
-                }
                 parts.push(Part::Text(std::mem::take(&mut plain)));
-                parts.push(Part::Hole(name.to_owned()));
+                parts.push(match compile {
+                    _ if holes.contains(&name) => Part::Hole(name.to_owned()),
+                    Some(compile) => {
+                        Part::Formula(compile(name).map_err(|faults| Wrong::Formula(name.to_owned(), faults))?)
+                    }
+                    None => {
+                        let known: Vec<String> = holes.iter().map(|hole| format!("{{{hole}}}")).collect();
+                        let known = known.join(", ");
+                        return Err(Wrong::Text(format!("`{{{name}}}` is not a placeholder here: there is {known}")));
+                    }
+                });
                 rest = &rest[end + 1..];
             } else if c == '}' {
-                return Err("a `}` without `{`: write }} for a brace".to_owned());
+                return Err(Wrong::Text("a `}` without `{`: write }} for a brace".to_owned()));
             } else {
                 plain.push(c);
                 rest = &rest[c.len_utf8()..];
             }
         }
         parts.push(Part::Text(plain));
-        parts.retain(|part| *part != Part::Text(String::new()));
+        parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
         Ok(Template { parts, source: text.to_owned() })
     }
 
     /// The text with every placeholder replaced.
     pub(super) fn fill(&self, value: impl Fn(&str) -> String) -> String {
-        self.parts.iter().fold(String::new(), |text, part| match part {
-            Part::Text(plain) => text + plain,
-            Part::Hole(name) => text + &value(name),
+        // A text of a command has no formulas.
+        self.compute(value, |_| Ok(String::new())).unwrap_or_default()
+    }
+
+    /// The text with every placeholder and formula replaced; the error is that of the first formula without a value.
+    pub(super) fn compute(
+        &self,
+        value: impl Fn(&str) -> String,
+        formula: impl Fn(&Formula) -> Result<String, String>,
+    ) -> Result<String, String> {
+        self.parts.iter().try_fold(String::new(), |text, part| match part {
+            Part::Text(plain) => Ok(text + plain),
+            Part::Hole(name) => Ok(text + &value(name)),
+            Part::Formula(computed) => Ok(text + &formula(computed)?),
         })
     }
 
@@ -75,8 +125,8 @@ impl Template {
         let mut open: Option<char> = None;
         for part in &self.parts {
             match part {
-                Part::Hole(_) if open.is_some() => return true,
-                Part::Hole(_) => {}
+                Part::Hole(_) | Part::Formula(_) if open.is_some() => return true,
+                Part::Hole(_) | Part::Formula(_) => {}
                 Part::Text(text) => open = quote_after(open, text),
             }
         }
@@ -99,13 +149,39 @@ fn quote_after(mut open: Option<char>, text: &str) -> Option<char> {
     open
 }
 
-/// Splits a text into words as a shell would: at spaces, but not between quotes.
+/// A command line with variables set for the whole of it: `A=1 cd X && python` would set them for `cd` alone.
+pub(super) fn with_environment(env: &BTreeMap<String, String>, command: &str) -> String {
+    if env.is_empty() {
+        return command.to_owned();
+    }
+    let pairs: Vec<String> = env.iter().map(|(name, value)| format!("{name}={}", shell(value))).collect();
+    let pairs = pairs.join(" ");
+    // What `env` can run is one program: no list of commands, no word that only a shell knows.
+    let built_in = [
+        "cd", "export", "exec", "source", ".", "set", "ulimit", "umask", "module", "if", "for", "while", "eval",
+        "trap", "{", "!",
+    ];
+    let first = command.split_whitespace().next().unwrap_or_default();
+    let one = !built_in.contains(&first)
+        && !first.contains('=')
+        && !command.contains(['&', ';', '|', '<', '>', '(', ')', '\n', '`']);
+    if one { format!("env {pairs} {command}") } else { format!("export {pairs}; {command}") }
+}
+
+/// Splits a text into words as a shell would: at spaces, but not between quotes, nor in the braces of a formula.
 pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut open: Option<char> = None;
-    for c in text.chars() {
+    let mut formula = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
         match (open, c) {
+            (_, '{') if !formula && chars.next_if_eq(&'{').is_some() => word.get_or_insert_default().push_str("{{"),
+            _ if formula || c == '{' => {
+                formula = c != '}';
+                word.get_or_insert_default().push(c);
+            }
             (None, '\'' | '"') => {
                 open = Some(c);
                 word.get_or_insert_default();
@@ -119,26 +195,6 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
     match open {
         Some(quote) => Err(format!("a {quote} is not closed")),
         None => Ok(words),
-    }
-}
-
-/// Quotes a word for a POSIX shell where it needs it.
-pub(super) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-/// Quotes a text as a value of a Hydra override where it needs it.
-pub(super) fn hydra(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_.+-/".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\\', r"\\").replace('\'', r"\'"))
     }
 }
 
@@ -163,6 +219,7 @@ mod tests {
     #[test]
     fn words_are_split_as_in_a_shell() {
         assert_eq!(split("--lr {value}  'a b' c\"d e\" ''").unwrap(), ["--lr", "{value}", "a b", "cd e", ""]);
+        assert_eq!(split("--n {ceil(value / 2)} 'x {{ y'").unwrap(), ["--n", "{ceil(value / 2)}", "x {{ y"]);
         assert!(split("'a").is_err());
         assert_eq!(shell("a b"), "'a b'");
         assert_eq!(shell("it's"), r"'it'\''s'");

@@ -10,7 +10,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::clock::Clocks;
 use super::desk::Desk;
-use super::launch::dress;
 use super::{Load, Wishes, now};
 use crate::case::Message;
 use crate::config::Settings;
@@ -228,6 +227,7 @@ impl Engine {
             return Ok(());
         }
         let updated = now();
+        self.dress_all(&mut changes, updated);
         let stored = |case: &crate::case::Case| {
             anyhow::Ok(StoredCase {
                 id: case.id.clone(),
@@ -252,11 +252,10 @@ impl Engine {
     }
 
     /// Says who is told of messages.
-    fn share(&mut self, mut messages: Vec<Message>, now: f64) -> anyhow::Result<Plan> {
+    fn share(&mut self, messages: Vec<Message>, now: f64) -> anyhow::Result<Plan> {
         if messages.is_empty() {
             return Ok(Plan::default());
         }
-        messages.iter_mut().for_each(|message| dress(message, &self.settings));
         let around = self.waited_for(|engine| engine.desk.look(&engine.store))?;
         let cases: Vec<_> = self.diagnosis.cases().collect();
         Ok(self.desk.share(&around, messages, &cases, now))

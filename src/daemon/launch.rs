@@ -1,31 +1,316 @@
-//! How a suggested run is started, added to its message: what only the site's configuration knows.
+//! How a suggested run is started, added to its message: the baseline's own command with the changes in it where that
+//! command is known, else what the site's configuration says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 use crate::case::{Body, CaseClosed, Message, RunSuggested};
-use crate::config::{Placement, Settings};
+use crate::command::{Placed, Rewritten, Target, rewrite, typed};
+use crate::config::{Launch, Placement, Rendered, Settings};
+use crate::diagnosis::{Changes, Report};
+use crate::facts::Knobs;
+use crate::jobs::{Job, group};
+use crate::launched::{CommandFrom, Launched};
+use crate::logdir::Place;
 
-/// Adds arguments, environment and command to a suggested run, and the command to a recommendation.
-pub(super) fn dress(message: &mut Message, settings: &Settings) {
+use super::engine::Engine;
+
+/// What is known of a baseline.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// How it was started.
+    pub(super) launched: Option<Launched>,
+    /// Its settings, those that its command says among them.
+    pub(super) settings: Knobs,
+    /// Newest step of its training loss.
+    pub(super) steps: Option<f64>,
+}
+
+/// Adds command, arguments, environment and settings to a suggested run, and the command to a recommendation. Gives the
+/// knobs that the script cannot be given as they were asked for, each with the reason: such a run must not be suggested.
+pub(super) fn dress(message: &mut Message, settings: &Settings, known: &Known) -> BTreeMap<String, String> {
     match &mut message.body {
-        Body::RunSuggested(run) => dress_run(run, &message.subject, settings),
-        Body::CaseClosed(end) => dress_recommendation(end, &message.subject, settings),
+        Body::RunSuggested(run) => dress_run(run, &message.subject, settings, known),
+        Body::CaseClosed(end) => {
+            dress_recommendation(end, &message.subject, settings, known);
+            BTreeMap::new()
+        }
         Body::CaseOpened(_)
         | Body::RunCancelled(_)
         | Body::StopSuggested(_)
         | Body::QuestionAsked(_)
-        | Body::Digest(_) => {}
+        | Body::Digest(_) => BTreeMap::new(),
     }
 }
 
-fn dress_run(run: &mut RunSuggested, baseline: &str, settings: &Settings) {
-    let placement = Placement { suggestion_id: &run.suggestion_id, run_name: &run.run_name, baseline };
-    let rendered = settings.launch_of(baseline).render(&run.overrides, &placement);
-    (run.arguments, run.command, run.env) = (rendered.arguments, rendered.command, rendered.env);
+impl Engine {
+    /// What is known of the baseline that a message is about.
+    fn known(&self, message: &Message) -> Known {
+        let Some(case) = self.diagnosis.cases().find(|case| case.id == message.case) else { return Known::default() };
+        let jobs = group(self.watcher.runs(), &BTreeSet::new());
+        let job = jobs.iter().find(|job| job.name == case.baseline);
+        Known {
+            launched: job.and_then(Job::launched).cloned(),
+            settings: case.baseline_facts.knobs.clone(),
+            steps: Some(case.baseline_facts.steps).filter(|steps| steps.is_finite()),
+        }
+    }
+
+    /// Dresses the messages of a step. A run whose script cannot be given a knob as it was asked for is not suggested: its
+    /// case goes on as if it had been refused for that.
+    pub(super) fn dress_all(&mut self, changes: &mut Changes, now: f64) {
+        // Each refusal takes a knob away from its case, so this ends; the bound is for a mistake in that.
+        for _ in 0..MOST_REFUSALS {
+            let mut refused = None;
+            for (at, message) in changes.messages.iter_mut().enumerate() {
+                let known = self.known(message);
+                let unplaced = dress(message, &self.settings, &known);
+                if !unplaced.is_empty() {
+                    refused = Some((at, unplaced));
+                    break;
+                }
+            }
+            let Some((at, unplaced)) = refused else { return };
+            let message = changes.messages.remove(at);
+            tracing::info!(case = %message.case, reasons = ?unplaced, "the script cannot be given these knobs");
+            let report = Report::Refused { suggestion: message.id, unknown_knobs: unplaced.into_keys().collect() };
+            changes.absorb(self.diagnosis.report(&report, now));
+        }
+    }
 }
 
-fn dress_recommendation(end: &mut CaseClosed, baseline: &str, settings: &Settings) {
+/// Suggestions of one step that are taken back at most.
+const MOST_REFUSALS: usize = 256;
+
+/// A command as it is suggested.
+#[derive(Debug, Default)]
+struct Suggested {
+    arguments: Vec<String>,
+    command: Option<String>,
+    from: Option<CommandFrom>,
+    cwd: Option<String>,
+    environment: Option<String>,
+    env: BTreeMap<String, String>,
+    unplaced: BTreeMap<String, String>,
+}
+
+fn dress_run(run: &mut RunSuggested, baseline: &str, site: &Settings, known: &Known) -> BTreeMap<String, String> {
+    run.overrides = floats(&run.overrides);
+    run.settings = floats(&all_settings(&run.settings, known));
+    let placement = Placement { suggestion_id: &run.suggestion_id, run_name: &run.run_name, baseline };
+    let suggested = suggest(&run.overrides, &run.settings, &placement, site, known);
+    run.env = suggested.env;
+    run.env.extend(site.experiments.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let set = |env: &mut BTreeMap<String, String>, name: &str, value: String| drop(env.insert(name.to_owned(), value));
+    set(&mut run.env, "NEXTRUN_SUGGESTION_ID", run.suggestion_id.clone());
+    set(&mut run.env, "NEXTRUN_RUN_NAME", run.run_name.clone());
+    // A map of texts and JSON values is always JSON.
+    set(&mut run.env, "NEXTRUN_OVERRIDES", serde_json::to_string(&run.overrides).unwrap_or_default());
+    if let Some(folder) = output_dir(run, site) {
+        set(&mut run.env, "NEXTRUN_OUTPUT_DIR", folder);
+    }
+    if run.probe {
+        set(&mut run.env, "NEXTRUN_PROBE", "1".to_owned());
+    }
+    (run.arguments, run.command, run.command_from) = (suggested.arguments, suggested.command, suggested.from);
+    (run.cwd, run.environment) = (suggested.cwd, suggested.environment);
+    suggested.unplaced
+}
+
+fn dress_recommendation(end: &mut CaseClosed, baseline: &str, site: &Settings, known: &Known) {
     let Some(recommended) = &mut end.recommended else { return };
     let run_name = if baseline == "." { "cured".to_owned() } else { format!("{baseline}-cured") };
     let placement = Placement { suggestion_id: "", run_name: &run_name, baseline };
-    let rendered = settings.launch_of(baseline).render(&recommended.overrides, &placement);
-    (recommended.arguments, recommended.command) = (rendered.arguments, rendered.command);
+    recommended.overrides = floats(&recommended.overrides);
+    let settings = floats(&known.settings);
+    let suggested = suggest(&recommended.overrides, &settings, &placement, site, known);
+    (recommended.arguments, recommended.command) = (suggested.arguments, suggested.command);
+}
+
+/// What was logged is stronger than what the command says.
+fn all_settings(logged: &Knobs, known: &Known) -> Knobs {
+    let mut all = known.launched.as_ref().map(|launched| launched.settings.clone()).unwrap_or_default();
+    all.extend(known.settings.clone());
+    all.extend(logged.clone());
+    all
+}
+
+fn floats(knobs: &Knobs) -> Knobs {
+    knobs.iter().map(|(knob, value)| (knob.clone(), typed(knob, value))).collect()
+}
+
+/// The command of an experiment, from the strongest source that may be used: a known command only where it is this user's
+/// own and can be told to write elsewhere.
+fn suggest(
+    overrides: &Knobs,
+    settings: &Knobs,
+    placement: &Placement<'_>,
+    site: &Settings,
+    known: &Known,
+) -> Suggested {
+    let launch = site.launch_of(placement.baseline);
+    let rendered = launch.render(overrides, settings, placement);
+    let Some(launched) = known.launched.as_ref().filter(|launched| !launched.flags.is_empty() || owned(launched))
+    else {
+        return of_site(rendered);
+    };
+    let logdir = logdir_of(site);
+    let target = Target {
+        logdir: logdir.as_deref(),
+        baseline: placement.baseline,
+        run_name: placement.run_name,
+        settings,
+        steps: known.steps,
+    };
+    let mut rewritten = rewrite(launched, overrides, &target);
+    let mut env = BTreeMap::new();
+    by_site(&launch, &mut rewritten, &mut env, overrides, settings);
+    if !owned(launched) || rewritten.placed == Placed::WouldOverwrite {
+        // Its script is known all the same, and with it what cannot be asked of it.
+        let known = rendered.command.is_none().then_some(rewritten.unplaced);
+        let site = of_site(rendered);
+        return Suggested { unplaced: known.unwrap_or_else(|| site.unplaced.clone()), ..site };
+    }
+    env.extend(rewritten.env.clone());
+    let before = &launched.argv;
+    Suggested {
+        arguments: rewritten.argv.iter().filter(|word| !before.contains(word)).cloned().collect(),
+        command: Some(rewritten.command(&launched.cwd)),
+        from: Some(CommandFrom::from(launched)),
+        cwd: Some(launched.cwd.clone()),
+        environment: launched.environment.clone(),
+        env,
+        unplaced: rewritten.unplaced,
+    }
+}
+
+fn of_site(rendered: Rendered) -> Suggested {
+    let from = rendered.command.as_ref().map(|_| CommandFrom::CONFIGURATION);
+    let Rendered { arguments, env, command, unknown } = rendered;
+    Suggested { arguments, command, from, env, unplaced: unknown, ..Suggested::default() }
+}
+
+/// Knobs that the command does not show and the site's configuration says how to give.
+fn by_site(
+    launch: &Launch,
+    rewritten: &mut Rewritten,
+    env: &mut BTreeMap<String, String>,
+    overrides: &Knobs,
+    settings: &Knobs,
+) {
+    let mut all = settings.clone();
+    all.extend(overrides.iter().map(|(knob, value)| (knob.clone(), value.clone())));
+    rewritten.unplaced.retain(|knob, _| {
+        let value = overrides.get(knob).unwrap_or(&Value::Null);
+        let Ok(added) = launch.added(knob, value, &all) else { return true };
+        rewritten.argv.extend(added.arguments);
+        rewritten.env.extend(added.env.clone());
+        env.extend(added.env);
+        false
+    });
+}
+
+/// Whether a command is this user's own: one that somebody else may have written is never run by itself.
+fn owned(launched: &Launched) -> bool {
+    launched.owner == Some(rustix::process::geteuid().as_raw())
+}
+
+/// The absolute path of the log directory, as processes see it; none for an object store.
+fn logdir_of(site: &Settings) -> Option<String> {
+    let Some(Place::Disk(path)) = site.watch.logdirs.first() else { return None };
+    let path = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok()?;
+    path.to_str().map(str::to_owned)
+}
+
+fn output_dir(run: &RunSuggested, site: &Settings) -> Option<String> {
+    let named = site
+        .experiments
+        .output_dir
+        .as_ref()
+        .map(|folder| folder.replace("{suggestion_id}", &run.suggestion_id).replace("{run_name}", &run.run_name));
+    named.or_else(|| Some(format!("{}/{}/output", logdir_of(site)?, run.run_name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::CaseId;
+    use crate::launched::{Flag, Kind, Source};
+    use serde_json::json;
+
+    fn knobs(value: &Value) -> Knobs {
+        value.as_object().expect("an object").clone().into_iter().collect()
+    }
+
+    fn launched(owner: Option<u32>) -> Launched {
+        let flag = Flag { name: "--lr".into(), knob: "learning_rate".into(), kind: Kind::Float, ..Flag::default() };
+        Launched {
+            source: Source::Run,
+            argv: ["python", "t.py", "--lr", "10", "--logdir", "/runs/a"].map(str::to_owned).to_vec(),
+            cwd: "/w".into(),
+            environment: Some("e1".into()),
+            flags: vec![flag],
+            settings: knobs(&json!({"learning_rate": 10, "seed": 3})),
+            owner,
+            ..Launched::default()
+        }
+    }
+
+    fn dressed(overrides: &Value, launched: Option<Launched>, probe: bool) -> (RunSuggested, BTreeMap<String, String>) {
+        let mut site = Settings::default();
+        site.watch.logdirs = vec![Place::Disk("/runs".into())];
+        let run = RunSuggested {
+            suggestion_id: "s1".into(),
+            run_name: "nextrun/a/01-x".into(),
+            overrides: knobs(overrides),
+            settings: knobs(&json!({"batch_size": 8})),
+            probe,
+            ..RunSuggested::default()
+        };
+        let known = Known { launched, settings: Knobs::new(), steps: Some(10.0) };
+        let body = Body::RunSuggested(Box::new(run));
+        let mut message = Message { id: "s1".into(), case: CaseId("c".into()), subject: "a".into(), time: 0.0, body };
+        let unplaced = dress(&mut message, &site, &known);
+        let Body::RunSuggested(run) = message.body else { panic!("it is what it was") };
+        (*run, unplaced)
+    }
+
+    #[test]
+    fn a_known_command_of_ones_own_is_rewritten() {
+        let me = rustix::process::geteuid().as_raw();
+        let (run, unplaced) = dressed(&json!({"learning_rate": 1}), Some(launched(Some(me))), true);
+        assert!(unplaced.is_empty());
+        assert_eq!(run.command.as_deref(), Some("cd /w && python t.py --lr 1.0 --logdir /runs/nextrun/a/01-x"));
+        assert_eq!((run.cwd.as_deref(), run.environment.as_deref()), (Some("/w"), Some("e1")));
+        assert_eq!(run.command_from.and_then(|from| from.owner), Some(me));
+        assert_eq!(json!(run.settings), json!({"batch_size": 8, "learning_rate": 10.0, "seed": 3}));
+        assert_eq!(run.env["NEXTRUN_OVERRIDES"], r#"{"learning_rate":1.0}"#);
+        assert_eq!((run.env["WANDB_MODE"].as_str(), run.env["NEXTRUN_PROBE"].as_str()), ("offline", "1"));
+        assert_eq!(run.env["NEXTRUN_OUTPUT_DIR"], "/runs/nextrun/a/01-x/output");
+    }
+
+    #[test]
+    fn a_command_that_others_may_have_written_is_not_suggested() {
+        for owner in [None, Some(rustix::process::geteuid().as_raw() + 1)] {
+            let (run, _) = dressed(&json!({"learning_rate": 1}), Some(launched(owner)), false);
+            assert_eq!((run.command, run.command_from, run.cwd), (None, None, None), "{owner:?}");
+            assert!(!run.env.contains_key("NEXTRUN_PROBE"));
+        }
+    }
+
+    #[test]
+    fn a_command_that_would_write_into_its_baselines_folder_is_not_suggested() {
+        let mut there = launched(Some(rustix::process::geteuid().as_raw()));
+        there.argv.truncate(4);
+        assert_eq!(dressed(&json!({"learning_rate": 1}), Some(there), false).0.command, None);
+    }
+
+    #[test]
+    fn what_the_script_has_not_got_is_told_before_it_is_asked() {
+        let me = Some(rustix::process::geteuid().as_raw());
+        let (_, unplaced) = dressed(&json!({"learning_rate": 1, "batch_norm": false}), Some(launched(me)), false);
+        assert_eq!(unplaced.keys().collect::<Vec<_>>(), ["batch_norm"]);
+        assert!(dressed(&json!({"batch_norm": false}), None, false).1.is_empty(), "nothing is known of the script");
+    }
 }

@@ -2,11 +2,13 @@
 //!
 //! Owns: the checks of an address, the headers of every request. Must not know: what a message says, what answers mean.
 
+use std::path::PathBuf;
+
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::http::{Http, HttpClient, MOST_ANSWER, Method, Outgoing, site};
+use super::http::{Http, HttpClient, MOST_ANSWER, Method, Outgoing, Way, site};
 use super::preset::{Preset, Request, Send};
 use super::signature::Keys;
 use super::template::{Node, Scope};
@@ -15,6 +17,8 @@ use super::{Secret, Setup, SetupError, values};
 pub(super) struct HttpChannel {
     pub(super) client: HttpClient,
     pub(super) url: Url,
+    /// The socket on this machine that it goes through, where it does.
+    socket: Option<PathBuf>,
     headers: HeaderMap,
     keys: Option<Keys>,
 }
@@ -34,17 +38,25 @@ impl HttpChannel {
     pub(super) fn open(preset: &Preset, setup: &Setup, http: &Http) -> Result<HttpChannel, SetupError> {
         let opening =
             Opening { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
-        let Send::Http { url, headers, signed_with, .. } = &preset.send else {
+        let Send::Http { url, socket, headers, signed_with, .. } = &preset.send else {
             return Err(opening.unusable("preset", "it does not send over HTTP".to_owned()));
         };
+        let socket = socket.as_ref().map(|socket| opening.socket(socket)).transpose()?;
         let url = opening.url(url)?;
-        let client = http.client(&url);
+        if socket.is_none() {
+            check_host(setup, "url", url.host_str().unwrap_or_default())?;
+        }
+        let client = http.client(socket.as_deref().map_or(Way::Net(&url), Way::Socket));
         let client = client.map_err(|reason| SetupError::NoHttp { destination: setup.name.clone(), reason })?;
-        Ok(HttpChannel { client, url, headers: opening.headers(headers)?, keys: opening.keys(signed_with.as_ref())? })
+        let (headers, keys) = (opening.headers(headers)?, opening.keys(signed_with.as_ref())?);
+        Ok(HttpChannel { client, url, socket, headers, keys })
     }
 
     /// Where requests go, for people: no more of the address than scheme, host and port, and whether they are signed.
     pub(super) fn target(&self) -> String {
+        if let Some(socket) = &self.socket {
+            return format!("POST {}, through {}", self.url.path(), socket.display());
+        }
         let signed = if self.keys.is_some() { "signed" } else { "not signed" };
         format!("POST {}/***, {signed}", site(&self.url))
     }
@@ -106,10 +118,14 @@ impl Opening<'_> {
         let address = address.map_err(|error| self.unusable("url", error.to_string()))?;
         let parsed = address.as_str().and_then(|text| Url::parse(text).ok());
         let usable = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        let url =
-            usable.ok_or_else(|| self.unusable("url", "it must be an address such as https://host/path".to_owned()))?;
-        check_host(self.setup, "url", url.host_str().unwrap_or_default())?;
-        Ok(url)
+        usable.ok_or_else(|| self.unusable("url", "it must be an address such as https://host/path".to_owned()))
+    }
+
+    fn socket(&self, node: &Node) -> Result<PathBuf, SetupError> {
+        let path = self.preset.render(node, &self.scope, "socket");
+        let path = path.map_err(|error| self.unusable("socket", error.to_string()))?;
+        let path = path.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
+        path.ok_or_else(|| self.unusable("socket", "it must be an absolute path".to_owned()))
     }
 
     fn headers(&self, node: &Node) -> Result<HeaderMap, SetupError> {

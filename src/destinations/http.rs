@@ -3,6 +3,7 @@
 //! Owns: the client, time-outs, limits, what a transport error means. Must not know: messages, presets. Errors never
 //! hold an address beyond scheme, host and port: paths and queries carry secrets.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
@@ -74,6 +75,15 @@ pub struct Http {
     clients: Arc<Clients>,
 }
 
+/// Where the receivers of requests are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way<'a> {
+    /// At the host of the address.
+    Net(&'a Url),
+    /// On this machine, behind a socket; the host of the address is a name only.
+    Socket(&'a Path),
+}
+
 #[derive(Debug, Default)]
 struct Clients {
     /// Trusts whom the system trusts.
@@ -126,7 +136,14 @@ impl Http {
     ///
     /// # Errors
     /// TLS could not be set up, and the address needs it.
-    pub(super) fn client(&self, url: &Url) -> Result<HttpClient, HttpError> {
+    pub(super) fn client(&self, way: Way<'_>) -> Result<HttpClient, HttpError> {
+        let url = match way {
+            Way::Net(url) => url,
+            Way::Socket(path) => {
+                let client = build(self.builder().tls_certs_only([]).unix_socket(PathBuf::from(path)))?;
+                return Ok(HttpClient { client, timeouts: self.timeouts });
+            }
+        };
         let trusting = self.clients.trusting.get_or_init(|| build(self.builder())).clone();
         let client = match trusting {
             Err(_) if url.scheme() == "http" => {

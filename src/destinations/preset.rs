@@ -24,12 +24,13 @@ use crate::case::{Message, MessageKind};
 use file::{AskFile, HttpFile, Limits, MailFile, PresetFile, RequestFile, SendFile, ThenFile, Threads};
 
 /// The presets that come with nextrun: name and YAML.
-const SHIPPED: [(&str, &str); 11] = [
+const SHIPPED: [(&str, &str); 12] = [
     ("alertmanager", include_str!("presets/alertmanager.yaml")),
     ("discord", include_str!("presets/discord.yaml")),
     ("email", include_str!("presets/email.yaml")),
     ("queue", include_str!("presets/queue.yaml")),
     ("ray", include_str!("presets/ray.yaml")),
+    ("runner", include_str!("presets/runner.yaml")),
     ("slack", include_str!("presets/slack.yaml")),
     ("slack_bot", include_str!("presets/slack_bot.yaml")),
     ("slurm", include_str!("presets/slurm.yaml")),
@@ -164,6 +165,8 @@ pub struct Preset {
 pub(super) enum Send {
     Http {
         url: Node,
+        /// The socket on this machine that the receiver listens on; `None`: it is at the host of the address.
+        socket: Option<Node>,
         headers: Node,
         /// The field that holds a signing secret.
         signed_with: Option<String>,
@@ -256,6 +259,7 @@ impl Parser<'_> {
         };
         Ok(Send::Http {
             url: self.text(&http.url, "url")?,
+            socket: http.socket.as_ref().map(|socket| self.text(socket, "socket")).transpose()?,
             headers: self.node(&http.headers, "headers")?,
             signed_with: http.signed_with,
             body: self.node(&body, "body")?,

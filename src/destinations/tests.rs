@@ -46,6 +46,7 @@ fn plain(preset_name: &str) -> Destination {
             (_, FieldKind::Url) => SLACK[0].1,
             ("server", _) => "mail.example:587",
             ("from" | "to", _) => "ada@example.org",
+            ("socket", _) => "/run/user/1000/runner.sock",
             _ => "t0k3n",
         })
     };

@@ -13,6 +13,7 @@ use crate::case::{
     About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, QuestionAsked,
     Recommended, RunSuggested, Tried,
 };
+use crate::command::masked_line;
 
 /// What templates see as `view`; `docs/DESTINATIONS.md` describes each field. Texts and lists are empty where the message
 /// does not have them.
@@ -279,15 +280,18 @@ fn cost(cost: &Cost) -> String {
     [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The command with its environment before it, or, where the site has told no command, the arguments alone.
+/// The command with its environment before it, or, where no command is known, the arguments alone; without secrets.
 fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, String>) -> String {
-    match command.map(str::trim).filter(|command| !command.is_empty()) {
-        Some(command) => {
-            let environment = env.iter().map(|(name, value)| format!("{name}={} ", shell_word(value)));
-            environment.collect::<String>() + command
-        }
+    // The changes as JSON are for programs; people see them in the command.
+    let env = env.iter().filter(|(name, _)| *name != "NEXTRUN_OVERRIDES");
+    let variables: Vec<String> = env.map(|(name, value)| format!("{name}={}", shell_word(value))).collect();
+    let whole = match command.map(str::trim).filter(|command| !command.is_empty()) {
+        Some(command) if variables.is_empty() => command.to_owned(),
+        // A variable in front of `cd X && python` would be set for `cd` alone.
+        Some(command) => format!("export {}; {command}", variables.join(" ")),
         None => arguments.iter().map(|argument| shell_word(argument)).collect::<Vec<_>>().join(" "),
-    }
+    };
+    masked_line(&whole)
 }
 
 #[cfg(test)]
@@ -327,7 +331,9 @@ mod tests {
     fn a_command_is_what_a_shell_can_run() {
         let data =
             json!({"command": "python train.py --lr 0.1", "env": {"NEXTRUN_SUGGESTION_ID": "s 1"}, "arguments": ["x"]});
-        assert_eq!(run(data).command, "NEXTRUN_SUGGESTION_ID='s 1' python train.py --lr 0.1");
+        assert_eq!(run(data).command, "export NEXTRUN_SUGGESTION_ID='s 1'; python train.py --lr 0.1");
+        let secret = run(json!({"command": "cd /w && python train.py --api-key 'a b' --lr 0.1"}));
+        assert_eq!(secret.command, "cd /w && python train.py --api-key *** --lr 0.1");
         assert_eq!(run(json!({"arguments": ["--lr=0.1", "--name", "a b"]})).command, "--lr=0.1 --name 'a b'");
     }
 

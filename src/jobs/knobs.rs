@@ -165,7 +165,7 @@ fn add<'a>(
 
 /// A value as the contract writes it; `None` for what cannot be a value of the knob (HF logs `max_steps` -1 for "not
 /// set", a dictionary is no optimizer's name).
-fn canonical_value(knob: &str, value: &Value) -> Option<Value> {
+pub fn canonical_value(knob: &str, value: &Value) -> Option<Value> {
     let value = match value {
         Value::String(text) => from_text(text),
         other => other.clone(),

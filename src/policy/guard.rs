@@ -125,6 +125,8 @@ pub(super) enum Function {
     Pow,
     Abs,
     Int,
+    Ceil,
+    Floor,
     Known,
     IsNan,
     Size,

@@ -251,27 +251,12 @@ impl<'t> Reader<'t> {
             Ok(value) => Some(value),
             Err(faults) => {
                 for fault in faults {
-                    let at = inside(node.place, self.problems.text(), source, &fault.span);
+                    let at = node.place.inside(self.problems.text(), source, &fault.span);
                     self.problems.add_maybe(at, fault.message, fault.help);
                 }
                 None
             }
         }
-    }
-}
-
-/// Where a part of a scalar stands in the file. A scalar that was folded or escaped is not in the file as it reads:
-/// then the first like part is taken, or else the whole scalar.
-fn inside(scalar: Place, text: &str, source: &str, part: &std::ops::Range<usize>) -> Place {
-    let end = scalar.start.saturating_add(scalar.len).min(text.len());
-    let raw = text.get(scalar.start..end).unwrap_or("");
-    let len = part.len();
-    if let Some(at) = raw.find(source) {
-        return Place { start: scalar.start + at + part.start, len };
-    }
-    match source.get(part.clone()).filter(|words| !words.is_empty()).and_then(|words| raw.find(words)) {
-        Some(at) => Place { start: scalar.start + at, len },
-        None => scalar,
     }
 }
 

@@ -88,9 +88,17 @@ fn resolve(
                 })
             }
         };
-        resolved.push((knob.clone(), value));
+        resolved.push((knob.clone(), value.map(|value| float(vocabulary, knob, value))));
     }
     resolved
+}
+
+/// A knob that takes fractions gets one, whole or not: scripts and their libraries tell 1 from 1.0.
+fn float(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
+    match value.as_f64() {
+        Some(number) if vocabulary.knobs.get(knob) == Some(&KnobKind::Number) => Value::from(number),
+        _ => value,
+    }
 }
 
 /// A knob that takes whole numbers gets the nearest one.

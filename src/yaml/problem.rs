@@ -61,6 +61,23 @@ pub(crate) struct Place {
     pub(crate) len: usize,
 }
 
+impl Place {
+    /// Where a part of a scalar stands in the file. A scalar that was folded or escaped is not in the file as it reads:
+    /// then the first like part is taken, or else the whole scalar.
+    pub(crate) fn inside(self, text: &str, source: &str, part: &std::ops::Range<usize>) -> Place {
+        let end = self.start.saturating_add(self.len).min(text.len());
+        let raw = text.get(self.start..end).unwrap_or("");
+        let len = part.len();
+        if let Some(at) = raw.find(source) {
+            return Place { start: self.start + at + part.start, len };
+        }
+        match source.get(part.clone()).filter(|words| !words.is_empty()).and_then(|words| raw.find(words)) {
+            Some(at) => Place { start: self.start + at, len },
+            None => self,
+        }
+    }
+}
+
 /// Collects the problems of one text.
 pub(crate) struct Problems<'t> {
     origin: &'t str,

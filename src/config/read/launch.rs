@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::launch::{COMMAND_HOLES, Carrier, Launch, Pattern, Way};
-use crate::config::words::{self, Template};
-use crate::policy::KNOBS;
+use crate::config::words::{self, Template, Wrong};
+use crate::policy::{Formula, KNOBS};
 use crate::yaml::{Fields, Kind, Node, suggest};
 
 use super::Reader;
@@ -55,11 +55,12 @@ impl Reader<'_> {
             let help = "take the quotes away: what is put in is quoted where it needs it";
             self.problems.add_help(node.place, "a placeholder of `command` stands between quotes", help);
         }
-        if !template.has("arguments") {
-            let help = "put {arguments} where the script's arguments go";
+        if !template.has("arguments") && !template.has("settings") {
+            let help =
+                "put {settings} where the script's arguments go: the baseline's settings, and the changes after them";
             self.problems.add_help(
                 node.place,
-                "`command` has no {arguments}: changes would not reach the script",
+                "`command` has no {settings} and no {arguments}: changes would not reach the script",
                 help,
             );
         }
@@ -118,7 +119,7 @@ impl Reader<'_> {
             let Some(fields) = Fields::new(node, &what, &keys, &mut self.problems) else { continue };
             let given = WAYS.into_iter().filter_map(|way| Some((way, fields.get(way.key())?)));
             let carriers: Vec<Carrier> =
-                given.filter_map(|(way, node)| Some(Carrier { way, pattern: self.pattern(way, node)? })).collect();
+                given.filter_map(|(way, node)| Some(Carrier { way, pattern: self.pattern(way, node, own)? })).collect();
             if keys.iter().all(|key| fields.get(key).is_none()) {
                 let help = "write, for instance, {argument: \"--lr={value}\"}";
                 self.problems.add_help(fields.place(), format!("{what} needs argument, env or hydra"), help);
@@ -128,12 +129,12 @@ impl Reader<'_> {
         knobs
     }
 
-    fn pattern(&mut self, way: Way, node: &Node) -> Option<Pattern> {
-        let Kind::Map(entries) = &node.kind else { return self.words(way, node).map(Pattern::Always) };
+    fn pattern(&mut self, way: Way, node: &Node, own: &BTreeMap<String, String>) -> Option<Pattern> {
+        let Kind::Map(entries) = &node.kind else { return self.words(way, node, own).map(Pattern::Always) };
         let mut cases = BTreeMap::new();
         let mut otherwise = None;
         for (key, node) in entries {
-            let words = self.words(way, node)?;
+            let words = self.words(way, node, own)?;
             if key.name == "otherwise" {
                 otherwise = Some(words);
             } else {
@@ -143,21 +144,31 @@ impl Reader<'_> {
         Some(Pattern::ByValue { cases, otherwise })
     }
 
-    fn words(&mut self, way: Way, node: &Node) -> Option<Vec<Template>> {
+    fn words(&mut self, way: Way, node: &Node, own: &BTreeMap<String, String>) -> Option<Vec<Template>> {
         let key = way.key();
         let text = node.text(&format!("`{key}`"), &mut self.problems)?;
         let split = if way == Way::Argument { words::split(text) } else { Ok(vec![text.to_owned()]) };
-        let parsed = split.and_then(|words| {
+        let compile = |source: &str| Formula::compile(source, own.keys().map(String::as_str));
+        let parsed = split.map_err(Wrong::Text).and_then(|words| {
             words
                 .iter()
                 .filter(|word| way == Way::Argument || !word.is_empty())
-                .map(|word| Template::parse(word, &["value"]))
+                .map(|word| Template::read(word, &["value"], Some(&compile)))
                 .collect()
         });
         let words: Vec<Template> = match parsed {
             Ok(words) => words,
-            Err(reason) => {
+            Err(Wrong::Text(reason)) => {
                 self.problems.add(node.place, format!("`{key}`: {reason}"));
+                return None;
+            }
+            Err(Wrong::Formula(source, faults)) => {
+                let start = text.find(&source).unwrap_or(0);
+                for fault in faults {
+                    let part = start + fault.span.start..start + fault.span.end;
+                    let at = node.place.inside(self.problems.text(), text, &part);
+                    self.problems.add_maybe(at, format!("`{key}`: {}", fault.message), fault.help);
+                }
                 return None;
             }
         };

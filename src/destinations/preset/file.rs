@@ -53,6 +53,9 @@ pub(super) enum SendFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct HttpFile {
     pub(super) url: String,
+    /// The path of a Unix socket.
+    #[serde(default)]
+    pub(super) socket: Option<String>,
     #[serde(default)]
     pub(super) headers: Value,
     #[serde(default)]

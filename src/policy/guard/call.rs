@@ -12,13 +12,15 @@ use super::lower::{Lowering, Typed, path};
 use super::{Datum, Function, Node, Type};
 
 /// The functions of the language with the number of their arguments.
-const FUNCTIONS: [(&str, Function, Range<usize>); 9] = [
+const FUNCTIONS: [(&str, Function, Range<usize>); 11] = [
     ("min", Function::Min, 2..9),
     ("max", Function::Max, 2..9),
     ("log10", Function::Log10, 1..2),
     ("pow", Function::Pow, 2..3),
     ("abs", Function::Abs, 1..2),
     ("int", Function::Int, 1..2),
+    ("ceil", Function::Ceil, 1..2),
+    ("floor", Function::Floor, 1..2),
     ("known", Function::Known, 1..2),
     ("is_nan", Function::IsNan, 1..2),
     ("size", Function::Size, 1..2),

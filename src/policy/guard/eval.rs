@@ -91,8 +91,13 @@ fn whole(number: f64) -> Option<i64> {
 
 /// The whole part; 0.3 / 0.1 has 3, though in doubles it is a little less.
 fn truncate(number: f64) -> f64 {
+    nearly(number).unwrap_or_else(|| number.trunc())
+}
+
+/// The whole number that a number is but for rounding.
+fn nearly(number: f64) -> Option<f64> {
     let nearest = number.round();
-    if (number - nearest).abs() <= 1e-9 * number.abs().max(1.0) { nearest } else { number.trunc() }
+    ((number - nearest).abs() <= 1e-9 * number.abs().max(1.0)).then_some(nearest)
 }
 
 /// A number for people: six digits, and an exponent only where it is shorter.
@@ -264,6 +269,8 @@ impl<'e> Evaluator<'e> {
             (Function::Pow, [x, y]) => x.powf(*y),
             (Function::Abs, [x]) => x.abs(),
             (Function::Int, [x]) => truncate(*x),
+            (Function::Ceil, [x]) => nearly(*x).unwrap_or_else(|| x.ceil()),
+            (Function::Floor, [x]) => nearly(*x).unwrap_or_else(|| x.floor()),
             _ => f64::NAN,
         })
     }

@@ -16,6 +16,8 @@ use crate::policy::guard::Datum;
 pub(in crate::policy) enum When {
     Entering,
     Judging,
+    /// A value is written for a script: names are knobs, and nothing else is known.
+    Writing,
 }
 
 /// The names that an expression may use.
@@ -39,6 +41,7 @@ impl Names<'_> {
     pub(super) fn resolve(&self, path: &[&str], source: &str) -> Result<(Node, Type), Wrong> {
         let read = |(read, kind)| Ok((Node::Read(read, source.to_owned()), kind));
         match path {
+            _ if self.when == When::Writing => self.written(path, source),
             ["attempt"] => read((Read::Attempt, Type::Number)),
             [name] if self.constants.contains_key(*name) => {
                 Ok((Node::Constant(Datum::Number(self.constants[*name])), Type::Number))
@@ -62,6 +65,19 @@ impl Names<'_> {
                 (Some(job), Some(name)) => read(self.of_job(job?, name)?),
                 _ => Err(self.unknown(path)),
             },
+        }
+    }
+
+    /// A knob by its name alone, or the value that is written.
+    fn written(&self, path: &[&str], source: &str) -> Result<(Node, Type), Wrong> {
+        let knobs = &self.vocabulary.knobs;
+        match path {
+            [name] if knobs.contains_key(*name) => Ok((
+                Node::Read(Read::Knob(Job::Baseline, (*name).to_owned()), source.to_owned()),
+                Type::Knob(knobs[*name]),
+            )),
+            [name, ..] => Err((format!("there is no knob `{name}`"), suggest(name, knobs.keys().map(String::as_str)))),
+            [] => Err(("a name is missing".to_owned(), None)),
         }
     }
 

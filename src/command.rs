@@ -1,0 +1,30 @@
+//! The command of a job: which knobs it sets and takes, and the same command with one change.
+//!
+//! Owns: reading command lines and the source of scripts, and rewriting them. Must not know: files and processes (their
+//! text is handed in), policies, who runs a command.
+//!
+//! Nothing is run to learn what a script takes: its source is read as text.
+
+mod files;
+mod learn;
+mod meaning;
+mod options;
+mod peel;
+mod place;
+mod python;
+mod rewrite;
+mod secrets;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod units;
+mod value;
+mod words;
+
+pub use learn::{Seen, learn};
+pub use peel::{Peeled, Script, peel};
+pub use place::Placed;
+pub use rewrite::{Rewritten, Target, given, rewrite, takes};
+pub use secrets::{MASK, is_secret_name, masked, masked_line};
+pub use shell::{hydra, shell};
+pub use value::{decimal, is_float, typed};

@@ -1,0 +1,432 @@
+//! A command and its script's source to the knobs that it takes and the settings that it has.
+//!
+//! Owns: which files are looked at, and how what they say is put together. Must not know: how files are read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::files;
+use super::meaning;
+use super::options::{Dialect, Opt, Taken, taken};
+use super::peel::{Peeled, Script, base, is_assignment, peel};
+use super::python::{Source, Token};
+use super::rewrite::HYDRA_FOLDER;
+use super::secrets::{holds_secret, is_secret_name};
+use super::words::{Spot, absolute, alike, may_be_value, spots, value_at};
+use crate::jobs::canonical_value;
+use crate::launched::{self, Flag, Kind, Launched, Unit, Way};
+
+/// A script with its own modules: more files are not looked at.
+const MOST_FILES: usize = 32;
+
+/// A configuration file that is longer is not kept with the command.
+const LONGEST_CONFIG: usize = 64 << 10;
+
+/// A command as it was started.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// One word an entry.
+    pub argv: &'a [String],
+    /// The absolute working directory.
+    pub cwd: &'a str,
+    /// The environment.
+    pub env: &'a BTreeMap<String, String>,
+    /// Who saw it.
+    pub source: launched::Source,
+}
+
+/// What a command tells: the knobs that its script takes, the settings that it has, and what says where it writes. `read`
+/// gives the text of a file by its absolute path; it alone touches files, and decides which it opens.
+pub fn learn(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>) -> Launched {
+    let peeled = peel(seen.argv);
+    let script = Scripts::read(Look { seen: &seen, peeled: &peeled, read });
+    let mut options = script.options;
+    let abbreviated = abbreviations(seen.argv, &peeled, &options);
+    for (word, at) in abbreviated {
+        options[at].names.push(word);
+    }
+    let known = !options.is_empty();
+    let mut launched =
+        Launched { source: seen.source, argv: seen.argv.to_vec(), cwd: seen.cwd.to_owned(), ..Launched::default() };
+    for word in configs(seen.argv, &peeled, &options, &mut launched.outputs) {
+        let Some(text) = read(&absolute(seen.cwd, &word)).filter(|text| text.len() <= LONGEST_CONFIG) else { continue };
+        let entries = files::entries(&word, &text);
+        options.extend(entries.iter().map(|(key, value)| entry(Way::File, key, value, Some(&word))));
+        if !holds_secret(&entries) {
+            launched.files.insert(word, text);
+        }
+    }
+    options.extend(unknown_words(seen.argv, &peeled, &options, script.dialect.is_some() || !known));
+    let given = |option: &Opt| is_given(&seen, &peeled, option);
+    launched.flags = meaning::flags(&options, &given);
+    // What cannot be rewritten must not look as if it could.
+    launched.flags.retain(|flag| flag.file.as_ref().is_none_or(|file| launched.files.contains_key(file)));
+    launched.settings = settings(&seen, &peeled, &meaning::flags(&options, &given));
+    if script.dialect == Some(Dialect::Hydra) {
+        let folder =
+            Flag { name: HYDRA_FOLDER.to_owned(), knob: "folder".to_owned(), way: Way::KeyValue, ..Flag::default() };
+        launched.outputs.push(folder);
+    }
+    outputs(&seen, &options, &mut launched);
+    launched
+}
+
+/// What the source files of a script take.
+#[derive(Default)]
+struct Scripts {
+    options: Vec<Opt>,
+    dialect: Option<Dialect>,
+}
+
+/// What is looked at, and how.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    seen: &'a Seen<'a>,
+    peeled: &'a Peeled,
+    read: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Scripts {
+    fn read(look: Look<'_>) -> Scripts {
+        let Look { seen, peeled, read } = look;
+        let mut scripts = Scripts::default();
+        let mut open: Vec<String> = starts(seen, peeled);
+        let mut looked: BTreeSet<String> = BTreeSet::new();
+        let first = open.iter().find(|path| read(path).is_some()).cloned();
+        let home = first.as_deref().map_or("/", folder).to_owned();
+        open.clear();
+        open.extend(first);
+        while let Some(path) = open.pop() {
+            if looked.len() >= MOST_FILES || !looked.insert(path.clone()) {
+                continue;
+            }
+            let Some(text) = read(&path) else { continue };
+            let source = Source::read(&text);
+            let found = taken(&source);
+            let own = looked.len() == 1;
+            scripts.add(look, found, own.then_some(home.as_str()));
+            open.extend(imports(&source, &home, folder(&path), seen.cwd));
+        }
+        scripts
+    }
+
+    fn add(&mut self, look: Look<'_>, found: Taken, home: Option<&str>) {
+        for option in found.options {
+            if self.options.iter().all(|known| known.names != option.names || known.dest != option.dest) {
+                self.options.push(option);
+            }
+        }
+        // Another module's command line is not this script's.
+        let Some(home) = home else { return };
+        let Look { seen, peeled, read } = look;
+        self.dialect = found.dialect;
+        let named = after(seen.argv, peeled.arguments, &["--config-name", "-cn"]);
+        for file in found.files {
+            let hydra = self.dialect == Some(Dialect::Hydra);
+            let file = match (&named, file.rsplit_once('/')) {
+                (Some(name), Some((above, _))) if hydra => format!("{above}/{}.yaml", name.trim_end_matches(".yaml")),
+                _ => file,
+            };
+            let path = absolute(if hydra { home } else { seen.cwd }, &file);
+            let Some(text) = read(&path) else { continue };
+            for (key, value) in composed(&path, &text, read) {
+                self.options.push(entry(Way::KeyValue, &key, &value, None));
+            }
+        }
+    }
+}
+
+/// The entries of Hydra's configuration, with those of the groups that its `defaults` choose.
+fn composed(path: &str, text: &str, read: &dyn Fn(&str) -> Option<String>) -> BTreeMap<String, Value> {
+    let mut entries = files::entries(path, text);
+    let groups = entries.remove("defaults");
+    for (group, choice) in
+        groups.as_ref().and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object).flatten()
+    {
+        let group = group.trim_start_matches("override ").trim_start_matches('/');
+        let Some(choice) = choice.as_str() else { continue };
+        let file = absolute(folder(path), &format!("{group}/{choice}.yaml"));
+        let Some(text) = read(&file) else { continue };
+        let prefix = group.replace('/', ".");
+        for (key, value) in files::entries(&file, &text) {
+            entries.entry(format!("{prefix}.{key}")).or_insert(value);
+        }
+    }
+    entries
+}
+
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("/", |(above, _)| if above.is_empty() { "/" } else { above })
+}
+
+/// Where the script's source may be.
+fn starts(seen: &Seen<'_>, peeled: &Peeled) -> Vec<String> {
+    match peeled.script {
+        Script::File(at) => vec![absolute(seen.cwd, &seen.argv[at])],
+        Script::Program(at) if seen.argv[at].contains('/') => vec![absolute(seen.cwd, &seen.argv[at])],
+        Script::Program(_) | Script::Nothing => Vec::new(),
+        Script::Module(at) => {
+            let path = seen.argv[at].replace('.', "/");
+            let below = ["", "src/"]
+                .into_iter()
+                .flat_map(|above| [format!("{above}{path}.py"), format!("{above}{path}/__main__.py")]);
+            below.map(|path| absolute(seen.cwd, &path)).collect()
+        }
+    }
+}
+
+/// Files of the script's own that it imports, as far as they are where they would be looked for.
+fn imports(source: &Source, home: &str, here: &str, cwd: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (_, _, line) in source.lines() {
+        let (mut modules, mut relative) = (Vec::new(), false);
+        match line {
+            [from, rest @ ..] if from.is_name("from") => {
+                relative = rest.first().is_some_and(|token| token.is('.'));
+                let dots = rest.iter().take_while(|token| token.is('.')).count();
+                let end = rest.iter().position(|token| token.is_name("import")).unwrap_or(rest.len());
+                let module = dotted(rest.get(dots.min(end)..end).unwrap_or_default());
+                let names = rest.get(end + 1..).unwrap_or_default().iter().filter_map(Token::name);
+                modules.extend(
+                    names.map(|name| if module.is_empty() { name.to_owned() } else { format!("{module}/{name}") }),
+                );
+                modules.push(module);
+            }
+            [import, rest @ ..] if import.is_name("import") => {
+                modules.extend(
+                    rest.split(|token| token.is(','))
+                        .map(|part| dotted(part.split(|t| t.is_name("as")).next().unwrap_or_default())),
+                );
+            }
+            _ => continue,
+        }
+        for module in modules.iter().filter(|module| !module.is_empty()) {
+            let folders = if relative { vec![here] } else { vec![home, cwd] };
+            found.extend(folders.iter().flat_map(|folder| {
+                [format!("{module}.py"), format!("{module}/__init__.py")].map(|file| absolute(folder, &file))
+            }));
+        }
+    }
+    found
+}
+
+fn dotted(tokens: &[Token]) -> String {
+    tokens.iter().filter_map(Token::name).collect::<Vec<_>>().join("/")
+}
+
+/// The value of an option of the launcher or the script that is no knob.
+fn after(argv: &[String], from: usize, names: &[&str]) -> Option<String> {
+    let flag = Flag {
+        name: (*names.first()?).to_owned(),
+        also: names[1..].iter().map(|name| (*name).to_owned()).collect(),
+        ..Flag::default()
+    };
+    let spot = spots(argv, from, &[], &flag).pop()?;
+    value_at(argv, spot).map(str::to_owned)
+}
+
+/// Unique abbreviations that argparse takes: the word as it is written, and which option it means.
+fn abbreviations(argv: &[String], peeled: &Peeled, options: &[Opt]) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    for word in argv.iter().skip(peeled.arguments).filter(|word| word.starts_with("--") && word.len() > 2) {
+        let head = word.split('=').next().unwrap_or(word);
+        let long = |option: &Opt| option.names.iter().chain(&option.off).any(|name| alike(name, head));
+        if options.iter().any(long) {
+            continue;
+        }
+        let begins = |option: &Opt| option.names.iter().any(|name| name.starts_with(head));
+        let mut candidates = options.iter().enumerate().filter(|(_, option)| begins(option));
+        if let (Some((at, _)), None) = (candidates.next(), candidates.next()) {
+            found.push((head.to_owned(), at));
+        }
+    }
+    found
+}
+
+/// Configuration files: words of the command, and the defaults of options that it does not give. Of the latter, the option
+/// is kept as an output, so that another file can be named.
+fn configs(argv: &[String], peeled: &Peeled, options: &[Opt], outputs: &mut Vec<Flag>) -> BTreeSet<String> {
+    let values =
+        argv.iter().skip(peeled.arguments).map(|word| word.split_once('=').map_or(word.as_str(), |(_, value)| value));
+    let mut found: BTreeSet<String> = values.filter(|value| files::is_config(value)).map(str::to_owned).collect();
+    for option in options.iter().filter(|option| option.way == Way::Argument && !option.names.is_empty()) {
+        let default = option.default.as_ref().and_then(Value::as_str).filter(|text| files::is_config(text));
+        let absent = |name: &String| !argv.iter().any(|word| alike(name, word.split('=').next().unwrap_or(word)));
+        if let Some(default) = default.filter(|_| option.names.iter().all(absent) && option.dest.contains("conf")) {
+            found.insert(default.to_owned());
+            outputs.push(output(option, "config"));
+        }
+    }
+    found
+}
+
+fn output(option: &Opt, knob: &str) -> Flag {
+    Flag {
+        name: option.names.first().cloned().unwrap_or_default(),
+        also: option.names.iter().skip(1).cloned().collect(),
+        knob: knob.to_owned(),
+        default: option.default.clone(),
+        way: option.way,
+        kind: Kind::Text,
+        ..Flag::default()
+    }
+}
+
+fn entry(way: Way, key: &str, value: &Value, file: Option<&str>) -> Opt {
+    let kind = match value {
+        Value::Bool(_) => Kind::Bool,
+        Value::Number(number) if number.is_f64() => Kind::Float,
+        // A whole number may stand where a float is wanted.
+        Value::Number(_) => Kind::Any,
+        Value::String(_) => Kind::Text,
+        _ => Kind::Any,
+    };
+    Opt {
+        names: vec![key.to_owned()],
+        dest: key.to_owned(),
+        way,
+        kind,
+        default: (!value.is_array() && !value.is_object()).then(|| value.clone()),
+        file: file.map(str::to_owned),
+        ..Opt::default()
+    }
+}
+
+/// Options that the command gives and no source declares, by their form.
+fn unknown_words(argv: &[String], peeled: &Peeled, options: &[Opt], pairs: bool) -> Vec<Opt> {
+    let known =
+        |word: &str| options.iter().any(|option| option.names.iter().chain(&option.off).any(|name| alike(name, word)));
+    let mut found: Vec<Opt> = Vec::new();
+    let mut words = argv.iter().enumerate().skip(peeled.arguments).peekable();
+    while let Some((_, word)) = words.next() {
+        let (head, joined) = word.split_once('=').map_or((word.as_str(), None), |(head, value)| (head, Some(value)));
+        let long = word.starts_with("--") && word.len() > 2;
+        if (long || word.starts_with('-')) && !may_be_value(word) {
+            let follows =
+                words.peek().map(|(_, next)| next.as_str()).filter(|next| joined.is_none() && may_be_value(next));
+            let value = joined.or(follows);
+            if !known(head) {
+                found.push(given_word(head, if value.is_some() { Way::Argument } else { Way::Switch }, value));
+            }
+        } else if let Some(value) = joined.filter(|_| pairs && !head.is_empty()) {
+            let key = head.trim_start_matches('+');
+            if !known(key) {
+                found.push(given_word(key, Way::KeyValue, Some(value)));
+            }
+        }
+    }
+    for at in &peeled.assignments {
+        if let Some((name, value)) = argv[*at].split_once('=').filter(|(name, _)| !known(name)) {
+            found.push(given_word(name, Way::Environment, Some(value)));
+        }
+    }
+    found
+}
+
+fn given_word(name: &str, way: Way, value: Option<&str>) -> Opt {
+    let kind = match value {
+        Some(value) if value.parse::<i64>().is_ok() => Kind::Any,
+        Some(value) if value.parse::<f64>().is_ok() => Kind::Float,
+        Some(value) if ["true", "false"].contains(&value.to_ascii_lowercase().as_str()) => Kind::Bool,
+        Some(_) => Kind::Text,
+        None => Kind::Bool,
+    };
+    let dest = name.trim_start_matches('-').replace('-', "_");
+    Opt { names: vec![name.to_owned()], dest, way, kind, ..Opt::default() }
+}
+
+fn is_given(seen: &Seen<'_>, peeled: &Peeled, option: &Opt) -> bool {
+    let flag = Flag { off: option.off.clone(), ..output(option, "") };
+    let in_command = !spots(seen.argv, peeled.arguments, &peeled.assignments, &flag).is_empty();
+    in_command || option.way == Way::File || (option.way == Way::Environment && seen.env.contains_key(&flag.name))
+}
+
+/// The settings that the command, its files, its environment and its script's defaults say, by canonical name.
+fn settings(seen: &Seen<'_>, peeled: &Peeled, flags: &[Flag]) -> BTreeMap<String, Value> {
+    let mut found: BTreeMap<String, Value> = BTreeMap::new();
+    let mut batches = None;
+    for flag in flags {
+        let Some(value) = set_to(seen, peeled, flag) else { continue };
+        match (flag.unit, flag.knob.as_str()) {
+            (Unit::Batches, _) => batches = value.as_f64().filter(|n| n.fract() == 0.0),
+            (Unit::Share, _) => {}
+            (Unit::Knob, "train_examples") if value.as_f64().is_some_and(|n| n <= 0.0) => {
+                found.insert(flag.knob.clone(), Value::Null);
+            }
+            (Unit::Knob, "lr_decay") if !flag.choices.is_empty() => {
+                if value.as_str().is_some_and(meaning::constant) {
+                    found.insert(flag.knob.clone(), Value::from(1.0));
+                }
+            }
+            (Unit::Knob, "batch_norm") if !flag.choices.is_empty() => {
+                let batch =
+                    value.as_str().is_some_and(|text| meaning::BATCH.contains(&text.to_ascii_lowercase().as_str()));
+                found.insert(flag.knob.clone(), Value::Bool(batch));
+            }
+            (Unit::Knob, knob) => {
+                let value = canonical_value(knob, &value);
+                let empty = ["gradient_clip", "train_examples", "output_activation", "input_scaling"].contains(&knob);
+                found.extend(value.filter(|value| !value.is_null() || empty).map(|value| (knob.to_owned(), value)));
+            }
+        }
+    }
+    let batch = found.get("batch_size").and_then(Value::as_f64);
+    if let (Some(batches), Some(batch)) = (batches, batch) {
+        found.insert("train_examples".to_owned(), Value::from(batches * batch).as_f64().map_or(Value::Null, whole));
+    }
+    found
+}
+
+fn whole(number: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and no data set is near its bounds")]
+    Value::from(number as i64)
+}
+
+/// What a flag is set to: by the command, else by its file, its environment, its default.
+fn set_to(seen: &Seen<'_>, peeled: &Peeled, flag: &Flag) -> Option<Value> {
+    let spots = spots(seen.argv, peeled.arguments, &peeled.assignments, flag);
+    match spots.last() {
+        Some(Spot::Alone(at)) => {
+            let word = &seen.argv[*at];
+            Some(Value::Bool(flag.off.as_deref() != Some(word.as_str())))
+        }
+        Some(spot) => {
+            let text = value_at(seen.argv, *spot)?;
+            Some(match flag.kind {
+                Kind::Truthy => Value::Bool(!text.is_empty()),
+                _ => Value::from(text.trim_matches(['"', '\''])),
+            })
+        }
+        None if flag.way == Way::Environment => {
+            seen.env.get(&flag.name).map(|text| Value::from(text.as_str())).or_else(|| flag.default.clone())
+        }
+        None => flag.default.clone(),
+    }
+}
+
+/// What says where a script writes and is not among the words of the command.
+fn outputs(seen: &Seen<'_>, options: &[Opt], launched: &mut Launched) {
+    for option in options {
+        let Some(kind) = option.names.first().and_then(|name| meaning::writes(name)) else { continue };
+        if !matches!(option.kind, Kind::Text | Kind::Any)
+            || launched.outputs.iter().any(|known| known.name == option.names[0])
+        {
+            continue;
+        }
+        let flag = output(option, kind);
+        match option.way {
+            Way::Environment if !is_secret_name(&flag.name) => {
+                let value = seen.env.get(&flag.name).cloned();
+                launched.output_env.extend(value.map(|value| (flag.name.clone(), value)));
+                launched.outputs.push(flag);
+            }
+            Way::Argument | Way::KeyValue => launched.outputs.push(flag),
+            Way::Environment | Way::Switch | Way::File => {}
+        }
+    }
+    // Assignments in front of the command are words of it.
+    launched.output_env.retain(|name, _| {
+        !launched.argv.iter().any(|word| is_assignment(word) && base(word).starts_with(&format!("{name}=")))
+    });
+}

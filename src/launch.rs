@@ -1,0 +1,75 @@
+//! The edge of `command`: the files and the repository behind a command.
+//!
+//! Owns: which files may be read to learn what a script takes, and asking git. Must not know: what the files mean.
+
+pub mod environment;
+mod git;
+pub mod processes;
+pub mod record;
+pub mod recorder;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::command::{self, Seen};
+use crate::launched::{Launched, Source};
+
+/// A longer file is no script or configuration that people write.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// What a command tells: the knobs that its script takes, the settings that it has, what says where it writes, and the
+/// state of its code. Reads the script, its own modules and the configuration files that it names; runs nothing of it. It
+/// takes as long as git needs to compare the working tree, at most some seconds.
+pub fn learn(source: Source, argv: &[String], cwd: &str, env: &BTreeMap<String, String>) -> Launched {
+    let mut launched = command::learn(Seen { argv, cwd, env, source }, &|path| read(Path::new(path)));
+    let code = git::state(Path::new(cwd));
+    (launched.git, launched.changes) = (code.commit, code.changes);
+    launched
+}
+
+/// The text of a regular file that is not long; a pipe or device under the name is left alone.
+fn read(path: &Path) -> Option<String> {
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblock).open(path).ok()?;
+    let about = file.metadata().ok()?;
+    if !about.is_file() || about.len() > LONGEST_FILE {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(LONGEST_FILE).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_script_is_read_where_it_is_and_nothing_is_run() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let script = "import argparse\nfrom options import add\nopen('ran', 'w')\np = argparse.ArgumentParser()\np.add_argument('--lr', type=float, default=0.1)\nadd(p)\n";
+        std::fs::write(dir.path().join("train.py"), script).expect("a file");
+        std::fs::write(dir.path().join("options.py"), "def add(p):\n    p.add_argument('--bs', type=int, default=8)\n")
+            .expect("a file");
+        let argv = ["python", "train.py", "--lr", "0.5"].map(str::to_owned);
+        let cwd = dir.path().to_str().expect("a path of text");
+        let launched = learn(Source::Run, &argv, cwd, &BTreeMap::new());
+        assert_eq!(
+            launched.settings,
+            BTreeMap::from([("learning_rate".into(), json!(0.5)), ("batch_size".into(), json!(8))])
+        );
+        assert!(!dir.path().join("ran").exists());
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let long = dir.path().join("long");
+        std::fs::write(&long, vec![b'a'; LONGEST_FILE as usize + 1]).expect("a file");
+        assert_eq!((read(&long), read(dir.path()), read(Path::new("/dev/zero"))), (None, None, None));
+    }
+}

@@ -1,0 +1,316 @@
+//! The queue: which job runs where.
+//!
+//! Owns: slots, starting supervisors, noticing that one is gone. Must not know: sockets. All that it decides by stands in the
+//! directories of the jobs, so that one that starts anew goes on where another was killed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::accept::Order;
+use super::cgroup::{Group, Groups};
+use super::job::{Exit, Job, Started, Supervisor, jobs, now};
+use super::process::{self, Identity};
+use super::supervisor::JOB_VARIABLE;
+use super::{Home, Place, RunnerError};
+use crate::fate::{Fate, FateState};
+
+/// A supervisor that could not take its job, as on a full disk, is followed by another after this.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// Where a job stands.
+enum Standing {
+    /// Waits, and is not tried before this.
+    Waits(Instant),
+    /// A supervisor was started and has not taken it yet. One that an earlier runner started is nobody's child here.
+    Starting { place: Place, identity: Identity },
+    /// It has a supervisor.
+    Runs(Supervisor),
+    /// It has ended.
+    Over,
+}
+
+struct Entry {
+    job: Job,
+    standing: Standing,
+    /// Its files could not be read or written at the last look.
+    troubled: bool,
+}
+
+/// The jobs of this machine's user.
+pub(super) struct Queue {
+    home: Home,
+    slots: Vec<Place>,
+    groups: Groups,
+    /// In the order in which they were taken.
+    entries: Vec<Entry>,
+    by_id: BTreeMap<String, usize>,
+    /// Supervisors that this process started, each with its control group, until they have ended.
+    children: Vec<(Child, Option<PathBuf>)>,
+}
+
+impl Queue {
+    /// Goes on with what the directories hold.
+    pub(super) fn load(home: &Home, slots: Vec<Place>, groups: Groups) -> Result<Queue, RunnerError> {
+        let mut queue = Queue {
+            home: home.clone(),
+            slots,
+            groups,
+            entries: Vec::new(),
+            by_id: BTreeMap::new(),
+            children: Vec::new(),
+        };
+        for (_, job) in jobs(home)? {
+            queue.add(job);
+        }
+        queue.adopt();
+        Ok(queue)
+    }
+
+    fn add(&mut self, job: Job) {
+        self.by_id.insert(job.id(), self.entries.len());
+        self.entries.push(Entry { job, standing: Standing::Waits(Instant::now()), troubled: false });
+    }
+
+    /// Supervisors that an earlier runner started may be about to take their jobs: each holds its slot until it is known.
+    fn adopt(&mut self) {
+        for pid in process::of_user(rustix::process::geteuid().as_raw()) {
+            let Some(arguments) = process::arguments(pid) else { continue };
+            let [_, command, directory, _, place, ..] = arguments.as_slice() else { continue };
+            if command != "supervise" {
+                continue;
+            }
+            let entry = self.entries.iter_mut().find(|entry| entry.job.directory() == Path::new(directory));
+            let found = entry.zip(Identity::of(pid)).zip(serde_json::from_str(place).ok());
+            if let Some(((entry, identity), place)) = found {
+                entry.standing = Standing::Starting { place, identity };
+            }
+        }
+    }
+
+    /// Takes an order; `false` where there is, or was, such a job.
+    ///
+    /// # Errors
+    /// The disk cannot hold it.
+    pub(super) fn take(&mut self, order: Order) -> io::Result<bool> {
+        let created = Job::create(&self.home, order, now())?;
+        let taken = created.is_some();
+        if let Some(job) = created {
+            self.add(job);
+        }
+        Ok(taken)
+    }
+
+    /// The job of this id.
+    pub(super) fn job(&self, id: &str) -> Option<&Job> {
+        self.by_id.get(id).and_then(|at| self.entries.get(*at)).map(|entry| &entry.job)
+    }
+
+    /// Every job, in the order in which they were taken.
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.entries.iter().map(|entry| &entry.job)
+    }
+
+    /// Whether there is nothing to run and nothing running.
+    pub(super) fn is_idle(&self) -> bool {
+        self.entries.iter().all(|entry| matches!(entry.standing, Standing::Over)) && self.children.is_empty()
+    }
+
+    /// Takes note of what changed, and starts what there is room for.
+    pub(super) fn turn(&mut self) {
+        self.children.retain_mut(|(child, group)| {
+            let runs = matches!(child.try_wait(), Ok(None));
+            if let (false, Some(group)) = (runs, group) {
+                Group::at(group).remove();
+            }
+            runs
+        });
+        for entry in &mut self.entries {
+            if !matches!(entry.standing, Standing::Over) {
+                let followed = entry.follow();
+                if let (Err(error), false) = (&followed, entry.troubled) {
+                    tracing::warn!(job = entry.job.id(), %error, "the files of a job cannot be read or written; it is tried again");
+                }
+                entry.troubled = followed.is_err();
+                if let Ok(standing) = followed {
+                    entry.standing = standing;
+                }
+            }
+        }
+        self.start_waiting();
+    }
+
+    fn start_waiting(&mut self) {
+        for at in 0..self.entries.len() {
+            let Standing::Waits(after) = self.entries[at].standing else { continue };
+            let Some(place) = self.free_place() else { return };
+            if after > Instant::now() {
+                continue;
+            }
+            self.entries[at].standing = match self.start(&self.entries[at].job, &place) {
+                Ok((child, group, identity)) => {
+                    self.children.push((child, group));
+                    Standing::Starting { place, identity }
+                }
+                Err(error) => {
+                    tracing::warn!(job = self.entries[at].job.id(), %error, "a supervisor could not be started");
+                    Standing::Waits(Instant::now() + TRY_AGAIN)
+                }
+            };
+        }
+    }
+
+    /// A place that no job has. A job that started under other settings has its GPU as well.
+    fn free_place(&self) -> Option<Place> {
+        let taken: Vec<&Place> = self.entries.iter().filter_map(|entry| entry.standing.place()).collect();
+        // From before the slots were what they are now.
+        let foreign = |other: &Place| self.slots.get(other.slot).is_none_or(|place| place.gpu != other.gpu);
+        let shares = |place: &Place| {
+            let same_gpu = |other: &Place| place.gpu.is_some() && other.gpu == place.gpu;
+            taken.iter().any(|other| other.slot == place.slot || (foreign(other) && same_gpu(other)))
+        };
+        if taken.len() >= self.slots.len() {
+            return None;
+        }
+        self.slots.iter().find(|place| !shares(place)).cloned()
+    }
+
+    /// Starts a supervisor: this program again, as it is now, even if its file was replaced since.
+    fn start(&self, job: &Job, place: &Place) -> io::Result<(Child, Option<PathBuf>, Identity)> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("nextrun").arg("supervise").arg(job.directory());
+        command.arg("--place").arg(serde_json::to_string(place)?);
+        let group = self.groups.path_for(&job.id());
+        if let Some(group) = &group {
+            command.arg("--cgroup").arg(group);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(super::log::open(&self.home.log())?);
+        let child = command.spawn()?;
+        let pid = i32::try_from(child.id()).map_err(|_| io::Error::other("a process id beyond all bounds"))?;
+        let identity = Identity::of(pid).ok_or_else(|| io::Error::other("it has ended at once"))?;
+        Ok((child, group, identity))
+    }
+}
+
+impl Standing {
+    /// The place that it keeps others from.
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Standing::Starting { place, .. } => Some(place),
+            Standing::Runs(supervisor) => Some(&supervisor.place),
+            Standing::Waits(_) | Standing::Over => None,
+        }
+    }
+}
+
+impl Entry {
+    /// Where it stands now, by its files and its supervisor.
+    fn follow(&mut self) -> io::Result<Standing> {
+        if self.job.exit()?.is_some() {
+            return self.over();
+        }
+        match self.job.started()? {
+            Some(Started::Never) => {
+                // Whoever stopped it did not get as far as saying so.
+                let fate = self.job.stop_asked()?.map_or_else(|| Fate::new(FateState::Cancelled), |stop| stop.fate());
+                self.job.end(&Exit { fate, ended: now() })?;
+                self.over()
+            }
+            Some(Started::By(supervisor)) if supervisor.is_alive() => Ok(Standing::Runs(supervisor)),
+            Some(Started::By(supervisor)) => self.supervisor_is_gone(supervisor),
+            None => Ok(match &self.standing {
+                Standing::Starting { place, identity } if identity.is_alive() => {
+                    Standing::Starting { place: place.clone(), identity: *identity }
+                }
+                // It may have taken the job since, and ended, since it was looked for.
+                Standing::Starting { .. } if self.job.started()?.is_some() => return self.follow(),
+                Standing::Starting { .. } => Standing::Waits(Instant::now() + TRY_AGAIN),
+                Standing::Waits(after) => Standing::Waits(*after),
+                Standing::Runs(_) | Standing::Over => Standing::Waits(Instant::now()),
+            }),
+        }
+    }
+
+    fn over(&self) -> io::Result<Standing> {
+        if let Some(Started::By(Supervisor { cgroup: Some(path), .. })) = self.job.started()? {
+            Group::at(&path).remove();
+        }
+        Ok(Standing::Over)
+    }
+
+    /// The supervisor is gone. If it had not written the end by then, nobody knows how the job ended, or whether it has: what
+    /// is left of it is ended, and then it is lost.
+    fn supervisor_is_gone(&self, supervisor: Supervisor) -> io::Result<Standing> {
+        if self.job.exit()?.is_some() {
+            return self.over();
+        }
+        let same_boot = supervisor.boot == process::boot_id();
+        if same_boot && end_what_is_left(&self.job, &supervisor) {
+            // They are looked for again: it may take a moment, and one may have made another.
+            return Ok(Standing::Runs(supervisor));
+        }
+        let stopped = self.job.stop_asked()?.map(|stop| stop.fate());
+        let reason = match same_boot {
+            true => "its supervisor was killed",
+            false => "the machine was started anew",
+        };
+        let lost = || Fate { reason: Some(reason.to_owned()), ..Fate::new(FateState::Lost) };
+        self.job.end(&Exit { fate: stopped.unwrap_or_else(lost), ended: now() })?;
+        self.over()
+    }
+}
+
+/// Ends the processes of a job that has no supervisor any more; `false` where there are none.
+fn end_what_is_left(job: &Job, supervisor: &Supervisor) -> bool {
+    let group = supervisor.cgroup.as_deref().map(Group::at);
+    if let Some(group) = &group {
+        group.kill();
+    }
+    // The number of a session is nobody else's as long as one process is in it.
+    let session_is_its = process::stat(supervisor.pid).is_none_or(|stat| stat.identity == supervisor.identity());
+    let is_its = |pid: &i32| {
+        let in_session = session_is_its && process::stat(*pid).is_some_and(|stat| stat.session == supervisor.pid);
+        in_session || process::has_variable(*pid, JOB_VARIABLE, job.directory())
+    };
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    let processes = process::of_user(rustix::process::geteuid().as_raw());
+    let left: Vec<_> = processes
+        .into_iter()
+        .filter(|pid| *pid != me && is_its(pid))
+        .filter_map(process::stat)
+        .filter(|stat| !stat.zombie)
+        .collect();
+    for stat in &left {
+        stat.identity.signal(Signal::KILL);
+    }
+    !left.is_empty() || group.is_some_and(|group| !group.processes().is_empty())
+}
+
+/// The places of a runner: one for each GPU, else one, or as many as are wanted.
+pub(super) fn places(slots: Option<usize>, gpus: &[String], memory: Option<u64>) -> Vec<Place> {
+    let count = slots.unwrap_or(gpus.len()).max(1);
+    let gpu = |slot: usize| gpus.get(slot % gpus.len().max(1)).cloned();
+    (0..count).map(|slot| Place { slot, gpu: gpu(slot), memory }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_place_for_each_gpu() {
+        let gpus = ["GPU-a".to_owned(), "GPU-b".to_owned()];
+        let shown = |slots, gpus: &[String]| -> Vec<(usize, Option<String>)> {
+            places(slots, gpus, None).into_iter().map(|place| (place.slot, place.gpu)).collect()
+        };
+        assert_eq!(shown(None, &[]), [(0, None)]);
+        assert_eq!(shown(None, &gpus), [(0, Some("GPU-a".to_owned())), (1, Some("GPU-b".to_owned()))]);
+        assert_eq!(shown(Some(3), &[]).len(), 3);
+        assert_eq!(shown(Some(0), &[]).len(), 1);
+    }
+}

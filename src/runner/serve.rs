@@ -1,0 +1,275 @@
+//! The runner as a process: its lock, its socket, its loop.
+//!
+//! Owns: who may connect, what stands at which address, when it ends. Must not know: how a job runs.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, Semaphore};
+use tower_service::Service;
+
+use super::accept::{Order, Refusal};
+use super::cgroup::Groups;
+use super::job::{By, Job};
+use super::queue::{Queue, places};
+use super::{Home, Options, RunnerError, gpus};
+
+/// How often jobs are looked at while there are any.
+const TURN: Duration = Duration::from_millis(200);
+
+/// So many connections at once: the daemon has a few.
+const MOST_CONNECTIONS: usize = 32;
+
+/// A connection is over by then, answered or not.
+const OVER_WITHIN: Duration = Duration::from_secs(30);
+
+/// What the handlers share with the loop.
+struct Desk {
+    queue: Mutex<Queue>,
+    /// Something came in.
+    news: Notify,
+    asked: Mutex<Instant>,
+    user: u32,
+}
+
+impl Desk {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn was_asked(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn idle_for(&self) -> Duration {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+/// Runs the runner until it is told to stop, or has nothing to do for long. Its jobs go on without it, and the next runner
+/// goes on with them.
+///
+/// # Errors
+/// It may not run as root, one is running already, or its directory cannot be used.
+pub fn run(options: &Options) -> Result<(), RunnerError> {
+    let user = rustix::process::geteuid().as_raw();
+    if user == 0 && !options.allow_root {
+        return Err(RunnerError::Root);
+    }
+    options.home.prepare()?;
+    let _lock = lock(&options.home)?;
+    let names = options.gpus.clone().or_else(gpus::visible);
+    let found = gpus::find(names.as_deref());
+    let groups = Groups::find();
+    if options.memory.is_some() && !groups.limit_memory() {
+        tracing::warn!("jobs get no limit on memory: no control group with a memory controller belongs to this runner");
+    }
+    let slots = places(options.slots, &found, options.memory);
+    tracing::info!(home = %options.home.path().display(), slots = slots.len(), gpus = found.len(), "the runner is there");
+    let queue = Queue::load(&options.home, slots, groups)?;
+    let desk = Desk { queue: Mutex::new(queue), news: Notify::new(), asked: Mutex::new(Instant::now()), user };
+    let failed = |error| RunnerError::files("run", options.home.path())(error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(serve(options, Arc::new(desk)))
+}
+
+/// One runner a directory. The lock ends with its process, however that ends.
+fn lock(home: &Home) -> Result<File, RunnerError> {
+    let path = home.lock();
+    let failed = |error| RunnerError::files("lock", &path)(error);
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // The number is for people only.
+            let _ = file.read_to_string(&mut pid);
+            return Err(RunnerError::Running { home: home.path().to_owned(), pid: pid.trim().to_owned() });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // Written for people: a disk that is full keeps no runner from running.
+    let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+    Ok(file)
+}
+
+/// Binds the socket under another name first, so that it is never there with wider rights than it should have.
+fn bind(home: &Home) -> Result<UnixListener, RunnerError> {
+    let path = home.socket()?;
+    let draft = path.with_extension(format!("{}", std::process::id() % 1000));
+    let failed = |error| RunnerError::files("listen on", &path)(error);
+    let _ = fs::remove_file(&draft);
+    let listener = UnixListener::bind(&draft).map_err(failed)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    fs::rename(&draft, &path).map_err(failed)?;
+    Ok(listener)
+}
+
+async fn serve(options: &Options, desk: Arc<Desk>) -> Result<(), RunnerError> {
+    let failed = |error| RunnerError::files("run", options.home.path())(error);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?);
+    // What an earlier runner left is looked at before anybody is answered.
+    desk.queue().turn();
+    let listener = bind(&options.home)?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let accepting = tokio::spawn(accept(listener, router(desk.clone()), desk.user));
+    loop {
+        desk.queue().turn();
+        let idle = desk.queue().is_idle();
+        if idle && options.idle_exit.is_some_and(|time| desk.idle_for() >= time) {
+            tracing::info!("nothing to do, and nobody asks for anything: the runner ends");
+            break;
+        }
+        let pause = if idle { TURN * 5 } else { TURN };
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            () = desk.news.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    accepting.abort();
+    // Whoever connects now is told at once that nobody is there.
+    let _ = fs::remove_file(options.home.socket()?);
+    Ok(())
+}
+
+async fn accept(listener: UnixListener, router: Router, user: u32) {
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) if is_from(&stream, user) => {
+                let router = router.clone();
+                tokio::spawn(async move {
+                    answer(stream, router).await;
+                    drop(place);
+                });
+            }
+            Ok(_) => tracing::warn!("another user connected to the runner's socket and was turned away"),
+            Err(error) => {
+                tracing::warn!(%error, "the runner could not take a connection");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+/// Whether the process at the other end is this user's, as the kernel says; the rights of a file may have been changed.
+fn is_from(stream: &UnixStream, user: u32) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == user)
+}
+
+async fn answer(stream: UnixStream, router: Router) {
+    let service = service_fn(move |request| router.clone().call(request));
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(OVER_WITHIN)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that went away or was too slow is no concern of ours.
+    drop(tokio::time::timeout(OVER_WITHIN, connection).await);
+}
+
+fn router(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/v1/runs", post(take))
+        .route("/v1/jobs", get(list))
+        .route("/v1/jobs/{id}", get(show).delete(stop))
+        .with_state(desk)
+}
+
+fn refused(status: StatusCode, why: String) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
+}
+
+/// Takes a suggested run. It is on the disk before it is answered.
+async fn take(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
+    desk.was_asked();
+    let message: Value = match serde_json::from_slice(&body) {
+        Ok(message) => message,
+        Err(error) => return refused(StatusCode::BAD_REQUEST, format!("this is no JSON: {error}")),
+    };
+    let order = match Order::accept(&message, desk.user) {
+        Ok(order) => order,
+        Err(Refusal::Malformed(why)) => return refused(StatusCode::BAD_REQUEST, why),
+        Err(Refusal::NotAllowed(why)) => return refused(StatusCode::FORBIDDEN, why),
+    };
+    let id = order.id().to_owned();
+    let taken = desk.queue().take(order);
+    match taken {
+        Ok(true) => {
+            tracing::info!(job = id, "taken");
+            desk.news.notify_one();
+            (StatusCode::ACCEPTED, Json(json!({ "job_id": id }))).into_response()
+        }
+        Ok(false) => (StatusCode::CONFLICT, Json(json!({ "job_id": id }))).into_response(),
+        Err(error) => {
+            tracing::warn!(job = id, %error, "a run cannot be taken for now");
+            let later = [(header::RETRY_AFTER, "5")];
+            (later, refused(StatusCode::SERVICE_UNAVAILABLE, format!("it cannot be kept for now: {error}")))
+                .into_response()
+        }
+    }
+}
+
+/// A job for programs: its fate, and its id.
+fn shown(job: &Job) -> Response {
+    let fate = match job.fate() {
+        Ok(fate) => fate,
+        Err(error) => return refused(StatusCode::SERVICE_UNAVAILABLE, format!("it cannot be read for now: {error}")),
+    };
+    match serde_json::to_value(&fate) {
+        Ok(mut value) => {
+            value["job_id"] = json!(job.id());
+            Json(value).into_response()
+        }
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+fn unknown(id: &str) -> Response {
+    refused(StatusCode::NOT_FOUND, format!("there is no job {id}"))
+}
+
+async fn list(State(desk): State<Arc<Desk>>) -> Response {
+    desk.was_asked();
+    let ids: Vec<String> = desk.queue().jobs().map(Job::id).collect();
+    Json(json!({ "jobs": ids })).into_response()
+}
+
+async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Response {
+    desk.was_asked();
+    let job = desk.queue().job(&id).cloned();
+    job.map_or_else(|| unknown(&id), |job| shown(&job))
+}
+
+async fn stop(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Response {
+    desk.was_asked();
+    let Some(job) = desk.queue().job(&id).cloned() else { return unknown(&id) };
+    match job.stop(By::Nextrun) {
+        Ok(_) => {
+            desk.news.notify_one();
+            shown(&job)
+        }
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}

@@ -1,0 +1,380 @@
+//! The supervisor of one job: this program again, one process per job.
+//!
+//! Owns: the process tree of the command, from its start to its last process. Must not know: slots, the socket.
+//!
+//! It has a session of its own, and every process below it that loses its parent becomes its child, whatever session that
+//! process made for itself. So it knows when nothing of the job is left, and can end all of it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
+
+use super::accept::Order;
+use super::cgroup::Group;
+use super::job::{Exit, Job, Started, Stop, Supervisor, now};
+use super::observe::Observer;
+use super::process::{self, Identity, Stat};
+use super::{Place, RunnerError, log};
+use crate::fate::{Fate, FateState};
+
+/// Names the job of a process: what is left of a job whose supervisor was killed is found by it.
+pub(super) const JOB_VARIABLE: &str = "NEXTRUN_RUNNER_JOB";
+
+/// What is told to end has so long for it: a checkpoint takes seconds.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What the command leaves behind has so long to end by itself.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
+
+/// How often the job is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often what does not end is killed again.
+const KILL_AGAIN: Duration = Duration::from_millis(20);
+
+/// Experiments give way to whatever else runs on this machine.
+const NICE: i32 = 10;
+
+/// How often the end is written again where the disk cannot hold it.
+const WRITE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs the job in `directory`, if no other supervisor has it; returns once nothing of it is left and its end is written.
+///
+/// # Errors
+/// The job cannot be read or taken; it waits on then.
+pub fn supervise(directory: &Path, place: &Place, cgroup: Option<&Path>) -> Result<(), RunnerError> {
+    let job = Job::at(directory);
+    let failed = |action| move |error| RunnerError::files(action, directory)(error);
+    let queued = job.queued().map_err(failed("read"))?;
+    // It may lead a session already; either way no terminal and no group of another ends it.
+    let _ = rustix::process::setsid();
+    let me = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(me)).map_err(|error| failed("supervise")(error.into()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed("supervise"))?;
+    let _inside = runtime.enter();
+    // Before it can be told anything.
+    let terminate = signal(SignalKind::terminate()).map_err(failed("supervise"))?;
+    let child = signal(SignalKind::child()).map_err(failed("supervise"))?;
+    let Some(identity) = Identity::of(me.as_raw_nonzero().get()) else { return Ok(()) };
+    let group = cgroup.and_then(|path| Group::enter(path, place.memory));
+    let started = Supervisor {
+        boot: process::boot_id(),
+        pid: identity.pid,
+        ticks: identity.ticks,
+        started: now(),
+        place: place.clone(),
+        cgroup: group.as_ref().map(|group| group.path().to_owned()),
+    };
+    if !job.claim(&Started::By(started)).map_err(failed("take"))? {
+        return Ok(());
+    }
+    let observer = Observer::new(queued.order.logdir());
+    let mut supervision = Supervision {
+        group,
+        observer,
+        main: None,
+        ending: None,
+        main_ended: None,
+        memory_kills: process::memory_kills(),
+        log: None,
+        given_back: 0,
+        job,
+    };
+    runtime.block_on(supervision.run(&queued.order, place, terminate, child));
+    Ok(())
+}
+
+/// How the command itself ended.
+#[derive(Debug, Clone)]
+enum MainEnd {
+    Status(WaitStatus),
+    NeverStarted(String),
+}
+
+/// The end of the whole tree, once it is wanted.
+#[derive(Debug)]
+struct Ending {
+    since: Instant,
+    /// What the job comes to; `None`: what its command came to.
+    fate: Option<Fate>,
+    /// Who was told to end already.
+    told: BTreeSet<Identity>,
+}
+
+struct Supervision {
+    job: Job,
+    group: Option<Group>,
+    observer: Observer,
+    main: Option<i32>,
+    main_ended: Option<(MainEnd, Instant)>,
+    ending: Option<Ending>,
+    memory_kills: u64,
+    log: Option<File>,
+    given_back: u64,
+}
+
+impl Supervision {
+    async fn run(&mut self, order: &Order, place: &Place, mut terminate: Listener, mut child: Listener) {
+        match self.start(order, place) {
+            Ok(pid) => self.main = Some(pid),
+            Err(error) => {
+                let why = format!("it could not be started: {error}");
+                self.main_ended = Some((MainEnd::NeverStarted(why), Instant::now()));
+            }
+        }
+        while self.reap() {
+            let tree = self.tree();
+            self.observe(&tree);
+            self.trim();
+            self.look_for_stop();
+            self.end_what_is_left(&tree);
+            tokio::select! {
+                _ = child.recv() => {}
+                _ = terminate.recv() => self.told_to_end(),
+                () = tokio::time::sleep(self.pause()) => {}
+            }
+        }
+        if self.observer.look_at_last() {
+            self.keep_files();
+        }
+        let exit = Exit { fate: self.fate(), ended: now() };
+        while let Err(error) = self.job.end(&exit) {
+            tracing::warn!(%error, "the end of the job cannot be written; it is tried again");
+            tokio::time::sleep(WRITE_AGAIN).await;
+        }
+    }
+
+    fn start(&mut self, order: &Order, place: &Place) -> io::Result<i32> {
+        let log = log::open(&self.job.log())?;
+        let (out, err) = (log.try_clone()?, log.try_clone()?);
+        self.log = Some(log);
+        // No more is asked than the kernel gives everybody, so that this does not fail.
+        let _ = rustix::process::nice(NICE);
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(order.command()).stdin(Stdio::null()).stdout(out).stderr(err);
+        // A command may end its own group, which must not be the supervisor's.
+        command.process_group(0);
+        if let Some(cwd) = order.cwd() {
+            let known = cwd.is_dir();
+            if !known {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("there is no directory {}", cwd.display()),
+                ));
+            }
+            command.current_dir(cwd).env("PWD", cwd);
+        }
+        command.env("PYTHONUNBUFFERED", "1").envs(order.env()).env(JOB_VARIABLE, self.job.directory());
+        if let Some(gpu) = &place.gpu {
+            command.env("CUDA_VISIBLE_DEVICES", gpu).env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+        }
+        let child = command.spawn()?;
+        // It is waited for with all others.
+        i32::try_from(child.id()).map_err(|_| io::Error::other("a process id beyond all bounds"))
+    }
+
+    /// Takes note of every process that has ended; `false` once there is none left.
+    fn reap(&mut self) -> bool {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => self.reaped(pid, status),
+                Ok(None) => return true,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    fn reaped(&mut self, pid: Pid, status: WaitStatus) {
+        let ended = status.exited() || status.signaled();
+        if ended && Some(pid.as_raw_nonzero().get()) == self.main && self.main_ended.is_none() {
+            self.main_ended = Some((MainEnd::Status(status), Instant::now()));
+        }
+    }
+
+    /// Every process of the job.
+    fn tree(&self) -> Vec<Stat> {
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let mut tree = process::descendants(me);
+        let known: BTreeSet<i32> = tree.iter().map(|stat| stat.identity.pid).collect();
+        let grouped = self.group.as_ref().map(Group::processes).unwrap_or_default();
+        let others = grouped.into_iter().filter(|pid| *pid != me && !known.contains(pid));
+        tree.extend(others.filter_map(process::stat).filter(|stat| !stat.zombie));
+        tree
+    }
+
+    fn observe(&mut self, tree: &[Stat]) {
+        if self.observer.look(tree) {
+            self.keep_files();
+        }
+    }
+
+    fn keep_files(&self) {
+        if let Err(error) = self.job.saw_event_files(&self.observer.files()) {
+            tracing::warn!(%error, "the event files of the job cannot be noted");
+        }
+    }
+
+    fn trim(&mut self) {
+        let Some(log) = &self.log else { return };
+        if let Err(error) = log::trim(log, &mut self.given_back) {
+            tracing::warn!(%error, "the log of the job cannot be cut");
+        }
+    }
+
+    fn look_for_stop(&mut self) {
+        if self.ending.is_some() || self.main_ended.is_some() {
+            return;
+        }
+        if let Some(stop) = self.stop() {
+            self.end(Some(stop.fate()));
+        }
+    }
+
+    fn stop(&self) -> Option<Stop> {
+        self.job.stop_asked().ok().flatten()
+    }
+
+    /// It was sent SIGTERM: by whoever wrote `stop.json`, or by somebody who ends everything, as a shutdown does.
+    fn told_to_end(&mut self) {
+        if self.ending.is_some() || self.main_ended.is_some() {
+            return;
+        }
+        let fate = self.stop().map_or_else(
+            || Fate {
+                reason: Some("its supervisor was told to end, as at a shutdown".into()),
+                ..Fate::new(FateState::Lost)
+            },
+            |stop| stop.fate(),
+        );
+        self.end(Some(fate));
+    }
+
+    fn end(&mut self, fate: Option<Fate>) {
+        self.ending = Some(Ending { since: Instant::now(), fate, told: BTreeSet::new() });
+    }
+
+    /// Once the command has ended, what it left behind is ended too, unless it trains.
+    fn end_what_is_left(&mut self, tree: &[Stat]) {
+        let left = |ended: &Instant| ended.elapsed() >= LEFT_BEHIND;
+        let trains = tree.iter().any(|stat| self.observer.writes(stat.identity.pid));
+        if self.ending.is_none() && !trains && self.main_ended.as_ref().is_some_and(|(_, ended)| left(ended)) {
+            self.end(None);
+        }
+        // A stop that comes while only the rest of the job runs ends that too.
+        if self.ending.is_none() && self.main_ended.is_some() && self.stop().is_some() {
+            self.end(None);
+        }
+        let Some(ending) = &mut self.ending else { return };
+        if ending.since.elapsed() >= GRACE {
+            for stat in tree {
+                stat.identity.signal(Signal::KILL);
+            }
+            return;
+        }
+        for stat in tree {
+            if ending.told.insert(stat.identity) {
+                stat.identity.signal(Signal::TERM);
+                // One that is stopped does not hear.
+                stat.identity.signal(Signal::CONT);
+            }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        match &self.ending {
+            Some(ending) if ending.since.elapsed() >= GRACE => KILL_AGAIN,
+            Some(_) => LOOK / 5,
+            None => LOOK,
+        }
+    }
+
+    /// What became of the job.
+    fn fate(&self) -> Fate {
+        let own = match &self.main_ended {
+            Some((MainEnd::NeverStarted(why), _)) => Fate { reason: Some(why.clone()), ..Fate::new(FateState::Failed) },
+            Some((MainEnd::Status(status), _)) => self.fate_of(*status),
+            None => Fate::new(FateState::Lost),
+        };
+        match self.ending.as_ref().and_then(|ending| ending.fate.clone()) {
+            Some(fate) => Fate { exit_code: own.exit_code, signal: own.signal, ..fate },
+            None => own,
+        }
+    }
+
+    fn fate_of(&self, status: WaitStatus) -> Fate {
+        let (exit_code, signal) = (status.exit_status(), status.terminating_signal());
+        if exit_code == Some(0) {
+            return Fate { exit_code, ..Fate::new(FateState::Ended) };
+        }
+        let killed = signal == Some(9) || exit_code == Some(128 + 9);
+        let group_ran_out = self.group.as_ref().is_some_and(Group::ran_out_of_memory);
+        if killed && (group_ran_out || process::memory_kills() > self.memory_kills) {
+            let reason = Some("the kernel killed it for want of memory".to_owned());
+            return Fate { reason, exit_code, signal, ..Fate::new(FateState::OutOfMemory) };
+        }
+        let said = log::tail(&self.job.log()).and_then(|tail| out_of_memory(&tail).map(str::to_owned));
+        match said {
+            Some(line) => Fate { reason: Some(line), exit_code, signal, ..Fate::new(FateState::OutOfMemory) },
+            None => Fate { exit_code, signal, ..Fate::new(FateState::Failed) },
+        }
+    }
+}
+
+/// How programs say at their end that they had no memory left: Python's own error, PyTorch's, and that of TensorFlow and JAX.
+const OUT_OF_MEMORY: [&str; 6] = [
+    "MemoryError",
+    "torch.OutOfMemoryError",
+    "torch.cuda.OutOfMemoryError",
+    "RuntimeError: CUDA out of memory",
+    "tensorflow.python.framework.errors_impl.ResourceExhaustedError",
+    "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED",
+];
+
+/// The line of a traceback that says so. The message of an exception may have several lines.
+fn out_of_memory(tail: &str) -> Option<&str> {
+    let line = tail.lines().rev().take(20).find(|line| OUT_OF_MEMORY.iter().any(|error| line.starts_with(error)))?;
+    let end = line.char_indices().nth(200).map_or(line.len(), |(at, _)| at);
+    Some(&line[..end])
+}
+
+impl Supervisor {
+    /// Its process.
+    pub(super) fn identity(&self) -> Identity {
+        Identity { pid: self.pid, ticks: self.ticks }
+    }
+
+    /// Whether it is still there: a number from before this boot is somebody else's.
+    pub(super) fn is_alive(&self) -> bool {
+        self.boot == process::boot_id() && self.identity().is_alive()
+    }
+
+    /// Sends it a signal, if it is still there.
+    pub(super) fn signal(&self, signal: Signal) -> bool {
+        self.boot == process::boot_id() && self.identity().signal(signal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_says_that_memory_is_out_is_believed() {
+        let told = "Traceback (most recent call last):\n  File \"t.py\", line 1, in <module>\n\
+                    torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.\nSee documentation";
+        assert_eq!(
+            out_of_memory(told),
+            Some("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB.")
+        );
+        assert_eq!(out_of_memory("MemoryError"), Some("MemoryError"));
+        assert_eq!(out_of_memory("ValueError: MemoryError is not defined"), None);
+    }
+}
