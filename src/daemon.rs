@@ -8,6 +8,7 @@
 mod clock;
 mod desk;
 mod engine;
+mod history;
 mod launch;
 mod owner;
 mod publish;
@@ -109,6 +110,8 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     listen_to_signals(&runtime, wishes)?;
     let board = Arc::new(Board::default());
     let serving = serve_status(&runtime, &settings, &board)?;
+    let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
+    watcher.ignore_older_than(site.history_after);
     let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
     board.keep_in(store.clone());
     let mut diagnosis = Diagnosis::new(site, cases);
@@ -131,12 +134,13 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         trainers: BTreeMap::new(),
         desk,
         settings,
-        watcher: Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() })),
+        watcher,
         notifier,
         outbox,
         board,
         wishes: wishes.clone(),
         refused: None,
+        needed: BTreeSet::new(),
         events: BTreeMap::new(),
         clocks: Clocks::new(now(), Instant::now()),
         unreadable_requests: BTreeSet::new(),

@@ -28,7 +28,7 @@ use crate::case::{
 use crate::command::takes;
 use crate::facts::Facts;
 use crate::fate::JobFate;
-use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
+use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
 use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::{RunName, Runs};
@@ -496,21 +496,28 @@ impl Diagnosis {
         changes
     }
 
+    /// Jobs that open cases need, by name; `true` where everything below the name is the job's, as with experiments.
+    pub fn needed(&self) -> BTreeSet<(String, bool)> {
+        let open = self.cases.values().filter(|case| case.closed.is_none());
+        let jobs = open.flat_map(|case| {
+            let experiments = case.experiments.iter();
+            let experiments =
+                experiments.flat_map(|e| [Some((e.run_name.clone(), true)), e.job.clone().map(|j| (j, false))]);
+            experiments.flatten().chain([(case.baseline.clone(), false)])
+        });
+        jobs.collect()
+    }
+
     /// Runs that need no memory any more: their job ended an hour ago and no open case needs it.
     pub fn settled(&self, runs: &Runs, now: f64) -> Vec<RunName> {
         let experiments: BTreeSet<String> =
             self.cases.values().flat_map(|c| &c.experiments).map(|e| e.run_name.clone()).collect();
-        let open = self.cases.values().filter(|case| case.closed.is_none());
-        let needed: BTreeSet<&str> = open
-            .flat_map(|case| {
-                let jobs = case.experiments.iter().flat_map(|e| [Some(e.run_name.as_str()), e.job.as_deref()]);
-                jobs.flatten().chain([case.baseline.as_str()])
-            })
-            .collect();
+        let needed: BTreeSet<String> = self.needed().into_iter().map(|(job, _)| job).collect();
         let done = |job: &str| self.memory.get(job).is_some_and(|memory| memory.ended_before(now - KEPT));
+        let grouping = Grouping::of(runs, &experiments);
         let settled = |run: &&RunName| {
-            let job = job_of(run, runs, &experiments);
-            !needed.contains(job.as_str()) && done(&job)
+            let jobs = grouping.jobs_of(run);
+            jobs.iter().all(|job| !needed.contains(job) && done(job))
         };
         runs.keys().filter(settled).cloned().collect()
     }

@@ -86,7 +86,8 @@ impl Engine {
         let desk = Desk::new(&settings, &destinations, &self.store)?;
         let logdir = logdir_of(&settings).context("the settings were checked before")?;
         self.notifier = notifier(&settings, logdir);
-        self.notifier.watch(self.watcher.directories());
+        self.watcher.ignore_older_than(site.history_after);
+        self.watch_directories();
         self.diagnosis.go_on_at(site);
         self.desk = desk;
         self.outbox.replace(destinations);
