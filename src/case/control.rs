@@ -131,6 +131,7 @@ impl Case {
                 found.join(" and "),
                 self.shown_at.unwrap_or(self.baseline_facts.steps)
             ),
+            beliefs: BTreeMap::new(),
         }
     }
 

@@ -8,8 +8,8 @@ use super::launch::{Carrier, Launch, Pattern};
 use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
-    Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, PRIOR, Patience, Policies, PolicyChoice,
-    Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
+    Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, PRIOR, Patience, Policies,
+    PolicyChoice, Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
 };
 use super::words::Template;
 use crate::case::{Budget, WhenControl};

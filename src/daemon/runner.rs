@@ -15,7 +15,7 @@ use super::now;
 use crate::case::MessageKind;
 use crate::config::{DestinationSettings, FieldValue, RunnerSettings, Settings};
 use crate::fate::{Fate, FateState};
-use crate::jobs::job_of;
+use crate::jobs::Grouping;
 use crate::logdir::{Place, run_of};
 use crate::runner::{Client, Cursor, Home, News, RunnerError, start};
 
@@ -145,10 +145,11 @@ impl Engine {
             self.diagnosis.cases().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
         let mut waiting = std::mem::take(&mut self.trainers);
         let mut known = Vec::new();
+        let grouping = Grouping::of(self.watcher.runs(), &experiments);
         waiting.retain(|file, trainer| {
             let run = file.strip_prefix(&logdir).map(run_of);
             let run = run.ok().filter(|run| self.watcher.runs().get(run).is_some());
-            known.extend(run.iter().map(|run| (job_of(run, self.watcher.runs(), &experiments), trainer.clone())));
+            known.extend(run.iter().map(|run| (grouping.job_of(run), trainer.clone())));
             run.is_none()
         });
         self.trainers = waiting;

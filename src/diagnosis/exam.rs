@@ -9,7 +9,7 @@ use crate::launched::Launched;
 use crate::numbers::{EVALUATIONS, HALF, LEARNED, MATURE_SHARE, SIGNIFICANT, TREND};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
-use crate::symptoms::{Finding, Severity, examine};
+use crate::symptoms::{Finding, Severity, examine, first_detected};
 
 use super::{Site, breakdown};
 
@@ -278,7 +278,7 @@ pub fn exam(job: &Job<'_>, site: &Site, memory: &Memory, now: f64) -> Exam {
     if let Some(finding) = memory.fate.as_ref().and_then(|fate| breakdown::finding(fate, &exam.view)) {
         exam.findings.retain(|known| known.symptom != finding.symptom);
         exam.findings.insert(0, finding);
-        exam.facts = measure(&exam.view, &exam.findings, None);
+        exam.facts = measure(exam.looked(), None);
     }
     exam
 }
@@ -467,7 +467,7 @@ impl Exam {
 
     /// Seconds for each step of the loss (or reward).
     pub fn seconds_per_step(&self) -> Option<f64> {
-        let observed = self.view.loss.as_ref().or(self.view.reward.as_ref())?;
+        let observed = self.view.loss().or(self.view.reward.as_ref())?;
         let (first, last) = observed.sketch.first().zip(observed.sketch.last())?;
         let steps = (last.step - first.step) as f64;
         let pace = (last.wall_time - first.wall_time) / steps;
@@ -477,7 +477,7 @@ impl Exam {
     /// Whether its newest value is one that a job which learns may have: a loss that is not finite, or exactly 0 while no
     /// accuracy speaks for it, is none.
     pub fn ends_well(&self) -> bool {
-        let observed = self.view.loss.as_ref().or(self.view.reward.as_ref());
+        let observed = self.view.loss().or(self.view.reward.as_ref());
         let newest = observed.and_then(|observed| observed.sketch.last());
         newest.is_some_and(|point| point.value.is_finite() && (point.value != 0.0 || self.view.accurate()))
     }

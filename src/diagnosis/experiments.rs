@@ -210,7 +210,12 @@ impl Diagnosis {
         }
         let done = exam.view.life.done?;
         // A program that stops by itself, as early stopping does, has done so in the baseline, too.
-        let usual = baseline.map(|exam| &exam.view.life).filter(|life| life.ended).and_then(|life| life.done).unwrap_or(1.0).min(1.0);
+        let usual = baseline
+            .map(|exam| &exam.view.life)
+            .filter(|life| life.ended)
+            .and_then(|life| life.done)
+            .unwrap_or(1.0)
+            .min(1.0);
         if done >= FAR_SHORT * usual {
             return None;
         }
