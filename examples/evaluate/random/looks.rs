@@ -60,14 +60,9 @@ pub(super) fn look(record: &Record, site: &Site) -> Said {
         memory.saw(job, job.events(), now);
         let exam = exam(job, site, &memory, now);
         let (status, _) = exam.status();
-        // A rule says yes, no, or that it cannot tell.
-        let score = match status {
-            Status::Failing => 1.0,
-            Status::Unknown => 0.5,
-            Status::Healthy => 0.0,
-        };
+        let score = exam.belief.probability;
         said.looks.push(Look { failing: status == Status::Failing, score });
-        let observed = exam.view.loss.as_ref().or(exam.view.reward.as_ref());
+        let observed = exam.view.loss().or(exam.view.reward.as_ref());
         said.points = observed.map_or(0, |observed| observed.sketch.count() as usize);
     }
     said

@@ -349,18 +349,29 @@ pub(crate) fn closed_loop(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<F
         }
         let all = records.iter().zip(&outcomes).filter(|(r, _)| r.held_back.any() == held_back);
         let failing: Vec<_> = all.filter(|(r, _)| r.label.class == Class::Failing).collect();
-        for (low, high) in [(0.0, 0.6), (0.6, 0.75), (0.75, 0.85), (0.85, 0.95), (0.95, 1.01)] {
-            let inside = |o: &Outcome| o.confidence >= low && o.confidence < high;
-            let said = |o: &Outcome| o.verdict.as_deref().is_some_and(|verdict| verdict != "inconclusive");
-            let of_bin: Vec<_> = failing.iter().filter(|(_, o)| said(o) && inside(o)).collect();
-            let rights = of_bin.iter().filter(|(r, o)| right(o, &r.label)).count();
-            let place = ("confidence of verdicts", set);
-            let row = format!("{low:.2} to {high:.2}");
-            figures.number(place, (&row, "verdict right"), rights as f64 / of_bin.len() as f64, of_bin.len());
-        }
+        verdicts(&mut figures, set, &failing);
     }
     figures.0.retain(|figure| figure.of > 0);
     figures.0
+}
+
+/// How often verdicts on failing programs are right, by what they say and by how sure they are.
+fn verdicts(figures: &mut Figures, set: &str, failing: &[(&&Record, &Outcome)]) {
+    let mut rights = |table: &str, row: &str, holds: &dyn Fn(&Outcome) -> bool| {
+        let of: Vec<_> = failing.iter().filter(|(_, outcome)| holds(outcome)).collect();
+        let rights = of.iter().filter(|(record, outcome)| right(outcome, &record.label)).count();
+        figures.number((table, set), (row, "verdict right"), rights as f64 / of.len() as f64, of.len());
+    };
+    let said: BTreeSet<&str> = failing.iter().filter_map(|(_, outcome)| outcome.verdict.as_deref()).collect();
+    for verdict in said {
+        rights("verdicts", verdict, &|outcome| outcome.verdict.as_deref() == Some(verdict));
+    }
+    for (low, high) in [(0.0, 0.6), (0.6, 0.75), (0.75, 0.85), (0.85, 0.95), (0.95, 1.01)] {
+        rights("confidence of verdicts", &format!("{low:.2} to {high:.2}"), &|outcome| {
+            let named = outcome.verdict.as_deref().is_some_and(|verdict| verdict != "inconclusive");
+            named && outcome.confidence >= low && outcome.confidence < high
+        });
+    }
 }
 
 /// The figures as text.

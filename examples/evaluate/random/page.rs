@@ -14,7 +14,7 @@ const BEGIN: &str = "<!-- random programs: begin -->\n";
 const END: &str = "<!-- random programs: end -->\n";
 
 /// A page of figures: its tables, each with its introduction.
-const TABLES: [(&str, &str, &str); 10] = [
+const TABLES: [(&str, &str, &str); 11] = [
     (
         "detection",
         "Detection",
@@ -45,6 +45,7 @@ const TABLES: [(&str, &str, &str); 10] = [
         "The core is shown each log as it grows, and what it suggests is trained, without a daemon between. *Right*: the verdict\n\
          stands for a change that cures the program, or it is inconclusive and nothing does.",
     ),
+    ("verdicts", "Verdicts", "What is said of failing programs, and how often it is right."),
     (
         "confidence of verdicts",
         "Confidence of verdicts",
