@@ -66,6 +66,14 @@ pub(super) enum Cases {
         #[command(flatten)]
         at: At,
     },
+    /// Let a paused case go on: what it was paused for is mended. `cases show` says why it was.
+    #[command(after_help = "Example:\n  nextrun cases resume 3f2a")]
+    Resume {
+        /// The id, or an unambiguous beginning of it.
+        case: String,
+        #[command(flatten)]
+        at: At,
+    },
     /// Close a case by hand; the daemon takes it up within a second.
     #[command(
         after_help = "Example:\n  nextrun cases close 3f2a --verdict data_pipeline --why 'labels were shifted by one'"
@@ -146,6 +154,16 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
             ask(&mut store, &case, Wish::Answer(answer.clone()))?;
             writeln!(out, "the daemon will take the answer {} to case {}", plain(answer), case.id)?;
         }
+        Cases::Resume { case, at } => {
+            let mut store = Sqlite::open_existing(&at.database()?)?;
+            let case = find(&mut store, case)?;
+            let paused = Case::read(case.state.clone()).ok().and_then(|case| case.paused);
+            if paused.is_none() {
+                bail!("case {} is not paused: see `nextrun cases show {}`", case.id, case.id);
+            }
+            ask(&mut store, &case, Wish::Resume)?;
+            writeln!(out, "the daemon will let case {} go on", case.id)?;
+        }
         Cases::Close { case, verdict, why, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
@@ -175,7 +193,8 @@ pub(super) fn time(seconds: f64) -> String {
 
 fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     let state = case.state.pointer("/position/state").and_then(Value::as_str).unwrap_or("?");
-    let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("at {state}"));
+    let paused = if case.state.get("paused").is_some_and(Value::is_object) { "paused " } else { "" };
+    let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("{paused}at {state}"));
     let tried = case.state.get("experiments").and_then(Value::as_array).map_or(0, Vec::len);
     writeln!(
         out,

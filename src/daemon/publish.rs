@@ -19,6 +19,7 @@ impl Engine {
         {
             let _whole = metrics.update();
             metrics.runs.set(count(self.watcher.runs().len()));
+            metrics.old_runs.set(count(self.watcher.old_runs()));
             metrics.jobs.set(count(self.diagnosis.found().len()));
             metrics.last_turn.set(now());
             let mut found: BTreeMap<&str, i64> = BTreeMap::new();
@@ -104,7 +105,11 @@ impl Engine {
             Some(_) => "; the reload was refused: the settings before it are in force",
             None => "",
         };
-        format!("{} runs, {open} cases open{refused}", self.watcher.runs().len())
+        format!(
+            "{} runs followed, {} old ones, {open} cases open{refused}",
+            self.watcher.runs().len(),
+            self.watcher.old_runs()
+        )
     }
 }
 
@@ -114,6 +119,8 @@ fn count(number: usize) -> i64 {
 
 fn line(case: &Case) -> CaseLine {
     let waiting = match case.waiting {
+        _ if case.paused.is_some() => "paused",
+        Waiting::Room(_) if case.short_of.is_some() => "budget",
         Waiting::Room(_) => "room",
         Waiting::Experiment => "experiment",
         Waiting::Answer { .. } => "answer",

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub lag_bytes: IntGauge,
     /// Runs that are followed.
     pub runs: IntGauge,
+    /// Runs that are not read, because they are old or ended.
+    pub old_runs: IntGauge,
     /// Jobs that are followed.
     pub jobs: IntGauge,
     /// Jobs whose newest examination found a symptom, by symptom.
@@ -114,6 +116,7 @@ impl Metrics {
             bad_records: r.gauge("nextrun_bad_records", "Records of followed files that were passed over."),
             lag_bytes: r.gauge("nextrun_lag_bytes", "Bytes of followed files still to be read or waited for."),
             runs: r.gauge("nextrun_runs", "Runs that are followed."),
+            old_runs: r.gauge("nextrun_old_runs", "Runs that are not read, because they are old or ended."),
             jobs: r.gauge("nextrun_jobs", "Jobs that are followed."),
             jobs_with_symptom: r.gauges("nextrun_jobs_with_symptom", "Jobs that show the symptom now.", &["symptom"]),
             cases_open: r.gauges("nextrun_cases_open", "Open cases, by policy.", &["policy"]),
@@ -203,6 +206,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         let (help, kinds) = (text.matches("# HELP nextrun_").count(), text.matches("# TYPE nextrun_").count());
-        assert_eq!((help, kinds), (15, 15), "those with labels show once they have some");
+        assert_eq!((help, kinds), (16, 16), "those with labels show once they have some");
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::hand::POLICY;
 use super::operate::{address, get, metric};
 use super::stage::Stage;
-use super::training::{Run, knobs};
+use super::training::{Run, knobs, with};
 use super::web::Receiver;
 
 const REPORT: &str = "authorization: Bearer r3port\r\n";
@@ -27,7 +27,7 @@ fn stage(configuration: &str) -> (Stage, String) {
     (stage, configuration.to_str().unwrap().to_owned())
 }
 
-const CONFIGURATION: &str = "policy: ./short.yaml\nlimits: { ask_wait: 1h }\nstatus:\n  listen: 127.0.0.1:0\n  \
+const CONFIGURATION: &str = "policy: ./short.yaml\ncontrol: never\nlimits: { ask_wait: 1h }\nstatus:\n  listen: 127.0.0.1:0\n  \
     tokens: { report: { file: report }, act: { file: act } }\n";
 
 fn post(address: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
@@ -150,7 +150,8 @@ fn a_closed_case_takes_no_fates_and_a_question_takes_an_answer() {
     Run::new(&stage.logdir(), "sick", &knobs(10.0)).train();
     stage.until("a run is suggested", || !queue.events().is_empty());
     let event = queue.events()[0].clone();
-    Run::new(&stage.logdir(), event.text("/data/run_name"), &knobs(10.0)).train();
+    let asked = with(&knobs(10.0), &event.body["data"]["overrides"]);
+    Run::new(&stage.logdir(), event.text("/data/run_name"), &asked).train();
     stage.until("a question is asked", || webhook.events().iter().any(|e| e.text("/type") == "nextrun.question.asked"));
     let (page, case) = (address(&stage), stage.case_of("sick").unwrap().id);
     let path = format!("/v1/cases/{case}/answer");
