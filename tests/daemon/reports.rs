@@ -100,7 +100,7 @@ fn reports_need_their_token_and_each_way_of_being_wrong_has_its_answer() {
     }
     let experiment = &shown["experiments"][0];
     assert_eq!((&experiment["suggestion_id"], &experiment["fate"]["state"]), (&json!(id), &json!("failed")));
-    assert_eq!((&experiment["outcome"], &experiment["cost"]), (&Value::Null, &Value::Null));
+    assert_eq!((&experiment["outcome"], &experiment["cost"]["real"]), (&Value::Null, &Value::Null));
     assert!(experiment["run_name"].is_string() && experiment["overrides"]["learning_rate"].is_number());
     assert_eq!(
         (&shown["waiting"]["for"], &shown["waiting"]["since"]),
