@@ -70,6 +70,8 @@ pub struct Site {
     pub gpus: f64,
     /// The absolute paths of the log directory, for those who tell which files a job writes.
     pub roots: Vec<String>,
+    /// The share of all jobs that fail at this site, before anything is known of one.
+    pub prior: f64,
 }
 
 /// A policy and the jobs that it is for.
@@ -140,7 +142,7 @@ impl Site {
     fn policy_for_case(&self, case: &Case) -> Option<&Arc<Policy>> {
         let named = |choice: &&Choice| choice.policy.name() == case.policy;
         let policy = self.policies.iter().find(named).map(|choice| &choice.policy)?;
-        policy.state(&case.position.state).is_some().then_some(policy)
+        policy.knows(&case.position.state).then_some(policy)
     }
 
     /// The policy that a job is investigated with.
@@ -299,12 +301,11 @@ impl Diagnosis {
         }
     }
 
-    /// A case opens when a job shows a problem for some time, at once when it has ended or shows NaN.
+    /// A case opens when a job fails for some time, at once when it has ended or shows NaN.
     fn open_case(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
         let memory = &self.memory[&job.name];
-        let problems = exam.problems();
         let sure = || exam.facts.ended || !exam.facts.finite || exam.persists();
-        if problems.is_empty() || memory.is_history() || !sure() {
+        if exam.status().0 != Status::Failing || memory.is_history() || !sure() {
             return;
         }
         let earlier = self.cases.values().filter(|case| case.baseline == job.name);
@@ -344,7 +345,7 @@ impl Diagnosis {
         let before = &case.baseline_facts;
         let grown = exam.facts.steps > 1.25 * before.steps;
         let failed_to_learn = !before.learned || !before.finite;
-        let recovers = failed_to_learn && exam.facts.learned && exam.problems().is_empty();
+        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 == Status::Healthy;
         let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
         if grown && recovers && beyond_doubt && exam.ends_well() {
             let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());

@@ -137,21 +137,33 @@ fn parent_of<'a>(name: &'a str, runs: &Runs) -> Option<&'a str> {
     belongs.then_some(parent)
 }
 
-/// Folders that hold one split of the data of one job: Keras' `train` and `validation`, fairseq's `train_inner`, the
-/// Estimator's `eval_…`.
+/// Folders that hold one split of the data of one job: Keras' `train` and `validation`, fairseq's `train_inner`, CatBoost's
+/// `learn` and `test`, LightGBM's `valid_0`, the Estimator's `eval_…`.
 fn is_split(folder: &str) -> bool {
     const SPLITS: &[&str] = &[
         "train",
         "train_inner",
         "training",
+        "trn",
+        "fit",
+        "learn",
         "validation",
+        "validate",
         "valid",
+        "valid_0",
+        "vali",
         "val",
         "eval",
+        "evals",
         "evaluation",
+        "evaluate",
         "test",
         "testing",
+        "tst",
         "dev",
+        "devel",
+        "holdout",
+        "heldout",
     ];
     let folder = folder.to_ascii_lowercase();
     SPLITS.contains(&folder.as_str()) || folder.starts_with("eval_") || folder.starts_with("eval-")

@@ -188,9 +188,7 @@ impl Case {
         if let Some(outcome) = outcome {
             experiment.outcome = Some(outcome.to_owned());
         }
-        // A control is no state's experiment; what it took counts all the same.
-        let state = if experiment.control { CONTROL } else { &self.position.state };
-        self.facts.record_experiment(state, facts, hours);
+        self.facts.record_hours(hours);
         self.cancel_open("it has shown what it was run for", now, trace);
     }
 

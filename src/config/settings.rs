@@ -21,6 +21,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A quiet job is not called ended before this, whatever its rhythm: evaluations and checkpoints take minutes.
 pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
 
+/// One job in twenty fails, until the site knows better.
+pub const PRIOR: f64 = 0.05;
+
 /// Everything that the operator may set.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -46,6 +49,8 @@ pub struct Settings {
     pub budgets: Budgets,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
+    /// The share of all jobs that fail, before anything is known of one; [`PRIOR`] where it is not set.
+    pub prior: Option<f64>,
     /// The folder for the database; empty until the defaults are filled in.
     pub state: PathBuf,
     /// How long closed cases and what was sent for them are kept.

@@ -33,8 +33,14 @@ macro_rules! built_in {
 }
 
 /// The policies that are built in; a new one is one more name.
-const BUILT_IN: &[BuiltIn] =
-    &[built_in!("article"), built_in!("pretraining"), built_in!("quick"), built_in!("watch-only")];
+const BUILT_IN: &[BuiltIn] = &[
+    built_in!("article"),
+    built_in!("boosting"),
+    built_in!("pretraining"),
+    built_in!("quick"),
+    built_in!("reinforcement"),
+    built_in!("watch-only"),
+];
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +161,7 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         budgets: budgets_of(settings),
         gpus: settings.budgets.gpus,
         roots: roots_of(settings),
+        prior: settings.prior.unwrap_or(config::PRIOR),
         history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     })
 }

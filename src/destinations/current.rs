@@ -58,6 +58,13 @@ impl Current {
 pub(super) fn secrets_in(secret: &Secret) -> Vec<String> {
     let value = secret.expose();
     let url = Url::parse(value).ok();
+    // Scheme, host and port may be shown.
+    if url
+        .as_ref()
+        .is_some_and(|url| url.has_host() && url.path() == "/" && url.query().is_none() && url.password().is_none())
+    {
+        return Vec::new();
+    }
     let parts = url.iter().flat_map(|url| [Some(url.path()), url.query()]).flatten().filter(|part| part.len() > 8);
     std::iter::once(value).chain(parts).filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }

@@ -154,6 +154,7 @@ pub struct Preset {
     /// Whether its messages may wait.
     pub patience: Patience,
     pub(super) threads: bool,
+    needs_command: bool,
     pub(super) send: Send,
     pub(super) answers: Answers,
     pub(super) ask: Option<Ask>,
@@ -293,6 +294,7 @@ impl Preset {
             same_id: file.same_id,
             patience: file.patience,
             threads: file.threads == Threads::ByCase,
+            needs_command: file.needs_command,
             send,
             answers,
             ask,
@@ -342,6 +344,11 @@ impl Preset {
     /// Whether it can be asked for a message that may have arrived.
     pub fn can_be_asked(&self) -> bool {
         self.ask.is_some()
+    }
+
+    /// Whether it starts a run by its command, so that one must be known.
+    pub fn needs_command(&self) -> bool {
+        self.needs_command
     }
 
     /// Whether it says the same, so that a file that changed is another preset.

@@ -3,12 +3,13 @@
 //! Owns: when a fate is a problem. Must not know: policies, and what a case makes of it.
 
 use crate::case::BROKE_DOWN;
+use crate::evidence::JobView;
 use crate::fate::{Fate, FateState};
-use crate::symptoms::{Finding, JobView, Severity};
+use crate::symptoms::{Finding, Severity};
 
 /// The problem that a job's fate is: it broke down, or it runs and is silent.
 pub(super) fn finding(fate: &Fate, view: &JobView) -> Option<Finding> {
-    let observed = view.loss.as_ref().or(view.reward.as_ref());
+    let observed = view.judged();
     let last = observed.and_then(|observed| observed.sketch.last()).map_or(0, |point| point.step);
     let first = observed.and_then(|observed| observed.sketch.first()).map_or(0, |point| point.step);
     let hangs = fate.state == FateState::Running && !view.life.finished && view.life.silent_for >= view.life.patience;
@@ -24,6 +25,7 @@ pub(super) fn finding(fate: &Fate, view: &JobView) -> Option<Finding> {
         first_step: first,
         last_step: last,
         summary,
+        rule: "its fate".to_owned(),
         numbers: serde_json::Map::new(),
     })
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use super::asked::{Asked, other_code};
 use super::exam::{End, Exam, exam_with};
-use super::{Changes, Diagnosis};
+use super::{Changes, Diagnosis, Status};
 use crate::case::{Case, CaseId, Experiment, NOT_AS_ASKED, Spent, Void, Waiting};
 use crate::facts::{Facts, Knobs, measure};
 use crate::fate::{Fate, FateState};
 use crate::jobs::Job;
 use crate::policy::Happened;
-use crate::symptoms::JobView;
 
 /// What came back from a job queue about a suggestion.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,12 +111,12 @@ impl Diagnosis {
         let baseline = jobs.iter().find(|job| job.name == case.baseline);
         let Some(experiment) = case.open_experiment() else { return };
         let trial = Trial { case, experiment, job, logged: self.site.logged_knobs(job), fate: end.as_ref() };
-        let Some((spent, weighed)) = self.weigh(&trial, baseline, now) else { return };
+        let Some(((spent, fails), weighed)) = self.weigh(&trial, baseline, now) else { return };
         if self.is_disputed(id, jobs, now, changes) {
             return;
         }
         if let Some(case) = self.cases.get_mut(id) {
-            case.measured(spent);
+            case.measured(spent, fails);
         }
         self.endings.forget(&suggestion);
         match weighed {
@@ -157,7 +156,7 @@ impl Diagnosis {
 
     /// What an experiment comes to, once that is certain: it is not what was asked for, it ended, it fits the few points
     /// that it was given, or its loss is beyond help. What happens late in a run over the whole set shows only at its end.
-    fn weigh(&self, trial: &Trial<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<(Spent, Weighed)> {
+    fn weigh(&self, trial: &Trial<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<((Spent, bool), Weighed)> {
         let Trial { case, experiment, job, logged, fate } = trial;
         let memory = self.memory.get(&job.name)?;
         let changes = &experiment.proposal.changes;
@@ -172,30 +171,30 @@ impl Diagnosis {
         }
         let seconds = job.last_wall_time().zip(job.first_wall_time()).map_or(0.0, |(last, first)| last - first);
         let over = exam.view.life.finished || fate.is_some();
-        let spent = Spent { seconds, steps: exam.facts.steps, over };
+        let fails = exam.status().0 == Status::Failing;
+        let spent = (Spent { seconds, steps: exam.facts.steps, over }, fails);
         if let Some(why) = trial.unlike(exam.facts.peak_rate) {
             return Some((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
         }
-        let points = exam.view.loss.as_ref().map_or(0, |loss| loss.sketch.count());
+        let points = exam.view.loss().map_or(0, |loss| loss.sketch.count());
         let beyond_help = !exam.facts.finite && points >= HOPELESS_POINTS;
         let examples = changes.get("train_examples").and_then(serde_json::Value::as_u64);
         let fits_few = exam.facts.fits && examples.is_some_and(|n| n <= FEW_EXAMPLES);
         if !(exam.facts.ended || fits_few || beyond_help) {
             return None;
         }
-        if goes_on && exam.problems().is_empty() && !case.shown_at.is_some_and(|step| exam.facts.steps >= BEYOND * step)
-        {
+        if goes_on && !fails && !case.shown_at.is_some_and(|step| exam.facts.steps >= BEYOND * step) {
             return None;
         }
-        let compared = baseline.map(|job| self.view_of_baseline(case, job, now));
-        let facts = measure(&exam.view, &exam.findings, compared.as_ref());
+        let compared = baseline.map(|job| self.exam_of_baseline(case, job, now));
+        let facts = measure(exam.looked(), compared.as_ref().map(Exam::looked));
         let short = if goes_on { None } else { self.cut_short(trial, &exam, &facts, compared.as_ref()) };
         Some((spent, short.map_or(Weighed::Ran(facts), Weighed::Void)))
     }
 
     /// Why a run that ended is no test for having stopped far short of its steps. One that is not finite, or fits, has shown
     /// what it can; a crash may be for the policy to judge.
-    fn cut_short(&self, trial: &Trial<'_>, exam: &Exam, facts: &Facts, baseline: Option<&JobView>) -> Option<Void> {
+    fn cut_short(&self, trial: &Trial<'_>, exam: &Exam, facts: &Facts, baseline: Option<&Exam>) -> Option<Void> {
         let Trial { case, experiment, logged, fate, .. } = trial;
         if !facts.ended || !facts.finite || facts.fits {
             return None;
@@ -211,7 +210,8 @@ impl Diagnosis {
         }
         let done = exam.view.life.done?;
         // A program that stops by itself, as early stopping does, has done so in the baseline, too.
-        let usual = baseline.filter(|view| view.life.ended).and_then(|view| view.life.done).unwrap_or(1.0).min(1.0);
+        let usual =
+            baseline.filter(|exam| exam.facts.ended).and_then(|exam| exam.view.life.done).unwrap_or(1.0).min(1.0);
         if done >= FAR_SHORT * usual {
             return None;
         }
@@ -230,13 +230,13 @@ impl Diagnosis {
 
     fn judges_crashes(&self, case: &Case) -> bool {
         let policy = self.policy_of(case);
-        policy.and_then(|policy| policy.state(&case.position.state).map(|state| state.judges("experiment.crashed")))
+        policy.and_then(|policy| policy.test(&case.position.state).map(|test| test.judges("experiment.crashed")))
             == Some(true)
     }
 
-    fn view_of_baseline(&self, case: &Case, job: &Job<'_>, now: f64) -> JobView {
+    fn exam_of_baseline(&self, case: &Case, job: &Job<'_>, now: f64) -> Exam {
         let memory = self.memory.get(&job.name).cloned().unwrap_or_else(|| super::Memory::first_seen(true));
-        exam_with(job, &self.site, (&memory, memory.end()), case.baseline_facts.knobs.clone(), now).view
+        exam_with(job, &self.site, (&memory, memory.end()), case.baseline_facts.knobs.clone(), now)
     }
 
     pub(super) fn judge(&mut self, id: &CaseId, happened: Happened<'_>, now: f64, changes: &mut Changes) {

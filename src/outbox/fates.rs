@@ -102,17 +102,15 @@ impl Poller {
                 );
                 return Ok(false);
             }
-            Some(Told::Cannot(why)) => {
-                if self.untold.insert(suggestion.to_owned()) {
-                    tracing::warn!(
-                        destination = self.destination.name,
-                        suggestion,
-                        why,
-                        "what became of a run is not told"
-                    );
-                }
+            Some(Told::Cannot(why)) if self.untold.insert(suggestion.to_owned()) => {
+                tracing::warn!(
+                    destination = self.destination.name,
+                    suggestion,
+                    why,
+                    "what became of a run is not told"
+                );
             }
-            None => {}
+            Some(Told::Cannot(_)) | None => {}
         }
         Ok(true)
     }

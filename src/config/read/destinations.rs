@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::case::MessageKind;
 use crate::config::secret::SecretSource;
 use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown, Patience, PresetChoice};
@@ -150,6 +152,13 @@ impl Reader<'_> {
         if field.holds == Holds::Secret {
             return self.secret(&what, node).map(FieldValue::Kept);
         }
+        // A whole number is what it looks like; of any other the spelling would be lost.
+        if let Kind::Scalar(Value::Number(number)) = &node.kind
+            && field.holds == Holds::Text
+            && !number.is_f64()
+        {
+            return Some(FieldValue::Plain(number.to_string()));
+        }
         let text = node.text(&what, &mut self.problems)?;
         if field.holds == Holds::Address
             && let Some((message, help)) = wrong_address(text)
@@ -217,8 +226,7 @@ fn wrong_address(text: &str) -> Option<(&'static str, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::KINDS;
-    use serde_json::Value;
+    use super::{KINDS, Value};
 
     #[test]
     fn wants_names_every_kind_as_messages_do() {

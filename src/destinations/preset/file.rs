@@ -41,6 +41,9 @@ pub(super) struct PresetFile {
     pub(super) status: Option<StatusFile>,
     #[serde(default)]
     pub(super) cancel: Option<CancelFile>,
+    /// Whether it starts a run by its command.
+    #[serde(default)]
+    pub(super) needs_command: bool,
     #[serde(default)]
     pub(super) codes: Option<CodesFile>,
     #[serde(default)]
