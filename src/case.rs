@@ -9,6 +9,7 @@ mod linking;
 mod message;
 mod progress;
 mod telling;
+mod version;
 
 use std::fmt;
 
@@ -27,6 +28,7 @@ pub use message::{
     QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
 };
 pub use progress::{BY_HAND, Opening, Terms};
+pub use version::{CaseError, VERSION, runs_named};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
 /// opened twice.
@@ -42,6 +44,9 @@ impl fmt::Display for CaseId {
 /// One investigation, as it is kept between steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Case {
+    /// The version of its form: [`VERSION`], but for what was kept before.
+    #[serde(default)]
+    pub version: u32,
     /// Its id.
     pub id: CaseId,
     /// The job that it is about.

@@ -47,6 +47,8 @@ pub struct Site {
     pub answer_within: f64,
     /// A job whose newest event is older than so many seconds when it is first seen is history.
     pub history_after: f64,
+    /// The share of all jobs that fail at this site, before anything is known of one.
+    pub prior: f64,
 }
 
 /// A policy and the jobs that it is for.
@@ -101,7 +103,7 @@ impl Site {
     fn policy_for_case(&self, case: &Case) -> Option<&Arc<Policy>> {
         let named = |choice: &&Choice| choice.policy.name() == case.policy;
         let policy = self.policies.iter().find(named).map(|choice| &choice.policy)?;
-        policy.state(&case.position.state).is_some().then_some(policy)
+        policy.knows(&case.position.state).then_some(policy)
     }
 
     /// The policy that a job is investigated with.
@@ -166,13 +168,29 @@ pub struct Diagnosis {
     memory: BTreeMap<String, Memory>,
     /// What became of jobs that no suggestion asked for, by job.
     fates: BTreeMap<String, JobFate>,
+    /// Cases that were kept and cannot be read.
+    set_aside: Vec<SetAside>,
+}
+
+/// A case that was kept and cannot be read. It stays as it is: its baseline is left alone, and so are its experiments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// The baseline job.
+    pub baseline: String,
+    /// The runs of its experiments, as far as they are known.
+    pub runs: Vec<String>,
 }
 
 impl Diagnosis {
     /// Goes on with the cases that were kept.
     pub fn new(site: Site, cases: impl IntoIterator<Item = Case>) -> Diagnosis {
         let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
-        Diagnosis { site, cases, memory: BTreeMap::new(), fates: BTreeMap::new() }
+        Diagnosis { site, cases, memory: BTreeMap::new(), fates: BTreeMap::new(), set_aside: Vec::new() }
+    }
+
+    /// Leaves alone what cases are about that cannot be read.
+    pub fn set_aside(&mut self, cases: impl IntoIterator<Item = SetAside>) {
+        self.set_aside.extend(cases);
     }
 
     /// Every case, open or closed.
@@ -211,7 +229,8 @@ impl Diagnosis {
     /// Jobs that carry out an experiment of any case: none of them opens a case of its own.
     fn claimed(&self) -> BTreeSet<String> {
         let experiments = self.cases.values().flat_map(|case| &case.experiments);
-        experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone())).collect()
+        let known = experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone()));
+        known.chain(self.set_aside.iter().flat_map(|case| case.runs.iter().cloned())).collect()
     }
 
     fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
@@ -231,18 +250,20 @@ impl Diagnosis {
         }
     }
 
-    /// A case opens when a job shows a problem for some time, at once when it has ended or shows NaN.
+    /// A case opens when a job fails for some time, at once when it has ended or shows NaN.
     fn open_case(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
         let memory = &self.memory[&job.name];
-        let problems = exam.problems();
         let sure = || exam.facts.ended || !exam.facts.finite || exam.persists();
-        if problems.is_empty() || memory.is_history() || !sure() {
+        if exam.status().0 != Status::Failing || memory.is_history() || !sure() {
             return;
         }
         let earlier = self.cases.values().filter(|case| case.baseline == job.name);
         let begun = job.first_wall_time();
         // One investigation a job, unless it was trained anew under the same name.
         if earlier.clone().any(|case| begun.is_none_or(|begun| begun <= case.opened)) {
+            return;
+        }
+        if self.set_aside.iter().any(|case| case.baseline == job.name) {
             return;
         }
         let Some(policy) = self.site.policy_for(&job.name).cloned() else { return };
@@ -266,7 +287,7 @@ impl Diagnosis {
         let before = &case.baseline_facts;
         let grown = exam.facts.steps > 1.25 * before.steps;
         let failed_to_learn = !before.learned || !before.finite;
-        let recovers = failed_to_learn && exam.facts.learned && exam.problems().is_empty();
+        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 == Status::Healthy;
         let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
         if grown && recovers && beyond_doubt {
             let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());

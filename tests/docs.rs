@@ -31,7 +31,7 @@ const SYMPTOMS: [&str; 15] = [
     "clipped",
     "silent",
 ];
-const ROOT_CAUSES: [&str; 18] = [
+const ROOT_CAUSES: [&str; 19] = [
     "healthy",
     "recovered",
     "learning_rate_too_high",
@@ -48,6 +48,7 @@ const ROOT_CAUSES: [&str; 18] = [
     "input_scaling",
     "data_pipeline",
     "overfitting",
+    "too_few_steps",
     "infrastructure",
     "inconclusive",
 ];
@@ -119,6 +120,51 @@ fn the_page_of_symptoms_is_what_the_detectors_say() {
     }
     let page = fs::read_to_string(&path).unwrap();
     assert!(page == symptoms::documentation(), "write it anew: UPDATE_DOCS=1 cargo test --test docs");
+}
+
+/// Where the generated part of the page of policies begins.
+const GENERATED: &str = "<!-- generated: UPDATE_DOCS=1 cargo test --test docs -->\n";
+
+/// Each policy in a few lines, with its pictures.
+fn pages_of_policies() -> String {
+    let mut page = String::from("\n## The built-in policies\n");
+    let mut files: Vec<PathBuf> =
+        policies().into_iter().filter(|path| !path.to_string_lossy().contains(".test.")).collect();
+    files.sort();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let Ok(policy) = nextrun::policy::parse(&text, "", &nextrun::policy::Vocabulary::new(symptoms::ids())) else {
+            continue;
+        };
+        let kinds: Vec<&str> = policy.kinds().iter().map(String::as_str).collect();
+        let limits = policy.limits();
+        page +=
+            &format!("\n### {}\n\n{}. For: {}.", policy.name(), policy.summary(), kinds.join(", ").replace('_', " "));
+        let runs = policy.used().into_iter().any(|test| test.kind() == nextrun::policy::TestKind::Run);
+        page += &if runs {
+            format!(" At most {} experiments.", limits.experiments)
+        } else {
+            " Makes no experiment.".to_owned()
+        };
+        page += &format!(" Source: {}.\n", policy.source());
+        for drawn in nextrun::policy::pages(&policy) {
+            page += &format!("\n{}:\n\n```mermaid\n{}```\n", drawn.name, drawn.mermaid());
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_of_policies_shows_those_that_are_built_in() {
+    let path = Path::new(ROOT).join("docs/POLICIES.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (written, _) = page.split_once(GENERATED).unwrap();
+    let wanted = format!("{written}{GENERATED}{}", pages_of_policies());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    let page = fs::read_to_string(&path).unwrap();
+    assert!(page == wanted, "write it anew: UPDATE_DOCS=1 cargo test --test docs");
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl Lab {
         let (mut base, mut other) = (self.exam(baseline)?, self.exam(experiment)?);
         base.view.knobs = case.knobs(&Map::new())?.to_map().into_iter().collect();
         other.view.knobs = case.knobs(changes)?.to_map().into_iter().collect();
-        let facts = measure(&other.view, &other.findings, Some(&base.view));
+        let facts = measure(other.looked(), Some(base.looked()));
         Ok(experiment.against_baseline.get_or_init(|| facts).clone())
     }
 }

@@ -299,6 +299,9 @@ pub struct RunSuggested {
     pub command_from: Option<CommandFrom>,
     /// Environment variables of the command.
     pub env: BTreeMap<String, String>,
+    /// The user who owns the baseline, where that is known: engines run it under that account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// The absolute working directory of the command, where it is known.
     pub cwd: Option<String>,
     /// Which stored environment the command runs with, for the runner of the same user.
@@ -358,6 +361,9 @@ pub struct RunCancelled {
     pub run_name: String,
     /// Why it is not needed.
     pub why: String,
+    /// The user who owns the baseline, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 impl RunCancelled {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Case, CaseId, Experiment, JournalEntry, NotTried, Trace, Waiting, run_name, suggestion_id};
+use super::{Case, CaseId, Experiment, JournalEntry, NotTried, Trace, VERSION, Waiting, run_name, suggestion_id};
 use crate::facts::Facts;
 use crate::policy::{
     self, Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Policy, Position, Proposal, Question,
@@ -51,6 +51,7 @@ impl Case {
     pub fn open(opening: Opening, terms: &Terms<'_>) -> (Case, Trace) {
         let Opening { id, baseline, findings, facts, loss_curve, advice, knobs } = opening;
         let mut case = Case {
+            version: VERSION,
             id,
             baseline,
             policy: terms.policy.name().to_owned(),
@@ -89,7 +90,7 @@ impl Case {
             if let Happened::Ran(facts) = &happened {
                 let hours = experiment.age(terms.now) / 3600.0;
                 experiment.facts = Some((*facts).clone());
-                self.facts.record_experiment(&at.state, facts, hours);
+                self.facts.record_hours(hours);
             }
             let detail = json!({
                 "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,

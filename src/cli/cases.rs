@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Exit, plain, settings};
 use crate::case::Case;
 use crate::config::{Overrides, Settings};
 use crate::daemon::DATABASE;
-use crate::store::{Commit, Sqlite, Store, StoredCase};
+use crate::store::{Answer, Commit, Sqlite, Store, StoredCase, UnreadableCase, Wish};
 
 /// List, show, link or close cases.
 #[derive(Debug, Subcommand)]
@@ -104,7 +104,10 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
         Cases::List { all, at } => {
             let mut store = Sqlite::open_read_only(&at.database()?)?;
             for case in store.cases(!*all)? {
-                print_line(&mut out, &case)?;
+                match case {
+                    Ok(case) => print_line(&mut out, &case)?,
+                    Err(unreadable) => print_unreadable(&mut out, &unreadable)?,
+                }
             }
         }
         Cases::Show { case, at } => {
@@ -115,13 +118,13 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
         Cases::Link { case, job, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
-            ask(&mut store, &case, json!({ "link": job }))?;
+            ask(&mut store, &case, Wish::Link(job.clone()))?;
             writeln!(out, "the daemon will link {} to case {}", plain(job), case.id)?;
         }
         Cases::Answer { case, answer, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
-            ask(&mut store, &case, json!({ "answer": answer }))?;
+            ask(&mut store, &case, Wish::Answer(answer.clone()))?;
             writeln!(out, "the daemon will take the answer {} to case {}", plain(answer), case.id)?;
         }
         Cases::Close { case, verdict, why, at } => {
@@ -130,7 +133,7 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
             if case.closed {
                 bail!("case {} is closed already, with {}", case.id, case.verdict.unwrap_or_default());
             }
-            ask(&mut store, &case, json!({ "close": { "verdict": verdict, "why": why } }))?;
+            ask(&mut store, &case, Wish::Close { verdict: verdict.clone(), why: why.clone() })?;
             writeln!(out, "the daemon will close case {} with {verdict}", case.id)?;
         }
     }
@@ -142,8 +145,8 @@ pub(super) fn find(store: &mut Sqlite, id: &str) -> anyhow::Result<StoredCase> {
 }
 
 /// The daemon owns its cases: it is asked, and takes the request up at its next turn (or its next start).
-fn ask(store: &mut Sqlite, case: &StoredCase, wish: Value) -> anyhow::Result<()> {
-    Ok(store.commit(&Commit { requests: vec![(case.id.clone(), wish)], ..Commit::default() })?)
+fn ask(store: &mut Sqlite, case: &StoredCase, wish: Wish) -> anyhow::Result<()> {
+    Ok(store.commit(&Commit { requests: vec![(Some(case.id.clone()), wish)], ..Commit::default() })?)
 }
 
 pub(super) fn time(seconds: f64) -> String {
@@ -165,9 +168,13 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     )
 }
 
+fn print_unreadable(out: &mut impl Write, case: &UnreadableCase) -> io::Result<()> {
+    writeln!(out, "{}  unreadable: {}  {}", case.id, plain(&case.reason), plain(&case.baseline))
+}
+
 fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow::Result<()> {
     print_line(out, stored)?;
-    let case: Case = serde_json::from_value(stored.state.clone()).context("the stored case cannot be read")?;
+    let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
     for finding in &case.findings {
         writeln!(out, "\n  {} ({}): {}", finding.symptom, plain(&finding.tag), plain(&finding.summary))?;
     }
@@ -179,7 +186,7 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         }
     }
     for delivery in store.deliveries(Some(&stored.id), None)?.iter().rev() {
-        let answer = delivery.answer.as_deref().unwrap_or("no answer yet");
+        let answer = delivery.answer.as_ref().map_or_else(|| "no answer yet".to_owned(), Answer::to_string);
         let state = serde_json::to_value(delivery.state)?;
         writeln!(
             out,
@@ -188,7 +195,7 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
             delivery.destination,
             state.as_str().unwrap_or("?"),
             delivery.attempts,
-            plain(answer)
+            plain(&answer)
         )?;
     }
     Ok(())

@@ -21,7 +21,7 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "watch",
     "destinations",
     "allowed_hosts",
@@ -31,6 +31,7 @@ const KEYS: [&str; 12] = [
     "policy",
     "limits",
     "signals",
+    "prior",
     "state",
     "keep_closed",
     "status",
@@ -98,6 +99,7 @@ impl Reader<'_> {
         if let Some(node) = fields.get("signals") {
             settings.signals = self.signals(node);
         }
+        settings.prior = fields.get("prior").and_then(|node| self.prior(node));
         if let Some(node) = fields.get("state") {
             settings.state = self.path(node, "`state`").unwrap_or_default();
         }
@@ -106,6 +108,17 @@ impl Reader<'_> {
         }
         settings.status = fields.get("status").and_then(|node| self.status(node));
         settings
+    }
+
+    /// A probability that evidence can move: 0 and 1 cannot be.
+    fn prior(&mut self, node: &Node) -> Option<f64> {
+        let prior = node.number("`prior`", &mut self.problems)?;
+        if !(prior > 0.0 && prior < 1.0) {
+            let help = "it is the share of all jobs that fail: 0.05 where one in twenty does";
+            self.problems.add_help(node.place, "`prior` lies between 0 and 1, both excluded", help);
+            return None;
+        }
+        Some(prior)
     }
 
     fn watch(&mut self, node: &Node) -> WatchSettings {

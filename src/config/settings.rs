@@ -21,6 +21,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// A quiet job is not called ended before this, whatever its rhythm: evaluations and checkpoints take minutes.
 pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
 
+/// One job in twenty fails, until the site knows better.
+pub const PRIOR: f64 = 0.05;
+
 /// Everything that the operator may set.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -42,6 +45,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
+    /// The share of all jobs that fail, before anything is known of one; [`PRIOR`] where it is not set.
+    pub prior: Option<f64>,
     /// The folder for the database; empty until the defaults are filled in.
     pub state: PathBuf,
     /// How long closed cases and what was sent for them are kept.
@@ -206,6 +211,9 @@ pub struct DestinationSettings {
     pub preset: PresetChoice,
     /// What the preset asks for.
     pub fields: BTreeMap<String, FieldValue>,
+    /// The setting that holds a token for each owner of jobs, and where each is kept; `None`: all runs go under one
+    /// account.
+    pub accounts: Option<(String, BTreeMap<String, SecretSource>)>,
     /// The kinds of message that it gets; `None`: what its preset says.
     pub wants: Option<Vec<MessageKind>>,
     /// Which of them it gets.
@@ -218,6 +226,8 @@ pub struct DestinationSettings {
     pub give_up_after: Duration,
     /// How long an answer is waited for.
     pub timeout: Duration,
+    /// How often it is asked what became of the runs that it has.
+    pub status_every: Duration,
 }
 
 impl DestinationSettings {
@@ -227,6 +237,7 @@ impl DestinationSettings {
             name: name.to_owned(),
             preset: PresetChoice::Shipped(preset.to_owned()),
             fields: BTreeMap::new(),
+            accounts: None,
             wants: None,
             route: Route::All,
             patience: None,
@@ -235,7 +246,26 @@ impl DestinationSettings {
             give_up_after: DAY.saturating_mul(3),
             // Standard Webhooks asks for 15 to 30 s; a Slurm REST daemon needs 9 s to say that its controller is down.
             timeout: Duration::from_secs(30),
+            // A run that fails at once is seen soon, and a controller that serves thousands is not kept busy.
+            status_every: Duration::from_secs(15),
         }
+    }
+
+    /// The tokens of the owners of jobs, read.
+    ///
+    /// # Errors
+    ///
+    /// The setting with the first owner whose token could not be read, with the reason.
+    pub fn read_accounts(
+        &self,
+        variables: &Variables,
+    ) -> Result<Option<BTreeMap<String, Secret>>, (String, SecretError)> {
+        let Some((field, accounts)) = &self.accounts else { return Ok(None) };
+        let read = |(owner, source): (&String, &SecretSource)| match source.read(variables) {
+            Ok(secret) => Ok((owner.clone(), secret)),
+            Err(error) => Err((format!("{field}.{owner}"), error)),
+        };
+        accounts.iter().map(read).collect::<Result<_, _>>().map(Some)
     }
 
     /// The fields with their secrets read.

@@ -8,8 +8,8 @@ use super::launch::{Carrier, Launch, Pattern};
 use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
-    DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll,
-    PresetChoice, QuietAfter, Settings, StatusSettings, WatchSettings,
+    DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, PRIOR, Patience, Policies, PolicyChoice,
+    Poll, PresetChoice, QuietAfter, Settings, StatusSettings, WatchSettings,
 };
 use super::words::Template;
 
@@ -34,6 +34,7 @@ pub fn show(settings: &Settings) -> String {
     if !settings.signals.is_empty() {
         file.insert("signals".to_owned(), signals(settings));
     }
+    file.insert("prior".to_owned(), json!(settings.prior.unwrap_or(PRIOR)));
     file.insert("state".to_owned(), json!(settings.state));
     let keep = match settings.keep {
         Keep::Always => "always".to_owned(),
@@ -93,6 +94,10 @@ fn destination(destination: &DestinationSettings) -> Value {
         };
         map.insert(name.clone(), shown);
     }
+    if let Some((name, accounts)) = &destination.accounts {
+        let shown = accounts.iter().map(|(owner, source)| (owner.clone(), kept(source)));
+        map.insert(name.clone(), Value::Object(shown.collect()));
+    }
     if let Some(wants) = &destination.wants {
         map.insert("wants".to_owned(), json!(wants));
     }
@@ -119,6 +124,7 @@ fn destination(destination: &DestinationSettings) -> Value {
     map.insert("on_unknown".to_owned(), json!(on_unknown));
     map.insert("give_up_after".to_owned(), json!(show_duration(destination.give_up_after)));
     map.insert("timeout".to_owned(), json!(show_duration(destination.timeout)));
+    map.insert("status_every".to_owned(), json!(show_duration(destination.status_every)));
     Value::Object(map)
 }
 

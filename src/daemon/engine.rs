@@ -10,12 +10,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::clock::Clocks;
 use super::desk::Desk;
+use super::owner::tell_owner;
 use super::{Load, Wishes, now};
 use crate::case::Message;
 use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
-use crate::outbox::{self, Outbox};
+use crate::outbox::{self, OpenRuns, Outbox};
 use crate::series::{RunData, RunName};
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
@@ -58,6 +59,8 @@ pub(super) struct Engine {
     /// Events of each run at the last look.
     pub(super) events: BTreeMap<RunName, u64>,
     pub(super) clocks: Clocks,
+    /// Requests that cannot be read, by their row ids: each is told once.
+    pub(super) unreadable_requests: BTreeSet<i64>,
 }
 
 /// When what is due next.
@@ -215,10 +218,18 @@ impl Engine {
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
         self.commit(changes, Vec::new())?;
         self.release()?;
+        self.outbox.wait_for(&self.open_runs());
         self.publish();
         // The watchdog is fed by a turn of the whole loop, never by a timer that would go on while the loop hangs.
         let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&self.in_one_line())]);
         Ok(())
+    }
+
+    /// The suggestions that cases wait for.
+    fn open_runs(&self) -> OpenRuns {
+        let open = self.diagnosis.cases().filter(|case| case.closed.is_none());
+        let runs = open.filter_map(|case| Some((case.open_experiment()?.suggestion.clone(), case.id.clone())));
+        OpenRuns::new(runs.collect())
     }
 
     /// Keeps what was decided and what is owed for it in one transaction.
@@ -227,6 +238,7 @@ impl Engine {
             return Ok(());
         }
         let updated = now();
+        changes.messages.iter_mut().for_each(|message| tell_owner(message, &self.settings));
         self.dress_all(&mut changes, updated);
         let stored = |case: &crate::case::Case| {
             anyhow::Ok(StoredCase {
@@ -271,7 +283,7 @@ impl Engine {
             plans => plans?,
         };
         for plan in plans {
-            let silenced: Vec<String> = plan.silenced().map(str::to_owned).collect();
+            let silenced = plan.silenced.clone();
             self.keep_with(Commit::default(), plan)?;
             for message in silenced {
                 self.may_never_start(&message)?;
@@ -283,8 +295,8 @@ impl Engine {
     /// Keeps a step together with who is told of it.
     fn keep_with(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
         commit.journal.extend(plan.journal);
-        (commit.messages, commit.held) = (plan.owed, plan.held);
-        (commit.released, commit.unheld) = (plan.released, plan.unheld);
+        (commit.messages, commit.waiting) = (plan.owed, plan.waiting);
+        (commit.released, commit.withdrawn) = (plan.released, plan.withdrawn);
         for (case, entry) in &commit.journal {
             tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
         }

@@ -84,10 +84,6 @@ impl Engine {
             let labels = [destination.as_str(), state.as_str()];
             metrics.deliveries.with_label_values(&labels).set(i64::try_from(*deliveries).unwrap_or(i64::MAX));
         }
-        for (destination, deliveries) in &tally.held {
-            let labels = [destination.as_str(), "held"];
-            metrics.deliveries.with_label_values(&labels).set(i64::try_from(*deliveries).unwrap_or(i64::MAX));
-        }
         metrics.held_back.reset();
         for destination in self.desk.names() {
             metrics.held_back.with_label_values(&[destination]).set(0);

@@ -31,8 +31,14 @@ macro_rules! built_in {
 }
 
 /// The policies that are built in; a new one is one more name.
-const BUILT_IN: &[BuiltIn] =
-    &[built_in!("article"), built_in!("pretraining"), built_in!("quick"), built_in!("watch-only")];
+const BUILT_IN: &[BuiltIn] = &[
+    built_in!("article"),
+    built_in!("boosting"),
+    built_in!("pretraining"),
+    built_in!("quick"),
+    built_in!("reinforcement"),
+    built_in!("watch-only"),
+];
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +154,7 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         at_once: settings.limits.at_once as usize,
         start_within: settings.limits.start_within.as_secs_f64(),
         answer_within: settings.limits.ask_wait.as_secs_f64(),
+        prior: settings.prior.unwrap_or(config::PRIOR),
         history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     })
 }
@@ -188,6 +195,7 @@ fn fields_of(preset: &Preset) -> Vec<PresetField> {
         holds: match field.kind {
             destinations::FieldKind::Secret => Holds::Secret,
             destinations::FieldKind::Url => Holds::Address,
+            destinations::FieldKind::Accounts => Holds::Accounts,
             destinations::FieldKind::Text => Holds::Text,
         },
         need: match field.need {

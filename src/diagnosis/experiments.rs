@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::exam::exam_with;
+use super::exam::{Exam, exam_with};
 use super::{Changes, Diagnosis};
 use crate::case::{Candidate, Case, CaseId, Experiment, Known, Link, Waiting, Wanted, link};
 use crate::facts::{Facts, Knobs, measure};
 use crate::jobs::Job;
 use crate::policy::Happened;
-use crate::symptoms::JobView;
 
 /// What came back from a job queue about a suggestion.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,20 +174,20 @@ impl Diagnosis {
         let mut knobs = case.knobs_with(&experiment.proposal.changes);
         knobs.extend(self.site.logged_knobs(job));
         let exam = exam_with(job, &self.site, memory, knobs, now);
-        let points = exam.view.loss.as_ref().map_or(0, |loss| loss.sketch.count());
+        let points = exam.view.loss().map_or(0, |loss| loss.sketch.count());
         let beyond_help = !exam.facts.finite && points >= HOPELESS_POINTS;
         let examples = experiment.proposal.changes.get("train_examples").and_then(serde_json::Value::as_u64);
         let fits_few = exam.facts.fits && examples.is_some_and(|n| n <= FEW_EXAMPLES);
         if !(exam.facts.ended || fits_few || beyond_help) {
             return None;
         }
-        let compared = baseline.map(|job| self.view_of_baseline(case, job, now));
-        Some(measure(&exam.view, &exam.findings, compared.as_ref()))
+        let compared = baseline.map(|job| self.exam_of_baseline(case, job, now));
+        Some(measure(exam.looked(), compared.as_ref().map(Exam::looked)))
     }
 
-    fn view_of_baseline(&self, case: &Case, job: &Job<'_>, now: f64) -> JobView {
+    fn exam_of_baseline(&self, case: &Case, job: &Job<'_>, now: f64) -> Exam {
         let memory = self.memory.get(&job.name).cloned().unwrap_or_else(|| super::Memory::first_seen(true));
-        exam_with(job, &self.site, &memory, case.baseline_facts.knobs.clone(), now).view
+        exam_with(job, &self.site, &memory, case.baseline_facts.knobs.clone(), now)
     }
 
     pub(super) fn judge(&mut self, id: &CaseId, happened: Happened<'_>, now: f64, changes: &mut Changes) {
