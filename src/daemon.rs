@@ -14,6 +14,7 @@ mod owner;
 mod publish;
 mod reload;
 mod requests;
+mod runner;
 mod sending;
 mod site;
 mod stopping;
@@ -30,7 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::case::{Case, runs_named};
-use crate::config::{Settings, Variables};
+use crate::config::{SecretSource, Settings, Variables};
 use crate::diagnosis::{Diagnosis, SetAside};
 use crate::fate::JobFate;
 use crate::fault;
@@ -112,12 +113,17 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
     let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
     watcher.ignore_older_than(site.history_after);
+    let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
+    watcher.ignore_older_than(site.history_after);
+    let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
+    board.keep_in(store.clone());
     let mut diagnosis = Diagnosis::new(site, cases);
     diagnosis.set_aside(unreadable);
     diagnosis.remember_fates(fates);
     let desk = Desk::new(&settings, &destinations, &store)?;
     let told = runtime.block_on(bad_ends(&store))?;
     let (reports, incoming) = mpsc::unbounded_channel();
+    let from_runner = runner::follow(&runtime, &settings, wishes.stop.clone())?;
     let (metrics, clock) = (board.metrics.clone(), Arc::new(now));
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
@@ -127,6 +133,8 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         diagnosis,
         store,
         incoming,
+        from_runner,
+        trainers: BTreeMap::new(),
         desk,
         settings,
         watcher,
@@ -230,8 +238,16 @@ fn serve_status(
     board: &Arc<Board>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let Some(wanted) = &settings.status else { return Ok(runtime.spawn(async {})) };
-    let token = wanted.token.as_ref().map(|source| source.read(&variables())).transpose().context("`status.token`")?;
-    let listen = status::Listen { address: wanted.listen, token };
+    let read = |name: &str, source: &Option<SecretSource>| {
+        let secret = source.as_ref().map(|source| source.read(&variables())).transpose();
+        secret.with_context(|| format!("`status.tokens.{name}`"))
+    };
+    let tokens = status::Tokens {
+        read: read("read", &wanted.tokens.read)?,
+        report: read("report", &wanted.tokens.report)?,
+        act: read("act", &wanted.tokens.act)?,
+    };
+    let listen = status::Listen { address: wanted.listen, tokens };
     let (address, serving) = runtime.block_on(status::serve(listen, board.clone()))?;
     tracing::info!(%address, "the status page is there");
     Ok(runtime.spawn(serving))

@@ -242,6 +242,8 @@ pub enum Happened<'a> {
     Ran(&'a Facts),
     /// The experiment never started in time.
     NeverStarted,
+    /// The experiment is no evidence, for this reason: its run is not what was asked for, or came to nothing.
+    NoTest(String),
     /// The queue refused it: the script does not have these knobs (all of the changes, where it did not say which).
     Refused(BTreeSet<String>),
     /// A person answered a question.

@@ -25,7 +25,7 @@ use crate::fate::JobFate;
 pub use crate::case::JournalEntry;
 
 pub use answer::Answer;
-pub use fates::Suggested;
+pub use fates::OfCase;
 pub use lock::StateLock;
 pub use shared::SharedStore;
 pub use spending::Spending;
@@ -411,8 +411,10 @@ pub trait Store: Send {
     fn requests(&mut self) -> Result<Vec<Result<Request, Unreadable>>, StoreError>;
     /// What became of jobs that no suggestion asked for, the newest of each.
     fn fates(&mut self) -> Result<Vec<Result<JobFate, Unreadable>>, StoreError>;
-    /// The suggestion of an id, if one was made and is still known.
-    fn suggested(&mut self, id: &str) -> Result<Option<Suggested>, StoreError>;
+    /// The case that made a suggestion, if one was made with this id and is still known.
+    fn suggested(&mut self, id: &str) -> Result<Option<OfCase>, StoreError>;
+    /// The newest case about a job: the open one, else the one that closed last.
+    fn newest_case_of(&mut self, job: &str) -> Result<Option<OfCase>, StoreError>;
     /// What experiments cost that count for this day or a later one, oldest first; all where `since` is empty.
     fn spending(&mut self, since: &str) -> Result<Vec<Spending>, StoreError>;
     /// Takes up to `limit` due deliveries of one destination and marks them `Sending`, in order per case: a delivery

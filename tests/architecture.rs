@@ -26,7 +26,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("case", &["fate", "launched", "policy", "facts", "symptoms"]),
     (
         "diagnosis",
-        &["fate", "series", "jobs", "signals", "evidence", "numbers", "symptoms", "belief", "facts", "policy", "case"],
+        &[
+            "fate", "launched", "command", "series", "jobs", "signals", "evidence", "numbers", "symptoms", "belief",
+            "facts", "policy", "case",
+        ],
     ),
     ("logdir", &["series", "launched"]),
     ("watch", &["tfevents", "logdir", "series", "launched"]),
@@ -38,8 +41,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["fate", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
-    ("runner", &["fate", "launched", "logdir", "fault"]),
-    ("status", &["config", "telemetry"]),
+    ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
+    ("status", &["config", "telemetry", "fate", "case", "store"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];

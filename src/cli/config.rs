@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::{Exit, plain, settings};
-use crate::config::{Overrides, Settings, show};
+use crate::config::{Overrides, Settings, TokenSources, show};
 use crate::daemon::{destination_of, preset_of, site_of, variables};
 use crate::logdir::Place;
 
@@ -38,9 +38,14 @@ fn secrets_missing(settings: &Settings) -> anyhow::Result<Vec<String>> {
             Ok(_) => drop(destination_of(settings, destination)?),
         }
     }
-    let token = settings.status.as_ref().and_then(|status| status.token.as_ref());
-    if let Some(Err(error)) = token.map(|token| token.read(&variables())) {
-        missing.push(format!("`status.token`: {error}"));
+    let tokens = settings.status.iter().flat_map(|status| {
+        let TokenSources { read, report, act } = &status.tokens;
+        [("read", read), ("report", report), ("act", act)]
+    });
+    for (name, token) in tokens {
+        if let Some(Err(error)) = token.as_ref().map(|token| token.read(&variables())) {
+            missing.push(format!("`status.tokens.{name}`: {error}"));
+        }
     }
     Ok(missing)
 }

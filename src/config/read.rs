@@ -4,6 +4,7 @@
 //!
 //! Reading goes on after a mistake, so that one look shows them all; settings with a mistake are never returned.
 
+mod budgets;
 mod destinations;
 mod experiments;
 mod launch;
@@ -21,7 +22,7 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 15] = [
     "watch",
     "destinations",
     "allowed_hosts",
@@ -30,6 +31,8 @@ const KEYS: [&str; 13] = [
     "experiments",
     "policy",
     "limits",
+    "control",
+    "budgets",
     "signals",
     "prior",
     "state",
@@ -96,6 +99,8 @@ impl Reader<'_> {
         if let Some(node) = fields.get("limits") {
             settings.limits = self.limits(node);
         }
+        settings.control = fields.get("control").map(|node| self.control(node)).unwrap_or_default();
+        settings.budgets = fields.get("budgets").map(|node| self.budgets(node)).unwrap_or_default();
         if let Some(node) = fields.get("signals") {
             settings.signals = self.signals(node);
         }

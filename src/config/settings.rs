@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::case::MessageKind;
+use crate::case::{Budget, MessageKind, WhenControl};
 use crate::logdir::Place;
 use crate::signals::SiteRule;
 
@@ -43,6 +43,10 @@ pub struct Settings {
     pub policies: Policies,
     /// How far investigations go.
     pub limits: Limits,
+    /// When the baseline is repeated unchanged before anything is changed.
+    pub control: WhenControl,
+    /// What experiments may cost.
+    pub budgets: Budgets,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
     /// The share of all jobs that fail, before anything is known of one; [`PRIOR`] where it is not set.
@@ -53,6 +57,45 @@ pub struct Settings {
     pub keep: Keep,
     /// Where the daemon says over HTTP how it is; `None`: nowhere.
     pub status: Option<StatusSettings>,
+    /// Whether suggested runs are run on this machine.
+    pub runner: Option<RunnerSettings>,
+}
+
+/// Suggested runs are run on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerSettings {
+    /// The runner may run as root.
+    pub allow_root: bool,
+}
+
+/// What experiments may cost; what would exceed a budget waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budgets {
+    /// The experiments of one case.
+    pub case: Budget,
+    /// All experiments of a day.
+    pub day: Budget,
+    /// The experiments of some jobs, on a day, in the order of the file.
+    pub teams: Vec<Team>,
+    /// GPUs that an experiment has.
+    pub gpus: f64,
+}
+
+/// Jobs with a budget of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Team {
+    /// Its name.
+    pub name: String,
+    /// Its jobs.
+    pub jobs: Vec<Glob>,
+    /// What their experiments may cost on a day.
+    pub day: Budget,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Budgets { case: Budget::default(), day: Budget::default(), teams: Vec::new(), gpus: 1.0 }
+    }
 }
 
 /// What every experiment is given besides its command.
@@ -94,10 +137,21 @@ impl Default for Keep {
 /// port, and on a login node every user could read the names of all jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSettings {
-    /// The address; with a token where others than this machine can reach it.
+    /// The address; with a token for reading where others than this machine can reach it.
     pub listen: SocketAddr,
-    /// What a request must bring.
-    pub token: Option<SecretSource>,
+    /// What requests must bring.
+    pub tokens: TokenSources,
+}
+
+/// Where the tokens of the status page come from, by what they allow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSources {
+    /// To see cases and metrics; without it everybody who can connect may.
+    pub read: Option<SecretSource>,
+    /// To report what became of jobs; without it nobody may.
+    pub report: Option<SecretSource>,
+    /// To act for a person; without it nobody may.
+    pub act: Option<SecretSource>,
 }
 
 /// What is watched, and how.

@@ -1,6 +1,7 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
 use crate::outbox::{self, OpenRuns, Outbox};
+use crate::runner::{News, Trainer};
 use crate::series::{RunData, RunName};
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
@@ -45,6 +47,9 @@ pub(super) struct Engine {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
+    pub(super) from_runner: UnboundedReceiver<News>,
+    /// Processes that train, by event files that were not read yet.
+    pub(super) trainers: BTreeMap<PathBuf, Trainer>,
     pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) watcher: Watcher,
@@ -82,12 +87,14 @@ impl Engine {
     /// Runs until it is told to stop. `told` are reports that an earlier process recorded and may not have acted upon.
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
-        let read = self.watcher.poll(now());
+        let begun = now();
+        let read = self.watcher.poll(begun);
         if self.stops() {
             tracing::info!("told to stop before everything was read: nothing was decided");
             return Ok(());
         }
         self.take_in(&read);
+        self.diagnosis.looked(begun);
         self.watch_directories();
         tracing::info!(read = self.watcher.runs().len(), old = self.watcher.old_runs(), "everything was looked at");
         for report in told {
@@ -149,6 +156,7 @@ impl Engine {
         if Instant::now() >= due.tick {
             self.take_reports()?;
             self.take_requests()?;
+            self.take_from_runner()?;
             self.tick()?;
             due.tick = Instant::now() + TICK;
             self.board.metrics.turns.observe(begun.elapsed().as_secs_f64());
@@ -158,9 +166,10 @@ impl Engine {
 
     /// Looks at every file that is followed, and for new ones unless that took long a moment ago.
     fn sweep(&mut self, due: &mut Due, begun: Instant) {
-        let everywhere = begun >= due.everywhere;
-        let read = if everywhere { self.watcher.poll(now()) } else { self.watcher.poll_known(now()) };
+        let (everywhere, time) = (begun >= due.everywhere, now());
+        let read = if everywhere { self.watcher.poll(time) } else { self.watcher.poll_known(time) };
         self.take_in(&read);
+        self.diagnosis.looked(time);
         self.watch_directories();
         if everywhere {
             due.everywhere = Instant::now() + begun.elapsed() * BETWEEN_SWEEPS;
@@ -257,6 +266,7 @@ impl Engine {
         let commit = Commit {
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
+            fates: changes.fates,
             handled,
             ..Commit::default()
         };

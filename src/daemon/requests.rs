@@ -41,8 +41,15 @@ impl Engine {
             Wish::Link(job) => self.diagnosis.link(case, job, now()),
             Wish::Close { verdict, why } => self.diagnosis.close(case, verdict, why, now()),
             Wish::Answer(answer) => self.diagnosis.answer(case, answer, now()),
-            Wish::FateOfExperiment { suggestion, fate } => self.diagnosis.fate_of_experiment(suggestion, fate, now()),
-            Wish::FateOfJob { job, fate } => self.diagnosis.fate_of_job(job, fate, now()),
+            Wish::Resume => self.diagnosis.resume(case, now()),
+            Wish::FateOfExperiment { suggestion, fate } => {
+                self.board.metrics.fates.with_label_values(&[fate.state.word()]).inc();
+                self.diagnosis.fate_of_experiment(suggestion, fate, now())
+            }
+            Wish::FateOfJob { job, fate } => {
+                self.board.metrics.fates.with_label_values(&[fate.state.word()]).inc();
+                self.diagnosis.fate_of_job(job, fate, now())
+            }
             Wish::Resend(delivery) => return self.resend(request.id, *delivery),
             Wish::Drop { delivery, why } => return self.drop_delivery(request.id, *delivery, why),
             Wish::Withdraw { row, message, destination, why } => {
@@ -116,7 +123,7 @@ impl Engine {
         let report = match report {
             outbox::Report::Delivered { message_id, destination, .. } => {
                 tracing::debug!(message_id, destination, "told of a delivery");
-                let mut changes = Changes::default();
+                let mut changes = self.diagnosis.taken(message_id, now());
                 if self.desk.is_machine(destination) {
                     self.diagnosis.handed_to(message_id, std::slice::from_ref(destination), &mut changes);
                 }
@@ -124,12 +131,20 @@ impl Engine {
             }
             outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
                 tracing::debug!(message_id, destination, why, "told of a refusal");
+                let mut changes = Changes::default();
+                self.diagnosis.not_run_by(message_id, destination, &mut changes);
+                self.commit(changes, Vec::new())?;
                 let unknown_knobs: BTreeSet<String> = unknown_knobs.iter().cloned().collect();
                 Report::Refused { suggestion: message_id.clone(), unknown_knobs }
             }
             outbox::Report::Blocked { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of what the site must mend");
-                return Ok(());
+                // Where something runs what is suggested, it does not matter that people are not told of it.
+                if !self.desk.is_machine(destination) && !self.diagnosis.site().by_hand {
+                    return Ok(());
+                }
+                let changes = self.diagnosis.refused_by_site(message_id, destination, why, now());
+                return self.commit(changes, Vec::new());
             }
             outbox::Report::Dead { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of a dead letter");

@@ -116,6 +116,7 @@ impl Exchange<'_> {
             | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
+            | Body::Notice(_)
             | Body::CaseClosed(_)
             | Body::Digest(_) => None,
         };

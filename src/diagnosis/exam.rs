@@ -3,13 +3,15 @@
 use crate::belief::{Belief, Weights};
 use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
 use crate::facts::{Facts, Knobs, Looked, measure};
+use crate::fate::{Fate, FateState};
 use crate::jobs::{Job, Pulse, stage};
+use crate::launched::Launched;
 use crate::numbers::{EVALUATIONS, HALF, LEARNED, MATURE_SHARE, SIGNIFICANT, TREND};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
-use crate::symptoms::{Finding, Severity, examine};
+use crate::symptoms::{Finding, Severity, examine, first_detected};
 
-use super::Site;
+use super::{Site, breakdown};
 
 /// What is remembered of a job between ticks: nothing that reading again would not bring back.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +32,32 @@ pub struct Memory {
     described: Option<Described>,
     /// Nobody will look again: where its length is not known, what there is counts as all of it.
     only_look: bool,
+    /// What became of it, as whoever runs it tells; its end once nothing new is to come.
+    fate: Option<Fate>,
+    /// How it was started, where somebody else than its own files tells.
+    launched: Option<Launched>,
+}
+
+/// Whether more of a job is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its own events tell.
+    Open,
+    /// Nothing more is to come.
+    Over,
+    /// Nothing more is to come, and it ended as it was meant to.
+    Finished,
+}
+
+impl End {
+    /// What a fate says.
+    pub(super) fn of(fate: Option<&Fate>) -> End {
+        match fate.map(|fate| fate.state) {
+            Some(FateState::Ended) => End::Finished,
+            Some(state) if state.is_final() => End::Over,
+            Some(_) | None => End::Open,
+        }
+    }
 }
 
 /// What a job says of itself: which experiment it is, or with which knobs it runs.
@@ -73,7 +101,30 @@ impl Memory {
             symptoms: Vec::new(),
             described: None,
             only_look: false,
+            fate: None,
+            launched: None,
         }
+    }
+
+    /// Notes what became of the job; it is looked at anew if that is news.
+    pub(super) fn came_to(&mut self, fate: Option<&Fate>) {
+        if self.fate.as_ref() != fate {
+            self.fate = fate.cloned();
+            self.look_anew();
+        }
+    }
+
+    /// Notes how the job was started; it is looked at anew if that is news.
+    pub(super) fn was_launched(&mut self, launched: Option<&Launched>) {
+        if self.launched.as_ref() != launched {
+            self.launched = launched.cloned();
+            self.look_anew();
+        }
+    }
+
+    /// Whether more of it is to come.
+    pub(super) fn end(&self) -> End {
+        End::of(self.fate.as_ref())
     }
 
     /// A job that is looked at just once: where its length is not known, what there is counts as all of it.
@@ -98,6 +149,11 @@ impl Memory {
         self.gap = span.filter(|_| events > 1).map(|span| span / (events - 1) as f64);
     }
 
+    /// When something new of it was last seen, in seconds since the Unix epoch.
+    pub(super) fn last_seen(&self) -> f64 {
+        self.last_seen
+    }
+
     /// Whether the job is to be examined now: it is new, it has grown, its writer pauses, its silence ends it, or it has
     /// said more of itself: how many steps it plans may come after the last of them.
     pub fn due(&self, now: f64) -> bool {
@@ -114,6 +170,11 @@ impl Memory {
         self.examined = Some(Look { events: self.events, said: self.said, again });
         self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
         self.symptoms.dedup();
+    }
+
+    /// Its events, when it was last looked at.
+    pub(super) fn events(&self) -> u64 {
+        self.events
     }
 
     /// What the last examination found, by the ids of symptoms.
@@ -212,12 +273,18 @@ pub struct Exam {
 
 /// Looks at one job.
 pub fn exam(job: &Job<'_>, site: &Site, memory: &Memory, now: f64) -> Exam {
-    let knobs = site.logged_knobs(job);
-    exam_with(job, site, memory, knobs, now)
+    let knobs = site.settings_of(job, memory.launched.as_ref());
+    let mut exam = exam_with(job, site, (memory, memory.end()), knobs, now);
+    if let Some(finding) = memory.fate.as_ref().and_then(|fate| breakdown::finding(fate, &exam.view)) {
+        exam.findings.retain(|known| known.symptom != finding.symptom);
+        exam.findings.insert(0, finding);
+        exam.facts = measure(exam.looked(), None);
+    }
+    exam
 }
 
 /// Looks at a job whose knobs are known from elsewhere too.
-pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knobs, now: f64) -> Exam {
+pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End), knobs: Knobs, now: f64) -> Exam {
     let tags = tags_of(job);
     let signals = site.signals.assign(&tags);
     let scalars = tags.iter().filter(|info| info.kind == TagKind::Scalar).map(|info| info.tag.to_owned());
@@ -227,7 +294,8 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knob
     let said_ended = (said_ended(job) || summed_up(job, &signals)) && started;
     let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done };
     let mut stage = stage(pulse, site.patience, now);
-    stage.ended |= memory.only_look && done.is_none();
+    stage.ended |= memory.only_look && done.is_none() || end != End::Open;
+    stage.finished |= end == End::Finished;
     let view = JobView::new(job, &signals, knobs, stage, done);
     let evidence = Evidence::of(&view);
     let mut findings = examine(&evidence);
@@ -383,6 +451,35 @@ impl Exam {
         format!(
             "no loss and no reward found among its tags ({tags}{more}): name its tag under `signals` in the configuration"
         )
+    }
+
+    /// The step by which the worst of its problems showed, or would have shown of a job that runs on: the end of a job
+    /// lets its loss be judged earlier.
+    pub fn shown_at(&self) -> Option<f64> {
+        let problem = self.findings.iter().find(|finding| finding.severity == Severity::Problem)?;
+        if problem.symptom == "non_finite" && self.facts.non_finite_step.is_finite() {
+            return Some(self.facts.non_finite_step);
+        }
+        let mut running = self.view.clone();
+        (running.life.ended, running.life.finished, running.life.silent_for) = (false, false, 0.0);
+        Some(first_detected(&running, problem) as f64)
+    }
+
+    /// Seconds for each step of the loss (or reward).
+    pub fn seconds_per_step(&self) -> Option<f64> {
+        let observed = self.view.loss().or(self.view.reward.as_ref())?;
+        let (first, last) = observed.sketch.first().zip(observed.sketch.last())?;
+        let steps = (last.step - first.step) as f64;
+        let pace = (last.wall_time - first.wall_time) / steps;
+        (steps > 0.0 && pace.is_finite() && pace > 0.0).then_some(pace)
+    }
+
+    /// Whether its newest value is one that a job which learns may have: a loss that is not finite, or exactly 0 while no
+    /// accuracy speaks for it, is none.
+    pub fn ends_well(&self) -> bool {
+        let observed = self.view.loss().or(self.view.reward.as_ref());
+        let newest = observed.and_then(|observed| observed.sketch.last());
+        newest.is_some_and(|point| point.value.is_finite() && (point.value != 0.0 || self.view.accurate()))
     }
 
     /// The loss (or reward) in at most sixty levels, null where it was not finite.

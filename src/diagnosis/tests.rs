@@ -8,7 +8,7 @@ use crate::fate::{Fate, FateState};
 use crate::policy::{Vocabulary, parse};
 use crate::series::{Point, RunData};
 
-const POLICY: &str = r#"
+pub(super) const POLICY: &str = r#"
 policy: short
 summary: a tenth of the learning rate
 judge: { cured: experiment.cured }
@@ -26,7 +26,7 @@ states:
   all: { try: [lower], empty: unknown }
 "#;
 
-fn site(policy: &str) -> Site {
+pub(super) fn site(policy: &str) -> Site {
     let policy = parse(policy, "short.yaml", &Vocabulary::new(crate::symptoms::ids())).unwrap();
     Site {
         signals: SignalRules::with_site(&[]).unwrap(),
@@ -38,11 +38,16 @@ fn site(policy: &str) -> Site {
         answer_within: 0.0,
         history_after: f64::INFINITY,
         prior: 0.05,
+        control: WhenControl::Never,
+        by_hand: false,
+        budgets: Vec::new(),
+        gpus: 1.0,
+        roots: vec!["/logs".into()],
     }
 }
 
 /// A job that gets nowhere, with a point a second from 1000 s on.
-fn stuck(points: i64) -> Runs {
+pub(super) fn stuck(points: i64) -> Runs {
     let mut run = RunData::default();
     let tag = run.tag_id("train/loss").unwrap();
     for step in 0..points {
@@ -200,7 +205,7 @@ fn an_open_case_keeps_its_place_and_is_stranded_only_where_that_is_gone() {
     diagnosis.go_on_at(site(&POLICY.replace("nothing was found", "nothing at all")));
     let suggestion = diagnosis.cases[&case].experiments[0].suggestion.clone();
     diagnosis.report(&Report::Undeliverable { suggestion }, 2001.0);
-    assert_eq!(diagnosis.cases[&case].closed.as_ref().map(|end| end.summary.as_str()), Some("nothing at all"));
+    assert_eq!(diagnosis.cases[&case].closed.as_ref().map(|end| end.state.as_str()), Some("unknown"));
     assert_eq!(stranded(&diagnosis, &POLICY.replace("policy: short", "policy: other")), 0, "a closed case needs none");
 }
 

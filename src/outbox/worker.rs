@@ -199,6 +199,7 @@ impl Worker {
             Body::CaseOpened(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
+            | Body::Notice(_)
             | Body::CaseClosed(_)
             | Body::Digest(_) => {}
         }

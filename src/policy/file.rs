@@ -315,6 +315,12 @@ impl Test {
         all
     }
 
+    /// Whether one of its outcomes asks for something by this name: `experiment.crashed`.
+    pub fn judges(&self, name: &str) -> bool {
+        let guards = self.outcomes.iter().filter_map(|outcome| outcome.when.as_ref());
+        guards.map(Expression::source).any(|guard| guard.contains(name))
+    }
+
     /// How often it may be repeated with another value.
     pub(super) fn rungs(&self) -> u32 {
         match &self.action {

@@ -263,6 +263,7 @@ impl<'p, 'e> Walk<'p, 'e> {
                 "the script does not have its knobs".to_owned()
             }
             Happened::NeverStarted => "the experiment never started".to_owned(),
+            Happened::NoTest(why) => why.clone(),
             Happened::Answered(_) | Happened::Unanswered => "there is no experiment to judge".to_owned(),
         };
         self.settle(test, UNAVAILABLE, why);

@@ -19,13 +19,15 @@ pub(super) const TABLE: &str = "
 
 pub(super) const ALL: &str = "SELECT job, fate, told, rowid FROM fates ORDER BY told, job";
 
-/// A suggestion that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suggested {
-    /// The case that made it.
+/// A case, as far as those who report need it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OfCase {
+    /// Its id.
     pub case: CaseId,
-    /// Whether that case is closed.
+    /// Whether it is closed.
     pub closed: bool,
+    /// Seconds since the Unix epoch of its newest change.
+    pub updated: f64,
 }
 
 /// Keeps fates, each in the place of the one before.
@@ -53,10 +55,19 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<Result<JobFate, Unreadable>
     Ok(serde_json::from_str(&fate).map_err(unreadable).map(|fate| JobFate { job, fate, told }))
 }
 
-/// The suggestion of an id, if one was made and is still known.
-pub(super) fn suggested(connection: &Connection, id: &str) -> rusqlite::Result<Option<Suggested>> {
-    let sql = "SELECT m.case_id, coalesce(c.closed, 0) FROM messages m LEFT JOIN cases c ON c.id = m.case_id
-        WHERE m.id = ?1 AND m.kind = 'run_suggested'";
-    let read = |row: &Row<'_>| Ok(Suggested { case: CaseId(row.get(0)?), closed: row.get(1)? });
-    connection.prepare_cached(sql)?.query_row([id], read).optional()
+/// The case that made a suggestion, if one was made with this id and is still known.
+pub(super) fn suggested(connection: &Connection, id: &str) -> rusqlite::Result<Option<OfCase>> {
+    let sql = "SELECT m.case_id, coalesce(c.closed, 0), coalesce(c.updated, m.time)
+        FROM messages m LEFT JOIN cases c ON c.id = m.case_id WHERE m.id = ?1 AND m.kind = 'run_suggested'";
+    connection.prepare_cached(sql)?.query_row([id], of_case).optional()
+}
+
+/// The newest case about a job: the open one, else the one that closed last.
+pub(super) fn newest_case_of(connection: &Connection, job: &str) -> rusqlite::Result<Option<OfCase>> {
+    let sql = "SELECT id, closed, updated FROM cases WHERE baseline = ?1 ORDER BY closed, updated DESC LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([job], of_case).optional()
+}
+
+fn of_case(row: &Row<'_>) -> rusqlite::Result<OfCase> {
+    Ok(OfCase { case: CaseId(row.get(0)?), closed: row.get(1)?, updated: row.get(2)? })
 }

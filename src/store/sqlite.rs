@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Tran
 
 use super::rows::{self, CASE, DELIVERY, Read};
 use super::{
-    Answer, Commit, Delivery, JournalEntry, Owed, Quieted, Request, Spending, Store, StoreError, StoredCase, Suggested,
+    Answer, Commit, Delivery, JournalEntry, OfCase, Owed, Quieted, Request, Spending, Store, StoreError, StoredCase,
     Tally, Tried, Unreadable, UnreadableCase, Which, fates, forget, history, schema, spending, waiting,
 };
 use crate::case::{CaseId, Message};
@@ -411,8 +411,12 @@ impl Store for Sqlite {
         self.rows(fates::ALL, [], fates::row)
     }
 
-    fn suggested(&mut self, id: &str) -> Result<Option<Suggested>, StoreError> {
+    fn suggested(&mut self, id: &str) -> Result<Option<OfCase>, StoreError> {
         fates::suggested(&self.connection, id).map_err(|error| failure(&self.path, error))
+    }
+
+    fn newest_case_of(&mut self, job: &str) -> Result<Option<OfCase>, StoreError> {
+        fates::newest_case_of(&self.connection, job).map_err(|error| failure(&self.path, error))
     }
 
     fn spending(&mut self, since: &str) -> Result<Vec<Spending>, StoreError> {

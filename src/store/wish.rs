@@ -31,6 +31,8 @@ pub enum Wish {
     },
     /// The open question of the case has this answer.
     Answer(String),
+    /// What the case was paused for is mended: it goes on.
+    Resume,
     /// This delivery is sent again.
     Resend(i64),
     /// This delivery is given up.

@@ -29,7 +29,7 @@ states:
   all: { try: [lower_learning_rate, look_at_data], empty: unknown }
 "#;
 
-const CONFIGURATION: &str = "policy: ./short.yaml\nlimits: { at_once: 20, ask_wait: 1h }\n";
+const CONFIGURATION: &str = "policy: ./short.yaml\ncontrol: never\nlimits: { at_once: 20, ask_wait: 1h }\n";
 
 fn stage() -> (Stage, String) {
     let stage = Stage::new();

@@ -136,7 +136,7 @@ struct Service {
 
 fn configuration(queue: &Receiver, further: &str) -> String {
     format!(
-        "policy: ./short.yaml\nlimits: {{ ask_wait: 1h }}\nstatus: {{ listen: \"127.0.0.1:0\" }}\n\
+        "policy: ./short.yaml\ncontrol: never\nlimits: {{ ask_wait: 1h }}\nstatus: {{ listen: \"127.0.0.1:0\" }}\n\
          watch: {{ quiet_after: 10m }}\ndestinations:\n  cluster: {{ preset: queue, url: \"{}\" }}\n{further}",
         queue.url()
     )

@@ -21,11 +21,12 @@ const OF_ACCOUNT: [&str; 2] = ["user", "token"];
 const SOURCES: [&str; 3] = ["file", "env", "credential"];
 
 /// Every kind of message, as `wants` names it.
-const KINDS: [(&str, MessageKind); 5] = [
+const KINDS: [(&str, MessageKind); 6] = [
     ("case_opened", MessageKind::CaseOpened),
     ("run_suggested", MessageKind::RunSuggested),
     ("stop_suggested", MessageKind::StopSuggested),
     ("question_asked", MessageKind::QuestionAsked),
+    ("notice", MessageKind::Notice),
     ("case_closed", MessageKind::CaseClosed),
 ];
 

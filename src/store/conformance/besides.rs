@@ -27,11 +27,16 @@ pub(super) fn a_suggestion_is_known_with_its_case(open: Open) {
     let messages = vec![(stop, vec!["slack".into()])];
     let cases = vec![stored("c1", 1.0, false), stored("c2", 1.0, true)];
     store.commit(&Commit { cases, messages, ..Commit::default() }).unwrap();
-    let suggested = |case: &str, closed| Some(Suggested { case: CaseId(case.into()), closed });
+    let suggested = |case: &str, closed| Some(OfCase { case: CaseId(case.into()), closed, updated: 1.0 });
     assert_eq!(store.suggested("m1").unwrap(), suggested("c1", false));
     assert_eq!(store.suggested("m2").unwrap(), suggested("c2", true));
     assert_eq!(store.suggested("m3").unwrap(), None, "not every message suggests a run");
     assert_eq!(store.suggested("m").unwrap(), None);
+    let anew = StoredCase { baseline: "runs/c1".into(), ..stored("c3", 5.0, true) };
+    store.commit(&Commit { cases: vec![anew], ..Commit::default() }).unwrap();
+    assert_eq!(store.newest_case_of("runs/c1").unwrap(), suggested("c1", false), "the open one, older or not");
+    assert_eq!(store.newest_case_of("runs/c2").unwrap(), suggested("c2", true));
+    assert_eq!(store.newest_case_of("runs/none").unwrap(), None);
 }
 
 pub(super) fn what_experiments_cost_outlives_a_restart(open: Open) {
