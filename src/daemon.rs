@@ -110,9 +110,6 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     listen_to_signals(&runtime, wishes)?;
     let board = Arc::new(Board::default());
     let serving = serve_status(&runtime, &settings, &board)?;
-    let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
-    let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
-    watcher.ignore_older_than(site.history_after);
     let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
     watcher.ignore_older_than(site.history_after);
     let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
