@@ -8,11 +8,13 @@
 mod clock;
 mod desk;
 mod engine;
+mod history;
 mod launch;
 mod owner;
 mod publish;
 mod reload;
 mod requests;
+mod runner;
 mod sending;
 mod site;
 mod stopping;
@@ -108,6 +110,8 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     listen_to_signals(&runtime, wishes)?;
     let board = Arc::new(Board::default());
     let serving = serve_status(&runtime, &settings, &board)?;
+    let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
+    watcher.ignore_older_than(site.history_after);
     let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
     board.keep_in(store.clone());
     let mut diagnosis = Diagnosis::new(site, cases);
@@ -116,6 +120,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let desk = Desk::new(&settings, &destinations, &store)?;
     let told = runtime.block_on(bad_ends(&store))?;
     let (reports, incoming) = mpsc::unbounded_channel();
+    let from_runner = runner::follow(&runtime, &settings, wishes.stop.clone())?;
     let (metrics, clock) = (board.metrics.clone(), Arc::new(now));
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
@@ -125,14 +130,17 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         diagnosis,
         store,
         incoming,
+        from_runner,
+        trainers: BTreeMap::new(),
         desk,
         settings,
-        watcher: Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() })),
+        watcher,
         notifier,
         outbox,
         board,
         wishes: wishes.clone(),
         refused: None,
+        needed: BTreeSet::new(),
         events: BTreeMap::new(),
         clocks: Clocks::new(now(), Instant::now()),
         unreadable_requests: BTreeSet::new(),

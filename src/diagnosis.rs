@@ -25,9 +25,10 @@ use serde_json::json;
 use crate::case::{
     Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id,
 };
+use crate::command::takes;
 use crate::facts::Facts;
 use crate::fate::JobFate;
-use crate::jobs::{Job, Knobs, Patience, group, job_of, knobs_of};
+use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
 use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::{RunName, Runs};
@@ -60,6 +61,8 @@ pub struct Site {
     pub answer_within: f64,
     /// A job whose newest event is older than so many seconds when it is first seen is history.
     pub history_after: f64,
+    /// The share of all jobs that fail at this site, before anything is known of one.
+    pub prior: f64,
     /// When the baseline is repeated before anything is changed.
     pub control: WhenControl,
     /// Only people run what is suggested.
@@ -70,8 +73,6 @@ pub struct Site {
     pub gpus: f64,
     /// The absolute paths of the log directory, for those who tell which files a job writes.
     pub roots: Vec<String>,
-    /// The share of all jobs that fail at this site, before anything is known of one.
-    pub prior: f64,
 }
 
 /// A policy and the jobs that it is for.
@@ -114,6 +115,17 @@ impl Site {
     /// The knobs of a job's script, where the site lists them.
     pub fn knobs_of_script(&self, job: &str) -> Option<&BTreeSet<String>> {
         self.script_of(job)?.knobs.as_ref()
+    }
+
+    /// The knobs that a job's script takes: those that its command and source show, and those that the site lists. `None`
+    /// where neither is known.
+    pub fn knobs_taken(&self, job: &str, launched: Option<&Launched>, facts: &Facts) -> Option<BTreeSet<String>> {
+        let listed = self.knobs_of_script(job);
+        let Some(launched) = launched.filter(|launched| !launched.flags.is_empty()) else { return listed.cloned() };
+        let steps = Some(facts.steps).filter(|steps| steps.is_finite());
+        let mut knobs = takes(launched, &facts.knobs, steps);
+        knobs.extend(listed.into_iter().flatten().cloned());
+        Some(knobs)
     }
 
     /// The knobs that a job logged, by canonical name.
@@ -326,7 +338,7 @@ impl Diagnosis {
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),
             advice: advice(&exam.facts, exam.view.life.done),
-            knobs: self.site.knobs_of_script(&job.name).cloned(),
+            knobs: self.site.knobs_taken(&job.name, job.launched().or(self.launched.get(&job.name)), &exam.facts),
             launched: job.launched().or(self.launched.get(&job.name)).cloned(),
             settings: self.site.settings_of(job, self.launched.get(&job.name)),
             shown_at: exam.shown_at(),
@@ -484,21 +496,28 @@ impl Diagnosis {
         changes
     }
 
+    /// Jobs that open cases need, by name; `true` where everything below the name is the job's, as with experiments.
+    pub fn needed(&self) -> BTreeSet<(String, bool)> {
+        let open = self.cases.values().filter(|case| case.closed.is_none());
+        let jobs = open.flat_map(|case| {
+            let experiments = case.experiments.iter();
+            let experiments =
+                experiments.flat_map(|e| [Some((e.run_name.clone(), true)), e.job.clone().map(|j| (j, false))]);
+            experiments.flatten().chain([(case.baseline.clone(), false)])
+        });
+        jobs.collect()
+    }
+
     /// Runs that need no memory any more: their job ended an hour ago and no open case needs it.
     pub fn settled(&self, runs: &Runs, now: f64) -> Vec<RunName> {
         let experiments: BTreeSet<String> =
             self.cases.values().flat_map(|c| &c.experiments).map(|e| e.run_name.clone()).collect();
-        let open = self.cases.values().filter(|case| case.closed.is_none());
-        let needed: BTreeSet<&str> = open
-            .flat_map(|case| {
-                let jobs = case.experiments.iter().flat_map(|e| [Some(e.run_name.as_str()), e.job.as_deref()]);
-                jobs.flatten().chain([case.baseline.as_str()])
-            })
-            .collect();
+        let needed: BTreeSet<String> = self.needed().into_iter().map(|(job, _)| job).collect();
         let done = |job: &str| self.memory.get(job).is_some_and(|memory| memory.ended_before(now - KEPT));
+        let grouping = Grouping::of(runs, &experiments);
         let settled = |run: &&RunName| {
-            let job = job_of(run, runs, &experiments);
-            !needed.contains(job.as_str()) && done(&job)
+            let jobs = grouping.jobs_of(run);
+            jobs.iter().all(|job| !needed.contains(job) && done(job))
         };
         runs.keys().filter(settled).cloned().collect()
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns: the grouping of runs, canonical knobs, the end of a job. Must not know: symptoms, policies.
 
+mod folders;
 mod knobs;
 mod life;
 
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::launched::Launched;
 use crate::series::{RunData, RunName, Runs, Sketch};
+use folders::{is_split, is_time_stamp, side_of};
 
 pub use knobs::{Knobs, canonical_name, canonical_value, knobs_of, same_value};
 pub use life::{Patience, Pulse, Stage, stage};
@@ -91,89 +93,135 @@ impl PastJob {
 }
 
 /// Groups the runs of a log directory into jobs. `experiments` are the names of runs that were suggested: everything at
-/// or below such a name is that experiment's job, whatever its folders are called.
+/// or below such a name is that experiment's job, whatever its folders are called. Of programs that write into one
+/// directory at the same time, the first has the name of the directory, and each other `NAME#WRITER`.
 pub fn group<'a>(runs: &'a Runs, experiments: &BTreeSet<String>) -> Vec<Job<'a>> {
+    let grouping = Grouping::of(runs, experiments);
     let mut jobs: BTreeMap<String, Vec<(String, &'a RunData)>> = BTreeMap::new();
     for (name, run) in runs {
-        let job = job_of(name, runs, experiments);
+        let job = grouping.job_of(name);
         let below = name.as_str().strip_prefix(job.as_str()).unwrap_or(name.as_str()).trim_start_matches('/');
         let below = if job == "." && name.as_str() != "." { name.as_str() } else { below };
+        for (writer, data) in grouping.beside(&job, run) {
+            jobs.entry(beside(&job, writer)).or_default().push((below.to_owned(), data));
+        }
         jobs.entry(job).or_default().push((below.to_owned(), run));
     }
     jobs.into_iter().map(|(name, runs)| Job { name, runs }).collect()
 }
 
-/// The name of the job that a run belongs to.
-pub fn job_of(run: &RunName, runs: &Runs, experiments: &BTreeSet<String>) -> String {
-    let mut name = run.as_str();
-    if let Some(experiment) = ancestors(name).find(|part| experiments.contains(*part)) {
-        return experiment.to_owned();
+/// The name of a job whose program writes into the directory of another one.
+fn beside(job: &str, writer: &str) -> String {
+    format!("{job}#{writer}")
+}
+
+/// The name of the directory of a job, without its writer.
+pub fn directory_of(job: &str) -> &str {
+    job.rsplit_once('#').map_or(job, |(directory, _)| directory)
+}
+
+/// Which run belongs to which job.
+#[derive(Debug)]
+pub struct Grouping<'a, 'e> {
+    runs: &'a Runs,
+    experiments: &'e BTreeSet<String>,
+    /// The sides of the data that the folders in a folder are of: training, validation.
+    sides: BTreeMap<&'a str, [bool; 2]>,
+}
+
+impl<'a, 'e> Grouping<'a, 'e> {
+    /// Looks at the names of all runs.
+    pub fn of(runs: &'a Runs, experiments: &'e BTreeSet<String>) -> Grouping<'a, 'e> {
+        let mut sides: BTreeMap<&str, [bool; 2]> = BTreeMap::new();
+        for (parent, last) in runs.keys().filter_map(|name| folders(name.as_str())) {
+            if let Some(side) = side_of(last) {
+                sides.entry(parent).or_default()[side as usize] = true;
+            }
+        }
+        Grouping { runs, experiments, sides }
     }
-    // A sub-run of a sub-run (hyperparameters below `train/`) takes two steps; no program nests deeper.
-    for _ in 0..3 {
-        match parent_of(name, runs) {
+
+    /// The name of the job that a run belongs to.
+    pub fn job_of(&self, run: &RunName) -> String {
+        let mut name = run.as_str();
+        if let Some(experiment) = ancestors(name).find(|part| self.experiments.contains(*part)) {
+            return experiment.to_owned();
+        }
+        for _ in 0..DEEPEST {
+            match self.parent_of(name) {
+                Some(parent) => name = parent,
+                None => break,
+            }
+        }
+        name.to_owned()
+    }
+
+    /// The names of all jobs that write into the directory of a run.
+    pub fn jobs_of(&self, run: &RunName) -> Vec<String> {
+        let job = self.job_of(run);
+        let data = self.runs.get(run);
+        let others = data.into_iter().flat_map(|data| self.beside(&job, data)).map(|(writer, _)| beside(&job, writer));
+        others.chain([job.clone()]).collect()
+    }
+
+    /// An experiment that was started twice is judged by the first of both.
+    fn beside(&self, job: &str, run: &'a RunData) -> impl Iterator<Item = (&'a str, &'a RunData)> + use<'a> {
+        let is_experiment = self.experiments.contains(job);
+        run.beside().filter(move |_| !is_experiment)
+    }
+
+    /// The folder that a run is a part of; none where it is a job of its own.
+    fn parent_of<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let (parent, last) = folders(name)?;
+        let run = |name: &str| self.runs.get(&RunName::new(name));
+        let is_pair = || side_of(last).is_some() && self.sides.get(parent) == Some(&[true, true]);
+        let belongs = is_split(last)
+            || is_pair()
+            || (run(parent).is_some() && is_time_stamp(last))
+            || (run(parent).is_some() && run(name).is_some_and(|data| is_part_of_chart(last, data)));
+        belongs.then_some(parent)
+    }
+}
+
+/// A sub-run of a sub-run (hyperparameters below `train/`) takes two steps up to its job; no program nests deeper.
+const DEEPEST: usize = 3;
+
+/// Whether a run may belong to a job, going by names alone; `is_run` says which folders are runs. Where tags decide, it may.
+pub fn may_belong(run: &str, job: &str, is_run: impl Fn(&str) -> bool) -> bool {
+    let mut name = run;
+    for _ in 0..DEEPEST {
+        if name == job {
+            return true;
+        }
+        match parent_by_name(name, &is_run) {
             Some(parent) => name = parent,
             None => break,
         }
     }
-    name.to_owned()
+    name == job
+}
+
+/// The topmost job that a run may belong to, going by names alone; `is_run` says which folders are runs.
+pub fn topmost_job(run: &str, is_run: impl Fn(&str) -> bool) -> &str {
+    let above = std::iter::successors(Some(run), |name| parent_by_name(name, &is_run));
+    above.take(DEEPEST + 1).last().unwrap_or(run)
+}
+
+fn parent_by_name<'a>(name: &'a str, is_run: &impl Fn(&str) -> bool) -> Option<&'a str> {
+    let (parent, last) = folders(name)?;
+    let may_be_part =
+        is_split(last) || side_of(last).is_some() || ((is_time_stamp(last) || last.contains('_')) && is_run(parent));
+    may_be_part.then_some(parent)
+}
+
+/// The folder that a run is in, and its own name there; none for the log directory itself.
+fn folders(name: &str) -> Option<(&str, &str)> {
+    (name != ".").then(|| name.rsplit_once('/').unwrap_or((".", name)))
 }
 
 /// A path and everything above it, longest first.
 fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), |path| path.rsplit_once('/').map(|(above, _)| above))
-}
-
-/// The folder that a run is a part of; none where it is a job of its own.
-fn parent_of<'a>(name: &'a str, runs: &Runs) -> Option<&'a str> {
-    if name == "." {
-        return None;
-    }
-    let (parent, last) = name.rsplit_once('/').unwrap_or((".", name));
-    let parent_is_run = runs.contains_key(&RunName::new(parent));
-    let belongs = is_split(last)
-        || (parent_is_run && is_time_stamp(last))
-        || (parent_is_run && runs.get(&RunName::new(name)).is_some_and(|run| is_part_of_chart(last, run)));
-    belongs.then_some(parent)
-}
-
-/// Folders that hold one split of the data of one job: Keras' `train` and `validation`, fairseq's `train_inner`, CatBoost's
-/// `learn` and `test`, LightGBM's `valid_0`, the Estimator's `eval_…`.
-fn is_split(folder: &str) -> bool {
-    const SPLITS: &[&str] = &[
-        "train",
-        "train_inner",
-        "training",
-        "trn",
-        "fit",
-        "learn",
-        "validation",
-        "validate",
-        "valid",
-        "valid_0",
-        "vali",
-        "val",
-        "eval",
-        "evals",
-        "evaluation",
-        "evaluate",
-        "test",
-        "testing",
-        "tst",
-        "dev",
-        "devel",
-        "holdout",
-        "heldout",
-    ];
-    let folder = folder.to_ascii_lowercase();
-    SPLITS.contains(&folder.as_str()) || folder.starts_with("eval_") || folder.starts_with("eval-")
-}
-
-/// PyTorch's `add_hparams` logs into a folder named by `time.time()`.
-fn is_time_stamp(folder: &str) -> bool {
-    let Some((seconds, fraction)) = folder.split_once('.') else { return false };
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    seconds.len() == 10 && digits(seconds) && digits(fraction)
 }
 
 /// PyTorch's `add_scalars(main_tag, …)` logs each curve of a chart into `<main_tag>_<curve>` beside the run, under the
@@ -246,6 +294,53 @@ mod tests {
         let jobs =
             grouped(&[("nextrun/x/01-a/logs/v0", "loss"), ("nextrun/x/01-a/train", "loss")], &["nextrun/x/01-a"]);
         assert_eq!(jobs, [("nextrun/x/01-a".into(), vec!["logs/v0".into(), "train".into()])]);
+    }
+
+    #[test]
+    fn the_folders_of_both_sides_are_one_job_if_both_are_there() {
+        let job = |names: &[&str]| -> Vec<String> {
+            let tagged: Vec<_> = names.iter().map(|name| (*name, "loss")).collect();
+            grouped(&tagged, &[]).into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(job(&["catboost_info/learn", "catboost_info/test"]), ["catboost_info"]);
+        assert_eq!(job(&["a/fit", "a/holdout", "a/valid_1", "a/valid_2"]), ["a"]);
+        assert_eq!(job(&["a/train_log", "a/val_log", "b"]), ["a", "b"]);
+        assert_eq!(job(&["learn", "test_1", "test_2"]), ["."]);
+        assert_eq!(job(&["a/learn", "a/other"]), ["a/learn", "a/other"]);
+        assert_eq!(job(&["a/test_1", "a/test_2"]), ["a/test_1", "a/test_2"], "experiments of somebody");
+        assert_eq!(job(&["a/train_1", "a/train_2", "a/val_1"]), ["a/train_1", "a/train_2", "a/val_1"]);
+    }
+
+    #[test]
+    fn programs_that_write_into_one_directory_are_jobs_of_their_own() {
+        let mut runs = runs(&[("a", "loss"), ("b/train", "loss"), ("b/validation", "loss")]);
+        let others = |run: &RunData| [("h.2".to_owned(), run.clone())].into_iter();
+        for run in runs.values_mut() {
+            let data = run.clone();
+            run.set_beside(others(&data));
+        }
+        let named = |experiments: &BTreeSet<String>| -> Vec<(String, usize)> {
+            group(&runs, experiments).into_iter().map(|job| (job.name, job.runs.len())).collect()
+        };
+        let names = [("a", 1), ("a#h.2", 1), ("b", 2), ("b#h.2", 2)].map(|(name, runs)| (name.to_owned(), runs));
+        assert_eq!(named(&BTreeSet::new()), names);
+        let experiments = BTreeSet::from(["a".to_owned()]);
+        assert_eq!(named(&experiments).len(), 3, "an experiment is one job");
+        let grouping = Grouping::of(&runs, &experiments);
+        assert_eq!(grouping.jobs_of(&RunName::new("b/train")), ["b#h.2", "b"]);
+        assert_eq!(grouping.jobs_of(&RunName::new("a")), ["a"]);
+        assert_eq!((directory_of("b#h.2"), directory_of("b")), ("b", "b"));
+    }
+
+    #[test]
+    fn names_say_which_runs_may_be_of_one_job() {
+        let runs = ["a", "a/1718000000.5", "a/Loss_train", "b/train", "b/validation", "c_1", "."];
+        let is_run = |name: &str| runs[..6].contains(&name);
+        let tops = runs.map(|run| topmost_job(run, is_run));
+        assert_eq!(tops, ["a", "a", "a", "b", "b", "c_1", "."]);
+        assert!(may_belong("a/1718000000.5", "a", is_run) && may_belong("b/train", "b", is_run));
+        assert!(!may_belong("b/train", "a", is_run) && !may_belong("c_1", ".", is_run));
+        assert!(may_belong("c_1", ".", |_| true), "a chart of the log directory itself");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod conformance;
 mod disk;
+mod doors;
 mod object;
 mod place;
 mod side;
@@ -15,6 +16,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use disk::DiskLogdir;
+pub use doors::Doors;
 pub use object::ObjectLogdir;
 pub use place::{Bucket, Place, PlaceError};
 pub use side::{MAX_SIDE_FILE, SideFile, hyperparameters, launched};
@@ -50,6 +52,54 @@ pub trait Logdir: Send + Sync {
 
     /// Where on this machine's disk it is, if it is there: what a notifier can watch.
     fn local_root(&self) -> Option<&Path>;
+
+    /// Its directories one by one, where it has any: what did not change need not be listed again.
+    fn directories(&self) -> Option<&dyn Directories> {
+        None
+    }
+}
+
+/// A place whose directories can be looked at one by one.
+pub trait Directories {
+    /// What is in a directory (relative to the root), without what is below it.
+    fn list(&self, directory: &Path) -> Listing;
+
+    /// When a name was last added to a directory or taken from it, in nanoseconds since the Unix epoch; appending to a file
+    /// does not count. `None` if that cannot be known.
+    fn changed(&self, directory: &Path) -> Option<i64>;
+}
+
+/// What is in one directory.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Files worth reading, in the order of their names.
+    pub entries: Vec<Entry>,
+    /// Directories in it, in the order of their names.
+    pub below: Vec<Below>,
+    /// When it last changed, as [`Directories::changed`] says.
+    pub changed: Option<i64>,
+    /// Its identity on this storage.
+    pub identity: u64,
+    /// Why it could not be listed.
+    pub failure: Option<Failure>,
+}
+
+/// A directory in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// Path relative to the root of the log directory.
+    pub path: PathBuf,
+    /// For a link, where it leads to: a directory outside of the log directory.
+    pub target: Option<PathBuf>,
+}
+
+/// Why a directory could not be listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no such directory.
+    Gone,
+    /// It may be there; why it cannot be read, for people.
+    Unseen(String),
 }
 
 /// An open file.

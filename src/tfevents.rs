@@ -9,6 +9,7 @@
 mod checksum;
 pub mod encode;
 mod event;
+mod foreign;
 mod hparams;
 mod records;
 mod tail;
@@ -19,6 +20,7 @@ mod wire;
 
 pub use checksum::{crc32c, masked_crc32c};
 pub use event::{Event, Session, Summary, Values, What};
+pub use foreign::{Foreign, LOOK};
 pub use hparams::Hparams;
 pub use records::{MAX_READ, MAX_RECORD};
 pub use tail::{Advance, Tail};

@@ -8,13 +8,15 @@
 //! depend on which of them grew first. A run with one file, as nearly all have, is fed directly.
 
 mod feed;
+mod history;
 pub mod notify;
 mod order;
 mod replay;
 mod run;
 mod source;
 mod watcher;
+mod writers;
 
 pub use replay::each_scalar;
 pub use source::{FileState, FileStatus};
-pub use watcher::{Changes, Options, Watcher};
+pub use watcher::{Changes, Options, TURN, Watcher};

@@ -41,7 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["fate", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
-    ("runner", &["fate", "launched", "logdir", "fault"]),
+    ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
     ("status", &["config", "telemetry", "fate", "case", "store"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),

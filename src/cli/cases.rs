@@ -1,14 +1,19 @@
 //! `nextrun cases`: what the daemon is investigating, and what it found.
 
+mod object;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
+
+use object::Around;
 
 use super::{Exit, plain, settings};
 use crate::case::Case;
+use crate::command::masked_line;
 use crate::config::{Overrides, Settings};
 use crate::daemon::DATABASE;
 use crate::store::{Answer, Commit, Sqlite, Store, StoredCase, UnreadableCase, Wish};
@@ -17,19 +22,27 @@ use crate::store::{Answer, Commit, Sqlite, Store, StoredCase, UnreadableCase, Wi
 #[derive(Debug, Subcommand)]
 pub(super) enum Cases {
     /// List cases, the newest first.
-    #[command(after_help = "Examples:\n  nextrun cases list\n  nextrun cases list --all --state /var/lib/nextrun")]
+    #[command(
+        after_help = "Examples:\n  nextrun cases list\n  nextrun cases list --all --state /var/lib/nextrun\n  nextrun cases list --format json"
+    )]
     List {
         /// Closed cases too.
         #[arg(long)]
         all: bool,
+        /// For people or for programs: one JSON object a line.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
         #[command(flatten)]
         at: At,
     },
     /// Show a case with its whole journal.
-    #[command(after_help = "Example:\n  nextrun cases show 3f2a")]
+    #[command(after_help = "Examples:\n  nextrun cases show 3f2a\n  nextrun cases show 3f2a --format json")]
     Show {
         /// The id, or an unambiguous beginning of it.
         case: String,
+        /// For people or for programs: one JSON object.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
         #[command(flatten)]
         at: At,
     },
@@ -79,6 +92,14 @@ pub(super) enum Cases {
     },
 }
 
+/// How cases are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
 /// Where the daemon keeps its state.
 #[derive(Debug, Args)]
 pub(super) struct At {
@@ -109,19 +130,17 @@ impl At {
 pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     match command {
-        Cases::List { all, at } => {
+        Cases::List { all, format, at } => {
             let mut store = Sqlite::open_read_only(&at.database()?)?;
-            for case in store.cases(!*all)? {
-                match case {
-                    Ok(case) => print_line(&mut out, &case)?,
-                    Err(unreadable) => print_unreadable(&mut out, &unreadable)?,
-                }
-            }
+            list(&mut out, &mut store, *all, *format)?;
         }
-        Cases::Show { case, at } => {
+        Cases::Show { case, format, at } => {
             let mut store = Sqlite::open_read_only(&at.database()?)?;
             let case = find(&mut store, case)?;
-            show(&mut out, &mut store, &case)?;
+            match format {
+                Format::Text => show(&mut out, &mut store, &case)?,
+                Format::Json => show_object(&mut out, &mut store, &case)?,
+            }
         }
         Cases::Link { case, job, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
@@ -187,6 +206,38 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     )
 }
 
+fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> anyhow::Result<()> {
+    let spending = if format == Format::Json { store.spending("")? } else { Vec::new() };
+    for row in store.cases(!all)? {
+        match (row, format) {
+            (Ok(case), Format::Text) => print_line(out, &case)?,
+            (Err(unreadable), Format::Text) => print_unreadable(out, &unreadable)?,
+            (Ok(stored), Format::Json) => {
+                let journal = store.journal(&stored.id)?;
+                let object = match Case::read(stored.state.clone()) {
+                    Ok(case) => {
+                        object::listed(&case, &Around { stored: &stored, journal: &journal, spending: &spending })
+                    }
+                    Err(error) => object::unreadable(&stored.id.0, &stored.baseline, &error.to_string()),
+                };
+                writeln!(out, "{object}")?;
+            }
+            (Err(unreadable), Format::Json) => writeln!(out, "{}", Value::from(&unreadable))?,
+        }
+    }
+    Ok(())
+}
+
+fn show_object(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow::Result<()> {
+    let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
+    let (journal, spending) = (store.journal(&stored.id)?, store.spending("")?);
+    let mut deliveries = store.deliveries(Some(&stored.id), None)?;
+    deliveries.reverse();
+    let around = Around { stored, journal: &journal, spending: &spending };
+    writeln!(out, "{}", object::shown(&case, &around, &deliveries))?;
+    Ok(())
+}
+
 fn print_unreadable(out: &mut impl Write, case: &UnreadableCase) -> io::Result<()> {
     writeln!(out, "{}  unreadable: {}  {}", case.id, plain(&case.reason), plain(&case.baseline))
 }
@@ -201,7 +252,7 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         writeln!(out, "\n  {}  {}", time(entry.time), entry.kind)?;
         for (key, value) in entry.detail.as_object().into_iter().flatten() {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            writeln!(out, "      {key}: {}", plain(&text))?;
+            writeln!(out, "      {}: {}", plain(key), plain(&masked_line(&text)))?;
         }
     }
     for delivery in store.deliveries(Some(&stored.id), None)?.iter().rev() {

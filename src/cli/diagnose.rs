@@ -119,7 +119,7 @@ fn print_text(out: &mut impl Write, job: &Job<'_>, exam: &Exam, site: &Site) -> 
     let curve = sparkline(&exam.loss_curve());
     writeln!(out, "{:8} {}  {curve}", status.as_str(), plain(&job.name))?;
     if let Some(reason) = reason {
-        writeln!(out, "         {reason}")?;
+        writeln!(out, "         {}", plain(&reason))?;
     }
     print_belief(out, exam)?;
     for finding in &exam.shown() {

@@ -118,6 +118,7 @@ mod tests {
         let text = match (field.kind, name) {
             (FieldKind::Url, _) => "http://127.0.0.1:9/",
             (_, "server") => "127.0.0.1:9",
+            (_, "socket") => "/nowhere/runner.sock",
             (_, "from" | "to") => "nextrun@example.org",
             _ => "x",
         };

@@ -57,6 +57,15 @@ pub struct Settings {
     pub keep: Keep,
     /// Where the daemon says over HTTP how it is; `None`: nowhere.
     pub status: Option<StatusSettings>,
+    /// Whether suggested runs are run on this machine.
+    pub runner: Option<RunnerSettings>,
+}
+
+/// Suggested runs are run on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerSettings {
+    /// The runner may run as root.
+    pub allow_root: bool,
 }
 
 /// What experiments may cost; what would exceed a budget waits.
@@ -154,11 +163,13 @@ pub struct WatchSettings {
     pub include: Vec<Glob>,
     /// Jobs to leave alone, whatever `include` says.
     pub exclude: Vec<Glob>,
-    /// A job whose last event is older than this when it is first seen is history; `None`: nothing is.
+    /// A run none of whose files was modified for so long is not read, and a job whose last event is older than this when it
+    /// is first seen gets no case; `None`: all are read and judged.
     pub ignore_older_than: Option<Duration>,
     /// When a silent job counts as ended.
     pub quiet_after: QuietAfter,
-    /// How often every file is looked at, whatever the notifications say; `None`: what suits the storage.
+    /// How often every file that is followed is looked at, and new ones are looked for, whatever the notifications say;
+    /// `None`: what suits the storage.
     pub sweep: Option<Duration>,
     /// How growth is noticed.
     pub poll: Poll,

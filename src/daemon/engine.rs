@@ -1,6 +1,7 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
 use crate::outbox::{self, OpenRuns, Outbox};
-use crate::series::RunName;
+use crate::runner::{News, Trainer};
+use crate::series::{RunData, RunName};
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
 use crate::watch::notify::{Notifier, Woken};
@@ -25,6 +27,9 @@ use crate::watch::{self, Watcher};
 
 /// Jobs are looked at no more often than this, however fast they write.
 const TICK: Duration = Duration::from_millis(500);
+
+/// New files are not looked for again before this many times as long as the last look took: at most 4 % of a core.
+const BETWEEN_SWEEPS: u32 = 24;
 
 /// How often every file and the whole outbox are counted.
 const STOCK: Duration = Duration::from_secs(5);
@@ -42,6 +47,9 @@ pub(super) struct Engine {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
+    pub(super) from_runner: UnboundedReceiver<News>,
+    /// Processes that train, by event files that were not read yet.
+    pub(super) trainers: BTreeMap<PathBuf, Trainer>,
     pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) watcher: Watcher,
@@ -51,6 +59,8 @@ pub(super) struct Engine {
     pub(super) wishes: Wishes,
     /// Why the newest settings are not in force.
     pub(super) refused: Option<String>,
+    /// Jobs that open cases need, and whether everything below their names belongs to them.
+    pub(super) needed: BTreeSet<(String, bool)>,
     /// Events of each run at the last look.
     pub(super) events: BTreeMap<RunName, u64>,
     pub(super) clocks: Clocks,
@@ -62,6 +72,8 @@ pub(super) struct Engine {
 struct Due {
     tick: Instant,
     sweep: Instant,
+    /// New files and directories are not looked for before this.
+    everywhere: Instant,
     stock: Instant,
     tidy: Instant,
     forget: Instant,
@@ -83,7 +95,8 @@ impl Engine {
         }
         self.take_in(&read);
         self.diagnosis.looked(begun);
-        self.notifier.watch(self.watcher.directories());
+        self.watch_directories();
+        tracing::info!(read = self.watcher.runs().len(), old = self.watcher.old_runs(), "everything was looked at");
         for report in told {
             self.take(&report)?;
         }
@@ -92,7 +105,7 @@ impl Engine {
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         let now = Instant::now();
         let sweep = now + self.notifier.sweep_interval();
-        let mut due = Due { tick: now + TICK, sweep, stock: now, tidy: now + TIDY, forget: now };
+        let mut due = Due { tick: now + TICK, sweep, everywhere: sweep, stock: now, tidy: now + TIDY, forget: now };
         while !self.stops() {
             self.turn(&mut due)?;
             if self.wishes.reload.swap(false, Ordering::SeqCst) {
@@ -113,7 +126,7 @@ impl Engine {
                 let read = self.watcher.poll_paths(now(), paths.iter().map(|path| path.as_path()));
                 self.take_in(&read);
                 if !read.appeared.is_empty() {
-                    self.notifier.watch(self.watcher.directories());
+                    self.watch_directories();
                 }
             }
             Woken::Sweep => due.sweep = Instant::now(),
@@ -129,15 +142,10 @@ impl Engine {
             self.commit(changes, Vec::new())?;
             self.desk.clock_was_set();
             // What was written meanwhile comes before any judgement.
-            due.sweep = begun;
+            (due.sweep, due.everywhere) = (begun, begun);
         }
         if begun >= due.sweep {
-            let begun = now();
-            let read = self.watcher.poll(begun);
-            self.take_in(&read);
-            self.diagnosis.looked(begun);
-            self.notifier.watch(self.watcher.directories());
-            due.sweep = Instant::now() + self.notifier.sweep_interval();
+            self.sweep(due, begun);
         }
         if self.stops() {
             // What was read last may have been broken off.
@@ -148,11 +156,25 @@ impl Engine {
         if Instant::now() >= due.tick {
             self.take_reports()?;
             self.take_requests()?;
+            self.take_from_runner()?;
             self.tick()?;
             due.tick = Instant::now() + TICK;
             self.board.metrics.turns.observe(begun.elapsed().as_secs_f64());
         }
         self.upkeep(due)
+    }
+
+    /// Looks at every file that is followed, and for new ones unless that took long a moment ago.
+    fn sweep(&mut self, due: &mut Due, begun: Instant) {
+        let (everywhere, time) = (begun >= due.everywhere, now());
+        let read = if everywhere { self.watcher.poll(time) } else { self.watcher.poll_known(time) };
+        self.take_in(&read);
+        self.diagnosis.looked(time);
+        self.watch_directories();
+        if everywhere {
+            due.everywhere = Instant::now() + begun.elapsed() * BETWEEN_SWEEPS;
+        }
+        due.sweep = Instant::now() + self.notifier.sweep_interval();
     }
 
     fn upkeep(&mut self, due: &mut Due) -> anyhow::Result<()> {
@@ -173,11 +195,19 @@ impl Engine {
     }
 
     /// Counts what was read, and says what could not be.
-    fn take_in(&mut self, read: &watch::Changes) {
+    pub(super) fn take_in(&mut self, read: &watch::Changes) {
+        self.count(read);
+        if let Some(parts) = self.recall_parts(&read.appeared) {
+            self.count(&parts);
+        }
+    }
+
+    fn count(&mut self, read: &watch::Changes) {
         self.say(&read.problems);
         self.board.metrics.read_bytes.inc_by(read.bytes);
         for run in read.appeared.iter().chain(&read.changed) {
-            let events = self.watcher.runs().get(run).map_or(0, |data| data.events());
+            let all = |data: &RunData| data.events() + data.beside().map(|(_, other)| other.events()).sum::<u64>();
+            let events = self.watcher.runs().get(run).map_or(0, all);
             let before = self.events.insert(run.clone(), events).unwrap_or(0);
             self.board.metrics.read_events.inc_by(events.saturating_sub(before));
         }
@@ -193,6 +223,7 @@ impl Engine {
     }
 
     fn tick(&mut self) -> anyhow::Result<()> {
+        self.recall_needed();
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
         self.commit(changes, Vec::new())?;
         self.release()?;
@@ -235,6 +266,7 @@ impl Engine {
         let commit = Commit {
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
+            fates: changes.fates,
             handled,
             ..Commit::default()
         };

@@ -19,6 +19,7 @@ impl Engine {
         {
             let _whole = metrics.update();
             metrics.runs.set(count(self.watcher.runs().len()));
+            metrics.old_runs.set(count(self.watcher.old_runs()));
             metrics.jobs.set(count(self.diagnosis.found().len()));
             metrics.last_turn.set(now());
             let mut found: BTreeMap<&str, i64> = BTreeMap::new();
@@ -34,7 +35,10 @@ impl Engine {
         cases.sort_by(|a, b| a.closed.is_some().cmp(&b.closed.is_some()).then(b.opened.total_cmp(&a.opened)));
         let open = cases.iter().filter(|case| case.closed.is_none()).count();
         let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(line).collect();
-        let jobs = self.diagnosis.last_seen().map(|(job, time)| (job.to_owned(), time)).collect();
+        // Nobody else asks for the names of all jobs.
+        let reports = self.settings.status.as_ref().is_some_and(|status| status.tokens.report.is_some());
+        let last_seen = self.diagnosis.last_seen().filter(|_| reports);
+        let jobs = last_seen.map(|(job, time)| (job.to_owned(), time)).collect();
         self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs });
         self.board.turned();
     }
@@ -101,7 +105,11 @@ impl Engine {
             Some(_) => "; the reload was refused: the settings before it are in force",
             None => "",
         };
-        format!("{} runs, {open} cases open{refused}", self.watcher.runs().len())
+        format!(
+            "{} runs followed, {} old ones, {open} cases open{refused}",
+            self.watcher.runs().len(),
+            self.watcher.old_runs()
+        )
     }
 }
 

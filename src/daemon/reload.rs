@@ -5,6 +5,7 @@ use sd_notify::NotifyState;
 
 use super::desk::Desk;
 use super::engine::Engine;
+use super::runner::with_runner;
 use super::{Load, logdir_of, notifier, now, sending, site_of, with_causes};
 use crate::case::Case;
 use crate::config::Settings;
@@ -21,6 +22,7 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Compiles the policies, reads the secrets, sets the destinations up.
     pub(super) fn of(settings: Settings) -> anyhow::Result<Prepared> {
+        let settings = with_runner(settings)?;
         let mut site = site_of(&settings)?;
         let destination = |wanted| sending::destination_of(&settings, wanted);
         let destinations =
@@ -84,7 +86,8 @@ impl Engine {
         let desk = Desk::new(&settings, &destinations, &self.store)?;
         let logdir = logdir_of(&settings).context("the settings were checked before")?;
         self.notifier = notifier(&settings, logdir);
-        self.notifier.watch(self.watcher.directories());
+        self.watcher.ignore_older_than(site.history_after);
+        self.watch_directories();
         self.diagnosis.go_on_at(site);
         self.desk = desk;
         self.outbox.replace(destinations);

@@ -156,12 +156,12 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         at_once: settings.limits.at_once as usize,
         start_within: settings.limits.start_within.as_secs_f64(),
         answer_within: settings.limits.ask_wait.as_secs_f64(),
+        prior: settings.prior.unwrap_or(config::PRIOR),
         control: settings.control,
         by_hand: false,
         budgets: budgets_of(settings),
         gpus: settings.budgets.gpus,
         roots: roots_of(settings),
-        prior: settings.prior.unwrap_or(config::PRIOR),
         history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     })
 }

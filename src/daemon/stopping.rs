@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::logdir::{Discovery, LogFile, Logdir, Stat};
+use crate::logdir::{Directories, Discovery, Failure, Listing, LogFile, Logdir, Stat};
 
 /// What hangs for longer after a stop was asked for is left as it is: a file system that does not answer may hold the
 /// loop up for ever. It is more than an orderly stop takes.
@@ -55,6 +55,28 @@ impl Logdir for Stoppable {
 
     fn local_root(&self) -> Option<&Path> {
         self.inner.local_root()
+    }
+
+    fn directories(&self) -> Option<&dyn Directories> {
+        self.inner.directories().map(|_| self as &dyn Directories)
+    }
+}
+
+impl Directories for Stoppable {
+    fn list(&self, directory: &Path) -> Listing {
+        // Whoever asked for the stop need not be told.
+        let failure = match go_on(&self.stop) {
+            Ok(()) => match self.inner.directories() {
+                Some(directories) => return directories.list(directory),
+                None => Failure::Gone,
+            },
+            Err(_) => Failure::Unseen(String::new()),
+        };
+        Listing { failure: Some(failure), ..Listing::default() }
+    }
+
+    fn changed(&self, directory: &Path) -> Option<i64> {
+        self.inner.directories()?.changed(directory)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::engine::Engine;
 use super::now;
 use crate::config::Keep;
+use crate::jobs::directory_of;
 use crate::store::{Commit, Forget};
 
 impl Engine {
@@ -15,6 +16,7 @@ impl Engine {
             self.watcher.release(&run);
             self.events.remove(&run);
         }
+        self.unwatch_old();
     }
 
     /// Counts files and deliveries.
@@ -32,7 +34,8 @@ impl Engine {
     pub(super) fn forget(&mut self) -> anyhow::Result<()> {
         let Keep::For(time) = self.settings.keep else { return Ok(()) };
         let before = now() - time.as_secs_f64();
-        let cases = self.diagnosis.forgettable(|name| self.watcher.follows(name));
+        let cases =
+            self.diagnosis.forgettable(|name| self.watcher.follows(name) || self.watcher.follows(directory_of(name)));
         self.diagnosis.forget_fates(before);
         let some = !cases.is_empty();
         self.keep(&Commit { forget: Some(Forget { before, cases }), ..Commit::default() })?;

@@ -13,7 +13,7 @@ use crate::case::{
     About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, Notice,
     QuestionAsked, Recommended, RunSuggested, Tried,
 };
-use crate::command::masked_line;
+use crate::command::{is_one_program, masked_line};
 
 /// What templates see as `view`; `docs/DESTINATIONS.md` describes each field. Texts and lists are empty where the message
 /// does not have them.
@@ -41,6 +41,8 @@ pub(super) struct View {
     cost: String,
     /// The exact command, with its environment.
     command: String,
+    /// The same for people to read: what looks like a secret is masked.
+    shown_command: String,
     /// Where the new run has to log.
     run_name: String,
     checklist: Vec<String>,
@@ -135,6 +137,7 @@ impl View {
             expect: text(&run.expect),
             settings: settings(&run.overrides),
             cost: run.cost.as_ref().map(cost).unwrap_or_default(),
+            shown_command: masked_line(&command(run.command.as_deref(), &run.arguments, &run.env)),
             command: command(run.command.as_deref(), &run.arguments, &run.env),
             run_name: one_line(&run.run_name),
             ..View::default()
@@ -181,7 +184,11 @@ impl View {
             confidence: confidence.map(|share| format!("{:.0}", share * 100.0)).unwrap_or_default(),
             experiments: end.experiments.iter().map(Experiment::of).collect(),
             recommended_settings: settings(&recommended.overrides),
-            recommended_command: command(recommended.command.as_deref(), &recommended.arguments, &BTreeMap::new()),
+            recommended_command: masked_line(&command(
+                recommended.command.as_deref(),
+                &recommended.arguments,
+                &BTreeMap::new(),
+            )),
             not_tried: end.not_tried.iter().map(|left_out| not_tried(left_out)).collect(),
             ..View::default()
         }
@@ -301,18 +308,19 @@ fn cost(cost: &Cost) -> String {
     [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The command with its environment before it, or, where no command is known, the arguments alone; without secrets.
+/// The command with its environment before it, or, where no command is known, the arguments alone.
 fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, String>) -> String {
     // The changes as JSON are for programs; people see them in the command.
     let env = env.iter().filter(|(name, _)| *name != "NEXTRUN_OVERRIDES");
     let variables: Vec<String> = env.map(|(name, value)| format!("{name}={}", shell_word(value))).collect();
-    let whole = match command.map(str::trim).filter(|command| !command.is_empty()) {
+    let variables = variables.join(" ");
+    match command.map(str::trim).filter(|command| !command.is_empty()) {
         Some(command) if variables.is_empty() => command.to_owned(),
+        Some(command) if is_one_program(command) => format!("{variables} {command}"),
         // A variable in front of `cd X && python` would be set for `cd` alone.
-        Some(command) => format!("export {}; {command}", variables.join(" ")),
+        Some(command) => format!("export {variables}; {command}"),
         None => arguments.iter().map(|argument| shell_word(argument)).collect::<Vec<_>>().join(" "),
-    };
-    masked_line(&whole)
+    }
 }
 
 /// The last lines of a log as they may be shown: a stranger wrote them.
@@ -361,9 +369,10 @@ mod tests {
     fn a_command_is_what_a_shell_can_run() {
         let data =
             json!({"command": "python train.py --lr 0.1", "env": {"NEXTRUN_SUGGESTION_ID": "s 1"}, "arguments": ["x"]});
-        assert_eq!(run(data).command, "export NEXTRUN_SUGGESTION_ID='s 1'; python train.py --lr 0.1");
-        let secret = run(json!({"command": "cd /w && python train.py --api-key 'a b' --lr 0.1"}));
-        assert_eq!(secret.command, "cd /w && python train.py --api-key *** --lr 0.1");
+        assert_eq!(run(data).command, "NEXTRUN_SUGGESTION_ID='s 1' python train.py --lr 0.1");
+        let known = run(json!({"command": "cd /w && python train.py --api-key 'a b' --lr 0.1", "env": {"A": "1"}}));
+        assert_eq!(known.command, "export A=1; cd /w && python train.py --api-key 'a b' --lr 0.1");
+        assert_eq!(known.shown_command, "export A=1; cd /w && python train.py --api-key *** --lr 0.1");
         assert_eq!(run(json!({"arguments": ["--lr=0.1", "--name", "a b"]})).command, "--lr=0.1 --name 'a b'");
     }
 

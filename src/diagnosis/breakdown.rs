@@ -20,6 +20,7 @@ pub(super) fn finding(fate: &Fate, view: &JobView) -> Option<Finding> {
     };
     Some(Finding {
         symptom: BROKE_DOWN.to_owned(),
+        rule: "told".to_owned(),
         severity: Severity::Problem,
         tag: observed.map(|observed| observed.tag.clone()).unwrap_or_default(),
         first_step: first,

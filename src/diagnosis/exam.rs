@@ -267,6 +267,8 @@ pub struct Exam {
     pub facts: Facts,
     /// Tags of all its scalars, whatever they mean.
     tags: Vec<String>,
+    /// Why a file of it cannot be read.
+    unreadable: Option<String>,
 }
 
 /// Looks at one job.
@@ -304,7 +306,8 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End
         worst.severity = Severity::Problem;
     }
     let facts = measure(Looked { view: &view, evidence: &evidence, findings: &findings }, None);
-    Exam { signals, view, evidence, findings, belief, facts, tags: scalars.collect() }
+    let unreadable = job.runs.iter().find_map(|(_, run)| run.unreadable.as_deref().map(str::to_owned));
+    Exam { signals, view, evidence, findings, belief, facts, tags: scalars.collect(), unreadable }
 }
 
 impl Exam {
@@ -438,7 +441,7 @@ impl Exam {
     fn without_signal(&self) -> String {
         let mut tags = self.tags.clone();
         if tags.is_empty() {
-            return "it has logged no scalars".to_owned();
+            return self.unreadable.clone().unwrap_or_else(|| "it has logged no scalars".to_owned());
         }
         tags.sort();
         tags.dedup();

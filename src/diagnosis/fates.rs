@@ -99,6 +99,7 @@ impl Diagnosis {
         let open = |case: &&mut Case| case.closed.is_none() && case.baseline == job;
         if let Some(case) = self.cases.values_mut().find(open) {
             case.was_launched(launched);
+            case.facts.knobs = self.site.knobs_taken(job, Some(launched), &case.baseline_facts);
             changes.keep(case);
         }
         changes

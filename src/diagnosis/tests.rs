@@ -37,12 +37,12 @@ pub(super) fn site(policy: &str) -> Site {
         start_within: 1e9,
         answer_within: 0.0,
         history_after: f64::INFINITY,
+        prior: 0.05,
         control: WhenControl::Never,
         by_hand: false,
         budgets: Vec::new(),
         gpus: 1.0,
         roots: vec!["/logs".into()],
-        prior: 0.05,
     }
 }
 

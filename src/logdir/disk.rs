@@ -2,26 +2,55 @@
 //!
 //! Owns: walking it, with links followed and loops noticed. Must not know: what is in the files.
 
-use std::fs::{self, File, Metadata};
+use std::collections::HashSet;
+use std::fs::{self, DirEntry, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use super::{Discovery, Entry, Kind, LogFile, Logdir, Stat, run_of};
+use super::{Below, Directories, Discovery, Doors, Entry, Failure, Kind, Listing, LogFile, Logdir, Stat, run_of};
 
 /// A log directory on a local or mounted disk. It need not exist yet.
 #[derive(Debug, Clone)]
 pub struct DiskLogdir {
     root: PathBuf,
+    /// Whether the times of directories can be relied on.
+    times: OnceLock<bool>,
 }
 
 /// Directories nested deeper are not looked into.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
+
+/// File systems in user space (gcsfuse, s3fs) make up the times of their directories. `linux/magic.h`.
+const FUSE: u64 = 0x6573_5546;
 
 impl DiskLogdir {
     /// Takes the root.
     pub fn new(root: impl Into<PathBuf>) -> DiskLogdir {
-        DiskLogdir { root: root.into() }
+        DiskLogdir { root: root.into(), times: OnceLock::new() }
+    }
+
+    fn tells_times(&self) -> bool {
+        let root = &self.root;
+        // The type is signed or unsigned by platform; the magic numbers have 32 bits.
+        let made_up = || rustix::fs::statfs(root).is_ok_and(|fs| fs.f_type as u64 & 0xffff_ffff == FUSE);
+        *self.times.get_or_init(|| !made_up())
+    }
+
+    /// Where a link leads to, if it leads out of the log directory and not to a directory above the link. What is inside
+    /// is found under its own name, and what is above would never end.
+    fn outside(&self, link: &Path) -> Option<(PathBuf, Metadata)> {
+        let path = self.root.join(link);
+        // A dangling link leads nowhere.
+        let target = fs::canonicalize(&path).ok()?;
+        let root = fs::canonicalize(&self.root).ok()?;
+        let from = fs::canonicalize(path.parent()?).ok()?;
+        if target.starts_with(&root) || root.starts_with(&target) || from.starts_with(&target) {
+            return None;
+        }
+        let metadata = fs::metadata(&target).ok()?;
+        Some((target, metadata))
     }
 }
 
@@ -34,9 +63,23 @@ impl Logdir for DiskLogdir {
     }
 
     fn discover(&self, under: &Path) -> Discovery {
-        let mut walk = Walk { root: &self.root, found: Discovery::default() };
-        walk.directory(under);
-        walk.found
+        let (mut found, mut doors, mut seen) = (Discovery::default(), Doors::default(), HashSet::new());
+        let mut ahead = vec![Below { path: under.to_owned(), target: None }];
+        while let Some(directory) = ahead.pop() {
+            if !doors.opens(&directory) {
+                continue;
+            }
+            let listing = self.list(&directory.path);
+            if let Some(Failure::Unseen(problem)) = listing.failure {
+                found.problems.push(problem);
+                found.unseen.push(directory.path);
+                continue;
+            }
+            // One file under two names is one file.
+            found.entries.extend(listing.entries.into_iter().filter(|entry| seen.insert(entry.stat.identity)));
+            ahead.extend(listing.below.into_iter().rev());
+        }
+        found
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
@@ -54,6 +97,76 @@ impl Logdir for DiskLogdir {
     fn local_root(&self) -> Option<&Path> {
         Some(&self.root)
     }
+
+    fn directories(&self) -> Option<&dyn Directories> {
+        Some(self)
+    }
+}
+
+impl Directories for DiskLogdir {
+    fn list(&self, directory: &Path) -> Listing {
+        self.try_list(directory).unwrap_or_else(|error| {
+            let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+            let told = || {
+                let path = self.root.join(directory);
+                format!("cannot read directory {}: {error}; what changed there is not seen", path.display())
+            };
+            let failure = if absent { Failure::Gone } else { Failure::Unseen(told()) };
+            Listing { failure: Some(failure), ..Listing::default() }
+        })
+    }
+
+    fn changed(&self, directory: &Path) -> Option<i64> {
+        if !self.tells_times() {
+            return None;
+        }
+        fs::metadata(self.root.join(directory)).ok().map(|metadata| time_of(&metadata))
+    }
+}
+
+impl DiskLogdir {
+    fn try_list(&self, directory: &Path) -> io::Result<Listing> {
+        let path = self.root.join(directory);
+        // Before the names are read: one that is added meanwhile makes the directory newer.
+        let metadata = fs::metadata(&path)?;
+        let changed = self.tells_times().then(|| time_of(&metadata));
+        let mut listing = Listing { changed, identity: metadata.ino(), ..Listing::default() };
+        let is_deep = directory.components().count() >= MAX_DEPTH;
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            let path = directory.join(entry.file_name());
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_symlink() {
+                self.link(path, &mut listing);
+            } else if !kind.is_dir() {
+                listing.entries.extend(Kind::of(&path).and_then(|kind| file(&entry, path, kind)));
+            } else if !is_deep {
+                listing.below.push(Below { path, target: None });
+            }
+        }
+        listing.entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        listing.below.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(listing)
+    }
+
+    fn link(&self, path: PathBuf, listing: &mut Listing) {
+        let Some((target, metadata)) = self.outside(&path) else { return };
+        if metadata.is_dir() && path.components().count() <= MAX_DEPTH {
+            listing.below.push(Below { path, target: Some(target) });
+        } else if let Some(kind) = Kind::of(&path).filter(|_| metadata.is_file()) {
+            listing.entries.push(Entry { run: run_of(&path), kind, stat: stat(&metadata), path });
+        }
+    }
+}
+
+/// A file worth reading; it may be a socket or a pipe, or have just vanished.
+fn file(entry: &DirEntry, path: PathBuf, kind: Kind) -> Option<Entry> {
+    let metadata = entry.metadata().ok().filter(Metadata::is_file)?;
+    Some(Entry { run: run_of(&path), kind, stat: stat(&metadata), path })
+}
+
+fn time_of(metadata: &Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
 /// An open file, and the name that it was opened by.
@@ -102,75 +215,6 @@ fn stat(metadata: &Metadata) -> Stat {
     }
 }
 
-struct Walk<'a> {
-    root: &'a Path,
-    found: Discovery,
-}
-
-impl Walk<'_> {
-    fn directory(&mut self, relative: &Path) {
-        let path = self.root.join(relative);
-        let entries = match fs::read_dir(&path) {
-            Ok(entries) => entries,
-            Err(error) => return self.problem(relative, &error),
-        };
-        let mut below = Vec::new();
-        for entry in entries.filter_map(Result::ok) {
-            let path = relative.join(entry.file_name());
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() {
-                below.push(path);
-            } else if kind.is_symlink() {
-                self.link(path, &mut below);
-            } else if let Some(kind) = Kind::of(&path) {
-                self.file(path, kind);
-            }
-        }
-        if relative.components().count() < MAX_DEPTH {
-            below.sort_unstable();
-            below.iter().for_each(|path| self.directory(path));
-        }
-    }
-
-    fn link(&mut self, path: PathBuf, below: &mut Vec<PathBuf>) {
-        // A dangling link leads nowhere.
-        let Ok(target) = fs::metadata(self.root.join(&path)) else { return };
-        if !target.is_dir() {
-            if let Some(kind) = Kind::of(&path) {
-                self.file(path, kind);
-            }
-        } else if !self.is_above(&path, &target) {
-            below.push(path);
-        }
-    }
-
-    /// Whether a link leads to a directory that it is in, or that the log directory is in; only links can close a loop.
-    fn is_above(&self, link: &Path, target: &Metadata) -> bool {
-        let is_target = |path: &Path| {
-            fs::metadata(path).is_ok_and(|above| (above.dev(), above.ino()) == (target.dev(), target.ino()))
-        };
-        let inside = link.ancestors().skip(1).any(|path| is_target(&self.root.join(path)));
-        inside || fs::canonicalize(self.root).is_ok_and(|root| root.ancestors().skip(1).any(is_target))
-    }
-
-    fn file(&mut self, path: PathBuf, kind: Kind) {
-        // It may be a socket or a pipe, or have just vanished.
-        let metadata = fs::metadata(self.root.join(&path));
-        if let Some(metadata) = metadata.ok().filter(Metadata::is_file) {
-            self.found.entries.push(Entry { run: run_of(&path), kind, stat: stat(&metadata), path });
-        }
-    }
-
-    fn problem(&mut self, relative: &Path, error: &io::Error) {
-        if error.kind() != io::ErrorKind::NotFound && error.kind() != io::ErrorKind::NotADirectory {
-            let path = self.root.join(relative);
-            let message = format!("cannot read directory {}: {error}; what changed there is not seen", path.display());
-            self.found.problems.push(message);
-            self.found.unseen.push(relative.to_owned());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -214,11 +258,14 @@ mod tests {
 
     #[test]
     fn a_directory_that_cannot_be_read_is_unseen_and_not_gone() {
-        let mut walk = Walk { root: Path::new("/runs"), found: Discovery::default() };
-        walk.problem(Path::new("a"), &io::ErrorKind::PermissionDenied.into());
-        walk.problem(Path::new("b"), &io::ErrorKind::NotFound.into());
-        assert_eq!(walk.found.unseen, [Path::new("a")]);
-        assert!(walk.found.problems[0].contains("/runs/a"), "{:?}", walk.found.problems);
+        let dir = tempfile::tempdir().expect("a directory");
+        let logdir = DiskLogdir::new(dir.path());
+        // A name longer than the file system allows cannot be looked up, whoever asks.
+        let name = "x".repeat(1000);
+        let Some(Failure::Unseen(problem)) = logdir.list(Path::new(&name)).failure else { panic!("it was listed") };
+        assert!(problem.contains(&name), "{problem}");
+        assert_eq!(logdir.list(Path::new("gone")).failure, Some(Failure::Gone));
+        assert_eq!(logdir.discover(Path::new(&name)).unseen, [Path::new(&name)]);
     }
 
     #[test]
@@ -239,6 +286,38 @@ mod tests {
         symlink(dir.path().parent().expect("it is in one"), dir.path().join("a/above")).expect("a link");
         symlink("nowhere.tfevents", dir.path().join("a/dangling.tfevents")).expect("a link");
         assert_eq!(paths(&DiskLogdir::new(dir.path())), ["linked/x.tfevents"]);
+    }
+
+    #[test]
+    fn a_file_that_is_reached_twice_is_found_once_under_its_own_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let elsewhere = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(dir.path().join("z/sub")).expect("a directory");
+        fs::create_dir(elsewhere.path().join("deep")).expect("a directory");
+        for file in [dir.path().join("z/sub/x.tfevents"), elsewhere.path().join("deep/y.tfevents")] {
+            fs::write(file, "").expect("a file");
+        }
+        symlink("z", dir.path().join("latest")).expect("a link");
+        symlink("z/sub/x.tfevents", dir.path().join("x.tfevents")).expect("a link");
+        symlink(elsewhere.path(), dir.path().join("a")).expect("a link");
+        symlink(elsewhere.path(), dir.path().join("b")).expect("a link");
+        symlink(elsewhere.path().join("deep"), dir.path().join("c")).expect("a link");
+        fs::hard_link(dir.path().join("z/sub/x.tfevents"), dir.path().join("z/y.tfevents")).expect("a link");
+        assert_eq!(paths(&DiskLogdir::new(dir.path())), ["a/deep/y.tfevents", "z/y.tfevents"]);
+    }
+
+    #[test]
+    fn the_time_of_a_directory_changes_with_its_names_and_not_with_its_files() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let logdir = DiskLogdir::new(dir.path());
+        fs::write(dir.path().join("x.tfevents"), "").expect("a file");
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        File::open(dir.path()).and_then(|it| it.set_modified(long_ago)).expect("a time");
+        assert_eq!(logdir.changed(Path::new("")), Some(1_000_000_000_000_000));
+        fs::write(dir.path().join("x.tfevents"), "more").expect("a file");
+        assert_eq!(logdir.list(Path::new("")).changed, Some(1_000_000_000_000_000));
+        fs::write(dir.path().join("y.tfevents"), "").expect("a file");
+        assert!(logdir.changed(Path::new("")).is_some_and(|time| time > 1_000_000_000_000_000));
     }
 
     #[test]

@@ -27,9 +27,6 @@ const MAX_NAMES: usize = 4096;
 const MAX_DEPTH: usize = 16;
 
 impl SideFile {
-    /// All of them.
-    pub(crate) const ALL: [SideFile; 2] = [SideFile::HparamsYaml, SideFile::NextrunJson];
-
     pub(super) fn of(name: &str) -> Option<SideFile> {
         match name {
             "hparams.yaml" => Some(SideFile::HparamsYaml),

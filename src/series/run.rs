@@ -70,8 +70,12 @@ pub struct RunData {
     session_start: Option<i64>,
     /// Number of events, of whatever kind.
     events: u64,
-    /// Whether a file of the run ends in the middle of a record.
+    /// Whether the newest file of the run ends in the middle of a record, or one of those that are written at the same time.
     pub cut_off: bool,
+    /// Why its newest file cannot be read, for people.
+    pub unreadable: Option<Box<str>>,
+    /// What other programs wrote into the same directory at the same time, each by the name of its writer.
+    beside: Vec<(Box<str>, RunData)>,
     /// How it was started, as a file beside its events says. Events cannot say it: what they hold is data.
     pub launched: Option<Box<Launched>>,
 }
@@ -201,7 +205,15 @@ impl RunData {
         self.last_wall_time = either(self.last_wall_time, next.last_wall_time, f64::max);
         self.session_start = self.session_start.or(next.session_start);
         self.events += next.events;
-        self.cut_off |= next.cut_off;
+        self.cut_off = match (beside, next.events) {
+            (true, _) => self.cut_off || next.cut_off,
+            (false, 0) => self.cut_off,
+            // An attempt that was killed earlier is nothing that the newest could be blamed for.
+            (false, _) => next.cut_off,
+        };
+        if self.unreadable.is_none() || next.unreadable.is_some() {
+            self.unreadable.clone_from(&next.unreadable);
+        }
         if next.launched.is_some() {
             self.launched.clone_from(&next.launched);
         }
@@ -223,6 +235,7 @@ impl RunData {
             events: points.min(self.events),
             session_end: None,
             cut_off: false,
+            beside: Vec::new(),
             series,
             histograms,
             ..self.clone()
@@ -251,6 +264,17 @@ impl RunData {
         if self.hyperparameters.len() < MAX_TAGS || self.hyperparameters.contains_key(name) {
             self.hyperparameters.insert(name.to_owned(), value);
         }
+    }
+
+    /// Sets what other programs wrote into the same directory at the same time.
+    pub(crate) fn set_beside(&mut self, others: impl Iterator<Item = (String, RunData)>) {
+        self.beside = others.map(|(writer, data)| (writer.into(), data)).collect();
+    }
+
+    /// What other programs wrote into the same directory at the same time, each by the name of its writer: trainings of
+    /// their own, of which nothing is in `self`.
+    pub fn beside(&self) -> impl Iterator<Item = (&str, &RunData)> {
+        self.beside.iter().map(|(writer, data)| (&**writer, data))
     }
 
     /// Takes the run's word that its session ended.

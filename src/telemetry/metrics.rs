@@ -28,6 +28,8 @@ pub struct Metrics {
     pub lag_bytes: IntGauge,
     /// Runs that are followed.
     pub runs: IntGauge,
+    /// Runs that are not read, because they are old or ended.
+    pub old_runs: IntGauge,
     /// Jobs that are followed.
     pub jobs: IntGauge,
     /// Jobs whose newest examination found a symptom, by symptom.
@@ -74,6 +76,10 @@ impl Register {
         self.add(IntCounter::new(name, help))
     }
 
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.add(IntGauge::new(name, help))
     }
@@ -103,11 +109,6 @@ impl Metrics {
             "nextrun_turn_duration_seconds",
             "How long a turn of the loop takes: reading what is new, judging, committing.",
         );
-        let fates = Opts::new("nextrun_fates_total", "Fates of jobs that were reported, by state.");
-        let attempts = Opts::new(
-            "nextrun_delivery_attempts_total",
-            "Tries of deliveries, by destination and the state that they led to.",
-        );
         let metrics = Metrics {
             read_bytes: r.counter("nextrun_read_bytes_total", "Bytes of event files that were read."),
             read_events: r.counter("nextrun_read_events_total", "Events that were read."),
@@ -115,6 +116,7 @@ impl Metrics {
             bad_records: r.gauge("nextrun_bad_records", "Records of followed files that were passed over."),
             lag_bytes: r.gauge("nextrun_lag_bytes", "Bytes of followed files still to be read or waited for."),
             runs: r.gauge("nextrun_runs", "Runs that are followed."),
+            old_runs: r.gauge("nextrun_old_runs", "Runs that are not read, because they are old or ended."),
             jobs: r.gauge("nextrun_jobs", "Jobs that are followed."),
             jobs_with_symptom: r.gauges("nextrun_jobs_with_symptom", "Jobs that show the symptom now.", &["symptom"]),
             cases_open: r.gauges("nextrun_cases_open", "Open cases, by policy.", &["policy"]),
@@ -139,7 +141,11 @@ impl Metrics {
                 "nextrun_oldest_pending_delivery_age_seconds",
                 "Age of the oldest message that is still to be sent; 0 where there is none.",
             ),
-            attempts: r.add(IntCounterVec::new(attempts, &["destination", "outcome"])),
+            attempts: r.counters(
+                "nextrun_delivery_attempts_total",
+                "Tries of deliveries, by destination and the state that they led to.",
+                &["destination", "outcome"],
+            ),
             reload_successful: r.gauge(
                 "nextrun_config_last_reload_successful",
                 "Whether the newest configuration is in force: 1, or 0 after a reload that was refused.",
@@ -148,7 +154,7 @@ impl Metrics {
                 "nextrun_config_last_reload_success_timestamp_seconds",
                 "When a configuration was last put in force.",
             ),
-            fates: r.add(IntCounterVec::new(fates, &["state"])),
+            fates: r.counters("nextrun_fates_total", "Fates of jobs that were reported, by state.", &["state"]),
             store_errors: r.counter("nextrun_store_errors_total", "Times that the store could not do its work."),
             registry: r.0,
             updating: Mutex::new(()),
@@ -200,6 +206,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         let (help, kinds) = (text.matches("# HELP nextrun_").count(), text.matches("# TYPE nextrun_").count());
-        assert_eq!((help, kinds), (15, 15), "those with labels show once they have some");
+        assert_eq!((help, kinds), (16, 16), "those with labels show once they have some");
     }
 }

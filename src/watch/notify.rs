@@ -116,6 +116,14 @@ impl Notifier {
         }
     }
 
+    /// Leaves directories that are not worth a watch; what happens there is found by looking.
+    pub fn unwatch(&mut self, is_idle: impl Fn(&Path) -> bool) {
+        self.unwatched.retain(|directory| !is_idle(directory));
+        let Some(kernel) = &mut self.kernel else { return };
+        let idle: Vec<PathBuf> = kernel.directories().filter(|path| is_idle(path)).map(Path::to_owned).collect();
+        idle.iter().for_each(|directory| kernel.unwatch(directory));
+    }
+
     /// What people should know, once each.
     pub fn take_problems(&mut self) -> Vec<String> {
         std::mem::take(&mut self.problems)

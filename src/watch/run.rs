@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::order;
 use super::source::{Look, Source};
+use super::writers;
 use crate::launched::Launched;
 use crate::logdir::{self, Kind, Logdir, MAX_SIDE_FILE, SideFile, Stat};
 use crate::series::RunData;
@@ -85,21 +86,23 @@ impl RunFiles {
         files.chain(self.side.iter().map(|side| (&side.path, Some(side.found))))
     }
 
-    /// Takes note of a file that was found; `data` are those of the run.
-    pub(super) fn found(&mut self, path: PathBuf, kind: Kind, stat: Stat, data: &mut RunData) {
+    /// Takes note of a file that was found, and says how it was found before; `data` are those of the run.
+    pub(super) fn found(&mut self, path: PathBuf, kind: Kind, stat: Stat, data: &mut RunData) -> Option<Stat> {
         match kind {
             Kind::Events => self.found_events(path, stat, data),
             Kind::Side(kind) => match self.side.iter_mut().find(|side| side.path == path) {
-                Some(side) => side.found = stat,
-                None => self.side.push(Side { path, kind, found: stat, read: None, content: Content::Nothing }),
+                Some(side) => Some(std::mem::replace(&mut side.found, stat)),
+                None => {
+                    self.side.push(Side { path, kind, found: stat, read: None, content: Content::Nothing });
+                    None
+                }
             },
         }
     }
 
-    fn found_events(&mut self, path: PathBuf, stat: Stat, data: &mut RunData) {
+    fn found_events(&mut self, path: PathBuf, stat: Stat, data: &mut RunData) -> Option<Stat> {
         if let Some(file) = self.files.iter_mut().find(|file| file.source.name() == path) {
-            file.source.found = Some(stat);
-            return;
+            return file.source.found.replace(stat);
         }
         for file in &mut self.files {
             file.part.get_or_insert_with(|| Box::new(std::mem::take(data)));
@@ -111,6 +114,12 @@ impl RunFiles {
         // Nearly all runs have one file; the least that a list doubles to is four.
         self.files.reserve_exact(1);
         self.files.push(File { source, part });
+        None
+    }
+
+    /// What people should know of the files and were not told yet.
+    pub(super) fn take_problems(&mut self) -> impl Iterator<Item = String> {
+        self.files.iter_mut().filter_map(|file| file.source.take_problem())
     }
 
     /// Takes note that a file has vanished.
@@ -165,9 +174,10 @@ impl RunFiles {
         let key = |file| order::key(File::path(file), first_event(file));
         let mut parts: Vec<&File> = self.files.iter().collect();
         parts.sort_by(|a, b| key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal));
-        let mut sum = RunData::default();
-        parts.iter().filter_map(|file| file.part.as_ref()).for_each(|part| sum.absorb(part));
-        *data = sum;
+        let parts = parts.iter().filter_map(|file| Some((File::path(file), &**file.part.as_ref()?)));
+        let mut trainings = writers::apart(parts).into_iter();
+        *data = trainings.next().map(|(_, data)| data).unwrap_or_default();
+        data.set_beside(trainings);
     }
 }
 

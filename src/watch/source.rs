@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::feed::Feed;
 use crate::logdir::{LogFile, Logdir, Stat};
 use crate::series::{RunData, RunName};
-use crate::tfevents::{Tail, crc32c};
+use crate::tfevents::{Foreign, LOOK, Tail, crc32c};
 
 /// Bytes that are read at a time: within the second-level cache, and far beyond what a system call costs.
 pub(super) const WINDOW: usize = 256 << 10;
@@ -102,6 +102,10 @@ pub(super) struct Source {
     damage: Option<(Range<u64>, u32)>,
     generation: u32,
     error: Option<String>,
+    /// What it is, if it is no event file that can be read.
+    foreign: Option<Foreign>,
+    /// What of that people were told.
+    told: Option<Foreign>,
     stuck: Option<Stuck>,
     /// Whether its bytes cannot change unless its state does.
     versioned: bool,
@@ -175,10 +179,13 @@ impl Source {
         self.seen = end;
         self.extend_prefix(&*file)?;
         self.remember_damage(&*file)?;
+        let foreign = self.look_closer(&*file, data, end)?;
         (self.read, self.found) = (Some(stat), Some(stat));
         let cut_off = self.tail.settled() != end;
-        let same = self.tail.settled() == settled && data.events() == events && data.cut_off == cut_off;
-        data.cut_off = cut_off;
+        let counts = self.tail.settled() == settled && data.events() == events;
+        let same = counts && data.cut_off == cut_off && self.foreign == foreign;
+        (data.cut_off, self.foreign) = (cut_off, foreign);
+        data.unreadable = foreign.map(|why| format!("event file {} cannot be used: {why}", self.path.display()).into());
         Ok((if same { Look::Same } else { Look::Read(self.tail.settled() - settled) }, end))
     }
 
@@ -204,6 +211,24 @@ impl Source {
                 size = WINDOW;
             }
         }
+    }
+
+    /// What the file is, where it has given no more than one event and something is wrong with it.
+    fn look_closer(&self, file: &dyn LogFile, data: &RunData, end: u64) -> io::Result<Option<Foreign>> {
+        let strange = self.tail.is_damaged() || self.tail.bad_records() > 0 || self.feed.undecodable() > 0;
+        if data.events() > 1 || (end > 0 && !strange) {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; usize::try_from(end).unwrap_or(LOOK).min(LOOK)];
+        let got = file.read_at(&mut bytes, 0)?;
+        Ok(Foreign::of(&bytes[..got]))
+    }
+
+    /// What people should know of the file and were not told yet.
+    pub(super) fn take_problem(&mut self) -> Option<String> {
+        let foreign = self.foreign.filter(|foreign| *foreign != Foreign::Empty && self.told != Some(*foreign))?;
+        self.told = Some(foreign);
+        Some(format!("event file {} cannot be used: {foreign}", self.path.display()))
     }
 
     /// Another file under this name, or this one cut or mended: it has become shorter than what was read, begins
@@ -264,6 +289,7 @@ impl Source {
         let lost = |since: f64| now - since > LOST_SECONDS;
         let state = match (&self.error, self.stuck) {
             (Some(error), _) => FileState::Unreadable(error.clone()),
+            (None, Some(_)) if let Some(foreign) = self.foreign => FileState::Unreadable(foreign.to_string()),
             (None, None) => FileState::Read,
             (None, Some(Stuck { since, .. })) if self.tail.is_damaged() => {
                 FileState::Damaged { since, lost: lost(since) }

@@ -2,14 +2,19 @@
 //!
 //! Owns: which files are known, sharing the reading among threads. Must not know: when it is time to look.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+mod look;
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::history::{History, print_of};
 use super::run::{Outcome, Reading, RunFiles};
 use super::source::FileStatus;
-use crate::logdir::{Discovery, Entry, Kind, Logdir, SideFile, Stat, run_of};
+use crate::logdir::{Doors, Entry, Kind, Logdir, run_of};
 use crate::series::{RunData, RunName, Runs};
+
+pub use look::TURN;
 
 /// How to read.
 #[derive(Debug, Clone)]
@@ -45,19 +50,39 @@ pub struct Changes {
 /// Below so many new bytes, starting threads costs more than it saves.
 const WORTH_THREADS: u64 = 2 << 20;
 
+/// At most this many runs are read at a time, which is five times what the largest sites have: ten tags each need 2 GiB.
+const MOST_RUNS: usize = 50_000;
+
 /// Keeps the data of all runs of a log directory up to date. It has no thread and no clock of its own.
+///
+/// Runs whose files have not been modified for a time (see [`Watcher::ignore_older_than`]) are history: they are not read, and
+/// cost a hundred bytes each. A run that was released is history too. Any change of its files brings a run back, unless
+/// the changed files are old themselves.
 pub struct Watcher {
-    logdir: Box<dyn Logdir>,
+    logdir: Arc<dyn Logdir>,
     options: Options,
     runs: Runs,
     /// The files of each run; has the same keys as `runs`.
     files: BTreeMap<RunName, RunFiles>,
-    /// Runs that were released, with their files as they were then.
-    released: BTreeMap<RunName, Vec<(PathBuf, Stat)>>,
+    /// Every directory, and the runs that are not read.
+    history: History,
+    /// Files that were not modified for so many seconds are not read; all are where it is infinite.
+    ignored_after: f64,
+    /// Files that are followed, by identity: one under two names is one.
+    followed: HashMap<(u64, u64), PathBuf>,
+    doors: Doors,
+    /// Directories that could not be listed at the last try.
+    unseen: BTreeSet<PathBuf>,
+    /// Directories that became known, for a notifier.
+    fresh: Vec<PathBuf>,
     /// Runs to be read: found to have changed, or with a tail to look at again some time.
     due: BTreeSet<RunName>,
+    /// Whether it was told that there are too many runs.
+    crowded: bool,
     scratch: Vec<Vec<u8>>,
     now: f64,
+    /// When everything was looked at last.
+    swept: f64,
 }
 
 /// A run that is taken out to be read, and what came of it.
@@ -72,14 +97,21 @@ impl Watcher {
     /// Watches a log directory, of which nothing is read yet.
     pub fn new(logdir: Box<dyn Logdir>, options: Options) -> Watcher {
         Watcher {
-            logdir,
+            logdir: logdir.into(),
             options,
             runs: Runs::new(),
             files: BTreeMap::new(),
-            released: BTreeMap::new(),
+            history: History::default(),
+            ignored_after: f64::INFINITY,
+            followed: HashMap::new(),
+            doors: Doors::default(),
+            unseen: BTreeSet::new(),
+            fresh: Vec::new(),
             due: BTreeSet::new(),
+            crowded: false,
             scratch: Vec::new(),
             now: 0.0,
+            swept: f64::NEG_INFINITY,
         }
     }
 
@@ -91,36 +123,65 @@ impl Watcher {
         Watcher::new(logdir, options)
     }
 
-    /// Looks for files everywhere and reads everything new. `now`: seconds since the Unix epoch.
+    /// Leaves runs alone none of whose event files was modified within so many seconds, until one is. What is read
+    /// already is not given up.
+    pub fn ignore_older_than(&mut self, seconds: f64) {
+        self.ignored_after = seconds;
+    }
+
+    /// Looks for new files and directories everywhere, at all files that are followed, at a share of the old ones, so
+    /// that each has its turn every [`TURN`](super::TURN) seconds, and reads everything new. `now`: seconds since the
+    /// Unix epoch.
     pub fn poll(&mut self, now: f64) -> Changes {
-        let found = self.logdir.discover(Path::new(""));
+        self.now = now;
         let mut changes = Changes::default();
-        self.reconcile(Path::new(""), found, &mut changes);
+        self.sweep(&mut changes);
         self.read(now, changes)
     }
 
     /// Looks only at some paths (of files or directories, relative to the log directory) and reads what is new there.
     pub fn poll_paths<'a>(&mut self, now: f64, paths: impl IntoIterator<Item = &'a Path>) -> Changes {
+        self.now = now;
         let mut changes = Changes::default();
         for path in paths {
-            let found = self.find(path);
-            self.reconcile(path, found, &mut changes);
+            self.look_at(path, &mut changes);
         }
         self.read(now, changes)
     }
 
-    /// Looks at the files that are known, but for no others, and reads what is new in them: much cheaper than
+    /// Looks at the files that are followed, but for no others, and reads what is new in them: much cheaper than
     /// [`Watcher::poll`] where the kernel gives no notices.
     pub fn poll_known(&mut self, now: f64) -> Changes {
-        let known = self.files.values().flat_map(RunFiles::paths).map(|(path, _)| path);
-        let released = self.released.values().flatten().map(|(path, _)| path);
-        let entries = known.chain(released).flat_map(|path| self.find_file(path)).collect();
+        self.now = now;
         let mut changes = Changes::default();
-        self.reconcile(Path::new(""), Discovery { entries, ..Discovery::default() }, &mut changes);
+        self.look_at_followed(&mut changes);
         self.read(now, changes)
     }
 
-    /// The data of all runs.
+    /// Reads old runs, by name, whatever their age, but for those none of whose event files was modified after `since`
+    /// (seconds since the Unix epoch).
+    pub fn recall(&mut self, now: f64, names: &[String], since: f64) -> Changes {
+        self.now = now;
+        let mut changes = Changes::default();
+        let ignored_after = std::mem::replace(&mut self.ignored_after, now - since);
+        for name in names {
+            let directory = path_of(name);
+            if self.history.get(directory).is_some_and(|known| known.print != 0) {
+                self.history.set_print(directory, 0);
+                self.look_at(directory, &mut changes);
+            }
+        }
+        self.ignored_after = ignored_after;
+        self.read(now, changes)
+    }
+
+    /// The names of the runs at or below `name` that are not read.
+    pub fn old_runs_under(&self, name: &str) -> impl Iterator<Item = String> {
+        let runs = self.history.runs_under(path_of(name));
+        runs.map(|directory| run_of(&directory.join("file")).as_str().to_owned())
+    }
+
+    /// The data of all runs that are read.
     pub fn runs(&self) -> &Runs {
         &self.runs
     }
@@ -130,7 +191,12 @@ impl Watcher {
         self.runs
     }
 
-    /// How each event file stands.
+    /// How many runs are not read, because they are old or were released.
+    pub fn old_runs(&self) -> usize {
+        self.history.runs()
+    }
+
+    /// How each event file stands that is followed.
     pub fn files(&self) -> impl Iterator<Item = FileStatus> {
         let status = |(run, files): (&RunName, &RunFiles)| {
             files.files.iter().map(|file| file.source.status(run, self.now)).collect::<Vec<_>>()
@@ -138,110 +204,83 @@ impl Watcher {
         self.files.iter().flat_map(status)
     }
 
-    /// Whether a run of this name, or one below it, has files, released or not.
+    /// Whether a run of this name, or one below it, has files, read or not.
     pub fn follows(&self, name: &str) -> bool {
-        let scope = Path::new(name);
-        !runs_under(&self.files, scope).is_empty() || !runs_under(&self.released, scope).is_empty()
+        let scope = path_of(name);
+        !runs_under(&self.files, scope).is_empty() || self.history.runs_under(scope).next().is_some()
     }
 
-    /// Directories of the log directory that hold runs.
+    /// Whether there is a run of just this name, read or not.
+    pub fn has(&self, name: &str) -> bool {
+        let old = || self.history.get(path_of(name)).is_some_and(|known| known.print != 0);
+        self.files.contains_key(&RunName::new(name)) || old()
+    }
+
+    /// Whether a directory holds a run that is not read.
+    pub fn is_old(&self, directory: &Path) -> bool {
+        self.history.get(directory).is_some_and(|known| known.print != 0)
+    }
+
+    /// Directories that hold runs that are read.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         self.files.values().filter_map(|files| files.files.first()?.source.path.parent())
     }
 
-    /// Gives the memory of a run back. It is forgotten until one of its files changes, and then read from the start.
+    /// Directories that became known since the last call and hold no old run: new runs may appear in them. Those of runs
+    /// that are read are among them.
+    pub fn take_fresh(&mut self) -> Vec<PathBuf> {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.retain(|path| self.history.get(path).is_none_or(|known| known.print == 0));
+        fresh
+    }
+
+    /// Gives the memory of a run back. It is not read until one of its files changes, and then from the start.
     pub fn release(&mut self, run: &RunName) {
         self.runs.remove(run);
-        if let Some(files) = self.files.remove(run) {
-            let states = files.paths().filter_map(|(path, stat)| Some((path.clone(), stat?))).collect();
-            self.released.insert(run.clone(), states);
-        }
-    }
-
-    fn find(&self, path: &Path) -> Discovery {
-        match self.find_file(path) {
-            // What was beside the first event file before it was there had its notice, and was no run's then.
-            Some(entry) if entry.kind == Kind::Events && !self.files.contains_key(&entry.run) => {
-                let beside = SideFile::ALL.iter().filter_map(|side| self.find_file(&path.with_file_name(side.name())));
-                Discovery { entries: beside.chain([entry]).collect(), ..Discovery::default() }
-            }
-            Some(entry) => Discovery { entries: vec![entry], ..Discovery::default() },
-            None => self.logdir.discover(path),
-        }
-    }
-
-    fn find_file(&self, path: &Path) -> Option<Entry> {
-        let (kind, stat) = (Kind::of(path)?, self.logdir.stat(path).ok()?);
-        Some(Entry { path: path.to_owned(), run: run_of(path), kind, stat })
-    }
-
-    /// Brings the list of files under `scope` in line with what was found there.
-    fn reconcile(&mut self, scope: &Path, found: Discovery, changes: &mut Changes) {
-        changes.problems.extend(found.problems);
-        let mut by_run: BTreeMap<RunName, Vec<Entry>> = BTreeMap::new();
-        for entry in found.entries {
-            by_run.entry(entry.run.clone()).or_default().push(entry);
-        }
-        self.remove_missing(scope, &by_run, &found.unseen, changes);
-        for (run, entries) in by_run {
-            if !self.is_still_released(&run, &entries) {
-                self.add(run, entries, changes);
+        let Some(files) = self.files.remove(run) else { return };
+        let mut by_directory: BTreeMap<&Path, Vec<_>> = BTreeMap::new();
+        for (path, stat) in files.paths() {
+            if let (Some(parent), Some(stat)) = (path.parent(), stat) {
+                by_directory.entry(parent).or_default().push((path.as_path(), stat));
             }
         }
-    }
-
-    fn remove_missing(
-        &mut self,
-        scope: &Path,
-        found: &BTreeMap<RunName, Vec<Entry>>,
-        unseen: &[PathBuf],
-        changes: &mut Changes,
-    ) {
-        let is_missing = |run: &RunName, path: &Path| {
-            path.starts_with(scope)
-                && !unseen.iter().any(|directory| path.starts_with(directory))
-                && !found.get(run).is_some_and(|entries| entries.iter().any(|e| e.path == *path))
-        };
-        for run in runs_under(&self.files, scope) {
-            let Some(files) = self.files.get_mut(&run) else { continue };
-            let missing = files.paths().map(|(path, _)| path).filter(|path| is_missing(&run, path));
-            let missing: Vec<PathBuf> = missing.cloned().collect();
-            missing.iter().for_each(|path| files.vanished(path));
-            if files.files.is_empty() {
-                self.runs.remove(&run);
-                self.files.remove(&run);
-                changes.vanished.push(run);
-            } else if !missing.is_empty() {
-                self.due.insert(run);
-            }
+        for (directory, found) in by_directory {
+            self.history.set_print(directory, print_of(found.into_iter()));
         }
-        for run in runs_under(&self.released, scope) {
-            let is_gone = |states: &Vec<(PathBuf, Stat)>| states.iter().all(|(path, _)| is_missing(&run, path));
-            if self.released.get(&run).is_some_and(is_gone) {
-                self.released.remove(&run);
-            }
+        for (path, stat) in files.paths() {
+            self.unfollow(path, stat.map(|stat| stat.identity));
         }
     }
 
-    fn is_still_released(&mut self, run: &RunName, entries: &[Entry]) -> bool {
-        let Some(states) = self.released.get(run) else { return false };
-        let same =
-            entries.iter().all(|entry| states.iter().any(|(path, stat)| *path == entry.path && *stat == entry.stat));
-        if !same {
-            self.released.remove(run);
+    fn unfollow(&mut self, path: &Path, identity: Option<(u64, u64)>) {
+        if let Some(identity) = identity.filter(|identity| self.followed.get(identity).is_some_and(|p| p == path)) {
+            self.followed.remove(&identity);
         }
-        same
     }
 
+    /// Notes the files of a run that is read, and that it is to be read.
     fn add(&mut self, run: RunName, entries: Vec<Entry>, changes: &mut Changes) {
         let known = self.files.contains_key(&run);
-        if !known && entries.iter().all(|entry| entry.kind != Kind::Events) {
+        if !known && self.files.len() >= MOST_RUNS {
+            if !std::mem::replace(&mut self.crowded, true) {
+                changes.problems.push(format!(
+                    "more than {MOST_RUNS} runs are being written or were of late: the others are not read; \
+                     name a smaller log directory, or lower `watch.ignore_older_than`"
+                ));
+            }
             return;
         }
         let data = self.runs.entry(run.clone()).or_default();
         let files = self.files.entry(run.clone()).or_default();
-        for entry in entries {
-            files.found(entry.path, entry.kind, entry.stat, data);
+        for Entry { path, kind, stat, .. } in entries {
+            if kind == Kind::Events && !self.followed.contains_key(&stat.identity) {
+                self.followed.insert(stat.identity, path.clone());
+            }
+            if let Some(before) = files.found(path, kind, stat, data)
+                && before.identity != stat.identity
+            {
+                self.followed.remove(&before.identity);
+            }
         }
         if files.is_due(self.now) {
             self.due.insert(run.clone());
@@ -252,7 +291,6 @@ impl Watcher {
     }
 
     fn read(&mut self, now: f64, mut changes: Changes) -> Changes {
-        self.now = now;
         let mut jobs = self.take_due(now);
         let pending: u64 = jobs.iter().map(|job| job.files.pending()).sum();
         // Over a network it is waiting that takes time, not the bytes.
@@ -261,7 +299,8 @@ impl Watcher {
         jobs.sort_by_cached_key(|job| job.files.pending());
         self.scratch.resize_with(threads.max(self.scratch.len()), Vec::new);
         let done = share(jobs, &*self.logdir, &mut self.scratch[..threads], now);
-        for Job { run, files, data, outcome } in done {
+        for Job { run, mut files, data, outcome } in done {
+            changes.problems.extend(files.take_problems());
             changes.bytes += outcome.bytes;
             if outcome.changed {
                 changes.changed.push(run.clone());
@@ -292,6 +331,11 @@ impl Watcher {
         }
         jobs
     }
+}
+
+/// The directory of a run.
+fn path_of(name: &str) -> &Path {
+    Path::new(if name == "." { "" } else { name })
 }
 
 /// The runs that may have files at or under `scope`, which may be a run, lie above runs, or be a file of one.

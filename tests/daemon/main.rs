@@ -12,7 +12,10 @@ mod faults; // a disk, a clock, a log directory and files that fail or change, n
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
 mod noise; // what people are told when much goes wrong at once
+mod old; // years of runs that are not read
 mod operate; // status page, reload, stop
 mod reports; // what those who run jobs tell over HTTP
+#[cfg(target_os = "linux")]
+mod runner; // the loop on one machine, run by the runner
 mod trials; // runs that are no evidence
 mod whole; // from a failing run to its cause

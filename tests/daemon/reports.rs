@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use nextrun::fate::{FateState, JobFate};
+use nextrun::store::{Sqlite, Store};
 use serde_json::{Value, json};
 
 use super::hand::POLICY;
@@ -55,7 +57,7 @@ fn reports_need_their_token_and_each_way_of_being_wrong_has_its_answer() {
     let page = address(&stage);
     let experiment = format!("/v1/experiments/{id}");
     let failed =
-        json!({"state": "failed", "exit_code": 2, "signal": null, "tail": "no such option: --lr\u{1b}[2J"}).to_string();
+        json!({"state": "failed", "exit_code": 2, "signal": null, "tail": "train.py --api-key=sk-0123456789\n\u{1b}[2J"}).to_string();
     for (headers, status) in
         [("", 401), (ACT, 401), ("authorization: Bearer r3ad\r\n", 401), (REPORT, 202), (REPORT, 202)]
     {
@@ -83,6 +85,29 @@ fn reports_need_their_token_and_each_way_of_being_wrong_has_its_answer() {
     assert_eq!(experiment_fate["suggestion_id"], id.as_str());
     assert_eq!((&experiment_fate["state"], &experiment_fate["exit_code"]), (&json!("failed"), &json!(2)));
     assert_eq!((&baseline_fate["baseline"], &baseline_fate["reason"]), (&json!("team a/sick"), &json!("oom")));
+    let case = stage.case_of("team a/sick").unwrap().id;
+    let text = stage.cases(&["show", &case.0]);
+    assert!(text.contains("failed") && !text.contains('\u{1b}') && !text.contains("0123456789"), "{text:?}");
+    let json = stage.cases(&["show", &case.0, "--format", "json"]);
+    assert!(!json.contains('\u{1b}') && !json.contains("0123456789"), "{json}");
+    let shown: Value = serde_json::from_str(&json).unwrap();
+    for field in
+        "case_id baseline_run policy state opened updated symptoms not_tried verdict confidence summary recommended \
+                  evidence hyperparameters journal messages"
+            .split_whitespace()
+    {
+        assert!(shown.get(field).is_some(), "{field}: {shown}");
+    }
+    let experiment = &shown["experiments"][0];
+    assert_eq!((&experiment["suggestion_id"], &experiment["fate"]["state"]), (&json!(id), &json!("failed")));
+    assert_eq!((&experiment["outcome"], &experiment["cost"]), (&Value::Null, &Value::Null));
+    assert!(experiment["run_name"].is_string() && experiment["overrides"]["learning_rate"].is_number());
+    assert_eq!(
+        (&shown["waiting"]["for"], &shown["waiting"]["since"]),
+        (&json!("experiment"), &experiment["suggested"])
+    );
+    let listed: Value = serde_json::from_str(stage.cases(&["list", "--format", "json"]).trim()).unwrap();
+    assert_eq!((&listed["experiments"], &listed["case_id"]), (&shown["experiments"], &json!(case)));
     assert_eq!(
         metric(&page, "nextrun_fates_total{state=\"failed\"}"),
         Some(2.0),
@@ -112,6 +137,9 @@ fn without_a_token_nobody_reports_and_what_was_acknowledged_outlives_a_kill() {
     daemon.kill();
     let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
     stage.until("both are in the journal", || fates(&stage, "sick").len() == 2);
+    let mut store = Sqlite::open_read_only(&stage.state().join("nextrun.db")).unwrap();
+    let kept: Vec<JobFate> = store.fates().unwrap().into_iter().map(Result::unwrap).collect();
+    assert_eq!((kept.len(), kept[0].job.as_str(), kept[0].fate.state), (1, "sick", FateState::Lost));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod arrival; // replay equals live
 mod common; // a log directory in memory
 mod damage; // what happens to files
+mod history; // runs that are too old to be read
 mod hostile; // files that were made to break readers
 mod limits; // of what the kernel watches
 mod oracle; // values against a protobuf library

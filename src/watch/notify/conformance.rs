@@ -23,6 +23,22 @@ macro_rules! holds {
             }
 
             #[test]
+            fn one_directory_may_be_left_and_those_below_it_kept() {
+                let dir = tempfile::tempdir().expect("a directory");
+                fs::create_dir_all(dir.path().join("a/b")).expect("a directory");
+                let mut kernel = <$kernel>::new(dir.path()).expect("notices");
+                for directory in ["a", "a/b"] {
+                    kernel.watch(Path::new(directory)).expect("it can be watched");
+                }
+                kernel.unwatch(Path::new("a"));
+                kernel.unwatch(Path::new("never"));
+                assert_eq!(kernel.directories().collect::<Vec<_>>(), [Path::new("a/b")]);
+                fs::write(dir.path().join("a/x"), "").expect("a file");
+                fs::write(dir.path().join("a/b/x"), "").expect("a file");
+                until(&mut kernel, &Notice::Appeared("a/b/x".into()));
+            }
+
+            #[test]
             fn what_appears_changes_and_goes_is_told() {
                 let dir = tempfile::tempdir().expect("a directory");
                 let mut kernel = <$kernel>::new(dir.path()).expect("notices");

@@ -75,17 +75,27 @@ impl Kernel {
 
     /// Watches neither this directory nor any below it any more.
     pub(super) fn forget(&mut self, directory: &Path) {
-        while let Some((path, watch)) = self.first_under(directory) {
-            self.watches.remove(&path);
-            let id = watch.get_watch_descriptor_id();
-            let Some(places) = self.places.get_mut(&id) else { continue };
-            places.retain(|place| *place != path);
-            if places.is_empty() {
-                self.places.remove(&id);
-                // It is gone already where the directory was deleted.
-                drop(self.inotify.watches().remove(watch));
-            }
+        while let Some((path, _)) = self.first_under(directory) {
+            self.unwatch(&path);
         }
+    }
+
+    /// Watches this directory no more, but those below it.
+    pub(super) fn unwatch(&mut self, directory: &Path) {
+        let Some(watch) = self.watches.remove(directory) else { return };
+        let id = watch.get_watch_descriptor_id();
+        let Some(places) = self.places.get_mut(&id) else { return };
+        places.retain(|place| place != directory);
+        if places.is_empty() {
+            self.places.remove(&id);
+            // It is gone already where the directory was deleted.
+            drop(self.inotify.watches().remove(watch));
+        }
+    }
+
+    /// The directories that are watched.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.watches.keys().map(PathBuf::as_path)
     }
 
     /// Paths are ordered by their parts: what is below a directory follows it.

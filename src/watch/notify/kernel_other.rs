@@ -68,10 +68,21 @@ impl Kernel {
             .range::<Path, _>((Bound::Included(directory), Bound::Unbounded))
             .take_while(|path| path.starts_with(directory));
         for path in under.cloned().collect::<Vec<_>>() {
-            self.watched.remove(&path);
-            // It is gone already where the directory was deleted.
-            drop(self.watcher.unwatch(&self.root.join(path)));
+            self.unwatch(&path);
         }
+    }
+
+    /// Watches this directory no more, but those below it.
+    pub(super) fn unwatch(&mut self, directory: &Path) {
+        if self.watched.remove(directory) {
+            // It is gone already where the directory was deleted.
+            drop(self.watcher.unwatch(&self.root.join(directory)));
+        }
+    }
+
+    /// The directories that are watched.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.watched.iter().map(PathBuf::as_path)
     }
 
     /// Whether this directory is watched.

@@ -1,0 +1,59 @@
+//! Years of old runs: they are not read, but for what open cases need and what grows again.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::hand::POLICY;
+use super::operate::{address, metric};
+use super::stage::{Stage, verdict};
+use super::training::{Run, knobs, with};
+use super::web::Receiver;
+
+const OLD_RUNS: usize = 200;
+
+/// Three days pass for all files of a run.
+fn age(logdir: &Path, run: &str) {
+    let then = SystemTime::now() - Duration::from_secs(3 * 86_400);
+    for file in fs::read_dir(logdir.join(run)).unwrap() {
+        File::options().append(true).open(file.unwrap().path()).unwrap().set_modified(then).unwrap();
+    }
+}
+
+#[test]
+fn old_runs_are_read_when_they_grow_or_an_open_case_needs_them() {
+    let stage = Stage::new();
+    let logdir = stage.logdir();
+    stage.write("short.yaml", POLICY);
+    let text = "policy: ./short.yaml\nstatus: { listen: \"127.0.0.1:0\" }\nwatch: { sweep: 1s, quiet_after: 1s }\n";
+    let configuration = stage.write("nextrun.yaml", text);
+    let (queue, webhook) = (Receiver::of_everything(), Receiver::of_everything());
+    let watch = || stage.watch(&queue, &webhook, &["--config", configuration.to_str().unwrap()]);
+    let mut daemon = watch();
+    Run::new(&logdir, "sick", &knobs(1.0)).train();
+    stage.until("an experiment is suggested", || queue.events().len() == 1);
+    daemon.kill();
+
+    age(&logdir, "sick");
+    for i in 0..OLD_RUNS {
+        let name = format!("old/{i}");
+        Run::new(&logdir, &name, &knobs(1.0)).ago(3.0 * 86_400.0).log(0..50);
+        age(&logdir, &name);
+    }
+    let _daemon = watch();
+    stage.until("it has looked at everything", || stage.log().matches("the status page is there").count() == 2);
+    let page = address(&stage);
+    let counts = || (metric(&page, "nextrun_runs"), metric(&page, "nextrun_old_runs"));
+    stage.until("the baseline is read and the old runs are not", || counts() == (Some(1.0), Some(OLD_RUNS as f64)));
+
+    let event = &queue.events()[0];
+    let knobs_of_experiment = with(&knobs(1.0), &event.body["data"]["overrides"]);
+    Run::new(&logdir, event.text("/data/run_name"), &knobs_of_experiment).train();
+    assert_eq!(verdict(&stage.until_closed("sick")), "learning_rate_too_high");
+
+    // It is started again: a second file in the folder of a run that had ended.
+    Run::new(&logdir, "old/7", &knobs(1.0)).train();
+    stage.until("the run that grew has a case", || stage.case_of("old/7").is_some());
+    stage.until("its neighbours are still not read", || counts() == (Some(3.0), Some(OLD_RUNS as f64 - 1.0)));
+    assert_eq!(stage.kept().len(), 2);
+}
