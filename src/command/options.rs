@@ -65,8 +65,8 @@ pub(super) fn taken(source: &Source) -> Taken {
     options.extend(plain::environment(source));
     options.extend(plain::globals(source));
     let (dialect, files) = plain::key_values(source);
-    if dialect.is_some_and(|dialect| dialect != Dialect::Hydra) {
-        options.extend(plain::defaults(source));
+    if let Some(dialect) = dialect.filter(|dialect| *dialect != Dialect::Hydra) {
+        options.extend(plain::defaults(source, dialect));
     }
     (taken.dialect, taken.files) = (dialect, files);
     for option in &mut taken.options {

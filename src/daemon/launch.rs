@@ -10,7 +10,7 @@ use crate::command::{Placed, Rewritten, Target, rewrite, typed};
 use crate::config::{Launch, Placement, Rendered, Settings};
 use crate::diagnosis::{Changes, Report};
 use crate::facts::Knobs;
-use crate::launched::{CommandFrom, Launched};
+use crate::launched::{CommandFrom, Launched, Source};
 use crate::logdir::Place;
 
 use super::engine::Engine;
@@ -172,14 +172,33 @@ fn suggest(
     }
     env.extend(rewritten.env.clone());
     let before = &launched.argv;
+    let arguments = rewritten.argv.iter().filter(|word| !before.contains(word)).cloned().collect();
+    if rewritten.placed == Placed::MakesItsOwn {
+        state_itself(&mut rewritten, launched);
+    }
     Suggested {
-        arguments: rewritten.argv.iter().filter(|word| !before.contains(word)).cloned().collect(),
+        arguments,
         command: Some(rewritten.command(&launched.cwd)),
         from: Some(CommandFrom::from(launched)),
         cwd: Some(launched.cwd.clone()),
         environment: launched.environment.clone(),
         env,
         unplaced: rewritten.unplaced,
+    }
+}
+
+/// A run that makes a folder of its own says there whose experiment it is: nothing else ties the folder to its suggestion
+/// before the case of somebody else takes it for a job of its own.
+fn state_itself(rewritten: &mut Rewritten, launched: &Launched) {
+    let here = match launched.source {
+        Source::Run | Source::Process => std::env::current_exe().ok().filter(|program| program.exists()),
+        // An engine's machines need not have this program.
+        Source::Engine => None,
+    };
+    let Some(program) = here.as_ref().and_then(|program| program.to_str()) else { return };
+    let wrapped = launched.argv.iter().take(2).map(String::as_str).eq([program, "run"]);
+    if !wrapped {
+        rewritten.argv.splice(0..0, [program, "run", "--"].map(str::to_owned));
     }
 }
 
@@ -234,7 +253,7 @@ fn output_dir(run: &RunSuggested, site: &Settings) -> Option<String> {
 mod tests {
     use super::*;
     use crate::case::CaseId;
-    use crate::launched::{Flag, Kind, Source};
+    use crate::launched::{Flag, Kind};
     use serde_json::json;
 
     fn knobs(value: &Value) -> Knobs {
@@ -302,6 +321,22 @@ mod tests {
         let mut there = launched(Some(rustix::process::geteuid().as_raw()));
         there.argv.truncate(4);
         assert_eq!(dressed(&json!({"learning_rate": 1}), Some(there), false).0.command, None);
+    }
+
+    #[test]
+    fn a_run_that_makes_its_own_folder_says_whose_experiment_it_is() {
+        let mut there = launched(Some(rustix::process::geteuid().as_raw()));
+        there.argv.truncate(4);
+        let (mut site, run) = (Settings::default(), RunSuggested { run_name: "n/1".into(), ..RunSuggested::default() });
+        site.watch.logdirs = vec![Place::Disk("/runs".into())];
+        let known = Known { launched: Some(there), ..Known::default() };
+        let body = Body::RunSuggested(Box::new(run));
+        let subject = "fit/20261129-165132".to_owned();
+        let mut message = Message { id: "s1".into(), case: CaseId("c".into()), subject, time: 0.0, body };
+        dress(&mut message, &site, &known);
+        let Body::RunSuggested(run) = message.body else { panic!("it is what it was") };
+        let command = run.command.expect("a command");
+        assert!(command.ends_with(" run -- python t.py --lr 10"), "{command}");
     }
 
     #[test]

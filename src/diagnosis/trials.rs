@@ -350,18 +350,20 @@ fn a_control_that_costs_much_is_asked_of_a_person() {
 
 #[test]
 fn a_command_that_is_known_needs_no_control_unless_a_knob_is_unknown() {
-    let control = |flag: Option<Flag>| {
-        let mut bench = Bench::new(Site { control: WhenControl::Unsure, ..site(TWO_STEPS) });
-        let launched = Launched { flags: flag.into_iter().collect(), ..Launched::default() };
-        bench.diagnosis.launched("sick", &launched);
-        bench.look();
-        bench.case().experiments[0].control
-    };
     let flag = |knob: &str, default: Option<f64>| Flag {
         name: format!("--{knob}"),
         knob: knob.to_owned(),
         default: default.map(Into::into),
         ..Flag::default()
+    };
+    let control = |other: Option<Flag>| {
+        let mut bench = Bench::new(Site { control: WhenControl::Unsure, ..site(TWO_STEPS) });
+        // What the policy changes must be a knob of the script.
+        let changed = [flag("learning_rate", Some(1.0)), flag("max_steps", Some(100.0))];
+        let flags = other.into_iter().chain(changed).collect();
+        bench.diagnosis.launched("sick", &Launched { flags, ..Launched::default() });
+        bench.look();
+        bench.case().experiments[0].control
     };
     assert!(!control(None));
     assert!(!control(Some(flag("learning_rate", None))), "the job logs it");
