@@ -367,7 +367,8 @@ fn a_command_that_is_known_needs_no_control_unless_a_knob_is_unknown() {
     let control = |other: Option<Flag>| {
         let mut bench = Bench::new(Site { control: WhenControl::Unsure, ..site(TWO_STEPS) });
         // What the policy changes must be a knob of the script.
-        let flags = other.into_iter().chain([flag("learning_rate", Some(1.0))]).collect();
+        let changed = [flag("learning_rate", Some(1.0)), flag("max_steps", Some(100.0))];
+        let flags = other.into_iter().chain(changed).collect();
         bench.diagnosis.launched("sick", &Launched { flags, ..Launched::default() });
         bench.look();
         bench.case().experiments[0].control
