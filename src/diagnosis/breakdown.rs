@@ -26,7 +26,6 @@ pub(super) fn finding(fate: &Fate, view: &JobView) -> Option<Finding> {
         first_step: first,
         last_step: last,
         summary,
-        rule: "its fate".to_owned(),
         numbers: serde_json::Map::new(),
     })
 }
