@@ -3,12 +3,17 @@
 //! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
 //! reaches a training script.
 
+mod budget;
+mod control;
 mod fates;
 mod id;
 mod linking;
 mod message;
+mod notice;
 mod progress;
 mod telling;
+mod trial;
+mod version;
 
 use std::fmt;
 
@@ -17,16 +22,22 @@ use serde_json::Value;
 
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
+use crate::launched::Launched;
 use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
+pub use budget::{Allowance, Budget, Pace, Spent, Used};
+pub use control::{CONTROL, Control, WhenControl};
 pub use id::{case_id, run_name, suggestion_id};
 pub use linking::{Candidate, Known, Link, Wanted, link};
 pub use message::{
     About, Belief, Body, CaseClosed, CaseOpened, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind,
     QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
 };
-pub use progress::{BY_HAND, Opening, Terms};
+pub use notice::Notice;
+pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
+pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
+pub use version::{CaseError, VERSION, runs_named};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
 /// opened twice.
@@ -42,6 +53,9 @@ impl fmt::Display for CaseId {
 /// One investigation, as it is kept between steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Case {
+    /// The version of its form: [`VERSION`], but for what was kept before.
+    #[serde(default)]
+    pub version: u32,
     /// Its id.
     pub id: CaseId,
     /// The job that it is about.
@@ -68,6 +82,33 @@ pub struct Case {
     pub not_tried: Vec<NotTried>,
     /// How it ended.
     pub closed: Option<Conclusion>,
+    /// The settings of the baseline that are known: logged, in its command, or defaults of its script.
+    #[serde(default)]
+    pub settings: Knobs,
+    /// How the baseline was started, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launched: Option<Launched>,
+    /// The step by which the baseline showed what was found.
+    #[serde(default)]
+    pub shown_at: Option<f64>,
+    /// How fast the baseline trains.
+    #[serde(default)]
+    pub pace: Option<Pace>,
+    /// What became of the baseline, as whoever runs it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fate: Option<Fate>,
+    /// Where it stands with its control.
+    #[serde(default)]
+    pub control: Control,
+    /// Why it could go on and does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
+    /// What its newest experiments came to, where that was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_vain: Option<InVain>,
+    /// The budget that its next experiment would exceed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_of: Option<String>,
 }
 
 /// What a case waits for.
@@ -124,6 +165,24 @@ pub struct Experiment {
     /// What became of its job, as whoever runs it told last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<Fate>,
+    /// When that was told, in seconds since the Unix epoch.
+    #[serde(default)]
+    pub fate_told: Option<f64>,
+    /// It waited in a queue, or its case was paused, until then, in seconds since the Unix epoch.
+    #[serde(default)]
+    pub waits_since: Option<f64>,
+    /// It repeats the baseline unchanged.
+    #[serde(default)]
+    pub control: bool,
+    /// It repeats an experiment whose job was lost.
+    #[serde(default)]
+    pub again: bool,
+    /// What it was expected to cost.
+    #[serde(default)]
+    pub cost: Option<Cost>,
+    /// What its job took.
+    #[serde(default)]
+    pub spent: Option<Spent>,
 }
 
 impl Experiment {
@@ -143,7 +202,18 @@ impl Experiment {
             outcome: None,
             facts: None,
             fate: None,
+            fate_told: None,
+            waits_since: None,
+            control: false,
+            again: false,
+            cost: None,
+            spent: None,
         }
+    }
+
+    /// Seconds that it had to start: without those that it waited in a queue, or for the end of a pause.
+    pub fn waited(&self, now: f64) -> f64 {
+        self.age(now).min(self.waits_since.map_or(f64::INFINITY, |since| now - since - self.clock_set_by))
     }
 
     /// Seconds since it was suggested; `now` is in seconds since the Unix epoch.
@@ -166,8 +236,8 @@ pub struct NotTried {
 pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
-    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `observed`, `asked`, `answered`,
-    /// `fate`, `closed`.
+    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
+    /// `answered`, `waits`, `paused`, `resumed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,

@@ -26,5 +26,5 @@ pub use peel::{Peeled, Script, peel};
 pub use place::Placed;
 pub use rewrite::{Rewritten, Target, given, rewrite, takes};
 pub use secrets::{MASK, is_secret_name, masked, masked_line};
-pub use shell::{hydra, shell};
+pub use shell::{hydra, is_one_program, shell};
 pub use value::{decimal, is_float, typed};

@@ -25,8 +25,8 @@ pub use overrides::Overrides;
 pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll, PresetChoice,
-    QuietAfter, Settings, StatusSettings, WatchSettings,
+    Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, PRIOR, Patience, Policies, PolicyChoice, Poll,
+    PresetChoice, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources, WatchSettings,
 };
 pub use show::show;
 
@@ -68,6 +68,8 @@ pub enum Holds {
     Secret,
     /// An address; one whose path is a secret is not in the file itself.
     Address,
+    /// A token for each owner of jobs, in place of `user` and `token`.
+    Accounts,
     /// Anything else.
     Text,
 }

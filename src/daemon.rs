@@ -10,9 +10,11 @@ mod desk;
 mod engine;
 mod history;
 mod launch;
+mod owner;
 mod publish;
 mod reload;
 mod requests;
+mod runner;
 mod sending;
 mod site;
 mod stopping;
@@ -28,14 +30,15 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::case::Case;
-use crate::config::{Settings, Variables};
-use crate::diagnosis::Diagnosis;
+use crate::case::{Case, runs_named};
+use crate::config::{SecretSource, Settings, Variables};
+use crate::diagnosis::{Diagnosis, SetAside};
+use crate::fate::JobFate;
 use crate::fault;
 use crate::logdir::{Place, logdir_at};
 use crate::outbox::{Outbox, Pace, Sending, bad_ends};
 use crate::status::{self, Board};
-use crate::store::{SharedStore, Sqlite, StateLock, Store};
+use crate::store::{SharedStore, Sqlite, StateLock, Store, Unreadable};
 use crate::watch::Watcher;
 use crate::watch::notify::{Notifier, Sweep};
 
@@ -107,13 +110,17 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     listen_to_signals(&runtime, wishes)?;
     let board = Arc::new(Board::default());
     let serving = serve_status(&runtime, &settings, &board)?;
-    let (store, cases) = open_store(&settings)?;
     let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
     watcher.ignore_older_than(site.history_after);
-    let diagnosis = Diagnosis::new(site, cases);
+    let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
+    board.keep_in(store.clone());
+    let mut diagnosis = Diagnosis::new(site, cases);
+    diagnosis.set_aside(unreadable);
+    diagnosis.remember_fates(fates);
     let desk = Desk::new(&settings, &destinations, &store)?;
     let told = runtime.block_on(bad_ends(&store))?;
     let (reports, incoming) = mpsc::unbounded_channel();
+    let from_runner = runner::follow(&runtime, &settings, wishes.stop.clone())?;
     let (metrics, clock) = (board.metrics.clone(), Arc::new(now));
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
@@ -123,6 +130,8 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         diagnosis,
         store,
         incoming,
+        from_runner,
+        trainers: BTreeMap::new(),
         desk,
         settings,
         watcher,
@@ -134,6 +143,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         needed: BTreeSet::new(),
         events: BTreeMap::new(),
         clocks: Clocks::new(now(), Instant::now()),
+        unreadable_requests: BTreeSet::new(),
     };
     let result = engine.run(told, load);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -167,18 +177,56 @@ fn listed(places: &[Place]) -> String {
     shown.join(", ")
 }
 
-fn open_store(settings: &Settings) -> anyhow::Result<(SharedStore, Vec<Case>)> {
+/// What an earlier process left.
+struct Kept {
+    store: SharedStore,
+    cases: Vec<Case>,
+    unreadable: Vec<SetAside>,
+    fates: Vec<JobFate>,
+}
+
+fn open_store(settings: &Settings) -> anyhow::Result<Kept> {
     let mut store = Sqlite::open(&settings.state.join(DATABASE))?;
     let unknown = store.recover(now())?;
     if unknown > 0 {
         tracing::warn!(unknown, "deliveries were under way when the last process ended; they are tried again");
     }
-    let read = |stored: crate::store::StoredCase| {
-        let id = stored.id.clone();
-        serde_json::from_value(stored.state).with_context(|| format!("the stored case {id} cannot be read"))
-    };
-    let cases = store.cases(false)?.into_iter().map(read).collect::<anyhow::Result<_>>()?;
-    Ok((SharedStore::new(Box::new(store)), cases))
+    let (mut cases, mut unreadable) = (Vec::new(), Vec::new());
+    for row in store.cases(false)? {
+        let (id, baseline, runs, why) = match row {
+            Ok(stored) => {
+                let runs = runs_named(&stored.state);
+                match Case::read(stored.state) {
+                    Ok(case) => {
+                        cases.push(case);
+                        continue;
+                    }
+                    Err(error) => (stored.id, stored.baseline, runs, error.to_string()),
+                }
+            }
+            Err(row) => (row.id, row.baseline, Vec::new(), row.reason),
+        };
+        tracing::error!(case = %id, job = baseline, why, "a stored case cannot be read; it and its job are left alone");
+        unreadable.push(SetAside { baseline, runs });
+    }
+    let mut fates = Vec::new();
+    for row in store.fates()? {
+        match row {
+            Ok(fate) => fates.push(fate),
+            Err(row) => tell_unreadable(&row),
+        }
+    }
+    store.quieted()?.unreadable.iter().for_each(tell_unreadable);
+    Ok(Kept { store: SharedStore::new(Box::new(store)), cases, unreadable, fates })
+}
+
+fn tell_unreadable(row: &Unreadable) {
+    tracing::error!(
+        row = row.id,
+        what = row.what,
+        why = row.reason,
+        "a stored row cannot be read; it is left as it is"
+    );
 }
 
 fn serve_status(
@@ -187,8 +235,16 @@ fn serve_status(
     board: &Arc<Board>,
 ) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let Some(wanted) = &settings.status else { return Ok(runtime.spawn(async {})) };
-    let token = wanted.token.as_ref().map(|source| source.read(&variables())).transpose().context("`status.token`")?;
-    let listen = status::Listen { address: wanted.listen, token };
+    let read = |name: &str, source: &Option<SecretSource>| {
+        let secret = source.as_ref().map(|source| source.read(&variables())).transpose();
+        secret.with_context(|| format!("`status.tokens.{name}`"))
+    };
+    let tokens = status::Tokens {
+        read: read("read", &wanted.tokens.read)?,
+        report: read("report", &wanted.tokens.report)?,
+        act: read("act", &wanted.tokens.act)?,
+    };
+    let listen = status::Listen { address: wanted.listen, tokens };
     let (address, serving) = runtime.block_on(status::serve(listen, board.clone()))?;
     tracing::info!(%address, "the status page is there");
     Ok(runtime.spawn(serving))

@@ -5,10 +5,14 @@
 mod answer;
 mod block_kit;
 mod channel;
+mod codes;
+mod current;
+mod engine;
 mod exchange;
 mod filters;
 mod fitting;
 mod http;
+mod listing;
 mod mail;
 mod markup;
 mod preset;
@@ -29,46 +33,76 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use minijinja::Value as Jinja;
-use reqwest::Url;
 use serde_json::Value;
 
 pub use crate::config::{OnUnknown, Secret};
 pub use answer::Outcome;
+pub use current::{Fresh, Reread};
+pub use engine::Told;
 pub use http::{Http, HttpError, Timeouts};
 pub use preset::{Field, FieldKind, Need, Patience, Preset, PresetError, SameId};
 pub use sparkline::sparkline;
 pub use template::TemplateError;
 
-use crate::case::{Message, MessageKind};
-use channel::{HttpChannel, check_host};
+use crate::case::{Body, Message, MessageKind};
+use crate::fate::Fate;
+use channel::{HttpChannel, check_host, headers_of};
+use current::Current;
+use exchange::Exchange;
 use mail::MailChannel;
 use preset::Send;
 use template::Scope;
 
 /// A site's own settings of a destination.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Setup {
     /// Its name in the configuration, in listings and messages.
     pub name: String,
     /// The settings that its preset asks for.
     pub fields: BTreeMap<String, Secret>,
+    /// Reads them again, before each request: tokens are renewed while nextrun runs.
+    pub reread: Option<Reread>,
+    /// By owner of a job, the token that runs are sent under in its name; `None` where all go under one account.
+    pub accounts: Option<BTreeMap<String, Secret>>,
     /// The kinds of message that it gets; what its preset says where this is `None`.
     pub wants: Option<Vec<MessageKind>>,
     /// What becomes of a message that may have arrived.
     pub on_unknown: OnUnknown,
     /// The age from which a message is given up; the outbox's own where this is `None`.
     pub give_up_after: Option<Duration>,
+    /// How often it is asked what became of the runs that it has; the default where this is `None`.
+    pub status_every: Option<Duration>,
     /// The hosts that messages may go to; any where this is `None`.
     pub allowed_hosts: Option<Vec<String>>,
 }
 
 /// What came before a try.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Earlier {
     /// The reference of the first message of the case that the destination has.
     pub thread: Option<String>,
     /// What became of the try before.
     pub last: Last,
+    /// What the destination calls it, where it has it already and only what follows is left to do; of a cancellation, what
+    /// it calls the run.
+    pub reference: Option<String>,
+    /// Seconds since the Unix epoch since when the destination says that it does not have it.
+    pub absent_since: Option<f64>,
+    /// Whether nobody wants it any more: it is not sent, and what is there of it is not started. Of a cancellation, whether
+    /// the destination never had the run.
+    pub unwanted: bool,
+}
+
+/// What the first half of a try came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// The try is over.
+    Done(Outcome),
+    /// The destination has the message: keep the reference, then go on with [`Destination::follow`].
+    Accepted {
+        /// What the destination calls it.
+        reference: Option<String>,
+    },
 }
 
 /// What became of the try before.
@@ -139,6 +173,9 @@ pub enum SetupError {
     },
 }
 
+/// A run is asked about so often if nothing else is said: a failure shows soon, and a controller is not kept busy.
+pub const STATUS_EVERY: Duration = Duration::from_secs(15);
+
 /// A place where messages go, ready to send.
 pub struct Destination {
     /// Its name in the configuration.
@@ -149,9 +186,13 @@ pub struct Destination {
     pub on_unknown: OnUnknown,
     /// The age from which a message is given up; the outbox's own where this is `None`.
     pub give_up_after: Option<Duration>,
+    /// How often it is asked what became of the runs that it has, where it can be.
+    pub status_every: Duration,
     preset: Arc<Preset>,
     source: String,
     fields: BTreeMap<String, Secret>,
+    reread: Option<Reread>,
+    accounts: Option<BTreeMap<String, Secret>>,
     channel: Channel,
 }
 
@@ -187,12 +228,15 @@ impl Destination {
             SameId::Repeated => setup.on_unknown,
         };
         Ok(Destination {
-            wants: setup.wants.unwrap_or_else(|| preset.wants.clone()),
+            wants: wanted(setup.wants, &preset),
             name: setup.name,
             on_unknown,
             give_up_after: setup.give_up_after,
+            status_every: setup.status_every.unwrap_or(STATUS_EVERY),
             source: format!("nextrun://{}", surroundings.host),
             fields: setup.fields,
+            reread: setup.reread,
+            accounts: setup.accounts,
             preset,
             channel,
         })
@@ -221,6 +265,11 @@ impl Destination {
         self.preset.threads
     }
 
+    /// Whether it can be asked what became of a run.
+    pub fn tells_fates(&self) -> bool {
+        self.preset.status.is_some()
+    }
+
     /// Sends a message once and says what came of it, where nothing came before. `now` is in seconds since the Unix
     /// epoch; it is the time stamp of the signature.
     pub async fn deliver(&self, message: &Message, now: f64) -> Outcome {
@@ -235,25 +284,132 @@ impl Destination {
 
     /// As [`Destination::deliver_after`], with the status of the answer to the message where there was one.
     pub async fn send(&self, earlier: &Earlier, message: &Message, now: f64) -> (Option<u16>, Outcome) {
+        match self.submit(earlier, message, now).await {
+            (status, Step::Done(outcome)) => (status, outcome),
+            (status, Step::Accepted { reference }) => {
+                (status, self.follow(earlier, message, reference.as_deref(), now).await)
+            }
+        }
+    }
+
+    /// The first half of [`Destination::send`]: until the destination has the message. What it calls it is to be kept
+    /// before anything follows, so that a process that ends in between goes on from there.
+    pub async fn submit(&self, earlier: &Earlier, message: &Message, now: f64) -> (Option<u16>, Step) {
         let scope = match self.scope(message, earlier.thread.as_deref()) {
             Ok(scope) => scope,
-            Err(why) => return (None, Outcome::Permanent { why }),
+            Err(why) => return (None, Step::Done(Outcome::Permanent { why })),
         };
-        let (status, outcome) = match &self.channel {
+        let (status, step) = match &self.channel {
             Channel::Terminal(writer) => match self.body(message, &scope) {
-                Ok(text) => (None, print(writer, &text)),
-                Err(why) => (None, Outcome::Permanent { why }),
+                Ok(text) => (None, Step::Done(print(writer, &text))),
+                Err(why) => (None, Step::Done(Outcome::Permanent { why })),
             },
             Channel::Mail(mail) => match self.body(message, &scope) {
-                Ok(body) => mail.send(message, &body).await,
-                Err(why) => (None, Outcome::Permanent { why }),
+                Ok(body) => {
+                    let (status, outcome) = mail.send(message, &body).await;
+                    (status, Step::Done(outcome))
+                }
+                Err(why) => (None, Step::Done(Outcome::Permanent { why })),
             },
             Channel::Http(http) => {
-                let exchange = exchange::Exchange { destination: self, http, message, scope: &scope, now };
-                exchange.run(earlier.last).await
+                let current = match self.current(message) {
+                    Ok(current) => current,
+                    Err(why) => return (None, Step::Done(Outcome::Site { in_doubt: false, why })),
+                };
+                let scope = with_account(scope, &current, &self.preset);
+                let (destination, scope) = (self, &scope);
+                let exchange = Exchange { destination, http, message, scope, current: &current, now };
+                let (status, step) = match (&message.body, &self.preset.cancel) {
+                    (Body::RunCancelled(_), _) if earlier.unwanted => {
+                        (None, Step::Done(Outcome::Delivered { reference: None }))
+                    }
+                    (Body::RunCancelled(_), Some(cancel)) => {
+                        (None, Step::Done(exchange.cancel(cancel, earlier.reference.as_deref()).await))
+                    }
+                    _ => exchange.submit(earlier).await,
+                };
+                let step = match step {
+                    Step::Done(outcome) => Step::Done(outcome.map_texts(|text| current.hidden(text))),
+                    accepted @ Step::Accepted { .. } => accepted,
+                };
+                (status, step)
             }
         };
-        (status, self.redacted(outcome))
+        match step {
+            Step::Done(outcome) => (status, Step::Done(outcome.map_texts(|text| self.hidden(text)))),
+            accepted @ Step::Accepted { .. } => (status, accepted),
+        }
+    }
+
+    /// The second half of [`Destination::send`]: what follows a message that the destination has.
+    pub async fn follow(&self, earlier: &Earlier, message: &Message, reference: Option<&str>, now: f64) -> Outcome {
+        let followed = self.with_exchange(earlier.thread.as_deref(), message, now, async |exchange| {
+            let outcome = exchange.follow(reference.map(str::to_owned)).await;
+            outcome.map_texts(|text| exchange.current.hidden(text))
+        });
+        // What cannot be set up now was set up when the message was sent.
+        followed.await.unwrap_or_else(|why| Outcome::Site { in_doubt: true, why })
+    }
+
+    /// Asks what became of the run that this message suggested, and that the destination calls so. `None` where it cannot
+    /// be asked.
+    pub async fn fate(&self, message: &Message, reference: Option<&str>, now: f64) -> Option<Told> {
+        let status = self.preset.status.as_ref()?;
+        let told = self.with_exchange(None, message, now, async |exchange| {
+            let hide = |why| exchange.current.hidden(why);
+            match exchange.fate(status, reference).await {
+                Told::NotNow(why) => Told::NotNow(hide(why)),
+                Told::Cannot(why) => Told::Cannot(hide(why)),
+                Told::Fate(fate) => {
+                    Told::Fate(Fate { reason: fate.reason.map(hide), tail: fate.tail.map(hide), ..fate })
+                }
+            }
+        });
+        Some(told.await.unwrap_or_else(Told::Cannot))
+    }
+
+    /// Cancels what it may have of a message besides the run of this reference: a request that was thought to be lost may
+    /// have arrived after all.
+    pub async fn tidy(&self, message: &Message, kept: &str, now: f64) {
+        let tidied = self.with_exchange(None, message, now, async |exchange| exchange.tidy(kept).await);
+        if let Err(why) = tidied.await {
+            tracing::warn!(destination = self.name, id = message.id, why, "it cannot be asked for what it has twice");
+        }
+    }
+
+    async fn with_exchange<T>(
+        &self,
+        thread: Option<&str>,
+        message: &Message,
+        now: f64,
+        work: impl AsyncFnOnce(&Exchange<'_>) -> T,
+    ) -> Result<T, String> {
+        let Channel::Http(http) = &self.channel else { return Err("it does not speak HTTP".to_owned()) };
+        let current = self.current(message)?;
+        let scope = with_account(self.scope(message, thread)?, &current, &self.preset);
+        Ok(work(&Exchange { destination: self, http, message, scope: &scope, current: &current, now }).await)
+    }
+
+    /// The settings as they are now, for a message.
+    fn current(&self, message: &Message) -> Result<Current, String> {
+        let Fresh { mut fields, accounts } = match &self.reread {
+            Some(reread) => reread()?,
+            None => Fresh { fields: self.fields.clone(), accounts: self.accounts.clone() },
+        };
+        if let Some(accounts) = &accounts {
+            let owner = owner_of(message).ok_or("nobody is known to own the job, and `users` is set")?;
+            let token = accounts.get(owner).ok_or_else(|| format!("`users` has no token for {owner}: add one"))?;
+            fields.insert("user".to_owned(), Secret::new(owner));
+            fields.insert("token".to_owned(), token.clone());
+        }
+        let headers = headers_of(&self.preset, &fields)?;
+        let kinds = &self.preset.fields;
+        let secret: Vec<Secret> = fields
+            .iter()
+            .filter(|(name, _)| kinds.get(*name).is_some_and(|field| field.kind != FieldKind::Text))
+            .map(|(_, value)| value.clone())
+            .collect();
+        Ok(Current::new(fields, headers, secret.iter()))
     }
 
     /// What it is sent for a message: the body of the request or of the email, or the text. `thread` is the reference of the
@@ -284,7 +440,9 @@ impl Destination {
         self.name == other.name
             && self.preset.is_like(&other.preset)
             && self.fields == other.fields
-            && (self.on_unknown, self.give_up_after) == (other.on_unknown, other.give_up_after)
+            && self.accounts == other.accounts
+            && (self.on_unknown, self.give_up_after, self.status_every)
+                == (other.on_unknown, other.give_up_after, other.status_every)
             && timeouts(self) == timeouts(other)
     }
 
@@ -319,21 +477,35 @@ impl Destination {
     /// A receiver may quote what it was sent: its own secrets are not shown in what it says.
     fn hidden(&self, why: String) -> String {
         let secret = |name: &str| self.preset.fields.get(name).is_some_and(|field| field.kind != FieldKind::Text);
-        let values = self.fields.iter().filter(|(name, _)| secret(name)).flat_map(|(_, value)| secrets_in(value));
+        let values =
+            self.fields.iter().filter(|(name, _)| secret(name)).flat_map(|(_, value)| current::secrets_in(value));
         values.fold(why, |why, value| why.replace(&value, "***"))
     }
+}
 
-    fn redacted(&self, outcome: Outcome) -> Outcome {
-        let hide = |why| self.hidden(why);
-        match outcome {
-            Outcome::Delivered { reference } => Outcome::Delivered { reference: reference.map(hide) },
-            Outcome::Refused { unknown_knobs, why } => Outcome::Refused { unknown_knobs, why: hide(why) },
-            Outcome::Later { after, why } => Outcome::Later { after, why: hide(why) },
-            Outcome::Unknown { why } => Outcome::Unknown { why: hide(why) },
-            Outcome::Held { why } => Outcome::Held { why: hide(why) },
-            Outcome::Permanent { why } => Outcome::Permanent { why: hide(why) },
-        }
+/// Whoever gets suggested runs and can stop them is told which are not needed any more.
+fn wanted(chosen: Option<Vec<MessageKind>>, preset: &Preset) -> Vec<MessageKind> {
+    let mut wants = chosen.unwrap_or_else(|| preset.wants.clone());
+    if preset.cancel.is_some() && wants.contains(&MessageKind::RunSuggested) {
+        wants.push(MessageKind::RunCancelled);
     }
+    wants
+}
+
+/// The user who owns the job that a message is about.
+fn owner_of(message: &Message) -> Option<&str> {
+    match &message.body {
+        Body::RunSuggested(run) => run.owner.as_deref(),
+        Body::RunCancelled(run) => run.owner.as_deref(),
+        _ => None,
+    }
+}
+
+/// Templates of bodies see the account that a run goes under.
+fn with_account(mut scope: Scope, current: &Current, preset: &Preset) -> Scope {
+    let text = |name: &str| preset.fields.get(name).is_some_and(|field| field.kind == FieldKind::Text);
+    scope.insert("fields".to_owned(), values(current.fields.iter().filter(|(name, _)| text(name))));
+    scope
 }
 
 fn check_fields(preset: &Preset, setup: &Setup) -> Result<(), SetupError> {
@@ -348,7 +520,9 @@ fn check_fields(preset: &Preset, setup: &Setup) -> Result<(), SetupError> {
         });
     }
     let given = |name: &String| setup.fields.get(name).is_some_and(|value| !value.expose().is_empty());
-    match preset.fields.iter().find(|(name, field)| field.need == Need::Required && !given(name)) {
+    let by_account = |name: &str| setup.accounts.is_some() && ["user", "token"].contains(&name);
+    let lacks = |name: &String, field: &Field| field.need == Need::Required && !given(name) && !by_account(name);
+    match preset.fields.iter().find(|(name, field)| lacks(name, field)) {
         Some((name, field)) => {
             Err(SetupError::Missing { destination: destination(), field: name.clone(), help: field.help.clone() })
         }
@@ -385,15 +559,6 @@ fn print(writer: &Mutex<dyn Write + std::marker::Send>, body: &Value) -> Outcome
 
 fn values<'a>(fields: impl Iterator<Item = (&'a String, &'a Secret)>) -> Jinja {
     Jinja::from_pairs(fields.map(|(name, value)| (name.clone(), Jinja::from(value.expose()))))
-}
-
-/// A secret and, of an address, what a receiver may quote of it alone: its path and its query. Short ones are words of
-/// their own, not secrets.
-fn secrets_in(secret: &Secret) -> Vec<String> {
-    let value = secret.expose();
-    let url = Url::parse(value).ok();
-    let parts = url.iter().flat_map(|url| [Some(url.path()), url.query()]).flatten().filter(|part| part.len() > 8);
-    std::iter::once(value).chain(parts).filter(|value| !value.is_empty()).map(str::to_owned).collect()
 }
 
 fn rfc3339(seconds: f64) -> Option<String> {

@@ -3,27 +3,41 @@
 //! What follows depends on what the runs hold and on the ticks, never on how the bytes arrived.
 
 mod advice;
+mod asked;
+mod breakdown;
+mod budgets;
+mod delivery;
+mod endings;
 mod exam;
 mod experiments;
 mod fates;
+mod linking;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::case::{BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Terms, Trace, Waiting, case_id};
+use crate::case::{
+    Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id,
+};
+use crate::command::takes;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
+use crate::launched::Launched;
 use crate::policy::{Conclusion, Happened, Policy};
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
 
 pub use advice::advice;
+pub use budgets::{Per, SiteBudget};
+use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
 
@@ -47,6 +61,18 @@ pub struct Site {
     pub answer_within: f64,
     /// A job whose newest event is older than so many seconds when it is first seen is history.
     pub history_after: f64,
+    /// The share of all jobs that fail at this site, before anything is known of one.
+    pub prior: f64,
+    /// When the baseline is repeated before anything is changed.
+    pub control: WhenControl,
+    /// Only people run what is suggested.
+    pub by_hand: bool,
+    /// What experiments may cost.
+    pub budgets: Vec<SiteBudget>,
+    /// GPUs that an experiment has, for their hours.
+    pub gpus: f64,
+    /// The absolute paths of the log directory, for those who tell which files a job writes.
+    pub roots: Vec<String>,
 }
 
 /// A policy and the jobs that it is for.
@@ -91,17 +117,44 @@ impl Site {
         self.script_of(job)?.knobs.as_ref()
     }
 
+    /// The knobs that a job's script takes: those that its command and source show, and those that the site lists. `None`
+    /// where neither is known.
+    pub fn knobs_taken(&self, job: &str, launched: Option<&Launched>, facts: &Facts) -> Option<BTreeSet<String>> {
+        let listed = self.knobs_of_script(job);
+        let Some(launched) = launched.filter(|launched| !launched.flags.is_empty()) else { return listed.cloned() };
+        let steps = Some(facts.steps).filter(|steps| steps.is_finite());
+        let mut knobs = takes(launched, &facts.knobs, steps);
+        knobs.extend(listed.into_iter().flatten().cloned());
+        Some(knobs)
+    }
+
     /// The knobs that a job logged, by canonical name.
     pub fn logged_knobs(&self, job: &Job<'_>) -> Knobs {
         let none = BTreeMap::new();
         knobs_of(job, self.script_of(&job.name).map_or(&none, |script| &script.own_names))
     }
 
+    /// The settings of a job that are known: what it logged, and where it logged nothing, what its command or the defaults
+    /// of its script set. `told` is how it was started, where its own files do not tell.
+    pub fn settings_of(&self, job: &Job<'_>, told: Option<&Launched>) -> Knobs {
+        let launched = job.launched().or(told);
+        let mut settings = launched.map(|launched| launched.settings.clone()).unwrap_or_default();
+        settings.extend(self.logged_knobs(job));
+        settings
+    }
+
+    /// The run of an event file, by its absolute path.
+    fn run_of(&self, path: &str) -> Option<String> {
+        let below = |root: &String| path.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/');
+        let file = self.roots.iter().find_map(below)?;
+        Some(file.rsplit_once('/').map_or(".", |(folder, _)| folder).to_owned())
+    }
+
     /// The policy that a case goes on with: the one of its policy's name, if that still has the state where it stands.
     fn policy_for_case(&self, case: &Case) -> Option<&Arc<Policy>> {
         let named = |choice: &&Choice| choice.policy.name() == case.policy;
         let policy = self.policies.iter().find(named).map(|choice| &choice.policy)?;
-        policy.state(&case.position.state).is_some().then_some(policy)
+        policy.knows(&case.position.state).then_some(policy)
     }
 
     /// The policy that a job is investigated with.
@@ -166,13 +219,40 @@ pub struct Diagnosis {
     memory: BTreeMap<String, Memory>,
     /// What became of jobs that no suggestion asked for, by job.
     fates: BTreeMap<String, JobFate>,
+    /// How jobs were started, by job, where somebody else than their own files tells.
+    launched: BTreeMap<String, Launched>,
+    endings: Endings,
+    /// Cases that were kept and cannot be read.
+    set_aside: Vec<SetAside>,
+}
+
+/// A case that was kept and cannot be read. It stays as it is: its baseline is left alone, and so are its experiments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// The baseline job.
+    pub baseline: String,
+    /// The runs of its experiments, as far as they are known.
+    pub runs: Vec<String>,
 }
 
 impl Diagnosis {
     /// Goes on with the cases that were kept.
     pub fn new(site: Site, cases: impl IntoIterator<Item = Case>) -> Diagnosis {
         let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
-        Diagnosis { site, cases, memory: BTreeMap::new(), fates: BTreeMap::new() }
+        Diagnosis {
+            site,
+            cases,
+            memory: BTreeMap::new(),
+            fates: BTreeMap::new(),
+            launched: BTreeMap::new(),
+            endings: Endings::default(),
+            set_aside: Vec::new(),
+        }
+    }
+
+    /// Leaves alone what cases are about that cannot be read.
+    pub fn set_aside(&mut self, cases: impl IntoIterator<Item = SetAside>) {
+        self.set_aside.extend(cases);
     }
 
     /// Every case, open or closed.
@@ -186,6 +266,7 @@ impl Diagnosis {
         let experiments = self.cases.values().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
         let jobs = group(runs, &experiments);
         self.remember(&jobs, now);
+        self.note_ends(&jobs);
         self.go_on(&jobs, now, &mut changes);
         let claimed = self.claimed();
         for job in &jobs {
@@ -211,7 +292,8 @@ impl Diagnosis {
     /// Jobs that carry out an experiment of any case: none of them opens a case of its own.
     fn claimed(&self) -> BTreeSet<String> {
         let experiments = self.cases.values().flat_map(|case| &case.experiments);
-        experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone())).collect()
+        let known = experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone()));
+        known.chain(self.set_aside.iter().flat_map(|case| case.runs.iter().cloned())).collect()
     }
 
     fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
@@ -231,18 +313,21 @@ impl Diagnosis {
         }
     }
 
-    /// A case opens when a job shows a problem for some time, at once when it has ended or shows NaN.
+    /// A case opens when a job fails for some time, at once when it has ended or shows NaN.
     fn open_case(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
         let memory = &self.memory[&job.name];
-        let problems = exam.problems();
         let sure = || exam.facts.ended || !exam.facts.finite || exam.persists();
-        if problems.is_empty() || memory.is_history() || !sure() {
+        if exam.status().0 != Status::Failing || memory.is_history() || !sure() {
             return;
         }
         let earlier = self.cases.values().filter(|case| case.baseline == job.name);
         let begun = job.first_wall_time();
-        // One investigation a job, unless it was trained anew under the same name.
-        if earlier.clone().any(|case| begun.is_none_or(|begun| begun <= case.opened)) {
+        // One investigation a job, unless it was trained anew under the same name, or its recovery did not last.
+        let settled = |case: &Case| begun.is_none_or(|begun| begun <= case.opened) && !recovered_in_vain(case, exam);
+        if earlier.clone().any(settled) {
+            return;
+        }
+        if self.set_aside.iter().any(|case| case.baseline == job.name) {
             return;
         }
         let Some(policy) = self.site.policy_for(&job.name).cloned() else { return };
@@ -253,9 +338,15 @@ impl Diagnosis {
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),
             advice: advice(&exam.facts, exam.view.life.done),
-            knobs: self.site.knobs_of_script(&job.name).cloned(),
+            knobs: self.site.knobs_taken(&job.name, job.launched().or(self.launched.get(&job.name)), &exam.facts),
+            launched: job.launched().or(self.launched.get(&job.name)).cloned(),
+            settings: self.site.settings_of(job, self.launched.get(&job.name)),
+            shown_at: exam.shown_at(),
+            pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
+            fate: self.known_fate(&job.name).cloned(),
         };
-        let (case, trace) = Case::open(opening, &self.terms(&policy, now));
+        let allowances = self.allowances(&job.name, None, now);
+        let (case, trace) = Case::open(opening, &self.terms(&policy, None, &allowances, now));
         changes.add(&case, trace);
         self.cases.insert(case.id.clone(), case);
     }
@@ -266,9 +357,9 @@ impl Diagnosis {
         let before = &case.baseline_facts;
         let grown = exam.facts.steps > 1.25 * before.steps;
         let failed_to_learn = !before.learned || !before.finite;
-        let recovers = failed_to_learn && exam.facts.learned && exam.problems().is_empty();
+        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 == Status::Healthy;
         let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
-        if grown && recovers && beyond_doubt {
+        if grown && recovers && beyond_doubt && exam.ends_well() {
             let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
             let conclusion = Conclusion {
                 state: "recovered".into(),
@@ -277,6 +368,7 @@ impl Diagnosis {
                 summary,
                 recommended: BTreeMap::new(),
             };
+            case.baseline_facts = exam.facts.clone();
             let trace = case.close(conclusion, now);
             changes.add(&case.clone(), trace);
         } else if exam.facts.ended && !before.ended {
@@ -309,32 +401,6 @@ impl Diagnosis {
         self.memory.values_mut().for_each(Memory::look_anew);
     }
 
-    /// These destinations have a suggestion, or may get it, and run it by themselves.
-    pub fn handed_to(&mut self, suggestion: &str, machines: &[String], changes: &mut Changes) {
-        let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
-        let Some(case) = self.cases.values_mut().find(open) else { return };
-        let Some(experiment) = case.experiments.last_mut() else { return };
-        let before = experiment.machines.len();
-        experiment.machines.extend(machines.iter().cloned());
-        experiment.machines.sort();
-        experiment.machines.dedup();
-        if experiment.machines.len() != before {
-            changes.keep(case);
-        }
-    }
-
-    /// A destination does not run a suggestion after all.
-    pub fn not_run_by(&mut self, suggestion: &str, machine: &str, changes: &mut Changes) {
-        let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
-        let Some(case) = self.cases.values_mut().find(open) else { return };
-        let Some(experiment) = case.experiments.last_mut() else { return };
-        let before = experiment.machines.len();
-        experiment.machines.retain(|known| known != machine);
-        if experiment.machines.len() != before {
-            changes.keep(case);
-        }
-    }
-
     /// Whether an open case waits for the run of this suggestion.
     pub fn waits_for(&self, suggestion: &str) -> bool {
         let open = self.cases.values().filter_map(Case::open_experiment);
@@ -357,6 +423,11 @@ impl Diagnosis {
         self.memory.values().map(Memory::symptoms)
     }
 
+    /// Every job, with when something new of it was last seen, in seconds since the Unix epoch.
+    pub fn last_seen(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.memory.iter().map(|(job, memory)| (job.as_str(), memory.last_seen()))
+    }
+
     /// Closed cases none of whose jobs `is_there`, in the log directory: without them no job would be investigated again.
     pub fn forgettable(&self, is_there: impl Fn(&str) -> bool) -> Vec<CaseId> {
         let needed = |case: &Case| {
@@ -372,9 +443,36 @@ impl Diagnosis {
         self.cases.retain(|id, _| kept.contains(id));
     }
 
-    fn terms<'a>(&self, policy: &'a Policy, now: f64) -> Terms<'a> {
-        let under_way = self.cases.values().filter(|case| case.waiting == Waiting::Experiment).count();
-        Terms { policy, now, room: under_way < self.site.at_once, answer_within: self.site.answer_within }
+    /// What a case needs of the world for its next step. The experiment that it waits for leaves its room to the next one.
+    fn terms<'a>(&self, policy: &'a Policy, case: Option<&CaseId>, allowances: &'a [Allowance], now: f64) -> Terms<'a> {
+        let others = self.cases.values().filter(|other| Some(&other.id) != case);
+        let under_way = others.filter(|case| case.waiting == Waiting::Experiment).count();
+        Terms {
+            policy,
+            now,
+            room: under_way < self.site.at_once,
+            answer_within: self.site.answer_within,
+            control: self.site.control,
+            by_hand: self.site.by_hand,
+            allowances,
+        }
+    }
+
+    /// Lets an open case take a step.
+    fn step(
+        &mut self,
+        id: &CaseId,
+        now: f64,
+        changes: &mut Changes,
+        step: impl FnOnce(&mut Case, &Terms<'_>) -> Trace,
+    ) {
+        let Some(case) = self.cases.get(id) else { return };
+        let Some(policy) = self.policy_of(case) else { return };
+        let allowances = self.allowances(&case.baseline, Some(id), now);
+        let terms = self.terms(&policy, Some(id), &allowances, now);
+        let Some(case) = self.cases.get_mut(id) else { return };
+        let trace = step(case, &terms);
+        changes.add(&case.clone(), trace);
     }
 
     fn policy_of(&self, case: &Case) -> Option<Arc<Policy>> {
@@ -442,6 +540,12 @@ impl Diagnosis {
         }
         changes
     }
+}
+
+/// Whether a case was closed because its job recovered, and the job has gone on for long since and fails again.
+fn recovered_in_vain(case: &Case, exam: &Exam) -> bool {
+    let recovered = case.closed.as_ref().is_some_and(|end| end.verdict == "recovered");
+    recovered && exam.facts.steps > case.baseline_facts.steps && (!exam.facts.finite || !exam.ends_well())
 }
 
 /// The worst problem first; warnings and notes left out.

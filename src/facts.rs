@@ -4,10 +4,14 @@
 
 mod measure;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::jobs::{Knobs, same_value};
-pub use measure::measure;
+pub use measure::{Looked, measure};
+
+use crate::evidence::Kind;
 
 /// What one job shows. Numbers that are not known are NaN, and every comparison with NaN is false.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +83,10 @@ pub struct Facts {
     pub symptoms: Vec<String>,
     /// Ids of its symptoms of severity `problem`.
     pub problems: Vec<String>,
+    /// What kind of training it is.
+    pub kind: Kind,
+    /// Every quantity of its evidence that is known, by its name.
+    pub evidence: BTreeMap<String, f64>,
     /// Its knobs, so far as they are known. A guard reads them beside the facts: `baseline.learning_rate`.
     pub knobs: Knobs,
 }
@@ -113,6 +121,8 @@ impl Default for Facts {
             cured: false,
             symptoms: Vec::new(),
             problems: Vec::new(),
+            kind: Kind::default(),
+            evidence: BTreeMap::new(),
             knobs: Knobs::new(),
         }
     }

@@ -69,6 +69,11 @@ impl FateState {
         }
     }
 
+    /// Whether a job broke down: it came to its end before its time, and nobody wanted that.
+    pub fn is_breakdown(self) -> bool {
+        matches!(self, FateState::Failed | FateState::OutOfMemory | FateState::OutOfTime | FateState::Lost)
+    }
+
     /// Whether the job will not run any more in this attempt.
     pub fn is_final(self) -> bool {
         !matches!(self, FateState::Queued | FateState::Held | FateState::Running)
@@ -109,6 +114,30 @@ impl Fate {
         Fate { state, reason, exit_code, signal, attempt, tail, event_files: Vec::new() }
     }
 
+    /// What became of it, for people: `it failed with exit code 2 (NonZeroExitCode)`.
+    pub fn in_words(&self) -> String {
+        let what = match self.state {
+            FateState::Queued => "it waits for resources",
+            FateState::Held => "it waits for a person",
+            FateState::Running => "it runs",
+            FateState::Ended => "it ended without an error",
+            FateState::Failed => "it failed",
+            FateState::Cancelled => "somebody cancelled it",
+            FateState::Stopped => "nextrun stopped it",
+            FateState::OutOfMemory => "it ran out of memory",
+            FateState::OutOfTime => "it ran out of time",
+            FateState::Lost => "it was lost with its node, evicted or preempted",
+            FateState::Gone => "its engine has no record of it",
+        };
+        let how = match (self.exit_code.filter(|code| *code != 0), self.signal) {
+            (_, Some(signal)) => format!(" by signal {signal}"),
+            (Some(code), None) => format!(" with exit code {code}"),
+            (None, None) => String::new(),
+        };
+        let reason = self.reason.as_ref().filter(|reason| !reason.is_empty());
+        what.to_owned() + &how + &reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+    }
+
     /// Cuts the tail to its newest [`LONGEST_TAIL`] bytes, at a character.
     #[must_use]
     pub fn bounded(mut self) -> Fate {
@@ -143,6 +172,16 @@ mod tests {
             assert_eq!(serde_json::from_str::<FateState>(&json).unwrap(), state);
             assert_eq!(serde_json::to_string(&state).unwrap(), json);
         }
+    }
+
+    #[test]
+    fn a_fate_reads_like_a_sentence() {
+        let failed =
+            Fate { exit_code: Some(2), reason: Some("NonZeroExitCode".into()), ..Fate::new(FateState::Failed) };
+        assert_eq!(failed.in_words(), "it failed with exit code 2 (NonZeroExitCode)");
+        assert_eq!(Fate::new(FateState::OutOfMemory).in_words(), "it ran out of memory");
+        let ended = Fate { exit_code: Some(0), ..Fate::new(FateState::Ended) };
+        assert_eq!(ended.in_words(), "it ended without an error");
     }
 
     #[test]

@@ -28,8 +28,17 @@ pub mod command;
 /// What a tag means.
 pub mod signals;
 
+/// Every number that decides.
+pub mod numbers;
+
+/// What a job shows, as named quantities.
+pub mod evidence;
+
 /// What is wrong with one job: a registry of detectors.
 pub mod symptoms;
+
+/// How probable it is that a job fails, and that a change would cure it.
+pub mod belief;
 
 /// What one job shows, as the numbers that policies read.
 pub mod facts;

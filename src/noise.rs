@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::case::{CaseId, JournalEntry, Message, MessageKind};
 use crate::config::{Burst, Glob, Noise, Patience, Route};
 use crate::facts::Knobs;
-use crate::store::{Held, Hold, Quieted, Silence};
+use crate::store::{Quieted, Silence, Wait, WaitingMessage};
 
 pub use quiet::quiet_until;
 use route::Subject;
@@ -82,11 +82,13 @@ pub struct Plan {
     /// Messages that go out now, each with its destinations.
     pub owed: Vec<(Message, Vec<String>)>,
     /// Messages that wait.
-    pub held: Vec<Hold>,
+    pub waiting: Vec<Wait>,
     /// Messages that waited, by their row ids, each with the message that they go out as or in.
     pub released: Vec<(i64, String)>,
     /// Messages that waited and were silenced meanwhile, by their row ids: they never go out.
-    pub unheld: Vec<i64>,
+    pub withdrawn: Vec<i64>,
+    /// The messages that a silence keeps from a destination for good.
+    pub silenced: Vec<String>,
     /// What the cases' journals say of it.
     pub journal: Vec<(CaseId, JournalEntry)>,
 }
@@ -94,7 +96,7 @@ pub struct Plan {
 /// What becomes of a message at one destination.
 enum Ruling<'a> {
     Send,
-    Hold { until: f64, why: String },
+    Wait { until: f64, why: String },
     Silence(&'a Silence),
 }
 
@@ -109,14 +111,14 @@ impl Situation<'_> {
             let subject = Subject::of_message(&message, &knobs);
             let mut at_once = Vec::new();
             for outlet in self.outlets.iter().filter(|outlet| self.gets(outlet, message.kind(), &subject)) {
-                match self.rule(outlet, &message, &plan.held) {
+                match self.rule(outlet, &message, &plan.waiting) {
                     Ruling::Send => at_once.push(outlet.name.clone()),
                     Ruling::Silence(silence) => plan.note_silenced(&message, &outlet.name, silence, self.now),
-                    Ruling::Hold { until, why } => {
+                    Ruling::Wait { until, why } => {
                         let detail = json!({ "message": message.id, "destination": outlet.name, "why": why });
-                        plan.note(&message.case, self.now, "held", detail);
+                        plan.note(&message.case, self.now, "waiting", detail);
                         let (message, destination) = (message.clone(), outlet.name.clone());
-                        plan.held.push(Hold { message, destination, until, why });
+                        plan.waiting.push(Wait { message, destination, until, why });
                     }
                 }
             }
@@ -128,10 +130,11 @@ impl Situation<'_> {
     /// Lets what waits at a destination go out, if its time has come. `under_way` are the cases that have an earlier
     /// message under way there.
     pub fn release(&self, outlet: &str, under_way: &BTreeSet<CaseId>) -> Option<Plan> {
-        let rows: Vec<&Held> = self.quieted.held.iter().filter(|row| row.hold.destination == outlet).collect();
+        let rows: Vec<&WaitingMessage> =
+            self.quieted.waiting.iter().filter(|row| row.wait.destination == outlet).collect();
         let until = rows.iter().map(|row| self.due(row)).fold(f64::NEG_INFINITY, f64::max);
         let quiet = quiet_until(&self.noise.quiet, self.now).is_some();
-        let overtakes = rows.iter().any(|row| under_way.contains(&row.hold.message.case));
+        let overtakes = rows.iter().any(|row| under_way.contains(&row.wait.message.case));
         if rows.is_empty() || self.now < until || quiet || self.busy.contains(outlet) || overtakes {
             return None;
         }
@@ -140,10 +143,10 @@ impl Situation<'_> {
         // A silence that began while they waited is about them, too.
         let (mut rows, all) = (Vec::new(), rows);
         for row in all {
-            match self.silence_of(&row.hold.message) {
+            match self.silence_of(&row.wait.message) {
                 Some(silence) => {
-                    plan.unheld.push(row.id);
-                    plan.note_silenced(&row.hold.message, outlet, silence, self.now);
+                    plan.withdrawn.push(row.id);
+                    plan.note_silenced(&row.wait.message, outlet, silence, self.now);
                 }
                 None => rows.push(row),
             }
@@ -152,14 +155,14 @@ impl Situation<'_> {
         let few = self.noise.digest.map_or(FEW, |burst| FEW.min(burst.cases.saturating_sub(1) as usize)).max(1);
         if rows.len() <= few {
             for row in rows {
-                plan.released.push((row.id, row.hold.message.id.clone()));
-                plan.owed.push((row.hold.message.clone(), to()));
+                plan.released.push((row.id, row.wait.message.id.clone()));
+                plan.owed.push((row.wait.message.clone(), to()));
             }
             return Some(plan);
         }
         for (digest, ids) in digest::digests(&rows, outlet, self.now) {
             for row in rows.iter().filter(|row| ids.contains(&row.id)) {
-                let message = &row.hold.message;
+                let message = &row.wait.message;
                 let detail = json!({ "message": message.id, "destination": outlet, "digest": digest.id });
                 plan.note(&message.case, self.now, "digested", detail);
             }
@@ -172,14 +175,14 @@ impl Situation<'_> {
     /// When something that waits may go out next, in seconds since the Unix epoch. What is for a destination that is gone
     /// waits for its return.
     pub fn next_release(&self) -> Option<f64> {
-        let known = |row: &&Held| self.outlets.iter().any(|outlet| outlet.name == row.hold.destination);
-        self.quieted.held.iter().filter(known).map(|row| self.due(row)).min_by(f64::total_cmp)
+        let known = |row: &&WaitingMessage| self.outlets.iter().any(|outlet| outlet.name == row.wait.destination);
+        self.quieted.waiting.iter().filter(known).map(|row| self.due(row)).min_by(f64::total_cmp)
     }
 
     /// When a message that waits may go out. One that was decided after now waits for a time that was never: the clock was
     /// set back since.
-    fn due(&self, row: &Held) -> f64 {
-        if row.hold.message.time > self.now { self.now } else { row.hold.until }
+    fn due(&self, row: &WaitingMessage) -> f64 {
+        if row.wait.message.time > self.now { self.now } else { row.wait.until }
     }
 
     fn gets(&self, outlet: &Outlet, kind: MessageKind, subject: &Subject<'_>) -> bool {
@@ -196,30 +199,30 @@ impl Situation<'_> {
             }
     }
 
-    fn rule(&self, outlet: &Outlet, message: &Message, held_now: &[Hold]) -> Ruling<'_> {
+    fn rule(&self, outlet: &Outlet, message: &Message, waiting_now: &[Wait]) -> Ruling<'_> {
         if outlet.patience == Patience::AtOnce {
             return Ruling::Send;
         }
         if let Some(silence) = self.silence_of(message) {
             return Ruling::Silence(silence);
         }
-        let before = self.quieted.held.iter().map(|row| &row.hold).chain(held_now);
-        let here: Vec<&Hold> = before.filter(|hold| hold.destination == outlet.name).collect();
+        let before = self.quieted.waiting.iter().map(|row| &row.wait).chain(waiting_now);
+        let here: Vec<&Wait> = before.filter(|wait| wait.destination == outlet.name).collect();
         if let Some((until, quiet)) = quiet_until(&self.noise.quiet, self.now) {
-            return Ruling::Hold { until, why: format!("quiet time, {quiet}") };
+            return Ruling::Wait { until, why: format!("quiet time, {quiet}") };
         }
-        if let Some(hold) = here.iter().find(|hold| hold.message.case == message.case) {
-            return Ruling::Hold { until: hold.until, why: "an earlier message of the case waits".to_owned() };
+        if let Some(wait) = here.iter().find(|wait| wait.message.case == message.case) {
+            return Ruling::Wait { until: wait.until, why: "an earlier message of the case waits".to_owned() };
         }
         if self.busy.contains(&outlet.name) {
-            return Ruling::Hold { until: self.now, why: "a digest is under way".to_owned() };
+            return Ruling::Wait { until: self.now, why: "a digest is under way".to_owned() };
         }
         match self.noise.digest.filter(|burst| self.is_burst(outlet, message, *burst)) {
             Some(burst) => {
                 let last = self.now + burst.within.as_secs_f64();
                 // One digest for all of a burst: those that come later wait no longer than its first.
-                let until = here.iter().map(|hold| hold.until).filter(|until| *until > self.now).fold(last, f64::min);
-                Ruling::Hold { until, why: "many cases open at once".to_owned() }
+                let until = here.iter().map(|wait| wait.until).filter(|until| *until > self.now).fold(last, f64::min);
+                Ruling::Wait { until, why: "many cases open at once".to_owned() }
             }
             None => Ruling::Send,
         }
@@ -243,17 +246,12 @@ impl Situation<'_> {
 }
 
 impl Plan {
-    /// The ids of the messages that a silence keeps from a destination for good.
-    pub fn silenced(&self) -> impl Iterator<Item = &str> {
-        let entries = self.journal.iter().filter(|(_, entry)| entry.kind == "silenced");
-        entries.filter_map(|(_, entry)| entry.detail.get("message")?.as_str())
-    }
-
     fn note_silenced(&mut self, message: &Message, outlet: &str, silence: &Silence, time: f64) {
         let detail = json!({
             "message": message.id, "destination": outlet, "silence": silence.id, "by": silence.author,
             "why": silence.why,
         });
+        self.silenced.push(message.id.clone());
         self.note(&message.case, time, "silenced", detail);
     }
 

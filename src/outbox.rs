@@ -7,6 +7,7 @@
 //! again to destinations that recognise its id, and as the site chose to those that do not.
 
 mod explain;
+mod fates;
 mod pace;
 mod worker;
 
@@ -14,17 +15,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use explain::{Place, Unsent, explain, explain_hold};
+pub use explain::{Place, Unsent, explain, explain_wait};
+pub use fates::OpenRuns;
 pub use pace::Pace;
 
+use crate::case::CaseId;
 use crate::destinations::{Destination, Outcome};
-use crate::store::{Delivery, DeliveryState, SharedStore, StoreError};
+use crate::fate::Fate;
+use crate::store::{Answer, Commit, Delivery, DeliveryState, SharedStore, StoreError, Wish};
 use crate::telemetry::Metrics;
+use fates::Poller;
 use worker::Worker;
 
 /// The time in seconds since the Unix epoch, given from outside so that tests can have their own.
@@ -53,6 +57,15 @@ pub enum Report {
         /// What the destination said.
         why: String,
     },
+    /// The site must mend something before the destination takes it; it is tried until then. Told at each try.
+    Blocked {
+        /// The message (for a suggested run, the suggestion).
+        message_id: String,
+        /// The destination.
+        destination: String,
+        /// What the destination said, and what to do.
+        why: String,
+    },
     /// It was given up.
     Dead {
         /// The message (for a suggested run, the suggestion).
@@ -68,37 +81,46 @@ impl Report {
     /// The report of a stored delivery that came to an end, `None` for one that did not: what was recorded before a
     /// crash may never have been told.
     pub fn of(delivery: &Delivery) -> Option<Report> {
-        let answer = delivery.answer.clone().unwrap_or_default();
-        // An answer that is not JSON is a reason in words.
-        let fields = serde_json::from_str::<Value>(&answer).unwrap_or_default();
-        let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
         let (message_id, destination) = (delivery.message.id.clone(), delivery.destination.clone());
+        let words = || delivery.answer.as_ref().map(Answer::to_string).unwrap_or_default();
         match delivery.state {
             DeliveryState::Delivered => {
-                Some(Report::Delivered { message_id, destination, reference: text("reference") })
+                let reference = delivery.answer.as_ref().and_then(Answer::reference).map(str::to_owned);
+                Some(Report::Delivered { message_id, destination, reference })
             }
             DeliveryState::Refused => {
-                let knobs =
-                    fields.get("unknown_knobs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-                let unknown_knobs = knobs.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-                let why = text("why").unwrap_or(answer);
+                let (unknown_knobs, why) = match &delivery.answer {
+                    Some(Answer::Refused { unknown_knobs, why }) => (unknown_knobs.clone(), why.clone()),
+                    Some(Answer::Accepted { .. } | Answer::Said(_)) | None => (Vec::new(), words()),
+                };
                 Some(Report::Refused { message_id, destination, unknown_knobs, why })
             }
-            DeliveryState::Dead => Some(Report::Dead { message_id, destination, why: answer }),
-            DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Unknown => None,
+            DeliveryState::Dead => Some(Report::Dead { message_id, destination, why: words() }),
+            DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Unknown | DeliveryState::Held => None,
         }
     }
 }
 
+/// The step that hands a fate to the daemon.
+fn fate_of(case: &CaseId, suggestion: &str, fate: &Fate) -> Commit {
+    let wish = Wish::FateOfExperiment { suggestion: suggestion.to_owned(), fate: fate.clone() };
+    Commit { requests: vec![(Some(case.clone()), wish)], ..Commit::default() }
+}
+
 /// An end as the store keeps it; [`Report::of`] reads it back.
-fn answer_of(outcome: &Outcome) -> String {
+fn answer_of(outcome: &Outcome) -> Answer {
     match outcome {
-        Outcome::Delivered { reference: Some(reference) } => json!({ "reference": reference }).to_string(),
-        Outcome::Delivered { reference: None } => json!({}).to_string(),
-        Outcome::Refused { unknown_knobs, why } => json!({ "unknown_knobs": unknown_knobs, "why": why }).to_string(),
-        Outcome::Later { why, .. } | Outcome::Unknown { why } | Outcome::Held { why } | Outcome::Permanent { why } => {
-            why.clone()
+        Outcome::Delivered { reference } => Answer::Accepted { reference: reference.clone() },
+        Outcome::Refused { unknown_knobs, why } => {
+            Answer::Refused { unknown_knobs: unknown_knobs.clone(), why: why.clone() }
         }
+        Outcome::Later { why, .. }
+        | Outcome::Unknown { why }
+        | Outcome::Held { why }
+        | Outcome::Site { why, .. }
+        | Outcome::Settling { why, .. }
+        | Outcome::Dropped { why }
+        | Outcome::Permanent { why } => Answer::Said(why.clone()),
     }
 }
 
@@ -119,6 +141,7 @@ pub async fn bad_ends(store: &SharedStore) -> Result<Vec<Report>, StoreError> {
 pub struct Outbox {
     sending: Sending,
     wake: watch::Sender<u64>,
+    open: watch::Sender<OpenRuns>,
     running: BTreeMap<String, Running>,
     workers: JoinSet<()>,
     runtime: Handle,
@@ -156,9 +179,9 @@ impl Outbox {
     /// Starts one worker for each destination, on the runtime that this is called from. Call
     /// [`crate::store::Store::recover`] before, so that what an earlier process left under way is known for what it is.
     pub fn start(destinations: Vec<Destination>, sending: &Sending) -> Outbox {
-        let (wake, _) = watch::channel(0);
+        let ((wake, _), (open, _)) = (watch::channel(0), watch::channel(OpenRuns::default()));
         let (sending, runtime) = (sending.clone(), Handle::current());
-        let mut outbox = Outbox { sending, wake, running: BTreeMap::new(), workers: JoinSet::new(), runtime };
+        let mut outbox = Outbox { sending, wake, open, running: BTreeMap::new(), workers: JoinSet::new(), runtime };
         outbox.replace(destinations);
         outbox
     }
@@ -184,6 +207,10 @@ impl Outbox {
         let (stop, stopped) = watch::channel(false);
         let destination = Arc::new(destination);
         let worker = Worker::new(destination.clone(), self.sending.clone());
+        if destination.tells_fates() {
+            let poller = Poller::new(destination.clone(), self.sending.clone());
+            self.workers.spawn_on(poller.run(self.open.subscribe(), stopped.clone()), &self.runtime);
+        }
         self.workers.spawn_on(worker.run(self.wake.subscribe(), stopped), &self.runtime);
         Running { destination, stop }
     }
@@ -191,6 +218,17 @@ impl Outbox {
     /// Tells the workers that something new is owed.
     pub fn wake(&self) {
         self.wake.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Says which suggestions cases wait for: destinations that can say what became of them are asked.
+    pub fn wait_for(&self, runs: &OpenRuns) {
+        self.open.send_if_modified(|open| {
+            let changed = open != runs;
+            if changed {
+                open.clone_from(runs);
+            }
+            changed
+        });
     }
 
     /// Stops: what is being sent is finished and recorded, nothing new is begun. It takes no longer than the client's

@@ -6,6 +6,7 @@
 mod check;
 mod file;
 mod formula;
+mod gain;
 mod graph;
 mod guard;
 mod read;
@@ -25,9 +26,12 @@ use serde::{Deserialize, Serialize};
 use crate::facts::{Facts, Knobs};
 
 pub use crate::yaml::Problem;
-pub use file::{Constant, LIMIT, Limits, Policy, SILENCE, SKIPPED, State, StateKind, UNAVAILABLE, Way};
+pub use file::{
+    Constant, ConstantValue, FOUND, LIMIT, Limits, NO_CURE, NOT_CONFIRMED, Order, Policy, SILENCE, SKIPPED, State,
+    Test, TestKind, UNAVAILABLE, Verdict,
+};
 pub use formula::{Formula, FormulaFault};
-pub use graph::mermaid;
+pub use graph::{Page, pages};
 pub use read::parse;
 pub use step::{enter, judge};
 pub use vocabulary::{KnobKind, Vocabulary};
@@ -69,63 +73,90 @@ pub const VERDICTS: &[&str] = &[
     "input_scaling",
     "data_pipeline",
     "overfitting",
+    "too_few_steps",
     "infrastructure",
     "inconclusive",
 ];
 
-/// What is known of the case when a guard is read.
+/// What is known of the case when a condition is read, and where it stands in its policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CaseFacts {
     /// Experiments suggested so far.
     pub experiments: u32,
     /// Hours that experiments have run, in all.
     pub hours: f64,
-    /// The name of the newest outcome of each state that was left.
+    /// The name of the newest outcome of each test that was made or passed over.
     pub outcomes: BTreeMap<String, String>,
-    /// The changes of the newest experiment of each state, for `from:`.
+    /// The changes of the best experiment of each test.
     pub changes: BTreeMap<String, Knobs>,
-    /// What the newest experiment of each state showed, for guards: `case.shown.overfit_one_point.fits`.
+    /// What the best experiment of each test showed, for conditions: `case.shown.overfit_one_point.fits`.
     pub shown: BTreeMap<String, Facts>,
-    /// How often each state was stopped at: experiments suggested, or questions asked.
+    /// How often each test was stopped at: experiments suggested, or questions asked.
     pub entered: BTreeMap<String, u32>,
     /// The knobs that the script has, where they are known for certain (the site's configuration lists them).
     pub knobs: Option<BTreeSet<String>>,
     /// Knobs that the script was found not to have (a queue's 422).
     pub missing_knobs: BTreeSet<String>,
+    /// Every experiment, in the order in which they were suggested.
+    pub tried: Vec<Tried>,
+    /// The state that the case is in.
+    pub phase: String,
+    /// Tests that follow from outcomes, and are made before the state goes on.
+    pub follow: Vec<String>,
+    /// The test whose cause was found.
+    pub found: Option<String>,
+    /// Tests that an outcome excluded, each with the outcome.
+    pub excluded: BTreeMap<String, String>,
+    /// By test, the factor that outcomes have put on the odds of its cause.
+    pub odds: BTreeMap<String, f64>,
+    /// By test, how likely its change is to cure, as estimated when the case was opened.
+    pub priors: BTreeMap<String, f64>,
 }
 
-/// Everything that a guard or a change may read.
+/// One experiment, as the policy remembers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The test that asked for it.
+    pub test: String,
+    /// Its changes.
+    pub changes: Knobs,
+    /// What it showed, once judged.
+    pub facts: Option<Facts>,
+}
+
+/// Everything that a condition or a change may read.
 #[derive(Debug, Clone, Copy)]
 pub struct Environment<'a> {
     /// The job that the case is about.
     pub baseline: &'a Facts,
-    /// The experiment that is judged; none when a state is entered.
+    /// The experiment that is judged; none when a test is chosen.
     pub experiment: Option<&'a Facts>,
     /// The case so far.
     pub case: &'a CaseFacts,
-    /// 1 for the first experiment of a state, 2 for its first repetition.
+    /// 1 for the first experiment of a test, 2 for the second value of its ladder.
     pub attempt: u32,
 }
 
 /// Where a case stands in its policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// Name of a state.
+    /// Name of a test; of the state, where a result is confirmed.
     pub state: String,
-    /// 1 for the first experiment of the state.
+    /// 1 for the first experiment of the test.
     pub attempt: u32,
 }
 
-/// Why a state was left without an experiment.
+/// A test that was made or passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
-    /// The state.
+    /// The test.
     pub state: String,
-    /// The outcome that was taken: `skipped`, `unavailable`, `limit`, or one of the state's own.
+    /// Its outcome: `skipped`, `unavailable`, `limit`, or one of the test's own.
     pub outcome: String,
     /// Why, for the journal.
     pub why: String,
-    /// The state whose experiment had the same changes and was judged instead of a new one.
+    /// The test whose experiment had the same changes and was judged instead of a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered_by: Option<String>,
 }
@@ -146,6 +177,9 @@ pub struct Proposal {
     pub hypothesis: String,
     /// What would confirm it.
     pub expect: String,
+    /// How likely each cause is that is still open, by test, before this experiment.
+    #[serde(default)]
+    pub beliefs: BTreeMap<String, f64>,
 }
 
 /// A question to a person.
@@ -167,7 +201,7 @@ pub struct Question {
 /// The end of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conclusion {
-    /// The concluding state.
+    /// The test whose cause was found, or the name of the conclusion.
     pub state: String,
     /// One of [`VERDICTS`].
     pub verdict: String,
@@ -193,10 +227,12 @@ pub enum Next {
 /// The path through the policy from one event to the next stop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advance {
-    /// States that were left on the way, each with its reason.
+    /// Tests that were made or passed over on the way, each with its reason.
     pub passed: Vec<Passed>,
     /// Where it stopped.
     pub next: Next,
+    /// The case after this step.
+    pub case: CaseFacts,
 }
 
 /// What happened to what the policy waited for.
@@ -206,6 +242,8 @@ pub enum Happened<'a> {
     Ran(&'a Facts),
     /// The experiment never started in time.
     NeverStarted,
+    /// The experiment is no evidence, for this reason: its run is not what was asked for, or came to nothing.
+    NoTest(String),
     /// The queue refused it: the script does not have these knobs (all of the changes, where it did not say which).
     Refused(BTreeSet<String>),
     /// A person answered a question.

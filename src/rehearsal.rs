@@ -3,6 +3,7 @@
 //! Owns: the notation of stories, what is expected of them, and which ways of the policy no story takes. Must not know:
 //! files on disk, printing.
 
+mod explain;
 mod play;
 mod report;
 mod story;
@@ -10,7 +11,9 @@ mod story;
 use std::collections::BTreeSet;
 
 use crate::facts::Knobs;
-use crate::policy::{Policy, Problem};
+use crate::policy::{Policy, Problem, UNAVAILABLE};
+
+pub use explain::explain;
 
 use play::Played;
 use story::{Expected, Story};
@@ -22,9 +25,9 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// One result a test, in the order of the file.
     pub tests: Vec<TestResult>,
-    /// The ways of the policy that no test took, in the order of its states.
+    /// Outcomes and conclusions of the policy that no story reached, in the order of the file.
     pub not_taken: Vec<NotTaken>,
-    /// How many ways the policy has.
+    /// How many outcomes and conclusions the policy has.
     pub ways: usize,
 }
 
@@ -37,7 +40,7 @@ pub struct TestResult {
     pub status: Status,
     /// What differs, or why it could not be played to its end; empty where it passed.
     pub findings: Vec<String>,
-    /// How the case went: one line a state that was left.
+    /// How the case went: one line for each test that was made or passed over.
     pub walked: Vec<String>,
 }
 
@@ -52,10 +55,13 @@ pub enum Status {
     Error,
 }
 
-/// A way out of a state that no test took.
+/// The outcome of a conclusion that a story reached.
+const CONCLUDED: &str = "concluded";
+
+/// An outcome of a test, or a conclusion, that no story reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotTaken {
-    /// The state.
+    /// The test, or the conclusion.
     pub state: String,
     /// Its outcome.
     pub outcome: String,
@@ -75,17 +81,16 @@ impl Report {
 
 /// Plays every test of a test file on a policy. `origin` names the file in messages.
 pub fn rehearse(policy: &Policy, test_text: &str, origin: &str) -> Report {
-    let all: Vec<NotTaken> = policy
-        .states()
-        .iter()
-        .flat_map(|state| {
-            state.ways().into_iter().map(|way| NotTaken { state: state.name().into(), outcome: way.outcome.into() })
-        })
-        .collect();
-    // Two skips of a state have the same outcome.
-    let mut seen = BTreeSet::new();
-    let all: Vec<NotTaken> =
-        all.into_iter().filter(|way| seen.insert((way.state.clone(), way.outcome.clone()))).collect();
+    let own = policy.used().into_iter().filter(|test| !test.borrowed());
+    let outcomes = own.flat_map(|test| {
+        let outcome = |(outcome, _): (&str, _)| NotTaken { state: test.name().into(), outcome: outcome.into() };
+        // That an experiment may be unavailable is the engine's rule, the same for every test.
+        let all = test.outcomes().into_iter().filter(|(name, _)| *name != UNAVAILABLE);
+        all.map(outcome).collect::<Vec<_>>()
+    });
+    let conclusions = policy.reachable_conclusions();
+    let concludes = |name: &str| NotTaken { state: name.into(), outcome: CONCLUDED.into() };
+    let all: Vec<NotTaken> = outcomes.chain(conclusions.into_iter().map(concludes)).collect();
     let ways = all.len();
     let stories = match story::read(policy, test_text, origin) {
         Ok(stories) => stories,
@@ -96,6 +101,7 @@ pub fn rehearse(policy: &Policy, test_text: &str, origin: &str) -> Report {
     for story in &stories {
         let played = play::play(policy, story);
         taken.extend(played.passed.iter().map(|passed| (passed.state.clone(), passed.outcome.clone())));
+        taken.extend(played.conclusion.iter().map(|end| (end.state.clone(), CONCLUDED.to_owned())));
         tests.push(result(policy, story, &played));
     }
     let not_taken = all.into_iter().filter(|way| !taken.contains(&(way.state.clone(), way.outcome.clone()))).collect();
@@ -119,7 +125,7 @@ fn differences(policy: &Policy, expected: &Expected, played: &Played) -> Vec<Str
     let conclusion = played.conclusion.as_ref();
     let verdict = conclusion.map_or("none", |conclusion| conclusion.verdict.as_str());
     if let Some(path) = &expected.path {
-        let ends = path.last().and_then(|name| policy.state(name)).is_some_and(|state| state.verdict().is_some());
+        let ends = path.last().is_some_and(|name| policy.conclusion(name).is_some());
         let mut went = played.path.clone();
         went.extend(conclusion.filter(|_| ends).map(|conclusion| conclusion.state.clone()));
         if went != *path {

@@ -17,6 +17,7 @@
 //! | `log` | the job | what it printed |
 
 mod accept;
+mod client;
 mod files;
 mod home;
 mod job;
@@ -33,6 +34,8 @@ mod process;
 #[cfg(target_os = "linux")]
 mod queue;
 #[cfg(target_os = "linux")]
+mod seen;
+#[cfg(target_os = "linux")]
 mod serve;
 #[cfg(target_os = "linux")]
 mod supervisor;
@@ -40,6 +43,7 @@ mod supervisor;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use client::{Client, Cursor, News, Trainer, start};
 pub use home::Home;
 pub use job::{By, Job, jobs};
 
@@ -61,6 +65,8 @@ pub struct Options {
     pub memory: Option<u64>,
     /// Whether it may run as root.
     pub allow_root: bool,
+    /// It leaves the terminal and the session of whoever starts it.
+    pub detached: bool,
     /// It ends once it has had nothing to do and nobody asked it anything for so long; `None`: never.
     pub idle_exit: Option<Duration>,
 }

@@ -109,6 +109,15 @@ pub enum Learning {
     Unknown,
 }
 
+/// Words of tags that count what is wrong: what is read there is an accuracy upside down.
+const ERROR_RATES: &[&str] = &["wer", "cer", "ter", "per", "ler", "eer", "fer", "error", "err"];
+
+/// Whether a tag that is read as an accuracy is an error rate.
+pub fn is_error_rate(tag: &str) -> bool {
+    let words = tag.to_ascii_lowercase();
+    words.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| ERROR_RATES.contains(&word))
+}
+
 /// The kind of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TagKind {

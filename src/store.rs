@@ -2,31 +2,36 @@
 //!
 //! Owns: transactions, migrations, leases. Must not know: what a state means, when to try again.
 
+mod answer;
 #[cfg(test)]
 mod conformance;
+mod fates;
 mod forget;
-mod held;
 mod history;
 mod lock;
 mod rows;
 mod schema;
 mod shared;
+mod spending;
 mod sqlite;
+mod waiting;
+mod wish;
 
 use serde::{Deserialize, Serialize};
 
 use crate::case::{CaseId, Message};
+use crate::fate::JobFate;
 
 pub use crate::case::JournalEntry;
 
-pub use held::{Held, Hold, Quieted, Silence};
+pub use answer::Answer;
+pub use fates::OfCase;
 pub use lock::StateLock;
 pub use shared::SharedStore;
+pub use spending::Spending;
 pub use sqlite::Sqlite;
-
-/// The due time of an `Unknown` delivery that is held for a person: it is not tried again by itself, and does not keep
-/// later messages of its case waiting.
-pub const HELD: f64 = f64::MAX;
+pub use waiting::{Quieted, Silence, Wait, WaitingMessage};
+pub use wish::{Request, Wish};
 
 /// A case as it is kept: its state is opaque here.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +50,19 @@ pub struct StoredCase {
     pub state: serde_json::Value,
 }
 
+/// A case that does not read back: it is listed, and keeps nothing else from being listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableCase {
+    /// Its id.
+    pub id: CaseId,
+    /// The baseline job.
+    pub baseline: String,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// Why it cannot be read.
+    pub reason: String,
+}
+
 /// Everything that one step of the diagnosis changes; it is kept whole or not at all.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
@@ -55,22 +73,26 @@ pub struct Commit {
     /// Messages owed: one delivery is made for each destination named. A message id that is known already for a
     /// destination is left as it is.
     pub messages: Vec<(Message, Vec<String>)>,
-    /// What an operator asks the daemon to do with a case.
-    pub requests: Vec<(CaseId, serde_json::Value)>,
+    /// What the daemon is asked to do, with the case that it is about, where it is about one.
+    pub requests: Vec<(Option<CaseId>, Wish)>,
     /// Requests that were carried out, by their row ids.
     pub handled: Vec<i64>,
     /// Messages that wait for a better moment.
-    pub held: Vec<Hold>,
-    /// Held messages that go out, by their row ids, each with the message that they go out as or in.
+    pub waiting: Vec<Wait>,
+    /// Messages that waited and go out, by their row ids, each with the message that they go out as or in.
     pub released: Vec<(i64, String)>,
-    /// Held messages that never go out, by their row ids.
-    pub unheld: Vec<i64>,
+    /// Messages that waited and never go out, by their row ids.
+    pub withdrawn: Vec<i64>,
     /// Silences that begin.
     pub silences: Vec<Silence>,
     /// Silences that end before their time, by their ids.
     pub unsilenced: Vec<String>,
     /// What a person decided about deliveries, by their row ids.
     pub decisions: Vec<(i64, Decision)>,
+    /// What became of jobs that no suggestion asked for.
+    pub fates: Vec<JobFate>,
+    /// What experiments cost.
+    pub spent: Vec<Spending>,
     /// What is no longer kept.
     pub forget: Option<Forget>,
 }
@@ -93,24 +115,12 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forget {
     /// Seconds since the Unix epoch: deliveries of closed cases that came to their end earlier go, with their tries and
-    /// the messages that nothing else needs. So do digests, and silences that ended earlier.
+    /// the messages that nothing else needs. So do digests, silences that ended earlier, fates of jobs that were told
+    /// earlier, and what experiments of cases cost that are gone.
     pub before: f64,
     /// Closed cases that go whole, with their journals; one with a delivery that is still owed, or with a message that
     /// waits, stays.
     pub cases: Vec<CaseId>,
-}
-
-/// What an operator asked the daemon to do with a case: another process asks, the daemon carries it out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Request {
-    /// Row id.
-    pub id: i64,
-    /// The case.
-    pub case: CaseId,
-    /// What is asked: `{"link": JOB}`, `{"close": {"verdict": …, "why": …}}`, `{"answer": NAME}`,
-    /// `{"resend": DELIVERY}`, `{"drop": DELIVERY, "why": …}` or, for a message that waits,
-    /// `{"unhold": ROW, "message": ID, "destination": NAME, "why": …}`.
-    pub wish: serde_json::Value,
 }
 
 /// Where a delivery stands.
@@ -127,18 +137,22 @@ pub enum DeliveryState {
     Refused,
     /// It may or may not have arrived.
     Unknown,
+    /// It may have arrived, and would be shown twice: a person decides. It is not tried again by itself, and does not keep
+    /// later messages of its case waiting.
+    Held,
     /// Given up; shown to the operator.
     Dead,
 }
 
 impl DeliveryState {
     /// Every state.
-    pub const ALL: [DeliveryState; 6] = [
+    pub const ALL: [DeliveryState; 7] = [
         DeliveryState::Pending,
         DeliveryState::Sending,
         DeliveryState::Delivered,
         DeliveryState::Refused,
         DeliveryState::Unknown,
+        DeliveryState::Held,
         DeliveryState::Dead,
     ];
 
@@ -150,6 +164,7 @@ impl DeliveryState {
             DeliveryState::Delivered => "delivered",
             DeliveryState::Refused => "refused",
             DeliveryState::Unknown => "unknown",
+            DeliveryState::Held => "held",
             DeliveryState::Dead => "dead",
         }
     }
@@ -170,8 +185,8 @@ pub struct Delivery {
     pub attempts: u32,
     /// Seconds since the Unix epoch before which it is not tried.
     pub due: f64,
-    /// The newest answer or error, for the operator.
-    pub answer: Option<String>,
+    /// The newest answer or error.
+    pub answer: Option<Answer>,
 }
 
 /// One try of a delivery.
@@ -186,7 +201,7 @@ pub struct Attempt {
     /// The state that it led to.
     pub outcome: Option<DeliveryState>,
     /// The answer or error.
-    pub answer: Option<String>,
+    pub answer: Option<Answer>,
 }
 
 /// A delivery with all that is known of it.
@@ -200,10 +215,10 @@ pub struct Owed {
     pub tries: Vec<Attempt>,
 }
 
-/// A delivery that does not read back: it is listed, and keeps nothing else from being listed.
+/// A row that does not read back: it is listed, and keeps nothing else from being listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// Row id of the delivery.
+    /// Row id.
     pub id: i64,
     /// What of it cannot be read.
     pub what: String,
@@ -227,10 +242,8 @@ pub struct Which<'a> {
 /// How many deliveries there are, by destination and state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
-    /// Destination, state, number of deliveries. Those that are [`HELD`] are not counted as `Unknown`.
+    /// Destination, state, number of deliveries.
     pub counts: Vec<(String, DeliveryState, u64)>,
-    /// Destination and number of deliveries that are held for a person.
-    pub held: Vec<(String, u64)>,
     /// Destination and number of messages that wait for a better moment.
     pub waiting: Vec<(String, u64)>,
     /// When the oldest message was decided that is still to be sent and not held, in seconds since the Unix epoch.
@@ -247,7 +260,7 @@ pub struct Tried {
     /// When it is due again, for `Pending`.
     pub due: f64,
     /// The answer or error.
-    pub answer: String,
+    pub answer: Answer,
 }
 
 /// Why the store could not do what it was asked.
@@ -324,7 +337,7 @@ pub enum StoreError {
         reason: String,
     },
     /// Another process held the database for longer than the busy time-out.
-    #[error("the database {path} is held by another process: end what works on it, and try again")]
+    #[error("the database {path} is locked by another process: stop that process and try again")]
     Busy {
         /// Its path.
         path: String,
@@ -389,21 +402,32 @@ pub trait Store: Send {
     /// Commits one step of the diagnosis in one transaction.
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
     /// All cases, newest first; `open_only` leaves out closed ones.
-    fn cases(&mut self, open_only: bool) -> Result<Vec<StoredCase>, StoreError>;
+    fn cases(&mut self, open_only: bool) -> Result<Vec<Result<StoredCase, UnreadableCase>>, StoreError>;
     /// One case by id or by an unambiguous beginning of it.
     fn case(&mut self, id: &str) -> Result<Option<StoredCase>, StoreError>;
     /// The journal of a case, oldest first.
     fn journal(&mut self, case: &CaseId) -> Result<Vec<JournalEntry>, StoreError>;
     /// Requests that were not carried out yet, oldest first.
-    fn requests(&mut self) -> Result<Vec<Request>, StoreError>;
+    fn requests(&mut self) -> Result<Vec<Result<Request, Unreadable>>, StoreError>;
+    /// What became of jobs that no suggestion asked for, the newest of each.
+    fn fates(&mut self) -> Result<Vec<Result<JobFate, Unreadable>>, StoreError>;
+    /// The case that made a suggestion, if one was made with this id and is still known.
+    fn suggested(&mut self, id: &str) -> Result<Option<OfCase>, StoreError>;
+    /// The newest case about a job: the open one, else the one that closed last.
+    fn newest_case_of(&mut self, job: &str) -> Result<Option<OfCase>, StoreError>;
+    /// What experiments cost that count for this day or a later one, oldest first; all where `since` is empty.
+    fn spending(&mut self, since: &str) -> Result<Vec<Spending>, StoreError>;
     /// Takes up to `limit` due deliveries of one destination and marks them `Sending`, in order per case: a delivery
     /// waits while an earlier one of its case and destination is neither delivered nor given up. A delivery that was
-    /// `Unknown` is due like one that was `Pending`, unless it is [`HELD`]; the state in what is returned is the one
-    /// before the lease. One whose last change lies after `now` is due too: the clock was set back since. The try is
+    /// `Unknown` is due like one that was `Pending`; the state in what is returned is the one before the lease. One whose last change lies after `now` is due too: the clock was set back since. The try is
     /// counted and committed before this returns.
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError>;
     /// Records what a try came to. A delivery that is recorded as delivered stays so.
     fn tried(&mut self, tried: &Tried, now: f64) -> Result<(), StoreError>;
+    /// Keeps what a destination calls a message while more is owed for it.
+    fn accepted(&mut self, delivery: i64, reference: &str) -> Result<(), StoreError>;
+    /// What was kept so.
+    fn reference(&mut self, delivery: i64) -> Result<Option<String>, StoreError>;
     /// Deliveries with their tries, newest first.
     fn history(&mut self, which: Which<'_>) -> Result<Vec<Result<Owed, Unreadable>>, StoreError>;
     /// Deliveries that read back, newest first; `case` and `state` narrow it down.

@@ -1,16 +1,14 @@
-//! What is wrong with one job: one file a detector, one registry.
+//! What is wrong with one job: named rules over the evidence, one file a symptom, one registry.
 //!
-//! Owns: the symptoms, their definitions, the numbers that decide. Must not know: I/O, the clock, policies, what other
-//! detectors found.
+//! Owns: the symptoms and the rules that find them. Must not know: series, I/O, the clock, policies, other symptoms.
 //!
-//! To add a symptom: write `symptoms/<id>.rs` beside the others, then add its `mod` line and its line in [`ALL`].
+//! To add a symptom: write `symptoms/<id>.rs` beside the others, then add its `mod` line and its line in [`ALL`]. To add a
+//! rule: write it in the file of its symptom. Its numbers stand in `numbers`; its documentation is rendered from it.
 
-mod curve;
-mod guess;
+mod documentation;
 #[cfg(test)]
 mod healthy;
-mod origin;
-mod view;
+mod rule;
 
 mod clipped;
 mod dead_units;
@@ -33,30 +31,50 @@ mod weights_frozen;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use curve::{Curve, Level, MIN_POINTS, SIGNIFICANT, TREND};
-pub use not_learning::REWARDS;
-pub use view::{JobView, Layer, Life, Observed};
+use crate::evidence::{Evidence, JobView, Quantity as Q};
+use crate::numbers::{EVALUATIONS, FEW_POINTS, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
 
-/// Every detector, in the order of its ids.
-pub const ALL: &[&dyn Detector] = &[
-    &clipped::Clipped,
-    &dead_units::DeadUnits,
-    &diverging::Diverging,
-    &exploding_gradients::ExplodingGradients,
-    &loss_floor::LossFloor,
-    &loss_spikes::LossSpikes,
-    &non_finite::NonFinite,
-    &not_learning::NotLearning,
-    &oscillating::Oscillating,
-    &overfitting::Overfitting,
-    &plateaued::Plateaued,
-    &sawtooth::Sawtooth,
-    &silent::Silent,
-    &slow_learning::SlowLearning,
-    &stalled_after_lr_drop::StalledAfterLrDrop,
-    &vanishing_gradients::VanishingGradients,
-    &weights_frozen::WeightsFrozen,
+pub use documentation::documentation;
+pub use rule::{Rule, Symptom, Test};
+use rule::{above, at_least, below, few, many, rule, sure};
+
+/// Every symptom, in the order of its ids.
+pub const ALL: &[&Symptom] = &[
+    &clipped::SYMPTOM,
+    &dead_units::SYMPTOM,
+    &diverging::SYMPTOM,
+    &exploding_gradients::SYMPTOM,
+    &loss_floor::SYMPTOM,
+    &loss_spikes::SYMPTOM,
+    &non_finite::SYMPTOM,
+    &not_learning::SYMPTOM,
+    &oscillating::SYMPTOM,
+    &overfitting::SYMPTOM,
+    &plateaued::SYMPTOM,
+    &sawtooth::SYMPTOM,
+    &silent::SYMPTOM,
+    &slow_learning::SYMPTOM,
+    &stalled_after_lr_drop::SYMPTOM,
+    &vanishing_gradients::SYMPTOM,
+    &weights_frozen::SYMPTOM,
 ];
+
+/// The run is far enough for standing still to mean something.
+const MATURE: Test = at_least(Q::Maturity, 1.0);
+/// Most of what it is shown it gets right.
+const ACCURATE: Test = Test::Any(&[above(Q::Accuracy, GOOD), above(Q::ValidationAccuracy, GOOD)]);
+/// Its loss goes on falling.
+const ON_ITS_WAY: Test = Test::All(&[above(Q::LateFall, SMALL), below(Q::LateTrend, -TREND)]);
+/// It ended long before the end of its plan, and its loss was on its way down until then.
+const STOPPED: Test = Test::All(&[below(Q::Done, MATURE_SHARE), below(Q::Trend, -TREND), below(Q::LateTrend, 0.0)]);
+/// Its validation loss learned and kept it: single training losses may scatter too much to tell.
+const VALIDATION_LEARNS: Test = Test::All(&[
+    above(Q::ValidationDrop, LEARNED),
+    below(Q::ValidationRise, LEARNED),
+    below(Q::ValidationFall, -TREND),
+]);
+/// What a loss that stands still may be, besides stuck.
+const NOT_STUCK: &[Test] = &[above(Q::TrainedBefore, HALF), ON_ITS_WAY, STOPPED, VALIDATION_LEARNS, ACCURATE];
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,9 +82,9 @@ pub const ALL: &[&dyn Detector] = &[
 pub enum Severity {
     /// Worth knowing.
     Info,
-    /// Shown, and does not open a case by itself.
+    /// Shown only.
     Warning,
-    /// Opens a case.
+    /// Speaks for a failing job.
     Problem,
 }
 
@@ -75,6 +93,9 @@ pub enum Severity {
 pub struct Finding {
     /// Id of the symptom.
     pub symptom: String,
+    /// The rule that found it.
+    #[serde(default)]
+    pub rule: String,
     /// How bad it is.
     pub severity: Severity,
     /// The tag that it was seen in, with its sub-run folder.
@@ -89,116 +110,45 @@ pub struct Finding {
     pub numbers: Map<String, Value>,
 }
 
-impl Finding {
-    /// A finding in a curve.
-    fn in_curve(symptom: &dyn Detector, severity: Severity, curve: &Curve, summary: String) -> Finding {
-        let (first_step, last_step) = (curve.first.step, curve.last.step);
-        Finding::at(symptom, severity, &curve.tag, (first_step, last_step), summary)
-    }
-
-    fn at(symptom: &dyn Detector, severity: Severity, tag: &str, steps: (i64, i64), summary: String) -> Finding {
-        Finding {
-            symptom: symptom.doc().id.to_owned(),
-            severity,
-            tag: tag.to_owned(),
-            first_step: steps.0,
-            last_step: steps.1,
-            summary,
-            numbers: Map::new(),
-        }
-    }
-
-    /// Adds a number that decided; NaN and infinity become text, for JSON has neither.
-    #[must_use]
-    fn with(mut self, name: &str, number: f64) -> Finding {
-        let value = serde_json::Number::from_f64(number).map_or_else(|| Value::from(number.to_string()), Value::Number);
-        self.numbers.insert(name.to_owned(), value);
-        self
-    }
-}
-
-/// What people read about a symptom.
-#[derive(Debug, Clone, Copy)]
-pub struct SymptomDoc {
-    /// The id in the contract; equal to the file's name.
-    pub id: &'static str,
-    /// What an expert would say, in one line.
-    pub summary: &'static str,
-    /// The whole text: what it shows, how it is decided, when it is a false alarm, where the numbers come from.
-    pub text: &'static str,
-}
-
-/// Looks for one symptom.
-pub trait Detector: Sync {
-    /// Its documentation.
-    fn doc(&self) -> &'static SymptomDoc;
-    /// Looks at one job.
-    fn examine(&self, job: &JobView) -> Option<Finding>;
-}
-
-/// Declares a detector's type with its documentation: the doc comment is what `docs/SYMPTOMS.md` shows.
-macro_rules! declare_symptom {
-    ($(#[doc = $text:literal])* $name:ident, $id:literal, $summary:literal) => {
-        $(#[doc = $text])*
-        pub(super) struct $name;
-
-        impl $name {
-            const DOC: $crate::symptoms::SymptomDoc =
-                $crate::symptoms::SymptomDoc { id: $id, summary: $summary, text: concat!($($text, "\n"),*) };
-        }
-    };
-}
-use declare_symptom;
-
-/// A number as people read it: very large and very small ones by their order.
-fn shown(value: f64) -> String {
-    match value.abs() {
-        size if size > 0.0 && !(1e-3..1e6).contains(&size) => format!("{value:.3e}"),
-        _ => format!("{value:.4}"),
-    }
-}
-
 /// The ids of all symptoms, which is what a policy may name.
 pub fn ids() -> impl Iterator<Item = &'static str> {
-    ALL.iter().map(|detector| detector.doc().id)
+    ALL.iter().map(|symptom| symptom.id)
 }
 
 /// Everything that is wrong with a job, worst first, then by id.
-pub fn examine(job: &JobView) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = ALL.iter().filter_map(|detector| detector.examine(job)).collect();
+pub fn examine(evidence: &Evidence) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = ALL.iter().filter_map(|symptom| symptom.find(evidence)).collect();
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.symptom.cmp(&b.symptom)));
     findings
 }
 
-/// The step at which a symptom could first have been seen: the job is looked at again as it was after each twentieth
-/// of its length.
+/// The step at which a symptom could first have been seen: the job is measured again as it was after each twentieth of
+/// its length.
 pub fn first_detected(job: &JobView, finding: &Finding) -> i64 {
-    let Some(detector) = ALL.iter().find(|d| d.doc().id == finding.symptom) else { return finding.last_step };
-    let (first, last) = (finding.first_step, finding.last_step);
+    let Some(symptom) = ALL.iter().find(|symptom| symptom.id == finding.symptom) else { return finding.last_step };
+    let Some((first, last)) = job.judged().map(crate::evidence::Observed::steps) else { return finding.last_step };
     (1..20)
         .map(|part| first + ((last - first) as f64 * f64::from(part) / 20.0) as i64)
-        .find(|step| detector.examine(&job.until(*step)).is_some_and(|seen| seen.severity >= finding.severity))
-        .unwrap_or(last)
-}
-
-/// The page `docs/SYMPTOMS.md`.
-pub fn documentation() -> String {
-    let mut page = String::from(
-        "# Symptoms\n\nWhat one job can show. This page is written from the detectors themselves (`src/symptoms/`); a test keeps\nit equal to them.\n",
-    );
-    for detector in ALL {
-        let doc = detector.doc();
-        let text: Vec<&str> = doc.text.lines().map(|l| l.strip_prefix(' ').unwrap_or(l)).collect();
-        page.push_str(&format!("\n## {}\n\n*{}*\n\n{}\n", doc.id, doc.summary, text.join("\n").trim()));
-    }
-    page
+        .find(|step| symptom.find(&Evidence::of(&job.at(*step))).is_some_and(|seen| seen.severity >= finding.severity))
+        .unwrap_or(finding.last_step)
 }
 
 /// Jobs made up for tests, here and in modules that read findings.
 #[cfg(test)]
 pub(crate) mod test_jobs {
-    pub(crate) use super::curve::tests::noise;
-    pub(crate) use super::view::tests::{observed, with_loss};
+    pub(super) use super::Severity;
+    use super::{Finding, Symptom};
+    use crate::evidence::Evidence;
+    pub(crate) use crate::evidence::tests::{noise, observed, sketch, with_loss};
+    pub(super) use crate::evidence::{JobView, Layer, Life, Observed};
+    pub(super) use crate::signals::Learning;
+
+    impl Symptom {
+        /// Measures a job, and looks for the symptom.
+        pub(crate) fn examine(&self, job: &JobView) -> Option<Finding> {
+            self.find(&Evidence::of(job))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -206,13 +156,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_any_size_can_be_read() {
-        assert_eq!([2.302, 0.0, 5.3e27, -2e-5].map(shown), ["2.3020", "0.0000", "5.300e27", "-2.000e-5"]);
+    fn the_registry_is_sorted_and_names_no_symptom_or_rule_twice() {
+        let ids: Vec<_> = ALL.iter().map(|symptom| symptom.id).collect();
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+        for symptom in ALL {
+            let names: std::collections::BTreeSet<_> = symptom.rules.iter().map(|rule| rule.name).collect();
+            assert_eq!(names.len(), symptom.rules.len(), "{}", symptom.id);
+        }
     }
 
     #[test]
-    fn the_registry_is_sorted_and_names_no_symptom_twice() {
-        let ids: Vec<_> = ALL.iter().map(|d| d.doc().id).collect();
-        assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "{ids:?}");
+    fn words_name_known_quantities() {
+        for rule in ALL.iter().flat_map(|symptom| symptom.rules) {
+            let words = rule.in_words(&Evidence::of(&test_jobs::with_loss([1.0, 2.0, 3.0])));
+            assert!(!words.contains('{') && !words.contains("??"), "{}: {words}", rule.name);
+        }
     }
 }

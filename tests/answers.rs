@@ -66,6 +66,9 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Later { .. } => "later",
         Outcome::Unknown { .. } => "unknown",
         Outcome::Held { .. } => "held",
+        Outcome::Site { .. } => "site",
+        Outcome::Settling { .. } => "settling",
+        Outcome::Dropped { .. } => "dropped",
         Outcome::Permanent { .. } => "permanent",
     }
 }
@@ -77,6 +80,9 @@ fn why(outcome: &Outcome) -> &str {
         | Outcome::Later { why, .. }
         | Outcome::Unknown { why }
         | Outcome::Held { why }
+        | Outcome::Site { why, .. }
+        | Outcome::Settling { why, .. }
+        | Outcome::Dropped { why }
         | Outcome::Permanent { why } => why,
     }
 }
@@ -105,8 +111,8 @@ fn table() -> Vec<Row> {
         (Act::status(304), "permanent", &[]),
         (Act::status(307), "permanent", &[]),
         (Act::status(400), "permanent", &[]),
-        (Act::status(401), "permanent", &[]),
-        (Act::body(403, "invalid_token"), "permanent", &[]),
+        (Act::status(401), "site", &[("discord", "permanent"), ("teams", "permanent")]),
+        (Act::body(403, "invalid_token"), "site", &[("slack", "permanent")]),
         (Act::status(404), "permanent", &[]),
         (Act::status(408), "later", &[]),
         (Act::status(409), "permanent", &[("queue", "delivered"), ("webhook", "delivered")]),
@@ -128,7 +134,7 @@ fn table() -> Vec<Row> {
         (Act::BreakOff(502), "later", ASKS),
         (Act::retry_after(503, "17"), "later", ASKS),
         (Act::status(504), "later", ASKS),
-        (Act::status(511), "later", &[]),
+        (Act::status(511), "later", &[("slurm", "site")]),
         (Act::status(599), "later", ASKS),
         (Act::Drop, "unknown", &[]),
     ]
@@ -286,9 +292,19 @@ async fn messages_go_to_allowed_hosts_only() {
 
 /// What happens to a message that may have arrived, where the receiver says this when it is asked.
 async fn in_doubt(preset: &str, on_unknown: OnUnknown, script: Vec<Act>) -> (Outcome, Vec<String>) {
+    in_doubt_since(None, preset, on_unknown, script).await
+}
+
+/// As [`in_doubt`], where it has said before that it does not have the message.
+async fn in_doubt_since(
+    absent_since: Option<f64>,
+    preset: &str,
+    on_unknown: OnUnknown,
+    script: Vec<Act>,
+) -> (Outcome, Vec<String>) {
     let server = Server::start(script, Act::status(500)).await;
     let destination = configured(preset, &server.url(), Setup { on_unknown, ..Setup::default() }, patient());
-    let earlier = Earlier { thread: None, last: Last::InDoubt };
+    let earlier = Earlier { last: Last::InDoubt, absent_since, ..Earlier::default() };
     let outcome = destination.deliver_after(&earlier, &message(), NOW).await;
     (outcome, server.received().iter().map(|request| request.method.clone()).collect())
 }
@@ -301,8 +317,11 @@ async fn who_can_be_asked_is_asked_before_a_message_is_sent_again() {
     assert_eq!((outcome, requests.join(" ")), (delivered("17"), "GET POST".to_owned()), "found, and released");
 
     let submitted = Act::body(200, r#"{"job_id": 18, "errors": []}"#);
-    let script = vec![Act::body(200, r#"{"jobs": []}"#), submitted, Act::status(200)];
-    let (outcome, requests) = in_doubt("slurm", OnUnknown::Hold, script).await;
+    let absent = || Act::body(200, r#"{"jobs": []}"#);
+    let (outcome, requests) = in_doubt("slurm", OnUnknown::Hold, vec![absent()]).await;
+    assert_eq!((word(&outcome), requests.join(" ")), ("settling", "GET".to_owned()), "the request may be late");
+    let script = vec![absent(), submitted, Act::status(200)];
+    let (outcome, requests) = in_doubt_since(Some(NOW - 60.0), "slurm", OnUnknown::Hold, script).await;
     assert_eq!((outcome, requests.join(" ")), (delivered("18"), "GET POST POST".to_owned()), "not found, so sent");
 
     let (outcome, requests) = in_doubt("slurm", OnUnknown::Resend, vec![Act::status(500)]).await;

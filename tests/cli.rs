@@ -168,17 +168,25 @@ fn a_file_is_replaced_by_a_whole_one_or_left_alone() {
 }
 
 #[test]
-fn every_shipped_policy_passes_its_stories() {
-    let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/policies/article.yaml");
-    let (code, out, err) = nextrun(&["policy", "test", policy]);
+fn a_policy_is_tested_drawn_and_explained_by_its_name() {
+    let (code, out, err) = nextrun(&["policy", "test", "quick"]);
     assert_eq!(code, 0, "{out}{err}");
+    let (code, out, _) = nextrun(&["policy", "graph", "article", "--page", "sequence"]);
+    assert!(code == 0 && out.starts_with("flowchart TD") && out.contains("lower_learning_rate"), "{out}");
+    assert_eq!(nextrun(&["policy", "graph", "article", "--page", "nowhere"]).0, 2);
+    let (code, out, _) = nextrun(&["policy", "explain", "article", "--story", "the case study"]);
+    assert!(code == 0 && out.contains("Verdict: batch_norm_hides_exploding_gradients"), "{out}");
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().to_str().unwrap();
+    assert_eq!(nextrun(&["policy", "graph", "boosting", "--format", "svg", "--output", pictures]).0, 0);
+    assert!(fs::read_to_string(folder.path().join("boosting-overview.svg")).unwrap().starts_with("<svg"));
 }
 
 #[test]
 fn a_policy_with_a_mistake_is_told_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.yaml");
-    fs::write(&path, "policy: mine\nstart: nowhere\nstates: {}\n").unwrap();
+    fs::write(&path, "policy: mine\nkinds: [nothing]\nstates: {}\n").unwrap();
     let (code, out, err) = nextrun(&["policy", "check", path.to_str().unwrap()]);
     assert_ne!(code, 0);
     assert!(format!("{out}{err}").contains("mine.yaml:2"), "{out}{err}");

@@ -6,6 +6,7 @@ use nextrun::config::{
     ConfigError, Holds, Launch, Need, Overrides, Placement, PolicyChoice, PresetField, Settings, Variables, Vocabulary,
     load, parse, show,
 };
+use nextrun::destinations::Preset;
 use nextrun::logdir::Place;
 
 fn vocabulary() -> Vocabulary {
@@ -57,6 +58,32 @@ fn the_example_says_what_it_seems_to_say() {
         )
     );
     assert_eq!(rendered.unknown.keys().collect::<Vec<_>>(), ["activation"]);
+}
+
+/// A file of `deploy`, with the presets and policies that come with the program.
+fn deployed(file: &Path) -> Settings {
+    let loaded = load(Some(file), &Overrides::default(), &Variables::new(), &nextrun::daemon::vocabulary());
+    loaded.unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+#[test]
+fn every_setting_of_every_preset_stands_in_an_example() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let settings = deployed(&deploy.join("destinations.yaml"));
+    for name in Preset::names() {
+        let preset = Preset::shipped(name).expect("it comes with the program");
+        let examples: Vec<_> = settings.destinations.iter().filter(|wanted| wanted.preset.is(name)).collect();
+        assert!(!examples.is_empty(), "deploy/destinations.yaml has no {name}");
+        for field in preset.fields.keys() {
+            let stands = examples.iter().any(|wanted| {
+                wanted.fields.contains_key(field) || wanted.accounts.as_ref().is_some_and(|(name, _)| name == field)
+            });
+            assert!(stands, "deploy/destinations.yaml: no destination of the preset {name} has `{field}`");
+        }
+    }
+    let examples = std::fs::read_dir(deploy.join("examples")).expect("a folder");
+    let read: Vec<Settings> = examples.map(|file| deployed(&file.expect("a file").path())).collect();
+    assert!(read.len() >= 2 && read.iter().all(|settings| !settings.destinations.is_empty()));
 }
 
 #[test]

@@ -209,7 +209,7 @@ async fn what_a_crash_left_under_way_is_sent_again_or_held_as_chosen() {
         assert_eq!(process.report().await, delivered("m2", "there"), "{preset} {on_unknown:?}: it holds up nothing");
         process.outbox.stop().await;
         assert_eq!(server.received().len(), if sent_again { 3 } else { 2 }, "{preset} {on_unknown:?}");
-        let held = state.deliveries(DeliveryState::Unknown);
+        let held = state.deliveries(DeliveryState::Held);
         assert_eq!(held.len(), usize::from(!sent_again), "{preset} {on_unknown:?}: shown to the operator");
     }
 }
@@ -423,7 +423,7 @@ async fn what_slack_cannot_say_is_held_for_a_person() {
     let process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
     owed(&process.store, "m1", MessageKind::CaseOpened);
     process.outbox.wake();
-    let held = || state.deliveries(DeliveryState::Unknown).iter().any(|row| row.due == nextrun::store::HELD);
+    let held = || !state.deliveries(DeliveryState::Held).is_empty();
     until("it is held", held).await;
     process.outbox.stop().await;
     assert_eq!(server.received().len(), 2, "sent once, asked once");
@@ -439,7 +439,7 @@ async fn what_a_person_has_sent_again_is_asked_for_first() {
         let mut process = state.start(vec![slack_bot(&server, OnUnknown::Hold)]).await;
         owed(&process.store, "m1", MessageKind::CaseOpened);
         process.outbox.wake();
-        let held = || state.deliveries(DeliveryState::Unknown).iter().any(|row| row.due == nextrun::store::HELD);
+        let held = || !state.deliveries(DeliveryState::Held).is_empty();
         until("it is held", held).await;
         let decisions = vec![(1, Decision::Resend)];
         process.store.with(|store| store.commit(&Commit { decisions, ..Commit::default() })).await.unwrap();

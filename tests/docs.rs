@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nextrun::case::{Body, MessageKind};
+use nextrun::fate::FateState;
 use nextrun::policy::{KNOBS, VERDICTS};
 use nextrun::symptoms;
 use regex::Regex;
@@ -14,7 +16,7 @@ use regex::Regex;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What other programs rely on: none of these names may go.
-const SYMPTOMS: [&str; 15] = [
+const SYMPTOMS: [&str; 17] = [
     "non_finite",
     "diverging",
     "exploding_gradients",
@@ -29,9 +31,11 @@ const SYMPTOMS: [&str; 15] = [
     "dead_units",
     "weights_frozen",
     "clipped",
+    "sawtooth",
+    "loss_floor",
     "silent",
 ];
-const ROOT_CAUSES: [&str; 18] = [
+const ROOT_CAUSES: [&str; 19] = [
     "healthy",
     "recovered",
     "learning_rate_too_high",
@@ -48,8 +52,22 @@ const ROOT_CAUSES: [&str; 18] = [
     "input_scaling",
     "data_pipeline",
     "overfitting",
+    "too_few_steps",
     "infrastructure",
     "inconclusive",
+];
+const FATES: [&str; 11] = [
+    "queued",
+    "held",
+    "running",
+    "ended",
+    "failed",
+    "cancelled",
+    "stopped",
+    "out_of_memory",
+    "out_of_time",
+    "lost",
+    "gone",
 ];
 const SETTINGS: [&str; 15] = [
     "learning_rate",
@@ -121,13 +139,83 @@ fn the_page_of_symptoms_is_what_the_detectors_say() {
     assert!(page == symptoms::documentation(), "write it anew: UPDATE_DOCS=1 cargo test --test docs");
 }
 
+/// Where the generated part of the page of policies begins.
+const GENERATED: &str = "<!-- generated: UPDATE_DOCS=1 cargo test --test docs -->\n";
+
+/// Each policy in a few lines, with its pictures.
+fn pages_of_policies() -> String {
+    let mut page = String::from("\n## The built-in policies\n");
+    let mut files: Vec<PathBuf> =
+        policies().into_iter().filter(|path| !path.to_string_lossy().contains(".test.")).collect();
+    files.sort();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let Ok(policy) = nextrun::policy::parse(&text, "", &nextrun::policy::Vocabulary::new(symptoms::ids())) else {
+            continue;
+        };
+        let kinds: Vec<&str> = policy.kinds().iter().map(String::as_str).collect();
+        let limits = policy.limits();
+        page +=
+            &format!("\n### {}\n\n{}. For: {}.", policy.name(), policy.summary(), kinds.join(", ").replace('_', " "));
+        let runs = policy.used().into_iter().any(|test| test.kind() == nextrun::policy::TestKind::Run);
+        page += &if runs {
+            format!(" At most {} experiments.", limits.experiments)
+        } else {
+            " Makes no experiment.".to_owned()
+        };
+        page += &format!(" Source: {}.\n", policy.source());
+        for drawn in nextrun::policy::pages(&policy) {
+            page += &format!("\n{}:\n\n```mermaid\n{}```\n", drawn.name, drawn.mermaid());
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_of_policies_shows_those_that_are_built_in() {
+    let path = Path::new(ROOT).join("docs/POLICIES.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (written, _) = page.split_once(GENERATED).unwrap();
+    let wanted = format!("{written}{GENERATED}{}", pages_of_policies());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    let page = fs::read_to_string(&path).unwrap();
+    assert!(page == wanted, "write it anew: UPDATE_DOCS=1 cargo test --test docs");
+}
+
 #[test]
 fn every_name_of_the_contract_is_there() {
     let symptoms: BTreeSet<&str> = symptoms::ids().collect();
-    assert!(SYMPTOMS.iter().all(|id| symptoms.contains(id)), "{symptoms:?}");
-    assert!(ROOT_CAUSES.iter().all(|verdict| VERDICTS.contains(verdict)), "{VERDICTS:?}");
+    assert_eq!(symptoms, BTreeSet::from(SYMPTOMS));
+    assert_eq!(BTreeSet::from_iter(VERDICTS.iter().copied()), BTreeSet::from(ROOT_CAUSES));
     let knobs: BTreeSet<&str> = KNOBS.iter().map(|(name, _)| *name).collect();
-    assert!(SETTINGS.iter().all(|knob| knobs.contains(knob)), "{knobs:?}");
+    assert_eq!(knobs, BTreeSet::from(SETTINGS));
+    assert_eq!(FateState::ALL.map(FateState::word), FATES);
+}
+
+#[test]
+fn every_verdict_and_every_fate_is_described() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    assert!(ROOT_CAUSES.iter().all(|verdict| readme.contains(verdict)));
+    let operations = fs::read_to_string(Path::new(ROOT).join("docs/OPERATIONS.md")).unwrap();
+    for fate in FATES {
+        assert!(operations.contains(&format!("`{fate}`")), "{fate}");
+    }
+}
+
+#[test]
+fn every_field_of_a_suggested_run_is_described() {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/DESTINATIONS.md")).unwrap();
+    let section = page.split("## What a suggested run says").nth(1).unwrap().split("\n## ").next().unwrap();
+    let described: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" |").next())
+        .flat_map(|fields| fields.split("`, `").map(|field| field.trim_end_matches('`')))
+        .collect();
+    let data = Body::read(MessageKind::RunSuggested, serde_json::json!({})).unwrap().data();
+    let fields: BTreeSet<&str> = data.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(described, fields);
 }
 
 #[test]

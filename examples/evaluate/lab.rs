@@ -44,6 +44,16 @@ pub(crate) struct Lab {
     pub(crate) site: Site,
 }
 
+/// A site without a configuration file, on which a job ends after [`PATIENCE`].
+///
+/// # Errors
+/// When the built-in policy cannot be used.
+pub(crate) fn site() -> anyhow::Result<Site> {
+    let quiet_after = Some(std::time::Duration::from_secs_f64(PATIENCE));
+    let overrides = Overrides { quiet_after, ..Overrides::default() };
+    Ok(site_of(&load(None, &overrides, &nextrun::daemon::variables(), &vocabulary())?)?)
+}
+
 /// Seconds of silence after which a job has ended. Clocks of evaluations are made up: it is only to be longer than any
 /// training takes.
 pub(crate) const PATIENCE: f64 = 3600.0;
@@ -54,11 +64,7 @@ impl Lab {
     /// # Errors
     /// When the built-in policy cannot be used.
     pub(crate) fn new(directory: &Path) -> anyhow::Result<Lab> {
-        let quiet_after = Some(std::time::Duration::from_secs_f64(PATIENCE));
-        let overrides = Overrides { quiet_after, ..Overrides::default() };
-        let settings = load(None, &overrides, &nextrun::daemon::variables(), &vocabulary())?;
-        let site = site_of(&settings)?;
-        Ok(Lab { directory: directory.to_path_buf(), runs: Mutex::default(), site })
+        Ok(Lab { directory: directory.to_path_buf(), runs: Mutex::default(), site: site()? })
     }
 
     /// A run of a case with changed knobs; without any it is the baseline.
@@ -124,7 +130,7 @@ impl Lab {
         let (mut base, mut other) = (self.exam(baseline)?, self.exam(experiment)?);
         base.view.knobs = case.knobs(&Map::new())?.to_map().into_iter().collect();
         other.view.knobs = case.knobs(changes)?.to_map().into_iter().collect();
-        let facts = measure(&other.view, &other.findings, Some(&base.view));
+        let facts = measure(other.looked(), Some(base.looked()));
         Ok(experiment.against_baseline.get_or_init(|| facts).clone())
     }
 }

@@ -6,12 +6,14 @@
 //!     cargo run --release --example evaluate -- live --set trained --format json
 //!     cargo run --release --example evaluate -- loop --cases deep_sigmoid,h_waves
 //!     cargo run --release --example evaluate -- report
+//!     cargo run --release --example evaluate -- random --count 1000
 //!
 //! `verify` trains every case and its cures, and checks that what is said of it is true. `corpus` trains all baselines
 //! into one log directory, with `labels.jsonl` beside them. `live` lets each baseline grow under nextrun's own core, in this
 //! process, and carries out what it suggests; the same seeds give the same answers. `loop` does it with the daemon in a
 //! process of its own, a job queue and HTTP between them. `report` measures all that, what one can do without nextrun, and
-//! what other tools' rules say, and writes docs/EVALUATION.md.
+//! what other tools' rules say, and writes docs/EVALUATION.md. `random` draws programs at random, and labels them by
+//! training what they would have been without each of their settings and bugs.
 
 mod adversaries;
 mod cases;
@@ -26,6 +28,7 @@ mod investigation;
 mod lab;
 mod live;
 mod parallel;
+mod random;
 mod record;
 mod report;
 mod rivals;
@@ -151,6 +154,8 @@ enum Command {
         #[arg(long, default_value_t = 2)]
         seeds: u64,
     },
+    /// Draws random programs, trains them and their alternatives, and keeps what they logged with labels.
+    Random(random::Random),
     /// Is the daemon itself, with its own command line.
     #[command(hide = true, disable_help_flag = true)]
     Daemon {
@@ -207,6 +212,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             Ok(print(&closed_loop::closed_loop((&cases, *seeds), &logdir, &directory, patience)?, *format))
         }
         Command::Report { out, seeds } => report(&cases, *seeds, out).map(|()| true),
+        Command::Random(arguments) => random::run(arguments).map(|()| true),
         Command::Daemon { .. } => bail!("the daemon was started already"),
     }
 }

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nextrun::policy::{Vocabulary, mermaid, parse};
+use nextrun::policy::{Vocabulary, pages, parse};
 use nextrun::rehearsal::rehearse;
 
 const STORIES: &str = include_str!("../../tests/policy/sample.test.yaml");
@@ -11,7 +11,7 @@ fuzz_target!(|text: &str| {
     let vocabulary = Vocabulary::new(["not_learning", "overfitting", "diverging"]);
     match parse(text, "fuzz.yaml", &vocabulary) {
         Ok(policy) => {
-            assert!(!mermaid(&policy).is_empty());
+            assert!(pages(&policy).iter().all(|page| !page.mermaid().is_empty() && page.svg().ends_with("</svg>\n")));
             let _ = rehearse(&policy, STORIES, "fuzz.test.yaml");
         }
         Err(problems) => {

@@ -149,6 +149,7 @@ mod tests {
             why: text(),
             hypothesis: text(),
             expect: text(),
+            beliefs: Default::default(),
         };
         Experiment::new(suggestion.to_owned(), proposal, format!("nextrun/{suggestion}"), 100.0)
     }

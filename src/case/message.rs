@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::CaseId;
+use super::{CaseId, Notice};
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
@@ -50,6 +50,8 @@ pub enum MessageKind {
     StopSuggested,
     /// `nextrun.question.asked`: a checklist for a person
     QuestionAsked,
+    /// `nextrun.case.notice`: something about a case that a person has to know, or to mend
+    Notice,
     /// `nextrun.case.closed`
     CaseClosed,
     /// `nextrun.digest`: several messages of one or more cases in one, for people
@@ -58,12 +60,13 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// All kinds.
-    pub const ALL: [MessageKind; 7] = [
+    pub const ALL: [MessageKind; 8] = [
         MessageKind::CaseOpened,
         MessageKind::RunSuggested,
         MessageKind::RunCancelled,
         MessageKind::StopSuggested,
         MessageKind::QuestionAsked,
+        MessageKind::Notice,
         MessageKind::CaseClosed,
         MessageKind::Digest,
     ];
@@ -76,6 +79,7 @@ impl MessageKind {
             MessageKind::RunCancelled => "nextrun.run.cancelled",
             MessageKind::StopSuggested => "nextrun.run.stop_suggested",
             MessageKind::QuestionAsked => "nextrun.question.asked",
+            MessageKind::Notice => "nextrun.case.notice",
             MessageKind::CaseClosed => "nextrun.case.closed",
             MessageKind::Digest => "nextrun.digest",
         }
@@ -97,6 +101,8 @@ pub enum Body {
     StopSuggested(StopSuggested),
     /// A checklist for a person.
     QuestionAsked(QuestionAsked),
+    /// Something about a case that a person has to know, or to mend.
+    Notice(Box<Notice>),
     /// The end of a case.
     CaseClosed(Box<CaseClosed>),
     /// Several messages in one.
@@ -112,6 +118,7 @@ impl Body {
             Body::RunCancelled(_) => MessageKind::RunCancelled,
             Body::StopSuggested(_) => MessageKind::StopSuggested,
             Body::QuestionAsked(_) => MessageKind::QuestionAsked,
+            Body::Notice(_) => MessageKind::Notice,
             Body::CaseClosed(_) => MessageKind::CaseClosed,
             Body::Digest(_) => MessageKind::Digest,
         }
@@ -128,6 +135,7 @@ impl Body {
             MessageKind::RunCancelled => Body::RunCancelled(serde_json::from_value(data)?),
             MessageKind::StopSuggested => Body::StopSuggested(serde_json::from_value(data)?),
             MessageKind::QuestionAsked => Body::QuestionAsked(serde_json::from_value(data)?),
+            MessageKind::Notice => Body::Notice(serde_json::from_value(data)?),
             MessageKind::CaseClosed => Body::CaseClosed(serde_json::from_value(data)?),
             MessageKind::Digest => Body::Digest(serde_json::from_value(data)?),
         })
@@ -141,6 +149,7 @@ impl Body {
             Body::RunCancelled(body) => serde_json::to_value(body),
             Body::StopSuggested(body) => serde_json::to_value(body),
             Body::QuestionAsked(body) => serde_json::to_value(body),
+            Body::Notice(body) => serde_json::to_value(body),
             Body::CaseClosed(body) => serde_json::to_value(body),
             Body::Digest(body) => serde_json::to_value(body),
         };
@@ -156,6 +165,7 @@ impl Body {
             Body::RunCancelled(body) => Some(&body.about),
             Body::StopSuggested(body) => Some(&body.about),
             Body::QuestionAsked(body) => Some(&body.about),
+            Body::Notice(body) => Some(&body.about),
             Body::CaseClosed(body) => Some(&body.about),
             Body::Digest(_) => None,
         }
@@ -168,6 +178,7 @@ impl Body {
             Body::RunCancelled(body) => Some(&body.why),
             Body::StopSuggested(body) => Some(&body.why),
             Body::QuestionAsked(body) => Some(&body.why),
+            Body::Notice(body) => Some(&body.why),
             Body::Digest(body) => Some(&body.why),
             Body::CaseOpened(_) | Body::CaseClosed(_) => None,
         }
@@ -182,6 +193,7 @@ impl Body {
             | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
+            | Body::Notice(_)
             | Body::Digest(_) => None,
         }
     }
@@ -299,6 +311,9 @@ pub struct RunSuggested {
     pub command_from: Option<CommandFrom>,
     /// Environment variables of the command.
     pub env: BTreeMap<String, String>,
+    /// The user who owns the baseline, where that is known: engines run it under that account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// The absolute working directory of the command, where it is known.
     pub cwd: Option<String>,
     /// Which stored environment the command runs with, for the runner of the same user.
@@ -358,6 +373,9 @@ pub struct RunCancelled {
     pub run_name: String,
     /// Why it is not needed.
     pub why: String,
+    /// The user who owns the baseline, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 impl RunCancelled {
@@ -438,6 +456,8 @@ pub struct Tried {
     pub finding_ids: Vec<String>,
     /// What it showed, in words.
     pub seen: Option<String>,
+    /// What it cost.
+    pub cost: Option<Cost>,
 }
 
 /// The settings that cure a job.
@@ -510,6 +530,7 @@ impl From<&Message> for DigestLine {
             Body::CaseOpened(_)
             | Body::RunCancelled(_)
             | Body::StopSuggested(_)
+            | Body::Notice(_)
             | Body::CaseClosed(_)
             | Body::Digest(_) => (None, None),
         };

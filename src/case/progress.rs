@@ -4,15 +4,24 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Case, CaseId, Experiment, JournalEntry, NotTried, Trace, Waiting, run_name, suggestion_id};
-use crate::facts::Facts;
+use super::budget::exceeded;
+use super::{
+    Allowance, CONTROL, Case, CaseId, Control, Experiment, JournalEntry, NotTried, Notice, Pace, Trace, VERSION,
+    Waiting, WhenControl, run_name, suggestion_id,
+};
+use crate::facts::{Facts, Knobs};
+use crate::fate::Fate;
+use crate::launched::Launched;
 use crate::policy::{
     self, Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Policy, Position, Proposal, Question,
 };
-use crate::symptoms::Finding;
+use crate::symptoms::{Finding, Severity};
 
 /// How an experiment is linked whose job a person named.
 pub const BY_HAND: &str = "hand";
+
+/// The symptom of a job that ended before its time.
+pub const BROKE_DOWN: &str = "silent";
 
 /// What a case needs of the world around it at one step.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +34,12 @@ pub struct Terms<'a> {
     pub room: bool,
     /// Seconds that a person has for an answer; 0: ask, and go on at once.
     pub answer_within: f64,
+    /// When a control is run.
+    pub control: WhenControl,
+    /// Only people run what is suggested: they know how they started the baseline.
+    pub by_hand: bool,
+    /// What is left of the budgets that the case's experiments count for.
+    pub allowances: &'a [Allowance],
 }
 
 /// What a case is opened with.
@@ -44,13 +59,24 @@ pub struct Opening {
     pub advice: Vec<String>,
     /// The knobs that its script has, where the site lists them.
     pub knobs: Option<BTreeSet<String>>,
+    /// How it was started, where that is known.
+    pub launched: Option<Launched>,
+    /// Its settings that are known: logged, in its command, or defaults of its script.
+    pub settings: Knobs,
+    /// The step by which it showed what was found.
+    pub shown_at: Option<f64>,
+    /// How fast it trains.
+    pub pace: Option<Pace>,
+    /// What became of it, where whoever runs it told.
+    pub fate: Option<Fate>,
 }
 
 impl Case {
     /// Opens a case and takes the first step of its policy.
     pub fn open(opening: Opening, terms: &Terms<'_>) -> (Case, Trace) {
-        let Opening { id, baseline, findings, facts, loss_curve, advice, knobs } = opening;
+        let Opening { id, baseline, findings, facts, loss_curve, advice, knobs, .. } = opening;
         let mut case = Case {
+            version: VERSION,
             id,
             baseline,
             policy: terms.policy.name().to_owned(),
@@ -64,6 +90,15 @@ impl Case {
             facts: CaseFacts { knobs, ..CaseFacts::default() },
             not_tried: Vec::new(),
             closed: None,
+            settings: opening.settings,
+            launched: opening.launched,
+            shown_at: opening.shown_at,
+            pace: opening.pace,
+            fate: opening.fate,
+            control: Control::Undecided,
+            paused: None,
+            in_vain: None,
+            short_of: None,
         };
         let mut trace = Trace::default();
         let found: Vec<&str> = case.findings.iter().map(|f| f.summary.as_str()).collect();
@@ -72,9 +107,26 @@ impl Case {
         if !case.baseline_facts.ended && !case.baseline_facts.finite {
             trace.messages.push(case.stop_message(terms.now));
         }
+        if let Some(conclusion) = case.broke_down() {
+            case.conclude(conclusion, terms.now, &mut trace);
+            return (case, trace);
+        }
         let advance = policy::enter(terms.policy, terms.policy.start(), &case.environment(None, 1));
         case.follow(advance, terms, &mut trace);
         (case, trace)
+    }
+
+    /// A baseline that its engine says broke down, and that shows nothing else: no experiment is needed.
+    fn broke_down(&self) -> Option<Conclusion> {
+        let fate = self.fate.as_ref().filter(|fate| fate.state.is_breakdown())?;
+        let only = self.findings.iter().filter(|f| f.severity == Severity::Problem).all(|f| f.symptom == BROKE_DOWN);
+        only.then(|| Conclusion {
+            state: "infrastructure".to_owned(),
+            verdict: "infrastructure".to_owned(),
+            confidence: 0.9,
+            summary: format!("{}; nothing else is wrong with it", fate.in_words()),
+            recommended: Knobs::new(),
+        })
     }
 
     fn environment<'a>(&'a self, experiment: Option<&'a Facts>, attempt: u32) -> Environment<'a> {
@@ -83,23 +135,34 @@ impl Case {
 
     /// The newest experiment came to an end of whatever kind: the policy goes on.
     pub fn judge(&mut self, happened: Happened<'_>, terms: &Terms<'_>) -> Trace {
+        if self.open_experiment().is_some_and(|experiment| experiment.control) {
+            return self.judge_control(&happened, terms);
+        }
+        if self.asks_for_control() {
+            return self.control_answered(&happened, terms);
+        }
         let mut trace = Trace::default();
-        let (at, seen) = (self.position.clone(), seen(&happened));
-        if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
-            if let Happened::Ran(facts) = &happened {
-                let hours = experiment.age(terms.now) / 3600.0;
-                experiment.facts = Some((*facts).clone());
-                self.facts.record_experiment(&at.state, facts, hours);
+        let at = self.position.clone();
+        if self.waiting == Waiting::Experiment {
+            match &happened {
+                Happened::Ran(facts) => self.keep_result(facts, None, terms.now, &mut trace),
+                // What was said of it is in the journal already.
+                Happened::NoTest(_) => self.ran_for_nothing(),
+                Happened::NeverStarted | Happened::Refused(_) => {
+                    self.observe(&seen(&happened), None, terms.now, &mut trace);
+                    self.ran_for_nothing();
+                    self.cancel_open("it is not waited for any more", terms.now, &mut trace);
+                }
+                Happened::Answered(_) | Happened::Unanswered => {}
             }
-            let detail = json!({
-                "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
-                "hypothesis": experiment.proposal.hypothesis, "expected": experiment.proposal.expect, "seen": seen,
-            });
-            trace.note(terms.now, "observed", detail);
         }
         let facts = match &happened {
             Happened::Ran(facts) => Some(*facts),
-            Happened::NeverStarted | Happened::Refused(_) | Happened::Answered(_) | Happened::Unanswered => None,
+            Happened::NeverStarted
+            | Happened::NoTest(_)
+            | Happened::Refused(_)
+            | Happened::Answered(_)
+            | Happened::Unanswered => None,
         };
         let environment = self.environment(facts, at.attempt);
         let advance = policy::judge(terms.policy, &at, &happened, &environment);
@@ -115,22 +178,85 @@ impl Case {
         trace
     }
 
+    /// Keeps what the open experiment showed. Without an outcome, the policy gives one.
+    pub(super) fn keep_result(&mut self, facts: &Facts, outcome: Option<&str>, now: f64, trace: &mut Trace) {
+        self.observe(&facts.in_words(), outcome, now, trace);
+        self.in_vain = None;
+        let Some(experiment) = self.experiments.last_mut() else { return };
+        let hours = experiment.spent.map_or_else(|| experiment.age(now), |spent| spent.seconds) / 3600.0;
+        experiment.facts = Some(facts.clone());
+        if let Some(outcome) = outcome {
+            experiment.outcome = Some(outcome.to_owned());
+        }
+        self.facts.record_hours(hours);
+        self.cancel_open("it has shown what it was run for", now, trace);
+    }
+
+    /// An experiment without a result uses up none.
+    fn ran_for_nothing(&mut self) {
+        self.facts.experiments = self.facts.experiments.saturating_sub(1);
+    }
+
+    fn observe(&self, seen: &str, outcome: Option<&str>, now: f64, trace: &mut Trace) {
+        let Some(experiment) = self.experiments.last() else { return };
+        let mut detail = json!({
+            "state": experiment.proposal.at.state, "attempt": experiment.proposal.at.attempt,
+            "suggestion_id": experiment.suggestion, "hypothesis": experiment.proposal.hypothesis,
+            "expected": experiment.proposal.expect, "seen": seen,
+        });
+        let mut add =
+            |key: &str, value: Value| detail.as_object_mut().map(|detail| detail.insert(key.to_owned(), value));
+        if let Some(outcome) = outcome {
+            add("outcome", json!(outcome));
+        }
+        if let Some(spent) = experiment.spent {
+            add("cost", json!(self.real_cost(spent)));
+        }
+        if let Some(fate) = &experiment.fate {
+            add("fate", json!(fate));
+        }
+        trace.note(now, "observed", detail);
+    }
+
+    fn asks_for_control(&self) -> bool {
+        matches!(&self.waiting, Waiting::Answer { question, .. } if question.at.state == CONTROL)
+            && matches!(self.control, Control::First(_))
+    }
+
+    /// Tells the destinations that have the newest suggestion that its run is not needed any more, unless that has ended.
+    pub(super) fn cancel_open(&self, why: &str, now: f64, trace: &mut Trace) {
+        let Some(experiment) = self.experiments.last() else { return };
+        let over = experiment.spent.is_some_and(|spent| spent.over)
+            || experiment.fate.as_ref().is_some_and(|fate| fate.state.is_final());
+        if !over && !experiment.machines.is_empty() {
+            trace.messages.push(self.cancelled_message(experiment, why, now));
+        }
+    }
+
+    /// Tells people of something about the case that they have to know.
+    pub(super) fn notify(&self, notice: Notice, now: f64, trace: &mut Trace) {
+        trace.messages.push(self.notice_message(notice, now));
+    }
+
     /// Time has passed: a question may have run out, or room may have come for the next experiment.
     pub fn wait(&mut self, terms: &Terms<'_>) -> Trace {
         match self.waiting.clone() {
-            Waiting::Room(proposal) if terms.room => {
+            Waiting::Room(proposal) => {
                 let mut trace = Trace::default();
-                self.suggest(proposal, terms.now, &mut trace);
+                self.start(proposal, terms, &mut trace);
                 trace
             }
             Waiting::Answer { until, .. } if terms.now >= until => self.judge(Happened::Unanswered, terms),
-            Waiting::Room(_) | Waiting::Experiment | Waiting::Answer { .. } | Waiting::Nothing => Trace::default(),
+            Waiting::Experiment | Waiting::Answer { .. } | Waiting::Nothing => Trace::default(),
         }
     }
 
     /// Closes the case with a conclusion of whatever origin.
     pub fn close(&mut self, conclusion: Conclusion, now: f64) -> Trace {
         let mut trace = Trace::default();
+        if self.waiting == Waiting::Experiment {
+            self.cancel_open("its case is closed", now, &mut trace);
+        }
         self.conclude(conclusion, now, &mut trace);
         trace
     }
@@ -157,8 +283,11 @@ impl Case {
         experiment.job = None;
         if experiment.disputed.as_deref() != Some(why) {
             experiment.disputed = Some(why.to_owned());
-            let detail = json!({ "suggestion_id": experiment.suggestion, "why": why });
-            trace.note(now, "disputed", detail);
+            let suggestion = experiment.suggestion.clone();
+            trace.note(now, "disputed", json!({ "suggestion_id": suggestion, "why": why }));
+            let why =
+                format!("no run is taken for the experiment: {why}; name the right one with `nextrun cases link`");
+            self.notify(Notice::of(&suggestion, "disputed", &why, None), now, &mut trace);
         }
         trace
     }
@@ -171,10 +300,8 @@ impl Case {
         match advance.next {
             Next::Run(proposal) => {
                 self.position = proposal.at.clone();
-                if terms.room {
-                    self.suggest(proposal, terms.now, trace);
-                } else {
-                    self.waiting = Waiting::Room(proposal);
+                if let Some(proposal) = self.after_control(proposal, terms, trace) {
+                    self.start(proposal, terms, trace);
                 }
             }
             Next::Ask(question) => self.ask(question, terms, trace),
@@ -189,15 +316,43 @@ impl Case {
         trace.note(now, "passed", json!({ "state": passed.state, "outcome": passed.outcome, "why": passed.why }));
     }
 
-    fn suggest(&mut self, proposal: Proposal, now: f64, trace: &mut Trace) {
+    /// Suggests an experiment, or waits for room, for a budget, or for the end of a pause.
+    pub(super) fn start(&mut self, proposal: Proposal, terms: &Terms<'_>, trace: &mut Trace) {
+        let cost = self.expected_cost(&proposal, proposal.at.state == CONTROL);
+        let short = exceeded(terms.allowances, cost);
+        if short.is_some() && short != self.short_of {
+            let why = short.clone().unwrap_or_default();
+            trace.note(terms.now, "waits", json!({ "state": proposal.at.state, "why": why }));
+            let notice = Notice {
+                run_name: None,
+                ..Notice::of("", "budget", &format!("the next experiment waits: {why}"), None)
+            };
+            // Sums change all the time: people are told when it begins to wait.
+            if self.short_of.is_none() {
+                self.notify(notice, terms.now, trace);
+            }
+        }
+        let waits = !terms.room || self.paused.is_some() || short.is_some();
+        self.short_of = short;
+        if waits {
+            self.waiting = Waiting::Room(proposal);
+        } else {
+            self.suggest(proposal, terms.now, trace);
+        }
+    }
+
+    pub(super) fn suggest(&mut self, proposal: Proposal, now: f64, trace: &mut Trace) {
         let n = self.experiments.len() + 1;
         let at = proposal.at.clone();
         let (suggestion, run_name) = (suggestion_id(&self.id, &at, n), run_name(&self.id, &self.baseline, &at, n));
-        let experiment = Experiment::new(suggestion, proposal, run_name, now);
+        let control = at.state == CONTROL;
+        let cost = self.expected_cost(&proposal, control);
+        let experiment = Experiment { control, cost, ..Experiment::new(suggestion, proposal, run_name, now) };
         let detail = json!({
             "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
             "run_name": experiment.run_name, "step": experiment.proposal.step, "overrides": experiment.proposal.changes,
             "why": experiment.proposal.why, "hypothesis": experiment.proposal.hypothesis, "expected": experiment.proposal.expect,
+            "cost": experiment.cost,
         });
         trace.note(now, "suggested", detail);
         trace.messages.push(self.suggested_message(&experiment));
@@ -205,7 +360,7 @@ impl Case {
         self.waiting = Waiting::Experiment;
     }
 
-    fn ask(&mut self, question: Question, terms: &Terms<'_>, trace: &mut Trace) {
+    pub(super) fn ask(&mut self, question: Question, terms: &Terms<'_>, trace: &mut Trace) {
         self.position = question.at.clone();
         let detail = json!({ "state": question.at.state, "why": question.why, "checklist": question.checklist });
         trace.note(terms.now, "asked", detail);
@@ -214,12 +369,12 @@ impl Case {
         self.waiting = Waiting::Answer { question, until };
         if terms.answer_within <= 0.0 {
             let further = self.judge(Happened::Unanswered, terms);
-            trace.journal.extend(further.journal);
-            trace.messages.extend(further.messages);
+            trace.append(further);
         }
     }
 
-    fn conclude(&mut self, conclusion: Conclusion, now: f64, trace: &mut Trace) {
+    pub(super) fn conclude(&mut self, conclusion: Conclusion, now: f64, trace: &mut Trace) {
+        let conclusion = self.as_it_was(self.borne_out(conclusion));
         let detail = json!({
             "state": conclusion.state, "verdict": conclusion.verdict, "confidence": conclusion.confidence,
             "summary": conclusion.summary, "recommended": conclusion.recommended,
@@ -227,13 +382,36 @@ impl Case {
         trace.note(now, "closed", detail);
         trace.messages.push(self.closed_message(&conclusion, now));
         self.waiting = Waiting::Nothing;
+        self.paused = None;
         self.closed = Some(conclusion);
+    }
+
+    /// A conclusion that counts only experiments that ran, and knows what became of the baseline.
+    fn as_it_was(&self, mut conclusion: Conclusion) -> Conclusion {
+        let none_ran = self.experiments.iter().all(|experiment| experiment.facts.is_none());
+        if conclusion.verdict == "inconclusive" && !self.experiments.is_empty() && none_ran {
+            let why: Vec<String> = self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect();
+            conclusion.summary = format!("no experiment ran, so no cause can be named: {}", why.join("; "));
+            conclusion.confidence = 0.0;
+        }
+        if let Some(fate) = self.fate.as_ref().filter(|fate| fate.state.is_breakdown())
+            && conclusion.verdict == "infrastructure"
+            && !conclusion.summary.starts_with(&fate.in_words())
+        {
+            conclusion.summary = format!("{}: {}", fate.in_words(), conclusion.summary);
+        }
+        conclusion
     }
 }
 
 impl Trace {
     pub(super) fn note(&mut self, time: f64, kind: &str, detail: Value) {
         self.journal.push(JournalEntry { time, kind: kind.to_owned(), detail });
+    }
+
+    pub(super) fn append(&mut self, further: Trace) {
+        self.journal.extend(further.journal);
+        self.messages.extend(further.messages);
     }
 
     /// Whether the step left nothing behind.
@@ -246,6 +424,7 @@ fn seen(happened: &Happened<'_>) -> String {
     match happened {
         Happened::Ran(facts) => facts.in_words(),
         Happened::NeverStarted => "it never started".to_owned(),
+        Happened::NoTest(why) => why.clone(),
         Happened::Refused(knobs) => {
             let knobs: Vec<&str> = knobs.iter().map(String::as_str).collect();
             format!("the queue refused it: the script has no {}", knobs.join(", "))

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    About, Body, Case, CaseClosed, CaseOpened, Experiment, Message, QuestionAsked, Recommended, RunSuggested,
-    StopSuggested, Tried,
+    About, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, Recommended, RunCancelled,
+    RunSuggested, StopSuggested, Tried,
 };
+use crate::facts::Knobs;
 use crate::policy::{Conclusion, Question};
 
 impl Case {
@@ -47,7 +48,9 @@ impl Case {
             state: proposal.at.state.clone(),
             attempt: proposal.at.attempt,
             overrides: proposal.changes.clone(),
-            settings: self.baseline_facts.knobs.clone(),
+            settings: self.known_settings(),
+            cost: experiment.cost,
+            control: experiment.control,
             env: BTreeMap::from([("NEXTRUN_SUGGESTION_ID".to_owned(), experiment.suggestion.clone())]),
             step: proposal.step.clone(),
             why: proposal.why.clone(),
@@ -57,6 +60,33 @@ impl Case {
         };
         let (id, time) = (experiment.suggestion.clone(), experiment.suggested);
         self.message(id, time, Body::RunSuggested(Box::new(body)))
+    }
+
+    /// The settings of the baseline that are known, with what its curves show of them.
+    fn known_settings(&self) -> Knobs {
+        let mut settings = self.baseline_facts.knobs.clone();
+        settings.extend(self.settings.iter().map(|(knob, value)| (knob.clone(), value.clone())));
+        settings
+    }
+
+    pub(super) fn cancelled_message(&self, experiment: &Experiment, why: &str, time: f64) -> Message {
+        let body = RunCancelled {
+            about: self.about(),
+            suggestion_id: experiment.suggestion.clone(),
+            run_name: experiment.run_name.clone(),
+            why: why.to_owned(),
+            owner: None,
+        };
+        self.message(RunCancelled::id_for(&experiment.suggestion), time, Body::RunCancelled(body))
+    }
+
+    /// There is one notice of a kind for each experiment, however often it is decided.
+    pub(super) fn notice_message(&self, notice: Notice, time: f64) -> Message {
+        let id = format!("{}-{}-{}", self.id, notice.what, self.experiments.len());
+        let of = |e: &&Experiment| Some(&e.suggestion) == notice.suggestion_id.as_ref();
+        let run_name = self.experiments.iter().find(of).map(|e| e.run_name.clone());
+        let body = Notice { about: self.about(), run_name, ..notice };
+        self.message(id, time, Body::Notice(Box::new(body)))
     }
 
     pub(super) fn asked_message(&self, question: &Question, time: f64) -> Message {
@@ -79,25 +109,26 @@ impl Case {
             verdict: conclusion.verdict.clone(),
             confidence: conclusion.confidence,
             summary: conclusion.summary.clone(),
-            experiments: self.experiments.iter().map(tried).collect(),
+            experiments: self.experiments.iter().map(|experiment| self.tried(experiment)).collect(),
             not_tried: self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect(),
             recommended: Some(recommended).filter(|recommended| !recommended.overrides.is_empty()),
         };
         self.message(format!("{}-closed", self.id), time, Body::CaseClosed(Box::new(body)))
     }
-}
 
-/// An experiment, as the closing message lists it. A finding has the id of its suggestion and its symptom.
-fn tried(experiment: &Experiment) -> Tried {
-    let symptoms = experiment.facts.iter().flat_map(|facts| &facts.symptoms);
-    Tried {
-        suggestion_id: experiment.suggestion.clone(),
-        state: experiment.proposal.at.state.clone(),
-        step: experiment.proposal.step.clone(),
-        run_name: experiment.run_name.clone(),
-        overrides: experiment.proposal.changes.clone(),
-        outcome: experiment.outcome.clone(),
-        finding_ids: symptoms.map(|symptom| format!("{}/{symptom}", experiment.suggestion)).collect(),
-        seen: experiment.facts.as_ref().map(|facts| facts.in_words()),
+    /// An experiment, as the closing message lists it. A finding has the id of its suggestion and its symptom.
+    fn tried(&self, experiment: &Experiment) -> Tried {
+        let symptoms = experiment.facts.iter().flat_map(|facts| &facts.symptoms);
+        Tried {
+            suggestion_id: experiment.suggestion.clone(),
+            state: experiment.proposal.at.state.clone(),
+            step: experiment.proposal.step.clone(),
+            run_name: experiment.run_name.clone(),
+            overrides: experiment.proposal.changes.clone(),
+            outcome: experiment.outcome.clone(),
+            finding_ids: symptoms.map(|symptom| format!("{}/{symptom}", experiment.suggestion)).collect(),
+            seen: experiment.facts.as_ref().map(|facts| facts.in_words()),
+            cost: experiment.spent.map(|spent| self.real_cost(spent)),
+        }
     }
 }

@@ -1,35 +1,48 @@
 //! `nextrun cases`: what the daemon is investigating, and what it found.
 
+mod object;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use object::Around;
 
 use super::{Exit, plain, settings};
 use crate::case::Case;
+use crate::command::masked_line;
 use crate::config::{Overrides, Settings};
 use crate::daemon::DATABASE;
-use crate::store::{Commit, Sqlite, Store, StoredCase};
+use crate::store::{Answer, Commit, Sqlite, Store, StoredCase, UnreadableCase, Wish};
 
 /// List, show, link or close cases.
 #[derive(Debug, Subcommand)]
 pub(super) enum Cases {
     /// List cases, the newest first.
-    #[command(after_help = "Examples:\n  nextrun cases list\n  nextrun cases list --all --state /var/lib/nextrun")]
+    #[command(
+        after_help = "Examples:\n  nextrun cases list\n  nextrun cases list --all --state /var/lib/nextrun\n  nextrun cases list --format json"
+    )]
     List {
         /// Closed cases too.
         #[arg(long)]
         all: bool,
+        /// For people or for programs: one JSON object a line.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
         #[command(flatten)]
         at: At,
     },
     /// Show a case with its whole journal.
-    #[command(after_help = "Example:\n  nextrun cases show 3f2a")]
+    #[command(after_help = "Examples:\n  nextrun cases show 3f2a\n  nextrun cases show 3f2a --format json")]
     Show {
         /// The id, or an unambiguous beginning of it.
         case: String,
+        /// For people or for programs: one JSON object.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
         #[command(flatten)]
         at: At,
     },
@@ -53,6 +66,14 @@ pub(super) enum Cases {
         #[command(flatten)]
         at: At,
     },
+    /// Let a paused case go on: what it was paused for is mended. `cases show` says why it was.
+    #[command(after_help = "Example:\n  nextrun cases resume 3f2a")]
+    Resume {
+        /// The id, or an unambiguous beginning of it.
+        case: String,
+        #[command(flatten)]
+        at: At,
+    },
     /// Close a case by hand; the daemon takes it up within a second.
     #[command(
         after_help = "Example:\n  nextrun cases close 3f2a --verdict data_pipeline --why 'labels were shifted by one'"
@@ -69,6 +90,14 @@ pub(super) enum Cases {
         #[command(flatten)]
         at: At,
     },
+}
+
+/// How cases are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Json,
 }
 
 /// Where the daemon keeps its state.
@@ -101,28 +130,39 @@ impl At {
 pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     match command {
-        Cases::List { all, at } => {
+        Cases::List { all, format, at } => {
             let mut store = Sqlite::open_read_only(&at.database()?)?;
-            for case in store.cases(!*all)? {
-                print_line(&mut out, &case)?;
-            }
+            list(&mut out, &mut store, *all, *format)?;
         }
-        Cases::Show { case, at } => {
+        Cases::Show { case, format, at } => {
             let mut store = Sqlite::open_read_only(&at.database()?)?;
             let case = find(&mut store, case)?;
-            show(&mut out, &mut store, &case)?;
+            match format {
+                Format::Text => show(&mut out, &mut store, &case)?,
+                Format::Json => show_object(&mut out, &mut store, &case)?,
+            }
         }
         Cases::Link { case, job, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
-            ask(&mut store, &case, json!({ "link": job }))?;
+            ask(&mut store, &case, Wish::Link(job.clone()))?;
             writeln!(out, "the daemon will link {} to case {}", plain(job), case.id)?;
         }
         Cases::Answer { case, answer, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
-            ask(&mut store, &case, json!({ "answer": answer }))?;
+            ask(&mut store, &case, Wish::Answer(answer.clone()))?;
             writeln!(out, "the daemon will take the answer {} to case {}", plain(answer), case.id)?;
+        }
+        Cases::Resume { case, at } => {
+            let mut store = Sqlite::open_existing(&at.database()?)?;
+            let case = find(&mut store, case)?;
+            let paused = Case::read(case.state.clone()).ok().and_then(|case| case.paused);
+            if paused.is_none() {
+                bail!("case {} is not paused: see `nextrun cases show {}`", case.id, case.id);
+            }
+            ask(&mut store, &case, Wish::Resume)?;
+            writeln!(out, "the daemon will let case {} go on", case.id)?;
         }
         Cases::Close { case, verdict, why, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
@@ -130,7 +170,7 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
             if case.closed {
                 bail!("case {} is closed already, with {}", case.id, case.verdict.unwrap_or_default());
             }
-            ask(&mut store, &case, json!({ "close": { "verdict": verdict, "why": why } }))?;
+            ask(&mut store, &case, Wish::Close { verdict: verdict.clone(), why: why.clone() })?;
             writeln!(out, "the daemon will close case {} with {verdict}", case.id)?;
         }
     }
@@ -142,8 +182,8 @@ pub(super) fn find(store: &mut Sqlite, id: &str) -> anyhow::Result<StoredCase> {
 }
 
 /// The daemon owns its cases: it is asked, and takes the request up at its next turn (or its next start).
-fn ask(store: &mut Sqlite, case: &StoredCase, wish: Value) -> anyhow::Result<()> {
-    Ok(store.commit(&Commit { requests: vec![(case.id.clone(), wish)], ..Commit::default() })?)
+fn ask(store: &mut Sqlite, case: &StoredCase, wish: Wish) -> anyhow::Result<()> {
+    Ok(store.commit(&Commit { requests: vec![(Some(case.id.clone()), wish)], ..Commit::default() })?)
 }
 
 pub(super) fn time(seconds: f64) -> String {
@@ -153,7 +193,8 @@ pub(super) fn time(seconds: f64) -> String {
 
 fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     let state = case.state.pointer("/position/state").and_then(Value::as_str).unwrap_or("?");
-    let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("at {state}"));
+    let paused = if case.state.get("paused").is_some_and(Value::is_object) { "paused " } else { "" };
+    let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("{paused}at {state}"));
     let tried = case.state.get("experiments").and_then(Value::as_array).map_or(0, Vec::len);
     writeln!(
         out,
@@ -165,9 +206,45 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     )
 }
 
+fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> anyhow::Result<()> {
+    let spending = if format == Format::Json { store.spending("")? } else { Vec::new() };
+    for row in store.cases(!all)? {
+        match (row, format) {
+            (Ok(case), Format::Text) => print_line(out, &case)?,
+            (Err(unreadable), Format::Text) => print_unreadable(out, &unreadable)?,
+            (Ok(stored), Format::Json) => {
+                let journal = store.journal(&stored.id)?;
+                let object = match Case::read(stored.state.clone()) {
+                    Ok(case) => {
+                        object::listed(&case, &Around { stored: &stored, journal: &journal, spending: &spending })
+                    }
+                    Err(error) => object::unreadable(&stored.id.0, &stored.baseline, &error.to_string()),
+                };
+                writeln!(out, "{object}")?;
+            }
+            (Err(unreadable), Format::Json) => writeln!(out, "{}", Value::from(&unreadable))?,
+        }
+    }
+    Ok(())
+}
+
+fn show_object(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow::Result<()> {
+    let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
+    let (journal, spending) = (store.journal(&stored.id)?, store.spending("")?);
+    let mut deliveries = store.deliveries(Some(&stored.id), None)?;
+    deliveries.reverse();
+    let around = Around { stored, journal: &journal, spending: &spending };
+    writeln!(out, "{}", object::shown(&case, &around, &deliveries))?;
+    Ok(())
+}
+
+fn print_unreadable(out: &mut impl Write, case: &UnreadableCase) -> io::Result<()> {
+    writeln!(out, "{}  unreadable: {}  {}", case.id, plain(&case.reason), plain(&case.baseline))
+}
+
 fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow::Result<()> {
     print_line(out, stored)?;
-    let case: Case = serde_json::from_value(stored.state.clone()).context("the stored case cannot be read")?;
+    let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
     for finding in &case.findings {
         writeln!(out, "\n  {} ({}): {}", finding.symptom, plain(&finding.tag), plain(&finding.summary))?;
     }
@@ -175,11 +252,11 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         writeln!(out, "\n  {}  {}", time(entry.time), entry.kind)?;
         for (key, value) in entry.detail.as_object().into_iter().flatten() {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            writeln!(out, "      {key}: {}", plain(&text))?;
+            writeln!(out, "      {}: {}", plain(key), plain(&masked_line(&text)))?;
         }
     }
     for delivery in store.deliveries(Some(&stored.id), None)?.iter().rev() {
-        let answer = delivery.answer.as_deref().unwrap_or("no answer yet");
+        let answer = delivery.answer.as_ref().map_or_else(|| "no answer yet".to_owned(), Answer::to_string);
         let state = serde_json::to_value(delivery.state)?;
         writeln!(
             out,
@@ -188,7 +265,7 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
             delivery.destination,
             state.as_str().unwrap_or("?"),
             delivery.attempts,
-            plain(answer)
+            plain(&answer)
         )?;
     }
     Ok(())

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::{Exit, plain, settings};
-use crate::config::{Overrides, Settings, show};
-use crate::daemon::{destination_of, site_of, variables};
+use crate::config::{Overrides, Settings, TokenSources, show};
+use crate::daemon::{destination_of, preset_of, site_of, variables};
+use crate::logdir::Place;
 
 /// Check or show the configuration.
 #[derive(Debug, Subcommand)]
@@ -31,16 +32,52 @@ pub(super) enum ConfigCommand {
 fn secrets_missing(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let mut missing = Vec::new();
     for destination in &settings.destinations {
-        match destination.read_fields(&variables()) {
+        let read = destination.read_fields(&variables()).and_then(|_| destination.read_accounts(&variables()));
+        match read {
             Err((field, error)) => missing.push(format!("the destination {}: `{field}`: {error}", destination.name)),
             Ok(_) => drop(destination_of(settings, destination)?),
         }
     }
-    let token = settings.status.as_ref().and_then(|status| status.token.as_ref());
-    if let Some(Err(error)) = token.map(|token| token.read(&variables())) {
-        missing.push(format!("`status.token`: {error}"));
+    let tokens = settings.status.iter().flat_map(|status| {
+        let TokenSources { read, report, act } = &status.tokens;
+        [("read", read), ("report", report), ("act", act)]
+    });
+    for (name, token) in tokens {
+        if let Some(Err(error)) = token.as_ref().map(|token| token.read(&variables())) {
+            missing.push(format!("`status.tokens.{name}`: {error}"));
+        }
     }
     Ok(missing)
+}
+
+/// What is missing for the settings to work as they are: folders that are not there, and a command for those who need one.
+fn not_there(settings: &Settings) -> anyhow::Result<Vec<String>> {
+    let mut told = Vec::new();
+    for place in &settings.watch.logdirs {
+        if let Place::Disk(folder) = place
+            && !folder.is_dir()
+        {
+            told.push(format!("the log directory {} does not exist: it is waited for", folder.display()));
+        }
+    }
+    let no_command = settings.launches.iter().all(|launch| launch.command().is_none());
+    for destination in settings.destinations.iter().filter(|_| no_command) {
+        if preset_of(&destination.preset)?.needs_command() {
+            told.push(format!(
+                "the destination {} starts runs by their command, and `launch.command` is not set: it starts those alone whose \
+                 command is known otherwise, such as from `nextrun run`",
+                destination.name
+            ));
+        }
+    }
+    for launch in &settings.launches {
+        let Some(command) = launch.command() else { continue };
+        let named = command.split_whitespace().filter(|word| word.starts_with('/') && !word.contains('{'));
+        for path in named.filter(|path| !std::path::Path::new(path).exists()) {
+            told.push(format!("`launch.command` names {path}, which does not exist on this machine"));
+        }
+    }
+    Ok(told)
 }
 
 pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<Exit> {
@@ -53,6 +90,9 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<Exit> {
             writeln!(out, "{}: no problems", file.display())?;
             for missing in secrets {
                 writeln!(out, "not to be read from here, though: {}", plain(&missing))?;
+            }
+            for missing in not_there(&settings)? {
+                writeln!(out, "note: {}", plain(&missing))?;
             }
         }
         ConfigCommand::Show { file } => {

@@ -8,10 +8,12 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::{Exit, place, plain, runs_of, settings};
+use crate::belief::{Contribution, Weights};
 use crate::config::{Overrides, parse_duration};
 use crate::daemon::{now, site_of};
 use crate::destinations::sparkline;
 use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
+use crate::evidence::{Measured, Quantity};
 use crate::jobs::{Job, group};
 use crate::logdir::Place;
 use crate::signals::{Matched, Signal};
@@ -77,9 +79,15 @@ fn as_json(job: &Job<'_>, exam: &Exam, site: &Site) -> Value {
             },
         })
     };
-    let symptoms: Vec<Value> = exam.findings.iter().map(symptom).collect();
+    let symptoms: Vec<Value> = exam.shown().iter().map(symptom).collect();
+    let quantity = |(quantity, m): (Quantity, Measured)| (quantity.id().to_owned(), json!([m.value, m.error]));
+    let quantities: Map<String, Value> = exam.evidence.known().map(quantity).collect();
+    let judged = |terms: Vec<Contribution>| serde_json::to_value(terms).unwrap_or_default();
     json!({
-        "run": job.name, "status": word(status), "symptoms": symptoms, "signals": signals(exam),
+        "run": job.name, "status": status.as_str(), "probability": exam.belief.probability,
+        "kind": exam.view.kind().as_str(), "prior": exam.belief.prior, "weights": Weights::shipped().id,
+        "speaks_for": judged(exam.belief.speaks_for().copied().collect()),
+        "speaks_against": judged(exam.belief.speaks_against().copied().collect()), "quantities": quantities, "symptoms": symptoms, "signals": signals(exam),
         "hyperparameters": exam.facts.knobs, "next": next(job, exam, site, status), "reason": reason,
     })
 }
@@ -87,14 +95,6 @@ fn as_json(job: &Job<'_>, exam: &Exam, site: &Site) -> Value {
 fn next(job: &Job<'_>, exam: &Exam, site: &Site, status: Status) -> Value {
     let policy = site.policy_for(&job.name).filter(|_| status == Status::Failing);
     policy.map_or(Value::Null, |policy| first_step(policy, &exam.facts, site.knobs_of_script(&job.name)))
-}
-
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Healthy => "healthy",
-        Status::Failing => "failing",
-        Status::Unknown => "unknown",
-    }
 }
 
 /// The signals that were found, each with its tag; layers as lists.
@@ -117,11 +117,12 @@ fn signals(exam: &Exam) -> Map<String, Value> {
 fn print_text(out: &mut impl Write, job: &Job<'_>, exam: &Exam, site: &Site) -> io::Result<()> {
     let (status, reason) = exam.status();
     let curve = sparkline(&exam.loss_curve());
-    writeln!(out, "{:8} {}  {curve}", word(status), plain(&job.name))?;
+    writeln!(out, "{:8} {}  {curve}", status.as_str(), plain(&job.name))?;
     if let Some(reason) = reason {
         writeln!(out, "         {}", plain(&reason))?;
     }
-    for finding in &exam.findings {
+    print_belief(out, exam)?;
+    for finding in &exam.shown() {
         let severity = serde_json::to_value(finding.severity).unwrap_or_default();
         let severity = severity.as_str().unwrap_or_default().to_owned();
         writeln!(out, "         {severity}: {}: {}", finding.symptom, plain(&finding.summary))?;
@@ -132,4 +133,34 @@ fn print_text(out: &mut impl Write, job: &Job<'_>, exam: &Exam, site: &Site) -> 
         writeln!(out, "         next: {state} {}: {}", next["overrides"], plain(why))?;
     }
     Ok(())
+}
+
+/// So many of the strongest reasons are shown to people; the JSON has them all.
+const REASONS: usize = 3;
+
+/// How probable it is that the job fails, with what speaks for it and against it.
+fn print_belief(out: &mut impl Write, exam: &Exam) -> io::Result<()> {
+    if exam.belief.terms.is_empty() {
+        return Ok(());
+    }
+    let reasons = |terms: &mut dyn Iterator<Item = &Contribution>| {
+        let all = terms.take(REASONS).map(|t| format!("{} = {} ({:+.1})", t.quantity, brief(t.value), t.log_odds));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let per_cent = 100.0 * exam.belief.probability;
+    let (pro, contra) = (reasons(&mut exam.belief.speaks_for()), reasons(&mut exam.belief.speaks_against()));
+    writeln!(
+        out,
+        "         probability of failing {per_cent:.0} %; for: {}; against: {}",
+        or_nothing(&pro),
+        or_nothing(&contra)
+    )
+}
+
+fn or_nothing(reasons: &str) -> &str {
+    if reasons.is_empty() { "nothing" } else { reasons }
+}
+
+fn brief(value: f64) -> String {
+    if value != 0.0 && !(1e-3..1e5).contains(&value.abs()) { format!("{value:.1e}") } else { format!("{value:.2}") }
 }

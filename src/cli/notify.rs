@@ -76,6 +76,10 @@ pub(super) fn run(command: &Notify) -> anyhow::Result<Exit> {
         Outcome::Held { why } => {
             (format!("it may have arrived, and is held for a person to decide: {why}"), Exit::Failing)
         }
+        Outcome::Site { why, .. } => {
+            (format!("not taken until you have mended something; a suggested run waits for it: {why}"), Exit::Failing)
+        }
+        Outcome::Settling { why, .. } | Outcome::Dropped { why } => (format!("not sent: {why}"), Exit::Failing),
         Outcome::Permanent { why } => (format!("a message is given up: {why}"), Exit::Failing),
     };
     writeln!(out, "means   {}", plain(&meaning))?;
@@ -114,6 +118,7 @@ mod tests {
         let text = match (field.kind, name) {
             (FieldKind::Url, _) => "http://127.0.0.1:9/",
             (_, "server") => "127.0.0.1:9",
+            (_, "socket") => "/nowhere/runner.sock",
             (_, "from" | "to") => "nextrun@example.org",
             _ => "x",
         };

@@ -15,8 +15,8 @@ use super::{Exit, plain};
 use crate::case::{CaseId, MessageKind};
 use crate::config::Settings;
 use crate::daemon::{now, preset_of};
-use crate::outbox::{Place, Unsent, explain, explain_hold};
-use crate::store::{DeliveryState, HELD, Held, Owed, Sqlite, Store, Unreadable, Which};
+use crate::outbox::{Place, Unsent, explain, explain_wait};
+use crate::store::{DeliveryState, Owed, Sqlite, Store, Unreadable, WaitingMessage, Which};
 
 /// See what was sent and what is owed, and why; send again or drop.
 #[derive(Debug, Subcommand)]
@@ -119,8 +119,7 @@ enum Format {
     Json,
 }
 
-/// How a delivery stands: its state, but for those of unknown fate that are held for a person. A message without a
-/// delivery waits for a better moment.
+/// Where a delivery stands; a message without a delivery waits for a better moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Standing {
     Pending,
@@ -140,7 +139,7 @@ impl Standing {
             DeliveryState::Sending => Standing::Sending,
             DeliveryState::Delivered => Standing::Delivered,
             DeliveryState::Refused => Standing::Refused,
-            DeliveryState::Unknown if owed.delivery.due >= HELD => Standing::Held,
+            DeliveryState::Held => Standing::Held,
             DeliveryState::Unknown => Standing::Unknown,
             DeliveryState::Dead => Standing::Dead,
         }
@@ -197,12 +196,12 @@ impl Listing {
     }
 
     /// Messages that wait for a better moment.
-    fn waiting(&self) -> anyhow::Result<Vec<Held>> {
+    fn waiting(&self) -> anyhow::Result<Vec<WaitingMessage>> {
         let mut store = Sqlite::open_read_only(&self.at.database()?)?;
         let case = self.case.as_deref().map(|case| find(&mut store, case)).transpose()?;
-        let held = store.quieted()?.held;
-        let of_case = |row: &Held| case.as_ref().is_none_or(|case| case.id == row.hold.message.case);
-        Ok(held.into_iter().filter(of_case).collect())
+        let waiting = store.quieted()?.waiting;
+        let of_case = |row: &WaitingMessage| case.as_ref().is_none_or(|case| case.id == row.wait.message.case);
+        Ok(waiting.into_iter().filter(of_case).collect())
     }
 }
 
@@ -284,15 +283,15 @@ fn explain_others(
             None => {}
         }
     }
-    for row in store.quieted()?.held.iter().filter(|row| row.hold.message.case == *case) {
+    for row in store.quieted()?.waiting.iter().filter(|row| row.wait.message.case == *case) {
         explain_waiting(out, row, &place)?;
     }
     Ok(())
 }
 
-fn explain_waiting(out: &mut impl Write, row: &Held, place: impl Fn(&str) -> Place) -> anyhow::Result<()> {
+fn explain_waiting(out: &mut impl Write, row: &WaitingMessage, place: impl Fn(&str) -> Place) -> anyhow::Result<()> {
     print::waiting_title(out, row)?;
-    writeln!(out, "    {}", plain(&explain_hold(&row.hold, place(&row.hold.destination), now())))?;
+    writeln!(out, "    {}", plain(&explain_wait(&row.wait, place(&row.wait.destination), now())))?;
     Ok(())
 }
 
@@ -322,8 +321,8 @@ fn one(store: &mut Sqlite, id: i64) -> anyhow::Result<Result<Owed, Unreadable>> 
 }
 
 /// A message that waits; it must be there.
-fn waiting(store: &mut Sqlite, id: i64) -> anyhow::Result<Held> {
-    match store.quieted()?.held.into_iter().find(|row| row.id == id) {
+fn waiting(store: &mut Sqlite, id: i64) -> anyhow::Result<WaitingMessage> {
+    match store.quieted()?.waiting.into_iter().find(|row| row.id == id) {
         Some(row) => Ok(row),
         None => bail!("no message w{id} waits: see `nextrun outbox list --only waiting`"),
     }

@@ -1,4 +1,4 @@
-//! `nextrun policy`: check, test and draw a policy.
+//! `nextrun policy`: check, test, draw and explain a policy.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,21 +9,61 @@ use clap::Subcommand;
 use super::{Exit, settings};
 use crate::config::{Overrides, PolicyChoice, Settings};
 use crate::daemon::{built_in_policies, built_in_tests, load_policy};
-use crate::policy::{Policy, mermaid};
-use crate::rehearsal::rehearse;
+use crate::policy::{Policy, pages};
+use crate::rehearsal::{explain, rehearse};
 
-/// Check, test or draw a policy.
+/// Check, test, draw or explain a policy.
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// Find mistakes without running anything: unknown names, states without a way in or out, loops without a limit.
+    /// Find mistakes without running anything: unknown names, tests that are never made, states without a way in or out.
     #[command(after_help = "Examples:\n  nextrun policy check article\n  nextrun policy check policies/mine.yaml")]
     Check(Named),
     /// Run the stories in the test file beside the policy (`mine.yaml`, `mine.test.yaml`).
     #[command(after_help = "Example:\n  nextrun policy test policies/mine.yaml\n  nextrun policy test article")]
     Test(Named),
-    /// Print the policy as a Mermaid diagram.
-    #[command(after_help = "Example:\n  nextrun policy graph article > article.mmd")]
-    Graph(Named),
+    /// Draw the policy: an overview, and one page for each state.
+    #[command(
+        after_help = "Examples:\n  nextrun policy graph article\n  nextrun policy graph article --format svg --output pictures/"
+    )]
+    Graph(Graph),
+    /// Tell a story from the test file in words: what is tested, why, and what follows.
+    #[command(after_help = "Example:\n  nextrun policy explain article --story 'the case study'")]
+    Explain(Explain),
+}
+
+/// How a policy is drawn.
+#[derive(Debug, clap::Args)]
+pub(super) struct Graph {
+    #[command(flatten)]
+    named: Named,
+    /// Only this page: `overview`, or the name of a state.
+    #[arg(long, value_name = "NAME")]
+    page: Option<String>,
+    /// The notation.
+    #[arg(long, value_enum, default_value = "mermaid")]
+    format: Notation,
+    /// Write each page to a file in this folder, not to standard output.
+    #[arg(short, long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+}
+
+/// How a diagram is written.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Notation {
+    /// Mermaid flow charts.
+    Mermaid,
+    /// Pictures.
+    Svg,
+}
+
+/// Which story is told.
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    #[command(flatten)]
+    named: Named,
+    /// The name of the story, or the beginning of it.
+    #[arg(long, value_name = "NAME")]
+    story: String,
 }
 
 /// One policy.
@@ -37,16 +77,52 @@ pub(super) struct Named {
 }
 
 pub(super) fn run(command: &PolicyCommand) -> anyhow::Result<Exit> {
-    let (PolicyCommand::Check(named) | PolicyCommand::Test(named) | PolicyCommand::Graph(named)) = command;
+    let named = match command {
+        PolicyCommand::Check(named) | PolicyCommand::Test(named) => named,
+        PolicyCommand::Graph(graph) => &graph.named,
+        PolicyCommand::Explain(explain) => &explain.named,
+    };
     let settings = settings(named.config.as_deref(), &Overrides::default())?;
     let policy = load(named, &settings)?;
     let mut out = io::stdout().lock();
     match command {
-        PolicyCommand::Check(_) => writeln!(out, "{}: {} states, no problems", named.policy, policy.states().len())?,
-        PolicyCommand::Graph(_) => write!(out, "{}", mermaid(&policy))?,
+        PolicyCommand::Check(_) => {
+            let (tests, states) = (policy.used().len(), policy.states().len());
+            writeln!(out, "{}: {states} states, {tests} tests, no problems", named.policy)?;
+        }
+        PolicyCommand::Graph(graph) => draw(&policy, graph, &mut out)?,
         PolicyCommand::Test(_) => return test(&policy, &named.policy, &mut out),
+        PolicyCommand::Explain(wanted) => {
+            let (text, origin) = stories(&named.policy)?;
+            let told = explain(&policy, &text, &origin, &wanted.story).map_err(anyhow::Error::msg)?;
+            write!(out, "{told}")?;
+        }
     }
     Ok(Exit::Healthy)
+}
+
+fn draw(policy: &Policy, graph: &Graph, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut pages = pages(policy);
+    if let Some(wanted) = &graph.page {
+        let known = pages.iter().map(|page| page.name.clone()).collect::<Vec<_>>().join(", ");
+        pages.retain(|page| page.name == *wanted);
+        anyhow::ensure!(!pages.is_empty(), "there is no page `{wanted}`: there are {known}");
+    }
+    for page in &pages {
+        let (text, ending) = match graph.format {
+            Notation::Mermaid => (page.mermaid(), "mmd"),
+            Notation::Svg => (page.svg(), "svg"),
+        };
+        match &graph.output {
+            Some(folder) => {
+                std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                let file = folder.join(format!("{}-{}.{ending}", policy.name(), page.name));
+                std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+            }
+            None => writeln!(out, "{text}")?,
+        }
+    }
+    Ok(())
 }
 
 fn load(named: &Named, settings: &Settings) -> anyhow::Result<Policy> {
@@ -59,18 +135,18 @@ fn load(named: &Named, settings: &Settings) -> anyhow::Result<Policy> {
     Ok(load_policy(&choice, settings)?)
 }
 
+/// The stories of a policy, and where they are from.
+fn stories(named: &str) -> anyhow::Result<(String, String)> {
+    if let Some((text, origin)) = built_in_tests(named) {
+        return Ok((text.to_owned(), origin));
+    }
+    let tests = Path::new(named).with_extension("test.yaml");
+    let text = std::fs::read_to_string(&tests);
+    Ok((text.with_context(|| format!("the tests {} cannot be read", tests.display()))?, tests.display().to_string()))
+}
+
 fn test(policy: &Policy, named: &str, out: &mut impl Write) -> anyhow::Result<Exit> {
-    let (text, origin) = match built_in_tests(named) {
-        Some((text, origin)) => (text.to_owned(), origin),
-        None => {
-            let tests = Path::new(named).with_extension("test.yaml");
-            let text = std::fs::read_to_string(&tests);
-            (
-                text.with_context(|| format!("the tests {} cannot be read", tests.display()))?,
-                tests.display().to_string(),
-            )
-        }
-    };
+    let (text, origin) = stories(named)?;
     let report = rehearse(policy, &text, &origin);
     write!(out, "{report}")?;
     Ok(if report.passed() { Exit::Healthy } else { Exit::Failing })

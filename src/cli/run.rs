@@ -33,6 +33,7 @@ use crate::launch::recorder::{self, Started};
 /// event files goes nextrun.json: the command, its working directory, the state of its code, when it started and ended. Its
 /// experiments are then the same command with one change.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  nextrun run -- python train.py --lr 0.1")]
 pub(super) struct Run {
     /// Where the command logs, for a command whose event files cannot be seen while it runs (it is very short, or runs on
     /// other machines)

@@ -42,6 +42,9 @@ struct Start {
     /// End after this time without jobs and requests.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     idle_exit: Option<Duration>,
+    /// Leave the terminal of whoever starts it.
+    #[arg(long, hide = true)]
+    detached: bool,
     #[command(flatten)]
     at: At,
 }
@@ -126,6 +129,7 @@ fn start(start: &Start) -> anyhow::Result<()> {
         gpus: start.gpus.clone(),
         memory: start.memory,
         allow_root: start.allow_root,
+        detached: start.detached,
         idle_exit: start.idle_exit,
     };
     Ok(runner::run(&options)?)

@@ -46,7 +46,6 @@ pub fn learn(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>) -> Launched 
     for (word, at) in abbreviated {
         options[at].names.push(word);
     }
-    let known = !options.is_empty();
     let mut launched =
         Launched { source: seen.source, argv: seen.argv.to_vec(), cwd: seen.cwd.to_owned(), ..Launched::default() };
     for word in configs(seen.argv, &peeled, &options, &mut launched.outputs) {
@@ -57,7 +56,7 @@ pub fn learn(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>) -> Launched 
             launched.files.insert(word, text);
         }
     }
-    options.extend(unknown_words(seen.argv, &peeled, &options, script.dialect.is_some() || !known));
+    options.extend(unknown_words(seen.argv, &peeled, &options));
     let given = |option: &Opt| is_given(&seen, &peeled, option);
     launched.flags = meaning::flags(&options, &given);
     // What cannot be rewritten must not look as if it could.
@@ -294,7 +293,7 @@ fn entry(way: Way, key: &str, value: &Value, file: Option<&str>) -> Opt {
 }
 
 /// Options that the command gives and no source declares, by their form.
-fn unknown_words(argv: &[String], peeled: &Peeled, options: &[Opt], pairs: bool) -> Vec<Opt> {
+fn unknown_words(argv: &[String], peeled: &Peeled, options: &[Opt]) -> Vec<Opt> {
     let known =
         |word: &str| options.iter().any(|option| option.names.iter().chain(&option.off).any(|name| alike(name, word)));
     let mut found: Vec<Opt> = Vec::new();
@@ -309,7 +308,7 @@ fn unknown_words(argv: &[String], peeled: &Peeled, options: &[Opt], pairs: bool)
             if !known(head) {
                 found.push(given_word(head, if value.is_some() { Way::Argument } else { Way::Switch }, value));
             }
-        } else if let Some(value) = joined.filter(|_| pairs && !head.is_empty()) {
+        } else if let Some(value) = joined.filter(|_| !head.is_empty()) {
             let key = head.trim_start_matches('+');
             if !known(key) {
                 found.push(given_word(key, Way::KeyValue, Some(value)));

@@ -93,6 +93,11 @@ pub struct Rendered {
 }
 
 impl Launch {
+    /// The command as the site wrote it, where it did.
+    pub fn command(&self) -> Option<&str> {
+        self.command.as_ref().map(|command| command.source())
+    }
+
     /// Whether it is about a job.
     pub fn is_for(&self, job: &str) -> bool {
         self.jobs.is_empty() || self.jobs.iter().any(|glob| glob.matches(job))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::case::MessageKind;
 use crate::logdir::Place;
 
-use super::settings::{DestinationSettings, FieldValue, QuietAfter, Settings};
+use super::settings::{DestinationSettings, FieldValue, QuietAfter, RunnerSettings, Settings};
 
 /// Settings from the command line; what is not said stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Overrides {
     pub state: Option<PathBuf>,
     /// `--quiet-after DURATION`.
     pub quiet_after: Option<Duration>,
+    /// `--runner`.
+    pub runner: Option<RunnerSettings>,
 }
 
 /// Every kind of message but suggested runs.
@@ -38,11 +40,16 @@ impl Overrides {
         if let Some(state) = &self.state {
             settings.state.clone_from(state);
         }
+        if self.runner.is_some() {
+            settings.runner = self.runner;
+        }
         if let Some(url) = &self.queue {
             redirect(settings, "queue", url).wants = Some(vec![MessageKind::RunSuggested]);
         }
         if let Some(url) = &self.webhook {
-            let queued = self.queue.is_some() || settings.destinations.iter().any(|d| d.preset.is("queue"));
+            let queued = self.queue.is_some()
+                || self.runner.is_some()
+                || settings.destinations.iter().any(|d| d.preset.is("queue"));
             redirect(settings, "webhook", url).wants = queued.then(|| REPORTS.to_vec());
         }
     }

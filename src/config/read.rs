@@ -4,6 +4,7 @@
 //!
 //! Reading goes on after a mistake, so that one look shows them all; settings with a mistake are never returned.
 
+mod budgets;
 mod destinations;
 mod experiments;
 mod launch;
@@ -21,7 +22,7 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 15] = [
     "watch",
     "destinations",
     "allowed_hosts",
@@ -30,7 +31,10 @@ const KEYS: [&str; 12] = [
     "experiments",
     "policy",
     "limits",
+    "control",
+    "budgets",
     "signals",
+    "prior",
     "state",
     "keep_closed",
     "status",
@@ -95,9 +99,12 @@ impl Reader<'_> {
         if let Some(node) = fields.get("limits") {
             settings.limits = self.limits(node);
         }
+        settings.control = fields.get("control").map(|node| self.control(node)).unwrap_or_default();
+        settings.budgets = fields.get("budgets").map(|node| self.budgets(node)).unwrap_or_default();
         if let Some(node) = fields.get("signals") {
             settings.signals = self.signals(node);
         }
+        settings.prior = fields.get("prior").and_then(|node| self.prior(node));
         if let Some(node) = fields.get("state") {
             settings.state = self.path(node, "`state`").unwrap_or_default();
         }
@@ -106,6 +113,17 @@ impl Reader<'_> {
         }
         settings.status = fields.get("status").and_then(|node| self.status(node));
         settings
+    }
+
+    /// A probability that evidence can move: 0 and 1 cannot be.
+    fn prior(&mut self, node: &Node) -> Option<f64> {
+        let prior = node.number("`prior`", &mut self.problems)?;
+        if !(prior > 0.0 && prior < 1.0) {
+            let help = "it is the share of all jobs that fail: 0.05 where one in twenty does";
+            self.problems.add_help(node.place, "`prior` lies between 0 and 1, both excluded", help);
+            return None;
+        }
+        Some(prior)
     }
 
     fn watch(&mut self, node: &Node) -> WatchSettings {

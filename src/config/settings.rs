@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::case::MessageKind;
+use crate::case::{Budget, MessageKind, WhenControl};
 use crate::logdir::Place;
 use crate::signals::SiteRule;
 
@@ -20,6 +20,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A quiet job is not called ended before this, whatever its rhythm: evaluations and checkpoints take minutes.
 pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
+
+/// One job in twenty fails, until the site knows better.
+pub const PRIOR: f64 = 0.05;
 
 /// Everything that the operator may set.
 #[derive(Debug, Clone, Default)]
@@ -40,14 +43,59 @@ pub struct Settings {
     pub policies: Policies,
     /// How far investigations go.
     pub limits: Limits,
+    /// When the baseline is repeated unchanged before anything is changed.
+    pub control: WhenControl,
+    /// What experiments may cost.
+    pub budgets: Budgets,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
+    /// The share of all jobs that fail, before anything is known of one; [`PRIOR`] where it is not set.
+    pub prior: Option<f64>,
     /// The folder for the database; empty until the defaults are filled in.
     pub state: PathBuf,
     /// How long closed cases and what was sent for them are kept.
     pub keep: Keep,
     /// Where the daemon says over HTTP how it is; `None`: nowhere.
     pub status: Option<StatusSettings>,
+    /// Whether suggested runs are run on this machine.
+    pub runner: Option<RunnerSettings>,
+}
+
+/// Suggested runs are run on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerSettings {
+    /// The runner may run as root.
+    pub allow_root: bool,
+}
+
+/// What experiments may cost; what would exceed a budget waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budgets {
+    /// The experiments of one case.
+    pub case: Budget,
+    /// All experiments of a day.
+    pub day: Budget,
+    /// The experiments of some jobs, on a day, in the order of the file.
+    pub teams: Vec<Team>,
+    /// GPUs that an experiment has.
+    pub gpus: f64,
+}
+
+/// Jobs with a budget of their own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Team {
+    /// Its name.
+    pub name: String,
+    /// Its jobs.
+    pub jobs: Vec<Glob>,
+    /// What their experiments may cost on a day.
+    pub day: Budget,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Budgets { case: Budget::default(), day: Budget::default(), teams: Vec::new(), gpus: 1.0 }
+    }
 }
 
 /// What every experiment is given besides its command.
@@ -89,10 +137,21 @@ impl Default for Keep {
 /// port, and on a login node every user could read the names of all jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSettings {
-    /// The address; with a token where others than this machine can reach it.
+    /// The address; with a token for reading where others than this machine can reach it.
     pub listen: SocketAddr,
-    /// What a request must bring.
-    pub token: Option<SecretSource>,
+    /// What requests must bring.
+    pub tokens: TokenSources,
+}
+
+/// Where the tokens of the status page come from, by what they allow.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSources {
+    /// To see cases and metrics; without it everybody who can connect may.
+    pub read: Option<SecretSource>,
+    /// To report what became of jobs; without it nobody may.
+    pub report: Option<SecretSource>,
+    /// To act for a person; without it nobody may.
+    pub act: Option<SecretSource>,
 }
 
 /// What is watched, and how.
@@ -206,6 +265,9 @@ pub struct DestinationSettings {
     pub preset: PresetChoice,
     /// What the preset asks for.
     pub fields: BTreeMap<String, FieldValue>,
+    /// The setting that holds a token for each owner of jobs, and where each is kept; `None`: all runs go under one
+    /// account.
+    pub accounts: Option<(String, BTreeMap<String, SecretSource>)>,
     /// The kinds of message that it gets; `None`: what its preset says.
     pub wants: Option<Vec<MessageKind>>,
     /// Which of them it gets.
@@ -218,6 +280,8 @@ pub struct DestinationSettings {
     pub give_up_after: Duration,
     /// How long an answer is waited for.
     pub timeout: Duration,
+    /// How often it is asked what became of the runs that it has.
+    pub status_every: Duration,
 }
 
 impl DestinationSettings {
@@ -227,6 +291,7 @@ impl DestinationSettings {
             name: name.to_owned(),
             preset: PresetChoice::Shipped(preset.to_owned()),
             fields: BTreeMap::new(),
+            accounts: None,
             wants: None,
             route: Route::All,
             patience: None,
@@ -235,7 +300,26 @@ impl DestinationSettings {
             give_up_after: DAY.saturating_mul(3),
             // Standard Webhooks asks for 15 to 30 s; a Slurm REST daemon needs 9 s to say that its controller is down.
             timeout: Duration::from_secs(30),
+            // A run that fails at once is seen soon, and a controller that serves thousands is not kept busy.
+            status_every: Duration::from_secs(15),
         }
+    }
+
+    /// The tokens of the owners of jobs, read.
+    ///
+    /// # Errors
+    ///
+    /// The setting with the first owner whose token could not be read, with the reason.
+    pub fn read_accounts(
+        &self,
+        variables: &Variables,
+    ) -> Result<Option<BTreeMap<String, Secret>>, (String, SecretError)> {
+        let Some((field, accounts)) = &self.accounts else { return Ok(None) };
+        let read = |(owner, source): (&String, &SecretSource)| match source.read(variables) {
+            Ok(secret) => Ok((owner.clone(), secret)),
+            Err(error) => Err((format!("{field}.{owner}"), error)),
+        };
+        accounts.iter().map(read).collect::<Result<_, _>>().map(Some)
     }
 
     /// The fields with their secrets read.

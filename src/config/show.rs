@@ -8,10 +8,11 @@ use super::launch::{Carrier, Launch, Pattern};
 use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
-    DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll,
-    PresetChoice, QuietAfter, Settings, StatusSettings, WatchSettings,
+    Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, PRIOR, Patience, Policies,
+    PolicyChoice, Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
 };
 use super::words::Template;
+use crate::case::{Budget, WhenControl};
 
 /// Writes the settings as a configuration file. Secrets are named by where they are kept; of addresses only scheme and
 /// host are shown.
@@ -31,9 +32,14 @@ pub fn show(settings: &Settings) -> String {
     file.insert("experiments".to_owned(), experiments(&settings.experiments));
     file.insert("policy".to_owned(), policies(&settings.policies));
     file.insert("limits".to_owned(), limits(&settings.limits));
+    file.insert("control".to_owned(), json!(control(settings.control)));
+    if settings.budgets != Budgets::default() {
+        file.insert("budgets".to_owned(), budgets(&settings.budgets));
+    }
     if !settings.signals.is_empty() {
         file.insert("signals".to_owned(), signals(settings));
     }
+    file.insert("prior".to_owned(), json!(settings.prior.unwrap_or(PRIOR)));
     file.insert("state".to_owned(), json!(settings.state));
     let keep = match settings.keep {
         Keep::Always => "always".to_owned(),
@@ -93,6 +99,10 @@ fn destination(destination: &DestinationSettings) -> Value {
         };
         map.insert(name.clone(), shown);
     }
+    if let Some((name, accounts)) = &destination.accounts {
+        let shown = accounts.iter().map(|(owner, source)| (owner.clone(), kept(source)));
+        map.insert(name.clone(), Value::Object(shown.collect()));
+    }
     if let Some(wants) = &destination.wants {
         map.insert("wants".to_owned(), json!(wants));
     }
@@ -119,6 +129,7 @@ fn destination(destination: &DestinationSettings) -> Value {
     map.insert("on_unknown".to_owned(), json!(on_unknown));
     map.insert("give_up_after".to_owned(), json!(show_duration(destination.give_up_after)));
     map.insert("timeout".to_owned(), json!(show_duration(destination.timeout)));
+    map.insert("status_every".to_owned(), json!(show_duration(destination.status_every)));
     Value::Object(map)
 }
 
@@ -133,7 +144,12 @@ fn kept(source: &SecretSource) -> Value {
 fn status(status: &StatusSettings) -> Value {
     let mut map = Map::new();
     map.insert("listen".to_owned(), json!(status.listen.to_string()));
-    map.extend(status.token.as_ref().map(|token| ("token".to_owned(), kept(token))));
+    let tokens = [("read", &status.tokens.read), ("report", &status.tokens.report), ("act", &status.tokens.act)];
+    let tokens = tokens.into_iter().filter_map(|(name, token)| Some((name.to_owned(), kept(token.as_ref()?))));
+    let tokens: Map<String, Value> = tokens.collect();
+    if !tokens.is_empty() {
+        map.insert("tokens".to_owned(), Value::Object(tokens));
+    }
     Value::Object(map)
 }
 
@@ -287,6 +303,31 @@ fn limits(limits: &Limits) -> Value {
     map.insert("start_within".to_owned(), json!(show_duration(limits.start_within)));
     map.insert("ask_wait".to_owned(), json!(show_duration(limits.ask_wait)));
     Value::Object(map)
+}
+
+fn budgets(budgets: &Budgets) -> Value {
+    let of = |budget: &Budget| {
+        let mut map = Map::new();
+        map.extend(budget.experiments.map(|most| ("experiments".to_owned(), json!(most))));
+        map.extend(budget.hours.map(|most| ("hours".to_owned(), json!(most))));
+        map.extend(budget.gpu_hours.map(|most| ("gpu_hours".to_owned(), json!(most))));
+        map
+    };
+    let team = |team: &Team| {
+        let mut map = of(&team.day);
+        map.insert("jobs".to_owned(), json!(team.jobs.iter().map(Glob::as_str).collect::<Vec<_>>()));
+        (team.name.clone(), Value::Object(map))
+    };
+    let teams: Map<String, Value> = budgets.teams.iter().map(team).collect();
+    json!({ "case": of(&budgets.case), "day": of(&budgets.day), "teams": teams, "gpus": budgets.gpus })
+}
+
+fn control(control: WhenControl) -> &'static str {
+    match control {
+        WhenControl::Unsure => "when_unsure",
+        WhenControl::Always => "always",
+        WhenControl::Never => "never",
+    }
 }
 
 fn signals(settings: &Settings) -> Value {

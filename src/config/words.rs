@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::command::is_one_program;
 pub(super) use crate::command::{hydra, shell};
 use crate::policy::{Formula, FormulaFault};
 
@@ -156,16 +157,7 @@ pub(super) fn with_environment(env: &BTreeMap<String, String>, command: &str) ->
     }
     let pairs: Vec<String> = env.iter().map(|(name, value)| format!("{name}={}", shell(value))).collect();
     let pairs = pairs.join(" ");
-    // What `env` can run is one program: no list of commands, no word that only a shell knows.
-    let built_in = [
-        "cd", "export", "exec", "source", ".", "set", "ulimit", "umask", "module", "if", "for", "while", "eval",
-        "trap", "{", "!",
-    ];
-    let first = command.split_whitespace().next().unwrap_or_default();
-    let one = !built_in.contains(&first)
-        && !first.contains('=')
-        && !command.contains(['&', ';', '|', '<', '>', '(', ')', '\n', '`']);
-    if one { format!("env {pairs} {command}") } else { format!("export {pairs}; {command}") }
+    if is_one_program(command) { format!("env {pairs} {command}") } else { format!("export {pairs}; {command}") }
 }
 
 /// Splits a text into words as a shell would: at spaces, but not between quotes, nor in the braces of a formula.
@@ -178,7 +170,7 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
     while let Some(c) = chars.next() {
         match (open, c) {
             (_, '{') if !formula && chars.next_if_eq(&'{').is_some() => word.get_or_insert_default().push_str("{{"),
-            _ if formula || c == '{' => {
+            _ if formula || (c == '{' && chars.clone().any(|c| c == '}')) => {
                 formula = c != '}';
                 word.get_or_insert_default().push(c);
             }

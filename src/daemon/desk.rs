@@ -6,7 +6,7 @@ use crate::case::{Case, CaseId, Message, MessageKind};
 use crate::config::{Noise, Patience, Settings};
 use crate::destinations::{self, Destination};
 use crate::noise::{Letter, Opening, Outlet, Plan, Situation};
-use crate::store::{DeliveryState, HELD, Quieted, SharedStore, Store, StoreError};
+use crate::store::{DeliveryState, Quieted, SharedStore, Store, StoreError};
 
 pub(super) struct Desk {
     outlets: Vec<Outlet>,
@@ -77,10 +77,10 @@ impl Desk {
         let is_run = |message: &Message| message.kind() == MessageKind::RunSuggested;
         let owed = plan.owed.iter().filter(|(message, _)| is_run(message));
         let owed = owed.flat_map(|(message, to)| to.iter().map(|name| (message.id.clone(), name.clone())));
-        let held = plan.held.iter().filter(|hold| is_run(&hold.message));
-        let held = held.map(|hold| (hold.message.id.clone(), hold.destination.clone()));
+        let waiting = plan.waiting.iter().filter(|wait| is_run(&wait.message));
+        let waiting = waiting.map(|wait| (wait.message.id.clone(), wait.destination.clone()));
         let mut shared: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (suggestion, name) in owed.chain(held).filter(|(_, name)| self.is_machine(name)) {
+        for (suggestion, name) in owed.chain(waiting).filter(|(_, name)| self.is_machine(name)) {
             shared.entry(suggestion).or_default().push(name);
         }
         shared.into_iter().collect()
@@ -105,7 +105,7 @@ impl Desk {
         let recent = cases.iter().filter(|case| now - case.opened <= within);
         let openings: Vec<Opening> = recent.map(|case| opening(case)).collect();
         let plan = self.situation(around, &openings, now).share(letters);
-        if !plan.held.is_empty() {
+        if !plan.waiting.is_empty() {
             self.next_release = Some(0.0);
         }
         plan
@@ -181,8 +181,8 @@ fn opening(case: &Case) -> Opening {
 
 /// The cases that wait for a destination and have an earlier message under way there.
 fn under_way(store: &mut dyn Store, quieted: &Quieted, destination: &str) -> Result<BTreeSet<CaseId>, StoreError> {
-    let rows = quieted.held.iter().filter(|row| row.hold.destination == destination);
-    let cases: BTreeSet<&CaseId> = rows.map(|row| &row.hold.message.case).collect();
+    let rows = quieted.waiting.iter().filter(|row| row.wait.destination == destination);
+    let cases: BTreeSet<&CaseId> = rows.map(|row| &row.wait.message.case).collect();
     let mut found = BTreeSet::new();
     for case in cases {
         if is_under_way(store, case, destination)? {
@@ -195,8 +195,7 @@ fn under_way(store: &mut dyn Store, quieted: &Quieted, destination: &str) -> Res
 fn is_under_way(store: &mut dyn Store, case: &CaseId, destination: &str) -> Result<bool, StoreError> {
     let rows = store.deliveries(Some(case), None)?;
     Ok(rows.iter().filter(|row| row.destination == destination).any(|row| match row.state {
-        DeliveryState::Pending | DeliveryState::Sending => true,
-        DeliveryState::Unknown => row.due < HELD,
-        DeliveryState::Delivered | DeliveryState::Refused | DeliveryState::Dead => false,
+        DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Unknown => true,
+        DeliveryState::Held | DeliveryState::Delivered | DeliveryState::Refused | DeliveryState::Dead => false,
     }))
 }

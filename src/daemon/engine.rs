@@ -1,6 +1,7 @@
 //! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,12 +11,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::clock::Clocks;
 use super::desk::Desk;
+use super::owner::tell_owner;
 use super::{Load, Wishes, now};
 use crate::case::Message;
 use crate::config::Settings;
 use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
-use crate::outbox::{self, Outbox};
+use crate::outbox::{self, OpenRuns, Outbox};
+use crate::runner::{News, Trainer};
 use crate::series::{RunData, RunName};
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
@@ -44,6 +47,9 @@ pub(super) struct Engine {
     pub(super) diagnosis: Diagnosis,
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
+    pub(super) from_runner: UnboundedReceiver<News>,
+    /// Processes that train, by event files that were not read yet.
+    pub(super) trainers: BTreeMap<PathBuf, Trainer>,
     pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) watcher: Watcher,
@@ -58,6 +64,8 @@ pub(super) struct Engine {
     /// Events of each run at the last look.
     pub(super) events: BTreeMap<RunName, u64>,
     pub(super) clocks: Clocks,
+    /// Requests that cannot be read, by their row ids: each is told once.
+    pub(super) unreadable_requests: BTreeSet<i64>,
 }
 
 /// When what is due next.
@@ -79,12 +87,14 @@ impl Engine {
     /// Runs until it is told to stop. `told` are reports that an earlier process recorded and may not have acted upon.
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
-        let read = self.watcher.poll(now());
+        let begun = now();
+        let read = self.watcher.poll(begun);
         if self.stops() {
             tracing::info!("told to stop before everything was read: nothing was decided");
             return Ok(());
         }
         self.take_in(&read);
+        self.diagnosis.looked(begun);
         self.watch_directories();
         tracing::info!(read = self.watcher.runs().len(), old = self.watcher.old_runs(), "everything was looked at");
         for report in told {
@@ -146,6 +156,7 @@ impl Engine {
         if Instant::now() >= due.tick {
             self.take_reports()?;
             self.take_requests()?;
+            self.take_from_runner()?;
             self.tick()?;
             due.tick = Instant::now() + TICK;
             self.board.metrics.turns.observe(begun.elapsed().as_secs_f64());
@@ -155,9 +166,10 @@ impl Engine {
 
     /// Looks at every file that is followed, and for new ones unless that took long a moment ago.
     fn sweep(&mut self, due: &mut Due, begun: Instant) {
-        let everywhere = begun >= due.everywhere;
-        let read = if everywhere { self.watcher.poll(now()) } else { self.watcher.poll_known(now()) };
+        let (everywhere, time) = (begun >= due.everywhere, now());
+        let read = if everywhere { self.watcher.poll(time) } else { self.watcher.poll_known(time) };
         self.take_in(&read);
+        self.diagnosis.looked(time);
         self.watch_directories();
         if everywhere {
             due.everywhere = Instant::now() + begun.elapsed() * BETWEEN_SWEEPS;
@@ -215,10 +227,18 @@ impl Engine {
         let changes = self.diagnosis.tick(self.watcher.runs(), now());
         self.commit(changes, Vec::new())?;
         self.release()?;
+        self.outbox.wait_for(&self.open_runs());
         self.publish();
         // The watchdog is fed by a turn of the whole loop, never by a timer that would go on while the loop hangs.
         let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&self.in_one_line())]);
         Ok(())
+    }
+
+    /// The suggestions that cases wait for.
+    fn open_runs(&self) -> OpenRuns {
+        let open = self.diagnosis.cases().filter(|case| case.closed.is_none());
+        let runs = open.filter_map(|case| Some((case.open_experiment()?.suggestion.clone(), case.id.clone())));
+        OpenRuns::new(runs.collect())
     }
 
     /// Keeps what was decided and what is owed for it in one transaction.
@@ -227,6 +247,7 @@ impl Engine {
             return Ok(());
         }
         let updated = now();
+        changes.messages.iter_mut().for_each(|message| tell_owner(message, &self.settings));
         self.dress_all(&mut changes, updated);
         let stored = |case: &crate::case::Case| {
             anyhow::Ok(StoredCase {
@@ -245,6 +266,7 @@ impl Engine {
         let commit = Commit {
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
+            fates: changes.fates,
             handled,
             ..Commit::default()
         };
@@ -271,7 +293,7 @@ impl Engine {
             plans => plans?,
         };
         for plan in plans {
-            let silenced: Vec<String> = plan.silenced().map(str::to_owned).collect();
+            let silenced = plan.silenced.clone();
             self.keep_with(Commit::default(), plan)?;
             for message in silenced {
                 self.may_never_start(&message)?;
@@ -283,8 +305,8 @@ impl Engine {
     /// Keeps a step together with who is told of it.
     fn keep_with(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
         commit.journal.extend(plan.journal);
-        (commit.messages, commit.held) = (plan.owed, plan.held);
-        (commit.released, commit.unheld) = (plan.released, plan.unheld);
+        (commit.messages, commit.waiting) = (plan.owed, plan.waiting);
+        (commit.released, commit.withdrawn) = (plan.released, plan.withdrawn);
         for (case, entry) in &commit.journal {
             tracing::info!(case = %case, kind = entry.kind, detail = %entry.detail, "case");
         }

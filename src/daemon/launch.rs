@@ -1,7 +1,7 @@
 //! How a suggested run is started, added to its message: the baseline's own command with the changes in it where that
 //! command is known, else what the site's configuration says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -10,8 +10,7 @@ use crate::command::{Placed, Rewritten, Target, rewrite, typed};
 use crate::config::{Launch, Placement, Rendered, Settings};
 use crate::diagnosis::{Changes, Report};
 use crate::facts::Knobs;
-use crate::jobs::{Job, group};
-use crate::launched::{CommandFrom, Launched};
+use crate::launched::{CommandFrom, Launched, Source};
 use crate::logdir::Place;
 
 use super::engine::Engine;
@@ -40,6 +39,7 @@ pub(super) fn dress(message: &mut Message, settings: &Settings, known: &Known) -
         | Body::RunCancelled(_)
         | Body::StopSuggested(_)
         | Body::QuestionAsked(_)
+        | Body::Notice(_)
         | Body::Digest(_) => BTreeMap::new(),
     }
 }
@@ -48,11 +48,9 @@ impl Engine {
     /// What is known of the baseline that a message is about.
     fn known(&self, message: &Message) -> Known {
         let Some(case) = self.diagnosis.cases().find(|case| case.id == message.case) else { return Known::default() };
-        let jobs = group(self.watcher.runs(), &BTreeSet::new());
-        let job = jobs.iter().find(|job| job.name == case.baseline);
         Known {
-            launched: job.and_then(Job::launched).cloned(),
-            settings: case.baseline_facts.knobs.clone(),
+            launched: case.launched.clone(),
+            settings: case.settings.clone(),
             steps: Some(case.baseline_facts.steps).filter(|steps| steps.is_finite()),
         }
     }
@@ -174,14 +172,33 @@ fn suggest(
     }
     env.extend(rewritten.env.clone());
     let before = &launched.argv;
+    let arguments = rewritten.argv.iter().filter(|word| !before.contains(word)).cloned().collect();
+    if rewritten.placed == Placed::MakesItsOwn {
+        state_itself(&mut rewritten, launched);
+    }
     Suggested {
-        arguments: rewritten.argv.iter().filter(|word| !before.contains(word)).cloned().collect(),
+        arguments,
         command: Some(rewritten.command(&launched.cwd)),
         from: Some(CommandFrom::from(launched)),
         cwd: Some(launched.cwd.clone()),
         environment: launched.environment.clone(),
         env,
         unplaced: rewritten.unplaced,
+    }
+}
+
+/// A run that makes a folder of its own says there whose experiment it is: nothing else ties the folder to its suggestion
+/// before the case of somebody else takes it for a job of its own.
+fn state_itself(rewritten: &mut Rewritten, launched: &Launched) {
+    let here = match launched.source {
+        Source::Run | Source::Process => std::env::current_exe().ok().filter(|program| program.exists()),
+        // An engine's machines need not have this program.
+        Source::Engine => None,
+    };
+    let Some(program) = here.as_ref().and_then(|program| program.to_str()) else { return };
+    let wrapped = launched.argv.iter().take(2).map(String::as_str).eq([program, "run"]);
+    if !wrapped {
+        rewritten.argv.splice(0..0, [program, "run", "--"].map(str::to_owned));
     }
 }
 
@@ -236,7 +253,7 @@ fn output_dir(run: &RunSuggested, site: &Settings) -> Option<String> {
 mod tests {
     use super::*;
     use crate::case::CaseId;
-    use crate::launched::{Flag, Kind, Source};
+    use crate::launched::{Flag, Kind};
     use serde_json::json;
 
     fn knobs(value: &Value) -> Knobs {
@@ -304,6 +321,22 @@ mod tests {
         let mut there = launched(Some(rustix::process::geteuid().as_raw()));
         there.argv.truncate(4);
         assert_eq!(dressed(&json!({"learning_rate": 1}), Some(there), false).0.command, None);
+    }
+
+    #[test]
+    fn a_run_that_makes_its_own_folder_says_whose_experiment_it_is() {
+        let mut there = launched(Some(rustix::process::geteuid().as_raw()));
+        there.argv.truncate(4);
+        let (mut site, run) = (Settings::default(), RunSuggested { run_name: "n/1".into(), ..RunSuggested::default() });
+        site.watch.logdirs = vec![Place::Disk("/runs".into())];
+        let known = Known { launched: Some(there), ..Known::default() };
+        let body = Body::RunSuggested(Box::new(run));
+        let subject = "fit/20261129-165132".to_owned();
+        let mut message = Message { id: "s1".into(), case: CaseId("c".into()), subject, time: 0.0, body };
+        dress(&mut message, &site, &known);
+        let Body::RunSuggested(run) = message.body else { panic!("it is what it was") };
+        let command = run.command.expect("a command");
+        assert!(command.ends_with(" run -- python t.py --lr 10"), "{command}");
     }
 
     #[test]

@@ -35,7 +35,11 @@ impl Engine {
         cases.sort_by(|a, b| a.closed.is_some().cmp(&b.closed.is_some()).then(b.opened.total_cmp(&a.opened)));
         let open = cases.iter().filter(|case| case.closed.is_none()).count();
         let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(line).collect();
-        self.board.show(Shown { runs: self.watcher.runs().len(), cases });
+        // Nobody else asks for the names of all jobs.
+        let reports = self.settings.status.as_ref().is_some_and(|status| status.tokens.report.is_some());
+        let last_seen = self.diagnosis.last_seen().filter(|_| reports);
+        let jobs = last_seen.map(|(job, time)| (job.to_owned(), time)).collect();
+        self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs });
         self.board.turned();
     }
 
@@ -84,10 +88,6 @@ impl Engine {
             let labels = [destination.as_str(), state.as_str()];
             metrics.deliveries.with_label_values(&labels).set(i64::try_from(*deliveries).unwrap_or(i64::MAX));
         }
-        for (destination, deliveries) in &tally.held {
-            let labels = [destination.as_str(), "held"];
-            metrics.deliveries.with_label_values(&labels).set(i64::try_from(*deliveries).unwrap_or(i64::MAX));
-        }
         metrics.held_back.reset();
         for destination in self.desk.names() {
             metrics.held_back.with_label_values(&[destination]).set(0);
@@ -119,6 +119,8 @@ fn count(number: usize) -> i64 {
 
 fn line(case: &Case) -> CaseLine {
     let waiting = match case.waiting {
+        _ if case.paused.is_some() => "paused",
+        Waiting::Room(_) if case.short_of.is_some() => "budget",
         Waiting::Room(_) => "room",
         Waiting::Experiment => "experiment",
         Waiting::Answer { .. } => "answer",

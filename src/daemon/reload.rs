@@ -5,6 +5,7 @@ use sd_notify::NotifyState;
 
 use super::desk::Desk;
 use super::engine::Engine;
+use super::runner::with_runner;
 use super::{Load, logdir_of, notifier, now, sending, site_of, with_causes};
 use crate::case::Case;
 use crate::config::Settings;
@@ -21,9 +22,12 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Compiles the policies, reads the secrets, sets the destinations up.
     pub(super) fn of(settings: Settings) -> anyhow::Result<Prepared> {
-        let site = site_of(&settings)?;
+        let settings = with_runner(settings)?;
+        let mut site = site_of(&settings)?;
         let destination = |wanted| sending::destination_of(&settings, wanted);
-        let destinations = settings.destinations.iter().map(destination).collect::<anyhow::Result<_>>()?;
+        let destinations =
+            settings.destinations.iter().map(destination).collect::<anyhow::Result<Vec<Destination>>>()?;
+        site.by_hand = !destinations.iter().any(Destination::runs_suggestions);
         Ok(Prepared { settings, site, destinations })
     }
 }
@@ -38,6 +42,10 @@ impl Engine {
             Ok(()) => {
                 tracing::info!("the settings were read again, and are in force");
                 self.in_force();
+                let changes = self.diagnosis.resume_all(now());
+                if let Err(error) = self.commit(changes, Vec::new()) {
+                    tracing::error!(error = with_causes(&error), "paused cases could not be resumed");
+                }
             }
             Err(error) => {
                 let error = with_causes(&error);

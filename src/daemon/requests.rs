@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::engine::Engine;
 use super::now;
+use crate::case::CaseId;
 use crate::diagnosis::{Changes, Report};
 use crate::outbox;
-use crate::store::{Commit, Decision, DeliveryState, JournalEntry, Owed, Request, Which};
+use crate::store::{Commit, Decision, DeliveryState, JournalEntry, Owed, Request, Unreadable, Which, Wish};
 
 impl Engine {
     /// Carries out what operators asked for.
@@ -24,35 +25,51 @@ impl Engine {
         };
         self.store_works();
         for request in requests {
-            let text = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_str);
-            let number = |pointer: &str| request.wish.pointer(pointer).and_then(Value::as_i64);
-            let changes = if let Some(job) = text("/link") {
-                self.diagnosis.link(&request.case, job, now())
-            } else if let Some(verdict) = text("/close/verdict") {
-                self.diagnosis.close(&request.case, verdict, text("/close/why").unwrap_or_default(), now())
-            } else if let Some(answer) = text("/answer") {
-                self.diagnosis.answer(&request.case, answer, now())
-            } else if let Some(delivery) = number("/resend") {
-                self.resend(&request, delivery)?;
-                continue;
-            } else if let Some(delivery) = number("/drop") {
-                self.drop_delivery(&request, delivery)?;
-                continue;
-            } else if let Some(row) = number("/unhold") {
-                self.drop_waiting(&request, row)?;
-                continue;
-            } else {
-                tracing::warn!(wish = %request.wish, "a request that this version does not know is dropped");
-                Changes::default()
-            };
-            self.commit(changes, vec![request.id])?;
+            match request {
+                Ok(request) => self.carry_out(&request)?,
+                Err(unreadable) => self.tell_unreadable(&unreadable),
+            }
         }
         Ok(())
     }
 
-    fn resend(&mut self, request: &Request, delivery: i64) -> anyhow::Result<()> {
+    /// Does what is asked. The case that is asked about may be gone by now: then nothing changes.
+    fn carry_out(&mut self, request: &Request) -> anyhow::Result<()> {
+        let none = CaseId(String::new());
+        let case = request.case.as_ref().unwrap_or(&none);
+        let changes = match &request.wish {
+            Wish::Link(job) => self.diagnosis.link(case, job, now()),
+            Wish::Close { verdict, why } => self.diagnosis.close(case, verdict, why, now()),
+            Wish::Answer(answer) => self.diagnosis.answer(case, answer, now()),
+            Wish::Resume => self.diagnosis.resume(case, now()),
+            Wish::FateOfExperiment { suggestion, fate } => {
+                self.board.metrics.fates.with_label_values(&[fate.state.word()]).inc();
+                self.diagnosis.fate_of_experiment(suggestion, fate, now())
+            }
+            Wish::FateOfJob { job, fate } => {
+                self.board.metrics.fates.with_label_values(&[fate.state.word()]).inc();
+                self.diagnosis.fate_of_job(job, fate, now())
+            }
+            Wish::Resend(delivery) => return self.resend(request.id, *delivery),
+            Wish::Drop { delivery, why } => return self.drop_delivery(request.id, *delivery, why),
+            Wish::Withdraw { row, message, destination, why } => {
+                let detail = json!({ "message": message, "destination": destination, "why": why });
+                return self.withdraw(request, *row, message, detail);
+            }
+        };
+        self.commit(changes, vec![request.id])
+    }
+
+    /// A request that a newer version wrote, or that was damaged, stays where it is, and is told once.
+    fn tell_unreadable(&mut self, request: &Unreadable) {
+        if self.unreadable_requests.insert(request.id) {
+            tracing::warn!(request = request.id, why = request.reason, "a request cannot be read and is left undone");
+        }
+    }
+
+    fn resend(&mut self, request: i64, delivery: i64) -> anyhow::Result<()> {
         tracing::info!(delivery, "sent again, as asked");
-        let (handled, decisions) = (vec![request.id], vec![(delivery, Decision::Resend)]);
+        let (handled, decisions) = (vec![request], vec![(delivery, Decision::Resend)]);
         self.keep(&Commit { handled, decisions, ..Commit::default() })?;
         self.outbox.wake();
         Ok(())
@@ -60,8 +77,7 @@ impl Engine {
 
     /// Gives a delivery up. The case is told before the request is done with, so that a process that ends in between does
     /// it again; one that is being sent is left for the next turn.
-    fn drop_delivery(&mut self, request: &Request, delivery: i64) -> anyhow::Result<()> {
-        let why = request.wish.get("why").and_then(Value::as_str).unwrap_or_default();
+    fn drop_delivery(&mut self, request: i64, delivery: i64, why: &str) -> anyhow::Result<()> {
         let why = format!("dropped by hand: {why}");
         self.keep(&Commit { decisions: vec![(delivery, Decision::Drop { why, at: now() })], ..Commit::default() })?;
         match self.owed(Which { delivery: Some(delivery), ..Which::default() })?.first() {
@@ -75,20 +91,17 @@ impl Engine {
             }
             _ => tracing::warn!(delivery, "not dropped, as asked: it came to another end before"),
         }
-        self.commit(Changes::default(), vec![request.id])
+        self.commit(Changes::default(), vec![request])
     }
 
     /// Takes back a message that waits for a better moment. As above, the case is told before the request is done with.
-    fn drop_waiting(&mut self, request: &Request, row: i64) -> anyhow::Result<()> {
-        let text = |key: &str| request.wish.get(key).and_then(Value::as_str).unwrap_or_default();
-        let message = text("message");
+    fn withdraw(&mut self, request: &Request, row: i64, message: &str, detail: Value) -> anyhow::Result<()> {
         let quieted = self.waited_for(|engine| engine.store.blocking(|store| store.quieted()))?;
-        if quieted.held.iter().any(|held| held.id == row) {
+        if quieted.waiting.iter().any(|known| known.id == row) {
             tracing::info!(id = message, "dropped while it waited, as asked");
-            let detail = json!({ "message": message, "destination": text("destination"), "why": text("why") });
             let entry = JournalEntry { time: now(), kind: "dropped".to_owned(), detail };
-            let journal = vec![(request.case.clone(), entry)];
-            self.keep(&Commit { journal, unheld: vec![row], ..Commit::default() })?;
+            let journal = request.case.iter().map(|case| (case.clone(), entry.clone())).collect();
+            self.keep(&Commit { journal, withdrawn: vec![row], ..Commit::default() })?;
         }
         self.may_never_start(message)?;
         self.commit(Changes::default(), vec![request.id])
@@ -110,7 +123,7 @@ impl Engine {
         let report = match report {
             outbox::Report::Delivered { message_id, destination, .. } => {
                 tracing::debug!(message_id, destination, "told of a delivery");
-                let mut changes = Changes::default();
+                let mut changes = self.diagnosis.taken(message_id, now());
                 if self.desk.is_machine(destination) {
                     self.diagnosis.handed_to(message_id, std::slice::from_ref(destination), &mut changes);
                 }
@@ -118,8 +131,20 @@ impl Engine {
             }
             outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
                 tracing::debug!(message_id, destination, why, "told of a refusal");
+                let mut changes = Changes::default();
+                self.diagnosis.not_run_by(message_id, destination, &mut changes);
+                self.commit(changes, Vec::new())?;
                 let unknown_knobs: BTreeSet<String> = unknown_knobs.iter().cloned().collect();
                 Report::Refused { suggestion: message_id.clone(), unknown_knobs }
+            }
+            outbox::Report::Blocked { message_id, destination, why } => {
+                tracing::debug!(message_id, destination, why, "told of what the site must mend");
+                // Where something runs what is suggested, it does not matter that people are not told of it.
+                if !self.desk.is_machine(destination) && !self.diagnosis.site().by_hand {
+                    return Ok(());
+                }
+                let changes = self.diagnosis.refused_by_site(message_id, destination, why, now());
+                return self.commit(changes, Vec::new());
             }
             outbox::Report::Dead { message_id, destination, why } => {
                 tracing::debug!(message_id, destination, why, "told of a dead letter");
@@ -146,7 +171,7 @@ impl Engine {
     /// Whether another destination has a suggestion, or may yet get it: then its run can start although one gave up.
     fn may_start(&mut self, message: &str) -> anyhow::Result<bool> {
         let quieted = self.waited_for(|engine| engine.store.blocking(|store| store.quieted()))?;
-        if quieted.held.iter().any(|row| row.hold.message.id == message) {
+        if quieted.waiting.iter().any(|row| row.wait.message.id == message) {
             return Ok(true);
         }
         let ended = |owed: &Owed| matches!(owed.delivery.state, DeliveryState::Dead | DeliveryState::Refused);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{preset_of, variables};
 use crate::config::{DestinationSettings, Settings};
-use crate::destinations::{Destination, Http, Setup, Surroundings, Timeouts};
+use crate::destinations::{Destination, Fresh, Http, Reread, Setup, Surroundings, Timeouts};
 
 /// A destination of the configuration, with its preset and its secrets read; nothing is sent.
 ///
@@ -20,15 +20,32 @@ pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyh
         http: Http::new(Timeouts { whole: wanted.timeout, ..Timeouts::default() }),
         terminal: Arc::new(Mutex::new(std::io::stdout())),
     };
+    let accounts = wanted
+        .read_accounts(&variables())
+        .map_err(|(field, error)| anyhow::anyhow!("the destination {}: `{field}`: {error}", wanted.name))?;
     let setup = Setup {
         name: wanted.name.clone(),
         fields,
+        reread: Some(reread(wanted)),
+        accounts,
         wants: wanted.wants.clone(),
         on_unknown: wanted.on_unknown,
         give_up_after: Some(wanted.give_up_after),
+        status_every: Some(wanted.status_every),
         allowed_hosts: settings.allowed_hosts.clone(),
     };
     Ok(Destination::new(preset, setup, &surroundings)?)
+}
+
+/// Reads the settings of a destination again: a token that was renewed in its file is taken up.
+fn reread(wanted: &DestinationSettings) -> Reread {
+    let wanted = wanted.clone();
+    Arc::new(move || {
+        let read =
+            wanted.read_fields(&variables()).and_then(|fields| Ok((fields, wanted.read_accounts(&variables())?)));
+        let (fields, accounts) = read.map_err(|(field, error)| format!("`{field}`: {error}"))?;
+        Ok(Fresh { fields, accounts })
+    })
 }
 
 fn host() -> String {

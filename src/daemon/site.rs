@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::case::Budget;
 use crate::config::{self, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of};
 use crate::destinations::{self, Preset};
-use crate::diagnosis::{Choice, Script, Site};
+use crate::diagnosis::{Choice, Per, Script, Site, SiteBudget};
 use crate::jobs::Patience;
+use crate::logdir::Place;
 use crate::policy::{self, Policy, Problem};
 use crate::signals::SignalRules;
 use crate::symptoms;
@@ -31,8 +33,14 @@ macro_rules! built_in {
 }
 
 /// The policies that are built in; a new one is one more name.
-const BUILT_IN: &[BuiltIn] =
-    &[built_in!("article"), built_in!("pretraining"), built_in!("quick"), built_in!("watch-only")];
+const BUILT_IN: &[BuiltIn] = &[
+    built_in!("article"),
+    built_in!("boosting"),
+    built_in!("pretraining"),
+    built_in!("quick"),
+    built_in!("reinforcement"),
+    built_in!("watch-only"),
+];
 
 /// Why a policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -148,8 +156,45 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         at_once: settings.limits.at_once as usize,
         start_within: settings.limits.start_within.as_secs_f64(),
         answer_within: settings.limits.ask_wait.as_secs_f64(),
+        prior: settings.prior.unwrap_or(config::PRIOR),
+        control: settings.control,
+        by_hand: false,
+        budgets: budgets_of(settings),
+        gpus: settings.budgets.gpus,
+        roots: roots_of(settings),
         history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     })
+}
+
+fn budgets_of(settings: &Settings) -> Vec<SiteBudget> {
+    let of = |of: String, per, budget, jobs: Vec<config::Glob>| SiteBudget {
+        of,
+        per,
+        budget,
+        is_for: Arc::new(move |job| jobs.is_empty() || jobs.iter().any(|glob| glob.matches(job))),
+    };
+    let budgets = &settings.budgets;
+    let mut all = vec![of("the case's budget".to_owned(), Per::Case, budgets.case, Vec::new())];
+    all.push(of("the budget of a day".to_owned(), Per::Day, budgets.day, Vec::new()));
+    let teams = budgets.teams.iter();
+    all.extend(
+        teams
+            .map(|team| of(format!("the team {}'s budget of a day", team.name), Per::Day, team.day, team.jobs.clone())),
+    );
+    all.retain(|budget| budget.budget != Budget::default());
+    all
+}
+
+/// The log directories as those name them who see which files a job opens: by their own paths, whatever links lead there.
+fn roots_of(settings: &Settings) -> Vec<String> {
+    let mut roots = Vec::new();
+    for place in &settings.watch.logdirs {
+        let Place::Disk(path) = place else { continue };
+        let real = std::fs::canonicalize(path).ok();
+        let absolute = std::path::absolute(path).ok();
+        roots.extend(real.into_iter().chain(absolute).map(|path| path.display().to_string()));
+    }
+    roots
 }
 
 /// The names under which a script logs its knobs; one of the site's own is logged under its own name, too.
@@ -188,6 +233,7 @@ fn fields_of(preset: &Preset) -> Vec<PresetField> {
         holds: match field.kind {
             destinations::FieldKind::Secret => Holds::Secret,
             destinations::FieldKind::Url => Holds::Address,
+            destinations::FieldKind::Accounts => Holds::Accounts,
             destinations::FieldKind::Text => Holds::Text,
         },
         need: match field.need {

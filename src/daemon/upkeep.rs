@@ -36,11 +36,12 @@ impl Engine {
         let before = now() - time.as_secs_f64();
         let cases =
             self.diagnosis.forgettable(|name| self.watcher.follows(name) || self.watcher.follows(directory_of(name)));
+        self.diagnosis.forget_fates(before);
         let some = !cases.is_empty();
         self.keep(&Commit { forget: Some(Forget { before, cases }), ..Commit::default() })?;
         if some {
             let kept = self.store.blocking(|store| store.cases(false))?;
-            let kept: BTreeSet<_> = kept.into_iter().map(|case| case.id).collect();
+            let kept: BTreeSet<_> = kept.into_iter().flatten().map(|case| case.id).collect();
             self.diagnosis.retain(&kept);
         }
         Ok(())

@@ -4,6 +4,7 @@
 //!
 //! The expressions of rules and references see `answer`, the body as JSON or nothing, and `message`, what it answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
@@ -12,6 +13,7 @@ use minijinja::{Environment, Value as Jinja};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::codes::Codes;
 use super::filters;
 use super::http::Reply;
 use super::template::{Node, Scope, TemplateError, check_expression, holds};
@@ -49,11 +51,48 @@ pub enum Outcome {
         /// Why it cannot say.
         why: String,
     },
+    /// The site must mend something first, such as a partition or a token; it is tried until that is done.
+    Site {
+        /// Whether it may have arrived.
+        in_doubt: bool,
+        /// What the destination said, and the remedy where it is known.
+        why: String,
+    },
+    /// The destination does not have it, and may yet get it from a try before: it is asked once more.
+    Settling {
+        /// How long to wait before.
+        after: Duration,
+        /// What is known.
+        why: String,
+    },
+    /// Nobody wants it any more, and it was not sent.
+    Dropped {
+        /// Why.
+        why: String,
+    },
     /// It will never be taken as it is; a person must look.
     Permanent {
         /// What the destination said, and the remedy where it is known.
         why: String,
     },
+}
+
+impl Outcome {
+    /// The same, with its texts changed.
+    #[must_use]
+    pub(super) fn map_texts(self, change: impl Fn(String) -> String) -> Outcome {
+        match self {
+            Outcome::Delivered { reference } => Outcome::Delivered { reference: reference.map(change) },
+            Outcome::Refused { unknown_knobs, why } => Outcome::Refused { unknown_knobs, why: change(why) },
+            Outcome::Later { after, why } => Outcome::Later { after, why: change(why) },
+            Outcome::Unknown { why } => Outcome::Unknown { why: change(why) },
+            Outcome::Held { why } => Outcome::Held { why: change(why) },
+            Outcome::Site { in_doubt, why } => Outcome::Site { in_doubt, why: change(why) },
+            Outcome::Settling { after, why } => Outcome::Settling { after, why: change(why) },
+            Outcome::Dropped { why } => Outcome::Dropped { why: change(why) },
+            Outcome::Permanent { why } => Outcome::Permanent { why: change(why) },
+        }
+    }
 }
 
 /// What a rule of a preset says of an answer.
@@ -65,6 +104,10 @@ pub(super) enum Meaning {
     Later,
     Unknown,
     Permanent,
+    /// The site must mend something.
+    Site,
+    /// What the table of codes says of the first code in the answer that it has; the rule does not apply where it has none.
+    ByCode,
     /// To a question: it has no such message.
     Absent,
 }
@@ -117,7 +160,7 @@ fn usual(status: u16) -> (Meaning, Option<&'static str>) {
         200..=299 => (Meaning::Delivered, None),
         408 | 425 | 429 | 500..=599 => (Meaning::Later, None),
         300..=399 => (Meaning::Permanent, Some("redirects are not followed: configure the final address")),
-        401 | 403 => (Meaning::Permanent, Some("check the credentials in the configuration")),
+        401 | 403 => (Meaning::Site, Some("check the credentials in the configuration")),
         404 | 410 => (Meaning::Permanent, Some("check the address in the configuration")),
         413 => (Meaning::Permanent, Some("the receiver must allow larger messages")),
         _ => (Meaning::Permanent, None),
@@ -131,6 +174,7 @@ pub(super) struct Answers {
     rules: Vec<Rule>,
     /// The destination's own id, in an answer.
     reference: Option<Node>,
+    codes: Option<Arc<Codes>>,
     environment: Environment<'static>,
 }
 
@@ -158,8 +202,16 @@ impl Answers {
     ///
     /// # Errors
     /// The place of the first that does not parse.
-    pub(super) fn parse(rules: Vec<Rule>, reference: Option<&String>, place: &str) -> Result<Answers, TemplateError> {
+    pub(super) fn parse(
+        rules: Vec<Rule>,
+        reference: Option<&String>,
+        codes: Option<Arc<Codes>>,
+        place: &str,
+    ) -> Result<Answers, TemplateError> {
         let environment = filters::answers();
+        if let Some(codes) = &codes {
+            check_expression(&environment, codes.expression(), "codes.of")?;
+        }
         for (index, rule) in rules.iter().enumerate() {
             if let Some(when) = &rule.when {
                 check_expression(&environment, when, &format!("{place}[{index}].when"))?;
@@ -167,7 +219,7 @@ impl Answers {
         }
         let node = |text: &String| Node::parse(&Value::String(text.clone()), "reference", &environment);
         let reference = reference.map(node).transpose()?;
-        Ok(Answers { rules, reference, environment })
+        Ok(Answers { rules, reference, codes, environment })
     }
 
     /// Whether a rule says so.
@@ -176,7 +228,7 @@ impl Answers {
     }
 
     /// What `reply` means by the rules, or as usual, and why it is no success.
-    pub(super) fn meaning(&self, reply: &Reply, reading: Reading<'_>) -> (Meaning, String) {
+    pub(super) fn meaning<'a>(&'a self, reply: &Reply, reading: Reading<'_>) -> (Meaning, String) {
         let scope = with_answer(reading.scope, reply);
         let when = |text: &String| holds(&self.environment, &scope, text, "when").unwrap_or(false);
         let applies = |rule: &&Rule| {
@@ -184,10 +236,12 @@ impl Answers {
                 && rule.text.as_ref().is_none_or(|text| reply.body.contains(text))
                 && rule.when.as_ref().is_none_or(when)
         };
-        let (meaning, hint) = match self.rules.iter().find(applies) {
-            Some(rule) => (rule.means, rule.hint.as_deref().or(usual(reply.status).1)),
-            None => usual(reply.status),
+        let by_code = || self.codes.as_ref().and_then(|codes| codes.of_answer(&self.environment, &scope));
+        let says = |rule: &'a Rule| match rule.means {
+            Meaning::ByCode => by_code().map(|code| (code.means, code.hint.as_deref())),
+            means => Some((means, rule.hint.as_deref().or(usual(reply.status).1))),
         };
+        let (meaning, hint) = self.rules.iter().filter(applies).find_map(says).unwrap_or_else(|| usual(reply.status));
         let said = said(&reply.body);
         let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         let separator = if said.is_empty() { "" } else { ": " };
@@ -206,7 +260,10 @@ impl Answers {
             }
             (Meaning::Later, _) => Outcome::Later { after: reply.wait(reading.now), why },
             (Meaning::Unknown, _) => Outcome::Unknown { why },
-            (Meaning::Refused | Meaning::Permanent | Meaning::Absent, _) => Outcome::Permanent { why },
+            (Meaning::Site, _) => Outcome::Site { in_doubt: false, why },
+            (Meaning::Refused | Meaning::Permanent | Meaning::Absent | Meaning::ByCode, _) => {
+                Outcome::Permanent { why }
+            }
         }
     }
 
@@ -226,9 +283,17 @@ impl Answers {
     /// # Errors
     /// The answer has another form than the expression expects.
     pub(super) fn part(&self, expression: &str, scope: &Scope) -> Result<Option<Jinja>, String> {
+        self.value(expression, scope).map(|value| Some(value).filter(Jinja::is_true))
+    }
+
+    /// The value of an expression over an answer, whatever it is.
+    ///
+    /// # Errors
+    /// As [`Answers::part`].
+    pub(super) fn value(&self, expression: &str, scope: &Scope) -> Result<Jinja, String> {
         let context = Jinja::from_pairs(scope.iter().map(|(name, value)| (name.clone(), value.clone())));
         let value = self.environment.compile_expression(expression).and_then(|compiled| compiled.eval(context));
-        value.map(|value| Some(value).filter(Jinja::is_true)).map_err(|error| error.to_string())
+        value.map_err(|error| error.to_string())
     }
 }
 
@@ -250,14 +315,31 @@ impl Reply {
 /// What an answer says, in one line: its `error` if it is JSON with one, else its beginning.
 fn said(body: &str) -> String {
     let parsed = serde_json::from_str::<Value>(body).ok();
-    let error = parsed.as_ref().and_then(|answer| answer.get("error")).and_then(Value::as_str);
-    let words =
-        error.unwrap_or(body).split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let error = parsed.as_ref().and_then(|answer| answer.get("error")).and_then(Value::as_str).map(str::to_owned);
+    let error = error.or_else(|| parsed.as_ref().and_then(listed_errors));
+    let words = error
+        .as_deref()
+        .unwrap_or(body)
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty());
     let line = words.collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
+}
+
+/// The texts of a list of `errors`, each with its number, as Slurm gives them.
+fn listed_errors(answer: &Value) -> Option<String> {
+    let errors = answer.get("errors")?.as_array()?;
+    let told = errors.iter().filter_map(|error| {
+        let text = |key: &str| error.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let number = ["error_number", "error_code"].iter().find_map(|key| error.get(key)?.as_i64());
+        let text = text("error").or_else(|| text("description"))?;
+        Some(number.map_or_else(|| text.to_owned(), |number| format!("{text} ({number})")))
+    });
+    let told: Vec<String> = told.collect();
+    Some(told.join("; ")).filter(|told| !told.is_empty())
 }
 
 /// Knobs that every training script has in some form, so that a refusal that names none is not about them.

@@ -2,14 +2,17 @@
 //!
 //! Owns: the checks of an address, the headers of every request. Must not know: what a message says, what answers mean.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::http::{Http, HttpClient, MOST_ANSWER, Method, Outgoing, Way, site};
-use super::preset::{Preset, Request, Send};
+use super::current::Current;
+use super::http::{Http, HttpClient, MOST_ANSWER, MOST_LIST, Method, Outgoing, Way, site};
+use super::listing::Sieve;
+use super::preset::{List, Preset, Request, Send};
 use super::signature::Keys;
 use super::template::{Node, Scope};
 use super::{Secret, Setup, SetupError, values};
@@ -19,7 +22,6 @@ pub(super) struct HttpChannel {
     pub(super) url: Url,
     /// The socket on this machine that it goes through, where it does.
     socket: Option<PathBuf>,
-    headers: HeaderMap,
     keys: Option<Keys>,
 }
 
@@ -38,7 +40,7 @@ impl HttpChannel {
     pub(super) fn open(preset: &Preset, setup: &Setup, http: &Http) -> Result<HttpChannel, SetupError> {
         let opening =
             Opening { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
-        let Send::Http { url, socket, headers, signed_with, .. } = &preset.send else {
+        let Send::Http { url, socket, signed_with, .. } = &preset.send else {
             return Err(opening.unusable("preset", "it does not send over HTTP".to_owned()));
         };
         let socket = socket.as_ref().map(|socket| opening.socket(socket)).transpose()?;
@@ -48,8 +50,8 @@ impl HttpChannel {
         }
         let client = http.client(socket.as_deref().map_or(Way::Net(&url), Way::Socket));
         let client = client.map_err(|reason| SetupError::NoHttp { destination: setup.name.clone(), reason })?;
-        let (headers, keys) = (opening.headers(headers)?, opening.keys(signed_with.as_ref())?);
-        Ok(HttpChannel { client, url, socket, headers, keys })
+        headers_of(preset, &opening.fields()).map_err(|reason| opening.unusable("headers", reason))?;
+        Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())? })
     }
 
     /// Where requests go, for people: no more of the address than scheme, host and port, and whether they are signed.
@@ -63,10 +65,10 @@ impl HttpChannel {
 
     /// The request that carries a message: besides the preset's headers, the id of the event, so that a receiver knows
     /// it again, and its signature. `now` is in seconds since the Unix epoch.
-    pub(super) fn carrying(&self, id: &str, body: &Value, now: f64) -> Outgoing {
+    pub(super) fn carrying(&self, id: &str, body: &Value, current: &Current, now: f64) -> Outgoing {
         let body = body.to_string().into_bytes();
         let timestamp = now as i64;
-        let mut headers = self.headers.clone();
+        let mut headers = current.headers.clone();
         let mut insert = |name: &'static str, text: &str| {
             // An id that no header may hold stays in the body alone.
             if let Ok(value) = HeaderValue::try_from(text) {
@@ -80,7 +82,7 @@ impl HttpChannel {
             insert("webhook-signature", &keys.sign(id, timestamp, &body));
         }
         let (method, url) = (Method::Post, self.url.clone());
-        Outgoing { method, url, headers, body: Some(body), most_answer: MOST_ANSWER }
+        Outgoing { method, url, headers, body: Some(body), most_answer: MOST_ANSWER, sieve: None }
     }
 
     /// A request besides that one. Its address sees all `fields`, its body those of `scope`. What comes with a message
@@ -93,10 +95,10 @@ impl HttpChannel {
         request: &Request,
         preset: &Preset,
         scope: &Scope,
-        fields: &std::collections::BTreeMap<String, Secret>,
+        current: &Current,
     ) -> Result<Outgoing, String> {
         let mut of_address = scope.clone();
-        of_address.insert("fields".to_owned(), values(fields.iter()));
+        of_address.insert("fields".to_owned(), values(current.fields.iter()));
         let address = preset.render(&request.url, &of_address, "url").map_err(|error| error.to_string())?;
         let url = address.as_str().and_then(|text| Url::parse(text).ok()).ok_or("the address is none")?;
         if url.origin() != self.url.origin() {
@@ -104,11 +106,52 @@ impl HttpChannel {
         }
         let body = request.body.as_ref().map(|body| preset.render_body(body, scope, "body")).transpose();
         let body = body.map_err(|error| error.to_string())?.map(|body| body.to_string().into_bytes());
-        Ok(Outgoing { method: request.method, url, headers: self.headers.clone(), body, most_answer: MOST_ANSWER })
+        let sieve = request.list.as_ref().map(|list| sieve(list, preset, scope)).transpose()?;
+        // What is asked for besides may be a list of everything, also where it is not sifted.
+        let (headers, most_answer) = (current.headers.clone(), MOST_LIST);
+        Ok(Outgoing { method: request.method, url, headers, body, most_answer, sieve })
     }
 }
 
+/// What of a long list is kept.
+fn sieve(list: &List, preset: &Preset, scope: &Scope) -> Result<Sieve, String> {
+    let any = list.any.iter().map(|(field, node)| {
+        let text = preset.render(node, scope, "list.any").map_err(|error| error.to_string())?;
+        let text = text.as_str().ok_or_else(|| format!("`list.any.{field}` is no text"))?;
+        Ok((field.clone(), text.to_owned()))
+    });
+    Ok(Sieve { of: list.of.clone(), any: any.collect::<Result<_, String>>()? })
+}
+
+/// The headers of every request, with these settings.
+///
+/// # Errors
+/// The setting that a header cannot hold, and why.
+pub(super) fn headers_of(preset: &Preset, fields: &BTreeMap<String, Secret>) -> Result<HeaderMap, String> {
+    let Send::Http { headers, .. } = &preset.send else { return Ok(HeaderMap::new()) };
+    let scope = Scope::from([("fields".to_owned(), values(fields.iter()))]);
+    let rendered = preset.render(headers, &scope, "headers").map_err(|error| error.to_string())?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in rendered.as_object().into_iter().flatten() {
+        let text = value.as_str().unwrap_or_default();
+        let header = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::try_from(text).ok());
+        let (name, mut value) = header.ok_or_else(|| format!("the header {name} holds what no header may"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
 impl Opening<'_> {
+    /// The settings, with something for what each owner's account gives.
+    fn fields(&self) -> BTreeMap<String, Secret> {
+        let mut fields = self.setup.fields.clone();
+        if self.setup.accounts.is_some() {
+            fields.extend(["user", "token"].map(|name| (name.to_owned(), Secret::new("an owner's"))));
+        }
+        fields
+    }
+
     fn unusable(&self, field: &str, reason: String) -> SetupError {
         SetupError::Unusable { destination: self.setup.name.clone(), field: field.to_owned(), reason }
     }
@@ -126,21 +169,6 @@ impl Opening<'_> {
         let path = path.map_err(|error| self.unusable("socket", error.to_string()))?;
         let path = path.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
         path.ok_or_else(|| self.unusable("socket", "it must be an absolute path".to_owned()))
-    }
-
-    fn headers(&self, node: &Node) -> Result<HeaderMap, SetupError> {
-        let rendered = self.preset.render(node, &self.scope, "headers");
-        let rendered = rendered.map_err(|error| self.unusable("headers", error.to_string()))?;
-        let mut headers = HeaderMap::new();
-        for (name, value) in rendered.as_object().into_iter().flatten() {
-            let text = value.as_str().unwrap_or_default();
-            let header = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::try_from(text).ok());
-            let (name, mut value) = header
-                .ok_or_else(|| self.unusable("headers", format!("the header {name} holds what no header may")))?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        Ok(headers)
     }
 
     fn keys(&self, signed_with: Option<&String>) -> Result<Option<Keys>, SetupError> {

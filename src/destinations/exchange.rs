@@ -7,10 +7,11 @@ use minijinja::Value as Jinja;
 
 use super::answer::{Meaning, Reading, with_answer};
 use super::channel::HttpChannel;
-use super::http::{MOST_LIST, Outgoing, Reply, Unanswered, site};
+use super::current::Current;
+use super::http::{Outgoing, Reply, Unanswered, site};
 use super::preset::{Ask, Then};
 use super::template::Scope;
-use super::{Destination, Last, Need, OnUnknown, Outcome};
+use super::{Destination, Earlier, Last, Need, OnUnknown, Outcome, Step};
 use crate::case::{Body, Message};
 
 /// One try.
@@ -19,6 +20,8 @@ pub(super) struct Exchange<'a> {
     pub(super) http: &'a HttpChannel,
     pub(super) message: &'a Message,
     pub(super) scope: &'a Scope,
+    /// The settings as they are now.
+    pub(super) current: &'a Current,
     /// Seconds since the Unix epoch.
     pub(super) now: f64,
 }
@@ -30,31 +33,66 @@ pub(super) enum Known {
     There {
         /// What it calls it.
         reference: Option<String>,
+        /// The references of everything that it has of this message, where the preset lists them.
+        all: Vec<String>,
     },
     /// It does not have it.
     Absent,
     /// It did not say now.
     NotNow(String),
+    /// It will say once the site has mended something.
+    Site(String),
     /// It will never say.
     Cannot(String),
 }
 
 impl Exchange<'_> {
-    /// The outcome, with the status of the answer to the message where it was sent and answered.
-    pub(super) async fn run(&self, last: Last) -> (Option<u16>, Outcome) {
-        let held = last == Last::InDoubt && self.destination.on_unknown == OnUnknown::Hold;
-        if let (Last::InDoubt | Last::InDoubtButWanted, Some(ask)) = (last, &self.destination.preset.ask) {
+    /// The first half of a try: everything up to the point where the destination has the message. With the status of the
+    /// answer to the message where it was sent and answered.
+    pub(super) async fn submit(&self, earlier: &Earlier) -> (Option<u16>, Step) {
+        let done = |outcome| (None, Step::Done(outcome));
+        if let Some(reference) = &earlier.reference {
+            return (None, self.accepted(Some(reference.clone()), earlier));
+        }
+        if let (Last::InDoubt | Last::InDoubtButWanted, Some(ask)) = (earlier.last, &self.destination.preset.ask) {
+            let held = earlier.last == Last::InDoubt && self.destination.on_unknown == OnUnknown::Hold;
             match self.ask(ask).await {
-                Known::There { reference } => return (None, self.follow(reference).await),
+                Known::There { reference, all } => {
+                    self.cancel_all_but(reference.as_deref(), &all).await;
+                    return (None, self.accepted(reference, earlier));
+                }
+                Known::Absent if !ask.grace.is_zero() && !self.is_settled(ask, earlier) => {
+                    let site = site(&self.http.url);
+                    let why = format!("{site} does not have it; it is asked once more, for it may still arrive");
+                    return done(Outcome::Settling { after: ask.grace, why });
+                }
                 Known::Absent => {}
-                Known::NotNow(why) => return (None, Outcome::Unknown { why }),
-                Known::Cannot(why) if held => return (None, Outcome::Held { why }),
+                Known::NotNow(why) => return done(Outcome::Unknown { why }),
+                Known::Site(why) => return done(Outcome::Site { in_doubt: true, why }),
+                Known::Cannot(why) if held => return done(Outcome::Held { why }),
                 Known::Cannot(why) => self.warn(why, "it cannot say whether it has the message, which is sent again"),
             }
         }
+        if earlier.unwanted {
+            return done(Outcome::Dropped { why: "it was cancelled before it was sent".to_owned() });
+        }
         match self.send().await {
-            (status, Outcome::Delivered { reference }) => (status, self.follow(reference).await),
-            other => other,
+            (status, Outcome::Delivered { reference }) => (status, self.accepted(reference, earlier)),
+            (status, other) => (status, Step::Done(other)),
+        }
+    }
+
+    /// Whether it was absent long enough ago already.
+    fn is_settled(&self, ask: &Ask, earlier: &Earlier) -> bool {
+        earlier.absent_since.is_some_and(|since| self.now - since >= ask.grace.as_secs_f64())
+    }
+
+    /// The destination has it: what follows is owed, unless nobody wants it any more.
+    fn accepted(&self, reference: Option<String>, earlier: &Earlier) -> Step {
+        if earlier.unwanted || self.destination.preset.then.is_empty() {
+            Step::Done(Outcome::Delivered { reference })
+        } else {
+            Step::Accepted { reference }
         }
     }
 
@@ -63,7 +101,7 @@ impl Exchange<'_> {
             Ok(body) => body,
             Err(why) => return (None, Outcome::Permanent { why }),
         };
-        match self.http.client.send(self.http.carrying(&self.message.id, &body, self.now)).await {
+        match self.http.client.send(self.http.carrying(&self.message.id, &body, self.current, self.now)).await {
             Ok(reply) => (Some(reply.status), self.understand(&reply)),
             Err(Unanswered::NotSent(why)) => (None, Outcome::Later { after: None, why }),
             Err(Unanswered::NoAnswer(why)) => (None, Outcome::Unknown { why }),
@@ -78,6 +116,7 @@ impl Exchange<'_> {
             | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
+            | Body::Notice(_)
             | Body::CaseClosed(_)
             | Body::Digest(_) => None,
         };
@@ -86,7 +125,29 @@ impl Exchange<'_> {
         self.destination.preset.answers.read(reply, reading)
     }
 
-    async fn ask(&self, ask: &Ask) -> Known {
+    /// Asks, and asks further where it is absent and there is another place to ask.
+    pub(super) async fn ask(&self, ask: &Ask) -> Known {
+        let mut asked = Some(ask);
+        while let Some(ask) = asked {
+            asked = ask.otherwise.as_deref();
+            match ask.condition.as_ref().map(|condition| self.holds(condition)) {
+                Some(Ok(false)) => continue,
+                Some(Err(why)) => return Known::Cannot(why),
+                Some(Ok(true)) | None => {}
+            }
+            match self.ask_one(ask).await {
+                Known::Absent => {}
+                known => return known,
+            }
+        }
+        Known::Absent
+    }
+
+    fn holds(&self, condition: &str) -> Result<bool, String> {
+        self.destination.preset.holds(condition, self.scope, "if").map_err(|error| error.to_string())
+    }
+
+    async fn ask_one(&self, ask: &Ask) -> Known {
         let request = match self.asking(ask) {
             Ok(request) => request,
             Err(why) => return Known::Cannot(why),
@@ -98,9 +159,7 @@ impl Exchange<'_> {
     }
 
     pub(super) fn asking(&self, ask: &Ask) -> Result<Outgoing, String> {
-        let (preset, fields) = (&self.destination.preset, &self.destination.fields);
-        let request = self.http.besides(&ask.request, preset, self.scope, fields)?;
-        Ok(Outgoing { most_answer: MOST_LIST, ..request })
+        self.http.besides(&ask.request, &self.destination.preset, self.scope, self.current)
     }
 
     pub(super) fn known(&self, ask: &Ask, reply: &Reply) -> Known {
@@ -110,17 +169,21 @@ impl Exchange<'_> {
             (Meaning::Delivered, _) => {}
             (Meaning::Absent, _) => return Known::Absent,
             (Meaning::Later | Meaning::Unknown, why) => return Known::NotNow(why),
-            (Meaning::Permanent | Meaning::Refused, why) => return Known::Cannot(why),
+            (Meaning::Site, why) => return Known::Site(why),
+            (Meaning::Permanent | Meaning::Refused | Meaning::ByCode, why) => return Known::Cannot(why),
         }
         let mut scope = with_answer(self.scope, reply);
         if scope.get("answer").is_none_or(Jinja::is_none) {
-            return Known::Cannot(format!("{site} answered what is no JSON, or more than {MOST_LIST} bytes"));
+            return Known::Cannot(format!("{site} answered what is no JSON, or more than is read"));
         }
         let unsure = ask.unsure.as_ref().map_or(Ok(None), |unsure| ask.answers.part(unsure, &scope));
         match (ask.answers.part(&ask.found, &scope), unsure) {
             (Ok(Some(found)), _) => {
                 scope.insert("found".to_owned(), found);
-                Known::There { reference: ask.answers.reference_in(&scope) }
+                let all = ask.all.as_ref().map_or(Ok(None), |all| ask.answers.part(all, &scope));
+                let all = all.ok().flatten().and_then(|list| list.try_iter().ok());
+                let all = all.into_iter().flatten().map(|one| one.to_string()).collect();
+                Known::There { reference: ask.answers.reference_in(&scope), all }
             }
             (Ok(None), Ok(None)) => Known::Absent,
             (Ok(None), Ok(Some(_))) => Known::Cannot(format!("{site} lists too much, or too little, to tell")),
@@ -128,9 +191,9 @@ impl Exchange<'_> {
         }
     }
 
-    /// What follows the message once the destination has it. Where a request that must succeed did not, the next try
-    /// asks for the message, finds it, and goes on from there.
-    async fn follow(&self, reference: Option<String>) -> Outcome {
+    /// The second half of a try: what follows the message once the destination has it. Where a request that must succeed
+    /// did not, the next try goes on from here.
+    pub(super) async fn follow(&self, reference: Option<String>) -> Outcome {
         let scope = self.after(reference.as_deref());
         for then in &self.destination.preset.then {
             let failed = match self.follow_one(then, &scope).await {
@@ -140,16 +203,16 @@ impl Exchange<'_> {
             if then.need == Need::Required {
                 return failed;
             }
-            if let Outcome::Permanent { why } | Outcome::Unknown { why } = failed {
+            if let Outcome::Permanent { why } | Outcome::Unknown { why } | Outcome::Site { why, .. } = failed {
                 self.warn(why, "what should have followed a message failed");
             }
         }
         Outcome::Delivered { reference }
     }
 
-    fn warn(&self, why: String, what: &str) {
+    pub(super) fn warn(&self, why: String, what: &str) {
         let (destination, id) = (&self.destination.name, &self.message.id);
-        tracing::warn!(destination, id, why = self.destination.hidden(why), "{what}");
+        tracing::warn!(destination, id, why = self.current.hidden(why), "{what}");
     }
 
     /// What templates of the requests that follow see.
@@ -166,7 +229,7 @@ impl Exchange<'_> {
         match holds {
             Some(Ok(false)) => None,
             Some(Err(error)) => Some(Err(error.to_string())),
-            Some(Ok(true)) | None => Some(self.http.besides(&then.request, preset, scope, &self.destination.fields)),
+            Some(Ok(true)) | None => Some(self.http.besides(&then.request, preset, scope, self.current)),
         }
     }
 
@@ -187,7 +250,10 @@ impl Exchange<'_> {
         match then.answers.meaning(&reply, reading) {
             (Meaning::Delivered, _) => None,
             (Meaning::Later | Meaning::Unknown, reason) => Some(Outcome::Unknown { why: why(reason) }),
-            (_, reason) => Some(Outcome::Permanent { why: why(reason) }),
+            (Meaning::Site, reason) => Some(Outcome::Site { in_doubt: true, why: why(reason) }),
+            (Meaning::Permanent | Meaning::Refused | Meaning::Absent | Meaning::ByCode, reason) => {
+                Some(Outcome::Permanent { why: why(reason) })
+            }
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Owns: names. Must not know: presets, messages. Filters of texts: `words`, `sentence` and `one_line`, `cut(most)`
 //! (characters, an open code block is closed again), `required(why)` (an empty text is an error), `hours_later(n)` (of
-//! a time in RFC 3339). For Slack `slack` (prose), `slack_name` (inline code), `slack_code` (a code block) and
+//! a time in RFC 3339), `shell_word`, `from_json`, `below(name)` (of an address). For Slack `slack` (prose), `slack_name` (inline code), `slack_code` (a code block) and
 //! `slack_plain` (where no markup is read); for Discord `discord`, `discord_name`, `discord_code` and `plain`.
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value as Jinja};
+use reqwest::Url;
 
 use super::{block_kit, fitting, markup, words};
 
@@ -23,6 +25,9 @@ pub(super) fn environment() -> Environment<'static> {
     environment.add_filter("cut", |text: String, most: usize| fitting::cut(&text, most));
     environment.add_filter("required", required);
     environment.add_filter("hours_later", hours_later);
+    environment.add_filter("shell_word", |text: String| words::shell_word(&text));
+    environment.add_filter("from_json", from_json);
+    environment.add_filter("below", below);
     environment.add_filter("plain", |text: String| markup::plain(&text));
     environment.add_filter("slack", |text: String| block_kit::escape(&text));
     environment.add_filter("slack_name", |text: String| block_kit::code(&text));
@@ -43,6 +48,21 @@ pub(super) fn answers() -> Environment<'static> {
 
 fn required(text: String, why: String) -> Result<String, Error> {
     if text.trim().is_empty() { Err(Error::new(ErrorKind::InvalidOperation, why)) } else { Ok(text) }
+}
+
+fn from_json(text: String) -> Result<Jinja, Error> {
+    let value = serde_json::from_str::<serde_json::Value>(&text);
+    value
+        .map(|value| Jinja::from(Serde(value)))
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+}
+
+/// The address of what stands below another, its query kept.
+fn below(address: String, name: String) -> Result<String, Error> {
+    let wrong = || Error::new(ErrorKind::InvalidOperation, "not an address that anything stands below");
+    let mut url = Url::parse(&address).map_err(|_| wrong())?;
+    url.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().push(&name);
+    Ok(url.to_string())
 }
 
 fn hours_later(time: String, hours: i64) -> Result<String, Error> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
+use super::listing::{self, Sieve, Unread};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 use serde::Deserialize;
@@ -16,6 +17,9 @@ pub(super) const MOST_ANSWER: usize = 64 * 1024;
 
 /// As much as is read of a list that is asked for: every job of a busy cluster, some kilobytes each.
 pub(super) const MOST_LIST: usize = 32 * 1024 * 1024;
+
+/// As much as is read of a list of which little is kept.
+pub(super) const MOST_SIFTED: usize = 1024 * 1024 * 1024;
 
 /// What is done at an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -50,6 +54,8 @@ pub(super) struct Outgoing {
     pub(super) body: Option<Vec<u8>>,
     /// As many bytes of the answer as are read.
     pub(super) most_answer: usize,
+    /// What of a long list in the answer is kept; such an answer may have [`MOST_SIFTED`] bytes.
+    pub(super) sieve: Option<Sieve>,
 }
 
 /// How long to wait for a receiver.
@@ -188,7 +194,12 @@ impl HttpClient {
             building = building.body(body);
         }
         match building.send().await {
-            Ok(response) => Ok(read(response, request.most_answer).await),
+            Ok(response) => match request.sieve.filter(|_| response.status().is_success()) {
+                Some(sieve) => {
+                    read_list(response, sieve).await.map_err(|why| Unanswered::NoAnswer(format!("{site}: {why}")))
+                }
+                None => Ok(read(response, request.most_answer).await),
+            },
             Err(error) if error.is_connect() || error.is_builder() => {
                 Err(Unanswered::NotSent(format!("could not reach {site}: {}", reason(error))))
             }
@@ -210,6 +221,35 @@ async fn read(mut response: Response, most: usize) -> Reply {
         }
     }
     Reply { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+/// An answer with a long list, of which only what matters is kept. One that breaks off is none: what is not in its first
+/// half may be in the other.
+async fn read_list(mut response: Response, sieve: Sieve) -> Result<Reply, String> {
+    let status = response.status().as_u16();
+    let (feed, chunks) = listing::channel();
+    let sifting = tokio::task::spawn_blocking(move || listing::sift(chunks, &sieve));
+    let mut left = MOST_SIFTED;
+    loop {
+        let chunk = match response.chunk().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            Err(error) => return Err(format!("the answer broke off: {}", reason(error))),
+        };
+        left = left.checked_sub(chunk.len()).ok_or_else(|| format!("the answer has more than {MOST_SIFTED} bytes"))?;
+        // It does not read on after what is no JSON.
+        if feed.send(chunk.to_vec()).await.is_err() {
+            break;
+        }
+    }
+    drop(feed);
+    let body = match sifting.await {
+        Ok(Ok(kept)) => kept.to_string(),
+        // It is read like any other answer that is not JSON.
+        Ok(Err(Unread::NotThat)) => String::new(),
+        Ok(Err(Unread::BrokeOff)) | Err(_) => return Err("the answer broke off".to_owned()),
+    };
+    Ok(Reply { status, retry_after: None, body })
 }
 
 /// Scheme, host and port of an address: what may be shown.

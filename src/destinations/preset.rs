@@ -5,9 +5,11 @@
 //! [`super::filters`]. The keys of the file are described in `docs/DESTINATIONS.md`.
 
 mod file;
+mod lookups;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Value as Jinja};
@@ -15,13 +17,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::answer::{Answers, Meaning, Rule};
-use super::http::Method;
+use super::codes::Codes;
 use super::rehearsal::PresetTest;
 use super::template::{Node, Scope, TemplateError};
 use super::view::View;
 use super::{block_kit, filters, fitting};
 use crate::case::{Message, MessageKind};
-use file::{AskFile, HttpFile, Limits, MailFile, PresetFile, RequestFile, SendFile, ThenFile, Threads};
+use file::{HttpFile, Limits, MailFile, PresetFile, SendFile, Threads};
+pub(super) use lookups::{Ask, Cancel, List, Request, Status, Tail, Then};
 
 /// The presets that come with nextrun: name and YAML.
 const SHIPPED: [(&str, &str); 12] = [
@@ -98,6 +101,8 @@ pub enum FieldKind {
     Url,
     /// A token or signing secret.
     Secret,
+    /// Tokens by the owner of a job, which take the place of `user` and `token`.
+    Accounts,
     /// Anything else.
     Text,
 }
@@ -149,10 +154,13 @@ pub struct Preset {
     /// Whether its messages may wait.
     pub patience: Patience,
     pub(super) threads: bool,
+    needs_command: bool,
     pub(super) send: Send,
     pub(super) answers: Answers,
     pub(super) ask: Option<Ask>,
     pub(super) then: Vec<Then>,
+    pub(super) status: Option<Status>,
+    pub(super) cancel: Option<Cancel>,
     pub(super) tests: Vec<PresetTest>,
     limits: Limits,
     environment: Environment<'static>,
@@ -183,40 +191,11 @@ pub(super) enum Send {
     },
 }
 
-/// A request besides the one that sends.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) url: Node,
-    pub(super) body: Option<Node>,
-}
-
-/// How the destination is asked whether it has a message that may have arrived.
-#[derive(Debug)]
-pub(super) struct Ask {
-    pub(super) request: Request,
-    /// What the answer's status and errors mean; `delivered` is that the question was answered.
-    pub(super) answers: Answers,
-    /// The answer's part that shows that it has the message; nothing or an empty list where it has not.
-    pub(super) found: String,
-    /// Whether the answer leaves it open, as the first page of several does.
-    pub(super) unsure: Option<String>,
-}
-
-/// A request that follows the delivery of a message.
-#[derive(Debug)]
-pub(super) struct Then {
-    pub(super) name: String,
-    pub(super) condition: Option<String>,
-    pub(super) need: Need,
-    pub(super) request: Request,
-    pub(super) answers: Answers,
-}
-
 /// What a preset's templates are read with.
 struct Parser<'a> {
     origin: &'a str,
     environment: Environment<'static>,
+    codes: Option<Arc<Codes>>,
 }
 
 impl Parser<'_> {
@@ -243,7 +222,7 @@ impl Parser<'_> {
     }
 
     fn answers(&self, rules: Vec<Rule>, reference: Option<&String>, place: &str) -> Result<Answers, PresetError> {
-        Answers::parse(rules, reference, place).map_err(|source| self.template(source))
+        Answers::parse(rules, reference, self.codes.clone(), place).map_err(|source| self.template(source))
     }
 
     fn http(&self, http: HttpFile, fields: &BTreeMap<String, Field>) -> Result<Send, PresetError> {
@@ -278,31 +257,6 @@ impl Parser<'_> {
         let body = serde_json::json!({ "subject": mail.subject, "text": text });
         Ok(Send::Mail { settings: self.node(&settings, "mail")?, body: self.node(&body, "mail")? })
     }
-
-    fn request(&self, request: &RequestFile, place: &str) -> Result<Request, PresetError> {
-        let body = request.body.as_ref().map(|body| self.node(body, &format!("{place}.body"))).transpose()?;
-        Ok(Request { method: request.method, url: self.text(&request.url, &format!("{place}.url"))?, body })
-    }
-
-    fn ask(&self, ask: AskFile) -> Result<Ask, PresetError> {
-        Ok(Ask {
-            request: self.request(&ask.request, "ask")?,
-            answers: self.answers(ask.answers, ask.reference.as_ref(), "ask")?,
-            found: self.expression(ask.found, "ask.found")?,
-            unsure: ask.unsure.map(|unsure| self.expression(unsure, "ask.unsure")).transpose()?,
-        })
-    }
-
-    fn then(&self, then: ThenFile) -> Result<Then, PresetError> {
-        let place = format!("then.{}", then.name);
-        Ok(Then {
-            condition: then.condition.map(|text| self.expression(text, &format!("{place}.if"))).transpose()?,
-            need: then.need,
-            request: self.request(&then.request, &place)?,
-            answers: self.answers(then.answers, None, &place)?,
-            name: then.name,
-        })
-    }
 }
 
 impl Preset {
@@ -311,13 +265,17 @@ impl Preset {
     /// # Errors
     /// With line and column: not YAML, unknown or missing keys; with its place: a template that does not parse.
     pub fn parse(origin: &str, yaml: &str) -> Result<Preset, PresetError> {
-        let parser = Parser { origin, environment: filters::environment() };
+        let mut parser = Parser { origin, environment: filters::environment(), codes: None };
         let file: PresetFile = serde_saphyr::from_str(yaml).map_err(|error| parser.unreadable(error.to_string()))?;
+        let codes = file.codes.map(Codes::read).transpose().map_err(|reason| parser.unreadable(reason))?;
+        parser.codes = codes.map(Arc::new);
         let answers = parser.answers(file.answers, file.reference.as_ref(), "answers")?;
         if answers.means(Meaning::Absent) {
             return Err(parser.unreadable("`means: absent` is for the answers of `ask` only"));
         }
-        let ask = file.ask.map(|ask| parser.ask(ask)).transpose()?;
+        let ask = file.ask.map(|ask| parser.ask(ask, "ask")).transpose()?;
+        let status = file.status.map(|status| parser.status(status, "status")).transpose()?;
+        let cancel = file.cancel.map(|cancel| parser.cancel(cancel)).transpose()?;
         let then: Vec<Then> = file.then.into_iter().map(|then| parser.then(then)).collect::<Result<_, _>>()?;
         // Without a question, a message whose second request failed would be sent a second time.
         if ask.is_none() && then.iter().any(|then| then.need == Need::Required) {
@@ -336,10 +294,13 @@ impl Preset {
             same_id: file.same_id,
             patience: file.patience,
             threads: file.threads == Threads::ByCase,
+            needs_command: file.needs_command,
             send,
             answers,
             ask,
             then,
+            status,
+            cancel,
             tests: file.tests,
             limits: file.limits,
             environment: parser.environment,
@@ -383,6 +344,11 @@ impl Preset {
     /// Whether it can be asked for a message that may have arrived.
     pub fn can_be_asked(&self) -> bool {
         self.ask.is_some()
+    }
+
+    /// Whether it starts a run by its command, so that one must be known.
+    pub fn needs_command(&self) -> bool {
+        self.needs_command
     }
 
     /// Whether it says the same, so that a file that changed is another preset.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::engine::Record;
 use super::exchange::{Exchange, Known};
 use super::http::{Http, Outgoing, Reply, Timeouts};
 use super::{Channel, Destination, Outcome, Preset, Secret, Setup, Surroundings};
@@ -42,6 +43,12 @@ pub(super) struct PresetTest {
     /// The question whether it has the message.
     #[serde(default)]
     ask: Option<TestAsk>,
+    /// Questions what became of the run.
+    #[serde(default)]
+    fates: Vec<TestFate>,
+    /// The request that stops the run.
+    #[serde(default)]
+    cancel: Option<TestCancel>,
     /// The requests that must follow once it has the message, all of them.
     #[serde(default)]
     then: Option<Vec<TestThen>>,
@@ -77,7 +84,7 @@ struct TestAnswer {
     status: u16,
     #[serde(default)]
     body: String,
-    /// `delivered`, `refused`, `later`, `unknown` or `permanent`.
+    /// `delivered`, `refused`, `later`, `unknown`, `site` or `permanent`.
     outcome: String,
     #[serde(default)]
     reference: Option<String>,
@@ -92,15 +99,68 @@ struct TestAnswer {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestAsk {
+    /// Which of the places that are asked one after the other, from 1.
+    #[serde(default = "first")]
+    place: usize,
     #[serde(default)]
     url: Option<String>,
     status: u16,
     #[serde(default)]
     body: String,
-    /// `there`, `absent`, `not_now` or `cannot`.
+    /// `there`, `absent`, `not_now`, `site` or `cannot`.
     says: String,
     #[serde(default)]
     reference: Option<String>,
+    /// The references of all that it has.
+    #[serde(default)]
+    all: Option<Vec<String>>,
+}
+
+fn first() -> usize {
+    1
+}
+
+/// A question what became of a run, an answer to it, and the fate that must follow.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestFate {
+    /// What the destination calls the run.
+    #[serde(default)]
+    reference: Option<String>,
+    /// Which of the places that are asked one after the other, from 1.
+    #[serde(default = "first")]
+    place: usize,
+    #[serde(default)]
+    url: Option<String>,
+    status: u16,
+    #[serde(default)]
+    body: String,
+    /// A fate, or `none` where there is no record, `not_now`, `cannot`.
+    says: String,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    exit_code: Option<i32>,
+    #[serde(default)]
+    signal: Option<i32>,
+    #[serde(default)]
+    attempt: Option<u32>,
+}
+
+/// A request that stops a run, an answer to it, and the outcome that must follow.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestCancel {
+    /// What the destination calls the run.
+    #[serde(default)]
+    reference: Option<String>,
+    #[serde(default)]
+    url: Option<String>,
+    status: u16,
+    #[serde(default)]
+    body: String,
+    /// `delivered`, `later`, `site` or `permanent`.
+    outcome: String,
 }
 
 /// A request that must follow.
@@ -139,11 +199,17 @@ fn run(preset: &Arc<Preset>, test: &PresetTest) -> Result<(), String> {
         body: test.message.body()?,
     };
     let scope = destination.scope(&message, test.thread.as_deref())?;
+    let current = destination.current(&message)?;
+    if let (Some(want), Channel::Http(http)) = (&test.cancel, &destination.channel) {
+        let (destination, message, scope, current) = (&destination, &message, &scope, &current);
+        return stopped(&Exchange { destination, http, message, scope, current, now: message.time }, want);
+    }
     let body = destination.body(&message, &scope)?;
     compare("the body", &body, test.body.as_ref(), &test.parts)?;
     let Channel::Http(http) = &destination.channel else { return Ok(()) };
-    let exchange = Exchange { destination: &destination, http, message: &message, scope: &scope, now: message.time };
-    let request = http.carrying(&message.id, &body, message.time);
+    let (now, current) = (message.time, &current);
+    let exchange = Exchange { destination: &destination, http, message: &message, scope: &scope, current, now };
+    let request = http.carrying(&message.id, &body, current, now);
     if let Some(url) = &test.url {
         same("the address", request.url.as_str(), url)?;
     }
@@ -154,29 +220,90 @@ fn run(preset: &Arc<Preset>, test: &PresetTest) -> Result<(), String> {
     let mut reference = None;
     if let Some(want) = &test.answer {
         let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
-        let outcome = destination.redacted(exchange.understand(&reply));
+        let outcome = exchange.understand(&reply).map_texts(|text| current.hidden(text));
         reference.clone_from(&want.reference);
         check(outcome, want)?;
     }
     test.ask.as_ref().map_or(Ok(()), |want| asked(&exchange, want))?;
+    test.fates.iter().try_for_each(|want| became(&exchange, want))?;
     test.then.as_ref().map_or(Ok(()), |want| followed(&exchange, reference.as_deref(), want))
 }
 
 fn asked(exchange: &Exchange<'_>, want: &TestAsk) -> Result<(), String> {
-    let ask = exchange.destination.preset.ask.as_ref().ok_or("the preset has no `ask`")?;
+    let mut ask = exchange.destination.preset.ask.as_ref().ok_or("the preset has no `ask`")?;
+    for _ in 1..want.place {
+        ask = ask.otherwise.as_deref().ok_or("the preset asks in fewer places")?;
+    }
     let request = exchange.asking(ask)?;
     if let Some(url) = &want.url {
         same("the address of the question", request.url.as_str(), url)?;
     }
     let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
-    let (says, reference) = match exchange.known(ask, &reply) {
-        Known::There { reference } => ("there", reference),
-        Known::Absent => ("absent", None),
-        Known::NotNow(_) => ("not_now", None),
-        Known::Cannot(_) => ("cannot", None),
+    let (says, reference, all) = match exchange.known(ask, &reply) {
+        Known::There { reference, all } => ("there", reference, all),
+        Known::Absent => ("absent", None, Vec::new()),
+        Known::NotNow(_) => ("not_now", None, Vec::new()),
+        Known::Site(_) => ("site", None, Vec::new()),
+        Known::Cannot(_) => ("cannot", None, Vec::new()),
     };
     same("the answer to the question", says, &want.says)?;
+    if let Some(want) = &want.all {
+        same("all that it has", &all.join(", "), &want.join(", "))?;
+    }
     same("the reference", &format!("{reference:?}"), &format!("{:?}", want.reference))
+}
+
+/// What an answer says of a run.
+fn became(exchange: &Exchange<'_>, want: &TestFate) -> Result<(), String> {
+    let mut status = exchange.destination.preset.status.as_ref().ok_or("the preset has no `status`")?;
+    for _ in 1..want.place {
+        status = status.otherwise.as_deref().ok_or("the preset asks in fewer places")?;
+    }
+    let scope = exchange.after(want.reference.as_deref());
+    let request = exchange.asking_status(status, &scope)?;
+    if let Some(url) = &want.url {
+        same("the address of the question what became of it", request.url.as_str(), url)?;
+    }
+    let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
+    let fate = match exchange.recorded(status, &scope, &reply) {
+        Record::Fate(fate) => fate,
+        Record::None => return same("what became of it", "none", &want.says),
+        Record::NotNow(_) => return same("what became of it", "not_now", &want.says),
+        Record::Cannot(why) => {
+            return same("what became of it", "cannot", &want.says).map_err(|no| format!("{no}: {why}"));
+        }
+    };
+    same("what became of it", fate.state.word(), &want.says)?;
+    same("the reason", &format!("{:?}", fate.reason), &format!("{:?}", want.reason))?;
+    let numbers = (fate.exit_code, fate.signal, fate.attempt);
+    let wanted = (want.exit_code, want.signal, want.attempt);
+    same("exit code, signal and attempt", &format!("{numbers:?}"), &format!("{wanted:?}"))
+}
+
+fn stopped(exchange: &Exchange<'_>, want: &TestCancel) -> Result<(), String> {
+    let cancel = exchange.destination.preset.cancel.as_ref().ok_or("the preset has no `cancel`")?;
+    let scope = exchange.after(want.reference.as_deref());
+    let request = exchange.cancelling(cancel, &scope)?;
+    if let Some(url) = &want.url {
+        let method = format!("{:?}", request.method).to_uppercase();
+        same("the request that stops it", &format!("{method} {}", request.url), url)?;
+    }
+    let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
+    same("the outcome", name_of(&exchange.cancelled(cancel, &scope, &reply)), &want.outcome)
+}
+
+fn name_of(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered { .. } => "delivered",
+        Outcome::Refused { .. } => "refused",
+        Outcome::Later { .. } => "later",
+        Outcome::Unknown { .. } => "unknown",
+        Outcome::Held { .. } => "held",
+        Outcome::Site { .. } => "site",
+        Outcome::Settling { .. } => "settling",
+        Outcome::Dropped { .. } => "dropped",
+        Outcome::Permanent { .. } => "permanent",
+    }
 }
 
 fn followed(exchange: &Exchange<'_>, reference: Option<&str>, want: &[TestThen]) -> Result<(), String> {
@@ -217,20 +344,24 @@ fn destination(preset: &Arc<Preset>, test: &PresetTest) -> Result<Destination, S
 }
 
 fn check(outcome: Outcome, want: &TestAnswer) -> Result<(), String> {
-    let (name, why) = match outcome {
+    let name = name_of(&outcome);
+    let why = match outcome {
         Outcome::Delivered { reference } => {
             same("the reference", &format!("{reference:?}"), &format!("{:?}", want.reference))?;
-            ("delivered", String::new())
+            String::new()
         }
         Outcome::Refused { unknown_knobs, why } => {
             let wanted = want.unknown_knobs.clone().unwrap_or_default();
             same("the unknown knobs", &unknown_knobs.join(", "), &wanted.join(", "))?;
-            ("refused", why)
+            why
         }
-        Outcome::Later { why, .. } => ("later", why),
-        Outcome::Unknown { why } => ("unknown", why),
-        Outcome::Held { why } => ("held", why),
-        Outcome::Permanent { why } => ("permanent", why),
+        Outcome::Later { why, .. }
+        | Outcome::Unknown { why }
+        | Outcome::Held { why }
+        | Outcome::Site { why, .. }
+        | Outcome::Settling { why, .. }
+        | Outcome::Dropped { why }
+        | Outcome::Permanent { why } => why,
     };
     same("the outcome", name, &want.outcome)?;
     match want.why.as_deref().filter(|part| !why.contains(*part)) {

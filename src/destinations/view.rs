@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, settings, shell_word, words};
 use crate::case::{
-    About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, QuestionAsked,
-    Recommended, RunSuggested, Tried,
+    About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, Notice,
+    QuestionAsked, Recommended, RunSuggested, Tried,
 };
-use crate::command::masked_line;
+use crate::command::{is_one_program, masked_line};
 
 /// What templates see as `view`; `docs/DESTINATIONS.md` describes each field. Texts and lists are empty where the message
 /// does not have them.
@@ -41,6 +41,8 @@ pub(super) struct View {
     cost: String,
     /// The exact command, with its environment.
     command: String,
+    /// The same for people to read: what looks like a secret is masked.
+    shown_command: String,
     /// Where the new run has to log.
     run_name: String,
     checklist: Vec<String>,
@@ -59,6 +61,8 @@ pub(super) struct View {
     /// What a digest says in one line, and what it lists.
     title: String,
     items: Vec<Item>,
+    /// The last lines of a job's log, without control characters.
+    log: String,
 }
 
 /// A symptom with its evidence.
@@ -97,6 +101,7 @@ impl View {
             }
             Body::StopSuggested(stop) => View { why: text(&stop.why), ..View::default() },
             Body::QuestionAsked(question) => View::of_question(question, &message.case.0),
+            Body::Notice(notice) => View::of_notice(notice, &message.subject),
             Body::CaseClosed(end) => View::of_end(end),
             Body::Digest(digest) => View {
                 why: text(&digest.why),
@@ -132,6 +137,7 @@ impl View {
             expect: text(&run.expect),
             settings: settings(&run.overrides),
             cost: run.cost.as_ref().map(cost).unwrap_or_default(),
+            shown_command: masked_line(&command(run.command.as_deref(), &run.arguments, &run.env)),
             command: command(run.command.as_deref(), &run.arguments, &run.env),
             run_name: one_line(&run.run_name),
             ..View::default()
@@ -150,6 +156,23 @@ impl View {
         }
     }
 
+    fn of_notice(notice: &Notice, run: &str) -> View {
+        let what = match notice.what.as_str() {
+            "not_as_asked" => "an experiment is not what was asked for",
+            "refused" => "suggested runs are refused",
+            "disputed" => "an experiment has several runs",
+            "budget" => "the next experiment waits for its budget",
+            _ => "an experiment came to nothing",
+        };
+        View {
+            title: format!("{}: {what}", one_line(run)),
+            why: text(&notice.why),
+            run_name: one_line(notice.run_name.as_deref().unwrap_or_default()),
+            log: notice.fate.as_ref().and_then(|fate| fate.tail.as_deref()).map(visible).unwrap_or_default(),
+            ..View::default()
+        }
+    }
+
     fn of_end(end: &CaseClosed) -> View {
         let none = Recommended::default();
         let recommended = end.recommended.as_ref().unwrap_or(&none);
@@ -161,7 +184,11 @@ impl View {
             confidence: confidence.map(|share| format!("{:.0}", share * 100.0)).unwrap_or_default(),
             experiments: end.experiments.iter().map(Experiment::of).collect(),
             recommended_settings: settings(&recommended.overrides),
-            recommended_command: command(recommended.command.as_deref(), &recommended.arguments, &BTreeMap::new()),
+            recommended_command: masked_line(&command(
+                recommended.command.as_deref(),
+                &recommended.arguments,
+                &BTreeMap::new(),
+            )),
             not_tried: end.not_tried.iter().map(|left_out| not_tried(left_out)).collect(),
             ..View::default()
         }
@@ -233,6 +260,7 @@ fn in_short(said: &DigestLine) -> String {
         MessageKind::RunCancelled => "its suggested run is not needed any more".to_owned(),
         MessageKind::StopSuggested => "no longer making progress: consider stopping it".to_owned(),
         MessageKind::QuestionAsked => format!("a question: {step}"),
+        MessageKind::Notice => "an experiment needs attention".to_owned(),
         MessageKind::CaseClosed => format!("closed: {}", words(&one_line(said.verdict.as_deref().unwrap_or_default()))),
         MessageKind::Digest => "several messages".to_owned(),
     }
@@ -280,19 +308,29 @@ fn cost(cost: &Cost) -> String {
     [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// The command with its environment before it, or, where no command is known, the arguments alone; without secrets.
+/// The command with its environment before it, or, where no command is known, the arguments alone.
 fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, String>) -> String {
     // The changes as JSON are for programs; people see them in the command.
     let env = env.iter().filter(|(name, _)| *name != "NEXTRUN_OVERRIDES");
     let variables: Vec<String> = env.map(|(name, value)| format!("{name}={}", shell_word(value))).collect();
-    let whole = match command.map(str::trim).filter(|command| !command.is_empty()) {
+    let variables = variables.join(" ");
+    match command.map(str::trim).filter(|command| !command.is_empty()) {
         Some(command) if variables.is_empty() => command.to_owned(),
+        Some(command) if is_one_program(command) => format!("{variables} {command}"),
         // A variable in front of `cd X && python` would be set for `cd` alone.
-        Some(command) => format!("export {}; {command}", variables.join(" ")),
+        Some(command) => format!("export {variables}; {command}"),
         None => arguments.iter().map(|argument| shell_word(argument)).collect::<Vec<_>>().join(" "),
-    };
-    masked_line(&whole)
+    }
 }
+
+/// The last lines of a log as they may be shown: a stranger wrote them.
+fn visible(tail: &str) -> String {
+    let from = tail.lines().count().saturating_sub(LOG_LINES);
+    tail.lines().skip(from).map(one_line).collect::<Vec<_>>().join("\n")
+}
+
+/// So many lines of a log show how a job ended.
+const LOG_LINES: usize = 12;
 
 #[cfg(test)]
 mod tests {
@@ -331,9 +369,10 @@ mod tests {
     fn a_command_is_what_a_shell_can_run() {
         let data =
             json!({"command": "python train.py --lr 0.1", "env": {"NEXTRUN_SUGGESTION_ID": "s 1"}, "arguments": ["x"]});
-        assert_eq!(run(data).command, "export NEXTRUN_SUGGESTION_ID='s 1'; python train.py --lr 0.1");
-        let secret = run(json!({"command": "cd /w && python train.py --api-key 'a b' --lr 0.1"}));
-        assert_eq!(secret.command, "cd /w && python train.py --api-key *** --lr 0.1");
+        assert_eq!(run(data).command, "NEXTRUN_SUGGESTION_ID='s 1' python train.py --lr 0.1");
+        let known = run(json!({"command": "cd /w && python train.py --api-key 'a b' --lr 0.1", "env": {"A": "1"}}));
+        assert_eq!(known.command, "export A=1; cd /w && python train.py --api-key 'a b' --lr 0.1");
+        assert_eq!(known.shown_command, "export A=1; cd /w && python train.py --api-key *** --lr 0.1");
         assert_eq!(run(json!({"arguments": ["--lr=0.1", "--name", "a b"]})).command, "--lr=0.1 --name 'a b'");
     }
 

@@ -23,6 +23,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("loss_function", "the loss function"),
     ("input_scaling", "the scaling of the inputs"),
     ("data_pipeline", "the data pipeline (reshape, labels)"),
+    ("too_few_steps", "it has had too few steps"),
     ("infrastructure", "infrastructure (crash, hang or disk)"),
     ("inconclusive", "no cause could be proven"),
 ];

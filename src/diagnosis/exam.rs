@@ -1,12 +1,17 @@
 //! One job, looked at once: what its tags mean, what is wrong with it, what it shows.
 
-use crate::facts::{Facts, Knobs, measure};
+use crate::belief::{Belief, Weights};
+use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
+use crate::facts::{Facts, Knobs, Looked, measure};
+use crate::fate::{Fate, FateState};
 use crate::jobs::{Job, Pulse, stage};
+use crate::launched::Launched;
+use crate::numbers::{EVALUATIONS, HALF, LEARNED, MATURE_SHARE, SIGNIFICANT, TREND};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
-use crate::symptoms::{Curve, Finding, JobView, MIN_POINTS, REWARDS, examine};
+use crate::symptoms::{Finding, Severity, examine, first_detected};
 
-use super::Site;
+use super::{Site, breakdown};
 
 /// What is remembered of a job between ticks: nothing that reading again would not bring back.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +32,32 @@ pub struct Memory {
     described: Option<Described>,
     /// Nobody will look again: where its length is not known, what there is counts as all of it.
     only_look: bool,
+    /// What became of it, as whoever runs it tells; its end once nothing new is to come.
+    fate: Option<Fate>,
+    /// How it was started, where somebody else than its own files tells.
+    launched: Option<Launched>,
+}
+
+/// Whether more of a job is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its own events tell.
+    Open,
+    /// Nothing more is to come.
+    Over,
+    /// Nothing more is to come, and it ended as it was meant to.
+    Finished,
+}
+
+impl End {
+    /// What a fate says.
+    pub(super) fn of(fate: Option<&Fate>) -> End {
+        match fate.map(|fate| fate.state) {
+            Some(FateState::Ended) => End::Finished,
+            Some(state) if state.is_final() => End::Over,
+            Some(_) | None => End::Open,
+        }
+    }
 }
 
 /// What a job says of itself: which experiment it is, or with which knobs it runs.
@@ -70,7 +101,30 @@ impl Memory {
             symptoms: Vec::new(),
             described: None,
             only_look: false,
+            fate: None,
+            launched: None,
         }
+    }
+
+    /// Notes what became of the job; it is looked at anew if that is news.
+    pub(super) fn came_to(&mut self, fate: Option<&Fate>) {
+        if self.fate.as_ref() != fate {
+            self.fate = fate.cloned();
+            self.look_anew();
+        }
+    }
+
+    /// Notes how the job was started; it is looked at anew if that is news.
+    pub(super) fn was_launched(&mut self, launched: Option<&Launched>) {
+        if self.launched.as_ref() != launched {
+            self.launched = launched.cloned();
+            self.look_anew();
+        }
+    }
+
+    /// Whether more of it is to come.
+    pub(super) fn end(&self) -> End {
+        End::of(self.fate.as_ref())
     }
 
     /// A job that is looked at just once: where its length is not known, what there is counts as all of it.
@@ -95,6 +149,11 @@ impl Memory {
         self.gap = span.filter(|_| events > 1).map(|span| span / (events - 1) as f64);
     }
 
+    /// When something new of it was last seen, in seconds since the Unix epoch.
+    pub(super) fn last_seen(&self) -> f64 {
+        self.last_seen
+    }
+
     /// Whether the job is to be examined now: it is new, it has grown, its writer pauses, its silence ends it, or it has
     /// said more of itself: how many steps it plans may come after the last of them.
     pub fn due(&self, now: f64) -> bool {
@@ -111,6 +170,11 @@ impl Memory {
         self.examined = Some(Look { events: self.events, said: self.said, again });
         self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
         self.symptoms.dedup();
+    }
+
+    /// Its events, when it was last looked at.
+    pub(super) fn events(&self) -> u64 {
+        self.events
     }
 
     /// What the last examination found, by the ids of symptoms.
@@ -161,23 +225,44 @@ impl Memory {
 /// How a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// No problem.
+    /// It learns.
     Healthy,
-    /// At least one problem.
+    /// It may fail, or stand at its floor.
+    Suspect,
+    /// It fails: people hear of it.
     Failing,
     /// It cannot be judged.
     Unknown,
 }
+
+impl Status {
+    /// The name in payloads.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Healthy => "healthy",
+            Status::Suspect => "suspect",
+            Status::Failing => "failing",
+            Status::Unknown => "unknown",
+        }
+    }
+}
+
+/// Symptoms that need no belief: NaN, and a run that hangs.
+const CERTAIN: &[&str] = &["non_finite", "silent"];
 
 /// What one look at a job brought.
 #[derive(Debug, Clone)]
 pub struct Exam {
     /// What its tags mean.
     pub signals: SignalMap,
-    /// The job as the detectors saw it.
+    /// The job as it was measured.
     pub view: JobView,
+    /// What was measured.
+    pub evidence: Evidence,
     /// What is wrong with it, worst first.
     pub findings: Vec<Finding>,
+    /// How probable it is that it fails.
+    pub belief: Belief,
     /// What it shows.
     pub facts: Facts,
     /// Tags of all its scalars, whatever they mean.
@@ -188,12 +273,18 @@ pub struct Exam {
 
 /// Looks at one job.
 pub fn exam(job: &Job<'_>, site: &Site, memory: &Memory, now: f64) -> Exam {
-    let knobs = site.logged_knobs(job);
-    exam_with(job, site, memory, knobs, now)
+    let knobs = site.settings_of(job, memory.launched.as_ref());
+    let mut exam = exam_with(job, site, (memory, memory.end()), knobs, now);
+    if let Some(finding) = memory.fate.as_ref().and_then(|fate| breakdown::finding(fate, &exam.view)) {
+        exam.findings.retain(|known| known.symptom != finding.symptom);
+        exam.findings.insert(0, finding);
+        exam.facts = measure(exam.looked(), None);
+    }
+    exam
 }
 
 /// Looks at a job whose knobs are known from elsewhere too.
-pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knobs, now: f64) -> Exam {
+pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End), knobs: Knobs, now: f64) -> Exam {
     let tags = tags_of(job);
     let signals = site.signals.assign(&tags);
     let scalars = tags.iter().filter(|info| info.kind == TagKind::Scalar).map(|info| info.tag.to_owned());
@@ -203,12 +294,20 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, memory: &Memory, knobs: Knob
     let said_ended = (said_ended(job) || summed_up(job, &signals)) && started;
     let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done };
     let mut stage = stage(pulse, site.patience, now);
-    stage.ended |= memory.only_look && done.is_none();
+    stage.ended |= memory.only_look && done.is_none() || end != End::Open;
+    stage.finished |= end == End::Finished;
     let view = JobView::new(job, &signals, knobs, stage, done);
-    let findings = examine(&view);
-    let facts = measure(&view, &findings, None);
+    let evidence = Evidence::of(&view);
+    let mut findings = examine(&evidence);
+    let belief = Weights::shipped().failing(&evidence, &findings, site.prior);
+    // A job that fails by all that is known of it together shows its worst warning as its problem.
+    let worst = findings.first_mut().filter(|_| belief.probability >= Weights::shipped().alarm);
+    if let Some(worst) = worst.filter(|worst| worst.severity == Severity::Warning) {
+        worst.severity = Severity::Problem;
+    }
+    let facts = measure(Looked { view: &view, evidence: &evidence, findings: &findings }, None);
     let unreadable = job.runs.iter().find_map(|(_, run)| run.unreadable.as_deref().map(str::to_owned));
-    Exam { signals, view, findings, facts, tags: scalars.collect(), unreadable }
+    Exam { signals, view, evidence, findings, belief, facts, tags: scalars.collect(), unreadable }
 }
 
 impl Exam {
@@ -217,72 +316,126 @@ impl Exam {
         super::problems(&self.findings)
     }
 
-    /// Whether a problem shows for some time already, and not only since the newest points: it was there when the job had
-    /// one part in twenty less. This depends on the points alone, so a daemon that was restarted meanwhile agrees.
-    pub fn persists(&self) -> bool {
-        let observed = self.view.loss.as_ref().or(self.view.reward.as_ref());
-        let Some((first, last)) = observed.and_then(|o| o.sketch.first().zip(o.sketch.last())) else { return false };
-        let earlier = first.step + ((last.step - first.step) as f64 / (1.0 + GROWTH)) as i64;
-        let before = super::problems(&examine(&self.view.until(earlier)));
-        self.problems().iter().any(|problem| before.contains(problem))
+    /// The job with what was found, as facts are measured from it.
+    pub fn looked(&self) -> Looked<'_> {
+        Looked { view: &self.view, evidence: &self.evidence, findings: &self.findings }
     }
 
-    /// How the job is doing, with the reason where that is not known.
+    /// What is wrong with it, as it is shown: of a job that does not fail, no finding is a problem.
+    pub fn shown(&self) -> Vec<Finding> {
+        let mut findings = self.findings.clone();
+        if self.status().0 != Status::Failing {
+            findings.iter_mut().for_each(|finding| finding.severity = finding.severity.min(Severity::Warning));
+        }
+        findings
+    }
+
+    /// Whether it failed for some time already, and not only since the newest points: it did so when it had one part in
+    /// twenty less. This depends on the points alone, so a daemon that was restarted meanwhile agrees.
+    pub fn persists(&self) -> bool {
+        let Some((first, last)) = self.view.judged().map(Observed::steps) else { return false };
+        let earlier = first + ((last - first) as f64 / (1.0 + GROWTH)) as i64;
+        let evidence = Evidence::of(&self.view.at(earlier));
+        let findings = examine(&evidence);
+        let belief = Weights::shipped().failing(&evidence, &findings, self.belief.prior);
+        let certain = super::problems(&findings).iter().any(|problem| CERTAIN.contains(&problem.as_str()));
+        certain || belief.probability >= Weights::shipped().alarm
+    }
+
+    /// How the job is doing, with the reason where it is not `healthy` or `failing`. Belief decides; NaN and a hang
+    /// need none.
     pub fn status(&self) -> (Status, Option<String>) {
-        if !self.problems().is_empty() {
+        let weights = Weights::shipped();
+        if self.problems().iter().any(|problem| CERTAIN.contains(&problem.as_str())) {
             return (Status::Failing, None);
         }
-        match self.why_unknown() {
-            Some(why) => (Status::Unknown, Some(why)),
-            None => (Status::Healthy, None),
+        if let Some(why) = self.cannot_be_judged() {
+            return (Status::Unknown, Some(why));
+        }
+        match self.belief.probability {
+            p if p >= weights.alarm => (Status::Failing, None),
+            p if p >= weights.suspect => (Status::Suspect, Some(self.what_would_tell())),
+            _ => match self.says_little() {
+                Some(why) => (Status::Unknown, Some(why)),
+                None => (Status::Healthy, None),
+            },
         }
     }
 
-    fn why_unknown(&self) -> Option<String> {
-        let judged = match self.view.learning {
+    /// Why nothing can be said of it.
+    fn cannot_be_judged(&self) -> Option<String> {
+        match self.view.learning {
             Learning::Unknown => return Some(self.without_signal()),
             Learning::Adversarial => {
-                return Some("losses and rewards of opponents hover by design: only NaN can be judged".into());
+                return Some("adversarial losses do not have to fall, so only NaN is looked for".into());
             }
             Learning::Reinforcement if self.view.reward.is_none() => {
                 return Some(
                     "it learns from rewards and logs none: name its tag under `signals` in the configuration".into(),
                 );
             }
-            Learning::Reinforcement => self.view.reward.as_ref(),
-            Learning::Supervised => self.view.loss.as_ref(),
-        };
+            Learning::Reinforcement | Learning::Supervised => {}
+        }
+        let judged = self.view.judged();
         let points = judged.map_or(0, |observed| observed.sketch.count());
-        if judged.is_none_or(|observed| observed.curve.is_none()) {
-            return Some(format!("too short to judge: {points} points, {MIN_POINTS} are needed"));
-        }
-        if !self.view.mature() {
-            return Some("still too early to judge".to_owned());
-        }
-        if self.view.stopped_on_its_way() && !self.facts.learned {
-            let done = 100.0 * self.view.life.done.unwrap_or(0.0);
-            return Some(format!("it ended at {done:.0} % of its steps, while its loss was still on its way down"));
-        }
-        if self.view.learning == Learning::Reinforcement && points < REWARDS && !self.facts.learned {
-            return Some(format!("too short to judge: {points} rewards without a clear gain, {REWARDS} are needed"));
-        }
-        let Some(why) = self.view.maybe_trained_before().filter(|_| !self.facts.learned) else {
-            return self.hidden().then(|| {
-                "its values scatter too much to tell whether the loss fell: log a validation loss or an accuracy".into()
-            });
-        };
-        let remedy = match self.view.own_accuracy() {
-            Some(_) => "",
-            None => "; log an accuracy to tell them apart",
-        };
-        Some(format!("the loss stands still, at its floor or not learning: {why}{remedy}"))
+        let short = judged.is_none_or(|observed| observed.curve.is_none());
+        short.then(|| format!("too short to judge: {points} points, 3 are needed; {}", self.what_to_log()))
     }
 
-    /// Whether neither the values of the loss nor their ranks prove any fall, and nothing else says that the job learned.
-    fn hidden(&self) -> bool {
-        let fell = |curve: &Curve| curve.dropped() || curve.falls_by_rank(0.0);
+    /// Why low odds of failing are not health yet.
+    fn says_little(&self) -> Option<String> {
+        let evidence = &self.evidence;
+        let known = |quantity| evidence.get(quantity).unwrap_or(f64::NAN);
+        if evidence.below(Q::Maturity, 1.0) && !self.facts.learned {
+            return Some("still too early to judge".to_owned());
+        }
+        if evidence.below(Q::Done, MATURE_SHARE) && !self.facts.learned {
+            let done = 100.0 * known(Q::Done);
+            return Some(format!("it ended at {done:.0} % of its steps, while its loss was still on its way down"));
+        }
+        if evidence.above(Q::TrainedBefore, HALF) && evidence.below(Q::Progress, LEARNED) {
+            return Some(format!(
+                "the loss stands still, at its floor or not learning: it seems to go on with earlier training; {}",
+                self.what_to_log()
+            ));
+        }
         let proved = self.facts.learned || self.facts.generalised || self.view.accurate();
-        !proved && self.view.falling_loss().is_some_and(|curve| !fell(curve))
+        let hidden = evidence.below(Q::DropErrors, SIGNIFICANT) && evidence.above(Q::Trend, -TREND);
+        (!proved && hidden)
+            .then(|| format!("its values scatter too much to tell whether the loss fell: {}", self.what_to_log()))
+    }
+
+    /// Why a job is suspect, and what would tell.
+    fn what_would_tell(&self) -> String {
+        let strongest = self.belief.speaks_for().next().map_or("its logs", |term| term.quantity);
+        format!("it may fail, or stand at its floor ({strongest} speaks for failing): {}", self.what_to_log())
+    }
+
+    /// What a job does not log, and should.
+    fn what_to_log(&self) -> String {
+        let view = &self.view;
+        let points = self.evidence.get(Q::Points).unwrap_or(0.0);
+        let mut missing = Vec::new();
+        if points < 2.0 * EVALUATIONS {
+            missing.push("the loss of single steps, not of epochs only");
+        }
+        if view.validation_loss.is_none() && view.learning == Learning::Supervised {
+            missing.push("a validation loss");
+        }
+        if view.own_accuracy().is_none() && view.learning == Learning::Supervised {
+            missing.push("an accuracy or an error rate");
+        }
+        if self.evidence.get(Q::PeakRate).is_none() {
+            missing.push("the learning rate");
+        }
+        if view.gradient_norm.is_none() {
+            missing.push("the gradient norm");
+        }
+        match missing.as_slice() {
+            [] => "more steps will tell".to_owned(),
+            [one] => format!("log {one}"),
+            [first @ .., last] => format!("log {} and {last}", first.join(", ")),
+        }
     }
 
     fn without_signal(&self) -> String {
@@ -300,10 +453,38 @@ impl Exam {
         )
     }
 
+    /// The step by which the worst of its problems showed, or would have shown of a job that runs on: the end of a job
+    /// lets its loss be judged earlier.
+    pub fn shown_at(&self) -> Option<f64> {
+        let problem = self.findings.iter().find(|finding| finding.severity == Severity::Problem)?;
+        if problem.symptom == "non_finite" && self.facts.non_finite_step.is_finite() {
+            return Some(self.facts.non_finite_step);
+        }
+        let mut running = self.view.clone();
+        (running.life.ended, running.life.finished, running.life.silent_for) = (false, false, 0.0);
+        Some(first_detected(&running, problem) as f64)
+    }
+
+    /// Seconds for each step of the loss (or reward).
+    pub fn seconds_per_step(&self) -> Option<f64> {
+        let observed = self.view.loss().or(self.view.reward.as_ref())?;
+        let (first, last) = observed.sketch.first().zip(observed.sketch.last())?;
+        let steps = (last.step - first.step) as f64;
+        let pace = (last.wall_time - first.wall_time) / steps;
+        (steps > 0.0 && pace.is_finite() && pace > 0.0).then_some(pace)
+    }
+
+    /// Whether its newest value is one that a job which learns may have: a loss that is not finite, or exactly 0 while no
+    /// accuracy speaks for it, is none.
+    pub fn ends_well(&self) -> bool {
+        let observed = self.view.loss().or(self.view.reward.as_ref());
+        let newest = observed.and_then(|observed| observed.sketch.last());
+        newest.is_some_and(|point| point.value.is_finite() && (point.value != 0.0 || self.view.accurate()))
+    }
+
     /// The loss (or reward) in at most sixty levels, null where it was not finite.
     pub fn loss_curve(&self) -> Vec<Option<f64>> {
-        let observed = if self.view.learning == Learning::Reinforcement { &self.view.reward } else { &self.view.loss };
-        observed.as_ref().map_or_else(Vec::new, |observed| curve_of(&observed.sketch))
+        self.view.judged().map_or_else(Vec::new, |observed| curve_of(&observed.sketch))
     }
 }
 

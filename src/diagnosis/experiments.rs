@@ -1,14 +1,15 @@
-//! Experiments under way: which job carries out which suggestion, and when it can be judged.
+//! Experiments under way: when their runs can be judged, and whether they are evidence.
 
 use std::collections::BTreeSet;
 
-use super::exam::exam_with;
+use super::asked::{Asked, other_code};
+use super::exam::{End, Exam, exam_with};
 use super::{Changes, Diagnosis};
-use crate::case::{Candidate, Case, CaseId, Experiment, Known, Link, Waiting, Wanted, link};
+use crate::case::{Case, CaseId, Experiment, NOT_AS_ASKED, Spent, Void, Waiting};
 use crate::facts::{Facts, Knobs, measure};
+use crate::fate::{Fate, FateState};
 use crate::jobs::Job;
 use crate::policy::Happened;
-use crate::symptoms::JobView;
 
 /// What came back from a job queue about a suggestion.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +34,31 @@ const FEW_EXAMPLES: u64 = 16;
 /// After so many points a loss that is not finite will not come back in an experiment.
 const HOPELESS_POINTS: u64 = 3;
 
+/// A run that ended before this share of its steps is no test of what was asked for.
+const FAR_SHORT: f64 = 0.5;
+
+/// A control that is this far beyond the step where its baseline had failed does not fail.
+const BEYOND: f64 = 1.25;
+
+/// The run of an open experiment, as it is looked at.
+struct Trial<'a> {
+    case: &'a Case,
+    experiment: &'a Experiment,
+    job: &'a Job<'a>,
+    /// What the job logged of its settings.
+    logged: Knobs,
+    /// How it came to its end, where whoever runs it told.
+    fate: Option<&'a Fate>,
+}
+
+/// What an experiment comes to.
+enum Weighed {
+    /// It is no evidence.
+    Void(Void),
+    /// It showed this.
+    Ran(Facts),
+}
+
 impl Diagnosis {
     /// Takes a report of a job queue.
     pub fn report(&mut self, report: &Report, now: f64) -> Changes {
@@ -41,8 +67,7 @@ impl Diagnosis {
             Report::Refused { suggestion, unknown_knobs } => (suggestion, Happened::Refused(unknown_knobs.clone())),
             Report::Undeliverable { suggestion } => (suggestion, Happened::NeverStarted),
         };
-        let open = |case: &&Case| case.open_experiment().is_some_and(|e| e.suggestion == *suggestion);
-        let Some(id) = self.cases.values().find(open).map(|case| case.id.clone()) else { return changes };
+        let Some(id) = self.case_waiting_for(suggestion) else { return changes };
         self.judge(&id, happened, now, &mut changes);
         changes
     }
@@ -55,158 +80,186 @@ impl Diagnosis {
             let Some(case) = self.cases.get(&id) else { continue };
             match &case.waiting {
                 Waiting::Experiment => self.look_at_experiment(&id, jobs, now, changes),
-                Waiting::Room(_) | Waiting::Answer { .. } => self.let_time_pass(&id, now, changes),
+                Waiting::Room(_) | Waiting::Answer { .. } => {
+                    self.step(&id, now, changes, |case, terms| case.wait(terms))
+                }
                 Waiting::Nothing => {}
             }
         }
     }
 
-    fn let_time_pass(&mut self, id: &CaseId, now: f64, changes: &mut Changes) {
-        let Some(policy) = self.cases.get(id).and_then(|case| self.policy_of(case)) else { return };
-        let terms = self.terms(&policy, now);
-        let Some(case) = self.cases.get_mut(id) else { return };
-        let trace = case.wait(&terms);
-        changes.add(&case.clone(), trace);
-    }
-
     fn look_at_experiment(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         self.find_job(id, jobs, now, changes);
-        let Some(case) = self.cases.get(id) else { return };
-        let Some(experiment) = case.open_experiment() else { return };
+        let Some(experiment) = self.cases.get(id).and_then(Case::open_experiment) else { return };
         let job = experiment.job.as_ref().and_then(|name| jobs.iter().find(|job| job.name == *name));
-        let Some(job) = job else {
-            // A run that was there and whose files are gone is waited for like one that has yet to start.
-            if experiment.age(now) > self.site.start_within {
-                self.judge(id, Happened::NeverStarted, now, changes);
+        let end = experiment.fate.clone().filter(|fate| fate.state.is_final());
+        let (suggestion, events) = (experiment.suggestion.clone(), job.map_or(0, Job::events));
+        let told = experiment.fate_told.unwrap_or(f64::NEG_INFINITY);
+        if let Some(fate) = &end {
+            if !self.endings.nothing_new(&suggestion, events, told) {
+                return;
             }
-            return;
-        };
+            if self.repeats(id, fate, now, changes) {
+                return;
+            }
+            if events == 0 {
+                return self.failed_to_start(id, fate, now, changes);
+            }
+        }
+        let Some(job) = job else { return self.wait_for_start(id, now, changes) };
+        let Some(case) = self.cases.get(id) else { return };
         let baseline = jobs.iter().find(|job| job.name == case.baseline);
-        let Some(facts) = self.facts_of_experiment(case, job, baseline, now) else { return };
+        let Some(experiment) = case.open_experiment() else { return };
+        let trial = Trial { case, experiment, job, logged: self.site.logged_knobs(job), fate: end.as_ref() };
+        let Some((spent, weighed)) = self.weigh(&trial, baseline, now) else { return };
         if self.is_disputed(id, jobs, now, changes) {
             return;
         }
-        self.judge(id, Happened::Ran(&facts), now, changes);
-    }
-
-    /// Links the open experiment to the job that carries it out, once there is one.
-    fn find_job(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
-        let open = self.cases.get(id).and_then(Case::open_experiment);
-        if open.is_none_or(|experiment| experiment.job.is_some()) {
-            return;
+        if let Some(case) = self.cases.get_mut(id) {
+            case.measured(spent);
         }
-        let Some(found) = self.who_runs(id, jobs) else { return };
-        let Some(case) = self.cases.get_mut(id) else { return };
-        let trace = match found {
-            Ok((job, by)) => case.link_to(&job, by, now),
-            Err(why) => case.dispute(&why, now),
-        };
-        changes.add(&case.clone(), trace);
-    }
-
-    /// Whether what is known of the job of an open experiment has come to point elsewhere since it was linked.
-    fn is_disputed(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) -> bool {
-        let by_hand = |case: &Case| case.open_experiment().is_some_and(|e| e.linked_by_hand);
-        if self.cases.get(id).is_some_and(by_hand) {
-            return false;
-        }
-        let Some(Err(why)) = self.who_runs(id, jobs) else { return false };
-        let Some(case) = self.cases.get_mut(id) else { return true };
-        let trace = case.dispute(&why, now);
-        changes.add(&case.clone(), trace);
-        true
-    }
-
-    /// The job that carries out the open experiment of a case, and by what that is known; or why none is taken.
-    fn who_runs(&mut self, id: &CaseId, jobs: &[Job<'_>]) -> Option<Result<(String, &'static str), String>> {
-        for job in jobs {
-            if let Some(memory) = self.memory.get_mut(&job.name) {
-                memory.describe(job, &self.site);
-            }
-        }
-        let open = |case: &Case| {
-            let experiment = case.open_experiment()?;
-            Some((case.id.clone(), experiment.clone(), case.knobs_with(&experiment.proposal.changes)))
-        };
-        let all: Vec<_> = self.cases.values().filter(|case| case.closed.is_none()).filter_map(open).collect();
-        fn wanted((_, experiment, knobs): &(CaseId, Experiment, Knobs)) -> Wanted<'_> {
-            Wanted { experiment, knobs }
-        }
-        let mine = all.iter().find(|(case, _, _)| case == id)?;
-        let others: Vec<Wanted<'_>> = all.iter().filter(|(case, _, _)| case != id).map(wanted).collect();
-        let mine = wanted(mine);
-        let case = &self.cases[id];
-        let (asked, baselines) = self.known_otherwise(&mine.experiment.suggestion);
-        let candidates: Vec<Candidate<'_>> = jobs
-            .iter()
-            .filter(|job| job.name != case.baseline)
-            .filter_map(|job| {
-                let described = self.memory.get(&job.name)?.described()?;
-                let known = match () {
-                    () if asked.contains(job.name.as_str()) => Known::AnotherSuggestion,
-                    () if baselines.contains(job.name.as_str()) => Known::Baseline,
-                    () => Known::Free,
-                };
-                let opened = mine.experiment.runs.iter().any(|run| holds(job, run));
-                let started = job.first_wall_time();
-                let (suggestion, knobs) = (described.suggestion.as_deref(), &described.knobs);
-                Some(Candidate { job: &job.name, suggestion, opened, knobs, started, known })
-            })
-            .collect();
-        match link(mine, &others, &candidates) {
-            Link::None => None,
-            Link::To { job, by } => Some(Ok((job.to_owned(), by))),
-            Link::Disputed { why } => Some(Err(why)),
+        self.endings.forget(&suggestion);
+        match weighed {
+            Weighed::Void(void) => self.step(id, now, changes, |case, terms| case.void(&void, terms)),
+            Weighed::Ran(facts) => self.judge(id, Happened::Ran(&facts), now, changes),
         }
     }
 
-    /// Jobs that another suggestion than this asked for, and baselines.
-    fn known_otherwise(&self, suggestion: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
-        let others = self.cases.values().flat_map(|case| &case.experiments).filter(|e| e.suggestion != suggestion);
-        let asked = others.flat_map(|e| std::iter::once(e.run_name.as_str()).chain(e.job.as_deref()));
-        (asked.collect(), self.cases.values().map(|case| case.baseline.as_str()).collect())
+    /// A run that was there and whose files are gone is waited for like one that has yet to start. What waits in a queue,
+    /// or for a person there, uses up no time.
+    fn wait_for_start(&mut self, id: &CaseId, now: f64, changes: &mut Changes) {
+        let Some(case) = self.cases.get(id).filter(|case| case.paused.is_none()) else { return };
+        let Some(experiment) = case.open_experiment() else { return };
+        let in_queue =
+            experiment.fate.as_ref().is_some_and(|fate| matches!(fate.state, FateState::Queued | FateState::Held));
+        if !in_queue && experiment.waited(now) > self.site.start_within {
+            self.judge(id, Happened::NeverStarted, now, changes);
+        }
     }
 
-    /// What an experiment showed, once that is certain: it ended, it fits the few points that it was given, or its loss is
-    /// beyond help. What happens late in a run over the whole set shows only at its end.
-    fn facts_of_experiment(&self, case: &Case, job: &Job<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<Facts> {
+    /// A job that its engine lost is asked for once more.
+    fn repeats(&mut self, id: &CaseId, fate: &Fate, now: f64, changes: &mut Changes) -> bool {
+        let again = self.cases.get(id).and_then(Case::open_experiment).is_some_and(|e| e.again);
+        let repeats = fate.state == FateState::Lost && !again;
+        if repeats {
+            self.step(id, now, changes, |case, terms| case.ask_again(&fate.in_words(), terms));
+        }
+        repeats
+    }
+
+    /// A job that came to its end before its first event has shown nothing.
+    fn failed_to_start(&mut self, id: &CaseId, fate: &Fate, now: f64, changes: &mut Changes) {
+        let why = format!("it came to nothing before its first event: {}", fate.in_words());
+        let void = Void { outcome: fate.state.word().to_owned(), why, fate: Some(fate.clone()) };
+        self.step(id, now, changes, |case, terms| case.void(&void, terms));
+    }
+
+    /// What an experiment comes to, once that is certain: it is not what was asked for, it ended, it fits the few points
+    /// that it was given, or its loss is beyond help. What happens late in a run over the whole set shows only at its end.
+    fn weigh(&self, trial: &Trial<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<(Spent, Weighed)> {
+        let Trial { case, experiment, job, logged, fate } = trial;
         let memory = self.memory.get(&job.name)?;
-        let experiment = case.open_experiment()?;
-        let mut knobs = case.knobs_with(&experiment.proposal.changes);
-        knobs.extend(self.site.logged_knobs(job));
-        let exam = exam_with(job, &self.site, memory, knobs, now);
-        let points = exam.view.loss.as_ref().map_or(0, |loss| loss.sketch.count());
+        let changes = &experiment.proposal.changes;
+        let mut knobs = case.knobs_with(changes);
+        knobs.extend(logged.clone());
+        let look = |end: End| exam_with(job, &self.site, (memory, end), knobs.clone(), now);
+        let mut exam = look(End::of(*fate));
+        let reached = case.shown_at.is_some_and(|step| exam.facts.steps >= step);
+        let goes_on = experiment.control && reached && !exam.facts.ended;
+        if goes_on {
+            exam = look(End::Over);
+        }
+        let seconds = job.last_wall_time().zip(job.first_wall_time()).map_or(0.0, |(last, first)| last - first);
+        let over = exam.view.life.finished || fate.is_some();
+        let spent = Spent { seconds, steps: exam.facts.steps, over };
+        if let Some(why) = trial.unlike(exam.facts.peak_rate) {
+            return Some((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
+        }
+        let points = exam.view.loss().map_or(0, |loss| loss.sketch.count());
         let beyond_help = !exam.facts.finite && points >= HOPELESS_POINTS;
-        let examples = experiment.proposal.changes.get("train_examples").and_then(serde_json::Value::as_u64);
+        let examples = changes.get("train_examples").and_then(serde_json::Value::as_u64);
         let fits_few = exam.facts.fits && examples.is_some_and(|n| n <= FEW_EXAMPLES);
         if !(exam.facts.ended || fits_few || beyond_help) {
             return None;
         }
-        let compared = baseline.map(|job| self.view_of_baseline(case, job, now));
-        Some(measure(&exam.view, &exam.findings, compared.as_ref()))
+        if goes_on && exam.problems().is_empty() && !case.shown_at.is_some_and(|step| exam.facts.steps >= BEYOND * step)
+        {
+            return None;
+        }
+        let compared = baseline.map(|job| self.exam_of_baseline(case, job, now));
+        let facts = measure(exam.looked(), compared.as_ref().map(Exam::looked));
+        let short = if goes_on { None } else { self.cut_short(trial, &exam, &facts, compared.as_ref()) };
+        Some((spent, short.map_or(Weighed::Ran(facts), Weighed::Void)))
     }
 
-    fn view_of_baseline(&self, case: &Case, job: &Job<'_>, now: f64) -> JobView {
+    /// Why a run that ended is no test for having stopped far short of its steps. One that is not finite, or fits, has shown
+    /// what it can; a crash may be for the policy to judge.
+    fn cut_short(&self, trial: &Trial<'_>, exam: &Exam, facts: &Facts, baseline: Option<&Exam>) -> Option<Void> {
+        let Trial { case, experiment, logged, fate, .. } = trial;
+        if !facts.ended || !facts.finite || facts.fits {
+            return None;
+        }
+        let changes = &experiment.proposal.changes;
+        let length = ["max_steps", "batch_size", "train_examples"];
+        // Epochs that were planned before the length was changed say nothing of the new one.
+        if exam.view.knobs.contains_key("epochs")
+            && !logged.contains_key("epochs")
+            && length.iter().any(|knob| changes.contains_key(*knob))
+        {
+            return None;
+        }
+        let done = exam.view.life.done?;
+        // A program that stops by itself, as early stopping does, has done so in the baseline, too.
+        let usual = baseline
+            .map(|exam| &exam.view.life)
+            .filter(|life| life.ended)
+            .and_then(|life| life.done)
+            .unwrap_or(1.0)
+            .min(1.0);
+        if done >= FAR_SHORT * usual {
+            return None;
+        }
+        let broke = fate.filter(|fate| fate.state != FateState::Ended);
+        let by_itself = exam.view.life.finished || fate.is_some_and(|fate| fate.state == FateState::Ended);
+        if !by_itself && facts.crashed && self.judges_crashes(case) && broke.is_none_or(|f| f.state.is_breakdown()) {
+            return None;
+        }
+        let stopped = format!("it stopped at {:.0} % of the steps that were asked for", 100.0 * done);
+        let (outcome, why) = match broke {
+            Some(fate) => (fate.state.word(), format!("{stopped}: {}", fate.in_words())),
+            None => (NOT_AS_ASKED, stopped),
+        };
+        Some(Void { outcome: outcome.to_owned(), why, fate: (*fate).cloned() })
+    }
+
+    fn judges_crashes(&self, case: &Case) -> bool {
+        let policy = self.policy_of(case);
+        policy.and_then(|policy| policy.test(&case.position.state).map(|test| test.judges("experiment.crashed")))
+            == Some(true)
+    }
+
+    fn exam_of_baseline(&self, case: &Case, job: &Job<'_>, now: f64) -> Exam {
         let memory = self.memory.get(&job.name).cloned().unwrap_or_else(|| super::Memory::first_seen(true));
-        exam_with(job, &self.site, &memory, case.baseline_facts.knobs.clone(), now).view
+        exam_with(job, &self.site, (&memory, memory.end()), case.baseline_facts.knobs.clone(), now)
     }
 
     pub(super) fn judge(&mut self, id: &CaseId, happened: Happened<'_>, now: f64, changes: &mut Changes) {
-        let Some(policy) = self.cases.get(id).and_then(|case| self.policy_of(case)) else { return };
-        // The experiment that is judged leaves its room to the next one.
-        let mut terms = self.terms(&policy, now);
-        terms.room = true;
-        let Some(case) = self.cases.get_mut(id) else { return };
-        let trace = case.judge(happened, &terms);
-        changes.add(&case.clone(), trace);
+        self.step(id, now, changes, |case, terms| case.judge(happened, terms));
+    }
+
+    /// The case that waits for the run of a suggestion.
+    pub(super) fn case_waiting_for(&self, suggestion: &str) -> Option<CaseId> {
+        let open = |case: &&Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
+        self.cases.values().find(open).map(|case| case.id.clone())
     }
 }
 
-/// Whether a run, by its name relative to the log directory, is part of a job.
-fn holds(job: &Job<'_>, run: &str) -> bool {
-    job.runs.iter().any(|(below, _)| match (below.as_str(), job.name.as_str()) {
-        ("", name) => run == name,
-        (below, ".") => run == below,
-        (below, name) => run.strip_prefix(name).and_then(|rest| rest.strip_prefix('/')) == Some(below),
-    })
+impl Trial<'_> {
+    /// In what a run is not what was asked for, by what it says of itself.
+    fn unlike(&self, peak_rate: f64) -> Option<String> {
+        let asked = Asked { settings: &self.case.settings, changes: &self.experiment.proposal.changes };
+        let rate = Some(peak_rate).filter(|rate| rate.is_finite());
+        let code = || other_code(self.case.launched.as_ref()?, self.job.launched()?);
+        asked.difference(&self.logged, rate).or_else(code)
+    }
 }

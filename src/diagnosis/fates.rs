@@ -2,8 +2,24 @@
 //!
 //! Fates are inputs like events: the same fates in the same order lead to the same case.
 
+use std::collections::BTreeSet;
+
 use super::{Changes, Diagnosis};
+use crate::case::Case;
+use crate::command::masked_line;
 use crate::fate::{Fate, JobFate};
+use crate::jobs::Job;
+use crate::launched::Launched;
+
+/// Clocks of two machines differ by less than so many seconds, and nobody waits longer to write what was logged.
+const CLOCKS_DIFFER: f64 = 60.0;
+
+/// A fate as it is kept: its texts come from strangers, are bounded, and may hold secrets, which are kept nowhere.
+fn presentable(fate: &Fate) -> Fate {
+    let mask = |text: &String| text.lines().map(masked_line).collect::<Vec<_>>().join("\n");
+    let (reason, tail) = (fate.reason.as_ref().map(mask), fate.tail.as_ref().map(mask));
+    Fate { reason, tail, ..fate.clone() }.bounded()
+}
 
 impl Diagnosis {
     /// Goes on with the fates of jobs that were kept.
@@ -19,10 +35,16 @@ impl Diagnosis {
     /// Takes in what became of the job that carries out a suggestion. One that no open case made is left alone, and the
     /// same again is no news.
     pub fn fate_of_experiment(&mut self, suggestion: &str, fate: &Fate, now: f64) -> Changes {
-        let (mut changes, fate) = (Changes::default(), fate.clone().bounded());
+        let (mut changes, fate) = (Changes::default(), presentable(fate));
         let mut open = self.cases.values_mut().filter(|case| case.closed.is_none());
         if let Some(case) = open.find(|case| case.experiments.iter().any(|e| e.suggestion == suggestion)) {
-            let trace = case.experiment_came_to(suggestion, &fate, now);
+            let runs = fate.event_files.iter().filter_map(|path| self.site.run_of(path)).collect::<BTreeSet<_>>();
+            let trace = case.experiment_came_to(suggestion, &fate, runs.into_iter().collect(), now);
+            let job = case.experiments.iter().find(|e| e.suggestion == suggestion);
+            let job = job.map(|e| e.job.as_deref().unwrap_or(&e.run_name)).unwrap_or_default();
+            if let Some(memory) = self.memory.get(job).filter(|_| !trace.is_empty()) {
+                self.endings.told(suggestion, memory.events());
+            }
             changes.add(&case.clone(), trace);
         }
         changes
@@ -31,7 +53,7 @@ impl Diagnosis {
     /// Takes in what became of a job that no suggestion asked for, whether or not there is a case about it. The same again
     /// is no news.
     pub fn fate_of_job(&mut self, job: &str, fate: &Fate, now: f64) -> Changes {
-        let (mut changes, fate) = (Changes::default(), fate.clone().bounded());
+        let (mut changes, fate) = (Changes::default(), presentable(fate));
         if self.known_fate(job) == Some(&fate) {
             return changes;
         }
@@ -39,9 +61,47 @@ impl Diagnosis {
             let trace = case.baseline_came_to(&fate, now);
             changes.add(&case.clone(), trace);
         }
+        if let Some(memory) = self.memory.get(job) {
+            self.endings.told(job, memory.events());
+        }
         let told = JobFate { job: job.to_owned(), fate, told: now };
         self.fates.insert(job.to_owned(), told.clone());
         changes.fates.push(told);
+        changes
+    }
+
+    /// Everything that there is to read was looked at, beginning at `now` (seconds since the Unix epoch).
+    pub fn looked(&mut self, now: f64) {
+        self.endings.looked(now);
+    }
+
+    /// Notes of each job what became of it, once nothing new of it is to come, and how it was started.
+    pub(super) fn note_ends(&mut self, jobs: &[Job<'_>]) {
+        let Diagnosis { fates, memory, endings, launched, .. } = self;
+        for job in jobs {
+            let Some(memory) = memory.get_mut(&job.name) else { continue };
+            memory.was_launched(launched.get(&job.name));
+            let Some(known) = fates.get(&job.name) else { continue };
+            // A job that logs after its end was started again.
+            let goes_on = job.last_wall_time().is_some_and(|last| last > known.told + CLOCKS_DIFFER);
+            let last = !known.fate.state.is_final() || endings.nothing_new(&job.name, job.events(), known.told);
+            memory.came_to(Some(&known.fate).filter(|_| last && !goes_on));
+        }
+    }
+
+    /// Takes in how a job was started. What the job logs about itself is stronger; a stronger source replaces a weaker one.
+    pub fn launched(&mut self, job: &str, launched: &Launched) -> Changes {
+        let mut changes = Changes::default();
+        if self.launched.get(job).is_some_and(|known| known.source < launched.source || known == launched) {
+            return changes;
+        }
+        self.launched.insert(job.to_owned(), launched.clone());
+        let open = |case: &&mut Case| case.closed.is_none() && case.baseline == job;
+        if let Some(case) = self.cases.values_mut().find(open) {
+            case.was_launched(launched);
+            case.facts.knobs = self.site.knobs_taken(job, Some(launched), &case.baseline_facts);
+            changes.keep(case);
+        }
         changes
     }
 

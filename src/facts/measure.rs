@@ -1,183 +1,100 @@
-//! From a job, as the detectors see it, to facts.
+//! From a job, as it is measured, to facts; an experiment is compared with its baseline.
 
+use crate::evidence::{Curve, Evidence, JobView, Quantity as Q};
+use crate::numbers::{
+    ACCURACY_GAIN, COLLAPSE, FEW_POINTS, FIFTH, FITS_ACCURACY, FITS_SHARE, HALF, LEARNED, NOT_DONE, REWARD_GAIN,
+    SIGNIFICANT, TREND,
+};
 use crate::series::stats::median;
 use crate::signals::Learning;
-use crate::symptoms::{Curve, Finding, JobView, Observed, SIGNIFICANT, Severity, TREND, examine};
+use crate::symptoms::{Finding, Severity};
 
 use super::Facts;
-
-/// "Overfit one point" asks for an accuracy of 99.99 % or an error of about 0 (the article, debugging step 1).
-const FITS_ACCURACY: f64 = 0.9999;
-/// About 0: three orders of magnitude below its own start.
-const FITS_SHARE: f64 = 1e-3;
-/// A loss has learned when it lost a tenth of its start, beyond its noise.
-const LEARNED: f64 = 0.1;
-/// Better or worse than the baseline by a tenth of the baseline's level, beyond the noise of both.
-const MARGIN: f64 = 0.1;
-/// An accuracy or a reward (in units of its swing) that differs by this is better or worse.
-const ACCURACY_MARGIN: f64 = 0.1;
-/// A difference between half and twice of what counts as one is a close call: another seed could turn it. Seeds move the
-/// end of small runs by some tens of per cent.
-const CLOSE_CALL: f64 = 0.5;
-/// Of all pairs of levels of two runs, so many have the one below the other where the runs are told apart by rank, ...
-const SEPARATE: f64 = 0.95;
-/// ... with at least so many levels each.
-const RANKED_LEVELS: usize = 8;
-/// Of all pairs of a level of the first tenth and one of the second half, so many fall where a loss fell early: with as few
-/// levels as count, chance brings it about once in four thousand runs.
-const FELL: f64 = 0.9;
-/// Two runs start at the same level of loss where they start within this share of each other.
-const SAME_START: f64 = 0.25;
-/// A job that stopped before this share of its steps did not reach its end.
-const WHOLE: f64 = 0.95;
-
-/// Half a run before its end, a linear warm-up was at half of what it has reached.
-const WARMING: f64 = 0.7;
-/// A validation loss that begins so many times above the training loss has other units or other inputs; one that then
-/// loses this much of its own start has other units.
-const FAR_ABOVE: f64 = 2.0;
-const OWN_GAIN: f64 = 0.5;
-
-/// Of what guessing leaves, validation gets this share right where it is right by more than chance: two and a half standard
-/// deviations of a hundred examples of two classes, and more of more classes.
-const RIGHT: f64 = 0.25;
 
 /// Problems that a cure of a failure to learn may well bring to light, and which do not speak against it.
 const NEXT_PROBLEMS: &[&str] = &["overfitting", "silent"];
 
+/// A job as it was looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Looked<'a> {
+    /// Its series.
+    pub view: &'a JobView,
+    /// What was measured in them.
+    pub evidence: &'a Evidence,
+    /// What is wrong with it.
+    pub findings: &'a [Finding],
+}
+
+impl Looked<'_> {
+    fn problems(&self) -> Vec<String> {
+        let problems = self.findings.iter().filter(|finding| finding.severity == Severity::Problem);
+        problems.map(|finding| finding.symptom.clone()).collect()
+    }
+}
+
 /// What a job shows; against `baseline`, where it is an experiment.
-pub fn measure(job: &JobView, findings: &[Finding], baseline: Option<&JobView>) -> Facts {
-    let observed = if job.learning == Learning::Reinforcement { &job.reward } else { &job.loss };
+pub fn measure(looked: Looked<'_>, baseline: Option<Looked<'_>>) -> Facts {
+    let (job, evidence) = (looked.view, looked.evidence);
     let mut facts = Facts {
         ended: job.life.ended,
-        training_loss: !job.loss_is_validation,
+        training_loss: !job.loss_is_validation(),
         knobs: job.knobs.clone(),
+        symptoms: looked.findings.iter().map(|f| f.symptom.clone()).collect(),
+        problems: looked.problems(),
+        kind: job.kind(),
+        evidence: evidence.known().map(|(quantity, measured)| (quantity.id().to_owned(), measured.value)).collect(),
         ..Facts::default()
     };
-    facts.symptoms = findings.iter().map(|f| f.symptom.clone()).collect();
-    let problems = findings.iter().filter(|f| is_problem(f));
-    facts.problems = problems.map(|f| f.symptom.clone()).collect();
-    if let Some(observed) = observed {
-        measure_loss(&mut facts, job, observed);
-    }
-    if let Some(peak) = job.learning_rate.as_ref().and_then(|o| o.sketch.highest()) {
-        facts.peak_rate = peak.value;
-        facts.warming_up = warming_up(job);
-    }
+    facts.peak_rate = evidence.get(Q::PeakRate).filter(|_| job.learning_rate.is_some()).unwrap_or(f64::NAN);
+    facts.warming_up = evidence.above(Q::WarmingUp, HALF);
+    measure_loss(&mut facts, job, evidence);
     facts.crashed = crashed(job, &facts);
     if let Some(baseline) = baseline {
-        let before: Vec<String> = examine(baseline).into_iter().filter(is_problem).map(|f| f.symptom).collect();
-        let gain = match gain_in_validation(job, &facts, baseline).filter(|_| before.iter().any(|p| p == "overfitting"))
-        {
-            Some(gain) => gain,
-            None => gain(job, &facts, baseline),
-        };
-        (facts.better, facts.worse) = (gain > 1.0, gain < -1.0);
-        // Few first values say little of where a run started; a baseline that never left its own start says it for both.
-        let below_start =
-            facts.progress > LEARNED && !other_loss(job, baseline) && job.accuracy_at_chance() != Some(true);
-        facts.learned |= facts.better && facts.finite && below_start;
-        let close = |share: f64| CLOSE_CALL < share && share < 1.0 / CLOSE_CALL;
-        facts.close = close(gain.abs()) || facts.better && close(facts.progress / LEARNED);
-        let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()) || before.contains(p));
-        facts.cured = facts.learned && facts.better && facts.finite && !trouble;
+        compare(&mut facts, looked, baseline);
     }
     facts
 }
 
-/// A rate that is going up at its end stands at its peak there, and was far below it half a run ago.
-fn warming_up(job: &JobView) -> bool {
-    let curve = job.learning_rate.as_ref().and_then(|o| o.curve.as_ref());
-    curve.is_some_and(|rate| {
-        rate.last.value >= rate.highest.value && rate.mean_between(0.4, 0.6) < WARMING * rate.highest.value
-    })
-}
-
-fn is_problem(finding: &Finding) -> bool {
-    finding.severity == Severity::Problem
-}
-
-fn measure_loss(facts: &mut Facts, job: &JobView, observed: &Observed) {
+fn measure_loss(facts: &mut Facts, job: &JobView, evidence: &Evidence) {
+    let Some(observed) = job.judged() else { return };
+    let number = |quantity| evidence.get(quantity).unwrap_or(f64::NAN);
     let sketch = &observed.sketch;
     facts.started = sketch.count() > 0;
-    facts.steps = sketch.last().map_or(f64::NAN, |p| p.step as f64);
-    // A bad step that the run recovered from is a warning of the detector, not an end of all finite losses.
+    facts.steps = number(Q::Steps);
+    // A bad step that the run recovered from is a warning of the rules, not an end of all finite losses.
     facts.finite = !facts.problems.iter().any(|p| p == "non_finite") && sketch.last_finite().is_some();
-    facts.non_finite_step = sketch.first_non_finite().map_or(f64::NAN, |p| p.step as f64);
-    facts.finite_points = finite_before(observed);
-    let accuracy = job.accuracy.as_ref();
-    facts.accuracy = accuracy.and_then(|a| a.curve.as_ref()).map_or(f64::NAN, |curve| curve.end);
+    (facts.non_finite_step, facts.finite_points) = (number(Q::NonFiniteStep), number(Q::FinitePoints));
+    (facts.accuracy, facts.validation_best) = (number(Q::Accuracy), number(Q::ValidationBest));
     if let Some(curve) = &observed.curve {
         (facts.loss_start, facts.loss_end, facts.loss_best) = (curve.start, curve.end, curve.best());
         facts.progress = curve.relative_drop();
-        facts.improving = curve.trend_from(0.5) < -TREND && curve.dropped();
-        facts.learned = facts.finite && learned(job, curve);
+        facts.improving = curve.trend_from(HALF) < -TREND && curve.dropped();
+        facts.learned = facts.finite && learned(job, curve, evidence);
     } else if let (Some(first), Some(last), Some(low)) = (sketch.first(), sketch.last_finite(), sketch.lowest()) {
         (facts.loss_start, facts.loss_end, facts.loss_best) = (first.value, last.value, low.value);
         facts.progress = (first.value - last.value) / first.value.abs();
-        facts.learned = facts.finite && facts.progress > 0.5 && sketch.count() >= 3;
     }
-    facts.fits = facts.finite && fits(facts, observed);
-    facts.generalised = generalised(job);
-    let validation = job.validation_loss.as_ref().and_then(|o| o.curve.as_ref());
-    facts.validation_best = validation.map_or(f64::NAN, Curve::best);
-}
-
-/// One point is fitted within a few steps: its start is the highest of the first values, not their median.
-fn fits(facts: &Facts, observed: &Observed) -> bool {
-    let head = observed.sketch.head().iter().copied().filter(|value| value.is_finite());
+    let head = sketch.head().iter().copied().filter(|value| value.is_finite());
+    // One point is fitted within a few steps: its start is the highest of the first values, not their median.
     let start = head.fold(facts.loss_start, f64::max);
     let small = |level: f64| start > 0.0 && (0.0..=FITS_SHARE * start).contains(&level);
-    let fell = !facts.training_loss || facts.loss_end < 0.5 * start;
-    let accurate = facts.accuracy >= FITS_ACCURACY && fell;
-    accurate || facts.training_loss && (small(facts.loss_end) || small(facts.loss_best))
+    let accurate = facts.accuracy >= FITS_ACCURACY && (!facts.training_loss || facts.loss_end < HALF * start);
+    let fits = accurate || facts.training_loss && (small(facts.loss_end) || small(facts.loss_best));
+    facts.fits = facts.finite && fits;
+    facts.generalised = generalised(job, evidence);
 }
 
-/// Whether validation was once better than an untrained network. It may be logged only after training has begun, so the
-/// start of the training loss counts as well. A validation loss that begins far above that is either one of other units (a
-/// sum, say), and then loses most of its own start, or bad from its first time on.
-fn generalised(job: &JobView) -> bool {
-    let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
-    if right_by_validation(job) {
-        return true;
-    }
-    let Some(validation) = curve(&job.validation_loss) else { return false };
-    let training = curve(&job.loss).map_or(validation.start, |training| training.start);
-    let (start, share) = match validation.first.value > FAR_ABOVE * training.abs() {
-        true => (validation.start, OWN_GAIN),
-        false => (training.max(validation.start), MARGIN),
-    };
-    start - validation.best() > (share * start.abs()).max(SIGNIFICANT * validation.end_error)
-}
-
-/// Whether validation gets right a good part of what guessing among the classes leaves, to the end. A loss on few examples
-/// may be worse than a guess from its first time on, for the network is sure of its errors; that it is right more often
-/// than a guess shows that the labels belong to their inputs.
-fn right_by_validation(job: &JobView) -> bool {
-    let curve = |observed: &Option<Observed>| observed.as_ref().and_then(|o| o.curve.clone());
-    let (Some(accuracy), Some(training)) = (curve(&job.validation_accuracy), curve(&job.loss)) else { return false };
-    job.classes(&training).is_some_and(|classes| accuracy.end > 1.0 / classes + RIGHT * (1.0 - 1.0 / classes))
-}
-
-/// How many finite values came before the first that was not; all of them, where every one was finite.
-fn finite_before(observed: &Observed) -> f64 {
-    let sketch = &observed.sketch;
-    let in_head = sketch.head().iter().take_while(|v| v.is_finite()).count();
-    match sketch.first_non_finite() {
-        None => sketch.count() as f64,
-        Some(_) if in_head < sketch.head().len() => in_head as f64,
-        Some(bad) => sketch.until(bad.step - 1).count() as f64,
-    }
-}
-
-fn learned(job: &JobView, curve: &Curve) -> bool {
+fn learned(job: &JobView, curve: &Curve, evidence: &Evidence) -> bool {
     if job.learning == Learning::Reinforcement {
-        let swing = curve.highest.value - curve.lowest.value;
-        return curve.end - curve.start > ACCURACY_MARGIN * swing && -curve.drop() > SIGNIFICANT * curve.drop_error();
+        return evidence.above(Q::RewardGain, REWARD_GAIN) && evidence.above(Q::RewardGainErrors, SIGNIFICANT);
     }
-    let by_rank = curve.falls_by_rank(LEARNED) || fell_early(curve);
-    let by_loss = curve.lost(LEARNED) || by_rank;
-    by_loss && job.accuracy_at_chance() != Some(true)
+    (curve.lost(LEARNED) || fell_early(curve)) && !guesses(evidence)
+}
+
+/// Whether the accuracy says that nothing was learned.
+fn guesses(evidence: &Evidence) -> bool {
+    let low = |q| evidence.below(q, crate::numbers::GUESS);
+    evidence.below(Q::AccuracyGain, ACCURACY_GAIN) && (low(Q::Accuracy) || low(Q::ValidationAccuracy))
 }
 
 /// Whether nearly all levels of the second half lie below those of the first tenth: a noisy loss that falls at once and then
@@ -185,7 +102,9 @@ fn learned(job: &JobView, curve: &Curve) -> bool {
 fn fell_early(curve: &Curve) -> bool {
     let levels: Vec<f64> = curve.from(0.0).iter().map(|(_, mean)| *mean).collect();
     let (first, rest) = (&levels[..levels.len() / 10], &levels[levels.len() / 2..]);
-    first.len() >= RANKED_LEVELS && curve.relative_drop() > LEARNED && share_below(rest, first) > FELL
+    first.len() >= FEW_POINTS as usize
+        && curve.relative_drop() > LEARNED
+        && share_below(rest, first) > crate::numbers::GOOD
 }
 
 /// Of all pairs of one level of each, the share in which the first is below the second.
@@ -194,22 +113,52 @@ fn share_below(ours: &[f64], theirs: &[f64]) -> f64 {
     below as f64 / (ours.len() * theirs.len()) as f64
 }
 
+/// Whether validation was once better than an untrained network, or is right well beyond chance at the end.
+fn generalised(job: &JobView, evidence: &Evidence) -> bool {
+    let classes = job.classes();
+    let right = |accuracy: f64| classes.is_some_and(|k| accuracy > 1.0 / k + FIFTH * (1.0 - 1.0 / k));
+    let gain = evidence.measured(Q::ValidationProgress);
+    // One that stands above where training started has units or inputs of its own, and has to lose half of that.
+    let above =
+        evidence.get(Q::ValidationBest).zip(evidence.get(Q::LossStart)).is_some_and(|(best, start)| best > start);
+    let least = if above { HALF } else { LEARNED };
+    gain.is_some_and(|gain| gain.value > least.max(SIGNIFICANT * gain.error))
+        || evidence.get(Q::ValidationAccuracy).is_some_and(right)
+}
+
 /// It ended without saying so, before its time: without any loss, or far short of its steps. Ending on NaN is no crash,
 /// for many programs stop there by intent.
 fn crashed(job: &JobView, facts: &Facts) -> bool {
-    let short = job.life.done.is_some_and(|done| done < WHOLE);
+    let short = job.life.done.is_some_and(|done| done < NOT_DONE);
     job.life.ended && facts.finite | !facts.started && !job.life.finished && (!facts.started || short && !facts.fits)
+}
+
+fn compare(facts: &mut Facts, looked: Looked<'_>, baseline: Looked<'_>) {
+    let job = looked.view;
+    let before = baseline.problems();
+    let by_validation = before.iter().any(|problem| problem == "overfitting");
+    let gain = by_validation.then(|| gain_in_validation(job, facts, baseline.view)).flatten();
+    let gain = gain.unwrap_or_else(|| gain_over(job, facts, baseline.view));
+    (facts.better, facts.worse) = (gain > 1.0, gain < -1.0);
+    // Few first values say little of where a run started; a baseline that never left its own start says it for both.
+    let below_start = facts.progress > LEARNED && !other_loss(job, baseline.view);
+    facts.learned |= facts.better && facts.finite && below_start && !guesses(looked.evidence);
+    // Between half and twice of what counts as a difference another seed could turn it.
+    let close = |share: f64| HALF < share && share < 1.0 / HALF;
+    facts.close = close(gain.abs()) || facts.better && close(facts.progress / LEARNED);
+    let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()) || before.contains(p));
+    facts.cured = facts.learned && facts.better && facts.finite && !trouble;
 }
 
 /// By how much an experiment is better than its baseline at equal steps, in units of what counts as a difference: above 1
 /// it is better, below -1 worse.
-fn gain(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
+fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     if job.learning == Learning::Reinforcement {
         return gain_in_reward(job, baseline);
     }
     let finite = |view: &JobView| {
-        let sketch = view.loss.as_ref().map(|o| &o.sketch);
-        sketch.is_some_and(|s| s.last().is_some_and(|p| p.value.is_finite()))
+        let sketch = view.loss().map(|observed| &observed.sketch);
+        sketch.is_some_and(|sketch| sketch.last().is_some_and(|point| point.value.is_finite()))
     };
     let sure = |better: bool| if better { f64::INFINITY } else { 0.0 };
     match (finite(job), finite(baseline)) {
@@ -221,62 +170,55 @@ fn gain(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     if other_loss(job, baseline) {
         return gain_in_other_units(job, facts, baseline);
     }
-    let by_validation = job.loss_is_validation || baseline.loss_is_validation;
-    let judged = |view: &JobView| if by_validation { view.validation_loss.clone() } else { view.loss.clone() };
-    let curve = |view: &JobView| judged(view).and_then(|o| o.curve);
+    let by_validation = job.loss_is_validation() || baseline.loss_is_validation();
+    let judged = |view: &JobView| if by_validation { view.validation_loss.clone() } else { view.training_loss.clone() };
+    let curve = |view: &JobView| judged(view).and_then(|observed| observed.curve);
     let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return sure(facts.learned) };
-    let reached = level_at(&base, &experiment);
-    let at_end = gain_of((reached, experiment.end), experiment.end_error.hypot(base.end_error));
+    let at_end = gain_of((level_at(&base, &experiment), experiment.end), experiment.end_error.hypot(base.end_error));
     if at_end.abs() > 1.0 || experiment.last.step < base.last.step {
         return at_end;
     }
     // Where single levels swing, the second halves as a whole may still tell the two apart.
-    let (mean, error) = experiment.second_half();
-    let (base_mean, base_error) = base.second_half();
-    let halves = gain_of((base_mean, mean), error.hypot(base_error));
     let by_rank = gain_by_rank(&base, &experiment);
-    [at_end, halves, by_rank].into_iter().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap_or(at_end)
+    if by_rank.abs() > at_end.abs() { by_rank } else { at_end }
 }
 
 /// A loss that swings over orders of magnitude has no error that another could be significant against: where nearly all
 /// levels of the second half of one lie below nearly all of the other's, their medians are compared as they are.
 fn gain_by_rank(base: &Curve, experiment: &Curve) -> f64 {
-    let half = |curve: &Curve| curve.from(0.5).iter().map(|(_, mean)| *mean).collect::<Vec<f64>>();
+    let half = |curve: &Curve| curve.from(HALF).iter().map(|(_, mean)| *mean).collect::<Vec<f64>>();
     let (ours, theirs) = (half(experiment), half(base));
-    if ours.len().min(theirs.len()) < RANKED_LEVELS {
-        return 0.0;
-    }
-    let share = share_below(&ours, &theirs);
-    if (1.0 - SEPARATE..=SEPARATE).contains(&share) { 0.0 } else { gain_of((median(&theirs), median(&ours)), 0.0) }
+    let (few, share) = (ours.len().min(theirs.len()) < FEW_POINTS as usize, share_below(&ours, &theirs));
+    let apart = share > COLLAPSE.max(NOT_DONE) || share < 1.0 - NOT_DONE;
+    if few || !apart { 0.0 } else { gain_of((median(&theirs), median(&ours)), 0.0) }
 }
 
 /// What was lost from one level to another, in units of what counts as a difference between them.
 fn gain_of((base, experiment): (f64, f64), error: f64) -> f64 {
-    let counts = (SIGNIFICANT * error).max(MARGIN * base.abs());
+    let counts = (SIGNIFICANT * error).max(LEARNED * base.abs());
     if counts > 0.0 { (base - experiment) / counts } else { 0.0 }
 }
 
 /// Whether two runs have losses of different units. Where nobody knows the baseline's, the same start speaks for the same
 /// units.
 fn other_loss(job: &JobView, baseline: &JobView) -> bool {
-    let start = |view: &JobView| view.loss.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.start);
+    let start = |view: &JobView| view.loss().and_then(|o| o.curve.as_ref()).map(|curve| curve.start);
     let same_start = match (start(job), start(baseline)) {
-        (Some(ours), Some(theirs)) => (ours - theirs).abs() < SAME_START * theirs.abs(),
+        (Some(ours), Some(theirs)) => (ours - theirs).abs() < FIFTH * theirs.abs(),
         _ => false,
     };
     job.knobs.get("loss") != baseline.knobs.get("loss") && (baseline.knobs.contains_key("loss") || !same_start)
 }
 
 /// What a baseline that overfits has to gain is in its validation; of an experiment that learned less, and therefore
-/// overfits less, that is no gain. Losses of different units are compared by what each made of its own start, which the
-/// experiment has to hold at least. `None` where one of the two has no validation loss.
+/// overfits less, that is no gain. `None` where one of the two has no validation loss.
 fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Option<f64> {
     let curve = |view: &JobView| view.validation_loss.as_ref().and_then(|o| o.curve.clone());
     let (experiment, base) = (curve(job)?, curve(baseline)?);
-    let training = job.loss.as_ref().and_then(|o| o.curve.as_ref());
-    let learns = facts.generalised && training.is_some_and(|curve| curve.lost(MARGIN) || curve.falls_by_rank(MARGIN));
+    let training = job.loss().and_then(|o| o.curve.as_ref());
+    let learns = facts.generalised && training.is_some_and(|curve| curve.lost(LEARNED));
     let (gain, holds) = if other_loss(job, baseline) {
-        ((experiment.relative_drop() - base.relative_drop()) / MARGIN, experiment.relative_drop() > -MARGIN)
+        ((experiment.relative_drop() - base.relative_drop()) / LEARNED, experiment.relative_drop() > -LEARNED)
     } else {
         (gain_of((base.end, experiment.end), experiment.end_error.hypot(base.end_error)), true)
     };
@@ -288,21 +230,27 @@ fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Optio
 fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     let accuracy = |view: &JobView| view.own_accuracy().and_then(|o| o.curve.as_ref()).map(|curve| curve.end);
     if let (Some(experiment), Some(base)) = (accuracy(job), accuracy(baseline)) {
-        return (experiment - base) / ACCURACY_MARGIN;
+        return (experiment - base) / ACCURACY_GAIN;
     }
-    let progress = baseline.loss.as_ref().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
+    let progress = baseline.loss().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
     // A loss that runs away below zero "drops" without bound; that is no progress to beat.
-    let progress = if progress > 1.0 { 0.0 } else { progress };
-    let gain = (facts.progress - progress) / MARGIN;
+    let gain = (facts.progress - if progress > 1.0 { 0.0 } else { progress }) / LEARNED;
     if facts.learned { gain } else { gain.min(0.0) }
 }
 
 fn gain_in_reward(job: &JobView, baseline: &JobView) -> f64 {
     let curve = |view: &JobView| view.reward.as_ref().and_then(|o| o.curve.clone());
     let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return 0.0 };
-    let margin = ACCURACY_MARGIN * (base.highest.value - base.lowest.value);
+    let margin = REWARD_GAIN * (base.highest.value - base.lowest.value);
     let counts = margin.max(SIGNIFICANT * experiment.end_error.hypot(base.end_error));
-    if counts > 0.0 { (experiment.end - level_at(&base, &experiment)) / counts } else { 0.0 }
+    let gain = experiment.end - level_at(&base, &experiment);
+    if counts > 0.0 {
+        gain / counts
+    } else if gain > 0.0 {
+        f64::INFINITY
+    } else {
+        0.0
+    }
 }
 
 /// The level that the baseline had over the steps that make up the experiment's end; its own end, where it is shorter.
@@ -312,17 +260,26 @@ fn level_at(base: &Curve, experiment: &Curve) -> f64 {
         return base.end;
     }
     let share = |step: f64| ((step - base.first.step as f64) / base.length().max(1.0)).clamp(0.0, 1.0);
-    let level = base.mean_between(share(end - 0.1 * experiment.length()), share(end));
+    let level = base.level_between(share(end - LEARNED * experiment.length()), share(end));
     if level.is_finite() { level } else { base.start }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::symptoms::examine;
     use crate::symptoms::test_jobs::{noise, observed, with_loss};
 
     fn facts(job: &JobView, baseline: Option<&JobView>) -> Facts {
-        measure(job, &examine(job), baseline)
+        let look = |view: &JobView| (view.clone(), Evidence::of(view), examine(&Evidence::of(view)));
+        let (job, baseline) = (look(job), baseline.map(look));
+        let looked = |(view, evidence, findings): &'static (JobView, Evidence, Vec<Finding>)| Looked {
+            view,
+            evidence,
+            findings,
+        };
+        let leak = |look| looked(Box::leak(Box::new(look)));
+        measure(leak(job), baseline.map(leak))
     }
 
     fn stuck() -> JobView {
@@ -401,7 +358,7 @@ mod tests {
     #[test]
     fn a_validation_loss_does_not_show_that_one_point_fits() {
         let mut job = with_loss((0..500).map(|i| 5.0 * (-f64::from(i) / 30.0).exp()));
-        job.loss_is_validation = true;
+        job.validation_loss = job.training_loss.take();
         let shown = facts(&job, None);
         assert!(!shown.fits && !shown.training_loss);
         job.accuracy = observed((0..500).map(|i| if i < 10 { 0.0 } else { 1.0 }));
@@ -412,7 +369,7 @@ mod tests {
     fn a_job_that_is_judged_by_validation_is_compared_by_it() {
         let by_validation = |level: fn(usize) -> f64| {
             let mut job = with_validation(stuck(), level);
-            (job.loss, job.loss_is_validation) = (job.validation_loss.clone(), true);
+            job.training_loss = None;
             job
         };
         let baseline = by_validation(|_| 2.3);
@@ -434,7 +391,7 @@ mod tests {
     #[test]
     fn a_job_without_any_loss_crashed() {
         let mut job = stuck();
-        job.loss = None;
+        job.training_loss = None;
         job.life.finished = false;
         assert!(facts(&job, None).crashed);
     }

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::case::{Body, CaseId, Digest, DigestItem, DigestLine, Message};
-use crate::store::Held;
+use crate::store::WaitingMessage;
 
 /// A digest lists no more cases: what is longer is not read, and would be cut.
 const MOST_CASES: usize = 30;
 
 /// The digests of what waited, each with the rows that it stands for. A case is in one of them, with all of its messages
 /// in their order.
-pub(super) fn digests(rows: &[&Held], outlet: &str, now: f64) -> Vec<(Message, Vec<i64>)> {
+pub(super) fn digests(rows: &[&WaitingMessage], outlet: &str, now: f64) -> Vec<(Message, Vec<i64>)> {
     let mut order: Vec<&CaseId> = Vec::new();
-    let mut by_case: BTreeMap<&CaseId, Vec<&Held>> = BTreeMap::new();
+    let mut by_case: BTreeMap<&CaseId, Vec<&WaitingMessage>> = BTreeMap::new();
     for row in rows {
-        let case = &row.hold.message.case;
+        let case = &row.wait.message.case;
         let of_case = by_case.entry(case).or_default();
         if of_case.is_empty() {
             order.push(case);
@@ -24,7 +24,7 @@ pub(super) fn digests(rows: &[&Held], outlet: &str, now: f64) -> Vec<(Message, V
         of_case.push(row);
     }
     let part = |cases: &[&CaseId]| {
-        let rows: Vec<&Held> = cases.iter().flat_map(|case| by_case[case].iter().copied()).collect();
+        let rows: Vec<&WaitingMessage> = cases.iter().flat_map(|case| by_case[case].iter().copied()).collect();
         let ids = rows.iter().map(|row| row.id).collect();
         let items = cases.iter().map(|case| item(case, &by_case[case])).collect();
         (digest(&rows, items, outlet, now), ids)
@@ -32,14 +32,14 @@ pub(super) fn digests(rows: &[&Held], outlet: &str, now: f64) -> Vec<(Message, V
     order.chunks(MOST_CASES).map(part).collect()
 }
 
-fn digest(rows: &[&Held], items: Vec<DigestItem>, outlet: &str, now: f64) -> Message {
+fn digest(rows: &[&WaitingMessage], items: Vec<DigestItem>, outlet: &str, now: f64) -> Message {
     let mut hash = Sha256::new();
     hash.update(outlet);
-    rows.iter().for_each(|row| hash.update(format!("\n{}", row.hold.message.id)));
+    rows.iter().for_each(|row| hash.update(format!("\n{}", row.wait.message.id)));
     let name: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     let id = format!("digest-{name}");
-    let since = rows.iter().map(|row| row.hold.message.time).fold(now, f64::min);
-    let reasons: Vec<&str> = rows.iter().map(|row| row.hold.why.as_str()).collect();
+    let since = rows.iter().map(|row| row.wait.message.time).fold(now, f64::min);
+    let reasons: Vec<&str> = rows.iter().map(|row| row.wait.why.as_str()).collect();
     // The first says what began it; what came after waits for that.
     let why = reasons.first().copied().unwrap_or_default();
     let body = Body::Digest(Digest { items, messages: rows.len(), since, why: why.to_owned() });
@@ -47,8 +47,8 @@ fn digest(rows: &[&Held], items: Vec<DigestItem>, outlet: &str, now: f64) -> Mes
 }
 
 /// A case with what was to be said of it.
-fn item(case: &CaseId, rows: &[&Held]) -> DigestItem {
-    let run = rows.first().map(|row| row.hold.message.subject.clone()).unwrap_or_default();
-    let messages = rows.iter().map(|row| DigestLine::from(&row.hold.message)).collect();
+fn item(case: &CaseId, rows: &[&WaitingMessage]) -> DigestItem {
+    let run = rows.first().map(|row| row.wait.message.subject.clone()).unwrap_or_default();
+    let messages = rows.iter().map(|row| DigestLine::from(&row.wait.message)).collect();
     DigestItem { case: case.clone(), run, messages }
 }

@@ -112,13 +112,14 @@ impl World {
             }
         }
         let released: Vec<i64> = plan.released.iter().map(|(id, _)| *id).collect();
-        self.quieted.held.retain(|row| !released.contains(&row.id) && !plan.unheld.contains(&row.id));
-        for hold in plan.held {
+        self.quieted.waiting.retain(|row| !released.contains(&row.id) && !plan.withdrawn.contains(&row.id));
+        for wait in plan.waiting {
             self.rows += 1;
-            self.quieted.held.push(Held { id: self.rows, hold });
+            self.quieted.waiting.push(WaitingMessage { id: self.rows, wait });
         }
-        let silenced = plan.journal.iter().filter(|(_, entry)| entry.kind == "silenced");
-        self.silenced.extend(silenced.map(|(_, entry)| entry.detail["message"].as_str().unwrap().to_owned()));
+        let noted = plan.journal.iter().filter(|(_, entry)| entry.kind == "silenced").count();
+        assert_eq!(noted, plan.silenced.len(), "the journal says each");
+        self.silenced.extend(plan.silenced);
     }
 
     fn told(&self, name: &str) -> Vec<&str> {
@@ -239,7 +240,7 @@ fn a_silence_that_begins_while_messages_wait_is_about_them_too() {
         (world.told("team"), world.silenced.as_slice()),
         (vec!["c0-opened", "c2-opened"], &["c1-opened".to_owned()][..])
     );
-    assert!(world.quieted.held.is_empty());
+    assert!(world.quieted.waiting.is_empty());
     world.now += HOUR;
     world.release();
     assert_eq!(world.told("team").len(), 2, "it does not come later either");
@@ -339,7 +340,7 @@ proptest! {
             world.busy.clear();
             world.release();
         }
-        prop_assert!(world.quieted.held.is_empty(), "{:?}", world.quieted.held);
+        prop_assert!(world.quieted.waiting.is_empty(), "{:?}", world.quieted.waiting);
         for (case, ids) in &said {
             let of_case = |told: Vec<&str>| -> Vec<String> {
                 told.into_iter().filter(|id| id.split('-').next() == Some(case)).map(str::to_owned).collect()

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::store::{Delivery, DeliveryState, HELD, Hold, JournalEntry, Owed};
+use crate::store::{Answer, Delivery, DeliveryState, JournalEntry, Owed, Wait};
 
 /// What is known of the destination of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,20 +22,20 @@ pub enum Place {
 /// since the Unix epoch.
 pub fn explain(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
     let delivery = &owed.delivery;
-    let answer = delivery.answer.as_deref().unwrap_or("nothing was answered yet");
+    let answer = delivery.answer.as_ref().map_or_else(|| "nothing was answered yet".to_owned(), Answer::to_string);
     let since = time(owed.changed);
     let tries = tries(delivery.attempts);
     match delivery.state {
-        DeliveryState::Delivered => format!("sent: delivered at {since} after {tries}, with the answer {answer}"),
+        DeliveryState::Delivered => format!("sent: delivered at {since} after {tries}; {answer}"),
         DeliveryState::Refused => {
-            format!("sent, and refused for good at {since}: {answer}; its case has passed the step over")
+            format!("sent, and refused for good at {since}: {answer}; its case skipped the step")
         }
         DeliveryState::Dead => format!(
             "given up at {since} after {tries}: {answer}; `nextrun outbox resend {}` sends it once more",
             delivery.id
         ),
         DeliveryState::Sending => format!("being sent since {since}: {tries}"),
-        DeliveryState::Unknown if delivery.due >= HELD => format!(
+        DeliveryState::Held => format!(
             "held since {since}: it may have arrived ({answer}), and would be shown twice; \
              `nextrun outbox resend {id}` sends it again, `nextrun outbox drop {id}` lets it be",
             id = delivery.id
@@ -45,12 +45,12 @@ pub fn explain(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
 }
 
 /// Says why a message has no delivery yet. `now` is in seconds since the Unix epoch.
-pub fn explain_hold(hold: &Hold, place: Place, now: f64) -> String {
-    let Hold { destination, until, why, .. } = hold;
+pub fn explain_wait(wait: &Wait, place: Place, now: f64) -> String {
+    let Wait { destination, until, why, .. } = wait;
     match place {
         Place::Gone => format!("not sent: the configuration has no destination {destination}; put it back"),
-        _ if *until > now => format!("not sent yet: held back until {}: {why}", time(*until)),
-        _ => format!("held back: {why}; a daemon that runs sends it, alone or in a digest, once nothing is in its way"),
+        _ if *until > now => format!("not sent yet: waits until {}: {why}", time(*until)),
+        _ => format!("waits: {why}; the running daemon will send it, alone or in a digest, once nothing blocks it"),
     }
 }
 
@@ -87,7 +87,7 @@ impl Unsent {
 
 fn waiting(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
     let delivery = &owed.delivery;
-    let failed = match delivery.answer.as_deref() {
+    let failed = match &delivery.answer {
         Some(answer) => format!("{} failed, the last at {}: {answer}", tries(delivery.attempts), time(owed.changed)),
         None => "not tried yet".to_owned(),
     };
@@ -109,14 +109,13 @@ fn waiting(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
     if delivery.due > now {
         return format!("not sent yet: {failed}; next try at {}", time(delivery.due));
     }
-    format!("due now: {failed}; a daemon that runs sends it as soon as its destination has had its pause")
+    format!("due now: {failed}; the running daemon will send it after the destination's back-off")
 }
 
 fn blocks(other: &Delivery, delivery: &Delivery) -> bool {
     let open = match other.state {
-        DeliveryState::Pending | DeliveryState::Sending => true,
-        DeliveryState::Unknown => other.due < HELD,
-        DeliveryState::Delivered | DeliveryState::Refused | DeliveryState::Dead => false,
+        DeliveryState::Pending | DeliveryState::Sending | DeliveryState::Unknown => true,
+        DeliveryState::Held | DeliveryState::Delivered | DeliveryState::Refused | DeliveryState::Dead => false,
     };
     open && other.id < delivery.id
         && other.destination == delivery.destination
@@ -144,7 +143,7 @@ mod tests {
     fn owed(id: i64, state: DeliveryState, due: f64, answer: Option<&str>) -> Owed {
         let (case, body) = (CaseId("c1".into()), Body::CaseOpened(CaseOpened::default()));
         let message = Message { id: format!("m{id}"), case, subject: "r".into(), time: 0.0, body };
-        let answer = answer.map(str::to_owned);
+        let answer = answer.map(Answer::from);
         let attempts = u32::from(answer.is_some());
         let delivery = Delivery { id, message, destination: "team".into(), state, attempts, due, answer };
         Owed { delivery, changed: 60.0, tries: Vec::new() }
@@ -152,7 +151,7 @@ mod tests {
 
     #[test]
     fn each_standing_has_its_reason_and_its_remedy() {
-        use DeliveryState::{Dead, Delivered, Pending, Refused, Sending, Unknown};
+        use DeliveryState::{Dead, Delivered, Held, Pending, Refused, Sending, Unknown};
         let busy = Some("http://h answered 503");
         let earlier = owed(1, Pending, 500.0, busy);
         for (owed, place, words) in [
@@ -160,7 +159,7 @@ mod tests {
             (owed(2, Refused, 0.0, Some("no --bn")), Place::Configured, ["refused for good", "no --bn"]),
             (owed(2, Dead, 0.0, busy), Place::Configured, ["given up", "outbox resend 2"]),
             (owed(2, Sending, 0.0, busy), Place::Configured, ["being sent since", "00:01:00"]),
-            (owed(2, Unknown, HELD, busy), Place::Configured, ["may have arrived", "outbox drop 2"]),
+            (owed(2, Held, 0.0, busy), Place::Configured, ["may have arrived", "outbox drop 2"]),
             (owed(2, Pending, 0.0, None), Place::Gone, ["no destination team", "outbox drop 2"]),
             (owed(2, Pending, 0.0, None), Place::NotLooked, ["waits for delivery 1", "case.opened"]),
             (owed(1, Pending, 120.0, busy), Place::Configured, ["answered 503", "next try at 1970-01-01T00:02:00Z"]),
@@ -174,13 +173,13 @@ mod tests {
     #[test]
     fn a_message_without_a_delivery_has_its_reason_too() {
         let message = owed(1, DeliveryState::Pending, 0.0, None).delivery.message;
-        let hold = Hold { message, destination: "team".into(), until: 120.0, why: "quiet time, nights".into() };
+        let wait = Wait { message, destination: "team".into(), until: 120.0, why: "quiet time, nights".into() };
         for (place, now, words) in [
-            (Place::Configured, 100.0, ["held back until 1970-01-01T00:02:00Z", "quiet time, nights"]),
+            (Place::Configured, 100.0, ["waits until 1970-01-01T00:02:00Z", "quiet time, nights"]),
             (Place::NotLooked, 130.0, ["in a digest", "quiet time, nights"]),
             (Place::Gone, 100.0, ["no destination team", "put it back"]),
         ] {
-            let told = explain_hold(&hold, place, now);
+            let told = explain_wait(&wait, place, now);
             assert!(words.iter().all(|word| told.contains(word)), "{told}");
         }
         let detail = json!({ "message": "m1", "destination": "team", "silence": "3f2a", "by": "ada", "why": "known" });
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_held_or_goes_elsewhere_keeps_nothing_waiting() {
         let waiting = owed(2, DeliveryState::Pending, 0.0, None);
-        let held = owed(1, DeliveryState::Unknown, HELD, Some("time-out"));
+        let held = owed(1, DeliveryState::Held, 0.0, Some("time-out"));
         let mut elsewhere = owed(1, DeliveryState::Pending, 0.0, None);
         elsewhere.delivery.destination = "cluster".into();
         let mut other_case = owed(1, DeliveryState::Pending, 0.0, None);

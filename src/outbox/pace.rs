@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use super::answer_of;
+use crate::case::MessageKind;
 use crate::destinations::{OnUnknown, Outcome};
-use crate::store::{Delivery, DeliveryState, HELD, Tried};
+use crate::store::{Delivery, DeliveryState, Tried};
 
 /// How a worker paces itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +37,9 @@ impl Default for Pace {
 /// The longest wait that a `Retry-After` may impose; more is taken for a mistake of the receiver.
 const MOST_ASKED: Duration = Duration::from_secs(24 * 3600);
 
+/// The longest wait for what the operator must mend: who has mended it waits for it to be noticed.
+const MOST_MENDED: Duration = Duration::from_secs(60);
+
 impl Pace {
     /// The wait after `failures` failures in a row (at least one), in seconds. `chance`, in [0, 1), spreads it over its
     /// upper half, so that many messages do not come back at the same moment.
@@ -51,12 +55,20 @@ impl Pace {
         let too_old = at.now - delivery.message.time >= self.give_up.as_secs_f64();
         let last = too_old && delivery.attempts >= self.least_tries;
         let wait = self.wait(delivery.attempts, at.chance);
+        let suggested = delivery.message.kind() == MessageKind::RunSuggested;
         let (state, due) = match outcome {
             Outcome::Delivered { .. } => (DeliveryState::Delivered, 0.0),
             Outcome::Refused { .. } => (DeliveryState::Refused, 0.0),
-            Outcome::Permanent { .. } => (DeliveryState::Dead, 0.0),
-            Outcome::Held { .. } => (DeliveryState::Unknown, HELD),
-            Outcome::Unknown { .. } if on_unknown == OnUnknown::Hold => (DeliveryState::Unknown, HELD),
+            Outcome::Permanent { .. } | Outcome::Dropped { .. } => (DeliveryState::Dead, 0.0),
+            // A case that waits for what the site must mend waits for as long as that takes.
+            Outcome::Site { in_doubt, .. } if suggested || !last => {
+                let state = if *in_doubt { DeliveryState::Unknown } else { DeliveryState::Pending };
+                (state, at.now + wait.min(MOST_MENDED.as_secs_f64()))
+            }
+            Outcome::Site { .. } => (DeliveryState::Dead, 0.0),
+            Outcome::Settling { after, .. } => (DeliveryState::Unknown, at.now + after.as_secs_f64()),
+            Outcome::Held { .. } => (DeliveryState::Held, 0.0),
+            Outcome::Unknown { .. } if on_unknown == OnUnknown::Hold => (DeliveryState::Held, 0.0),
             Outcome::Later { .. } | Outcome::Unknown { .. } if last => (DeliveryState::Dead, 0.0),
             Outcome::Unknown { .. } => (DeliveryState::Unknown, at.now + wait),
             Outcome::Later { after, .. } => (
@@ -105,23 +117,35 @@ mod tests {
 
     #[test]
     fn each_outcome_has_its_state() {
-        use DeliveryState::{Dead, Delivered, Pending, Refused, Unknown};
+        use DeliveryState::{Dead, Delivered, Held, Pending, Refused, Unknown};
         use OnUnknown::{Hold, Resend};
         let unknown = || Outcome::Unknown { why: "time-out".into() };
+        let site = |in_doubt| Outcome::Site { in_doubt, why: "401".into() };
         let permanent = || Outcome::Permanent { why: "404".into() };
         for (attempts, outcome, on_unknown, now, want) in [
             (1, Outcome::Delivered { reference: None }, Resend, 9.0 * DAY, (Delivered, 0.0)),
             (1, Outcome::Refused { unknown_knobs: vec![], why: String::new() }, Resend, 1.0, (Refused, 0.0)),
             (1, permanent(), Resend, 1.0, (Dead, 0.0)),
+            (1, Outcome::Dropped { why: "cancelled".into() }, Resend, 1.0, (Dead, 0.0)),
+            (1, site(false), Resend, 100.0, (Pending, 102.5)),
+            (1, site(true), Resend, 100.0, (Unknown, 102.5)),
+            (50, site(false), Resend, 9.0 * DAY, (Pending, 9.0 * DAY + 60.0)),
+            (
+                50,
+                Outcome::Settling { after: Duration::from_secs(20), why: String::new() },
+                Resend,
+                100.0,
+                (Unknown, 120.0),
+            ),
             (1, later(None), Resend, 100.0, (Pending, 102.5)),
             (3, later(None), Resend, 100.0, (Pending, 110.0)),
             (1, later(Some(60)), Resend, 100.0, (Pending, 160.0)),
             (1, later(Some(1)), Resend, 100.0, (Pending, 102.5)),
             (1, later(Some(u64::MAX)), Resend, 100.0, (Pending, 100.0 + DAY)),
             (1, unknown(), Resend, 100.0, (Unknown, 102.5)),
-            (1, unknown(), Hold, 100.0, (Unknown, HELD)),
-            (50, unknown(), Hold, 9.0 * DAY, (Unknown, HELD)),
-            (1, Outcome::Held { why: "it cannot say".into() }, Resend, 100.0, (Unknown, HELD)),
+            (1, unknown(), Hold, 100.0, (Held, 0.0)),
+            (50, unknown(), Hold, 9.0 * DAY, (Held, 0.0)),
+            (1, Outcome::Held { why: "it cannot say".into() }, Resend, 100.0, (Held, 0.0)),
             (10, later(None), Resend, 3.0 * DAY, (Dead, 0.0)),
             (10, unknown(), Resend, 3.0 * DAY, (Dead, 0.0)),
             (9, later(None), Resend, 3.0 * DAY, (Pending, 3.0 * DAY + 640.0)),

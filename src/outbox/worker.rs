@@ -2,6 +2,7 @@
 //!
 //! Owns: its loop: lease, send, record, wait. Must not know: other destinations.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use tokio::sync::watch;
 
 use super::pace::Moment;
 use super::{Report, Sending};
-use crate::destinations::{Destination, Earlier, Last, OnUnknown, Outcome};
+use crate::case::{Body, RunCancelled};
+use crate::destinations::{Destination, Earlier, Last, OnUnknown, Outcome, Step};
 use crate::fault;
-use crate::store::{Attempt, Delivery, DeliveryState, HELD, StoreError, Tried, Which};
+use crate::store::{Answer, Attempt, Delivery, DeliveryState, Store, StoreError, Tried, Which};
 
 /// The longest sleep while something is due later: a clock that is set forward is noticed by then.
 const LONGEST_SLEEP: f64 = 60.0;
@@ -28,6 +30,11 @@ pub(super) struct Worker {
     sending: Sending,
     /// Failures in a row, over all messages.
     failures: u32,
+    /// By delivery, since when the destination says that it does not have it, in seconds since the Unix epoch. A process
+    /// that starts anew asks anew.
+    absent: BTreeMap<i64, f64>,
+    /// Deliveries that wait for the site to mend something.
+    blocked: BTreeSet<i64>,
 }
 
 /// What the worker does after a step.
@@ -45,7 +52,7 @@ impl Worker {
     /// A worker keeps the common pace, but for the age at which its destination's messages are given up.
     pub(super) fn new(destination: Arc<Destination>, mut sending: Sending) -> Worker {
         sending.pace.give_up = destination.give_up_after.unwrap_or(sending.pace.give_up);
-        Worker { destination, sending, failures: 0 }
+        Worker { destination, sending, failures: 0, absent: BTreeMap::new(), blocked: BTreeSet::new() }
     }
 
     /// Works until it is told to stop; what is being sent then is finished and recorded.
@@ -104,23 +111,67 @@ impl Worker {
             return Ok(Then::GoOn);
         }
         let outcome = match self.earlier(&delivery).await {
-            Ok(earlier) => {
-                fault::point();
-                let outcome = self.destination.deliver_after(&earlier, &delivery.message, now).await;
-                fault::point();
-                outcome
-            }
+            Ok(earlier) => self.deliver(&delivery, &earlier, now).await?,
             Err(StoreError::Gone) => return Err(StoreError::Gone),
             // Nothing was sent, but what was in doubt before still is.
             Err(error) if delivery.state == DeliveryState::Unknown => Outcome::Unknown { why: error.to_string() },
             Err(error) => Outcome::Later { after: None, why: error.to_string() },
         };
         let moment = Moment { now: (self.sending.clock)(), chance: fastrand::f64() };
+        self.settle(&delivery, &outcome, moment.now);
         let tried = self.sending.pace.judge(&delivery, &outcome, on_unknown, moment);
         let labels = [self.destination.name.as_str(), tried.state.as_str()];
         self.sending.metrics.attempts.with_label_values(&labels).inc();
-        self.record(delivery, tried, moment.now).await?;
+        if let Outcome::Site { why, .. } = &outcome {
+            self.blocked(&delivery, why);
+        }
+        let dropped = matches!(outcome, Outcome::Dropped { .. });
+        self.record(delivery, tried, moment.now, dropped).await?;
         Ok(self.after(&outcome, moment.chance))
+    }
+
+    /// One try. What the destination calls the message is kept before anything follows it: a process that ends in between
+    /// goes on from there, and asks nobody.
+    async fn deliver(&self, delivery: &Delivery, earlier: &Earlier, now: f64) -> Result<Outcome, StoreError> {
+        fault::point();
+        let (_, step) = self.destination.submit(earlier, &delivery.message, now).await;
+        fault::point();
+        match step {
+            Step::Done(outcome) => Ok(outcome),
+            Step::Accepted { reference } => {
+                if let Some(reference) = reference.clone().filter(|_| earlier.reference.is_none()) {
+                    let id = delivery.id;
+                    self.until_kept(move |store| store.accepted(id, &reference)).await?;
+                }
+                fault::point();
+                let outcome = self.destination.follow(earlier, &delivery.message, reference.as_deref(), now).await;
+                fault::point();
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// Remembers since when the destination says that it does not have a message.
+    fn settle(&mut self, delivery: &Delivery, outcome: &Outcome, now: f64) {
+        match outcome {
+            Outcome::Settling { .. } => {
+                self.absent.entry(delivery.id).or_insert(now);
+            }
+            Outcome::Unknown { .. } | Outcome::Site { .. } => {}
+            _ => {
+                self.absent.remove(&delivery.id);
+            }
+        }
+    }
+
+    /// The operator is told once of what must be mended, at each try the daemon.
+    fn blocked(&mut self, delivery: &Delivery, why: &str) {
+        if self.blocked.insert(delivery.id) {
+            let (destination, id) = (&self.destination.name, &delivery.message.id);
+            tracing::error!(destination, id, why, "it is not taken until the site has mended something");
+        }
+        let (message_id, destination) = (delivery.message.id.clone(), self.destination.name.clone());
+        drop(self.sending.reports.send(Report::Blocked { message_id, destination, why: why.to_owned() }));
     }
 
     /// A destination that can be asked is asked first; whether a message is held depends on what it says.
@@ -130,18 +181,48 @@ impl Worker {
 
     async fn earlier(&self, delivery: &Delivery) -> Result<Earlier, StoreError> {
         let last = self.last(delivery).await?;
+        let id = delivery.id;
+        let mut reference = self.sending.store.with(move |store| store.reference(id)).await?;
+        let mut unwanted = false;
+        match &delivery.message.body {
+            Body::RunSuggested(_) => {
+                let cancelled = RunCancelled::id_for(&delivery.message.id);
+                unwanted = !self.here(cancelled).await?.is_empty();
+            }
+            Body::RunCancelled(cancelled) => {
+                let rows = self.here(cancelled.suggestion_id.clone()).await?;
+                let delivered = rows.iter().find(|row| row.state == DeliveryState::Delivered);
+                reference = delivered.and_then(reference_of);
+                // What it never got needs no cancelling.
+                unwanted = delivered.is_none();
+            }
+            Body::CaseOpened(_)
+            | Body::StopSuggested(_)
+            | Body::QuestionAsked(_)
+            | Body::Notice(_)
+            | Body::CaseClosed(_)
+            | Body::Digest(_) => {}
+        }
+        let absent_since = self.absent.get(&delivery.id).copied();
+        let earlier = Earlier { thread: None, last, reference, absent_since, unwanted };
         if !self.destination.threads() {
-            return Ok(Earlier { thread: None, last });
+            return Ok(earlier);
         }
         let (case, name) = (delivery.message.case.clone(), self.destination.name.clone());
         let delivered = Some(DeliveryState::Delivered);
         let delivered = self.sending.store.with(move |store| store.deliveries(Some(&case), delivered)).await?;
         let here = delivered.iter().rev().filter(|row| row.destination == name);
-        let thread = here.filter_map(Report::of).find_map(|report| match report {
-            Report::Delivered { reference, .. } => reference,
-            Report::Refused { .. } | Report::Dead { .. } => None,
+        Ok(Earlier { thread: here.filter_map(reference_of).next(), ..earlier })
+    }
+
+    /// The deliveries of a message to this destination.
+    async fn here(&self, message: String) -> Result<Vec<Delivery>, StoreError> {
+        let rows = self.sending.store.with({
+            let message = message.clone();
+            move |store| store.history(Which { message: Some(&message), ..Which::default() })
         });
-        Ok(Earlier { thread, last })
+        let here = |row: &Delivery| row.destination == self.destination.name && row.message.id == message;
+        Ok(rows.await?.into_iter().flatten().map(|owed| owed.delivery).filter(here).collect())
     }
 
     /// Whether it may have arrived before. A person may have had a delivery sent again that was in doubt, and it waits
@@ -161,18 +242,42 @@ impl Worker {
         Ok(if doubtful { Last::InDoubtButWanted } else { Last::NotThere })
     }
 
-    async fn hold(&self, delivery: &Delivery, now: f64) -> Result<(), StoreError> {
-        let answer = delivery.answer.clone().unwrap_or_default() + ": not sent again, but held for a person to decide";
-        let tried = Tried { delivery: delivery.id, state: DeliveryState::Unknown, due: HELD, answer };
-        self.record(delivery.clone(), tried, now).await
+    async fn hold(&mut self, delivery: &Delivery, now: f64) -> Result<(), StoreError> {
+        let before = delivery.answer.as_ref().map_or_else(|| "it may have arrived".to_owned(), Answer::to_string);
+        let answer = Answer::Said(format!("{before}: not sent again, but held for a person to decide"));
+        let tried = Tried { delivery: delivery.id, state: DeliveryState::Held, due: 0.0, answer };
+        self.record(delivery.clone(), tried, now, false).await
     }
 
-    /// Records what a try came to, and tells it after that. A store that fails for a while is asked until it answers:
-    /// the destination may have the message, and only the record keeps it from getting it twice.
-    async fn record(&self, delivery: Delivery, tried: Tried, now: f64) -> Result<(), StoreError> {
+    /// Records what a try came to, and tells it after that.
+    async fn record(&mut self, delivery: Delivery, tried: Tried, now: f64, dropped: bool) -> Result<(), StoreError> {
+        let row = tried.clone();
+        self.until_kept(move |store| store.tried(&row, now)).await?;
+        if matches!(tried.state, DeliveryState::Delivered | DeliveryState::Refused | DeliveryState::Dead) {
+            self.blocked.remove(&delivery.id);
+        }
+        if dropped {
+            tracing::info!(destination = self.destination.name, id = delivery.message.id, "not sent: it was cancelled");
+        } else {
+            self.log(&delivery, &tried);
+        }
+        let ended = Delivery { state: tried.state, due: tried.due, answer: Some(tried.answer), ..delivery };
+        if let Some(report) = Report::of(&ended) {
+            // Nobody listens any more when the daemon stops; the store has it.
+            drop(self.sending.reports.send(report));
+        }
+        Ok(())
+    }
+
+    /// Keeps something. A store that fails for a while is asked until it answers: the destination may have the message, and
+    /// only what is kept keeps it from getting it twice.
+    async fn until_kept<F>(&self, keep: F) -> Result<(), StoreError>
+    where
+        F: Fn(&mut dyn Store) -> Result<(), StoreError> + Clone + Send + 'static,
+    {
         for failures in 1.. {
-            let row = tried.clone();
-            match self.sending.store.with(move |store| store.tried(&row, now)).await {
+            let keep = keep.clone();
+            match self.sending.store.with(move |store| keep(store)).await {
                 Ok(()) => break,
                 Err(StoreError::Gone) => return Err(StoreError::Gone),
                 Err(error) => {
@@ -183,23 +288,17 @@ impl Worker {
                 }
             }
         }
-        self.log(&delivery, &tried);
-        let ended = Delivery { state: tried.state, due: tried.due, answer: Some(tried.answer), ..delivery };
-        if let Some(report) = Report::of(&ended) {
-            // Nobody listens any more when the daemon stops; the store has it.
-            drop(self.sending.reports.send(report));
-        }
         Ok(())
     }
 
     fn log(&self, delivery: &Delivery, tried: &Tried) {
         let (destination, id) = (&self.destination.name, &delivery.message.id);
-        let (attempts, answer) = (delivery.attempts, &tried.answer);
+        let (attempts, answer) = (delivery.attempts, tried.answer.to_string());
         match tried.state {
             DeliveryState::Delivered => tracing::info!(destination, id, attempts, "delivered"),
             DeliveryState::Refused => tracing::warn!(destination, id, answer, "refused"),
             DeliveryState::Dead => tracing::error!(destination, id, attempts, answer, "given up"),
-            DeliveryState::Unknown if tried.due == HELD => {
+            DeliveryState::Held => {
                 tracing::warn!(destination, id, answer, "may have arrived; held for a person to decide");
             }
             DeliveryState::Unknown | DeliveryState::Pending | DeliveryState::Sending => {
@@ -211,7 +310,12 @@ impl Worker {
     /// A destination that is down is asked once in a while, not once a message; one that asked to be left alone is.
     fn after(&mut self, outcome: &Outcome, chance: f64) -> Then {
         match outcome {
-            Outcome::Delivered { .. } | Outcome::Refused { .. } | Outcome::Held { .. } | Outcome::Permanent { .. } => {
+            Outcome::Delivered { .. }
+            | Outcome::Refused { .. }
+            | Outcome::Held { .. }
+            | Outcome::Settling { .. }
+            | Outcome::Dropped { .. }
+            | Outcome::Permanent { .. } => {
                 self.failures = 0;
                 Then::GoOn
             }
@@ -220,7 +324,7 @@ impl Worker {
                 let asked = after.map_or(0.0, |after| after.as_secs_f64());
                 Then::Pause(self.pause(chance).max(asked.min(LONGEST_ASKED_PAUSE)))
             }
-            Outcome::Unknown { .. } => {
+            Outcome::Unknown { .. } | Outcome::Site { .. } => {
                 self.failures = self.failures.saturating_add(1);
                 Then::Pause(self.pause(chance))
             }
@@ -229,5 +333,13 @@ impl Worker {
 
     fn pause(&self, chance: f64) -> f64 {
         self.sending.pace.wait(self.failures, chance).min(LONGEST_PAUSE)
+    }
+}
+
+/// What the destination calls a message that it has.
+fn reference_of(delivery: &Delivery) -> Option<String> {
+    match Report::of(delivery)? {
+        Report::Delivered { reference, .. } => reference,
+        Report::Refused { .. } | Report::Blocked { .. } | Report::Dead { .. } => None,
     }
 }

@@ -15,8 +15,8 @@ use super::vocabulary::Vocabulary;
 pub struct Limits {
     /// Experiments that one case may suggest.
     pub experiments: u32,
-    /// Experiments that one state may suggest, where the state does not say.
-    pub repeats: u32,
+    /// Of these, how many are kept for the confirmation of a close result.
+    pub reserve: u32,
     /// Hours that the experiments of one case may run, in all.
     pub hours: f64,
 }
@@ -24,17 +24,26 @@ pub struct Limits {
 impl Default for Limits {
     /// A dozen runs cover a sequence of eight steps with some repeated; two days are what a person would wait.
     fn default() -> Self {
-        Limits { experiments: 12, repeats: 3, hours: 48.0 }
+        Limits { experiments: 12, reserve: 0, hours: 48.0 }
     }
 }
 
-/// A named number that guards and changes use.
+/// A named value that expressions use: a number, or a list of texts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Constant {
     /// Its value.
-    pub value: f64,
+    pub value: ConstantValue,
     /// Where it comes from; empty where the file does not say.
     pub why: String,
+}
+
+/// The value of a constant.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConstantValue {
+    /// A number.
+    Number(f64),
+    /// A list of texts.
+    Texts(Vec<String>),
 }
 
 /// A debugging sequence as a state machine, checked.
@@ -43,12 +52,27 @@ pub struct Policy {
     pub(super) name: String,
     pub(super) summary: String,
     pub(super) source: String,
+    pub(super) kinds: BTreeSet<String>,
     pub(super) limits: Limits,
-    pub(super) start: String,
-    pub(super) exhausted: Option<String>,
     pub(super) constants: BTreeMap<String, Constant>,
+    pub(super) conditions: Vec<Condition>,
+    /// An experiment that meets this cured its baseline.
+    pub(super) cured: Option<Expression>,
+    /// An experiment that meets this helped: a ladder goes on.
+    pub(super) helped: Option<Expression>,
+    pub(super) tests: Vec<Test>,
+    pub(super) conclusions: Vec<Verdict>,
     pub(super) states: Vec<State>,
     pub(super) vocabulary: Vocabulary,
+}
+
+/// A named condition, for the documentation.
+#[derive(Debug, Clone)]
+pub(super) struct Condition {
+    pub(super) name: String,
+    pub(super) source: String,
+    /// Whether it judges an experiment.
+    pub(super) judges: bool,
 }
 
 impl Policy {
@@ -67,6 +91,11 @@ impl Policy {
         &self.source
     }
 
+    /// The kinds of training that it is for; empty where it does not say.
+    pub fn kinds(&self) -> &BTreeSet<String> {
+        &self.kinds
+    }
+
     /// How far a case may go.
     pub fn limits(&self) -> Limits {
         self.limits
@@ -78,19 +107,19 @@ impl Policy {
         Policy { limits, ..self }
     }
 
-    /// The state that a case begins in.
-    pub fn start(&self) -> &str {
-        &self.start
-    }
-
-    /// The state that a case goes to when its limits are reached.
-    pub fn exhausted(&self) -> Option<&str> {
-        self.exhausted.as_deref()
-    }
-
-    /// Its named numbers.
+    /// Its named values.
     pub fn constants(&self) -> &BTreeMap<String, Constant> {
         &self.constants
+    }
+
+    /// Its named conditions, in the order of the file: name, expression, and whether it judges an experiment.
+    pub fn conditions(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.conditions.iter().map(|c| (c.name.as_str(), c.source.as_str(), c.judges))
+    }
+
+    /// The state that a case begins in.
+    pub fn start(&self) -> &str {
+        self.states.first().map_or("", |state| state.name.as_str())
     }
 
     /// Its states in the order of the file.
@@ -103,156 +132,239 @@ impl Policy {
         self.states.iter().find(|state| state.name == name)
     }
 
+    /// Its tests in the order of the file, those of the shared file first.
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// The test of a name.
+    pub fn test(&self, name: &str) -> Option<&Test> {
+        self.tests.iter().find(|test| test.name == name)
+    }
+
+    /// The conclusions that are not the cause of a test.
+    pub fn conclusions(&self) -> &[Verdict] {
+        &self.conclusions
+    }
+
+    /// The conclusion of a name.
+    pub fn conclusion(&self, name: &str) -> Option<&Verdict> {
+        self.conclusions.iter().find(|conclusion| conclusion.name == name)
+    }
+
+    /// The conclusions that a case may come to.
+    pub fn reachable_conclusions(&self) -> Vec<&str> {
+        let ways = self.states.iter().flat_map(State::ways).map(|(_, to)| to.to_owned());
+        let answers = self.used().into_iter().filter_map(|test| match &test.action {
+            Action::Ask(ask) => Some(ask.answers.iter().filter_map(|answer| answer.go.clone())),
+            Action::Run(_) | Action::Read => None,
+        });
+        let named: BTreeSet<String> = ways.chain(answers.flatten()).collect();
+        self.conclusions.iter().map(|end| end.name.as_str()).filter(|name| named.contains(*name)).collect()
+    }
+
+    /// Whether a case can stand at a place of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.test(name).is_some() || self.state(name).is_some() || self.conclusion(name).is_some()
+    }
+
     /// The names that it was checked against.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
+
+    /// The tests that a case may make: those that a state lists, and those that follow them.
+    pub fn used(&self) -> Vec<&Test> {
+        let mut names: Vec<&str> = self.states.iter().flat_map(|state| state.lists()).collect();
+        let mut at = 0;
+        while let Some(name) = names.get(at).copied() {
+            let follow = self.test(name).into_iter().flat_map(|test| test.then.values());
+            for next in follow {
+                if !names.contains(&next.as_str()) {
+                    names.push(next);
+                }
+            }
+            at += 1;
+        }
+        self.tests.iter().filter(|test| names.contains(&test.name.as_str())).collect()
+    }
 }
 
-/// One state of a policy.
+/// One test: an experiment, a question to a person, or a reading of the baseline; what may come of it, and the cause that
+/// it would name.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct Test {
     pub(super) name: String,
     pub(super) step: String,
     pub(super) why: Text,
     pub(super) hypothesis: Text,
     pub(super) expect: Text,
-    pub(super) skips: Vec<Skip>,
+    /// It is called for only where this holds.
+    pub(super) when: Option<Expression>,
+    /// Where this holds it comes before the others, with the reason.
+    pub(super) suspect: Option<Reason>,
+    /// Where one of these holds it is passed over, with the reason.
+    pub(super) skips: Vec<Reason>,
     pub(super) action: Action,
+    /// Its own outcomes, in the order in which they are tried.
+    pub(super) outcomes: Vec<Outcome>,
+    /// The test that follows an outcome.
+    pub(super) then: BTreeMap<String, String>,
+    /// By outcome, what is believed of other tests: a factor on the odds; 0 excludes.
+    pub(super) believe: BTreeMap<String, BTreeMap<String, f64>>,
+    /// How likely it is, before anything is known, that this is the cause.
+    pub(super) prior: f64,
+    /// It is another policy's, whose stories cover it.
+    pub(super) borrowed: bool,
+    /// What it means when it is found.
+    pub(super) cause: Option<Verdict>,
+    /// When the cause is found; the policy's `cured` where the test does not say.
+    pub(super) found: Option<Expression>,
 }
 
-/// What a state does.
+/// What a test does.
+#[derive(Debug, Clone)]
+pub(super) enum Action {
+    /// It suggests experiments.
+    Run(Run),
+    /// It asks a person.
+    Ask(Ask),
+    /// It reads the baseline: where its condition holds, its cause is found.
+    Read,
+}
+
+/// What a test does, for lists and diagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StateKind {
+pub enum TestKind {
     /// It suggests an experiment.
     Run,
     /// It asks a person.
     Ask,
-    /// It ends the case.
-    Conclude,
-    /// It only chooses the next state.
-    Branch,
+    /// It concludes from the baseline alone.
+    Read,
 }
 
-/// A way out of a state, for lists and diagrams.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Way<'p> {
-    /// The outcome's name.
-    pub outcome: &'p str,
-    /// The guard; none where it is taken without one.
-    pub when: Option<&'p str>,
-    /// The next state; the state itself where it is repeated.
-    pub to: &'p str,
-    /// It runs the same state again.
-    pub repeats: bool,
-}
-
-impl State {
+impl Test {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Which step of the published sequence it is; empty where it is none.
+    /// Which step or tip of the published sequence it is; empty where it is none.
     pub fn step(&self) -> &str {
         &self.step
     }
 
     /// What it does.
-    pub fn kind(&self) -> StateKind {
+    pub fn kind(&self) -> TestKind {
         match self.action {
-            Action::Run(_) => StateKind::Run,
-            Action::Ask(_) => StateKind::Ask,
-            Action::Conclude(_) => StateKind::Conclude,
-            Action::Branch(_) => StateKind::Branch,
+            Action::Run(_) => TestKind::Run,
+            Action::Ask(_) => TestKind::Ask,
+            Action::Read => TestKind::Read,
         }
     }
 
-    /// The verdict that it concludes with.
+    /// Whether it is another policy's, whose stories cover it.
+    pub fn borrowed(&self) -> bool {
+        self.borrowed
+    }
+
+    /// The verdict that it gives when it is found.
     pub fn verdict(&self) -> Option<&str> {
-        match &self.action {
-            Action::Conclude(conclude) => Some(&conclude.verdict),
-            _ => None,
-        }
+        self.cause.as_ref().map(|cause| cause.verdict.as_str())
     }
 
-    /// Every way out, in the order in which they are tried. `unavailable` and `skipped` are among them.
-    pub fn ways(&self) -> Vec<Way<'_>> {
-        let plain = |outcome, to| Way { outcome, when: None, to, repeats: false };
-        let mut ways: Vec<Way<'_>> = self
-            .skips
-            .iter()
-            .map(|skip| Way { when: Some(skip.when.source()), ..plain(SKIPPED, skip.go.as_str()) })
-            .collect();
-        ways.extend(self.outcomes().iter().map(|outcome| {
-            let (to, repeats) = match &outcome.then {
-                Then::Go(to) => (to.as_str(), false),
-                Then::Repeat => (self.name.as_str(), true),
-            };
-            Way { outcome: &outcome.name, when: outcome.when.as_ref().map(Expression::source), to, repeats }
-        }));
+    /// The condition under which it is called for, as the file has it.
+    pub fn when(&self) -> Option<&str> {
+        self.when.as_ref().map(Expression::source)
+    }
+
+    /// The condition under which it comes before the others, as the file has it.
+    pub fn suspect(&self) -> Option<&str> {
+        self.suspect.as_ref().map(|reason| reason.when.source())
+    }
+
+    /// The test that follows each outcome that has one.
+    pub fn then(&self) -> &BTreeMap<String, String> {
+        &self.then
+    }
+
+    /// The outcomes that it may have, each with its condition as the file has it; what the engine gives besides comes last.
+    pub fn outcomes(&self) -> Vec<(&str, Option<&str>)> {
+        let mut all = Vec::new();
         match &self.action {
-            Action::Run(run) => ways.push(plain(UNAVAILABLE, &run.unavailable)),
+            Action::Read => return vec![(FOUND, self.when())],
             Action::Ask(ask) => {
-                ways.extend(ask.answers.iter().map(|answer| plain(&answer.name, &answer.go)));
-                ways.push(plain(SILENCE, &ask.silence));
+                all.extend(ask.answers.iter().map(|answer| (answer.name.as_str(), None)));
+                all.push((SILENCE, None));
             }
-            Action::Conclude(_) | Action::Branch(_) => {}
+            Action::Run(_) => {
+                if self.cause.is_some() {
+                    all.push((FOUND, self.found.as_ref().map(Expression::source)));
+                }
+                all.extend(self.outcomes.iter().map(|o| (o.name.as_str(), o.when.as_ref().map(Expression::source))));
+                if self.outcomes.is_empty() {
+                    all.push((NO_CURE, None));
+                }
+                all.push((UNAVAILABLE, None));
+            }
         }
-        ways
+        if !self.skips.is_empty() {
+            all.push((SKIPPED, None));
+        }
+        all
     }
 
-    /// The outcomes of a `run` or a branch, as the file lists them.
-    pub(super) fn outcomes(&self) -> &[Outcome] {
+    /// Whether one of its outcomes asks for something by this name: `experiment.crashed`.
+    pub fn judges(&self, name: &str) -> bool {
+        let guards = self.outcomes.iter().filter_map(|outcome| outcome.when.as_ref());
+        guards.map(Expression::source).any(|guard| guard.contains(name))
+    }
+
+    /// How often it may be repeated with another value.
+    pub(super) fn rungs(&self) -> u32 {
         match &self.action {
-            Action::Run(run) => &run.outcomes,
-            Action::Branch(outcomes) => outcomes,
-            Action::Ask(_) | Action::Conclude(_) => &[],
+            Action::Run(Run { ladder: Some(ladder), .. }) => {
+                let rungs = ladder.known.len().max(ladder.unknown.len());
+                u32::try_from(rungs).unwrap_or(u32::MAX)
+            }
+            _ => 1,
         }
     }
 }
 
-/// The outcome of a state that was passed over because the policy says so, or because nothing was left to change.
-pub const SKIPPED: &str = "skipped";
-/// The outcome of a state whose experiment cannot be run.
-pub const UNAVAILABLE: &str = "unavailable";
-/// The outcome of a state for which no budget was left.
-pub const LIMIT: &str = "limit";
-/// The outcome of a question that nobody answered.
-pub const SILENCE: &str = "silence";
-
-/// The outcomes that the engine gives; a policy cannot define its own of these names.
-pub(super) const OWN_OUTCOMES: [&str; 4] = [SKIPPED, UNAVAILABLE, LIMIT, SILENCE];
-
+/// A condition and what it means, for the journal.
 #[derive(Debug, Clone)]
-pub(super) struct Skip {
+pub(super) struct Reason {
     pub(super) when: Expression,
     pub(super) why: Text,
-    pub(super) go: String,
 }
 
-#[derive(Debug, Clone)]
-pub(super) enum Action {
-    Run(Run),
-    Ask(Ask),
-    Conclude(Conclude),
-    Branch(Vec<Outcome>),
-}
-
+/// An experiment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Run {
     pub(super) settings: Settings,
+    /// Knobs that are left out where the script does not have them or the value is unknown.
     pub(super) optional: BTreeSet<String>,
-    pub(super) unavailable: String,
-    /// None where the limit of the policy holds.
-    pub(super) repeats: Option<u32>,
-    pub(super) outcomes: Vec<Outcome>,
+    pub(super) ladder: Option<Ladder>,
+}
+
+/// Values of one knob, tried one after the other while they help.
+#[derive(Debug, Clone)]
+pub(super) struct Ladder {
+    pub(super) knob: String,
+    /// For a baseline whose value is known.
+    pub(super) known: Vec<Change>,
+    /// For one whose value is not.
+    pub(super) unknown: Vec<Change>,
+    /// When to go on; the policy's `helped` where it does not say.
+    pub(super) goes_on: Option<Expression>,
 }
 
 /// Changes to the baseline's knobs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
-    /// Begin with the changes of this state's newest experiment.
+    /// Begin with the changes of this test's best experiment.
     pub(super) from: Option<String>,
     /// Of these, leave out some.
     pub(super) without: BTreeSet<String>,
@@ -262,6 +374,8 @@ pub(super) struct Settings {
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     To(Value),
+    /// The baseline's value times this.
+    Times(f64),
     Computed(Expression),
 }
 
@@ -270,33 +384,139 @@ pub(super) struct Outcome {
     pub(super) name: String,
     /// None for `otherwise`.
     pub(super) when: Option<Expression>,
-    pub(super) why: Text,
-    pub(super) then: Then,
 }
 
-#[derive(Debug, Clone)]
-pub(super) enum Then {
-    Go(String),
-    Repeat,
-}
-
+/// A question to a person.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ask {
     pub(super) checklist: Vec<Text>,
     pub(super) answers: Vec<Answer>,
-    pub(super) silence: String,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) name: String,
-    pub(super) go: String,
+    /// The conclusion that it leads to; none where the case goes on.
+    pub(super) go: Option<String>,
 }
 
-#[derive(Debug, Clone, Default)]
-pub(super) struct Conclude {
+/// A verdict with its words and the settings that cure it.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    pub(super) name: String,
     pub(super) verdict: String,
-    pub(super) confidence: f64,
     pub(super) summary: Text,
-    pub(super) recommend: Settings,
+    /// None: the changes of the best experiment of the test that it belongs to.
+    pub(super) recommend: Option<Settings>,
 }
+
+impl Verdict {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One of the contract's verdicts.
+    pub fn verdict(&self) -> &str {
+        &self.verdict
+    }
+}
+
+/// One state: a phase of the sequence.
+#[derive(Debug, Clone)]
+pub struct State {
+    pub(super) name: String,
+    pub(super) phase: Phase,
+}
+
+/// What a state does.
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    /// Makes each test whose condition holds, then goes on.
+    First { tests: Vec<String>, onward: String },
+    /// Tries each test at most once, until one is found.
+    Try(Try),
+    /// Repeats the experiment that was found with another seed where the result is close.
+    Confirm { held: String, onward: String },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Try {
+    pub(super) tests: Vec<String>,
+    pub(super) order: Order,
+    /// Only tests that something speaks for are made; the others are left to a later state.
+    pub(super) only_suspected: bool,
+    pub(super) before_each: Vec<(Expression, String)>,
+    /// Where it goes when a test is found; `conclude` ends the case with its cause.
+    pub(super) found: String,
+    /// Where it goes when nothing is left: the first whose condition holds.
+    pub(super) empty: Vec<(Option<Expression>, String)>,
+}
+
+/// In which order tests are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As the file lists them; what the settings speak for comes first.
+    Listed,
+    /// By the information that a test is expected to give for its cost; the list breaks ties.
+    Information,
+}
+
+impl State {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The tests that it lists.
+    pub fn lists(&self) -> impl Iterator<Item = &str> {
+        let tests: &[String] = match &self.phase {
+            Phase::First { tests, .. } => tests,
+            Phase::Try(phase) => &phase.tests,
+            Phase::Confirm { .. } => &[],
+        };
+        tests.iter().map(String::as_str)
+    }
+
+    /// In which order it tries them; none where it does not try.
+    pub fn order(&self) -> Option<Order> {
+        if let Phase::Try(phase) = &self.phase { Some(phase.order) } else { None }
+    }
+
+    /// Where it leads: what must be the case, and the name of a state or a conclusion (`conclude`: the cause found).
+    pub fn ways(&self) -> Vec<(&str, &str)> {
+        match &self.phase {
+            Phase::First { onward, .. } => vec![("else", onward)],
+            Phase::Confirm { held, onward } => vec![("held", held), ("else", onward)],
+            Phase::Try(phase) => {
+                let before = phase.before_each.iter().map(|(when, go)| (when.source(), go.as_str()));
+                let empty = phase
+                    .empty
+                    .iter()
+                    .map(|(when, go)| (when.as_ref().map_or("nothing is left", Expression::source), go.as_str()));
+                before.chain([("found", phase.found.as_str())]).chain(empty).collect()
+            }
+        }
+    }
+}
+
+/// The outcome of a test whose cause was found.
+pub const FOUND: &str = "found";
+/// The outcome of a test with a cause that was not found, where the test names no other.
+pub const NO_CURE: &str = "no_cure";
+/// The outcome of a test that was found and did not hold with another seed.
+pub const NOT_CONFIRMED: &str = "not_confirmed";
+/// The outcome of a test that was passed over because the policy says so, or because nothing was left to change.
+pub const SKIPPED: &str = "skipped";
+/// The outcome of a test whose experiment cannot be run.
+pub const UNAVAILABLE: &str = "unavailable";
+/// The outcome of a test for which no budget was left.
+pub const LIMIT: &str = "limit";
+/// The outcome of a question that nobody answered.
+pub const SILENCE: &str = "silence";
+
+/// The outcomes that the engine gives; a policy cannot define its own of these names.
+pub(super) const OWN_OUTCOMES: [&str; 7] = [FOUND, NO_CURE, NOT_CONFIRMED, SKIPPED, UNAVAILABLE, LIMIT, SILENCE];
+
+/// Where a state leads to end the case with the cause that was found.
+pub(super) const CONCLUDE: &str = "conclude";

@@ -41,8 +41,10 @@ impl Formula {
     /// Everything that is wrong with it.
     pub fn compile<'k>(source: &str, own: impl IntoIterator<Item = &'k str>) -> Result<Formula, Vec<FormulaFault>> {
         let vocabulary = Vocabulary::new([]).with_knobs(own.into_iter().chain(KNOWN).chain([VALUE]));
-        let (constants, states) = (BTreeMap::new(), BTreeMap::new());
-        let names = Names { vocabulary: &vocabulary, constants: &constants, states: &states, when: When::Writing };
+        let (constants, conditions, tests) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let vocabulary = &vocabulary;
+        let names =
+            Names { vocabulary, constants: &constants, conditions: &conditions, tests: &tests, when: When::Writing };
         let told =
             |fault: super::guard::Fault| FormulaFault { span: fault.span, message: fault.message, help: fault.help };
         Expression::compile(source, &names).map(Formula).map_err(|faults| faults.into_iter().map(told).collect())

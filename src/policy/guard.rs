@@ -1,10 +1,10 @@
-//! Expressions: the guards of outcomes, computed changes, and what stands in braces in a text.
+//! Expressions: conditions, computed changes, and what stands in braces in a text.
 //!
-//! Owns: the language (a part of CEL with one kind of number), its types and its values. Must not know: states and the
-//! order in which they are walked.
+//! Owns: the language (a part of CEL with one kind of number), its types and its values. Must not know: tests and states,
+//! and the order in which they are walked.
 //!
-//! The grammar is read by `cel-core`. Names, types and evaluation are ours: a comparison with a number that is not known
-//! is an error in CEL, and here it is false.
+//! The grammar is read by `cel-core`. Names, types and evaluation are ours: a comparison with a value that is not known is
+//! an error in CEL. Here it is unknown, and so is its negation; a condition holds only where it is true.
 
 mod call;
 mod eval;
@@ -81,7 +81,7 @@ impl Type {
 pub(super) enum Job {
     Baseline,
     Experiment,
-    /// The newest experiment of a state.
+    /// The best experiment of a test.
     Shown(String),
 }
 
@@ -90,11 +90,11 @@ pub(super) enum Job {
 pub(super) enum Read {
     Fact(Job, for<'f> fn(&'f Facts) -> FactValue<'f>),
     Knob(Job, String),
-    /// What the newest experiment of a state changed a knob to.
+    /// What the best experiment of a test changed a knob to.
     Changed(String, String),
-    /// The newest outcome of a state; empty where it was never left.
+    /// The newest outcome of a test; empty where it was not made.
     Outcome(String),
-    /// How often a state was entered.
+    /// How many experiments a test has made, or how often it was asked.
     Entered(String),
     Experiments,
     Hours,
@@ -128,6 +128,7 @@ pub(super) enum Function {
     Ceil,
     Floor,
     Known,
+    Holds,
     IsNan,
     Size,
 }
@@ -157,7 +158,6 @@ pub(super) struct Expression {
     source: String,
     node: Node,
     kind: Type,
-    depends_on_attempt: bool,
 }
 
 impl Expression {
@@ -195,11 +195,6 @@ impl Expression {
 
     pub(super) fn kind(&self) -> Type {
         self.kind
-    }
-
-    /// Whether a repetition may come to another value: it reads `attempt` or the case.
-    pub(super) fn may_change(&self) -> bool {
-        self.depends_on_attempt
     }
 }
 

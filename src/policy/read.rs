@@ -5,21 +5,50 @@
 //! Reading goes on after a mistake, so that one look shows them all. What could not be read is replaced by something
 //! empty; it is never used, for a policy with a problem is not returned.
 
+mod outline;
 mod state;
+mod test;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::KNOBS;
 use super::check;
-use super::file::{Constant, Limits, OWN_OUTCOMES, Policy};
+use super::file::{Condition, Constant, ConstantValue, Limits, Policy, State, Test, Verdict};
 use super::guard::{Expression, Fault, Names, When};
 use super::text::Text;
 use super::vocabulary::Vocabulary;
-use crate::yaml::{self, Fields, Key, Kind, Node};
+use crate::yaml::{self, Fields, Kind, Node};
 use crate::yaml::{Place, Problem, Problems, suggest};
+use outline::Outline;
 
-const KEYS: [&str; 9] =
-    ["policy", "summary", "source", "own_knobs", "limits", "start", "exhausted", "constants", "states"];
+/// The files whose conditions, tests and conclusions a policy may use: name, file name and text. One may use those before it.
+const SHARED: [(&str, &str, &str); 2] = [
+    ("common", "common.yaml", include_str!("../../policies/common.yaml")),
+    ("article", "article.yaml", include_str!("../../policies/article.yaml")),
+];
+
+const KEYS: [&str; 15] = [
+    "policy",
+    "shared",
+    "summary",
+    "source",
+    "use",
+    "kinds",
+    "own_knobs",
+    "limits",
+    "constants",
+    "define",
+    "judge",
+    "tests",
+    "tips",
+    "conclusions",
+    "states",
+];
+/// The kinds of training that a policy may be for.
+pub(super) const KINDS: [&str; 7] =
+    ["supervised", "fine_tuning", "pretraining", "reinforcement", "adversarial", "boosting", "unknown"];
 
 /// Names with a meaning of their own in expressions.
 const RESERVED: [&str; 7] = ["baseline", "experiment", "case", "attempt", "true", "false", "null"];
@@ -34,53 +63,96 @@ const RESERVED: [&str; 7] = ["baseline", "experiment", "case", "attempt", "true"
 pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy, Vec<Problem>> {
     let mut problems = Problems::new(text, origin);
     let Some(root) = yaml::read(&mut problems) else { return Err(problems.into_sorted()) };
-    let mut reader = Reader::new(problems, vocabulary.clone(), &root);
+    if outline::is_first_form(&root) {
+        outline::refuse_first_form(&root, &mut problems);
+        return Err(problems.into_sorted());
+    }
+    let shared = shared_by(&root);
+    let mut outline = Outline::default();
+    shared.iter().map(|(root, ..)| root).chain([&root]).for_each(|root| outline.add(root));
+    let mut reader = Reader::new(problems, vocabulary.clone(), outline);
+    let mut found = Vec::new();
+    // Where it uses another policy, the stories of that one cover what both have.
+    reader.borrowing = shared.iter().any(|(_, file, _)| *file != "common.yaml");
+    for (root, file, text) in &shared {
+        let own = std::mem::replace(&mut reader.problems, Problems::new(text, file));
+        reader.shared(root);
+        found.extend(std::mem::replace(&mut reader.problems, own).into_sorted());
+    }
+    reader.borrowing = false;
     let policy = reader.policy(&root);
-    if let Some(policy) = &policy
-        && reader.complete
-    {
+    // What follows from a mistake is no second one.
+    if let (Some(policy), true) = (&policy, reader.complete && reader.problems.is_empty() && found.is_empty()) {
         check::check(policy, &reader.places, &mut reader.problems);
     }
+    found.extend(reader.problems.into_sorted());
     match policy {
-        Some(policy) if reader.problems.is_empty() => Ok(policy),
-        _ => Err(reader.problems.into_sorted()),
+        Some(policy) if found.is_empty() => Ok(policy),
+        _ => Err(found),
     }
+}
+
+/// The files that a policy uses, those first that others of them use.
+fn shared_by(root: &Node) -> Vec<(Node, &'static str, &'static str)> {
+    let mut used = Vec::new();
+    let mut name = outline::used_by(root);
+    while let Some((_, file, text)) = name.and_then(|name| SHARED.iter().find(|(known, ..)| *known == name)) {
+        let Some(root) = yaml::read(&mut Problems::new(text, file)) else { break };
+        name = outline::used_by(&root).filter(|next| SHARED.iter().any(|(known, f, _)| known == next && f != file));
+        used.insert(0, (root, *file, *text));
+    }
+    used
 }
 
 /// Where the parts stand that are checked once the whole is known.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// The names of the states.
+    /// The names of the states of the policy's own file.
     pub(super) states: BTreeMap<String, Place>,
-    /// The values of `from`, by state.
-    pub(super) from: BTreeMap<String, Place>,
-    /// The value of `exhausted`.
-    pub(super) exhausted: Place,
-    /// The outcomes that repeat, by state.
-    pub(super) repeats: BTreeMap<String, Place>,
+    /// The names of the tests of the policy's own file.
+    pub(super) tests: BTreeMap<String, Place>,
 }
 
 struct Reader<'t> {
     problems: Problems<'t>,
     vocabulary: Vocabulary,
-    constants: BTreeMap<String, f64>,
-    /// Every state with the names of its outcomes.
-    outcomes: BTreeMap<String, BTreeSet<String>>,
+    outline: Outline,
+    constants: BTreeMap<String, Constant>,
+    values: BTreeMap<String, ConstantValue>,
+    conditions: BTreeMap<String, (When, Expression)>,
+    listed: Vec<Condition>,
+    tests: Vec<Test>,
+    conclusions: Vec<Verdict>,
     places: Places,
-    /// Every state has an action, and every way out leads to a state: the graph can be checked.
+    /// What is read belongs to another policy.
+    borrowing: bool,
+    /// Every name of a test or a state that is used is there: the whole can be checked.
     complete: bool,
 }
 
 impl<'t> Reader<'t> {
-    fn new(problems: Problems<'t>, vocabulary: Vocabulary, root: &Node) -> Self {
+    fn new(problems: Problems<'t>, vocabulary: Vocabulary, outline: Outline) -> Self {
         Reader {
             problems,
             vocabulary,
+            outline,
             constants: BTreeMap::new(),
-            outcomes: outline(root),
+            values: BTreeMap::new(),
+            conditions: BTreeMap::new(),
+            listed: Vec::new(),
+            tests: Vec::new(),
+            conclusions: Vec::new(),
             places: Places::default(),
+            borrowing: false,
             complete: true,
         }
+    }
+
+    fn shared(&mut self, root: &Node) {
+        let Some(fields) = Fields::new(root, "a shared file", &KEYS, &mut self.problems) else { return };
+        self.parts(&fields);
+        // Places are those of the policy's own file.
+        self.places = Places::default();
     }
 
     fn policy(&mut self, root: &Node) -> Option<Policy> {
@@ -88,37 +160,95 @@ impl<'t> Reader<'t> {
         let name = fields.need("policy", "a policy", &mut self.problems).map(|node| self.words(node, "`policy`"));
         let summary = fields.get("summary").map(|node| self.words(node, "`summary`")).unwrap_or_default();
         let source = fields.get("source").map(|node| self.words(node, "`source`")).unwrap_or_default();
+        if let Some(node) = fields.get("use")
+            && let Some(used) = node.text("`use`", &mut self.problems)
+            && SHARED.iter().all(|(known, ..)| *known != used)
+        {
+            let help = suggest(used, SHARED.iter().map(|(known, ..)| *known));
+            self.problems.add_maybe(node.place, format!("there is no shared file `{used}`"), help);
+        }
+        let kinds = fields.get("kinds").map(|node| self.kinds(node)).unwrap_or_default();
         if let Some(node) = fields.get("own_knobs") {
             self.own_knobs(node);
         }
         let limits = fields.get("limits").map(|node| self.limits(node)).unwrap_or_default();
-        let constants = fields.get("constants").map(|node| self.read_constants(node)).unwrap_or_default();
-        let start = fields.need("start", "a policy", &mut self.problems).map(|node| self.target(node, "`start`"));
-        let exhausted = fields.get("exhausted").map(|node| {
-            self.places.exhausted = node.place;
-            self.target(node, "`exhausted`")
-        });
-        let states = fields.need("states", "a policy", &mut self.problems)?;
-        let mut read = Vec::new();
-        for (key, node) in states.entries("`states`", &mut self.problems) {
-            self.identifier(&key.name, key.place, "a state");
-            self.places.states.insert(key.name.clone(), key.place);
-            read.extend(self.state(&key.name, key.place, node));
-        }
-        if read.is_empty() {
-            self.problems.add(states.place, "a policy needs at least one state");
-        }
+        self.parts(&fields);
+        let states = fields.need("states", "a policy", &mut self.problems).map(|node| self.states(node));
+        let judgement = |reader: &Self, name: &str| reader.conditions.get(name).map(|(_, judge)| judge.clone());
         Some(Policy {
             name: name?,
             summary,
             source,
+            kinds,
             limits,
-            start: start?,
-            exhausted,
-            constants,
-            states: read,
+            cured: judgement(self, "cured"),
+            helped: judgement(self, "helped"),
+            constants: std::mem::take(&mut self.constants),
+            conditions: std::mem::take(&mut self.listed),
+            tests: std::mem::take(&mut self.tests),
+            conclusions: std::mem::take(&mut self.conclusions),
+            states: states?,
             vocabulary: self.vocabulary.clone(),
         })
+    }
+
+    /// What a policy and a shared file have in common.
+    fn parts(&mut self, fields: &Fields<'_>) {
+        if let Some(node) = fields.get("constants") {
+            self.read_constants(node);
+        }
+        for (key, when) in [("define", When::Entering), ("judge", When::Judging)] {
+            if let Some(node) = fields.get(key) {
+                self.read_conditions(node, key, when);
+            }
+        }
+        for (key, node) in fields.get("tests").map_or(&[][..], |n| n.entries("`tests`", &mut self.problems)) {
+            self.identifier(&key.name, key.place, "a test");
+            self.places.tests.insert(key.name.clone(), key.place);
+            if self.tests.iter().any(|test| test.name == key.name) {
+                let message = format!("there is a test `{}` in the file that this policy uses", key.name);
+                self.problems.add(key.place, message);
+            }
+            let test = self.test(&key.name, key.place, node);
+            self.tests.extend(test);
+        }
+        for (key, node) in fields.get("conclusions").map_or(&[][..], |n| n.entries("`conclusions`", &mut self.problems))
+        {
+            self.identifier(&key.name, key.place, "a conclusion");
+            let conclusion = self.verdict(&key.name, node);
+            self.conclusions.extend(conclusion);
+        }
+    }
+
+    fn states(&mut self, node: &Node) -> Vec<State> {
+        let mut read = Vec::new();
+        for (key, node) in node.entries("`states`", &mut self.problems) {
+            self.identifier(&key.name, key.place, "a state");
+            if self.outline.tests.contains_key(&key.name) {
+                self.problems.add(key.place, format!("`{}` is a test: a state needs a name of its own", key.name));
+            }
+            self.places.states.insert(key.name.clone(), key.place);
+            let state = self.state(&key.name, node);
+            self.complete &= state.is_some();
+            read.extend(state);
+        }
+        if read.is_empty() {
+            self.problems.add(node.place, "a policy needs at least one state");
+        }
+        read
+    }
+
+    fn kinds(&mut self, node: &Node) -> BTreeSet<String> {
+        let mut kinds = BTreeSet::new();
+        for item in node.items("`kinds`", &mut self.problems) {
+            let Some(kind) = item.text("a kind of training", &mut self.problems) else { continue };
+            if !KINDS.contains(&kind) {
+                let message = format!("there is no kind of training `{kind}`");
+                self.problems.add_maybe(item.place, message, suggest(kind, KINDS));
+            }
+            kinds.insert(kind.to_owned());
+        }
+        kinds
     }
 
     /// Knobs that the policy brings along, each with its meaning.
@@ -137,15 +267,13 @@ impl<'t> Reader<'t> {
 
     fn limits(&mut self, node: &Node) -> Limits {
         let mut limits = Limits::default();
-        let Some(fields) = Fields::new(node, "`limits`", &["experiments", "repeats", "hours"], &mut self.problems)
-        else {
-            return limits;
-        };
+        let keys = ["experiments", "reserve", "hours"];
+        let Some(fields) = Fields::new(node, "`limits`", &keys, &mut self.problems) else { return limits };
         if let Some(n) = fields.get("experiments").and_then(|n| n.count("`experiments`", &mut self.problems)) {
             limits.experiments = n;
         }
-        if let Some(n) = fields.get("repeats").and_then(|n| n.count("`repeats`", &mut self.problems)) {
-            limits.repeats = n;
+        if let Some(n) = fields.get("reserve").and_then(|n| n.count("`reserve`", &mut self.problems)) {
+            limits.reserve = n;
         }
         if let Some(node) = fields.get("hours")
             && let Some(hours) = node.number("`hours`", &mut self.problems)
@@ -159,36 +287,53 @@ impl<'t> Reader<'t> {
         limits
     }
 
-    fn read_constants(&mut self, node: &Node) -> BTreeMap<String, Constant> {
-        let mut constants = BTreeMap::new();
+    fn read_constants(&mut self, node: &Node) {
         for (key, node) in node.entries("`constants`", &mut self.problems) {
-            self.identifier(&key.name, key.place, "a constant");
-            if RESERVED.contains(&key.name.as_str()) {
-                self.problems.add(key.place, format!("`{}` has a meaning of its own in expressions", key.name));
-            }
-            let mut constant = Constant { value: f64::NAN, why: String::new() };
-            let value = match &node.kind {
+            self.name_of_value(&key.name, key.place, "a constant");
+            let (value, why) = match &node.kind {
                 Kind::Map(_) => {
                     let fields = Fields::new(node, "a constant", &["value", "why"], &mut self.problems);
-                    constant.why = fields
-                        .as_ref()
-                        .and_then(|fields| fields.get("why"))
-                        .map(|why| self.words(why, "`why`"))
-                        .unwrap_or_default();
-                    fields.and_then(|fields| fields.need("value", "a constant", &mut self.problems))
+                    let why = fields.as_ref().and_then(|fields| fields.get("why"));
+                    let why = why.map(|why| self.words(why, "`why`")).unwrap_or_default();
+                    (fields.and_then(|fields| fields.need("value", "a constant", &mut self.problems)), why)
                 }
-                _ => Some(node),
+                _ => (Some(node), String::new()),
             };
-            if let Some(value) = value.and_then(|value| value.number("a constant", &mut self.problems)) {
-                constant.value = value;
-            }
-            self.constants.insert(key.name.clone(), constant.value);
-            constants.insert(key.name.clone(), constant);
+            let value = value.and_then(|value| self.constant(value)).unwrap_or(ConstantValue::Number(f64::NAN));
+            self.values.insert(key.name.clone(), value.clone());
+            self.constants.insert(key.name.clone(), Constant { value, why });
         }
-        constants
     }
 
-    /// A state's or a constant's name: it must be a name in expressions and in diagrams, too.
+    fn constant(&mut self, node: &Node) -> Option<ConstantValue> {
+        let Kind::List(items) = &node.kind else {
+            return node.number("a constant", &mut self.problems).map(ConstantValue::Number);
+        };
+        let texts = items.iter().filter_map(|item| item.text("an item of a constant", &mut self.problems));
+        Some(ConstantValue::Texts(texts.map(str::to_owned).collect()))
+    }
+
+    fn read_conditions(&mut self, node: &Node, what: &str, when: When) {
+        for (key, node) in node.entries(&format!("`{what}`"), &mut self.problems) {
+            self.name_of_value(&key.name, key.place, "a condition");
+            if self.values.contains_key(&key.name) || self.conditions.contains_key(&key.name) {
+                self.problems.add(key.place, format!("`{}` is defined already", key.name));
+            }
+            let Some(condition) = self.guard(node, when) else { continue };
+            let source = condition.source().to_owned();
+            self.listed.push(Condition { name: key.name.clone(), source, judges: when == When::Judging });
+            self.conditions.insert(key.name.clone(), (when, condition));
+        }
+    }
+
+    fn name_of_value(&mut self, name: &str, at: Place, what: &str) {
+        self.identifier(name, at, what);
+        if RESERVED.contains(&name) {
+            self.problems.add(at, format!("`{name}` has a meaning of its own in expressions"));
+        }
+    }
+
+    /// A name: it must be one in expressions and in diagrams, too.
     fn identifier(&mut self, name: &str, at: Place, what: &str) {
         let mut chars = name.chars();
         let first = chars.next().is_some_and(|c| c.is_ascii_lowercase());
@@ -203,18 +348,24 @@ impl<'t> Reader<'t> {
         node.text(what, &mut self.problems).map(|text| text.trim().to_owned()).unwrap_or_default()
     }
 
-    /// The name of a state that exists.
-    fn target(&mut self, node: &Node, what: &str) -> String {
+    /// A name from a list of names that are known.
+    fn known_name(&mut self, node: &Node, what: &str, known: &BTreeSet<String>) -> String {
         let Some(name) = node.text(what, &mut self.problems) else {
             self.complete = false;
             return String::new();
         };
-        if !self.outcomes.contains_key(name) {
+        if !known.contains(name) {
             self.complete = false;
-            let help = suggest(name, self.outcomes.keys().map(String::as_str));
-            self.problems.add_maybe(node.place, format!("there is no state `{name}`"), help);
+            let help = suggest(name, known.iter().map(String::as_str));
+            self.problems.add_maybe(node.place, format!("there is no {what} `{name}`"), help);
         }
         name.to_owned()
+    }
+
+    /// The name of a test that exists.
+    fn test_name(&mut self, node: &Node) -> String {
+        let known = self.outline.tests.keys().cloned().collect();
+        self.known_name(node, "test", &known)
     }
 
     /// A text with expressions.
@@ -224,25 +375,26 @@ impl<'t> Reader<'t> {
         self.compiled(compiled, node, source).unwrap_or_default()
     }
 
-    /// A guard.
+    /// A condition.
     fn guard(&mut self, node: &Node, when: When) -> Option<Expression> {
         let source = match &node.kind {
             // `when: true` is YAML's true, and means the same.
-            Kind::Scalar(serde_json::Value::Bool(value)) => {
+            Kind::Scalar(Value::Bool(value)) => {
                 if *value {
                     "true"
                 } else {
                     "false"
                 }
             }
-            _ => node.text("a guard", &mut self.problems)?,
+            _ => node.text("a condition", &mut self.problems)?,
         };
         let compiled = Expression::guard(source, &self.names(when));
         self.compiled(compiled, node, source)
     }
 
     fn names(&self, when: When) -> Names<'_> {
-        Names { vocabulary: &self.vocabulary, constants: &self.constants, states: &self.outcomes, when }
+        let Reader { vocabulary, values, conditions, outline, .. } = self;
+        Names { vocabulary, constants: values, conditions, tests: &outline.tests, when }
     }
 
     /// Reports the faults of an expression at their places in the file.
@@ -258,31 +410,4 @@ impl<'t> Reader<'t> {
             }
         }
     }
-}
-
-/// The names of all states and of their outcomes, read ahead: an expression may name a state that comes later.
-fn outline(root: &Node) -> BTreeMap<String, BTreeSet<String>> {
-    let mut outline = BTreeMap::new();
-    for (key, state) in entry(root, "states").map(map).unwrap_or(&[]) {
-        let answers = entry(state, "ask").and_then(|ask| entry(ask, "answers"));
-        let outcomes = [entry(state, "outcomes"), answers].into_iter().flatten().flat_map(list);
-        let names = outcomes.filter_map(|outcome| match entry(outcome, "name").map(|name| &name.kind) {
-            Some(Kind::Scalar(serde_json::Value::String(name))) => Some(name.clone()),
-            _ => None,
-        });
-        outline.insert(key.name.clone(), names.chain(OWN_OUTCOMES.map(str::to_owned)).collect());
-    }
-    outline
-}
-
-fn map(node: &Node) -> &[(Key, Node)] {
-    if let Kind::Map(entries) = &node.kind { entries } else { &[] }
-}
-
-fn list(node: &Node) -> &[Node] {
-    if let Kind::List(items) = &node.kind { items } else { &[] }
-}
-
-fn entry<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
-    map(node).iter().find(|(key, _)| key.name == name).map(|(_, value)| value)
 }

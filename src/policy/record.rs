@@ -3,46 +3,48 @@
 //! Owns: how [`CaseFacts`] follow from what happened; the case that keeps a journal and a rehearsal share it. Must not
 //! know: journals.
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Knobs};
 
-use super::{Advance, CaseFacts, Next, Passed};
+use super::{Advance, CaseFacts, Passed, Tried};
 
 impl CaseFacts {
-    /// Takes in a step: the states that were left, and the experiment or the question where it stopped.
+    /// Takes in a step.
     pub fn record(&mut self, advance: &Advance) {
-        for passed in &advance.passed {
-            self.pass(passed);
-        }
-        let at = match &advance.next {
-            Next::Run(proposal) => {
-                self.experiments += 1;
-                self.changes.insert(proposal.at.state.clone(), proposal.changes.clone());
-                // What this state showed before belongs to other changes.
-                self.shown.remove(&proposal.at.state);
-                &proposal.at
-            }
-            Next::Ask(question) => &question.at,
-            Next::Conclude(_) => return,
-        };
-        let entered = self.entered.entry(at.state.clone()).or_default();
-        *entered = at.attempt.max(*entered);
+        *self = advance.case.clone();
     }
 
-    /// Takes in what the experiment of a state showed, and the hours that it ran.
-    pub fn record_experiment(&mut self, state: &str, facts: &Facts, hours: f64) {
-        self.shown.insert(state.to_owned(), facts.clone());
+    /// Takes in the hours that an experiment ran.
+    pub fn record_hours(&mut self, hours: f64) {
         self.hours += hours.max(0.0);
+    }
+
+    /// An experiment is suggested.
+    pub(super) fn suggest(&mut self, test: &str, attempt: u32, changes: &Knobs) {
+        self.experiments += 1;
+        self.enter(test, attempt);
+        self.tried.push(Tried { test: test.to_owned(), changes: changes.clone(), facts: None });
+    }
+
+    /// A test was stopped at.
+    pub(super) fn enter(&mut self, test: &str, attempt: u32) {
+        let entered = self.entered.entry(test.to_owned()).or_default();
+        *entered = attempt.max(*entered);
+    }
+
+    /// What the newest experiment of a test showed.
+    pub(super) fn show(&mut self, test: &str, facts: &Facts) {
+        if let Some(tried) = self.tried.iter_mut().rev().find(|tried| tried.test == test) {
+            tried.facts = Some(facts.clone());
+        }
+    }
+
+    /// These changes and what they showed stand for a test from now on.
+    pub(super) fn keep_best(&mut self, test: &str, changes: &Knobs, facts: &Facts) {
+        self.changes.insert(test.to_owned(), changes.clone());
+        self.shown.insert(test.to_owned(), facts.clone());
     }
 
     pub(super) fn pass(&mut self, passed: &Passed) {
         self.outcomes.insert(passed.state.clone(), passed.outcome.clone());
-        if let Some(other) = &passed.answered_by {
-            if let Some(shown) = self.shown.get(other).cloned() {
-                self.shown.insert(passed.state.clone(), shown);
-            }
-            if let Some(changes) = self.changes.get(other).cloned() {
-                self.changes.insert(passed.state.clone(), changes);
-            }
-        }
     }
 }

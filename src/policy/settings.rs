@@ -1,17 +1,17 @@
-//! The knobs of an experiment or of a recommendation, worked out from what a state says and what is known.
+//! The knobs of an experiment or of a recommendation, worked out from what a test says and what is known.
 //!
-//! Owns: when a change can be made and when it is none. Must not know: the order of states.
+//! Owns: when a change can be made and when it is none. Must not know: the order of tests.
 
 use serde_json::Value;
 
 use crate::facts::{Knobs, same_value};
 
-use super::file::{Change, Run, SKIPPED, Settings, UNAVAILABLE};
-use super::guard::Evaluator;
+use super::file::{Change, Ladder, Run, SKIPPED, Settings, UNAVAILABLE};
+use super::guard::{Datum, Evaluator};
 use super::vocabulary::{KnobKind, Vocabulary};
-use super::{CaseFacts, Environment};
+use super::{CaseFacts, Environment, Tried};
 
-/// Why a state has no experiment.
+/// Why a test has no experiment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Obstacle {
     /// `skipped` or `unavailable`.
@@ -19,11 +19,11 @@ pub(super) struct Obstacle {
     pub(super) why: String,
 }
 
-/// The changes of an experiment.
+/// The changes of an experiment; the environment's attempt says which value of a ladder it has.
 ///
 /// # Errors
 ///
-/// The script has not got a knob that the state needs, a value cannot be worked out, or nothing is left to change.
+/// The script does not have a knob that the test needs, a value cannot be worked out, or nothing is left to change.
 pub(super) fn of_experiment(
     run: &Run,
     environment: Environment<'_>,
@@ -34,11 +34,15 @@ pub(super) fn of_experiment(
     if let Some(from) = &run.settings.from
         && !case.changes.contains_key(from)
     {
-        return Err(unavailable(format!("it builds on `{from}`, which ran no experiment")));
+        return Err(unavailable(format!("it builds on `{from}`, which made no experiment")));
+    }
+    let mut wanted = resolve(&run.settings, environment, vocabulary);
+    if let Some(ladder) = &run.ladder {
+        wanted.push((ladder.knob.clone(), rung(ladder, environment, vocabulary)));
     }
     let mut knobs = Knobs::new();
     let mut left_out = Vec::new();
-    for (knob, value) in resolve(&run.settings, environment, vocabulary) {
+    for (knob, value) in wanted {
         let value = if has_knob(case, &knob, vocabulary) { value } else { Err(format!("the script has no `{knob}`")) };
         match value {
             Ok(value) => drop(knobs.insert(knob, value)),
@@ -52,6 +56,18 @@ pub(super) fn of_experiment(
         (false, _) => Ok(knobs),
         (true, 0) if !left_out.is_empty() => Err(unavailable(left_out.join("; "))),
         (true, _) => Err(Obstacle { outcome: SKIPPED, why: "the baseline already has these settings".to_owned() }),
+    }
+}
+
+/// The value of a ladder's knob at an attempt.
+fn rung(ladder: &Ladder, environment: Environment<'_>, vocabulary: &Vocabulary) -> Result<Value, String> {
+    let known = matches!(environment.baseline.knobs.get(&ladder.knob), Some(value) if !value.is_null());
+    let values = if known { &ladder.known } else { &ladder.unknown };
+    let at = usize::try_from(environment.attempt.saturating_sub(1)).unwrap_or(usize::MAX);
+    match values.get(at) {
+        Some(change) => value_of(&ladder.knob, change, environment, vocabulary),
+        None if known => Err("every value of its ladder was tried".to_owned()),
+        None => Err(format!("the baseline's `{}` is not known", ladder.knob)),
     }
 }
 
@@ -76,42 +92,51 @@ fn resolve(
         .map(|(knob, value)| (knob.clone(), Ok(value.clone())))
         .collect();
     for (knob, change) in &settings.changes {
-        let value = match change {
-            Change::To(value) => Ok(value.clone()),
-            Change::Computed(expression) => {
-                let mut evaluator = Evaluator::new(environment);
-                let value = evaluator.value(expression).to_json();
-                value.filter(|_| !evaluator.faulty()).map(|value| whole(vocabulary, knob, value)).ok_or_else(|| {
-                    let why = evaluator.remarks();
-                    let why = if why.is_empty() { "its value is not finite".to_owned() } else { why };
-                    format!("`{knob}` cannot be worked out: {why}")
-                })
-            }
-        };
-        resolved.push((knob.clone(), value.map(|value| float(vocabulary, knob, value))));
+        resolved.push((knob.clone(), value_of(knob, change, environment, vocabulary)));
     }
     resolved
 }
 
-/// A knob that takes fractions gets one, whole or not: scripts and their libraries tell 1 from 1.0.
-fn float(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
-    match value.as_f64() {
-        Some(number) if vocabulary.knobs.get(knob) == Some(&KnobKind::Number) => Value::from(number),
-        _ => value,
-    }
+/// The value that a change gives a knob, or why there is none.
+fn value_of(
+    knob: &str,
+    change: &Change,
+    environment: Environment<'_>,
+    vocabulary: &Vocabulary,
+) -> Result<Value, String> {
+    let value = match change {
+        Change::To(value) => return Ok(typed(vocabulary, knob, value.clone())),
+        Change::Times(factor) => {
+            let now = environment.baseline.knobs.get(knob).and_then(Value::as_f64);
+            let now = now.ok_or_else(|| format!("the baseline's `{knob}` is not known"))?;
+            Datum::Number(now * factor).to_json()
+        }
+        Change::Computed(expression) => {
+            let mut evaluator = Evaluator::new(environment);
+            let value = evaluator.value(expression).to_json().filter(|_| !evaluator.faulty());
+            let remarks = evaluator.remarks();
+            if value.is_none() && !remarks.is_empty() {
+                return Err(format!("`{knob}` cannot be worked out: {remarks}"));
+            }
+            value
+        }
+    };
+    let value = value.ok_or_else(|| format!("`{knob}` cannot be worked out: its value is not finite"))?;
+    Ok(typed(vocabulary, knob, value))
 }
 
-/// A knob that takes whole numbers gets the nearest one.
-fn whole(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
-    let integer = vocabulary.knobs.get(knob) == Some(&KnobKind::Integer);
-    match value.as_f64() {
+/// A knob that takes whole numbers gets the nearest one. One that takes fractions gets one, whole or not: scripts and their
+/// libraries tell 1 from 1.0.
+fn typed(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
+    match (value.as_f64(), vocabulary.knobs.get(knob)) {
         #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and no count is near its bounds")]
-        Some(number) if integer => Value::from(number.round() as i64),
+        (Some(number), Some(KnobKind::Integer)) => Value::from(number.round() as i64),
+        (Some(number), Some(KnobKind::Number)) => Value::from(number),
         _ => value,
     }
 }
 
-/// A script whose knobs the site does not list is taken to have those of the contract, and none that a policy brings.
+/// A script whose knobs are not listed is taken to have those of the contract, and none that a policy brings.
 fn has_knob(case: &CaseFacts, knob: &str, vocabulary: &Vocabulary) -> bool {
     let listed = match &case.knobs {
         Some(knobs) => knobs.contains(knob),
@@ -120,11 +145,11 @@ fn has_knob(case: &CaseFacts, knob: &str, vocabulary: &Vocabulary) -> bool {
     listed && !case.missing_knobs.contains(knob)
 }
 
-/// The state whose newest experiment had exactly these changes.
-pub(super) fn asked_before<'c>(case: &'c CaseFacts, knobs: &Knobs) -> Option<&'c str> {
+/// The experiment that had exactly these changes.
+pub(super) fn tried_before<'c>(case: &'c CaseFacts, knobs: &Knobs) -> Option<&'c Tried> {
     let same = |other: &Knobs| {
         other.len() == knobs.len()
             && other.iter().all(|(knob, value)| knobs.get(knob).is_some_and(|v| same_value(v, value)))
     };
-    case.changes.iter().find(|(_, changes)| same(changes)).map(|(state, _)| state.as_str())
+    case.tried.iter().find(|tried| same(&tried.changes))
 }

@@ -1,340 +1,482 @@
 //! The step function: from one event to the next stop.
 //!
-//! Owns: the order in which states are walked, limits, and the end of every walk. Must not know: YAML, and what becomes
-//! of a proposal.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Owns: the order in which tests are made, limits, and the end of every walk. Must not know: YAML, and what becomes of a
+//! proposal.
 
 use crate::facts::{Facts, Knobs};
 
-use super::file::{Action, Ask, Conclude, LIMIT, Outcome, Policy, Run, SILENCE, SKIPPED, State, Then, UNAVAILABLE};
+use super::file::{
+    Action, Ask, CONCLUDE, FOUND, LIMIT, NO_CURE, NOT_CONFIRMED, Order, Phase, Policy, Run, SILENCE, SKIPPED, Test,
+    Try, UNAVAILABLE, Verdict,
+};
 use super::guard::{Evaluator, Expression, show_number};
 use super::settings::{self, Obstacle};
-use super::{Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Position, Proposal, Question};
+use super::{Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Position, Proposal, Question, gain};
 
 /// Enters a state, the start of the policy as a rule, and walks on to where something must be waited for.
 ///
 /// Of the environment, baseline and case are read: attempts follow from the case, and nothing is judged yet.
 pub fn enter(policy: &Policy, state: &str, environment: &Environment<'_>) -> Advance {
-    Walk::new(policy, environment).walk(Flow::On(state.to_owned()))
+    let mut walk = Walk::new(policy, environment);
+    walk.case.phase = state.to_owned();
+    walk.walk(None)
 }
 
 /// Judges what happened to what the policy waited for, takes the outcome and walks on.
 ///
-/// Of the environment, baseline and case are read: the attempt is that of `at`, the experiment that of `happened`. What
-/// the step leaves in the case is for the caller to take in with [`CaseFacts::record`]; knobs that were refused, too.
+/// Of the environment, baseline and case are read: the attempt is that of `at`, the experiment that of `happened`. The
+/// case after the step is in what it returns ([`CaseFacts::record`]).
 ///
 /// A position that the policy does not have (its file was changed) ends the case as inconclusive.
 pub fn judge(policy: &Policy, at: &Position, happened: &Happened<'_>, environment: &Environment<'_>) -> Advance {
     let mut walk = Walk::new(policy, environment);
-    let flow = match policy.state(&at.state) {
-        None => Flow::Stop(give_up(&at.state, format!("the policy has no state `{}` any more", at.state))),
-        Some(state) => match &state.action {
-            Action::Run(run) => walk.after_run(state, run, at, happened),
-            Action::Ask(ask) => walk.after_ask(ask, at, happened),
-            Action::Conclude(_) | Action::Branch(_) => Flow::On(at.state.clone()),
+    let next = match policy.test(&at.state) {
+        Some(test) => match &test.action {
+            Action::Run(run) => walk.after_run(test, run, at, happened),
+            Action::Ask(ask) => walk.after_ask(test, ask, happened),
+            Action::Read => None,
         },
+        None if policy.state(&at.state).is_some() => walk.after_confirmation(at, happened),
+        None => Some(give_up(&at.state, format!("the policy has no test `{}` any more", at.state))),
     };
-    walk.walk(flow)
-}
-
-/// What follows from a state.
-enum Flow {
-    /// Enter another state.
-    On(String),
-    /// Run the state again.
-    Again(Position),
-    /// Wait, or end.
-    Stop(Next),
+    walk.walk(next)
 }
 
 struct Walk<'p, 'e> {
     policy: &'p Policy,
     baseline: &'e Facts,
-    /// The case as it will be: what is passed on the way counts for the guards that follow.
+    /// The case as it will be: what is passed on the way counts for the conditions that follow.
     case: CaseFacts,
     passed: Vec<Passed>,
-    /// Within a walk only the outcomes change, so to come back with the same ones is to go in a circle.
-    visited: BTreeSet<(Position, BTreeMap<String, String>)>,
-    /// It was led to the policy's `exhausted` already.
-    exhausted: bool,
 }
 
 impl<'p, 'e> Walk<'p, 'e> {
     fn new(policy: &'p Policy, environment: &Environment<'e>) -> Self {
-        Walk {
-            policy,
-            baseline: environment.baseline,
-            case: environment.case.clone(),
-            passed: Vec::new(),
-            visited: BTreeSet::new(),
-            exhausted: false,
+        Walk { policy, baseline: environment.baseline, case: environment.case.clone(), passed: Vec::new() }
+    }
+
+    /// Goes on until it has to wait, or the case ends.
+    fn walk(mut self, mut next: Option<Next>) -> Advance {
+        // Every turn makes or passes over a test, or leaves a state; a policy that was checked has no circle of states.
+        let mut turns = 4 * (self.policy.tests().len() + self.policy.states().len()) + 4;
+        while next.is_none() && turns > 0 {
+            next = self.turn();
+            turns -= 1;
+        }
+        let phase = self.case.phase.clone();
+        let next =
+            next.unwrap_or_else(|| give_up(&phase, "the policy came back here with nothing new to try".to_owned()));
+        Advance { passed: self.passed, next, case: self.case }
+    }
+
+    fn turn(&mut self) -> Option<Next> {
+        if !self.case.follow.is_empty() {
+            let follows = self.case.follow.remove(0);
+            let test = self.policy.test(&follows)?;
+            return self.make(test, "it follows from the experiment before it");
+        }
+        let Some(state) = self.policy.state(&self.case.phase) else {
+            return Some(give_up(&self.case.phase, format!("the policy has no state `{}` any more", self.case.phase)));
+        };
+        match &state.phase {
+            Phase::First { tests, onward } => match self.called_for(tests) {
+                Some(test) => self.make(test, "what it asks for holds"),
+                None => self.go(onward),
+            },
+            Phase::Try(phase) => self.try_next(phase),
+            Phase::Confirm { held, onward } => self.confirm(held, onward),
         }
     }
 
-    fn walk(mut self, mut flow: Flow) -> Advance {
-        loop {
-            let (at, again) = match flow {
-                Flow::Stop(next) => return Advance { passed: self.passed, next },
-                Flow::On(name) => (Position { attempt: self.next_attempt(&name), state: name }, false),
-                Flow::Again(at) => (at, true),
-            };
-            let news = self.visited.insert((at.clone(), self.case.outcomes.clone()));
-            let too_long = self.passed.len() > self.most_passed() && !self.exhausted;
-            flow = if !news || too_long {
-                self.circle(&at)
-            } else {
-                match self.policy.state(&at.state) {
-                    None => Flow::Stop(give_up(&at.state, format!("the policy has no state `{}`", at.state))),
-                    Some(state) if again => self.visit(state, &at),
-                    Some(state) => self.skip(state, &at).unwrap_or_else(|| self.visit(state, &at)),
-                }
-            };
+    /// The first test of a list that was not made and whose condition holds.
+    fn called_for(&self, tests: &[String]) -> Option<&'p Test> {
+        let open = tests.iter().filter(|name| !self.case.outcomes.contains_key(*name));
+        let mut tests = open.filter_map(|name| self.policy.test(name));
+        tests.find(|test| test.when.as_ref().is_some_and(|when| self.holds(when)))
+    }
+
+    fn try_next(&mut self, phase: &'p Try) -> Option<Next> {
+        if let Some((_, go)) = phase.before_each.iter().find(|(when, _)| self.holds(when)) {
+            return self.go(go);
+        }
+        if self.case.outcomes.values().any(|outcome| outcome == LIMIT) {
+            return self.nothing_left(phase);
+        }
+        let open: Vec<&'p Test> = phase
+            .tests
+            .iter()
+            .filter(|name| !self.case.outcomes.contains_key(*name) && !self.case.excluded.contains_key(*name))
+            .filter_map(|name| self.policy.test(name))
+            .filter(|test| test.when.as_ref().is_none_or(|when| self.holds(when)))
+            .collect();
+        let suspected = open.iter().copied().find(|test| test.suspect.as_ref().is_some_and(|s| self.holds(&s.when)));
+        if phase.only_suspected && suspected.is_none() {
+            return self.nothing_left(phase);
+        }
+        match (phase.order, suspected) {
+            (Order::Listed, Some(test)) => {
+                let why = self.why_suspected(test);
+                self.make(test, &why)
+            }
+            (Order::Listed, None) => match open.first() {
+                Some(test) => self.make(test, "it is next in the order of the policy"),
+                None => self.nothing_left(phase),
+            },
+            (Order::Information, _) => match self.most_informative(&open) {
+                Some(test) => self.make(test, "it is expected to tell most for its cost"),
+                None => self.nothing_left(phase),
+            },
         }
     }
 
-    /// A branch that tries one state after the other passes each of them, and itself in between; some are repeated.
-    fn most_passed(&self) -> usize {
-        self.policy.states().len().saturating_mul(4)
+    fn why_suspected(&self, test: &Test) -> String {
+        let Some(suspect) = &test.suspect else { return String::new() };
+        let why = suspect.why.render(&mut self.evaluator(1, None));
+        if why.is_empty() { format!("`{}` holds", suspect.when.source()) } else { why }
     }
 
-    fn next_attempt(&self, state: &str) -> u32 {
-        self.case.entered.get(state).copied().unwrap_or(0).saturating_add(1)
+    fn most_informative(&self, open: &[&'p Test]) -> Option<&'p Test> {
+        let mut best: Option<(f64, &'p Test)> = None;
+        for test in open {
+            let gain = gain::gain_per_cost(self.policy, test, self.environment(1, None));
+            // The order of the list breaks ties.
+            if best.is_none_or(|(most, _)| gain > most) {
+                best = Some((gain, test));
+            }
+        }
+        best.map(|(_, test)| test)
     }
 
-    fn environment<'w>(&'w self, at: &Position, experiment: Option<&'w Facts>) -> Environment<'w> {
-        Environment { baseline: self.baseline, experiment, case: &self.case, attempt: at.attempt }
+    fn nothing_left(&mut self, phase: &'p Try) -> Option<Next> {
+        let way = phase.empty.iter().find(|(when, _)| when.as_ref().is_none_or(|when| self.holds(when)));
+        way.and_then(|(_, go)| self.go(go))
     }
 
-    fn pass(&mut self, at: &Position, outcome: &str, why: String) {
-        self.pass_like(at, outcome, why, None);
+    /// Goes to a state, or ends the case.
+    fn go(&mut self, to: &str) -> Option<Next> {
+        if to == CONCLUDE {
+            return Some(self.conclude_found());
+        }
+        if let Some(conclusion) = self.policy.conclusion(to) {
+            return Some(Next::Conclude(self.conclusion(conclusion, None)));
+        }
+        self.case.phase = to.to_owned();
+        None
     }
 
-    fn pass_like(&mut self, at: &Position, outcome: &str, why: String, answered_by: Option<String>) {
-        let passed = Passed { state: at.state.clone(), outcome: outcome.to_owned(), why, answered_by };
-        self.case.pass(&passed);
-        self.passed.push(passed);
-    }
-
-    fn circle(&mut self, at: &Position) -> Flow {
-        self.pass(at, LIMIT, "the policy came back here with nothing new to try".to_owned());
-        self.exhaust(at)
-    }
-
-    fn exhaust(&mut self, at: &Position) -> Flow {
-        match self.policy.exhausted() {
-            Some(state) if !std::mem::replace(&mut self.exhausted, true) => Flow::On(state.to_owned()),
-            _ => Flow::Stop(give_up(&at.state, "the limits of the case were reached".to_owned())),
+    fn conclude_found(&self) -> Next {
+        let found = self.case.found.as_deref().and_then(|name| self.policy.test(name));
+        match found.and_then(|test| Some((test, test.cause.as_ref()?))) {
+            Some((test, cause)) => Next::Conclude(self.conclusion(cause, Some(test))),
+            None => give_up(&self.case.phase, "no cause was found".to_owned()),
         }
     }
 
-    fn skip(&mut self, state: &State, at: &Position) -> Option<Flow> {
-        let environment = self.environment(at, None);
-        let (skip, why) = state.skips.iter().find_map(|skip| {
-            let mut evaluator = Evaluator::new(environment);
-            evaluator.holds(&skip.when).then(|| (skip, skip.why.render(&mut evaluator)))
-        })?;
-        self.pass(at, SKIPPED, why);
-        Some(Flow::On(skip.go.clone()))
-    }
-
-    fn visit(&mut self, state: &State, at: &Position) -> Flow {
-        match &state.action {
-            Action::Run(run) => self.propose(state, run, at),
-            Action::Ask(ask) => self.ask(state, ask, at),
-            Action::Conclude(conclude) => Flow::Stop(Next::Conclude(self.conclusion(state, conclude, at))),
-            Action::Branch(outcomes) => {
-                let Some((outcome, why)) = self.choose(outcomes, at, None, u32::MAX) else {
-                    return Flow::Stop(give_up(&at.state, "no outcome of this state holds".to_owned()));
-                };
-                self.pass(at, &outcome.name, why);
-                follow(outcome, at)
+    /// Makes a test: suggests its experiment, asks its question, or concludes from the baseline. None where it is passed
+    /// over.
+    fn make(&mut self, test: &'p Test, why: &str) -> Option<Next> {
+        let skip = test.skips.iter().find(|skip| self.holds(&skip.when));
+        if let Some(skip) = skip {
+            let words = skip.why.render(&mut self.evaluator(1, None));
+            let words = if words.is_empty() { format!("`{}` holds", skip.when.source()) } else { words };
+            self.settle(test, SKIPPED, words);
+            return None;
+        }
+        match &test.action {
+            Action::Run(run) => self.propose(test, run, 1, why),
+            Action::Ask(ask) => {
+                self.case.enter(&test.name, 1);
+                Some(Next::Ask(self.question(test, ask)))
+            }
+            Action::Read if test.when.as_ref().is_some_and(|when| self.holds(when)) => {
+                let why = test.why.render(&mut self.evaluator(1, None));
+                self.found(test, why)
+            }
+            Action::Read => {
+                self.settle(test, SKIPPED, "its condition does not hold".to_owned());
+                None
             }
         }
     }
 
-    fn ask(&mut self, state: &State, ask: &Ask, at: &Position) -> Flow {
-        let repeats = self.policy.limits().repeats;
-        if at.attempt > repeats {
-            self.pass(at, LIMIT, format!("it was asked {repeats} times"));
-            return self.exhaust(at);
-        }
-        Flow::Stop(Next::Ask(self.question(state, ask, at)))
-    }
-
-    fn propose(&mut self, state: &State, run: &Run, at: &Position) -> Flow {
-        let repeats = run.repeats.unwrap_or(self.policy.limits().repeats);
-        if at.attempt > repeats {
-            self.pass(at, LIMIT, format!("it has had its {repeats} experiments"));
-            return Flow::On(run.unavailable.clone());
-        }
-        let changes = match settings::of_experiment(run, self.environment(at, None), self.policy.vocabulary()) {
+    fn propose(&mut self, test: &'p Test, run: &'p Run, attempt: u32, why: &str) -> Option<Next> {
+        let changes = match settings::of_experiment(run, self.environment(attempt, None), self.policy.vocabulary()) {
             Ok(changes) => changes,
             Err(Obstacle { outcome, why }) => {
-                self.pass(at, outcome, why);
-                return Flow::On(run.unavailable.clone());
+                self.settle(test, outcome, why);
+                return None;
             }
         };
-        if let Some(other) = settings::asked_before(&self.case, &changes).map(str::to_owned) {
-            return self.reuse(run, at, &other);
+        if let Some(tried) = settings::tried_before(&self.case, &changes).cloned() {
+            let same = if tried.test == test.name { "it".to_owned() } else { format!("`{}`", tried.test) };
+            let Some(facts) = tried.facts else {
+                self.settle(test, UNAVAILABLE, format!("{same} asked for the same changes, and showed nothing"));
+                return None;
+            };
+            return self.judge_run(test, run, (attempt, &changes), &facts, &format!("{same} tried the same changes: "));
         }
-        if let Some(why) = self.out_of_budget() {
-            self.pass(at, LIMIT, why);
-            return self.exhaust(at);
+        if let Some(why) = self.out_of_budget(self.policy.limits().reserve) {
+            self.settle(test, LIMIT, why);
+            return None;
         }
-        Flow::Stop(Next::Run(self.proposal(state, at, changes)))
+        let at = Position { state: test.name.clone(), attempt };
+        Some(self.suggest(test, at, changes, why))
     }
 
-    /// The same changes were suggested before: what they showed answers this state, too.
-    fn reuse(&mut self, run: &Run, at: &Position, other: &str) -> Flow {
-        let Some(shown) = self.case.shown.get(other).cloned() else {
-            self.pass(at, UNAVAILABLE, format!("the same changes were suggested by `{other}`, and showed nothing"));
-            return Flow::On(run.unavailable.clone());
-        };
-        let other = (other != at.state).then(|| other.to_owned());
-        let prefix = match &other {
-            Some(other) => format!("`{other}` tried the same changes: "),
-            None => "these changes were tried before: ".to_owned(),
-        };
-        self.judge_run(run, at, &shown, Reused { prefix, other })
+    fn suggest(&mut self, test: &Test, at: Position, changes: Knobs, chosen: &str) -> Next {
+        let beliefs = gain::beliefs(self.policy, self.environment(at.attempt, None));
+        let mut evaluator = self.evaluator(at.attempt, None);
+        let why = test.why.render(&mut evaluator);
+        let why = if why.is_empty() { chosen.to_owned() } else { why };
+        let hypothesis = test.hypothesis.render(&mut evaluator);
+        let expect = test.expect.render(&mut evaluator);
+        self.case.suggest(&at.state, at.attempt, &changes);
+        Next::Run(Proposal { at, step: test.step.clone(), changes, why, hypothesis, expect, beliefs })
     }
 
-    fn out_of_budget(&self) -> Option<String> {
+    fn out_of_budget(&self, reserve: u32) -> Option<String> {
         let limits = self.policy.limits();
-        if self.case.experiments >= limits.experiments {
-            return Some(format!("the case has had its {} experiments", limits.experiments));
+        let experiments = limits.experiments.saturating_sub(reserve).max(1);
+        if self.case.experiments >= experiments {
+            let kept = if reserve > 0 { format!(", {reserve} kept for a confirmation") } else { String::new() };
+            return Some(format!("the case has used its {} experiments{kept}", limits.experiments));
         }
         // Written so that hours which are not a number count as used up.
         let left = self.case.hours < limits.hours;
-        (!left).then(|| format!("the experiments have run for their {} hours", show_number(limits.hours)))
+        (!left).then(|| format!("the experiments have used their {} hours", show_number(limits.hours)))
     }
 
-    fn after_run(&mut self, state: &State, run: &Run, at: &Position, happened: &Happened<'_>) -> Flow {
+    fn after_run(&mut self, test: &'p Test, run: &'p Run, at: &Position, happened: &Happened<'_>) -> Option<Next> {
         let why = match happened {
             Happened::Ran(facts) => {
-                self.case.shown.insert(at.state.clone(), (*facts).clone());
-                return self.judge_run(run, at, facts, Reused::default());
+                self.case.show(&test.name, facts);
+                let tried = self.case.tried.iter().rev().find(|tried| tried.test == test.name);
+                let changes = tried.map(|tried| tried.changes.clone()).unwrap_or_default();
+                return self.judge_run(test, run, (at.attempt, &changes), facts, "");
             }
             Happened::Refused(knobs) => {
                 let news = knobs.iter().any(|knob| !self.case.missing_knobs.contains(knob));
                 self.case.missing_knobs.extend(knobs.iter().cloned());
                 if news {
-                    return self.propose(state, run, at);
+                    return self.propose(test, run, at.attempt, "without the knobs that the script does not have");
                 }
-                "the queue refused it".to_owned()
+                "the script does not have its knobs".to_owned()
             }
             Happened::NeverStarted => "the experiment never started".to_owned(),
+            Happened::NoTest(why) => why.clone(),
             Happened::Answered(_) | Happened::Unanswered => "there is no experiment to judge".to_owned(),
         };
-        self.pass(at, UNAVAILABLE, why);
-        Flow::On(run.unavailable.clone())
+        self.settle(test, UNAVAILABLE, why);
+        None
     }
 
-    fn after_ask(&mut self, ask: &Ask, at: &Position, happened: &Happened<'_>) -> Flow {
-        let why = match happened {
-            Happened::Answered(name) => match ask.answers.iter().find(|answer| answer.name == *name) {
-                Some(answer) => {
-                    self.pass(at, &answer.name, "a person answered".to_owned());
-                    return Flow::On(answer.go.clone());
-                }
-                None => format!("`{name}` is none of the answers"),
-            },
-            _ => "nobody answered in time".to_owned(),
-        };
-        self.pass(at, SILENCE, why);
-        Flow::On(ask.silence.clone())
+    /// Judges an experiment: the cause is found, the ladder goes on, or one of the test's own outcomes is taken.
+    fn judge_run(
+        &mut self,
+        test: &'p Test,
+        run: &'p Run,
+        (attempt, changes): (u32, &Knobs),
+        facts: &Facts,
+        prefix: &str,
+    ) -> Option<Next> {
+        let found = test.cause.is_some() && self.says_found(test, attempt, facts);
+        let improves = self.improves(test, facts);
+        if found || improves {
+            self.case.keep_best(&test.name, changes, facts);
+        }
+        if found {
+            let why = format!("{prefix}{}", facts.in_words());
+            return self.found(test, why);
+        }
+        let goes_on = run.ladder.as_ref().is_some_and(|ladder| match (&ladder.goes_on, &self.policy.helped) {
+            (Some(condition), _) => self.holds_of(condition, attempt, facts),
+            (None, Some(helped)) => improves && self.holds_of(helped, attempt, facts),
+            (None, None) => false,
+        });
+        if goes_on && attempt < test.rungs() {
+            return self.propose(test, run, attempt.saturating_add(1), "the value before it helped");
+        }
+        let (outcome, why) = self.outcome(test, attempt, facts);
+        self.settle(test, &outcome, format!("{prefix}{why}"));
+        None
     }
 
-    fn judge_run(&mut self, run: &Run, at: &Position, facts: &Facts, reused: Reused) -> Flow {
-        let repeats = run.repeats.unwrap_or(self.policy.limits().repeats);
-        match self.choose(&run.outcomes, at, Some(facts), repeats) {
-            Some((outcome, why)) => {
-                let (flow, name) = (follow(outcome, at), outcome.name.clone());
-                self.pass_like(at, &name, reused.prefix + &why, reused.other);
-                flow
-            }
-            None => {
-                self.pass(at, UNAVAILABLE, "no outcome of this state holds".to_owned());
-                Flow::On(run.unavailable.clone())
-            }
+    fn says_found(&self, test: &Test, attempt: u32, facts: &Facts) -> bool {
+        let condition = test.found.as_ref().or(self.policy.cured.as_ref());
+        condition.is_some_and(|condition| self.holds_of(condition, attempt, facts))
+    }
+
+    /// Whether an experiment is the best of its test so far.
+    fn improves(&self, test: &Test, facts: &Facts) -> bool {
+        let Some(best) = self.case.shown.get(&test.name) else { return true };
+        match (best.finite, facts.finite) {
+            (true, false) => false,
+            (false, true) => true,
+            // One that is not finite either is no worse: the ladder of a rate that is far too high goes on.
+            (false, false) => true,
+            (true, true) => facts.better && !best.better || facts.progress > best.progress,
         }
     }
 
-    /// The first outcome that holds, and why. A repetition holds only while one is left.
-    fn choose<'o>(
-        &self,
-        outcomes: &'o [Outcome],
-        at: &Position,
-        experiment: Option<&Facts>,
-        repeats: u32,
-    ) -> Option<(&'o Outcome, String)> {
-        let mut evaluator = Evaluator::new(self.environment(at, experiment));
-        let used_up = |outcome: &Outcome| matches!(outcome.then, Then::Repeat) && at.attempt >= repeats;
-        let outcome = outcomes
-            .iter()
-            .filter(|outcome| !used_up(outcome))
-            .find(|outcome| outcome.when.as_ref().is_none_or(|guard| evaluator.holds(guard)))?;
+    fn outcome(&self, test: &Test, attempt: u32, facts: &Facts) -> (String, String) {
+        let mut evaluator = self.evaluator(attempt, Some(facts));
+        let outcome = test.outcomes.iter().find(|o| o.when.as_ref().is_none_or(|guard| evaluator.holds(guard)));
         let remarks = evaluator.remarks();
-        let mut why = outcome.why.render(&mut evaluator);
-        if why.is_empty() {
-            why = outcome
-                .when
-                .as_ref()
-                .map_or("no other outcome holds".to_owned(), |g: &Expression| format!("`{}` holds", g.source()));
-        }
+        let name = outcome.map_or(NO_CURE, |outcome| outcome.name.as_str());
+        let mut why = facts.in_words();
         if !remarks.is_empty() {
             why = format!("{why} ({remarks})");
         }
-        Some((outcome, why))
+        (name.to_owned(), why)
     }
 
-    fn proposal(&self, state: &State, at: &Position, changes: Knobs) -> Proposal {
-        let mut evaluator = Evaluator::new(self.environment(at, None));
-        Proposal {
-            at: at.clone(),
-            step: state.step.clone(),
-            changes,
-            why: state.why.render(&mut evaluator),
-            hypothesis: state.hypothesis.render(&mut evaluator),
-            expect: state.expect.render(&mut evaluator),
+    /// The cause of a test is found.
+    fn found(&mut self, test: &Test, why: String) -> Option<Next> {
+        self.settle(test, FOUND, why);
+        self.case.found = Some(test.name.clone());
+        let found = match self.policy.state(&self.case.phase).map(|state| &state.phase) {
+            Some(Phase::Try(phase)) => phase.found.clone(),
+            _ => CONCLUDE.to_owned(),
+        };
+        self.go(&found)
+    }
+
+    /// Records the outcome of a test, with what it says of others.
+    fn settle(&mut self, test: &Test, outcome: &str, why: String) {
+        let passed = Passed { state: test.name.clone(), outcome: outcome.to_owned(), why, answered_by: None };
+        self.case.pass(&passed);
+        gain::believe(&mut self.case, test, outcome);
+        if let Some(follows) = test.then.get(outcome) {
+            self.case.follow.insert(0, follows.clone());
         }
+        self.passed.push(passed);
     }
 
-    fn question(&self, state: &State, ask: &Ask, at: &Position) -> Question {
-        let mut evaluator = Evaluator::new(self.environment(at, None));
+    fn after_ask(&mut self, test: &'p Test, ask: &'p Ask, happened: &Happened<'_>) -> Option<Next> {
+        let why = match happened {
+            Happened::Answered(name) => match ask.answers.iter().find(|answer| answer.name == *name) {
+                Some(answer) => {
+                    self.settle(test, &answer.name, "a person answered".to_owned());
+                    return answer.go.as_deref().and_then(|go| self.go(go));
+                }
+                None => format!("`{name}` is none of the answers"),
+            },
+            _ => "no answer came in time".to_owned(),
+        };
+        self.settle(test, SILENCE, why);
+        None
+    }
+
+    /// Repeats a close result with another seed before it is believed.
+    fn confirm(&mut self, held: &str, onward: &str) -> Option<Next> {
+        let found = self.case.found.clone().and_then(|name| self.policy.test(&name));
+        let Some(test) = found else { return self.go(onward) };
+        let close = self.case.shown.get(&test.name).is_some_and(|facts| facts.close);
+        if !close || self.out_of_budget(0).is_some() {
+            return self.go(held);
+        }
+        let mut changes = self.case.changes.get(&test.name).cloned().unwrap_or_default();
+        if self.may_have("seed") {
+            let seed = self.baseline.knobs.get("seed").and_then(serde_json::Value::as_i64);
+            changes.insert("seed".to_owned(), seed.map_or(1, |seed| seed.saturating_add(1)).into());
+        }
+        let at = Position { state: self.case.phase.clone(), attempt: self.next_confirmation() };
+        let mut confirmation = test.clone();
+        confirmation.why = super::text::Text::plain("the result is so close that another seed could turn it");
+        Some(self.suggest(&confirmation, at, changes, ""))
+    }
+
+    fn next_confirmation(&self) -> u32 {
+        self.case.entered.get(&self.case.phase).copied().unwrap_or(0).saturating_add(1)
+    }
+
+    fn may_have(&self, knob: &str) -> bool {
+        let listed = self.case.knobs.as_ref().is_none_or(|knobs| knobs.contains(knob));
+        listed && !self.case.missing_knobs.contains(knob)
+    }
+
+    fn after_confirmation(&mut self, at: &Position, happened: &Happened<'_>) -> Option<Next> {
+        let Some(Phase::Confirm { held, onward }) = self.policy.state(&at.state).map(|state| &state.phase) else {
+            return Some(give_up(&at.state, format!("state `{}` makes no experiment any more", at.state)));
+        };
+        let test = self.case.found.clone().and_then(|name| self.policy.test(&name));
+        let (Some(test), Happened::Ran(facts)) = (test, happened) else {
+            if let Happened::Refused(knobs) = happened {
+                self.case.missing_knobs.extend(knobs.iter().cloned());
+            }
+            return self.go(held);
+        };
+        self.case.show(&at.state, facts);
+        if self.says_found(test, 1, facts) {
+            return self.go(held);
+        }
+        self.settle(test, NOT_CONFIRMED, format!("with another seed: {}", facts.in_words()));
+        self.case.found = None;
+        self.go(onward)
+    }
+
+    fn question(&self, test: &Test, ask: &Ask) -> Question {
+        let mut evaluator = self.evaluator(1, None);
         Question {
-            at: at.clone(),
-            step: state.step.clone(),
-            why: state.why.render(&mut evaluator),
+            at: Position { state: test.name.clone(), attempt: 1 },
+            step: test.step.clone(),
+            why: test.why.render(&mut evaluator),
             checklist: ask.checklist.iter().map(|item| item.render(&mut evaluator)).collect(),
             answers: ask.answers.iter().map(|answer| answer.name.clone()).collect(),
         }
     }
 
-    fn conclusion(&self, state: &State, conclude: &Conclude, at: &Position) -> Conclusion {
-        let environment = self.environment(at, None);
-        Conclusion {
-            state: state.name.clone(),
-            verdict: conclude.verdict.clone(),
-            confidence: conclude.confidence,
-            summary: conclude.summary.render(&mut Evaluator::new(environment)),
-            recommended: settings::of_recommendation(&conclude.recommend, environment, self.policy.vocabulary()),
-        }
+    fn conclusion(&self, verdict: &Verdict, test: Option<&Test>) -> Conclusion {
+        let environment = self.environment(1, None);
+        let summary = verdict.summary.render(&mut Evaluator::new(environment));
+        let summary = if summary.is_empty() { self.in_words(test) } else { summary };
+        let recommended = match &verdict.recommend {
+            Some(settings) => settings::of_recommendation(settings, environment, self.policy.vocabulary()),
+            None => test.and_then(|test| self.case.changes.get(&test.name)).cloned().unwrap_or_default(),
+        };
+        let state = test.map_or(&verdict.name, |test| &test.name).clone();
+        let confidence = test
+            .map_or(0.0, |test| gain::beliefs(self.policy, environment).get(&test.name).copied().unwrap_or_default());
+        Conclusion { state, verdict: verdict.verdict.clone(), confidence, summary, recommended }
+    }
+
+    /// What the experiment of a test showed beside its baseline.
+    fn in_words(&self, test: Option<&Test>) -> String {
+        let shown = test.and_then(|test| Some((self.case.shown.get(&test.name)?, self.case.changes.get(&test.name)?)));
+        let Some((shown, changes)) = shown else { return String::new() };
+        let changes: Vec<String> = changes.iter().map(|(knob, value)| format!("{knob} = {}", plain(value))).collect();
+        let number = |value: f64| if value.is_nan() { "an unknown loss".to_owned() } else { show_number(value) };
+        format!(
+            "with {}, and all else as it was, the loss falls from {} to {}; the baseline's ended at {}",
+            changes.join(", "),
+            number(shown.loss_start),
+            number(shown.loss_end),
+            number(self.baseline.loss_end),
+        )
+    }
+
+    fn environment<'w>(&'w self, attempt: u32, experiment: Option<&'w Facts>) -> Environment<'w> {
+        Environment { baseline: self.baseline, experiment, case: &self.case, attempt }
+    }
+
+    fn evaluator<'w>(&'w self, attempt: u32, experiment: Option<&'w Facts>) -> Evaluator<'w> {
+        Evaluator::new(self.environment(attempt, experiment))
+    }
+
+    fn holds(&self, condition: &Expression) -> bool {
+        self.evaluator(1, None).holds(condition)
+    }
+
+    fn holds_of(&self, condition: &Expression, attempt: u32, facts: &Facts) -> bool {
+        self.evaluator(attempt, Some(facts)).holds(condition)
     }
 }
 
-/// Whether an outcome rests on an earlier experiment.
-#[derive(Debug, Default)]
-struct Reused {
-    prefix: String,
-    /// The other state whose experiment it was.
-    other: Option<String>,
-}
-
-fn follow(outcome: &Outcome, at: &Position) -> Flow {
-    match &outcome.then {
-        Then::Go(to) => Flow::On(to.clone()),
-        Then::Repeat => Flow::Again(Position { state: at.state.clone(), attempt: at.attempt.saturating_add(1) }),
+fn plain(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => "none".to_owned(),
+        other => other.to_string(),
     }
 }
 

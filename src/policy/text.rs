@@ -17,6 +17,11 @@ enum Piece {
 }
 
 impl Text {
+    /// A text without expressions.
+    pub(super) fn plain(words: &str) -> Self {
+        Text { pieces: vec![Piece::Words(words.to_owned())] }
+    }
+
     /// Reads a text. `{{` and `}}` stand for single braces.
     ///
     /// # Errors

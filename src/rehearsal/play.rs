@@ -4,7 +4,7 @@
 
 use crate::facts::Knobs;
 use crate::policy::{
-    Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Policy, Position, StateKind, enter, judge,
+    Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Policy, Position, TestKind, enter, judge,
 };
 
 use super::story::{Show, Story};
@@ -15,11 +15,13 @@ const MOST_STEPS: usize = 1000;
 /// How a story went.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Played {
-    /// The states that were stopped at, each as often as it was.
+    /// The tests that were stopped at, each as often as it was.
     pub(super) path: Vec<String>,
     /// The changes of each experiment that was suggested.
     pub(super) proposed: Vec<(String, Knobs)>,
     pub(super) passed: Vec<Passed>,
+    /// The stops in their order, each with the number of tests that were passed before it.
+    pub(super) stops: Vec<(usize, Next)>,
     pub(super) experiments: u32,
     pub(super) conclusion: Option<Conclusion>,
     /// What the story does not say.
@@ -27,7 +29,7 @@ pub(super) struct Played {
 }
 
 impl Played {
-    /// Whether a state was entered, if only to pass it over.
+    /// Whether a test was made or passed over, or a conclusion reached.
     pub(super) fn visited(&self, state: &str) -> bool {
         self.path.iter().any(|name| name == state)
             || self.passed.iter().any(|passed| passed.state == state)
@@ -42,6 +44,7 @@ pub(super) fn play(policy: &Policy, story: &Story) -> Played {
     for _ in 0..MOST_STEPS {
         case.record(&advance);
         played.passed.extend(advance.passed.iter().cloned());
+        played.stops.push((played.passed.len(), advance.next.clone()));
         let at = match &advance.next {
             Next::Conclude(conclusion) => {
                 played.experiments = case.experiments;
@@ -68,7 +71,7 @@ pub(super) fn play(policy: &Policy, story: &Story) -> Played {
     played
 }
 
-/// A stop, and how often the state was stopped at by now.
+/// A stop, and how often the test was stopped at by now.
 struct Told<'a> {
     at: &'a Position,
     times: usize,
@@ -77,7 +80,8 @@ struct Told<'a> {
 /// Tells the policy what the story says of a stop.
 fn tell(policy: &Policy, story: &Story, case: &mut CaseFacts, stop: Told<'_>) -> Result<Advance, String> {
     let Told { at, times } = stop;
-    let runs = policy.state(&at.state).is_some_and(|state| state.kind() == StateKind::Run);
+    // A state at which a case stops confirms a result, by an experiment.
+    let runs = policy.test(&at.state).is_none_or(|test| test.kind() == TestKind::Run);
     let said = match story.shows.get(&at.state) {
         Some(shows) => shows.at(times).ok_or_else(|| {
             format!("`{}` was reached {times} times, but the story tells only {} of them", at.state, shows.len())
@@ -92,10 +96,9 @@ fn tell(policy: &Policy, story: &Story, case: &mut CaseFacts, stop: Told<'_>) ->
         Show::Ran { facts, hours } if runs => {
             let mut facts = facts.clone();
             facts.knobs = story.baseline.knobs.clone();
-            facts.knobs.extend(case.changes.get(&at.state).cloned().unwrap_or_default());
-            case.record_experiment(&at.state, &facts, *hours);
-            let facts = &case.shown[&at.state].clone();
-            return Ok(judge(policy, at, &Happened::Ran(facts), &environment(story, case, at.attempt)));
+            facts.knobs.extend(case.tried.last().map(|tried| tried.changes.clone()).unwrap_or_default());
+            case.record_hours(*hours);
+            return Ok(judge(policy, at, &Happened::Ran(&facts), &environment(story, case, at.attempt)));
         }
         Show::NeverStarts if runs => Happened::NeverStarted,
         Show::Refused(knobs) if runs => Happened::Refused(knobs.clone()),
@@ -104,11 +107,7 @@ fn tell(policy: &Policy, story: &Story, case: &mut CaseFacts, stop: Told<'_>) ->
         _ if runs => return Err(format!("`{}` runs an experiment, but the story tells of an answer", at.state)),
         _ => return Err(format!("`{}` asks a person, but the story tells of an experiment", at.state)),
     };
-    let advance = judge(policy, at, &happened, &environment(story, case, at.attempt));
-    if let Happened::Refused(knobs) = happened {
-        case.missing_knobs.extend(knobs);
-    }
-    Ok(advance)
+    Ok(judge(policy, at, &happened, &environment(story, case, at.attempt)))
 }
 
 fn environment<'a>(story: &'a Story, case: &'a CaseFacts, attempt: u32) -> Environment<'a> {

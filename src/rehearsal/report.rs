@@ -40,13 +40,13 @@ impl fmt::Display for Report {
         }
         let [pass, fail, error] = [Status::Pass, Status::Fail, Status::Error].map(|status| self.count(status));
         writeln!(f, "{pass} passed, {fail} failed, {error} in error")?;
-        write!(f, "coverage: {} of {} ways taken", self.ways - self.not_taken.len(), self.ways)?;
+        write!(f, "coverage: {} of {} outcomes and conclusions reached", self.ways - self.not_taken.len(), self.ways)?;
         let mut state = "";
         for way in &self.not_taken {
             if way.state == state {
                 write!(f, ", {}", way.outcome)?;
             } else {
-                write!(f, "\n  not taken: {} -> {}", way.state, way.outcome)?;
+                write!(f, "\n  not reached: {} -> {}", way.state, way.outcome)?;
                 state = &way.state;
             }
         }

@@ -22,7 +22,7 @@ pub(super) struct Story {
     pub(super) expected: Expected,
 }
 
-/// What a state shows each time that it is stopped at.
+/// What a test shows each time that it is stopped at.
 #[derive(Debug, Clone)]
 pub(super) enum Shows {
     Always(Show),
@@ -63,9 +63,9 @@ pub(super) struct Expected {
     pub(super) verdict: Option<String>,
     pub(super) experiments: Option<u32>,
     pub(super) recommended: Option<Knobs>,
-    /// The changes of a state's newest experiment.
+    /// The changes of a test's newest experiment.
     pub(super) changes: BTreeMap<String, Knobs>,
-    /// The newest outcome of a state.
+    /// The newest outcome of a test.
     pub(super) outcomes: BTreeMap<String, String>,
     pub(super) never: Vec<String>,
 }
@@ -133,9 +133,10 @@ impl Reader<'_, '_> {
     }
 
     fn state(&mut self, name: &str, at: Place) {
-        if self.policy.state(name).is_none() {
-            let help = suggest(name, self.policy.states().iter().map(|state| state.name()));
-            self.problems.add_maybe(at, format!("the policy has no state `{name}`"), help);
+        if !self.policy.knows(name) {
+            let states = self.policy.states().iter().map(|state| state.name());
+            let help = suggest(name, self.policy.tests().iter().map(|test| test.name()).chain(states));
+            self.problems.add_maybe(at, format!("the policy has no test, state or conclusion `{name}`"), help);
         }
     }
 

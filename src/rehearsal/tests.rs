@@ -24,21 +24,32 @@ fn the_stories_of_the_sample_pass() {
 }
 
 #[test]
-fn ways_that_no_story_takes_are_named() {
+fn outcomes_that_no_story_reaches_are_named() {
     let report = run(STORIES);
     let not_taken: Vec<String> = report.not_taken.iter().map(|w| format!("{}.{}", w.state, w.outcome)).collect();
-    assert!(not_taken.contains(&"triage.overfits".to_owned()));
+    assert!(not_taken.contains(&"nonsense_logged.found".to_owned()));
     assert!(not_taken.contains(&"overfit_one_point.fits".to_owned()));
+    assert!(not_taken.contains(&"recovered.concluded".to_owned()));
     assert!(!not_taken.contains(&"overfit_one_point.crashed".to_owned()));
     let text = report.to_string();
-    assert!(text.contains("not taken: triage -> nonsense, overfits"), "{text}");
-    assert!(text.contains(&format!("{} of {} ways", report.ways - not_taken.len(), report.ways)), "{text}");
+    assert!(text.contains("not reached: overfit_one_point -> fits, skipped"), "{text}");
+    assert!(text.contains(&format!("{} of {} outcomes", report.ways - not_taken.len(), report.ways)), "{text}");
+}
+
+#[test]
+fn a_story_is_told_in_words() {
+    insta::assert_snapshot!(super::explain(&sample(), STORIES, "sample.test.yaml", "a lower").expect("told"));
+    let unknown = super::explain(&sample(), STORIES, "sample.test.yaml", "nothing");
+    assert_eq!(unknown, Err("sample.test.yaml has no story `nothing`".to_owned()));
+    let several = super::explain(&sample(), STORIES, "sample.test.yaml", "a ");
+    assert!(several.is_err_and(|error| error.starts_with("several stories begin with `a `")));
 }
 
 #[test]
 fn what_differs_is_told_apart() {
     let story = format!(
         "{BASELINE}shows: {{ overfit_one_point: {{ fits: true }} }}
+default_show: {{}}
 expect:
   path: [overfit_one_point, lower_learning_rate]
   verdict: inconclusive
@@ -59,7 +70,7 @@ fn a_gap_in_the_story_is_an_error_and_not_a_failure() {
     assert_eq!(report.tests[0].status, Status::Error);
     assert!(report.tests[0].findings[0].contains("does not say what `overfit_one_point` shows"), "{report}");
     let report = one(&format!(
-        "{BASELINE}shows: {{ overfit_one_point: {{}}, lower_learning_rate: [{{ better: true }}] }}\nexpect: {{ verdict: inconclusive }}"
+        "{BASELINE}shows: {{ overfit_one_point: {{}}, lower_learning_rate: [{{ better: true, progress: 0.1 }}] }}\nexpect: {{ verdict: inconclusive }}"
     ));
     assert!(report.tests[0].findings[0].contains("reached 2 times"), "{report}");
     let report =
@@ -68,7 +79,7 @@ fn a_gap_in_the_story_is_an_error_and_not_a_failure() {
 }
 
 #[test]
-fn a_default_serves_the_states_that_are_left_out() {
+fn a_default_serves_the_tests_that_are_left_out() {
     let report = one(&format!("{BASELINE}default_show: {{}}\nexpect: {{ verdict: inconclusive, experiments: 2 }}"));
     assert!(report.passed(), "{report}");
 }
@@ -79,7 +90,7 @@ fn mistakes_of_a_test_file_are_shown_with_their_places() {
         ("expect: {}", "must expect something"),
         ("expect: { verdict: guilty }", "no verdict `guilty`"),
         ("expect: { path: [overfit_one_pint] }", "did you mean `overfit_one_point`?"),
-        ("expect: { verdict: inconclusive }\nshows: { triag: {} }", "no state `triag`"),
+        ("expect: { verdict: inconclusive }\nshows: { triag: {} }", "no test, state or conclusion `triag`"),
         ("expect: { verdict: inconclusive }\nshows: { overfit_one_point: { fist: true } }", "did you mean `fits`?"),
         ("expect: { verdict: inconclusive }\nshows: { overfit_one_point: { fits: 1 } }", "must be true or false"),
         ("expect: { verdict: inconclusive }\nshows: { overfit_one_point: explode }", "nothing shows itself as"),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::process::{self, Stat};
+use crate::launch::processes;
 
 /// The log directory is walked no more often than this.
 const LEAST: Duration = Duration::from_secs(1);
@@ -64,7 +65,7 @@ impl Observer {
         for process in tree {
             let pid = process.identity.pid;
             self.pids.insert(pid);
-            let open = process::open_event_files(pid);
+            let open = u32::try_from(pid).map(processes::event_files).unwrap_or_default();
             if !open.is_empty() {
                 self.writers.insert(pid);
             }

@@ -3,7 +3,7 @@
 //! Owns: who a process is, so that no signal ever goes to another that has its number now; what it was started with. Must
 //! not know: jobs.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -150,22 +150,26 @@ pub(super) fn arguments(pid: i32) -> Option<Vec<String>> {
     (!bytes.is_empty()).then_some(words)
 }
 
+/// Its working directory.
+pub(super) fn directory(pid: i32) -> Option<PathBuf> {
+    fs::read_link(file(pid, "cwd")).ok().filter(|path| path.is_absolute())
+}
+
+/// The environment that it was started with. Variables that are no UTF-8 are left out.
+pub(super) fn environment(pid: i32) -> Option<BTreeMap<String, String>> {
+    let bytes = fs::read(file(pid, "environ")).ok()?;
+    let pair = |entry: &[u8]| {
+        let text = std::str::from_utf8(entry).ok()?;
+        text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+    };
+    Some(bytes.split(|byte| *byte == 0).filter_map(pair).collect())
+}
+
 /// Whether it was started with a variable of this value.
 pub(super) fn has_variable(pid: i32, name: &str, value: &Path) -> bool {
     let Ok(bytes) = fs::read(file(pid, "environ")) else { return false };
     let wanted = [name.as_bytes(), b"=", value.as_os_str().as_bytes()].concat();
     bytes.split(|byte| *byte == 0).any(|entry| entry == wanted)
-}
-
-/// The event files that it has open.
-pub(super) fn open_event_files(pid: i32) -> Vec<PathBuf> {
-    let Ok(descriptors) = fs::read_dir(file(pid, "fd")) else { return Vec::new() };
-    let target = |entry: fs::DirEntry| fs::read_link(entry.path()).ok();
-    let mut found: Vec<PathBuf> =
-        descriptors.flatten().filter_map(target).filter(|path| path.is_absolute() && is_event_file(path)).collect();
-    found.sort();
-    found.dedup();
-    found
 }
 
 /// Whether a file is one that TensorBoard reads, by its name.

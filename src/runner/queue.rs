@@ -37,9 +37,13 @@ enum Standing {
 
 struct Entry {
     job: Job,
+    logdir: Option<PathBuf>,
     standing: Standing,
     /// Its files could not be read or written at the last look.
     troubled: bool,
+    /// What was told of it last, and the number of that news.
+    told: Option<Fate>,
+    news: u64,
 }
 
 /// The jobs of this machine's user.
@@ -52,6 +56,7 @@ pub(super) struct Queue {
     by_id: BTreeMap<String, usize>,
     /// Supervisors that this process started, each with its control group, until they have ended.
     children: Vec<(Child, Option<PathBuf>)>,
+    news: u64,
 }
 
 impl Queue {
@@ -64,17 +69,26 @@ impl Queue {
             entries: Vec::new(),
             by_id: BTreeMap::new(),
             children: Vec::new(),
+            news: 0,
         };
-        for (_, job) in jobs(home)? {
-            queue.add(job);
+        for (queued, job) in jobs(home)? {
+            queue.add(job, queued.order.logdir());
         }
         queue.adopt();
         Ok(queue)
     }
 
-    fn add(&mut self, job: Job) {
+    fn add(&mut self, job: Job, logdir: Option<&Path>) {
+        let logdir = logdir.map(Path::to_owned);
         self.by_id.insert(job.id(), self.entries.len());
-        self.entries.push(Entry { job, standing: Standing::Waits(Instant::now()), troubled: false });
+        self.entries.push(Entry {
+            job,
+            logdir,
+            standing: Standing::Waits(Instant::now()),
+            troubled: false,
+            told: None,
+            news: 0,
+        });
     }
 
     /// Supervisors that an earlier runner started may be about to take their jobs: each holds its slot until it is known.
@@ -98,10 +112,11 @@ impl Queue {
     /// # Errors
     /// The disk cannot hold it.
     pub(super) fn take(&mut self, order: Order) -> io::Result<bool> {
+        let logdir = order.logdir().map(Path::to_owned);
         let created = Job::create(&self.home, order, now())?;
         let taken = created.is_some();
         if let Some(job) = created {
-            self.add(job);
+            self.add(job, logdir.as_deref());
         }
         Ok(taken)
     }
@@ -143,6 +158,29 @@ impl Queue {
             }
         }
         self.start_waiting();
+    }
+
+    /// The fates of the jobs that log below `logdir` and changed since the news of number `after`, and the newest number.
+    /// The end of a log alone is no news before the job has ended.
+    pub(super) fn news(&mut self, logdir: &Path, after: u64) -> (u64, BTreeMap<String, Fate>) {
+        let mut changed = BTreeMap::new();
+        for entry in &mut self.entries {
+            if entry.told.as_ref().is_none_or(|fate| !fate.state.is_final())
+                && let Ok(fate) = entry.job.fate()
+            {
+                let tail = fate.tail.clone().filter(|_| fate.state.is_final());
+                let fate = Fate { tail, ..fate };
+                if entry.told.as_ref() != Some(&fate) {
+                    self.news += 1;
+                    (entry.told, entry.news) = (Some(fate), self.news);
+                }
+            }
+            let its = entry.logdir.as_deref() == Some(logdir);
+            if let (true, true, Some(fate)) = (its, entry.news > after, &entry.told) {
+                changed.insert(entry.job.id(), fate.clone());
+            }
+        }
+        (self.news, changed)
     }
 
     fn start_waiting(&mut self) {

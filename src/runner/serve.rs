@@ -25,8 +25,10 @@ use tower_service::Service;
 
 use super::accept::{Order, Refusal};
 use super::cgroup::Groups;
+use super::client::{Cursor, News};
 use super::job::{By, Job};
 use super::queue::{Queue, places};
+use super::seen::{self, Seen};
 use super::{Home, Options, RunnerError, gpus};
 
 /// How often jobs are looked at while there are any.
@@ -44,6 +46,9 @@ struct Desk {
     /// Something came in.
     news: Notify,
     asked: Mutex<Instant>,
+    seen: Arc<Seen>,
+    /// This runner, told from those before it: the numbers of news are its own.
+    life: String,
     user: u32,
 }
 
@@ -71,6 +76,10 @@ pub fn run(options: &Options) -> Result<(), RunnerError> {
     if user == 0 && !options.allow_root {
         return Err(RunnerError::Root);
     }
+    if options.detached {
+        // One that leads a session already has no terminal to leave.
+        let _ = rustix::process::setsid();
+    }
     options.home.prepare()?;
     let _lock = lock(&options.home)?;
     let names = options.gpus.clone().or_else(gpus::visible);
@@ -82,10 +91,26 @@ pub fn run(options: &Options) -> Result<(), RunnerError> {
     let slots = places(options.slots, &found, options.memory);
     tracing::info!(home = %options.home.path().display(), slots = slots.len(), gpus = found.len(), "the runner is there");
     let queue = Queue::load(&options.home, slots, groups)?;
-    let desk = Desk { queue: Mutex::new(queue), news: Notify::new(), asked: Mutex::new(Instant::now()), user };
+    let seen = Arc::new(Seen::load(&options.home, user));
+    look_beside(&seen);
+    let life = format!("{}-{:x}", std::process::id(), fastrand::u64(..));
+    let (queue, asked) = (Mutex::new(queue), Mutex::new(Instant::now()));
+    let desk = Desk { queue, news: Notify::new(), asked, seen, life, user };
     let failed = |error| RunnerError::files("run", options.home.path())(error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(serve(options, Arc::new(desk)))
+}
+
+/// Looks at this user's processes on a thread of its own: to learn what a command is may take git some seconds. It ends with
+/// the process.
+fn look_beside(seen: &Arc<Seen>) {
+    let seen = seen.clone();
+    std::thread::spawn(move || {
+        loop {
+            seen.look();
+            std::thread::sleep(seen::LOOK);
+        }
+    });
 }
 
 /// One runner a directory. The lock ends with its process, however that ends.
@@ -192,6 +217,7 @@ async fn answer(stream: UnixStream, router: Router) {
 fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/v1/runs", post(take))
+        .route("/v1/news", post(news))
         .route("/v1/jobs", get(list))
         .route("/v1/jobs/{id}", get(show).delete(stop))
         .with_state(desk)
@@ -229,6 +255,21 @@ async fn take(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
                 .into_response()
         }
     }
+}
+
+/// What happened since the daemon asked last: fates of jobs, and processes that train.
+async fn news(State(desk): State<Arc<Desk>>, Json(cursor): Json<Cursor>) -> Response {
+    desk.was_asked();
+    let known = cursor.life == desk.life;
+    let after = |number: u64| if known { number } else { 0 };
+    let (jobs, fates) = desk.queue().news(&cursor.logdir, after(cursor.jobs));
+    let seen = desk.seen.clone();
+    let (logdir, since) = (cursor.logdir.clone(), after(cursor.trainers));
+    let Ok((trainers, found)) = tokio::task::spawn_blocking(move || seen.news(&logdir, since)).await else {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "processes cannot be looked at for now".to_owned());
+    };
+    let cursor = Cursor { logdir: cursor.logdir, life: desk.life.clone(), jobs, trainers };
+    Json(News { cursor, fates, trainers: found }).into_response()
 }
 
 /// A job for programs: its fate, and its id.

@@ -5,7 +5,7 @@
 //! It has a session of its own, and every process below it that loses its parent becomes its child, whatever session that
 //! process made for itself. So it knows when nothing of the job is left, and can end all of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -23,6 +23,7 @@ use super::observe::Observer;
 use super::process::{self, Identity, Stat};
 use super::{Place, RunnerError, log};
 use crate::fate::{Fate, FateState};
+use crate::launch::environment;
 
 /// Names the job of a process: what is left of a job whose supervisor was killed is found by it.
 pub(super) const JOB_VARIABLE: &str = "NEXTRUN_RUNNER_JOB";
@@ -171,7 +172,8 @@ impl Supervision {
             }
             command.current_dir(cwd).env("PWD", cwd);
         }
-        command.env("PYTHONUNBUFFERED", "1").envs(order.env()).env(JOB_VARIABLE, self.job.directory());
+        command.env("PYTHONUNBUFFERED", "1").envs(stored_environment(order)?).envs(order.env());
+        command.env(JOB_VARIABLE, self.job.directory());
         if let Some(gpu) = &place.gpu {
             command.env("CUDA_VISIBLE_DEVICES", gpu).env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
         }
@@ -326,6 +328,17 @@ impl Supervision {
             None => Fate { exit_code, signal, ..Fate::new(FateState::Failed) },
         }
     }
+}
+
+/// The environment of the baseline, where it was kept. What looks like a secret is not in it, and is what this process has.
+fn stored_environment(order: &Order) -> io::Result<BTreeMap<String, String>> {
+    let Some(id) = order.environment() else { return Ok(BTreeMap::new()) };
+    let own =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let folder = environment::folder(&own.collect()).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, "neither XDG_STATE_HOME nor HOME says where its environment is kept")
+    })?;
+    environment::kept(&folder, id)
 }
 
 /// How programs say at their end that they had no memory left: Python's own error, PyTorch's, and that of TensorFlow and JAX.

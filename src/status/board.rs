@@ -1,10 +1,12 @@
 //! What the engine last said of itself.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::store::SharedStore;
 use crate::telemetry::Metrics;
 
 /// A loop that has not turned for so long hangs: its longest honest turn reads what a whole cluster wrote meanwhile.
@@ -38,6 +40,8 @@ pub struct Shown {
     pub runs: usize,
     /// Open cases, and the newest closed ones.
     pub cases: Vec<CaseLine>,
+    /// Every job, with when something new of it was last seen, in seconds since the Unix epoch.
+    pub jobs: BTreeMap<String, f64>,
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +59,25 @@ pub struct Board {
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
     state: Mutex<State>,
+    /// Where reports are kept, once it is open.
+    store: OnceLock<SharedStore>,
 }
 
 impl Board {
+    /// Reports are kept here from now on.
+    pub fn keep_in(&self, store: SharedStore) {
+        self.store.get_or_init(|| store);
+    }
+
+    pub(super) fn store(&self) -> Option<&SharedStore> {
+        self.store.get()
+    }
+
+    /// When something new of a job was last seen; `None` for one that is not known.
+    pub(super) fn job_last_seen(&self, job: &str) -> Option<f64> {
+        self.shown().jobs.get(job).copied()
+    }
+
     /// The loop has turned.
     pub fn turned(&self) {
         self.state().turned = Some(Instant::now());

@@ -13,32 +13,62 @@ use axum::routing::get;
 use subtle::ConstantTimeEq;
 
 use super::board::{Board, CaseLine};
+use super::{Tokens, report};
 use crate::config::Secret;
 use crate::telemetry::Metrics;
 
 /// Everything that is answered. Health and readiness say nothing of jobs, and are for programs that have no token.
-pub(super) fn router(board: Arc<Board>, token: Option<Secret>) -> Router {
+pub(super) fn router(board: Arc<Board>, tokens: Tokens) -> Router {
     let guarded = Router::new()
         .route("/", get(page))
         .route("/metrics", get(metrics))
         .route("/api/cases", get(cases))
-        .layer(from_fn_with_state(token, known));
-    Router::new().route("/health", get(health)).route("/ready", get(ready)).merge(guarded).with_state(board)
+        .layer(from_fn_with_state(tokens.read, known));
+    let reporting = report::reporting().layer(from_fn_with_state(Right::new("report", tokens.report), holds));
+    let acting = report::acting().layer(from_fn_with_state(Right::new("act", tokens.act), holds));
+    let open = Router::new().route("/health", get(health)).route("/ready", get(ready));
+    open.merge(guarded).merge(reporting).merge(acting).with_state(board)
 }
 
 async fn known(State(token): State<Option<Secret>>, request: Request, next: Next) -> Response {
     match &token {
-        Some(token) if !brings(request.headers(), token) => {
-            let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
-            let why = "this needs the header `Authorization: Bearer` with the token of `status.token`\n";
-            (StatusCode::UNAUTHORIZED, ask, why).into_response()
-        }
+        Some(token) if !brings(request.headers(), token) => unauthorized("read"),
         None if !is_meant(request.headers()) => {
-            let why = "without `status.token` this answers to 127.0.0.1, [::1] and localhost only\n";
+            let why = "without `status.tokens.read` this answers to 127.0.0.1, [::1] and localhost only\n";
             (StatusCode::MISDIRECTED_REQUEST, why).into_response()
         }
         Some(_) | None => next.run(request).await,
     }
+}
+
+/// A right that nobody has without its token.
+#[derive(Debug, Clone)]
+struct Right {
+    name: &'static str,
+    token: Option<Secret>,
+}
+
+impl Right {
+    fn new(name: &'static str, token: Option<Secret>) -> Right {
+        Right { name, token }
+    }
+}
+
+async fn holds(State(right): State<Right>, request: Request, next: Next) -> Response {
+    match &right.token {
+        None => {
+            let why = format!("nobody may do this: set `status.tokens.{}` in the configuration\n", right.name);
+            (StatusCode::FORBIDDEN, why).into_response()
+        }
+        Some(token) if !brings(request.headers(), token) => unauthorized(right.name),
+        Some(_) => next.run(request).await,
+    }
+}
+
+fn unauthorized(right: &str) -> Response {
+    let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
+    let why = format!("this needs the header `Authorization: Bearer` with the token of `status.tokens.{right}`\n");
+    (StatusCode::UNAUTHORIZED, ask, why).into_response()
 }
 
 /// Whether a request names this machine as itself. A browser on it may be led here by a page from elsewhere, whose name was

@@ -34,13 +34,13 @@ pub async fn serve(
     board: Arc<Board>,
 ) -> Result<(std::net::SocketAddr, impl Future<Output = ()> + Send + 'static), StatusError> {
     let address = listen.address;
-    if listen.token.is_none() && !address.ip().is_loopback() {
+    if listen.tokens.read.is_none() && !address.ip().is_loopback() {
         return Err(StatusError::Open(address));
     }
     let failed = |source| StatusError::Address { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let router = pages::router(board, listen.token);
+    let router = pages::router(board, listen.tokens);
     Ok((bound, accept(listener, router)))
 }
 
@@ -83,15 +83,16 @@ async fn answer(stream: TcpStream, router: axum::Router) {
 mod tests {
     use super::*;
     use crate::config::Secret;
+    use crate::status::Tokens;
 
     #[tokio::test]
     async fn it_listens_for_others_only_with_a_token() {
         let listen = |address: &str, token: Option<&str>| Listen {
             address: address.parse().unwrap(),
-            token: token.map(Secret::new),
+            tokens: Tokens { read: token.map(Secret::new), ..Tokens::default() },
         };
         let refused = serve(listen("0.0.0.0:0", None), Arc::default()).await.err().unwrap();
-        assert!(refused.to_string().contains("`status.token`"), "{refused}");
+        assert!(refused.to_string().contains("`status.tokens.read`"), "{refused}");
         for open in [listen("0.0.0.0:0", Some("t")), listen("127.0.0.1:0", None), listen("[::1]:0", None)] {
             assert!(serve(open.clone(), Arc::default()).await.is_ok(), "{open:?}");
         }

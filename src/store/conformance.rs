@@ -3,6 +3,8 @@
 //! Owns: the expectations. Must not know: which store it is given. `open` opens the same empty store again each time it
 //! is called, as a restart would.
 
+mod besides;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -11,6 +13,7 @@ use serde_json::json;
 
 use super::*;
 use crate::case::{Body, RunSuggested};
+use crate::fate::{Fate, FateState};
 
 /// Opens the store under test; every call sees what earlier ones committed.
 pub(super) type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
@@ -22,6 +25,9 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         a_case_is_found_by_an_unambiguous_beginning,
         journals_keep_their_order,
         requests_wait_until_they_are_handled,
+        besides::fates_of_jobs_are_kept_newest_only,
+        besides::a_suggestion_is_known_with_its_case,
+        besides::what_experiments_cost_outlives_a_restart,
         a_message_is_owed_once,
         a_lease_is_committed_and_counted,
         order_is_kept_within_a_case_and_destination,
@@ -198,8 +204,12 @@ fn cases_read_back(open: Open) {
     let first = stored("c1", 1.0, false);
     let second = stored("c2", 2.0, true);
     store.commit(&Commit { cases: vec![first.clone(), second.clone()], ..Commit::default() }).unwrap();
-    assert_eq!(open().cases(false).unwrap(), [second, first.clone()], "newest first, and there after a restart");
-    assert_eq!(store.cases(true).unwrap(), [first]);
+    assert_eq!(
+        open().cases(false).unwrap(),
+        [Ok(second), Ok(first.clone())],
+        "newest first, and there after a restart"
+    );
+    assert_eq!(store.cases(true).unwrap(), [Ok(first)]);
     let changed = StoredCase { updated: 3.0, ..stored("c1", 1.0, true) };
     store.commit(&Commit { cases: vec![changed.clone()], ..Commit::default() }).unwrap();
     assert_eq!(store.case("c1").unwrap(), Some(changed), "the newer one takes its place");
@@ -240,12 +250,21 @@ fn requests_wait_until_they_are_handled(open: Open) {
     let mut store = open();
     let case = CaseId("a".into());
     for job in ["x", "y"] {
-        store.commit(&Commit { requests: vec![(case.clone(), json!({ "link": job }))], ..Commit::default() }).unwrap();
+        let requests = vec![(Some(case.clone()), Wish::Link(job.into()))];
+        store.commit(&Commit { requests, ..Commit::default() }).unwrap();
     }
-    let asked = open().requests().unwrap();
-    assert_eq!(asked.iter().map(|r| r.wish["link"].as_str().unwrap()).collect::<Vec<_>>(), ["x", "y"]);
+    let fate = Wish::FateOfJob { job: "runs/1".into(), fate: Fate::new(FateState::Failed) };
+    store.commit(&Commit { requests: vec![(None, fate.clone())], ..Commit::default() }).unwrap();
+    let all = |store: Box<dyn Store>| -> Vec<Request> {
+        let mut store = store;
+        store.requests().unwrap().into_iter().map(Result::unwrap).collect()
+    };
+    let asked = all(open());
+    let wishes: Vec<(Option<CaseId>, Wish)> = asked.iter().map(|r| (r.case.clone(), r.wish.clone())).collect();
+    let link = |job: &str| (Some(case.clone()), Wish::Link(job.into()));
+    assert_eq!(wishes, [link("x"), link("y"), (None, fate)]);
     store.commit(&Commit { handled: vec![asked[0].id], ..Commit::default() }).unwrap();
-    assert_eq!(open().requests().unwrap(), asked[1..]);
+    assert_eq!(all(open()), asked[1..]);
 }
 
 fn a_message_is_owed_once(open: Open) {
@@ -301,7 +320,7 @@ fn a_failed_try_waits_for_its_time(open: Open) {
     store.tried(&tried(&first[0], DeliveryState::Pending, 60.0), 1.0).unwrap();
     assert_eq!(store.lease("queue", 59.9, 1).unwrap(), []);
     let second = store.lease("queue", 60.0, 1).unwrap();
-    assert_eq!((second[0].attempts, second[0].answer.as_deref()), (2, Some("so it went")));
+    assert_eq!((second[0].attempts, second[0].answer.clone()), (2, Some("so it went".into())));
 }
 
 fn a_recorded_success_stays(open: Open) {
@@ -334,33 +353,33 @@ fn a_held_delivery_neither_goes_out_nor_blocks(open: Open) {
     owe(store.as_mut(), "m1", "c1", &["slack"]);
     owe(store.as_mut(), "m2", "c1", &["slack"]);
     let leased = store.lease("slack", 0.0, 1).unwrap();
-    store.tried(&tried(&leased[0], DeliveryState::Unknown, HELD), 1.0).unwrap();
+    store.tried(&tried(&leased[0], DeliveryState::Held, 0.0), 1.0).unwrap();
     assert_eq!(ids(&store.lease("slack", 1e12, 9).unwrap()), ["m2"]);
     assert_eq!(store.next_due("slack").unwrap(), None);
     store.tried(&tried(&leased[0], DeliveryState::Pending, 3.0), 3.0).unwrap();
     assert_eq!(ids(&store.lease("slack", 3.0, 9).unwrap()), ["m1"], "a person may let it go");
 }
 
-pub(super) fn hold(id: &str, case: &str, destination: &str) -> Hold {
-    Hold { message: message(id, case), destination: destination.into(), until: 7.5, why: "quiet time".into() }
+pub(super) fn wait(id: &str, case: &str, destination: &str) -> Wait {
+    Wait { message: message(id, case), destination: destination.into(), until: 7.5, why: "quiet time".into() }
 }
 
 fn a_message_that_waits_is_kept_until_it_goes_out_once(open: Open<'_>) {
-    let hold = |id: &str, destination: &str| hold(id, "c1", destination);
-    let held = vec![hold("m1", "team"), hold("m2", "team"), hold("m1", "team"), hold("m1", "mail")];
-    open().commit(&Commit { held: held.clone(), ..Commit::default() }).unwrap();
-    let rows = open().quieted().unwrap().held;
-    let kept: Vec<Hold> = rows.iter().map(|row| row.hold.clone()).collect();
-    assert_eq!(kept, [held[0].clone(), held[1].clone(), held[3].clone()], "in their order, and each once");
+    let wait = |id: &str, destination: &str| wait(id, "c1", destination);
+    let waiting = vec![wait("m1", "team"), wait("m2", "team"), wait("m1", "team"), wait("m1", "mail")];
+    open().commit(&Commit { waiting: waiting.clone(), ..Commit::default() }).unwrap();
+    let rows = open().quieted().unwrap().waiting;
+    let kept: Vec<Wait> = rows.iter().map(|row| row.wait.clone()).collect();
+    assert_eq!(kept, [waiting[0].clone(), waiting[1].clone(), waiting[3].clone()], "in their order, and each once");
     assert_eq!(open().deliveries(None, None).unwrap(), [], "none is owed yet");
 
     let released = vec![(rows[0].id, "digest-1".to_owned())];
     let messages = vec![(message("digest-1", "digest-1"), vec!["team".to_owned()])];
     open().commit(&Commit { released, messages, ..Commit::default() }).unwrap();
-    let left: Vec<i64> = open().quieted().unwrap().held.iter().map(|row| row.id).collect();
+    let left: Vec<i64> = open().quieted().unwrap().waiting.iter().map(|row| row.id).collect();
     assert_eq!(left, [rows[1].id, rows[2].id]);
-    open().commit(&Commit { held: vec![hold("m1", "team")], ..Commit::default() }).unwrap();
-    assert_eq!(open().quieted().unwrap().held.len(), 2, "what went out does not wait again");
+    open().commit(&Commit { waiting: vec![wait("m1", "team")], ..Commit::default() }).unwrap();
+    assert_eq!(open().quieted().unwrap().waiting.len(), 2, "what went out does not wait again");
 
     let of_message = |id: &str| open().history(Which { message: Some(id), ..Which::default() }).unwrap();
     let told: Vec<Owed> = of_message("m1").into_iter().map(Result::unwrap).collect();
@@ -368,8 +387,8 @@ fn a_message_that_waits_is_kept_until_it_goes_out_once(open: Open<'_>) {
     assert_eq!(of_message("m2").len(), 0, "it did not go out in a digest");
     assert_eq!(open().tally().unwrap().waiting, [("mail".to_owned(), 1), ("team".to_owned(), 1)]);
 
-    open().commit(&Commit { unheld: vec![rows[0].id, rows[1].id], ..Commit::default() }).unwrap();
-    let left: Vec<i64> = open().quieted().unwrap().held.iter().map(|row| row.id).collect();
+    open().commit(&Commit { withdrawn: vec![rows[0].id, rows[1].id], ..Commit::default() }).unwrap();
+    let left: Vec<i64> = open().quieted().unwrap().waiting.iter().map(|row| row.id).collect();
     assert_eq!(left, [rows[2].id], "what is taken back does not go out");
     assert_eq!(of_message("m1").len(), 1, "what went out is out");
 }
@@ -417,7 +436,7 @@ fn every_try_is_kept_with_its_answer(open: Open) {
     let told = |attempt: &Attempt| (attempt.number, attempt.begun, attempt.ended, attempt.outcome);
     let tries: Vec<_> = owed.tries.iter().map(told).collect();
     assert_eq!(tries, [(1, 5.0, Some(6.0), Some(DeliveryState::Pending)), (2, 7.0, None, None)]);
-    assert_eq!((owed.tries[0].answer.as_deref(), owed.changed), (Some("so it went"), 7.0));
+    assert_eq!((owed.tries[0].answer.clone(), owed.changed), (Some("so it went".into()), 7.0));
     again.recover(9.0).unwrap();
     let owed = listed(again.as_mut(), Which { message: Some("m1"), ..Which::default() }).remove(0);
     assert_eq!(told(&owed.tries[1]), (2, 7.0, Some(9.0), Some(DeliveryState::Unknown)), "the crash is its end");
@@ -426,15 +445,15 @@ fn every_try_is_kept_with_its_answer(open: Open) {
 }
 
 fn a_person_decides_about_what_is_not_under_way(open: Open) {
-    use DeliveryState::{Dead, Delivered, Pending, Refused, Sending, Unknown};
+    use DeliveryState::{Dead, Delivered, Held, Pending, Refused, Sending};
     let drop = || Decision::Drop { why: "told by phone".into(), at: 9.0 };
     for (index, (before, due, decision, after)) in [
         (Dead, 0.0, Decision::Resend, Pending),
-        (Unknown, HELD, Decision::Resend, Pending),
+        (Held, 0.0, Decision::Resend, Pending),
         (Pending, 900.0, Decision::Resend, Pending),
         (Delivered, 0.0, Decision::Resend, Delivered),
         (Refused, 0.0, Decision::Resend, Refused),
-        (Unknown, HELD, drop(), Dead),
+        (Held, 0.0, drop(), Dead),
         (Pending, 900.0, drop(), Dead),
         (Delivered, 0.0, drop(), Delivered),
         (Sending, 0.0, drop(), Sending),
@@ -455,17 +474,16 @@ fn a_person_decides_about_what_is_not_under_way(open: Open) {
         let at_once = store.lease(&id, 2.0, 1).unwrap();
         assert_eq!(at_once.len(), usize::from(after == Pending), "{before:?} {decision:?}");
         if after == Dead {
-            assert_eq!((owed.delivery.answer.as_deref(), owed.changed), (Some("told by phone"), 9.0));
+            assert_eq!((owed.delivery.answer, owed.changed), (Some("told by phone".into()), 9.0));
         }
     }
 }
 
 fn a_clock_that_was_set_back_delays_nothing(open: Open) {
     let mut store = open();
-    for (id, due) in [("m1", 100_060.0), ("m2", HELD)] {
+    for (id, state, due) in [("m1", DeliveryState::Pending, 100_060.0), ("m2", DeliveryState::Held, 0.0)] {
         owe(store.as_mut(), id, id, &["queue"]);
         let leased = store.lease("queue", 100_001.0, 1).unwrap();
-        let state = if due == HELD { DeliveryState::Unknown } else { DeliveryState::Pending };
         store.tried(&tried(&leased[0], state, due), 100_001.0).unwrap();
     }
     assert_eq!(store.lease("queue", 100_002.0, 9).unwrap(), [], "it waits for its time");
@@ -481,17 +499,18 @@ fn deliveries_are_counted_by_destination_and_state(open: Open) {
     let sent = store.lease("queue", 1.0, 1).unwrap();
     store.tried(&tried(&sent[0], DeliveryState::Delivered, 0.0), 1.0).unwrap();
     let sent = store.lease("slack", 1.0, 1).unwrap();
-    store.tried(&tried(&sent[0], DeliveryState::Unknown, HELD), 1.0).unwrap();
+    store.tried(&tried(&sent[0], DeliveryState::Held, 0.0), 1.0).unwrap();
     let mut tally = store.tally().unwrap();
     tally.counts.sort_by(|a, b| (&a.0, a.2).cmp(&(&b.0, b.2)));
     let count = |place: &str, state, count| (place.to_owned(), state, count);
     let wanted = [
         count("queue", DeliveryState::Delivered, 1),
         count("queue", DeliveryState::Pending, 2),
+        count("slack", DeliveryState::Held, 1),
         count("slack", DeliveryState::Pending, 2),
     ];
     assert_eq!(tally.counts, wanted);
-    assert_eq!((tally.held, tally.oldest), (vec![("slack".to_owned(), 1)], Some(100.0)));
+    assert_eq!(tally.oldest, Some(100.0));
 }
 
 fn only_what_came_to_its_end_is_forgotten(open: Open) {
@@ -513,10 +532,10 @@ fn only_what_came_to_its_end_is_forgotten(open: Open) {
     }
     // Besides: a closed case with a message that waits, one with a message that went out in a digest, and that digest.
     for (case, sent_as) in [("waiting", None), ("digested", Some("digest"))] {
-        let held = vec![hold(case, case, "people")];
-        store.commit(&Commit { cases: vec![stored(case, 1.0, true)], held, ..Commit::default() }).unwrap();
+        let waiting = vec![wait(case, case, "people")];
+        store.commit(&Commit { cases: vec![stored(case, 1.0, true)], waiting, ..Commit::default() }).unwrap();
         if let Some(digest) = sent_as {
-            let row = store.quieted().unwrap().held.into_iter().find(|row| row.hold.message.id == case).unwrap();
+            let row = store.quieted().unwrap().waiting.into_iter().find(|row| row.wait.message.id == case).unwrap();
             store.commit(&Commit { released: vec![(row.id, digest.into())], ..Commit::default() }).unwrap();
             owe(store.as_mut(), digest, digest, &["people"]);
             let leased = store.lease("people", 1.0, 1).unwrap();
@@ -525,10 +544,10 @@ fn only_what_came_to_its_end_is_forgotten(open: Open) {
     }
     let cases = ["open", "owing", "old", "late", "waiting", "digested"].map(|id| CaseId(id.into())).to_vec();
     store.commit(&Commit { forget: Some(Forget { before: 150.0, cases }), ..Commit::default() }).unwrap();
-    let mut left: Vec<String> = store.cases(false).unwrap().into_iter().map(|case| case.id.0).collect();
+    let mut left: Vec<String> = store.cases(false).unwrap().into_iter().map(|case| case.unwrap().id.0).collect();
     left.sort();
     assert_eq!(left, ["kept", "late", "open", "owing", "waiting"]);
-    assert_eq!(store.quieted().unwrap().held.len(), 1, "what waits goes on waiting");
+    assert_eq!(store.quieted().unwrap().waiting.len(), 1, "what waits goes on waiting");
     assert_eq!(ids(&store.deliveries(None, None).unwrap()), ["late", "owing", "open"], "newest first");
     assert_eq!(store.journal(&CaseId("old".into())).unwrap(), []);
     assert_eq!(store.journal(&CaseId("kept".into())).unwrap().len(), 1);

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Forget, held};
+use super::{Forget, fates, spending, waiting};
 
 /// Deletes what is named. What is still owed is never deleted, nor what belongs to it.
 pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Result<()> {
@@ -14,19 +14,20 @@ pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Res
            AND NOT EXISTS (SELECT 1 FROM cases WHERE id = deliveries.case_id AND (closed = 0 OR updated >= ?1))",
         [forget.before],
     )?;
-    held::forget(transaction, forget.before)?;
+    waiting::forget(transaction, forget.before)?;
+    fates::forget(transaction, forget.before)?;
     for case in &forget.cases {
         transaction.execute(
             "DELETE FROM cases WHERE id = ?1 AND closed = 1 AND updated < ?2
                AND NOT EXISTS (SELECT 1 FROM deliveries WHERE case_id = ?1)
-               AND NOT EXISTS (SELECT 1 FROM held h JOIN messages m ON m.id = h.message_id WHERE m.case_id = ?1)",
+               AND NOT EXISTS (SELECT 1 FROM waiting w JOIN messages m ON m.id = w.message_id WHERE m.case_id = ?1)",
             params![case.0, forget.before],
         )?;
     }
     // A closed case owes nothing new, so a message without deliveries is not needed to know its id again.
     transaction.execute(
         "DELETE FROM messages WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = messages.id)
-           AND NOT EXISTS (SELECT 1 FROM held WHERE message_id = messages.id)
+           AND NOT EXISTS (SELECT 1 FROM waiting WHERE message_id = messages.id)
            AND NOT EXISTS (SELECT 1 FROM cases WHERE id = messages.case_id AND (closed = 0 OR updated >= ?1))",
         [forget.before],
     )?;
@@ -34,7 +35,7 @@ pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Res
         "DELETE FROM journal WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM cases WHERE id = journal.case_id)",
         [forget.before],
     )?;
-    Ok(())
+    spending::forget(transaction, forget.before)
 }
 
 /// Gives pages that hold nothing back to the file system.

@@ -4,9 +4,9 @@
 
 use rusqlite::{Connection, Row, ToSql, params};
 
-use super::held;
 use super::rows::{self, DELIVERY};
-use super::{Attempt, Decision, Delivery, DeliveryState, HELD, Owed, Tally, Tried, Unreadable, Which};
+use super::waiting;
+use super::{Answer, Attempt, Decision, Delivery, DeliveryState, Owed, Tally, Tried, Unreadable, Which};
 
 /// A try begins.
 pub(super) fn begin(transaction: &Connection, delivery: &Delivery, now: f64) -> rusqlite::Result<()> {
@@ -22,7 +22,7 @@ pub(super) fn end(transaction: &Connection, tried: &Tried, now: f64) -> rusqlite
         .prepare_cached(
             "UPDATE attempts SET ended = ?2, outcome = ?3, answer = ?4 WHERE delivery_id = ?1 AND ended IS NULL",
         )?
-        .execute(params![tried.delivery, now, rows::name(tried.state), tried.answer])?;
+        .execute(params![tried.delivery, now, rows::name(tried.state), rows::stored(&tried.answer)])?;
     Ok(())
 }
 
@@ -31,20 +31,20 @@ pub(super) fn decide(transaction: &Connection, delivery: i64, decision: &Decisio
     match decision {
         Decision::Resend => transaction.execute(
             "UPDATE deliveries SET state = 'pending', due = 0
-             WHERE id = ?1 AND state IN ('pending', 'unknown', 'dead')",
+             WHERE id = ?1 AND state IN ('pending', 'unknown', 'held', 'dead')",
             [delivery],
         )?,
         Decision::Drop { why, at } => transaction.execute(
             "UPDATE deliveries SET state = 'dead', due = 0, answer = ?2, changed = ?3
-             WHERE id = ?1 AND state IN ('pending', 'unknown')",
-            params![delivery, why, at],
+             WHERE id = ?1 AND state IN ('pending', 'unknown', 'held')",
+            params![delivery, rows::stored(&Answer::Said(why.clone())), at],
         )?,
     };
     Ok(())
 }
 
 /// A message that went out in a digest has no delivery of its own.
-const OF_MESSAGE: &str = "d.message_id IN (SELECT ? UNION SELECT sent_as FROM held WHERE message_id = ?)";
+const OF_MESSAGE: &str = "d.message_id IN (SELECT ? UNION SELECT sent_as FROM waiting WHERE message_id = ?)";
 
 /// Deliveries with their tries, newest first.
 pub(super) fn list(connection: &Connection, which: Which<'_>) -> rusqlite::Result<Vec<Result<Owed, Unreadable>>> {
@@ -97,7 +97,7 @@ fn tries(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Attempt
             begun: row.get(1)?,
             ended: row.get(2)?,
             outcome: outcome.and_then(rows::state),
-            answer: row.get(4)?,
+            answer: row.get::<_, Option<String>>(4)?.map(rows::answer),
         })
     };
     connection
@@ -111,22 +111,17 @@ fn tries(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Attempt
 /// How many deliveries there are. A state that this program does not know is left out.
 pub(super) fn tally(connection: &Connection) -> rusqlite::Result<Tally> {
     let mut tally = Tally::default();
-    let sql = "SELECT destination, state, state = 'unknown' AND due >= ?1, count(*) FROM deliveries GROUP BY 1, 2, 3";
-    let mut query = connection.prepare_cached(sql)?;
-    let mut found = query.query([HELD])?;
+    let mut query = connection.prepare_cached("SELECT destination, state, count(*) FROM deliveries GROUP BY 1, 2")?;
+    let mut found = query.query([])?;
     while let Some(row) = found.next()? {
-        let (destination, state, held, count): (String, String, bool, i64) =
-            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        let count = count.unsigned_abs();
-        match rows::state(state) {
-            _ if held => tally.held.push((destination, count)),
-            Some(state) => tally.counts.push((destination, state, count)),
-            None => {}
+        let (destination, state, count): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if let Some(state) = rows::state(state) {
+            tally.counts.push((destination, state, count.unsigned_abs()));
         }
     }
-    tally.waiting = held::waiting(connection)?;
+    tally.waiting = waiting::tally(connection)?;
     let sql = "SELECT min(m.time) FROM deliveries d CROSS JOIN messages m ON m.id = d.message_id
-               WHERE d.state IN ('pending', 'sending', 'unknown') AND d.due < ?1";
-    tally.oldest = connection.prepare_cached(sql)?.query_row([HELD], |row| row.get(0))?;
+               WHERE d.state IN ('pending', 'sending', 'unknown')";
+    tally.oldest = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
     Ok(tally)
 }

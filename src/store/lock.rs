@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::StoreError;
 
-/// Held for as long as the daemon lives; the kernel lets go of it when the process ends, however it ends.
+/// WaitingMessage for as long as the daemon lives; the kernel lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct StateLock {
     _file: File,

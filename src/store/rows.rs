@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Delivery, DeliveryState, JournalEntry, Request, StoredCase};
+use super::{Answer, Delivery, DeliveryState, JournalEntry, Request, StoredCase, UnreadableCase};
 use crate::case::{Body, CaseId, Message};
 
 /// Why a row does not read back: what it is, and the reason. The caller knows the path.
@@ -16,6 +16,13 @@ pub(super) struct Unreadable {
     pub(super) what: &'static str,
     /// Why it failed.
     pub(super) reason: String,
+}
+
+impl Unreadable {
+    /// As it is listed.
+    pub(super) fn of_row(self, id: i64) -> super::Unreadable {
+        super::Unreadable { id, what: self.what.to_owned(), reason: self.reason }
+    }
 }
 
 /// A row that SQLite could read, but whose content may not.
@@ -52,11 +59,14 @@ fn json(what: &'static str, text: &str) -> Result<Value, Unreadable> {
 }
 
 /// A case.
-pub(super) fn case(row: &Row<'_>) -> Read<StoredCase> {
+pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Result<StoredCase, UnreadableCase>> {
     let state: String = row.get(5)?;
     let (id, baseline) = (CaseId(row.get(0)?), row.get(1)?);
     let (closed, verdict, updated) = (row.get(2)?, row.get(3)?, row.get(4)?);
-    Ok(json("case", &state).map(|state| StoredCase { id, baseline, closed, verdict, updated, state }))
+    Ok(match serde_json::from_str(&state) {
+        Ok(state) => Ok(StoredCase { id, baseline, closed, verdict, updated, state }),
+        Err(error) => Err(UnreadableCase { id, baseline, closed, reason: error.to_string() }),
+    })
 }
 
 /// A journal entry, of the columns time, kind, detail.
@@ -67,8 +77,20 @@ pub(super) fn entry(row: &Row<'_>) -> Read<JournalEntry> {
 
 /// A request, of the columns id, case_id, wish.
 pub(super) fn request(row: &Row<'_>) -> Read<Request> {
-    let (id, case, wish): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    Ok(json("request", &wish).map(|wish| Request { id, case: CaseId(case), wish }))
+    let (id, case, wish): (i64, Option<String>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let wish = serde_json::from_str(&wish).map_err(|error| Unreadable { what: "request", reason: error.to_string() });
+    Ok(wish.map(|wish| Request { id, case: case.map(CaseId), wish }))
+}
+
+/// An answer as the database holds it.
+pub(super) fn stored(answer: &Answer) -> String {
+    // An answer is an object of texts, which is always JSON.
+    serde_json::to_string(answer).unwrap_or_default()
+}
+
+/// An answer of the database; one of another form is shown as it is.
+pub(super) fn answer(stored: String) -> Answer {
+    serde_json::from_str(&stored).unwrap_or(Answer::Said(stored))
 }
 
 /// A message, of the columns id, case_id, kind, subject, time, data from `first` on.
@@ -101,6 +123,6 @@ pub(super) fn delivery(row: &Row<'_>) -> Read<Delivery> {
         state,
         attempts: row.get(3)?,
         due: row.get(4)?,
-        answer: row.get(5)?,
+        answer: row.get::<_, Option<String>>(5)?.map(answer),
     }))
 }

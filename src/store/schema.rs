@@ -81,8 +81,98 @@ pub(super) const MIGRATIONS: &[&str] = &[
             CASE state WHEN 'sending' THEN NULL ELSE state END, answer
         FROM deliveries WHERE attempts > 0;
     ",
-    super::held::TABLES,
+    super::waiting::TABLES,
+    TYPED,
+    super::fates::TABLE,
+    super::spending::TABLE,
+    "
+    -- What a destination calls a message, kept before what follows the message is sent.
+    ALTER TABLE deliveries ADD COLUMN reference TEXT;
+    ",
 ];
+
+/// Deliveries that are held have a state of their own, answers say what they are, a request may be about no case, and
+/// messages that wait are called so. The tables are made anew: a column's constraints cannot be changed. Every name that
+/// is asked of JSON is asked of valid JSON only: an error here would keep the database from being opened.
+const TYPED: &str = "
+    CREATE TABLE requests_new (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        case_id TEXT,
+        wish TEXT NOT NULL
+    ) STRICT;
+    INSERT INTO requests_new SELECT id, case_id, CASE
+        WHEN NOT json_valid(wish) THEN wish
+        WHEN json_type(wish, '$.drop') = 'integer' THEN json_object('drop', json_object(
+            'delivery', json_extract(wish, '$.drop'), 'why', coalesce(json_extract(wish, '$.why'), '')))
+        WHEN json_type(wish, '$.unhold') = 'integer' THEN json_object('withdraw', json_object(
+            'row', json_extract(wish, '$.unhold'), 'message', coalesce(json_extract(wish, '$.message'), ''),
+            'destination', coalesce(json_extract(wish, '$.destination'), ''),
+            'why', coalesce(json_extract(wish, '$.why'), '')))
+        ELSE wish END FROM requests;
+    DELETE FROM sqlite_sequence WHERE name = 'requests_new';
+    INSERT INTO sqlite_sequence SELECT 'requests_new', seq FROM sqlite_sequence WHERE name = 'requests';
+    DROP TABLE requests;
+    ALTER TABLE requests_new RENAME TO requests;
+
+    CREATE TABLE deliveries_new (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT NOT NULL REFERENCES messages (id),
+        case_id TEXT NOT NULL,
+        destination TEXT NOT NULL,
+        state TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        due REAL NOT NULL,
+        changed REAL NOT NULL,
+        answer TEXT,
+        UNIQUE (message_id, destination)
+    ) STRICT;
+    INSERT INTO deliveries_new SELECT id, message_id, case_id, destination,
+        CASE WHEN state = 'unknown' AND due > 1e300 THEN 'held' ELSE state END, attempts,
+        CASE WHEN due > 1e300 THEN 0 ELSE due END, changed,
+        CASE
+            WHEN answer IS NULL THEN NULL
+            WHEN state = 'delivered' AND json_valid(answer) THEN json_object('accepted', json(answer))
+            WHEN state = 'delivered' THEN json_object('accepted', json('{}'))
+            WHEN state = 'refused' AND json_valid(answer) THEN json_object('refused', json(answer))
+            WHEN state = 'refused' THEN json_object('refused', json_object('why', answer))
+            ELSE json_object('said', answer)
+        END FROM deliveries;
+    CREATE TABLE attempts_new (
+        id INTEGER PRIMARY KEY,
+        delivery_id INTEGER NOT NULL REFERENCES deliveries_new (id) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        begun REAL NOT NULL,
+        ended REAL,
+        outcome TEXT,
+        answer TEXT
+    ) STRICT;
+    INSERT INTO attempts_new SELECT id, delivery_id, number, begun, ended, outcome,
+        CASE
+            WHEN answer IS NULL THEN NULL
+            WHEN outcome = 'delivered' AND json_valid(answer) THEN json_object('accepted', json(answer))
+            WHEN outcome = 'delivered' THEN json_object('accepted', json('{}'))
+            WHEN outcome = 'refused' AND json_valid(answer) THEN json_object('refused', json(answer))
+            WHEN outcome = 'refused' THEN json_object('refused', json_object('why', answer))
+            ELSE json_object('said', answer)
+        END FROM attempts WHERE delivery_id IN (SELECT id FROM deliveries);
+    DELETE FROM sqlite_sequence WHERE name = 'deliveries_new';
+    INSERT INTO sqlite_sequence SELECT 'deliveries_new', seq FROM sqlite_sequence WHERE name = 'deliveries';
+    DROP TABLE attempts;
+    DROP TABLE deliveries;
+    ALTER TABLE deliveries_new RENAME TO deliveries;
+    ALTER TABLE attempts_new RENAME TO attempts;
+    CREATE INDEX deliveries_open ON deliveries (destination, case_id, id)
+        WHERE state IN ('pending', 'sending', 'unknown');
+    CREATE INDEX deliveries_next ON deliveries (destination, id)
+        WHERE state IN ('pending', 'sending', 'unknown');
+    CREATE INDEX deliveries_by_case ON deliveries (case_id, id);
+    CREATE INDEX deliveries_by_message ON deliveries (message_id);
+    CREATE INDEX attempts_by_delivery ON attempts (delivery_id, id);
+
+    ALTER TABLE held RENAME TO waiting;
+    DROP INDEX held_open;
+    CREATE INDEX waiting_open ON waiting (id) WHERE sent_as IS NULL;
+    ";
 
 /// The newest schema that this program knows.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;

@@ -13,10 +13,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Tran
 
 use super::rows::{self, CASE, DELIVERY, Read};
 use super::{
-    Commit, Delivery, HELD, JournalEntry, Owed, Quieted, Request, Store, StoreError, StoredCase, Tally, Tried,
-    Unreadable, Which, forget, held, history, schema,
+    Answer, Commit, Delivery, JournalEntry, OfCase, Owed, Quieted, Request, Spending, Store, StoreError, StoredCase,
+    Tally, Tried, Unreadable, UnreadableCase, Which, fates, forget, history, schema, spending, waiting,
 };
 use crate::case::{CaseId, Message};
+use crate::fate::JobFate;
 use crate::fault;
 
 /// How long a statement waits for another process. The daemon's transactions take milliseconds; an operator's backup
@@ -27,14 +28,14 @@ const BUSY: Duration = Duration::from_secs(10);
 /// itself SQLite takes the index by case, and sorts all that is owed for each lease.
 const OWED: &str = "deliveries d INDEXED BY deliveries_next";
 
-/// What may be leased: due or unknown, and no earlier one of its case and destination still open. `?2` is [`HELD`].
+/// What may be leased: due or unknown, and no earlier one of its case and destination still open.
 ///
 /// The first test of the state is the index's own condition, word for word: SQLite uses a partial index for nothing less.
 const ELIGIBLE: &str = "d.destination = ?1 AND d.state IN ('pending', 'sending', 'unknown') AND d.state <> 'sending'
-    AND d.due < ?2 AND NOT EXISTS (
+    AND NOT EXISTS (
     SELECT 1 FROM deliveries e
     WHERE e.destination = d.destination AND e.case_id = d.case_id AND e.id < d.id
-      AND e.state IN ('pending', 'sending', 'unknown') AND (e.state <> 'unknown' OR e.due < ?2))";
+      AND e.state IN ('pending', 'sending', 'unknown'))";
 
 /// A store in one SQLite file: write-ahead log, and every commit on the disk before it returns.
 #[derive(Debug)]
@@ -191,11 +192,20 @@ impl Sqlite {
         params: P,
         read: fn(&rusqlite::Row<'_>) -> Read<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let rows = || -> rusqlite::Result<Vec<Result<T, rows::Unreadable>>> {
-            self.connection.prepare_cached(sql)?.query_map(params, read)?.collect()
-        };
-        let rows = rows().map_err(|error| failure(&self.path, error))?;
+        let rows = self.rows(sql, params, read)?;
         rows.into_iter().map(|row| row.map_err(|unreadable| self.corrupt(unreadable))).collect()
+    }
+
+    /// All rows of a query as `read` takes them.
+    fn rows<T, P: Params>(
+        &self,
+        sql: &str,
+        params: P,
+        read: fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let rows =
+            || -> rusqlite::Result<Vec<T>> { self.connection.prepare_cached(sql)?.query_map(params, read)?.collect() };
+        rows().map_err(|error| failure(&self.path, error))
     }
 
     fn corrupt(&self, unreadable: rows::Unreadable) -> StoreError {
@@ -316,7 +326,7 @@ fn mark_sending(transaction: &Connection, delivery: &Delivery, now: f64) -> rusq
 
 /// A message that does not read back can never be sent; it must not keep those behind it waiting.
 fn give_up(transaction: &Connection, id: i64, why: &rows::Unreadable, now: f64) -> rusqlite::Result<()> {
-    let answer = format!("the stored {} cannot be read: {}", why.what, why.reason);
+    let answer = rows::stored(&Answer::Said(format!("the stored {} cannot be read: {}", why.what, why.reason)));
     transaction
         .prepare_cached("UPDATE deliveries SET state = 'dead', answer = ?2, changed = ?3 WHERE id = ?1")?
         .execute(params![id, answer, now])?;
@@ -336,9 +346,11 @@ impl Store for Sqlite {
                 insert_message(transaction, message, destinations)?;
             }
             for (case, wish) in &commit.requests {
+                let wish = serde_json::to_string(wish)
+                    .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
                 transaction
                     .prepare_cached("INSERT INTO requests (case_id, wish) VALUES (?1, ?2)")?
-                    .execute(params![case.0, wish.to_string()])?;
+                    .execute(params![case.as_ref().map(|case| &case.0), wish])?;
             }
             for request in &commit.handled {
                 transaction.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([request])?;
@@ -346,10 +358,12 @@ impl Store for Sqlite {
             for (delivery, decision) in &commit.decisions {
                 history::decide(transaction, *delivery, decision)?;
             }
-            for hold in &commit.held {
-                insert_message(transaction, &hold.message, &[])?;
+            for wait in &commit.waiting {
+                insert_message(transaction, &wait.message, &[])?;
             }
-            held::write(transaction, commit)?;
+            waiting::write(transaction, commit)?;
+            fates::write(transaction, &commit.fates)?;
+            spending::write(transaction, &commit.spent)?;
             commit.forget.as_ref().map_or(Ok(()), |forget| forget::forget(transaction, forget))
         })?;
         if commit.forget.is_some() {
@@ -358,9 +372,9 @@ impl Store for Sqlite {
         Ok(())
     }
 
-    fn cases(&mut self, open_only: bool) -> Result<Vec<StoredCase>, StoreError> {
+    fn cases(&mut self, open_only: bool) -> Result<Vec<Result<StoredCase, UnreadableCase>>, StoreError> {
         let only = if open_only { "WHERE closed = 0" } else { "" };
-        self.list(&format!("SELECT {CASE} FROM cases {only} ORDER BY updated DESC, id"), [], rows::case)
+        self.rows(&format!("SELECT {CASE} FROM cases {only} ORDER BY updated DESC, id"), [], rows::case)
     }
 
     fn case(&mut self, id: &str) -> Result<Option<StoredCase>, StoreError> {
@@ -368,29 +382,56 @@ impl Store for Sqlite {
             return Ok(None);
         }
         let sql = format!("SELECT {CASE} FROM cases WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2");
-        let mut found = self.list(&sql, [id], rows::case)?;
+        let mut found = self.rows(&sql, [id], rows::case)?;
         // The exact id sorts before every longer one.
-        let unambiguous = found.len() == 1 || found.first().is_some_and(|first| first.id.0 == id);
-        Ok(if unambiguous { Some(found.swap_remove(0)) } else { None })
+        let is_exact = |row: &Result<StoredCase, UnreadableCase>| {
+            row.as_ref().map_or_else(|unreadable| &unreadable.id, |case| &case.id).0 == id
+        };
+        if found.len() != 1 && !found.first().is_some_and(is_exact) {
+            return Ok(None);
+        }
+        found
+            .swap_remove(0)
+            .map(Some)
+            .map_err(|unreadable| self.corrupt(rows::Unreadable { what: "case", reason: unreadable.reason }))
     }
 
     fn journal(&mut self, case: &CaseId) -> Result<Vec<JournalEntry>, StoreError> {
         self.list("SELECT time, kind, detail FROM journal WHERE case_id = ?1 ORDER BY id", [&case.0], rows::entry)
     }
 
-    fn requests(&mut self) -> Result<Vec<Request>, StoreError> {
-        self.list("SELECT id, case_id, wish FROM requests ORDER BY id", [], rows::request)
+    fn requests(&mut self) -> Result<Vec<Result<Request, Unreadable>>, StoreError> {
+        self.rows("SELECT id, case_id, wish FROM requests ORDER BY id", [], |row| {
+            let id = row.get(0)?;
+            Ok(rows::request(row)?.map_err(|why| why.of_row(id)))
+        })
+    }
+
+    fn fates(&mut self) -> Result<Vec<Result<JobFate, Unreadable>>, StoreError> {
+        self.rows(fates::ALL, [], fates::row)
+    }
+
+    fn suggested(&mut self, id: &str) -> Result<Option<OfCase>, StoreError> {
+        fates::suggested(&self.connection, id).map_err(|error| failure(&self.path, error))
+    }
+
+    fn newest_case_of(&mut self, job: &str) -> Result<Option<OfCase>, StoreError> {
+        fates::newest_case_of(&self.connection, job).map_err(|error| failure(&self.path, error))
+    }
+
+    fn spending(&mut self, since: &str) -> Result<Vec<Spending>, StoreError> {
+        self.list(spending::SINCE, [since], spending::row)
     }
 
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
         let select = format!(
             "SELECT {DELIVERY} FROM {OWED} CROSS JOIN messages m ON m.id = d.message_id
-             WHERE {ELIGIBLE} AND (d.due <= ?3 OR d.changed > ?3) ORDER BY d.id LIMIT ?4"
+             WHERE {ELIGIBLE} AND (d.due <= ?2 OR d.changed > ?2) ORDER BY d.id LIMIT ?3"
         );
         self.transaction(|transaction| {
             let rows: Vec<(i64, Result<Delivery, rows::Unreadable>)> = transaction
                 .prepare_cached(&select)?
-                .query_map(params![destination, HELD, now, limit], |row| Ok((row.get(0)?, rows::delivery(row)?)))?
+                .query_map(params![destination, now, limit], |row| Ok((row.get(0)?, rows::delivery(row)?)))?
                 .collect::<rusqlite::Result<_>>()?;
             let mut leased = Vec::with_capacity(rows.len());
             for (id, row) in rows {
@@ -414,9 +455,32 @@ impl Store for Sqlite {
                     "UPDATE deliveries SET state = ?2, due = ?3, answer = ?4, changed = ?5
                      WHERE id = ?1 AND state <> 'delivered'",
                 )?
-                .execute(params![tried.delivery, rows::name(tried.state), tried.due, tried.answer, now])?;
+                .execute(params![
+                    tried.delivery,
+                    rows::name(tried.state),
+                    tried.due,
+                    rows::stored(&tried.answer),
+                    now
+                ])?;
             history::end(transaction, tried, now)
         })
+    }
+
+    fn accepted(&mut self, delivery: i64, reference: &str) -> Result<(), StoreError> {
+        self.transaction(|transaction| {
+            transaction
+                .prepare_cached("UPDATE deliveries SET reference = ?2 WHERE id = ?1")?
+                .execute(params![delivery, reference])?;
+            Ok(())
+        })
+    }
+
+    fn reference(&mut self, delivery: i64) -> Result<Option<String>, StoreError> {
+        let read = || -> rusqlite::Result<Option<String>> {
+            let mut query = self.connection.prepare_cached("SELECT reference FROM deliveries WHERE id = ?1")?;
+            Ok(query.query_row([delivery], |row| row.get(0)).optional()?.flatten())
+        };
+        read().map_err(|error| failure(&self.path, error))
     }
 
     fn history(&mut self, which: Which<'_>) -> Result<Vec<Result<Owed, Unreadable>>, StoreError> {
@@ -428,12 +492,19 @@ impl Store for Sqlite {
     }
 
     fn quieted(&mut self) -> Result<Quieted, StoreError> {
-        let silences = self.list(held::SILENCES, [], held::silence)?;
-        Ok(Quieted { silences, held: self.list(held::OPEN, [], held::held)? })
+        let silences = self.list(waiting::SILENCES, [], waiting::silence)?;
+        let mut quieted = Quieted { silences, ..Quieted::default() };
+        for row in self.rows(waiting::OPEN, [], waiting::row)? {
+            match row {
+                Ok(waiting) => quieted.waiting.push(waiting),
+                Err(unreadable) => quieted.unreadable.push(unreadable),
+            }
+        }
+        Ok(quieted)
     }
 
     fn recover(&mut self, now: f64) -> Result<u32, StoreError> {
-        let answer = "nextrun ended while this was being sent";
+        let answer = rows::stored(&Answer::from("nextrun ended while this was being sent"));
         let changed = self.transaction(|transaction| {
             transaction.execute(
                 "UPDATE attempts SET ended = ?2, outcome = 'unknown', answer = ?1 WHERE ended IS NULL",
@@ -451,7 +522,7 @@ impl Store for Sqlite {
         let sql = format!("SELECT min(d.due) FROM {OWED} WHERE {ELIGIBLE}");
         let due = || -> rusqlite::Result<Option<f64>> {
             let mut query = self.connection.prepare_cached(&sql)?;
-            Ok(query.query_row(params![destination, HELD], |row| row.get(0)).optional()?.flatten())
+            Ok(query.query_row([destination], |row| row.get(0)).optional()?.flatten())
         };
         due().map_err(|error| failure(&self.path, error))
     }

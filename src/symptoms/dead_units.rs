@@ -1,46 +1,30 @@
-use super::{Detector, Finding, JobView, Severity, SymptomDoc, declare_symptom};
+//! Units or layers that put out or receive nothing but zeros: its rules over the evidence.
 
-declare_symptom! {
-    /// **What it shows.** Units or layers that put out or receive nothing but zeros.
-    ///
-    /// **How it is decided.** The newest histograms of the gradients of at least one layer hold nothing but zeros while
-    /// those of another layer do not, and the loss has not fallen by a fifth.
-    ///
-    /// **False alarms.** Frozen layers have no gradients; a run that learns is left alone.
-    DeadUnits, "dead_units", "units or layers that put out or receive nothing but zeros"
-}
+use super::Severity::Problem;
+use super::{ACCURATE, Symptom, above, rule};
+use crate::evidence::Quantity as Q;
+use crate::numbers::FIFTH;
 
-/// A loss that lost so much of its start learns in spite of it.
-const LEARNED: f64 = 0.2;
-
-impl Detector for DeadUnits {
-    fn doc(&self) -> &'static SymptomDoc {
-        &Self::DOC
-    }
-
-    fn examine(&self, job: &JobView) -> Option<Finding> {
-        let loss = job.falling_loss()?;
-        if job.accurate() || loss.lost(LEARNED) {
-            return None;
-        }
-        let zero = |layer: &&super::Layer| layer.histogram.last.is_some_and(|m| m.min == 0.0 && m.max == 0.0);
-        let dead: Vec<_> = job.gradients.iter().filter(zero).collect();
-        if dead.is_empty() || dead.len() == job.gradients.len() {
-            return None;
-        }
-        let summary = format!("{} of {} layers receive nothing but zero gradients", dead.len(), job.gradients.len());
-        let steps = (loss.first.step, loss.last.step);
-        let finding = Finding::at(self, Severity::Problem, &dead[0].tag, steps, summary);
-        Some(finding.with("dead_layers", dead.len() as f64).with("layers", job.gradients.len() as f64))
-    }
-}
+/// See `docs/SYMPTOMS.md`, which is rendered from this.
+pub(super) const SYMPTOM: Symptom = Symptom {
+    id: "dead_units",
+    summary: "units or layers that put out or receive nothing but zeros",
+    text: "\
+**False alarms.** Frozen layers have no gradients; a run that learns is left alone.",
+    rules: &[rule(
+        Problem,
+        "layers_without_gradient",
+        "{dead_layers%} of the layers receive nothing but zero gradients",
+    )
+    .when(&[above(Q::DeadLayers, 0.0)])
+    .unless(&[above(Q::Progress, FIFTH), ACCURATE])],
+};
 
 #[cfg(test)]
 mod tests {
-    use super::super::curve::tests::noise;
-    use super::super::view::Layer;
-    use super::super::view::tests::with_loss;
+    use super::super::test_jobs::*;
     use super::*;
+    use crate::evidence::Layer;
     use crate::series::{HistogramSketch, Moments};
 
     fn layer(size: f64) -> Layer {
@@ -53,8 +37,8 @@ mod tests {
     fn a_layer_without_gradients_is_dead() {
         let mut job = with_loss((0..100).map(|i| 2.3 + 0.1 * noise(i)));
         job.gradients = vec![layer(0.0), layer(0.1)];
-        assert!(DeadUnits.examine(&job).is_some());
+        assert!(SYMPTOM.examine(&job).is_some());
         job.gradients = vec![layer(0.2), layer(0.1)];
-        assert!(DeadUnits.examine(&job).is_none());
+        assert!(SYMPTOM.examine(&job).is_none());
     }
 }

@@ -1,223 +1,59 @@
-use super::curve::Level;
-use super::{Curve, Detector, Finding, JobView, Severity, SymptomDoc, TREND, declare_symptom, shown};
-use crate::series::stats::{median, scatter};
-use crate::signals::Learning;
+//! The loss has left where it was and keeps growing, or settled far above its start: its rules over the evidence.
 
-declare_symptom! {
-    /// **What it shows.** The training loss has left where it was: it keeps growing, or settled far above its start; or
-    /// it runs away to minus infinity, which no loss of a learning network does.
-    ///
-    /// **How it is decided.** The end is above the start by half the start and by six standard errors of the noise, and
-    /// four of five of the newest fifth of the levels lie above everything the first tenth held. Or: the loss is
-    /// negative and still falling, and its size grew more than thirtyfold, ever faster and below -20; or more than a
-    /// hundredfold, below -1000 or ever faster (a flipped sign). Or: a loss that is named for what cannot be negative (a
-    /// squared or absolute error, a cross-entropy, a contrastive loss, which with cosines is -1 at least) is.
-    ///
-    /// Or: the loss came down, and has risen ever since its best level, which lies before three fifths of the run: by two
-    /// fifths of that level, by three tenths of what it had lost, and with the gradient norm (gradients that are never set
-    /// to zero add up to longer and longer steps). A `warning` without a gradient norm.
-    ///
-    /// Or: the first loss of at least a hundred is the lowest of all, a peak within the first third is four times as
-    /// high, and the end is still twice as high, and in a run that is not mature does not go on falling (tuning that
-    /// destroyed what was trained before).
-    ///
-    /// Or, with rewards: four fifths of what the best stretch had gained are gone again for the newest fifth of the
-    /// run, by steps or by values.
-    ///
-    /// **False alarms.** A curriculum that gets harder lowers rewards by design, and raises losses; a weight of a part
-    /// of the loss that is turned up (KL annealing) raises the whole, and is left alone where parts are logged. A jump
-    /// that comes back is `loss_spikes`. Negative log-likelihoods get more negative by a few units, not by orders of
-    /// magnitude. Opponents (GAN) are not judged.
-    Diverging, "diverging", "the loss has left where it was and keeps growing, or settled far above its start"
-}
+use super::Severity::{Problem, Warning};
+use super::Test::All;
+use super::{MATURE, Symptom, above, at_least, below, rule, sure};
+use crate::evidence::Quantity as Q;
+use crate::numbers::{
+    ACCURACY_GAIN, BLOWN_UP, BROKEN, COLLAPSE, EARLY, FIFTH, GUESS, HALF, HUNDREDFOLD, LEARNED, RISEN, RISES_AGAIN,
+    SIGNIFICANT, SMALL, TREND,
+};
 
-/// The end must lie above the start by this share of it.
-const RISE: f64 = 0.5;
-/// ... and by this many standard errors.
-const RISE_ERRORS: f64 = 6.0;
-/// A reward that lost this share of what it had gained has collapsed.
-const COLLAPSE: f64 = 0.8;
-/// ... if the gain was so many times the swings of single values, in a log of so many points.
-const COLLAPSE_NOISE: f64 = 3.0;
-const COLLAPSE_POINTS: u64 = 30;
-/// A loss that was thrown out of where it began stands so many times above it, after a peak so many times above that. By
-/// chance the first of many values is the lowest, and in a long log hardly ever.
-const THROWN: f64 = 2.0;
-const THROWN_POINTS: u64 = 100;
-/// A loss that became so many times larger below zero, to where no bounded one is, and ever faster, has no floor.
-const RUNAWAY: f64 = 30.0;
-const BELOW_ALL_BOUNDS: f64 = -20.0;
-/// ... nor has one that got as far as this, at whatever pace.
-const FAR: f64 = 100.0;
-const FAR_BELOW: f64 = -1e3;
-/// The second half falls so many times as far as the first.
-const FASTER: f64 = 1.5;
-/// What cannot be negative, as words of tags and of the knob `loss`; a contrastive loss by cosines is -1 at least.
-const NEVER_NEGATIVE: &[&str] =
-    &["mse", "mae", "rmse", "l1", "l2", "huber", "hinge", "ctc", "xent", "bce", "ce", "infonce", "nce", "ntxent"];
-const LEAST_OF_COSINES: f64 = -1.0;
-/// A loss below its bound by so much of its size is not there by rounding.
-const SHARE_BELOW: f64 = 0.1;
-/// Words that turn a loss into something else.
-const TURNED: &[&str] = &["log", "neg", "negative", "minus"];
-/// A loss that rises again has risen by this share of its best level ...
-const RISE_AGAIN: f64 = 0.4;
-/// ... and has lost this share of what it had gained.
-const LOST_AGAIN: f64 = 0.3;
-/// Its best level lies before this share of the run.
-const BEST_BEFORE: f64 = 0.6;
-/// The gradient norm has risen with it by this share.
-const NORM_RISES: f64 = 0.1;
+/// See `docs/SYMPTOMS.md`, which is rendered from this.
+pub(super) const SYMPTOM: Symptom = Symptom {
+    id: "diverging",
+    summary: "the loss has left where it was and keeps growing, or settled far above its start",
+    text: "\
+A reward, an accuracy or a validation loss that collapses diverges as well.
 
-impl Detector for Diverging {
-    fn doc(&self) -> &'static SymptomDoc {
-        &Self::DOC
-    }
-
-    fn examine(&self, job: &JobView) -> Option<Finding> {
-        if job.learning == Learning::Reinforcement {
-            return collapses(self, job.reward.as_ref()?.curve.as_ref()?);
-        }
-        let curve = job.falling_loss()?;
-        let mut severity = Severity::Problem;
-        let (what, factor) = if is_below_its_bound(job, curve) {
-            ("is negative, which such a loss cannot be: its sign may be wrong;", curve.end / curve.start)
-        } else if runs_away(curve) {
-            ("runs away below zero", curve.end.abs() / curve.start.abs().max(curve.noise))
-        } else if was_thrown_out(job, curve) {
-            ("was thrown out of where it began, and has not come back", curve.end / curve.first.value)
-        } else if has_risen(curve) {
-            ("has risen", curve.end / curve.start)
-        } else {
-            severity = rises_again(job, curve)?;
-            ("came down and has risen ever since its best level;", curve.end / curve.best())
-        };
-        let summary = format!("the loss {what}: from {} to {}", shown(curve.first.value), shown(curve.end));
-        Some(
-            Finding::in_curve(self, severity, curve, summary)
-                .with("start", curve.start)
-                .with("end", curve.end)
-                .with("factor", factor),
-        )
-    }
-}
-
-/// Reinforcement learning: the policy had learned, and forgot it.
-fn collapses(detector: &Diverging, curve: &Curve) -> Option<Finding> {
-    let means: Vec<f64> = curve.levels.iter().map(|level| level.mean).collect();
-    let width = (means.len() / 10).max(3);
-    let best = means.windows(width).map(median).fold(f64::NEG_INFINITY, f64::max);
-    let newest = means[begin_of_newest(curve)..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let (gained, swing) = (best - curve.start, scatter(&means[means.len() / 2..]).max(curve.noise));
-    let real = gained > RISE_ERRORS * curve.drop_error() && gained > COLLAPSE_NOISE * swing;
-    if curve.points < COLLAPSE_POINTS || !real || newest > best - COLLAPSE * gained {
-        return None;
-    }
-    let summary = format!(
-        "the reward rose from {:.4} to {best:.4} and fell back to {:.4}: what was learned is lost",
-        curve.start, curve.end
-    );
-    let finding = Finding::in_curve(detector, Severity::Problem, curve, summary);
-    Some(finding.with("start", curve.start).with("best", best).with("end", curve.end))
-}
-
-/// Where the newest fifth of the levels, or of the values, begins: episodes of a policy that fails at once are short, and a log
-/// that counts environment steps has hundreds of them in its last level.
-fn begin_of_newest(curve: &Curve) -> usize {
-    let total: u64 = curve.levels.iter().map(|level| u64::from(level.count)).sum();
-    let mut values = 0;
-    let holds_a_fifth = |level: &Level| {
-        values += u64::from(level.count);
-        values * 5 >= total
-    };
-    let by_values = curve.levels.iter().rposition(holds_a_fifth).unwrap_or(0);
-    by_values.max(curve.levels.len() * 4 / 5).min(curve.levels.len() - 1)
-}
-
-fn has_risen(curve: &Curve) -> bool {
-    let rise = -curve.drop();
-    if rise < RISE * curve.start.abs() || rise < RISE_ERRORS * curve.drop_error() || curve.still_falls() {
-        return false;
-    }
-    let begin = curve.levels.len() / 10 + 1;
-    let early = curve.levels[..begin].iter().map(|l| l.mean).fold(curve.start, f64::max);
-    let late = curve.from(0.8);
-    let above = late.iter().filter(|(_, mean)| *mean > early.min(curve.start + rise / 2.0)).count();
-    above * 5 >= late.len() * 4
-}
-
-/// A trained network that a first few steps destroy: its first loss is the lowest of all, and the run spends itself on
-/// coming down from a peak, to a level that is still far above.
-fn was_thrown_out(job: &JobView, curve: &Curve) -> bool {
-    let risen = curve.end - curve.first.value;
-    let begins_lowest = curve.first.value > 0.0 && curve.first.value <= curve.lowest.value;
-    let above = curve.end > THROWN * curve.first.value && risen > RISE_ERRORS * curve.end_error;
-    let way_back = curve.still_falls() && !job.mature();
-    curve.points >= THROWN_POINTS && begins_lowest && above && curve.early_peak() > THROWN * curve.end && !way_back
-}
-
-fn runs_away(curve: &Curve) -> bool {
-    let scale = curve.start.abs().max(curve.noise.min(1.0)).max(f64::MIN_POSITIVE);
-    let grown = curve.end.abs() / scale;
-    // What a fifth of the run held is no small unit to measure by.
-    let early = curve.levels[..curve.levels.len() / 5 + 1].iter().map(|level| level.mean.abs()).fold(scale, f64::max);
-    let ever_faster = falls_ever_faster(curve);
-    let without_bound = ever_faster && (grown > RUNAWAY && curve.end < BELOW_ALL_BOUNDS || curve.end < -FAR * early);
-    curve.end < 0.0 && (without_bound || grown > FAR && curve.end < FAR_BELOW) && curve.trend_from(0.5) < -TREND
-}
-
-/// Whether a loss lies below the bound that its name says it has.
-fn is_below_its_bound(job: &JobView, curve: &Curve) -> bool {
-    let named = format!("{} {}", curve.tag, job.text("loss").unwrap_or_default()).to_ascii_lowercase();
-    let named = named.replace("cross_entropy", "xent").replace("crossentropy", "xent");
-    let has = |names: &[&str]| named.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| names.contains(&word));
-    let bound = if has(NEVER_NEGATIVE) {
-        0.0
-    } else if has(&["contrastive"]) {
-        LEAST_OF_COSINES
-    } else {
-        return false;
-    };
-    // Rounding may take a loss of 0 below it, not most of what it has been.
-    !has(TURNED) && curve.end < bound - SHARE_BELOW * curve.span().max(curve.end.abs())
-}
-
-/// Whether the loss has risen ever since its best level, and how sure that is a fault.
-fn rises_again(job: &JobView, curve: &Curve) -> Option<Severity> {
-    if !job.mature() || !job.parts.is_empty() || curve.lowest.value < 0.0 || curve.levels.len() < 10 {
-        return None;
-    }
-    let (share, best) = curve.best_time();
-    let rise = curve.end - best;
-    let clear =
-        rise > RISE_AGAIN * best && rise > LOST_AGAIN * (curve.start - best) && rise > RISE_ERRORS * curve.end_error;
-    let late = curve.from(0.8);
-    let above = late.iter().filter(|(_, mean)| *mean > best + rise / 2.0).count();
-    if share > BEST_BEFORE || !clear || above * 5 < late.len() * 4 || curve.trend_from(share) < 2.0 * TREND {
-        return None;
-    }
-    let Some(norm) = job.gradient_norm.as_ref().and_then(|o| o.curve.as_ref()) else { return Some(Severity::Warning) };
-    let then = norm.mean_between((share - 0.05).max(0.0), share + 0.05);
-    let rises = norm.end > (1.0 + NORM_RISES) * then && norm.trend_from(share) > TREND;
-    Some(if rises { Severity::Problem } else { Severity::Warning })
-}
-
-/// Losses that approach a bound slow down on their way.
-fn falls_ever_faster(curve: &Curve) -> bool {
-    let at = |share: f64| curve.mean_between(share - 0.05, share + 0.05);
-    let (first_half, second_half) = (curve.start - at(0.5), at(0.5) - at(0.95));
-    let (before, newest) = (at(0.65) - at(0.8), at(0.8) - at(0.95));
-    second_half > FASTER * first_half && FASTER * newest > before
-}
+**False alarms.** A curriculum that gets harder lowers rewards by design, and raises losses; a weight of a part of the
+loss that is turned up (KL annealing) raises the whole. A jump that comes back is `loss_spikes`. Negative
+log-likelihoods get more negative by a few units, not by orders of magnitude. Opponents (GAN) are not judged.",
+    rules: &[
+        rule(Problem, "below_its_bound", "the loss is {loss_end}, and this kind of loss cannot be negative: check its sign")
+            .when(&[above(Q::BelowBound, LEARNED)]),
+        rule(Problem, "runs_away", "the loss runs away below zero, from {loss_start} to {loss_end}")
+            .when(&[above(Q::Runaway, HUNDREDFOLD)]),
+        rule(Problem, "broken", "the newest losses broke away from their level by {break_errors} of its standard errors; a checkpoint from before the break is worth keeping")
+            .when(&[above(Q::BreakErrors, BROKEN), above(Q::BreakSize, BLOWN_UP)]),
+        rule(Problem, "thrown_out", "the loss was thrown out of where it began ({loss_start}), and stands at {loss_end}")
+            .when(&[above(Q::EarlyPeak, SIGNIFICANT), below(Q::Progress, -1.0), below(Q::DropErrors, -SIGNIFICANT)])
+            .unless(&[All(&[below(Q::Maturity, 1.0), above(Q::LateFall, FIFTH)])]),
+        rule(Problem, "risen", "the loss has risen from {loss_start} to {loss_end}")
+            .when(&[below(Q::Progress, -RISEN), below(Q::DropErrors, -SIGNIFICANT), at_least(Q::StaysAbove, COLLAPSE)])
+            .unless(&[All(&[above(Q::LateFall, FIFTH), below(Q::LateTrend, -TREND)])]),
+        rule(Problem, "rises_with_its_gradients", "the loss came down to {loss_best} and has risen ever since, to {loss_end}, and the gradient norm with it")
+            .when(&[MATURE, above(Q::Rise, RISES_AGAIN), above(Q::LostAgain, EARLY), above(Q::RiseErrors, SIGNIFICANT),
+                below(Q::BestAfter, GUESS), above(Q::LateTrend, TREND), above(Q::GradientGrowth, SMALL)]),
+        rule(Problem, "reward_collapsed", "the reward has lost {reward_lost%} of what it had gained")
+            .when(&[above(Q::RewardLost, COLLAPSE)]),
+        rule(Problem, "accuracy_collapsed", "an accuracy has lost {accuracy_lost%} of its best level")
+            .when(&[above(Q::AccuracyLost, HALF), sure(Q::AccuracyLost, ACCURACY_GAIN)]),
+        rule(Problem, "validation_collapsed", "the validation loss rose to {validation_rise} times above its best level, and training does not improve")
+            .when(&[above(Q::ValidationRise, SIGNIFICANT), above(Q::ValidationRiseErrors, SIGNIFICANT), below(Q::TrainingFallSince, LEARNED)]),
+        rule(Warning, "rises_again", "the loss came down to {loss_best} and has risen ever since, to {loss_end}")
+            .when(&[MATURE, above(Q::Rise, RISES_AGAIN), above(Q::LostAgain, EARLY), above(Q::RiseErrors, SIGNIFICANT),
+                below(Q::BestAfter, GUESS), above(Q::LateTrend, TREND)]),
+    ],
+};
 
 #[cfg(test)]
 mod tests {
-    use super::super::curve::tests::noise;
-    use super::super::view::tests::{observed, with_loss};
+    use super::super::test_jobs::*;
     use super::*;
 
     fn found(values: impl IntoIterator<Item = f64>) -> bool {
-        Diverging.examine(&with_loss(values)).is_some()
+        SYMPTOM.examine(&with_loss(values)).is_some()
     }
 
     #[test]
@@ -231,9 +67,9 @@ mod tests {
         assert!(found((0..700).map(thrown(1.4)).map(|v| v * 1.01)));
         assert!(!found((0..700).map(thrown(0.3))), "it came back");
         let mut early = with_loss((0..150).map(thrown(0.3)));
-        assert!(Diverging.examine(&early).is_some());
+        assert!(SYMPTOM.examine(&early).is_some());
         early.life.ended = false;
-        assert!(Diverging.examine(&early).is_none(), "it is on its way back");
+        assert!(SYMPTOM.examine(&early).is_none(), "it is on its way back");
         assert!(!found((0..700).map(|i| if i == 0 { 0.1 } else { 1.0 + 1.6 * noise(i) })), "a lucky first batch");
     }
 
@@ -269,8 +105,8 @@ mod tests {
     fn what_is_named_for_an_error_is_not_negative() {
         let below = |tag: &str, end: f64| {
             let mut job = with_loss((0..400).map(|i| -1.0 + (end + 1.0) * (1.0 - (-f64::from(i) / 40.0).exp())));
-            job.loss.as_mut().and_then(|loss| loss.curve.as_mut()).expect("a shape").tag = tag.to_owned();
-            Diverging.examine(&job).is_some()
+            job.training_loss.as_mut().and_then(|loss| loss.curve.as_mut()).expect("a shape").tag = tag.to_owned();
+            SYMPTOM.examine(&job).is_some()
         };
         assert!(below("train/mse", -3.0) && below("loss/contrastive", -4.0));
         assert!(!below("train/loss", -3.0), "a likelihood");
@@ -284,7 +120,7 @@ mod tests {
         let severity = |norm: Option<fn(usize) -> f64>| {
             let mut job = with_loss((0..900).map(course));
             job.gradient_norm = norm.and_then(|norm| observed((0..900).map(norm)));
-            Diverging.examine(&job).map(|finding| finding.severity)
+            SYMPTOM.examine(&job).map(|finding| finding.severity)
         };
         assert_eq!(severity(Some(|i| 1.9 + 0.0005 * i as f64)), Some(Severity::Problem));
         assert_eq!(severity(Some(|i| 1.9 + 0.1 * noise(i))), Some(Severity::Warning));
@@ -295,7 +131,7 @@ mod tests {
         let mut job = with_loss([]);
         job.learning = Learning::Reinforcement;
         job.reward = observed((0..200).map(value));
-        Diverging.examine(&job).is_some()
+        SYMPTOM.examine(&job).is_some()
     }
 
     #[test]
@@ -313,8 +149,8 @@ mod tests {
         }
         let mut job = with_loss([]);
         job.learning = Learning::Reinforcement;
-        job.reward = Some(super::super::Observed::new("charts/episodic_return", &sketch));
-        assert!(Diverging.examine(&job).is_some());
+        job.reward = Some(Observed::new("charts/episodic_return", &sketch));
+        assert!(SYMPTOM.examine(&job).is_some());
     }
 
     #[test]

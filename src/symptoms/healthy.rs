@@ -4,9 +4,9 @@
 
 use std::f64::consts::PI;
 
-use super::curve::tests::noise;
-use super::view::tests::{observed, with_loss};
-use super::{JobView, Severity, examine};
+use super::test_jobs::*;
+use super::{Severity, examine};
+use crate::evidence::{Evidence, JobView};
 use crate::signals::Learning;
 
 const STEPS: usize = 2000;
@@ -22,7 +22,8 @@ fn over(loss: impl Fn(usize) -> f64) -> JobView {
 
 #[track_caller]
 fn no_problem(job: &JobView) {
-    let problems: Vec<_> = examine(job).into_iter().filter(|finding| finding.severity == Severity::Problem).collect();
+    let problems: Vec<_> =
+        examine(&Evidence::of(job)).into_iter().filter(|finding| finding.severity == Severity::Problem).collect();
     assert!(problems.is_empty(), "{problems:#?}");
 }
 

@@ -54,6 +54,8 @@ pub struct Metrics {
     pub reload_successful: IntGauge,
     /// When a configuration was last put in force, in seconds since the Unix epoch.
     pub reload_time: Gauge,
+    /// Fates of jobs that were taken in, by state.
+    pub fates: IntCounterVec,
     /// Times that the store could not do its work.
     pub store_errors: IntCounter,
     registry: Registry,
@@ -72,6 +74,10 @@ impl Register {
 
     fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.add(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), labels))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
@@ -102,10 +108,6 @@ impl Metrics {
         let turns = HistogramOpts::new(
             "nextrun_turn_duration_seconds",
             "How long a turn of the loop takes: reading what is new, judging, committing.",
-        );
-        let attempts = Opts::new(
-            "nextrun_delivery_attempts_total",
-            "Tries of deliveries, by destination and the state that they led to.",
         );
         let metrics = Metrics {
             read_bytes: r.counter("nextrun_read_bytes_total", "Bytes of event files that were read."),
@@ -139,7 +141,11 @@ impl Metrics {
                 "nextrun_oldest_pending_delivery_age_seconds",
                 "Age of the oldest message that is still to be sent; 0 where there is none.",
             ),
-            attempts: r.add(IntCounterVec::new(attempts, &["destination", "outcome"])),
+            attempts: r.counters(
+                "nextrun_delivery_attempts_total",
+                "Tries of deliveries, by destination and the state that they led to.",
+                &["destination", "outcome"],
+            ),
             reload_successful: r.gauge(
                 "nextrun_config_last_reload_successful",
                 "Whether the newest configuration is in force: 1, or 0 after a reload that was refused.",
@@ -148,6 +154,7 @@ impl Metrics {
                 "nextrun_config_last_reload_success_timestamp_seconds",
                 "When a configuration was last put in force.",
             ),
+            fates: r.counters("nextrun_fates_total", "Fates of jobs that were reported, by state.", &["state"]),
             store_errors: r.counter("nextrun_store_errors_total", "Times that the store could not do its work."),
             registry: r.0,
             updating: Mutex::new(()),

@@ -110,10 +110,6 @@ impl<'t> Problems<'t> {
         self.push(at, message.into(), help);
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.count
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -237,7 +233,7 @@ mod tests {
     fn no_more_problems_are_kept_than_a_person_reads_and_all_are_counted() {
         let mut problems = Problems::new("text", "p.yaml");
         (0..1000).for_each(|_| problems.add(Place::default(), "wrong"));
-        assert_eq!((problems.len(), problems.is_empty()), (1000, false));
+        assert_eq!((problems.count, problems.is_empty()), (1000, false));
         assert!(problems.found.len() <= LISTED);
     }
 

@@ -15,14 +15,14 @@ use super::problem::{Place, Problems, suggest};
 const MAX_BYTES: usize = 1 << 20;
 
 /// One value of the file and where it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
     pub(crate) place: Place,
 }
 
 /// What a value is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
     /// Null, a bool, a number or a text.
     Scalar(Value),
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
 }
 
 /// A key of a map and where it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) place: Place,

@@ -193,3 +193,32 @@ fn certificates_are_needed_only_where_a_message_goes_by_https() {
     let log = third.log();
     assert!(log.contains("the destination webhook: ") && log.contains("package ca-certificates"), "{log}");
 }
+
+#[test]
+fn a_case_that_cannot_be_read_is_told_and_left_and_its_job_is_left_alone() {
+    let stage = Stage::new();
+    let (queue, webhook) = (Receiver::of_everything(), Receiver::of_everything());
+    let mut daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s"]);
+    Run::new(&stage.logdir(), "newer", &knobs(10.0)).train();
+    stage.until("a run is suggested", || !queue.events().is_empty());
+    daemon.kill();
+
+    let database = rusqlite::Connection::open(stage.state().join("nextrun.db")).unwrap();
+    let state = || -> String { database.query_row("SELECT state FROM cases", [], |row| row.get(0)).unwrap() };
+    database.execute("UPDATE cases SET state = json_set(state, '$.version', 99)", []).unwrap();
+    let (before, event) = (state(), queue.events()[0].clone());
+    let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s"]);
+    stage.until("it is told", || stage.log().contains("a stored case cannot be read"));
+    assert!(stage.log().contains("version 99"), "{}", stage.log());
+    // Its experiment is nobody's baseline; another job is investigated as ever.
+    Run::new(&stage.logdir(), event.text("/data/run_name"), &knobs(10.0)).train();
+    Run::new(&stage.logdir(), "other", &knobs(10.0)).train();
+    stage.until("the other job has its case", || queue.events().iter().any(|event| event.text("/subject") == "other"));
+    let sql = "SELECT state FROM cases WHERE baseline = 'newer'";
+    assert_eq!(database.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap(), before);
+    // The kill may have come before the answer was recorded: then the same message came twice.
+    let distinct: BTreeSet<String> = ids(&queue.events()).into_iter().collect();
+    assert_eq!(distinct.len(), 2, "one run is suggested for each of the two jobs");
+    let listed = stage.cases(&["list"]);
+    assert!(listed.contains("newer") && listed.contains("other"), "{listed}");
+}

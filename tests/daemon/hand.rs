@@ -10,27 +10,26 @@ use serde_json::json;
 pub(crate) const POLICY: &str = r#"
 policy: short
 summary: a hundredth of the learning rate, then a question
-start: lower_learning_rate
-exhausted: unknown
-states:
+judge: { cured: experiment.cured }
+tests:
   lower_learning_rate:
     step: "1 lower the learning rate"
     why: "it is {baseline.learning_rate}"
     hypothesis: the learning rate is too high
     expect: the loss falls
-    run: { change: { learning_rate: "= baseline.learning_rate / 100.0" }, repeats: 1 }
-    outcomes:
-      - { name: cured, when: experiment.cured, go: too_high }
-      - { name: no_cure, otherwise: true, go: look_at_data }
+    change: { learning_rate: /100 }
+    cause: { verdict: learning_rate_too_high, summary: cured }
   look_at_data:
     why: nothing else is left
-    ask: { checklist: [do inputs and labels belong together], answers: [{ name: found, go: data }], silence: unknown }
-  too_high: { conclude: { verdict: learning_rate_too_high, confidence: 0.9, summary: cured, recommend: { from: lower_learning_rate } } }
-  data: { conclude: { verdict: data_pipeline, confidence: 0.9, summary: a person found it } }
-  unknown: { conclude: { verdict: inconclusive, confidence: 0.1, summary: nothing was found } }
+    ask: { checklist: [do inputs and labels belong together], answers: { found_it: data } }
+conclusions:
+  data: { verdict: data_pipeline, summary: a person found it }
+  unknown: { verdict: inconclusive, summary: nothing was found }
+states:
+  all: { try: [lower_learning_rate, look_at_data], empty: unknown }
 "#;
 
-const CONFIGURATION: &str = "policy: ./short.yaml\nlimits: { at_once: 20, ask_wait: 1h }\n";
+const CONFIGURATION: &str = "policy: ./short.yaml\ncontrol: never\nlimits: { at_once: 20, ask_wait: 1h }\n";
 
 fn stage() -> (Stage, String) {
     let stage = Stage::new();
@@ -157,7 +156,7 @@ fn a_person_answers_one_question_and_closes_another_case() {
     let open = stage.cases(&["list"]);
     assert_eq!(open.matches("at look_at_data").count(), 2, "{open}");
 
-    stage.cases(&["answer", &stage.case_of("answered").unwrap().id.0, "found"]);
+    stage.cases(&["answer", &stage.case_of("answered").unwrap().id.0, "found_it"]);
     let why = "labels were shifted by one";
     let id = stage.case_of("closed").unwrap().id.0;
     stage.cases(&["close", &id, "--verdict", "loss_function", "--why", why]);

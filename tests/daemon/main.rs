@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod stage; // the daemon, its directories, its commands
+
 mod training; // a made-up script, and what it logs
 mod web; // a job queue and a webhook on the loopback
 
@@ -13,4 +14,8 @@ mod kills; // killed without warning, again and again
 mod noise; // what people are told when much goes wrong at once
 mod old; // years of runs that are not read
 mod operate; // status page, reload, stop
+mod reports; // what those who run jobs tell over HTTP
+#[cfg(target_os = "linux")]
+mod runner; // the loop on one machine, run by the runner
+mod trials; // runs that are no evidence
 mod whole; // from a failing run to its cause

@@ -136,7 +136,7 @@ struct Service {
 
 fn configuration(queue: &Receiver, further: &str) -> String {
     format!(
-        "policy: ./short.yaml\nlimits: {{ ask_wait: 1h }}\nstatus: {{ listen: \"127.0.0.1:0\" }}\n\
+        "policy: ./short.yaml\ncontrol: never\nlimits: {{ ask_wait: 1h }}\nstatus: {{ listen: \"127.0.0.1:0\" }}\n\
          watch: {{ quiet_after: 10m }}\ndestinations:\n  cluster: {{ preset: queue, url: \"{}\" }}\n{further}",
         queue.url()
     )
@@ -215,8 +215,7 @@ fn settings_are_put_in_force_whole_or_not_at_all() {
     // What is not a mistake is in force at once, for open cases too: one destination more, and another end.
     let audit = Receiver::of_everything();
     write(&configuration(&queue, &format!("  audit: {{ preset: webhook, url: \"{}\" }}\n", audit.url())));
-    stage
-        .write("short.yaml", &POLICY.replace("confidence: 0.9, summary: cured", "confidence: 0.8, summary: cured now"));
+    stage.write("short.yaml", &POLICY.replace("summary: cured", "summary: cured now"));
     assert!(!service.reload().contains("refused"));
     assert_eq!(service.succeeded(), Some(1.0));
     trainer(&stage.logdir(), knobs(1.0))(&queue.events()[0]);

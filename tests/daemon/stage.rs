@@ -123,7 +123,7 @@ impl Stage {
     pub(crate) fn kept(&self) -> Vec<Case> {
         let Ok(mut store) = Sqlite::open_read_only(&self.state().join("nextrun.db")) else { return Vec::new() };
         let cases = store.cases(false).unwrap_or_default();
-        cases.into_iter().map(|case| serde_json::from_value(case.state).unwrap()).collect()
+        cases.into_iter().map(|case| Case::read(case.unwrap().state).unwrap()).collect()
     }
 
     /// The case of a baseline.

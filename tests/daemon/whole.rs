@@ -114,7 +114,7 @@ fn check_closing(data: &Value, queue: &Receiver) {
         assert_eq!(experiment["overrides"], event.body["data"]["overrides"]);
     }
     let cure = experiments.last().unwrap();
-    assert_eq!(cure["outcome"], "cured");
+    assert_eq!(cure["outcome"], "found");
     assert_eq!(data["recommended"]["overrides"], cure["overrides"]);
     assert!(data["recommended"]["overrides"]["learning_rate"].as_f64().unwrap() <= 0.01);
     assert!(data["recommended"].get("command").is_some());

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use nextrun::fate::{Fate, FateState};
 use nextrun::tfevents::encode;
 use serde_json::{Value, json};
 
@@ -38,6 +39,24 @@ pub(crate) struct Script {
     pub(crate) lasts: usize,
     /// The share of its steps after which it falls silent.
     pub(crate) dies: Option<f64>,
+    /// Whoever runs it and its experiments tells what became of them.
+    pub(crate) told: bool,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone)]
+pub(crate) struct End {
+    /// The tick before which it is told.
+    pub(crate) tick: usize,
+    /// The job, or the suggestion.
+    pub(crate) of: Of,
+    pub(crate) fate: Fate,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Of {
+    Job(String),
+    Suggestion(String),
 }
 
 /// The files of all jobs.
@@ -75,15 +94,41 @@ impl History {
         files
     }
 
+    /// What became of the baselines.
+    pub(crate) fn ends(&self) -> Vec<End> {
+        let told = self.scripts.iter().enumerate().filter(|(_, script)| script.told);
+        let end = |(index, script): (usize, &Script)| End {
+            tick: script.starts + script.lasts + 1,
+            of: Of::Job(format!("job{index}")),
+            fate: match script.dies {
+                Some(_) => Fate { exit_code: Some(1), ..Fate::new(FateState::Failed) },
+                None => Fate::new(FateState::Ended),
+            },
+        };
+        told.map(end).collect()
+    }
+
+    /// What becomes of an experiment that was suggested before `tick`. Every third that is asked for is lost.
+    pub(crate) fn end_of(&self, suggestion: &Value, tick: usize) -> Option<End> {
+        let script = &self.scripts[baseline_of(suggestion)];
+        let lost = suggestion["run_name"].as_str().unwrap().contains("/03-");
+        let state = if lost { FateState::Lost } else { FateState::Ended };
+        let of = Of::Suggestion(suggestion["suggestion_id"].as_str().unwrap().to_owned());
+        script.told.then(|| End { tick: tick + script.lasts + 1, of, fate: Fate::new(state) })
+    }
+
     /// The files of an experiment that was suggested at `time`.
     pub(crate) fn experiment(&self, suggestion: &Value, time: f64) -> Files {
-        let baseline = suggestion["baseline_run"].as_str().unwrap().trim_start_matches("job").parse::<usize>().unwrap();
-        let mut script = Script { dies: None, ..self.scripts[baseline].clone() };
+        let mut script = Script { dies: None, ..self.scripts[baseline_of(suggestion)].clone() };
         let overrides = &suggestion["overrides"];
         script.learning_rate = overrides["learning_rate"].as_f64().unwrap_or(script.learning_rate);
         script.steps = overrides["max_steps"].as_i64().unwrap_or(script.steps);
         script.files(suggestion["run_name"].as_str().unwrap(), time)
     }
+}
+
+fn baseline_of(suggestion: &Value) -> usize {
+    suggestion["baseline_run"].as_str().unwrap().trim_start_matches("job").parse().unwrap()
 }
 
 impl Script {

@@ -8,12 +8,13 @@ use nextrun::case::{Case, CaseId, MessageKind};
 use nextrun::config::Settings;
 use nextrun::daemon::site_of;
 use nextrun::diagnosis::{Changes, Diagnosis, Site};
+use nextrun::fate::JobFate;
 use nextrun::jobs::Patience;
 use nextrun::watch::{Options, Watcher};
 use serde_json::{Value, json};
 
 use super::common::MemoryLogdir;
-use super::history::{Files, History, TICK, time_of};
+use super::history::{End as Told, Files, History, Of, TICK, time_of};
 
 /// Longer than any case of these histories takes.
 const TICKS: usize = 40;
@@ -45,6 +46,9 @@ pub(crate) struct Live<'h> {
     diagnosis: Diagnosis,
     /// What a store would hold.
     kept: BTreeMap<CaseId, Value>,
+    fates: Vec<JobFate>,
+    /// What is to be told of jobs.
+    ends: Vec<Told>,
 }
 
 fn site() -> Site {
@@ -69,6 +73,8 @@ impl<'h> Live<'h> {
             arrived: BTreeMap::new(),
             diagnosis: Diagnosis::new(site(), []),
             kept: BTreeMap::new(),
+            fates: Vec::new(),
+            ends: history.ends(),
         }
     }
 
@@ -97,17 +103,41 @@ impl<'h> Live<'h> {
                 self.kept.values().map(|case| serde_json::from_value(case.clone()).unwrap()).collect();
             self.watcher = watcher(&self.logdir);
             self.diagnosis = Diagnosis::new(site(), cases);
+            self.diagnosis.remember_fates(self.fates.clone());
         }
+        let told = self.tell(tick, now);
         self.arrive(now);
         self.watcher.poll(now);
+        self.diagnosis.looked(now);
         let changes = self.diagnosis.tick(self.watcher.runs(), now);
+        self.keep(&changes);
+        for message in changes.messages.iter().filter(|message| message.kind() == MessageKind::RunSuggested) {
+            self.ends.extend(self.history.end_of(&message.body.data(), tick));
+            self.files.extend(self.history.experiment(&message.body.data(), now));
+        }
+        json!([told, log_of(tick, &changes)])
+    }
+
+    fn keep(&mut self, changes: &Changes) {
         for case in &changes.cases {
             self.kept.insert(case.id.clone(), json!(case));
         }
-        for message in changes.messages.iter().filter(|message| message.kind() == MessageKind::RunSuggested) {
-            self.files.extend(self.history.experiment(&message.body.data(), now));
+        self.fates.extend(changes.fates.clone());
+    }
+
+    /// Tells what became of jobs since the last tick. Requests are taken before a look.
+    fn tell(&mut self, tick: usize, now: f64) -> Vec<Value> {
+        let due: Vec<Told> = self.ends.iter().filter(|end| end.tick == tick).cloned().collect();
+        let mut told = Vec::new();
+        for end in due {
+            let changes = match &end.of {
+                Of::Job(job) => self.diagnosis.fate_of_job(job, &end.fate, now - 1.0),
+                Of::Suggestion(suggestion) => self.diagnosis.fate_of_experiment(suggestion, &end.fate, now - 1.0),
+            };
+            self.keep(&changes);
+            told.push(log_of(tick, &changes));
         }
-        log_of(tick, &changes)
+        told
     }
 
     /// Everything that was written until `now` arrives.

@@ -20,14 +20,16 @@ use live::{Arrivals, Live};
 fn script() -> impl Strategy<Value = Script> {
     let layout = prop_oneof![Just(Layout::OneFile), Just(Layout::TwoFiles), Just(Layout::TrainAndValidation)];
     let rate = prop_oneof![Just(0.001), Just(0.1), Just(1.0), Just(10.0)];
-    (layout, rate, 40_i64..300, 0_usize..3, 1_usize..6, prop::option::weighted(0.3, 0.2_f64..0.9)).prop_map(
-        |(layout, learning_rate, steps, starts, lasts, dies)| Script {
+    let dies = prop::option::weighted(0.3, 0.2_f64..0.9);
+    (layout, rate, 40_i64..300, 0_usize..3, 1_usize..6, dies, any::<bool>()).prop_map(
+        |(layout, learning_rate, steps, starts, lasts, dies, told)| Script {
             layout,
             learning_rate,
             steps,
             starts,
             lasts,
             dies,
+            told,
         },
     )
 }
@@ -83,7 +85,15 @@ proptest! {
 /// The properties would hold of a daemon that never does anything.
 #[test]
 fn there_is_a_log_to_compare() {
-    let script = Script { layout: Layout::OneFile, learning_rate: 1.0, steps: 200, starts: 0, lasts: 2, dies: None };
+    let script = Script {
+        layout: Layout::OneFile,
+        learning_rate: 1.0,
+        steps: 200,
+        starts: 0,
+        lasts: 2,
+        dies: None,
+        told: false,
+    };
     let ends = Live::new(&History::new(vec![script]), Arrivals::AtOnce).ends(|_| false);
     assert_eq!(ends.len(), 1);
     assert_eq!(ends[0].verdict.as_deref(), Some("learning_rate_too_high"));
@@ -94,10 +104,28 @@ fn there_is_a_log_to_compare() {
 #[test]
 fn a_baseline_that_ended_stays_so_after_a_restart() {
     let dies = Some(0.8);
-    let script = Script { layout: Layout::OneFile, learning_rate: 10.0, steps: 40, starts: 2, lasts: 1, dies };
+    let script =
+        Script { layout: Layout::OneFile, learning_rate: 10.0, steps: 40, starts: 2, lasts: 1, dies, told: false };
     let history = History::new(vec![script]);
     let undisturbed = Live::new(&history, Arrivals::AtOnce).run(|_| false);
     for restart in 3..10 {
+        let restarted = Live::new(&history, Arrivals::AtOnce).run(|tick| tick == restart);
+        assert_eq!(first_difference(&undisturbed, &restarted), None, "restarted at tick {restart}");
+    }
+}
+
+/// An engine that tells what became of jobs: its word ends them, and a restart forgets nothing of it.
+#[test]
+fn what_became_of_jobs_is_an_input_like_events() {
+    let script =
+        Script { layout: Layout::OneFile, learning_rate: 1.0, steps: 100, starts: 1, lasts: 1, dies: None, told: true };
+    let broken = Script { learning_rate: 0.001, dies: Some(0.5), ..script.clone() };
+    let history = History::new(vec![script, broken]);
+    let undisturbed = Live::new(&history, Arrivals::AtOnce).run(|_| false);
+    let ends = Live::new(&history, Arrivals::AtOnce).ends(|_| false);
+    let verdicts: BTreeSet<_> = ends.iter().filter_map(|end| end.verdict.as_deref()).collect();
+    assert_eq!(verdicts, BTreeSet::from(["infrastructure", "learning_rate_too_high"]), "{ends:?}");
+    for restart in 2..12 {
         let restarted = Live::new(&history, Arrivals::AtOnce).run(|tick| tick == restart);
         assert_eq!(first_difference(&undisturbed, &restarted), None, "restarted at tick {restart}");
     }

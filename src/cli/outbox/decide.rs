@@ -4,7 +4,6 @@
 use std::io::Write;
 
 use anyhow::bail;
-use serde_json::{Value, json};
 
 use super::{Number, one, waiting};
 use crate::case::{CaseId, MessageKind};
@@ -13,7 +12,7 @@ use crate::cli::plain;
 use crate::config::Settings;
 use crate::daemon::preset_of;
 use crate::destinations::{Preset, SameId};
-use crate::store::{Commit, DeliveryState, Owed, Sqlite, Store, StoredCase};
+use crate::store::{Commit, DeliveryState, Owed, Sqlite, Store, StoredCase, Wait, Wish};
 
 pub(super) fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) -> anyhow::Result<()> {
     let settings = at.settings()?;
@@ -23,7 +22,7 @@ pub(super) fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) ->
     for owed in &rows {
         let id = owed.delivery.id;
         match owed.delivery.state {
-            DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Dead => {}
+            DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Held | DeliveryState::Dead => {}
             state => bail!("delivery {id} is {}: it is not sent again", state.as_str()),
         }
         if !stale && is_stale(&mut store, owed)? {
@@ -32,7 +31,7 @@ pub(super) fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) ->
             );
         }
     }
-    let wish = |owed: &Owed| (owed.delivery.message.case.clone(), json!({ "resend": owed.delivery.id }));
+    let wish = |owed: &Owed| (Some(owed.delivery.message.case.clone()), Wish::Resend(owed.delivery.id));
     store.commit(&Commit { requests: rows.iter().map(wish).collect(), ..Commit::default() })?;
     for owed in &rows {
         let twice = match preset(&settings, at, &owed.delivery.destination) {
@@ -61,7 +60,7 @@ fn is_stale(store: &mut Sqlite, owed: &Owed) -> anyhow::Result<bool> {
         return Ok(false);
     }
     let Some(StoredCase { state, .. }) = store.case(&message.case.0)? else { return Ok(true) };
-    let case: crate::case::Case = serde_json::from_value(state)?;
+    let case = crate::case::Case::read(state)?;
     Ok(case.open_experiment().is_none_or(|experiment| experiment.suggestion != message.id))
 }
 
@@ -73,7 +72,7 @@ pub(super) fn give_up(out: &mut impl Write, numbers: &[Number], why: &str, at: &
             Number::Delivery(id) => drop_delivery(&mut store, id, why)?,
             Number::Waiting(id) => drop_waiting(&mut store, id, why)?,
         };
-        requests.push((case, wish));
+        requests.push((Some(case), wish));
         said.push(what);
     }
     store.commit(&Commit { requests, ..Commit::default() })?;
@@ -84,23 +83,23 @@ pub(super) fn give_up(out: &mut impl Write, numbers: &[Number], why: &str, at: &
 }
 
 /// The case, what is asked of the daemon, and what that is, in words.
-type Wish = (CaseId, Value, String);
+type Asked = (CaseId, Wish, String);
 
-fn drop_delivery(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Wish> {
+fn drop_delivery(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Asked> {
     let owed = readable(store, id)?;
     match owed.delivery.state {
-        DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Sending => {}
+        DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Held | DeliveryState::Sending => {}
         state => bail!("delivery {id} is {} already", state.as_str()),
     }
     let what = format!("delivery {id} to {}", owed.delivery.destination);
-    Ok((owed.delivery.message.case, json!({ "drop": id, "why": why }), what))
+    Ok((owed.delivery.message.case, Wish::Drop { delivery: id, why: why.to_owned() }, what))
 }
 
-fn drop_waiting(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Wish> {
-    let hold = waiting(store, id)?.hold;
-    let what = format!("message w{id} to {}", hold.destination);
-    let wish = json!({ "unhold": id, "message": hold.message.id, "destination": hold.destination, "why": why });
-    Ok((hold.message.case, wish, what))
+fn drop_waiting(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Asked> {
+    let Wait { message, destination, .. } = waiting(store, id)?.wait;
+    let what = format!("message w{id} to {destination}");
+    let wish = Wish::Withdraw { row: id, message: message.id, destination, why: why.to_owned() };
+    Ok((message.case, wish, what))
 }
 
 /// A delivery that can be worked on.

@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use super::{Format, Standing};
 use crate::cli::cases::time;
 use crate::cli::plain;
-use crate::store::{Attempt, Held, Owed, Unreadable};
+use crate::store::{Answer, Attempt, Owed, Unreadable, WaitingMessage};
 
 /// One delivery.
 pub(super) fn line(out: &mut impl Write, row: &Result<Owed, Unreadable>, format: Format) -> io::Result<()> {
     match (row, format) {
         (Ok(owed), Format::Text) => {
             title(out, owed)?;
-            if let Some(answer) = owed.delivery.answer.as_deref().filter(|answer| *answer != "{}") {
-                writeln!(out, "    {}", plain(answer))?;
+            if let Some(answer) = said(owed.delivery.answer.as_ref()) {
+                writeln!(out, "    {}", plain(&answer))?;
             }
             Ok(())
         }
@@ -43,15 +43,15 @@ pub(super) fn title(out: &mut impl Write, owed: &Owed) -> io::Result<()> {
 }
 
 /// A message that waits for a better moment.
-pub(super) fn waiting(out: &mut impl Write, row: &Held, format: Format) -> io::Result<()> {
-    let (hold, message) = (&row.hold, &row.hold.message);
+pub(super) fn waiting(out: &mut impl Write, row: &WaitingMessage, format: Format) -> io::Result<()> {
+    let (wait, message) = (&row.wait, &row.wait.message);
     if format == Format::Text {
         waiting_title(out, row)?;
-        return writeln!(out, "    {}", plain(&hold.why));
+        return writeln!(out, "    {}", plain(&wait.why));
     }
     let object = json!({
-        "id": format!("w{}", row.id), "destination": hold.destination, "state": Standing::Waiting.name(),
-        "attempts": 0, "due": hold.until, "changed": message.time, "answer": null, "why": hold.why,
+        "id": format!("w{}", row.id), "destination": wait.destination, "state": Standing::Waiting.name(),
+        "attempts": 0, "due": wait.until, "changed": message.time, "answer": null, "why": wait.why,
         "message_id": message.id, "case_id": message.case, "type": message.kind().event_type(),
         "subject": message.subject, "time": message.time,
     });
@@ -59,8 +59,8 @@ pub(super) fn waiting(out: &mut impl Write, row: &Held, format: Format) -> io::R
 }
 
 /// The first line about a message that waits.
-pub(super) fn waiting_title(out: &mut impl Write, row: &Held) -> io::Result<()> {
-    let (hold, message) = (&row.hold, &row.hold.message);
+pub(super) fn waiting_title(out: &mut impl Write, row: &WaitingMessage) -> io::Result<()> {
+    let (wait, message) = (&row.wait, &row.wait.message);
     writeln!(
         out,
         "{:>5}  {}  {:9}  {} to {}: {} (case {})",
@@ -68,7 +68,7 @@ pub(super) fn waiting_title(out: &mut impl Write, row: &Held) -> io::Result<()> 
         time(message.time),
         Standing::Waiting.name(),
         message.kind().event_type(),
-        plain(&hold.destination),
+        plain(&wait.destination),
         plain(&message.subject),
         message.case,
     )
@@ -120,10 +120,15 @@ fn one_try(out: &mut impl Write, owed: &Owed, attempt: &Attempt) -> io::Result<(
     if let Some(why) = delivery.message.body.why() {
         writeln!(out, "    why: {}", plain(why))?;
     }
-    match attempt.answer.as_deref().filter(|answer| *answer != "{}") {
-        Some(answer) => writeln!(out, "    answer: {}", plain(answer)),
+    match said(attempt.answer.as_ref()) {
+        Some(answer) => writeln!(out, "    answer: {}", plain(&answer)),
         None => Ok(()),
     }
+}
+
+/// What a destination said, unless it said no more than that it has the message.
+fn said(answer: Option<&Answer>) -> Option<String> {
+    answer.filter(|answer| **answer != Answer::Accepted { reference: None }).map(Answer::to_string)
 }
 
 fn object(owed: &Owed) -> Value {
@@ -132,7 +137,8 @@ fn object(owed: &Owed) -> Value {
     let due = matches!(standing, Standing::Pending | Standing::Unknown).then_some(delivery.due);
     json!({
         "id": delivery.id, "destination": delivery.destination, "state": standing.name(),
-        "attempts": delivery.attempts, "due": due, "changed": owed.changed, "answer": delivery.answer,
+        "attempts": delivery.attempts, "due": due, "changed": owed.changed, "answer": delivery.answer.as_ref().map(Answer::to_string),
+        "reference": delivery.answer.as_ref().and_then(Answer::reference),
         "message_id": message.id, "case_id": message.case, "type": message.kind().event_type(),
         "subject": message.subject, "time": message.time,
     })
@@ -142,7 +148,8 @@ fn try_object(owed: &Owed, attempt: &Attempt) -> Value {
     let (delivery, message) = (&owed.delivery, &owed.delivery.message);
     json!({
         "delivery": delivery.id, "number": attempt.number, "begun": attempt.begun, "ended": attempt.ended,
-        "outcome": attempt.outcome, "answer": attempt.answer, "destination": delivery.destination,
+        "outcome": attempt.outcome, "answer": attempt.answer.as_ref().map(Answer::to_string),
+        "destination": delivery.destination,
         "message_id": message.id, "case_id": message.case, "type": message.kind().event_type(),
         "subject": message.subject, "why": message.body.why(),
     })

@@ -9,12 +9,17 @@ use crate::launched::{Kind, Way};
 /// `os.environ.get("LR", 0.1)`, `os.getenv("LR")`, `os.environ["LR"]`.
 pub(super) fn environment(source: &Source) -> Vec<Opt> {
     let tokens = &source.tokens;
+    let helpers = helpers(source);
     let mut options: Vec<Opt> = Vec::new();
     for at in 0..tokens.len() {
         let from_environ = |at: usize| at >= 2 && tokens[at - 1].is('.') && tokens[at - 2].is_name("environ");
         let open = at + 1;
         let called = tokens.get(open).is_some_and(|token| token.is('('))
             && (tokens[at].is_name("getenv") || (tokens[at].is_name("get") && from_environ(at)));
+        let helped = tokens.get(open).is_some_and(|token| token.is('('))
+            && tokens[at].name().is_some_and(|name| helpers.contains(&name))
+            && !at.checked_sub(1).is_some_and(|before| tokens[before].is_name("def"));
+        let called = called || helped;
         let indexed = tokens[at].is_name("environ") && tokens.get(open).is_some_and(|token| token.is('['));
         if !called && !indexed {
             continue;
@@ -48,6 +53,20 @@ pub(super) fn environment(source: &Source) -> Vec<Opt> {
         }
     }
     options
+}
+
+/// Functions of the file that read a variable for others: `def env(name, default): return os.environ.get(name, default)`.
+fn helpers(source: &Source) -> Vec<&str> {
+    let reads = |line: &[Token]| line.iter().any(|token| token.is_name("environ") || token.is_name("getenv"));
+    let defined = source.lines().filter_map(|(at, _, line)| match line {
+        [def, Token::Name(name), Token::Mark('('), ..] if def.is_name("def") => {
+            let small = source.block(at).len() <= 8;
+            let own = reads(line) || source.block(at).iter().any(|(_, line)| reads(line));
+            (small && own).then_some(name.as_str())
+        }
+        _ => None,
+    });
+    defined.collect()
 }
 
 /// The type that a value is made into where it is read: `float(os.environ.get(…))`.
@@ -120,47 +139,120 @@ pub(super) fn key_values(source: &Source) -> (Option<Dialect>, Vec<String>) {
     ((splits && source.names("argv")).then_some(Dialect::Plain), Vec::new())
 }
 
-/// The dictionaries of the source that hold nothing but settings: defaults that `key=value` replaces.
-pub(super) fn defaults(source: &Source) -> Vec<Opt> {
-    let mut options = Vec::new();
+/// Settings of the source that words of the command replace: dictionaries, and fields of a class of settings.
+pub(super) fn defaults(source: &Source, dialect: Dialect) -> Vec<Opt> {
+    let mut found: Vec<(String, Value)> = Vec::new();
     for at in 2..source.tokens.len() {
         if !source.tokens[at - 1].is('=') && !source.tokens[at - 1].is('(') {
             continue;
         }
         if source.tokens[at].is('{') {
-            entries(source, at, "", &mut options);
+            entries(source, at, "", &mut found);
         } else if source.tokens[at].is_name("dict") || source.tokens[at].is_name("SimpleNamespace") {
-            for argument in source
-                .tokens
-                .get(at + 1)
-                .filter(|token| token.is('('))
-                .map(|_| source.arguments(at + 1))
-                .into_iter()
-                .flatten()
-            {
+            let open = source.tokens.get(at + 1).filter(|token| token.is('('));
+            for argument in open.map(|_| source.arguments(at + 1)).into_iter().flatten() {
                 if let (Some(name), Some(value)) = (argument.name, source.literal(argument.value)) {
-                    options.push(key(name, value));
+                    found.push((name.to_owned(), value));
                 }
             }
         }
     }
-    options.dedup();
+    if source.names("setattr") {
+        found.extend(attributes(source));
+    }
+    let spelling = Spelling::of(source, dialect);
+    let mut options: Vec<Opt> = Vec::new();
+    for (name, value) in found {
+        if options.iter().all(|option| option.dest != name) {
+            options.push(spelling.option(&name, value));
+        }
+    }
     options
 }
 
-fn key(name: &str, value: Value) -> Opt {
-    Opt {
-        names: vec![name.to_owned()],
-        dest: name.to_owned(),
-        way: Way::KeyValue,
-        kind: kind_of_value(Some(&value)),
-        default: Some(value),
-        ..Opt::default()
+/// The literals that classes assign to their names, where `setattr` can replace them.
+fn attributes(source: &Source) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for (at, _, line) in source.lines() {
+        if !line.first().is_some_and(|token| token.is_name("class")) {
+            continue;
+        }
+        for (_, line) in source.block(at) {
+            let (name, value) = match line {
+                [Token::Name(name), Token::Mark('='), value @ ..] => (name, value),
+                [Token::Name(name), Token::Mark(':'), rest @ ..] => {
+                    let Some(equals) = rest.iter().position(|token| token.is('=')) else { continue };
+                    (name, &rest[equals + 1..])
+                }
+                _ => continue,
+            };
+            found.extend(source.literal(value).map(|value| (name.clone(), value)));
+        }
+    }
+    found
+}
+
+/// How a script wants its settings written.
+struct Spelling {
+    /// `--lr=0.1`; else `lr=0.1`.
+    dashes: bool,
+    truth: Words,
+}
+
+/// How a script reads true and false.
+enum Words {
+    /// As JSON and YAML do.
+    Lower,
+    /// As Python does.
+    Capital,
+    /// As the type of the default makes it of a text: every text but the empty one is true.
+    Truthy,
+}
+
+impl Spelling {
+    fn of(source: &Source, dialect: Dialect) -> Spelling {
+        let texts = || source.tokens.iter().filter_map(Token::text);
+        let plain = dialect == Dialect::Plain;
+        let retyped = (0..source.tokens.len().saturating_sub(1)).any(|at| {
+            source.tokens[at].is_name("type")
+                && source.tokens[at + 1].is('(')
+                && source.tokens.get(source.close(at + 1) + 1).is_some_and(|token| token.is('('))
+        });
+        let truth = if ["literal_eval", "eval"].iter().any(|name| source.names(name)) {
+            Words::Capital
+        } else if !plain || ["json", "yaml"].iter().any(|name| source.names(name)) {
+            Words::Lower
+        } else if retyped {
+            Words::Truthy
+        } else {
+            Words::Capital
+        };
+        Spelling { dashes: plain && texts().any(|text| text == "--" || text == "-"), truth }
+    }
+
+    fn option(&self, name: &str, value: Value) -> Opt {
+        let kind = kind_of_value(Some(&value));
+        let truth = kind == Kind::Bool;
+        let words: &[&str] = match self.truth {
+            Words::Capital if truth => &["True", "False"],
+            _ => &[],
+        };
+        let (spelled, way) =
+            if self.dashes { (format!("--{name}"), Way::Argument) } else { (name.to_owned(), Way::KeyValue) };
+        Opt {
+            names: vec![spelled],
+            dest: name.to_owned(),
+            way,
+            kind: if truth && matches!(self.truth, Words::Truthy) { Kind::Truthy } else { kind },
+            default: Some(value),
+            choices: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..Opt::default()
+        }
     }
 }
 
 /// The entries of a dictionary, those of dictionaries in it with a dot between; they nest no deeper than people write.
-fn entries(source: &Source, open: usize, prefix: &str, options: &mut Vec<Opt>) {
+fn entries(source: &Source, open: usize, prefix: &str, found: &mut Vec<(String, Value)>) {
     const DEEPEST: usize = 4;
     let mut at = open + 1;
     for part in source.parts(open) {
@@ -171,10 +263,10 @@ fn entries(source: &Source, open: usize, prefix: &str, options: &mut Vec<Opt>) {
                 && source.tokens.get(inner).is_some_and(|token| token.is('{'))
             {
                 if prefix.matches('.').count() < DEEPEST {
-                    entries(source, inner, &format!("{name}."), options);
+                    entries(source, inner, &format!("{name}."), found);
                 }
             } else if let Some(value) = source.literal(value) {
-                options.push(key(&name, value));
+                found.push((name, value));
             }
         }
         at += part.len() + 1;
@@ -198,6 +290,10 @@ mod tests {
             shown(&environment(&source)),
             ["LR Float Some(Number(0.1))", "BS Int Some(String(\"32\"))", "OUT Any None", "BN Any Some(Null)"]
         );
+        let helped = Source::read(
+            "def env(name, default):\n    return type(default)(os.environ.get(name, default))\nlr = env('LR', 0.1)\n",
+        );
+        assert_eq!(shown(&environment(&helped)), ["LR Float Some(Number(0.1))"]);
     }
 
     #[test]
@@ -206,14 +302,30 @@ mod tests {
         let source = Source::read(text);
         assert_eq!(key_values(&source).0, Some(Dialect::Plain));
         assert_eq!(
-            shown(&defaults(&source)),
+            shown(&defaults(&source, Dialect::Plain)),
             ["lr Float Some(Number(0.1))", "opt.name Text Some(String(\"adam\"))", "n Any Some(Null)"]
         );
         let source =
             Source::read("base = OmegaConf.create(dict(lr=0.1))\ncfg = OmegaConf.merge(base, OmegaConf.from_cli())\n");
         assert_eq!(key_values(&source).0, Some(Dialect::OmegaConf));
-        assert_eq!(shown(&defaults(&source)), ["lr Float Some(Number(0.1))"]);
+        assert_eq!(shown(&defaults(&source, Dialect::Plain)), ["lr Float Some(Number(0.1))"]);
         assert_eq!(key_values(&Source::read("a, b = line.split('=')\n")).0, None);
+    }
+
+    #[test]
+    fn settings_are_spelled_as_the_script_reads_them() {
+        let shown = |text: &str| {
+            let options = defaults(&Source::read(text), Dialect::Plain);
+            options.iter().map(|o| format!("{} {:?} {}", o.names[0], o.kind, o.choices.join(","))).collect::<Vec<_>>()
+        };
+        let dict = "cfg = {'bn': True}\nk, v = a.split('=')\n";
+        assert_eq!(shown(&format!("{dict}cfg[k] = type(cfg[k])(v)\n")), ["bn Truthy "]);
+        assert_eq!(shown(&format!("{dict}cfg[k] = ast.literal_eval(v)\n")), ["bn Bool True,False"]);
+        assert_eq!(shown(&format!("{dict}cfg[k] = json.loads(v)\n")), ["bn Bool "]);
+        let class = "class C:\n    lr: float = 0.1\n    steps = 5\n    def f(self): pass\n";
+        let loop_ =
+            "for a in sys.argv[1:]:\n    k, v = a.lstrip('-').split('=')\n    setattr(c, k, type(getattr(c, k))(v))\n";
+        assert_eq!(shown(&format!("{class}{loop_}")), ["--lr Float ", "--steps Int "]);
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! The section `destinations`.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use crate::case::MessageKind;
 use crate::config::secret::SecretSource;
 use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown, Patience, PresetChoice};
@@ -9,15 +13,20 @@ use crate::yaml::{Fields, Kind, Node, suggest};
 use super::Reader;
 
 /// The settings that every destination has.
-pub(super) const COMMON: [&str; 7] = ["preset", "wants", "for", "patience", "on_unknown", "give_up_after", "timeout"];
+pub(super) const COMMON: [&str; 8] =
+    ["preset", "wants", "for", "patience", "on_unknown", "give_up_after", "timeout", "status_every"];
+
+/// What an owner's account gives, so that it need not be set.
+const OF_ACCOUNT: [&str; 2] = ["user", "token"];
 const SOURCES: [&str; 3] = ["file", "env", "credential"];
 
 /// Every kind of message, as `wants` names it.
-const KINDS: [(&str, MessageKind); 5] = [
+const KINDS: [(&str, MessageKind); 6] = [
     ("case_opened", MessageKind::CaseOpened),
     ("run_suggested", MessageKind::RunSuggested),
     ("stop_suggested", MessageKind::StopSuggested),
     ("question_asked", MessageKind::QuestionAsked),
+    ("notice", MessageKind::Notice),
     ("case_closed", MessageKind::CaseClosed),
 ];
 
@@ -42,8 +51,17 @@ impl Reader<'_> {
         let known: Vec<&str> = COMMON.into_iter().chain(wanted.iter().map(|field| field.name.as_str())).collect();
         let fields = Fields::new(node, &what, &known, &mut self.problems)?;
         let mut destination = DestinationSettings { preset: choice, ..DestinationSettings::new(name, "") };
-        for field in &wanted {
-            if let Some(node) = fields.get(&field.name) {
+        let accounts = wanted.iter().filter(|field| field.holds == Holds::Accounts);
+        destination.accounts = accounts
+            .filter_map(|field| Some((field.name.clone(), self.accounts(&field.name, fields.get(&field.name)?))))
+            .next();
+        for field in wanted.iter().filter(|field| field.holds != Holds::Accounts) {
+            if destination.accounts.is_some() && OF_ACCOUNT.contains(&field.name.as_str()) {
+                if let Some(key) = fields.key(&field.name) {
+                    let message = format!("`{}` has no effect beside the accounts of the owners of jobs", field.name);
+                    self.problems.add_help(key.place, message, "take one of them away");
+                }
+            } else if let Some(node) = fields.get(&field.name) {
                 destination.fields.extend(self.field(field, node).map(|value| (field.name.clone(), value)));
             } else if field.need == Need::Required {
                 let message = format!("{what} needs `{}`", field.name);
@@ -112,6 +130,18 @@ impl Reader<'_> {
         if let Some(time) = fields.get("timeout").and_then(|node| self.positive(node, "`timeout`")) {
             destination.timeout = time;
         }
+        if let Some(time) = fields.get("status_every").and_then(|node| self.positive(node, "`status_every`")) {
+            destination.status_every = time;
+        }
+    }
+
+    /// A token for each owner of jobs, by the owner's name.
+    fn accounts(&mut self, name: &str, node: &Node) -> BTreeMap<String, SecretSource> {
+        let entries = node.entries(&format!("`{name}`"), &mut self.problems);
+        let read = entries.iter().filter_map(|(owner, node)| {
+            Some((owner.name.clone(), self.secret(&format!("`{name}.{}`", owner.name), node)?))
+        });
+        read.collect()
     }
 
     fn field(&mut self, field: &PresetField, node: &Node) -> Option<FieldValue> {
@@ -121,6 +151,13 @@ impl Reader<'_> {
         }
         if field.holds == Holds::Secret {
             return self.secret(&what, node).map(FieldValue::Kept);
+        }
+        // A whole number is what it looks like; of any other the spelling would be lost.
+        if let Kind::Scalar(Value::Number(number)) = &node.kind
+            && field.holds == Holds::Text
+            && !number.is_f64()
+        {
+            return Some(FieldValue::Plain(number.to_string()));
         }
         let text = node.text(&what, &mut self.problems)?;
         if field.holds == Holds::Address
@@ -189,8 +226,7 @@ fn wrong_address(text: &str) -> Option<(&'static str, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::KINDS;
-    use serde_json::Value;
+    use super::{KINDS, Value};
 
     #[test]
     fn wants_names_every_kind_as_messages_do() {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::settings::{Keep, StatusSettings};
+use crate::config::settings::{Keep, StatusSettings, TokenSources};
 use crate::yaml::{Fields, Node};
 
 use super::Reader;
@@ -17,8 +17,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn status(&mut self, node: &Node) -> Option<StatusSettings> {
-        let fields = Fields::new(node, "`status`", &["listen", "token"], &mut self.problems)?;
-        let token = fields.get("token").and_then(|node| self.secret("`token`", node));
+        let fields = Fields::new(node, "`status`", &["listen", "token", "tokens"], &mut self.problems)?;
+        let (tokens, guarded) = self.tokens(&fields);
         let Some(node) = fields.get("listen") else {
             let help = "write an address with a port, such as 127.0.0.1:9747";
             self.problems.add_help(fields.place(), "`status` needs `listen`", help);
@@ -30,10 +30,35 @@ impl Reader<'_> {
             self.problems.add_help(node.place, format!("`listen` must be an address, but this is `{text}`"), help);
             return None;
         };
-        if !listen.ip().is_loopback() && fields.get("token").is_none() {
-            let help = "add `token: {file: PATH}`, or listen on 127.0.0.1";
-            self.problems.add_help(node.place, format!("`{text}` is open to others, and there is no `token`"), help);
+        if !listen.ip().is_loopback() && !guarded {
+            let help = "add `tokens: {read: {file: PATH}}`, or listen on 127.0.0.1";
+            self.problems.add_help(
+                node.place,
+                format!("`{text}` is open to others, and there is no token for reading"),
+                help,
+            );
         }
-        Some(StatusSettings { listen, token })
+        Some(StatusSettings { listen, tokens })
+    }
+
+    /// `tokens`, and `token`, which is short for `tokens.read`; whether one for reading is named.
+    fn tokens(&mut self, status: &Fields<'_>) -> (TokenSources, bool) {
+        let (mut tokens, mut guarded) = (TokenSources::default(), status.get("token").is_some());
+        if let Some(node) = status.get("tokens")
+            && let Some(fields) = Fields::new(node, "`tokens`", &["read", "report", "act"], &mut self.problems)
+        {
+            guarded |= fields.get("read").is_some();
+            tokens.read = fields.get("read").and_then(|node| self.secret("`read`", node));
+            tokens.report = fields.get("report").and_then(|node| self.secret("`report`", node));
+            tokens.act = fields.get("act").and_then(|node| self.secret("`act`", node));
+        }
+        if let Some(node) = status.get("token") {
+            if tokens.read.is_some() {
+                let help = "leave `token` out: it is short for `tokens.read`";
+                self.problems.add_help(node.place, "`token` and `tokens.read` are the same setting", help);
+            }
+            tokens.read = self.secret("`token`", node);
+        }
+        (tokens, guarded)
     }
 }

@@ -5,13 +5,15 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Field, Patience, SameId};
 use crate::case::MessageKind;
 use crate::destinations::answer::Rule;
+use crate::destinations::codes::CodesFile;
 use crate::destinations::http::Method;
 use crate::destinations::rehearsal::PresetTest;
+use crate::fate::FateState;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +37,15 @@ pub(super) struct PresetFile {
     pub(super) reference: Option<String>,
     #[serde(default)]
     pub(super) ask: Option<AskFile>,
+    #[serde(default)]
+    pub(super) status: Option<StatusFile>,
+    #[serde(default)]
+    pub(super) cancel: Option<CancelFile>,
+    /// Whether it starts a run by its command.
+    #[serde(default)]
+    pub(super) needs_command: bool,
+    #[serde(default)]
+    pub(super) codes: Option<CodesFile>,
     #[serde(default)]
     pub(super) then: Vec<ThenFile>,
     #[serde(default)]
@@ -96,11 +107,23 @@ pub(super) struct RequestFile {
     pub(super) url: String,
     #[serde(default)]
     pub(super) body: Option<Value>,
+    #[serde(default)]
+    pub(super) list: Option<ListFile>,
+}
+
+/// A list in an answer, of which only the elements with one of these values are kept.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListFile {
+    pub(super) of: String,
+    pub(super) any: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AskFile {
+    #[serde(default, rename = "if")]
+    pub(super) condition: Option<String>,
     pub(super) request: RequestFile,
     #[serde(default)]
     pub(super) answers: Vec<Rule>,
@@ -109,6 +132,64 @@ pub(super) struct AskFile {
     pub(super) unsure: Option<String>,
     #[serde(default)]
     pub(super) reference: Option<String>,
+    /// The references of all that was found.
+    #[serde(default)]
+    pub(super) all: Option<String>,
+    /// In seconds.
+    #[serde(default)]
+    pub(super) grace: f64,
+    #[serde(default)]
+    pub(super) otherwise: Option<Box<AskFile>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatusFile {
+    #[serde(default, rename = "if")]
+    pub(super) condition: Option<String>,
+    pub(super) request: RequestFile,
+    #[serde(default)]
+    pub(super) answers: Vec<Rule>,
+    pub(super) job: String,
+    /// Names, each with an expression.
+    #[serde(default)]
+    pub(super) with: Map<String, Value>,
+    pub(super) fates: Vec<FateFile>,
+    #[serde(default)]
+    pub(super) reason: Option<String>,
+    #[serde(default)]
+    pub(super) exit_code: Option<String>,
+    #[serde(default)]
+    pub(super) signal: Option<String>,
+    #[serde(default)]
+    pub(super) attempt: Option<String>,
+    #[serde(default)]
+    pub(super) tail: Option<TailFile>,
+    #[serde(default)]
+    pub(super) otherwise: Option<Box<StatusFile>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FateFile {
+    #[serde(default)]
+    pub(super) when: Option<String>,
+    pub(super) fate: FateState,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TailFile {
+    pub(super) request: RequestFile,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CancelFile {
+    pub(super) request: RequestFile,
+    #[serde(default)]
+    pub(super) answers: Vec<Rule>,
 }
 
 #[derive(Debug, Deserialize)]

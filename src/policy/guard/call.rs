@@ -12,7 +12,7 @@ use super::lower::{Lowering, Typed, path};
 use super::{Datum, Function, Node, Type};
 
 /// The functions of the language with the number of their arguments.
-const FUNCTIONS: [(&str, Function, Range<usize>); 11] = [
+const FUNCTIONS: [(&str, Function, Range<usize>); 12] = [
     ("min", Function::Min, 2..9),
     ("max", Function::Max, 2..9),
     ("log10", Function::Log10, 1..2),
@@ -22,6 +22,7 @@ const FUNCTIONS: [(&str, Function, Range<usize>); 11] = [
     ("ceil", Function::Ceil, 1..2),
     ("floor", Function::Floor, 1..2),
     ("known", Function::Known, 1..2),
+    ("holds", Function::Holds, 1..2),
     ("is_nan", Function::IsNan, 1..2),
     ("size", Function::Size, 1..2),
 ];
@@ -48,13 +49,14 @@ impl Lowering<'_> {
         for arg in args {
             let node = match function {
                 Function::Known => self.lower(arg).map(|(node, _)| node),
+                Function::Holds => self.truth(arg),
                 Function::Size => self.sized(arg),
                 _ => self.number(arg, name),
             };
             nodes.push(node?);
         }
         let kind = match function {
-            Function::Known | Function::IsNan => Type::Bool,
+            Function::Known | Function::Holds | Function::IsNan => Type::Bool,
             _ => Type::Number,
         };
         Some((Node::Call(*function, nodes), kind))
@@ -76,7 +78,7 @@ impl Lowering<'_> {
             Some(Ok(_)) => {}
             Some(Err(wrong)) => return self.wrong(&job.span, wrong),
             None => {
-                let message = "this is not a job: `baseline`, `experiment` or `case.shown.STATE`";
+                let message = "this is not a job: `baseline`, `experiment` or `case.shown.TEST`";
                 return self.fault(&job.span, message, None);
             }
         }
@@ -89,7 +91,6 @@ impl Lowering<'_> {
         let list: Vec<&str> = path.iter().copied().chain(["symptoms"]).collect();
         match self.names.resolve(&list, &list.join(".")) {
             Ok((list, _)) => {
-                self.depends_on_attempt |= path[0] != "baseline";
                 let item = Node::Constant(Datum::Text(symptom.clone()));
                 Some((Node::In(Box::new(item), Box::new(list)), Type::Bool))
             }

@@ -2,8 +2,9 @@
 //!
 //! Owns: values, and what follows from one that is not known. Must not know: text and types.
 //!
-//! Two rules make evaluation total. What is not known stays unknown through arithmetic, and a comparison with it is
-//! false, `!=` too. A value of the wrong type (only a knob can have one) is a fault, and a guard with a fault is false.
+//! Two rules make evaluation total. What is not known stays unknown through arithmetic, comparisons and `!`; `&&` and `||`
+//! are those of Kleene's logic, where one side that is known may settle it. A value of the wrong type (only a knob can have
+//! one) is a fault, and a guard with a fault does not hold.
 
 use std::collections::BTreeSet;
 
@@ -30,6 +31,10 @@ pub(in crate::policy) enum Datum {
 impl Datum {
     fn of_number(number: f64) -> Datum {
         if number.is_nan() { Datum::Unknown } else { Datum::Number(number) }
+    }
+
+    fn of_truth(truth: Option<bool>) -> Datum {
+        truth.map_or(Datum::Unknown, Datum::Bool)
     }
 
     fn of_json(value: Option<&Value>) -> Datum {
@@ -159,26 +164,24 @@ impl<'e> Evaluator<'e> {
                 }
                 value
             }
-            Node::Not(inner) => Datum::Bool(!self.truth(inner)),
-            Node::And(a, b) => Datum::Bool(self.truth(a) && self.truth(b)),
-            Node::Or(a, b) => Datum::Bool(self.truth(a) || self.truth(b)),
+            Node::Not(inner) => Datum::of_truth(self.truth(inner).map(|truth| !truth)),
+            Node::And(a, b) => self.settled_by(false, a, b),
+            Node::Or(a, b) => self.settled_by(true, a, b),
             Node::Negate(inner) => self.number(inner).map_or(Datum::Unknown, |n| Datum::Number(-n)),
-            Node::Order(order, a, b) => Datum::Bool(self.order(*order, a, b)),
-            Node::Equal(a, b) => Datum::Bool(self.equal(a, b) == Some(true)),
-            Node::Differs(a, b) => Datum::Bool(self.equal(a, b) == Some(false)),
+            Node::Order(order, a, b) => Datum::of_truth(self.order(*order, a, b)),
+            Node::Equal(a, b) => Datum::of_truth(self.equal(a, b)),
+            Node::Differs(a, b) => Datum::of_truth(self.equal(a, b).map(|equal| !equal)),
             Node::Compute(op, a, b) => self.compute(*op, a, b),
             Node::In(item, list) => match (self.eval(item), self.eval(list)) {
-                (Datum::Unknown, _) => Datum::Bool(false),
+                (Datum::Unknown, _) | (_, Datum::Unknown) => Datum::Unknown,
                 (item, Datum::List(items)) => Datum::Bool(items.contains(&item)),
                 _ => Datum::Bool(false),
             },
-            Node::If(condition, a, b) => {
-                if self.truth(condition) {
-                    self.eval(a)
-                } else {
-                    self.eval(b)
-                }
-            }
+            Node::If(condition, a, b) => match self.truth(condition) {
+                Some(true) => self.eval(a),
+                Some(false) => self.eval(b),
+                None => Datum::Unknown,
+            },
             Node::Call(function, args) => self.call(*function, args),
         }
     }
@@ -205,8 +208,22 @@ impl<'e> Evaluator<'e> {
         }
     }
 
-    fn truth(&mut self, node: &Node) -> bool {
-        self.eval(node) == Datum::Bool(true)
+    /// None where it is not known.
+    fn truth(&mut self, node: &Node) -> Option<bool> {
+        if let Datum::Bool(truth) = self.eval(node) { Some(truth) } else { None }
+    }
+
+    /// `&&` and `||`: one side of the value `settles` decides, whatever the other is.
+    fn settled_by(&mut self, settles: bool, a: &Node, b: &Node) -> Datum {
+        let first = self.truth(a);
+        if first == Some(settles) {
+            return Datum::Bool(settles);
+        }
+        let second = self.truth(b);
+        if second == Some(settles) {
+            return Datum::Bool(settles);
+        }
+        Datum::of_truth(first.and(second))
     }
 
     fn number(&mut self, node: &Node) -> Option<f64> {
@@ -221,14 +238,15 @@ impl<'e> Evaluator<'e> {
         }
     }
 
-    fn order(&mut self, order: Order, a: &Node, b: &Node) -> bool {
-        let (Some(a), Some(b)) = (self.number(a), self.number(b)) else { return false };
-        match order {
+    /// None where a side is not known.
+    fn order(&mut self, order: Order, a: &Node, b: &Node) -> Option<bool> {
+        let (Some(a), Some(b)) = (self.number(a), self.number(b)) else { return None };
+        Some(match order {
             Order::Less => a < b,
             Order::LessOrEqual => a <= b,
             Order::Greater => a > b,
             Order::GreaterOrEqual => a >= b,
-        }
+        })
     }
 
     /// None where a side is not known.
@@ -252,6 +270,9 @@ impl<'e> Evaluator<'e> {
             // Asking whether something is known is no stumbling.
             let known = Evaluator::new(self.environment).eval(arg) != Datum::Unknown;
             return Datum::Bool(known == (function == Function::Known));
+        }
+        if let (Function::Holds, [arg]) = (function, args) {
+            return Datum::Bool(self.truth(arg) == Some(true));
         }
         if let (Function::Size, [arg]) = (function, args) {
             #[expect(clippy::cast_precision_loss, reason = "a list of symptoms is short")]

@@ -48,12 +48,9 @@ pub(super) fn compile(source: &str, names: &Names<'_>) -> Result<Expression, Vec
             return Err(parsed.errors.into_iter().map(fault).collect());
         }
     };
-    let mut lowering = Lowering { source, names, faults: Vec::new(), depends_on_attempt: false };
+    let mut lowering = Lowering { source, names, faults: Vec::new() };
     match (lowering.lower(&tree), lowering.faults.is_empty()) {
-        (Some((node, kind)), true) => {
-            let depends_on_attempt = lowering.depends_on_attempt;
-            Ok(Expression { source: source.trim().to_owned(), node, kind, depends_on_attempt })
-        }
+        (Some((node, kind)), true) => Ok(Expression { source: source.trim().to_owned(), node, kind }),
         _ => Err(lowering.faults),
     }
 }
@@ -69,7 +66,6 @@ pub(super) struct Lowering<'s> {
     source: &'s str,
     pub(super) names: &'s Names<'s>,
     faults: Vec<Fault>,
-    pub(super) depends_on_attempt: bool,
 }
 
 impl Lowering<'_> {
@@ -114,17 +110,11 @@ impl Lowering<'_> {
             return self.fault(
                 &expr.span,
                 "only names have parts",
-                Some("index only case.outcomes[\"STATE\"] and case.entered[\"STATE\"]".to_owned()),
+                Some("index only case.outcomes[\"TEST\"] and case.entered[\"TEST\"]".to_owned()),
             );
         };
         match self.names.resolve(&path, &self.text(&expr.span)) {
-            Ok((node, kind)) => {
-                let of_case = |read: &Read| {
-                    !matches!(read, Read::Fact(super::Job::Baseline, _) | Read::Knob(super::Job::Baseline, _))
-                };
-                self.depends_on_attempt |= matches!(&node, Node::Read(read, _) if of_case(read));
-                Some((node, kind))
-            }
+            Ok(named) => Some(named),
             Err(wrong) => self.wrong(&expr.span, wrong),
         }
     }
@@ -207,8 +197,8 @@ impl Lowering<'_> {
             return self.fault(&expr.span, message, None);
         }
         for (side, other, span) in [(&a, &b, &right.span), (&b, &a, &left.span)] {
-            if let (Node::Read(Read::Outcome(state), _), Node::Constant(Datum::Text(outcome))) = (side, other)
-                && let Err(wrong) = self.names.outcome(state, outcome)
+            if let (Node::Read(Read::Outcome(test), _), Node::Constant(Datum::Text(outcome))) = (side, other)
+                && let Err(wrong) = self.names.outcome(test, outcome)
             {
                 return self.wrong(span, wrong);
             }

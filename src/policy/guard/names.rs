@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::FIELDS;
+use crate::policy::file::ConstantValue;
 use crate::policy::vocabulary::Vocabulary;
 use crate::yaml::suggest;
 
-use super::{Job, Node, Read, Type};
-use crate::policy::guard::Datum;
+use super::{Datum, Expression, Job, Node, Read, Type};
 
-/// When an expression is read: only an outcome of a `run` has an experiment to judge.
+/// When an expression is read: only the outcome of an experiment has an experiment to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::policy) enum When {
     Entering,
@@ -24,9 +24,11 @@ pub(in crate::policy) enum When {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::policy) struct Names<'a> {
     pub(in crate::policy) vocabulary: &'a Vocabulary,
-    pub(in crate::policy) constants: &'a BTreeMap<String, f64>,
-    /// Every state with the names of its outcomes.
-    pub(in crate::policy) states: &'a BTreeMap<String, BTreeSet<String>>,
+    pub(in crate::policy) constants: &'a BTreeMap<String, ConstantValue>,
+    /// Named conditions, each with when it can be read.
+    pub(in crate::policy) conditions: &'a BTreeMap<String, (When, Expression)>,
+    /// Every test with the names of its outcomes.
+    pub(in crate::policy) tests: &'a BTreeMap<String, BTreeSet<String>>,
     pub(in crate::policy) when: When,
 }
 
@@ -43,18 +45,17 @@ impl Names<'_> {
         match path {
             _ if self.when == When::Writing => self.written(path, source),
             ["attempt"] => read((Read::Attempt, Type::Number)),
-            [name] if self.constants.contains_key(*name) => {
-                Ok((Node::Constant(Datum::Number(self.constants[*name])), Type::Number))
-            }
+            [name] if self.constants.contains_key(*name) => Ok(constant(&self.constants[*name])),
+            [name] if self.conditions.contains_key(*name) => self.condition(name),
             ["case", "experiments"] => read((Read::Experiments, Type::Number)),
             ["case", "hours"] => read((Read::Hours, Type::Number)),
-            ["case", "outcomes", state] => read((Read::Outcome(self.state(state)?), Type::Text)),
-            ["case", "entered", state] => read((Read::Entered(self.state(state)?), Type::Number)),
-            ["case", "shown", state, name] => read(self.of_job(Job::Shown(self.state(state)?), name)?),
-            ["case", "changes", state, knob] => {
-                let state = self.state(state)?;
+            ["case", "outcomes", test] => read((Read::Outcome(self.test(test)?), Type::Text)),
+            ["case", "entered", test] => read((Read::Entered(self.test(test)?), Type::Number)),
+            ["case", "shown", test, name] => read(self.of_job(Job::Shown(self.test(test)?), name)?),
+            ["case", "changes", test, knob] => {
+                let test = self.test(test)?;
                 match self.vocabulary.knobs.get(*knob) {
-                    Some(kind) => read((Read::Changed(state, (*knob).to_owned()), Type::Knob(*kind))),
+                    Some(kind) => read((Read::Changed(test, (*knob).to_owned()), Type::Knob(*kind))),
                     None => Err((
                         format!("there is no knob `{knob}`"),
                         suggest(knob, self.vocabulary.knobs.keys().map(String::as_str)),
@@ -88,11 +89,9 @@ impl Names<'_> {
             ["experiment"] if self.when == When::Judging => Some(Ok(Job::Experiment)),
             ["experiment"] => Some(Err((
                 "there is no `experiment` here".to_owned(),
-                Some(
-                    "`experiment` is what the outcomes of a `run` judge; elsewhere read `case.shown.STATE`".to_owned(),
-                ),
+                Some("`experiment` is what outcomes and `judge` read; elsewhere read `case.shown.TEST`".to_owned()),
             ))),
-            ["case", "shown", state] => Some(self.state(state).map(Job::Shown)),
+            ["case", "shown", test] => Some(self.test(test).map(Job::Shown)),
             _ => None,
         }
     }
@@ -106,22 +105,31 @@ impl Names<'_> {
         Err((format!("there is no symptom `{id}`"), help))
     }
 
-    /// Checks the name of an outcome that a state is compared with.
-    pub(super) fn outcome(&self, state: &str, outcome: &str) -> Result<(), Wrong> {
-        match self.states.get(state) {
+    /// Checks the name of an outcome that a test is compared with.
+    pub(super) fn outcome(&self, test: &str, outcome: &str) -> Result<(), Wrong> {
+        match self.tests.get(test) {
             Some(known) if !outcome.is_empty() && !known.contains(outcome) => {
                 let help = suggest(outcome, known.iter().map(String::as_str));
-                Err((format!("state `{state}` has no outcome `{outcome}`"), help))
+                Err((format!("test `{test}` has no outcome `{outcome}`"), help))
             }
             _ => Ok(()),
         }
     }
 
-    fn state(&self, name: &str) -> Result<String, Wrong> {
-        if self.states.contains_key(name) {
+    fn test(&self, name: &str) -> Result<String, Wrong> {
+        if self.tests.contains_key(name) {
             return Ok(name.to_owned());
         }
-        Err((format!("there is no state `{name}`"), suggest(name, self.states.keys().map(String::as_str))))
+        Err((format!("there is no test `{name}`"), suggest(name, self.tests.keys().map(String::as_str))))
+    }
+
+    fn condition(&self, name: &str) -> Result<(Node, Type), Wrong> {
+        let (when, expression) = &self.conditions[name];
+        if *when == When::Judging && self.when == When::Entering {
+            let help = "it reads an experiment, and there is none here".to_owned();
+            return Err((format!("`{name}` is a judgement"), Some(help)));
+        }
+        Ok((expression.node.clone(), Type::Bool))
     }
 
     fn of_job(&self, job: Job, name: &str) -> Result<(Read, Type), Wrong> {
@@ -146,13 +154,24 @@ impl Names<'_> {
             }
             ["case", ..] => (
                 format!("`{}` is not a value", path.join(".")),
-                Some("write case.experiments, case.hours, case.outcomes[\"STATE\"], case.entered[\"STATE\"], case.shown.STATE.FACT or case.changes.STATE.KNOB".to_owned()),
+                Some("write case.experiments, case.hours, case.outcomes.TEST, case.entered.TEST, case.shown.TEST.FACT or case.changes.TEST.KNOB".to_owned()),
             ),
             [root, ..] => {
-                let known = ROOTS.into_iter().chain(self.constants.keys().map(String::as_str));
+                let named = self.constants.keys().chain(self.conditions.keys()).map(String::as_str);
+                let known = ROOTS.into_iter().chain(named);
                 (format!("unknown name `{root}`"), suggest(root, known))
             }
             [] => ("a name is missing".to_owned(), None),
+        }
+    }
+}
+
+fn constant(value: &ConstantValue) -> (Node, Type) {
+    match value {
+        ConstantValue::Number(number) => (Node::Constant(Datum::Number(*number)), Type::Number),
+        ConstantValue::Texts(texts) => {
+            let texts = texts.iter().map(|text| Datum::Text(text.clone())).collect();
+            (Node::Constant(Datum::List(texts)), Type::Texts)
         }
     }
 }

@@ -4,7 +4,8 @@ use std::fs;
 
 use super::*;
 use crate::case::{Body, StopSuggested};
-use crate::store::{Decision, DeliveryState, Forget, conformance};
+use crate::fate::{Fate, FateState};
+use crate::store::{Decision, DeliveryState, Forget, Wish, conformance};
 
 fn fresh() -> impl Fn() -> Box<dyn Store> {
     let directory = tempfile::tempdir().unwrap();
@@ -46,7 +47,7 @@ fn a_failing_commit_leaves_nothing_behind() {
         .unwrap();
     let commit = Commit {
         messages: vec![(conformance::message("m1", "c1"), vec!["queue".into()])],
-        requests: vec![(CaseId("c1".into()), serde_json::json!({}))],
+        requests: vec![(Some(CaseId("c1".into())), Wish::Resend(1))],
         ..Commit::default()
     };
     assert!(matches!(store.commit(&commit), Err(StoreError::Database { .. })));
@@ -99,7 +100,7 @@ fn looking_for_work_does_not_read_the_history() {
     let store = Sqlite::open(&directory.path().join("db")).unwrap();
     let sql = format!("EXPLAIN QUERY PLAN SELECT d.id FROM {OWED} WHERE {ELIGIBLE} ORDER BY d.id LIMIT 1");
     let mut query = store.connection.prepare(&sql).unwrap();
-    let steps = query.query_map(params!["queue", HELD], |row| row.get::<_, String>(3)).unwrap();
+    let steps = query.query_map(["queue"], |row| row.get::<_, String>(3)).unwrap();
     let plan = steps.map(Result::unwrap).collect::<Vec<_>>().join("; ");
     assert!(plan.contains("INDEX deliveries_next") && plan.contains("INDEX deliveries_open"), "{plan}");
     assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
@@ -145,11 +146,92 @@ fn an_older_database_goes_on_with_all_that_is_in_it() {
     }
 }
 
+/// What operators and destinations had said before answers and requests were typed.
+const OLD_WORDS: &str = "
+    INSERT INTO messages VALUES ('s1', 'c1', 'run_suggested', 'r', 1.0, '{}'), ('s2', 'c1', 'run_suggested', 'r', 1.0, '{}'),
+        ('s3', 'c2', 'case_opened', 'r', 1.0, '{}'), ('s4', 'c3', 'case_opened', 'r', 1.0, '{}');
+    INSERT INTO deliveries (message_id, case_id, destination, state, attempts, due, changed, answer) VALUES
+        ('s1', 'c1', 'q', 'delivered', 1, 0, 1, '{\"reference\":\"17\"}'), ('s1', 'c1', 'r', 'delivered', 1, 0, 1, '{}'),
+        ('s2', 'c1', 'q', 'refused', 1, 0, 1, '{\"unknown_knobs\":[\"loss\"],\"why\":\"no --loss\"}'),
+        ('s3', 'c2', 'q', 'unknown', 1, 1.7976931348623157e308, 1, 'timed out \"oddly\"'),
+        ('s4', 'c3', 'q', 'dead', 3, 0, 1, '404'), ('s4', 'c3', 'r', 'pending', 0, 5, 1, NULL);
+    INSERT INTO requests (case_id, wish) VALUES ('c1', '{\"link\":\"a\"}'), ('c1', '{\"drop\":7,\"why\":\"w\"}'),
+        ('c1', '{\"unhold\":3,\"message\":\"m\",\"destination\":\"d\",\"why\":\"w\"}'), ('c1', '{\"resend\":5}'),
+        ('c1', '{\"close\":{\"verdict\":\"healthy\",\"why\":\"w\"}}'), ('c1', 'no json'), ('c1', '{\"dance\":1}');";
+
+#[test]
+fn what_was_said_in_older_words_is_understood() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("nextrun.db");
+    let connection = Connection::open(&path).unwrap();
+    for step in &schema::MIGRATIONS[..3] {
+        connection.execute_batch(step).unwrap();
+    }
+    connection.execute_batch(OLD_WORDS).unwrap();
+    connection.pragma_update(None, "user_version", 3).unwrap();
+    drop(connection);
+    let mut store = Sqlite::open(&path).unwrap();
+    let rows: Vec<Owed> = store.history(Which::default()).unwrap().into_iter().map(Result::unwrap).collect();
+    let refused = Answer::Refused { unknown_knobs: vec!["loss".into()], why: "no --loss".into() };
+    let accepted = |reference: Option<&str>| Some(Answer::Accepted { reference: reference.map(str::to_owned) });
+    let found: Vec<(DeliveryState, Option<Answer>)> =
+        rows.into_iter().rev().map(|owed| (owed.delivery.state, owed.delivery.answer)).collect();
+    assert_eq!(
+        found,
+        [
+            (DeliveryState::Delivered, accepted(Some("17"))),
+            (DeliveryState::Delivered, accepted(None)),
+            (DeliveryState::Refused, Some(refused)),
+            (DeliveryState::Held, Some("timed out \"oddly\"".into())),
+            (DeliveryState::Dead, Some("404".into())),
+            (DeliveryState::Pending, None),
+        ]
+    );
+    let asked = store.requests().unwrap();
+    let wishes: Vec<Wish> = asked.iter().flatten().map(|request| request.wish.clone()).collect();
+    let withdraw = Wish::Withdraw { row: 3, message: "m".into(), destination: "d".into(), why: "w".into() };
+    let close = Wish::Close { verdict: "healthy".into(), why: "w".into() };
+    let drop = Wish::Drop { delivery: 7, why: "w".into() };
+    assert_eq!(wishes, [Wish::Link("a".into()), drop, withdraw, Wish::Resend(5), close]);
+    let unread: Vec<i64> = asked.iter().filter_map(|row| row.as_ref().err()).map(|row| row.id).collect();
+    assert_eq!(unread, [6, 7], "what is no request is told of, and left");
+}
+
+#[test]
+fn rows_that_cannot_be_read_keep_nothing_else_from_being_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Sqlite::open(&directory.path().join("db")).unwrap();
+    let case = |id: &str| StoredCase {
+        id: CaseId(id.into()),
+        baseline: format!("runs/{id}"),
+        closed: false,
+        verdict: None,
+        updated: 1.0,
+        state: serde_json::json!({}),
+    };
+    let waiting = vec![conformance::wait("m1", "c1", "team"), conformance::wait("m2", "c2", "team")];
+    let fates = ["a", "b"].map(|job| JobFate { job: job.into(), fate: Fate::new(FateState::Lost), told: 1.0 }).to_vec();
+    store.commit(&Commit { cases: vec![case("c1"), case("c2")], waiting, fates, ..Commit::default() }).unwrap();
+    let damage = "UPDATE cases SET state = '{' WHERE id = 'c1'; UPDATE messages SET data = '3' WHERE id = 'm1';
+                  UPDATE fates SET fate = '{\"state\": \"dancing\"}' WHERE job = 'a'";
+    store.connection.execute_batch(damage).unwrap();
+    let cases = store.cases(false).unwrap();
+    assert_eq!(cases[1], Ok(case("c2")));
+    let unreadable = cases[0].as_ref().unwrap_err();
+    assert_eq!((unreadable.id.0.as_str(), unreadable.baseline.as_str(), unreadable.closed), ("c1", "runs/c1", false));
+    assert!(matches!(store.case("c1"), Err(StoreError::Corrupt { .. })));
+    assert_eq!(store.case("c2").unwrap(), Some(case("c2")));
+    let quieted = store.quieted().unwrap();
+    assert_eq!((quieted.waiting.len(), quieted.unreadable[0].what.as_str()), (1, "message"));
+    let fates = store.fates().unwrap();
+    assert_eq!((fates[0].as_ref().unwrap_err().what.as_str(), fates[1].as_ref().unwrap().job.as_str()), ("fate", "b"));
+}
+
 fn goes_on(path: &Path, version: i64) {
     assert!(matches!(Sqlite::open_read_only(path), Err(StoreError::Older { found, .. }) if found == version));
     let mut store = Sqlite::open(path).unwrap();
     assert_eq!(schema::version(&store.connection).unwrap(), schema::KNOWN);
-    assert_eq!(store.cases(false).unwrap()[0].verdict.as_deref(), Some("inconclusive"));
+    assert_eq!(store.cases(false).unwrap()[0].as_ref().unwrap().verdict.as_deref(), Some("inconclusive"));
     let rows: Vec<Owed> = store.history(Which::default()).unwrap().into_iter().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 23);
     for owed in &rows {
@@ -159,12 +241,12 @@ fn goes_on(path: &Path, version: i64) {
     }
     let retried = store.lease("audit", f64::MAX / 2.0, 9).unwrap();
     assert_eq!((retried[0].id, retried[0].attempts), (1, 3), "what was owed is sent");
-    let hold = conformance::hold("m1", "c1", "team");
-    store.commit(&Commit { held: vec![hold.clone()], ..Commit::default() }).unwrap();
+    let wait = conformance::wait("m1", "c1", "team");
+    store.commit(&Commit { waiting: vec![wait.clone()], ..Commit::default() }).unwrap();
     drop(store);
     let mut again = Sqlite::open(path).unwrap();
     assert_eq!(again.history(Which::default()).unwrap().len(), 23, "and opens again");
-    assert_eq!(again.quieted().unwrap().held[0].hold, hold);
+    assert_eq!(again.quieted().unwrap().waiting[0].wait, wait);
 }
 
 #[test]
@@ -179,7 +261,7 @@ fn what_is_forgotten_leaves_room_for_others() {
         let decisions = vec![(owed.delivery.id, Decision::Drop { why: "old".into(), at: 1.0 })];
         store.commit(&Commit { decisions, ..Commit::default() }).unwrap();
     }
-    let cases = store.cases(false).unwrap().into_iter().map(|case| case.id).collect();
+    let cases = store.cases(false).unwrap().into_iter().map(|case| case.unwrap().id).collect();
     store.commit(&Commit { forget: Some(Forget { before: 9e9, cases }), ..Commit::default() }).unwrap();
     assert_eq!(store.cases(false).unwrap(), []);
     assert!(pages(&store) < before, "{} of {before} pages", pages(&store));

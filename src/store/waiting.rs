@@ -4,11 +4,12 @@
 
 use rusqlite::{Connection, Row, params};
 
-use super::Commit;
 use super::rows::{self, Read};
+use super::{Commit, Unreadable};
 use crate::case::Message;
 
-/// The step of the schema that makes the tables. A row of `held` stays when its message goes out: it says in what.
+/// The step of the schema that makes the tables. A row of `held`, which a later step calls `waiting`, stays when its
+/// message goes out: it says in what.
 pub(super) const TABLES: &str = "
     CREATE TABLE held (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -33,13 +34,13 @@ pub(super) const TABLES: &str = "
 
 pub(super) const SILENCES: &str = "SELECT id, jobs, until, author, why, made FROM silences ORDER BY made, id";
 
-pub(super) const OPEN: &str = "SELECT h.id, h.destination, h.until, h.why,
+pub(super) const OPEN: &str = "SELECT w.id, w.destination, w.until, w.why,
         m.id, m.case_id, m.kind, m.subject, m.time, m.data
-    FROM held h JOIN messages m ON m.id = h.message_id WHERE h.sent_as IS NULL ORDER BY h.id";
+    FROM waiting w JOIN messages m ON m.id = w.message_id WHERE w.sent_as IS NULL ORDER BY w.id";
 
 /// A message that is to wait.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Hold {
+pub struct Wait {
     /// The message.
     pub message: Message,
     /// The destination that it is for.
@@ -52,11 +53,11 @@ pub struct Hold {
 
 /// A message that waits.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Held {
+pub struct WaitingMessage {
     /// Row id, also the order in which they came.
     pub id: i64,
     /// What waits, for whom and why.
-    pub hold: Hold,
+    pub wait: Wait,
 }
 
 /// No messages to people about some jobs for a while.
@@ -82,24 +83,26 @@ pub struct Quieted {
     /// Silences, those that have ended included.
     pub silences: Vec<Silence>,
     /// Messages that wait.
-    pub held: Vec<Held>,
+    pub waiting: Vec<WaitingMessage>,
+    /// Messages that wait and cannot be read.
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// What a commit changes here.
 pub(super) fn write(transaction: &Connection, commit: &Commit) -> rusqlite::Result<()> {
-    for hold in &commit.held {
+    for wait in &commit.waiting {
         transaction
             .prepare_cached(
-                "INSERT INTO held (message_id, destination, until, why) VALUES (?1, ?2, ?3, ?4)
+                "INSERT INTO waiting (message_id, destination, until, why) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (message_id, destination) DO NOTHING",
             )?
-            .execute(params![hold.message.id, hold.destination, hold.until, hold.why])?;
+            .execute(params![wait.message.id, wait.destination, wait.until, wait.why])?;
     }
     for (id, sent_as) in &commit.released {
-        transaction.prepare_cached("UPDATE held SET sent_as = ?2 WHERE id = ?1")?.execute(params![id, sent_as])?;
+        transaction.prepare_cached("UPDATE waiting SET sent_as = ?2 WHERE id = ?1")?.execute(params![id, sent_as])?;
     }
-    for id in &commit.unheld {
-        transaction.prepare_cached("DELETE FROM held WHERE id = ?1 AND sent_as IS NULL")?.execute([id])?;
+    for id in &commit.withdrawn {
+        transaction.prepare_cached("DELETE FROM waiting WHERE id = ?1 AND sent_as IS NULL")?.execute([id])?;
     }
     for silence in &commit.silences {
         transaction
@@ -116,7 +119,7 @@ pub(super) fn write(transaction: &Connection, commit: &Commit) -> rusqlite::Resu
 /// epoch.
 pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<()> {
     transaction.execute(
-        "DELETE FROM held WHERE sent_as IS NOT NULL AND message_id IN (
+        "DELETE FROM waiting WHERE sent_as IS NOT NULL AND message_id IN (
            SELECT m.id FROM messages m JOIN cases c ON c.id = m.case_id WHERE c.closed = 1 AND c.updated < ?1)",
         [before],
     )?;
@@ -125,8 +128,9 @@ pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<
 }
 
 /// How many messages wait, by destination.
-pub(super) fn waiting(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
-    let sql = "SELECT destination, count(*) FROM held WHERE sent_as IS NULL GROUP BY destination ORDER BY destination";
+pub(super) fn tally(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
+    let sql =
+        "SELECT destination, count(*) FROM waiting WHERE sent_as IS NULL GROUP BY destination ORDER BY destination";
     let count = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
     connection.prepare_cached(sql)?.query_map([], count)?.collect()
 }
@@ -144,7 +148,8 @@ pub(super) fn silence(row: &Row<'_>) -> Read<Silence> {
 }
 
 /// A row of [`OPEN`].
-pub(super) fn held(row: &Row<'_>) -> Read<Held> {
+pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<Result<WaitingMessage, Unreadable>> {
     let (id, destination, until, why) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-    Ok(rows::message(row, 4)?.map(|message| Held { id, hold: Hold { message, destination, until, why } }))
+    let wait = |message| WaitingMessage { id, wait: Wait { message, destination, until, why } };
+    Ok(rows::message(row, 4)?.map(wait).map_err(|unreadable| unreadable.of_row(id)))
 }

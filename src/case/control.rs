@@ -1,0 +1,257 @@
+//! The control: before anything is changed, the baseline is repeated as it is, where its settings are not certain.
+//!
+//! Owns: when a control is needed, and what follows from it. Must not know: how its run is examined.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Case, NotTried, Terms, Trace, Waiting};
+use crate::facts::Facts;
+use crate::policy::{Conclusion, Happened, Position, Proposal, Question};
+
+/// The name of a control, where experiments have the name of their state.
+pub const CONTROL: &str = "control";
+
+/// When a control is run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenControl {
+    /// Where the baseline's settings are not certain.
+    #[default]
+    Unsure,
+    /// For every case.
+    Always,
+    /// Never: then no cause is named that rests on a setting whose value in the baseline is not known.
+    Never,
+}
+
+/// Where a case stands with its control.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// No experiment was due yet.
+    #[default]
+    Undecided,
+    /// The baseline's settings are certain.
+    NotNeeded,
+    /// It comes first; then this.
+    First(Proposal),
+    /// It failed as the baseline did.
+    Reproduced,
+    /// There is none although the settings are not certain: the site, a person or the queue did not want it.
+    Without,
+}
+
+/// A control that costs more than this share of what its baseline costs is asked of a person first.
+const CHEAP: f64 = 0.25;
+
+/// So many controls that do not fail say that the failure does not come back.
+const TRIES: usize = 2;
+
+/// Verdicts that name no cause.
+const NO_CAUSE: [&str; 4] = ["healthy", "recovered", "infrastructure", "inconclusive"];
+
+impl Case {
+    /// Why the baseline's settings are not certain; `None` where they are.
+    fn unsure(&self) -> Option<String> {
+        let Some(launched) = &self.launched else {
+            return Some("the command that started the baseline is not known".to_owned());
+        };
+        let known = |knob: &str| self.settings.contains_key(knob) || launched.settings.contains_key(knob);
+        let unknown = launched.flags.iter().find(|flag| flag.default.is_none() && !known(&flag.knob))?;
+        let (knob, name) = (&unknown.knob, &unknown.name);
+        Some(format!(
+            "the baseline's {knob} ({name}) is neither logged nor in its command, and its default is not known"
+        ))
+    }
+
+    /// Puts a control before the first experiment, where one is due. Gives the proposal back where it comes first itself.
+    pub(super) fn after_control(
+        &mut self,
+        proposal: Proposal,
+        terms: &Terms<'_>,
+        trace: &mut Trace,
+    ) -> Option<Proposal> {
+        if self.control != Control::Undecided || !self.experiments.is_empty() {
+            return Some(proposal);
+        }
+        let why = match (terms.control, self.unsure()) {
+            (WhenControl::Unsure, Some(_)) if terms.by_hand => {
+                self.control = Control::NotNeeded;
+                return Some(proposal);
+            }
+            (WhenControl::Unsure | WhenControl::Always, Some(why)) => why,
+            (WhenControl::Always, None) => "the site wants a control of every case".to_owned(),
+            (WhenControl::Never, Some(_)) => {
+                self.control = Control::Without;
+                return Some(proposal);
+            }
+            (WhenControl::Unsure | WhenControl::Never, None) => {
+                self.control = Control::NotNeeded;
+                return Some(proposal);
+            }
+        };
+        self.control = Control::First(proposal);
+        self.facts.experiments += 1;
+        let share = self.control_share();
+        let control = self.control_proposal(&why, 1);
+        if share <= CHEAP || terms.answer_within <= 0.0 {
+            self.start(control, terms, trace);
+        } else {
+            let question = control_question(&control, share);
+            trace.note(
+                terms.now,
+                "asked",
+                json!({ "state": CONTROL, "why": question.why, "checklist": question.checklist }),
+            );
+            trace.messages.push(self.asked_message(&question, terms.now));
+            self.waiting = Waiting::Answer { question, until: terms.now + terms.answer_within };
+        }
+        None
+    }
+
+    /// What a control costs, as a share of what its baseline costs.
+    fn control_share(&self) -> f64 {
+        let planned = self.settings.get("max_steps").and_then(serde_json::Value::as_f64);
+        let whole = planned.filter(|steps| *steps > 0.0).unwrap_or(self.baseline_facts.steps);
+        self.shown_at.map_or(1.0, |step| if whole > 0.0 { step / whole } else { 1.0 })
+    }
+
+    fn control_proposal(&self, why: &str, attempt: u32) -> Proposal {
+        let found: Vec<&str> = self.findings.iter().map(|finding| finding.symptom.as_str()).collect();
+        Proposal {
+            at: Position { state: CONTROL.to_owned(), attempt },
+            step: CONTROL.to_owned(),
+            changes: BTreeMap::new(),
+            why: why.to_owned(),
+            hypothesis: "the baseline fails again when nothing is changed".to_owned(),
+            expect: format!(
+                "{} by step {:.0}",
+                found.join(" and "),
+                self.shown_at.unwrap_or(self.baseline_facts.steps)
+            ),
+            beliefs: BTreeMap::new(),
+        }
+    }
+
+    /// A control was asked for, and a person answered, or did not.
+    pub(super) fn control_answered(&mut self, happened: &Happened<'_>, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        let Control::First(then) = self.control.clone() else { return trace };
+        let skipped = matches!(happened, Happened::Answered(answer) if answer == SKIP);
+        trace.note(terms.now, "answered", json!({ "state": CONTROL, "answer": if skipped { SKIP } else { RUN } }));
+        if skipped {
+            self.go_without("a person did not want it", then, terms, &mut trace);
+        } else {
+            let why = self.unsure().unwrap_or_default();
+            let control = self.control_proposal(&why, 1);
+            self.start(control, terms, &mut trace);
+        }
+        trace
+    }
+
+    fn go_without(&mut self, why: &str, then: Proposal, terms: &Terms<'_>, trace: &mut Trace) {
+        self.control = Control::Without;
+        self.facts.experiments = self.facts.experiments.saturating_sub(1);
+        self.not_tried.push(NotTried { state: CONTROL.to_owned(), why: why.to_owned() });
+        trace.note(terms.now, "passed", json!({ "state": CONTROL, "outcome": crate::policy::UNAVAILABLE, "why": why }));
+        self.start(then, terms, trace);
+    }
+
+    /// The control came to an end.
+    pub(super) fn judge_control(&mut self, happened: &Happened<'_>, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        let Control::First(then) = self.control.clone() else { return trace };
+        let facts = match happened {
+            Happened::Ran(facts) => *facts,
+            Happened::NeverStarted => {
+                self.go_without("it never started", then, terms, &mut trace);
+                return trace;
+            }
+            Happened::Refused(_) => {
+                self.go_without("the queue refused it", then, terms, &mut trace);
+                return trace;
+            }
+            Happened::NoTest(why) => {
+                self.go_without(why, then, terms, &mut trace);
+                return trace;
+            }
+            Happened::Answered(_) | Happened::Unanswered => return trace,
+        };
+        let fails = self.fails_alike(facts);
+        let outcome = if fails { "reproduced" } else { "not_reproduced" };
+        self.keep_result(facts, Some(outcome), terms.now, &mut trace);
+        if fails {
+            self.control = Control::Reproduced;
+            self.start(then, terms, &mut trace);
+        } else if self.experiments.iter().filter(|e| e.outcome.as_deref() == Some(outcome)).count() < TRIES {
+            self.facts.experiments += 1;
+            let control = self.control_proposal("the failure did not come back: it is tried once more", 2);
+            self.start(control, terms, &mut trace);
+        } else {
+            self.conclude(not_reproducible(&self.baseline), terms.now, &mut trace);
+        }
+        trace
+    }
+
+    /// Whether a control shows what the case was opened for, or another problem without being any better.
+    fn fails_alike(&self, facts: &Facts) -> bool {
+        let opened_for = |problem: &String| self.findings.iter().any(|finding| finding.symptom == *problem);
+        facts.problems.iter().any(opened_for) || !facts.problems.is_empty() && !facts.better
+    }
+
+    /// A conclusion that holds what it says: a cause that rests on a setting whose value in the baseline is not known is
+    /// named only where a control failed as the baseline did.
+    pub(super) fn borne_out(&self, conclusion: Conclusion) -> Conclusion {
+        if self.control != Control::Without || NO_CAUSE.contains(&conclusion.verdict.as_str()) {
+            return conclusion;
+        }
+        let unknown = conclusion.recommended.keys().find(|knob| !self.baseline_facts.knobs.contains_key(*knob));
+        let Some(knob) = unknown else { return conclusion };
+        let summary = format!(
+            "{} is likely, but the baseline's own {knob} is not known and no control was run, so the cure may have another \
+             cause: {}",
+            conclusion.verdict, conclusion.summary
+        );
+        Conclusion {
+            verdict: "inconclusive".to_owned(),
+            confidence: conclusion.confidence.min(UNKNOWN),
+            summary,
+            ..conclusion
+        }
+    }
+}
+
+/// More is not believed of a conclusion that rests on an unknown setting.
+const UNKNOWN: f64 = 0.5;
+
+/// The answers to whether a control shall run.
+const RUN: &str = "run";
+const SKIP: &str = "skip";
+
+fn control_question(control: &Proposal, share: f64) -> Question {
+    let cost = format!("it takes about {:.0} % of what the baseline took", 100.0 * share.min(1.0));
+    Question {
+        at: control.at.clone(),
+        step: control.step.clone(),
+        why: format!("{}: shall the baseline be repeated unchanged first? {cost}", control.why),
+        checklist: vec![
+            format!("`{RUN}`: repeat the baseline unchanged, up to where it failed"),
+            format!("`{SKIP}`: go on without; no cause is then named that rests on a setting that is not known"),
+        ],
+        answers: vec![RUN.to_owned(), SKIP.to_owned()],
+    }
+}
+
+fn not_reproducible(baseline: &str) -> Conclusion {
+    Conclusion {
+        state: CONTROL.to_owned(),
+        verdict: "inconclusive".to_owned(),
+        confidence: 0.5,
+        summary: format!(
+            "the failure of {baseline} is not reproducible: it was repeated unchanged {TRIES} times and did not fail"
+        ),
+        recommended: BTreeMap::new(),
+    }
+}

@@ -1,0 +1,165 @@
+//! Experiments that are no evidence, and what a case does about them: it says so, goes on or waits for a person.
+//!
+//! Owns: when a run that came to nothing is repeated, passed over, or stops its case. Must not know: how a run is seen to
+//! be no evidence.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Case, Notice, Spent, Terms, Trace, Waiting};
+use crate::fate::Fate;
+use crate::policy::Happened;
+
+/// The outcome of an experiment whose run is not what was asked for.
+pub const NOT_AS_ASKED: &str = "not_as_asked";
+
+/// An experiment that is no evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Void {
+    /// The outcome: [`NOT_AS_ASKED`], or the word of its fate.
+    pub outcome: String,
+    /// Why, for people.
+    pub why: String,
+    /// What became of its job, where whoever runs it told.
+    pub fate: Option<Fate>,
+}
+
+/// Why a case that could go on does not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Seconds since the Unix epoch.
+    pub since: f64,
+    /// Why, for people.
+    pub why: String,
+    /// What ends it.
+    pub ends: PauseEnds,
+}
+
+/// What ends a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PauseEnds {
+    /// A person resumes the case, or changes the configuration.
+    Person,
+    /// A destination takes the suggestion that it refused.
+    Delivery,
+}
+
+/// What the newest experiments came to, where that was nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InVain {
+    /// What makes two of them alike.
+    pub kind: String,
+    /// How many in a row.
+    pub times: u32,
+}
+
+/// So many experiments in a row that come to nothing for the same reason stop their case: the next would, too.
+const ALIKE: u32 = 2;
+
+impl Void {
+    /// What makes two of them alike: the way in which they failed, whatever was asked for.
+    fn kind(&self) -> String {
+        let of = |fate: &Fate| (fate.exit_code, fate.signal);
+        match self.fate.as_ref().map(of) {
+            Some((Some(code), _)) => format!("{} {code}", self.outcome),
+            Some((None, Some(signal))) => format!("{} signal {signal}", self.outcome),
+            _ => self.outcome.clone(),
+        }
+    }
+}
+
+impl Case {
+    /// The open experiment is no evidence. It uses up no experiment. The policy goes on without it; after the second in a
+    /// row that came to nothing for the same reason, the case waits for a person, and then asks for the same again.
+    pub fn void(&mut self, void: &Void, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
+            return trace;
+        };
+        experiment.outcome = Some(void.outcome.clone());
+        let (suggestion, proposal) = (experiment.suggestion.clone(), experiment.proposal.clone());
+        let detail = json!({
+            "state": proposal.at.state, "attempt": proposal.at.attempt, "suggestion_id": suggestion,
+            "outcome": void.outcome, "seen": void.why, "fate": void.fate,
+        });
+        trace.note(terms.now, "observed", detail);
+        self.cancel_open(&void.why, terms.now, &mut trace);
+        let kind = void.kind();
+        let times = self.in_vain.take().filter(|before| before.kind == kind).map_or(1, |before| before.times + 1);
+        self.in_vain = Some(InVain { kind, times });
+        if times >= ALIKE {
+            let why = format!("{times} experiments in a row came to nothing: {}", void.why);
+            self.waiting = Waiting::Room(proposal);
+            self.notify(Notice::of(&suggestion, &void.outcome, &why, void.fate.as_ref()), terms.now, &mut trace);
+            self.pause(why, PauseEnds::Person, terms.now, &mut trace);
+            return trace;
+        }
+        self.notify(Notice::of(&suggestion, &void.outcome, &void.why, void.fate.as_ref()), terms.now, &mut trace);
+        trace.append(self.judge(Happened::NoTest(void.why.clone()), terms));
+        trace
+    }
+
+    /// The job of the open experiment was lost through no fault of its own: it is asked for once more.
+    pub fn ask_again(&mut self, why: &str, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
+            return trace;
+        };
+        let word = experiment.fate.as_ref().map_or("lost", |fate| fate.state.word());
+        experiment.outcome = Some(word.to_owned());
+        let (proposal, control) = (experiment.proposal.clone(), experiment.control);
+        let detail = json!({
+            "state": proposal.at.state, "attempt": proposal.at.attempt, "suggestion_id": experiment.suggestion,
+            "outcome": word, "seen": format!("{why}; it is asked for once more"), "fate": experiment.fate,
+        });
+        trace.note(terms.now, "observed", detail);
+        self.suggest(proposal, terms.now, &mut trace);
+        if let Some(experiment) = self.experiments.last_mut() {
+            (experiment.again, experiment.control) = (true, control);
+        }
+        trace
+    }
+
+    /// What the job of the open experiment took, and whether it is over.
+    pub fn measured(&mut self, spent: Spent) {
+        if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
+            experiment.spent = Some(spent);
+        }
+    }
+
+    /// A destination refuses the open suggestion for a reason that its site has to mend: the case waits until it takes it.
+    /// It is said once.
+    pub fn refused_by_site(&mut self, suggestion: &str, destination: &str, why: &str, now: f64) -> Trace {
+        let mut trace = Trace::default();
+        let waits = self.open_experiment().is_some_and(|e| e.suggestion == suggestion) && self.paused.is_none();
+        if waits {
+            let why = format!("{destination} does not take suggested runs: {why}");
+            self.notify(Notice::of(suggestion, "refused", &why, None), now, &mut trace);
+            self.pause(why, PauseEnds::Delivery, now, &mut trace);
+        }
+        trace
+    }
+
+    /// Goes on after a pause of this kind; the time of the pause does not count for the open experiment.
+    pub fn resume(&mut self, ends: PauseEnds, now: f64) -> Trace {
+        let mut trace = Trace::default();
+        if let Some(pause) = self.paused.take_if(|pause| pause.ends == ends) {
+            if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
+                experiment.waits_since = Some(now);
+            }
+            self.in_vain = None;
+            trace.note(now, "resumed", json!({ "why": pause.why }));
+        }
+        trace
+    }
+
+    fn pause(&mut self, why: String, ends: PauseEnds, now: f64, trace: &mut Trace) {
+        let until = match ends {
+            PauseEnds::Person => format!("`nextrun cases resume {}`, or a reload of a changed configuration", self.id),
+            PauseEnds::Delivery => "the destination takes the suggestion".to_owned(),
+        };
+        trace.note(now, "paused", json!({ "why": why, "until": until }));
+        self.paused = Some(Pause { since: now, why, ends });
+    }
+}

@@ -1,0 +1,80 @@
+//! The form in which cases are kept between processes.
+//!
+//! Owns: reading every form that was ever kept. Must not know: where they are kept.
+
+use serde_json::Value;
+
+use super::Case;
+
+/// The version of the form that this program keeps. A new field with a default needs no new version; whatever changes the
+/// meaning or the type of what is there does, with a step in [`UPGRADES`].
+pub const VERSION: u32 = 2;
+
+/// The version of cases from before cases had one.
+const FIRST: u32 = 1;
+
+/// Step by step from the form of each version to the next, beginning with [`FIRST`].
+const UPGRADES: [fn(&mut Value); (VERSION - FIRST) as usize] = [only_without_version];
+
+/// Why a case cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// A newer nextrun wrote it.
+    #[error("it has version {found}, this nextrun knows {VERSION}: run the newer version")]
+    Newer {
+        /// The version found.
+        found: u64,
+    },
+    /// It has not the form of a case.
+    #[error("{0}")]
+    Form(#[from] serde_json::Error),
+}
+
+impl Case {
+    /// Reads a case in any form that was ever kept.
+    ///
+    /// # Errors
+    /// A newer version wrote it, or it is no case.
+    pub fn read(mut state: Value) -> Result<Case, CaseError> {
+        let found = state.get("version").and_then(Value::as_u64).unwrap_or_else(|| u64::from(FIRST));
+        if found > u64::from(VERSION) {
+            return Err(CaseError::Newer { found });
+        }
+        let done = usize::try_from(found.saturating_sub(u64::from(FIRST))).unwrap_or(usize::MAX);
+        for upgrade in UPGRADES.iter().skip(done) {
+            upgrade(&mut state);
+        }
+        let case = serde_json::from_value(state)?;
+        Ok(Case { version: VERSION, ..case })
+    }
+}
+
+/// What the first version lacks has its default in the types.
+fn only_without_version(_: &mut Value) {}
+
+/// The runs that a kept case names as its experiments, as far as they can be found in a form that cannot be read: they are
+/// nobody's baselines.
+pub fn runs_named(state: &Value) -> Vec<String> {
+    let experiments = state.get("experiments").and_then(Value::as_array).into_iter().flatten();
+    let names = experiments.flat_map(|experiment| [experiment.get("run_name"), experiment.get("job")]);
+    names.flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_case_that_cannot_be_read_says_why_and_names_its_runs() {
+        let newer =
+            json!({"version": 99, "experiments": [{"run_name": "nextrun/a/01", "job": "by/hand"}, {"job": null}]});
+        assert_eq!(runs_named(&newer), ["nextrun/a/01", "by/hand"]);
+        let told = Case::read(newer).unwrap_err().to_string();
+        assert!(told.contains("version 99") && told.contains("newer version"), "{told}");
+        let told = Case::read(json!({"id": "c1"})).unwrap_err().to_string();
+        assert!(told.contains("missing field"), "{told}");
+        assert_eq!(runs_named(&Value::Null), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,63 @@
+//! What experiments may cost, in the file.
+//!
+//! Owns: the keys of `budgets`. Must not know: what is spent.
+
+use crate::case::{Budget, WhenControl};
+use crate::yaml::{Fields, Node};
+
+use super::super::settings::{Budgets, Team};
+use super::Reader;
+
+const BUDGETS: [&str; 4] = ["case", "day", "teams", "gpus"];
+const BUDGET: [&str; 3] = ["experiments", "hours", "gpu_hours"];
+const TEAM: [&str; 4] = ["jobs", "experiments", "hours", "gpu_hours"];
+
+impl Reader<'_> {
+    pub(super) fn budgets(&mut self, node: &Node) -> Budgets {
+        let mut budgets = Budgets::default();
+        let Some(fields) = Fields::new(node, "`budgets`", &BUDGETS, &mut self.problems) else { return budgets };
+        let mut whole = |name: &str| {
+            let node = fields.get(name)?;
+            let fields = Fields::new(node, &format!("`{name}`"), &BUDGET, &mut self.problems)?;
+            Some(self.budget(&fields))
+        };
+        budgets.case = whole("case").unwrap_or_default();
+        budgets.day = whole("day").unwrap_or_default();
+        if let Some(gpus) = self.above_zero(&fields, "gpus") {
+            budgets.gpus = gpus;
+        }
+        let teams = fields.get("teams").map_or(&[][..], |node| node.entries("`teams`", &mut self.problems));
+        for (key, node) in teams {
+            let Some(fields) = Fields::new(node, "a team", &TEAM, &mut self.problems) else { continue };
+            let Some(jobs) = fields.get("jobs") else {
+                self.problems
+                    .add(key.place, format!("the team `{}` has no `jobs`: write patterns of its jobs", key.name));
+                continue;
+            };
+            let (jobs, day) = (self.globs(jobs, "`jobs`"), self.budget(&fields));
+            budgets.teams.push(Team { name: key.name.clone(), jobs, day });
+        }
+        budgets
+    }
+
+    fn budget(&mut self, fields: &Fields<'_>) -> Budget {
+        let experiments = fields.get("experiments").and_then(|node| node.count("`experiments`", &mut self.problems));
+        let (hours, gpu_hours) = (self.above_zero(fields, "hours"), self.above_zero(fields, "gpu_hours"));
+        Budget { experiments, hours, gpu_hours }
+    }
+
+    fn above_zero(&mut self, fields: &Fields<'_>, name: &str) -> Option<f64> {
+        let node = fields.get(name)?;
+        let number = node.number(&format!("`{name}`"), &mut self.problems)?;
+        if number <= 0.0 {
+            self.problems.add(node.place, format!("`{name}` must be greater than 0"));
+        }
+        Some(number).filter(|number| *number > 0.0)
+    }
+
+    pub(super) fn control(&mut self, node: &Node) -> WhenControl {
+        let words =
+            [("when_unsure", WhenControl::Unsure), ("always", WhenControl::Always), ("never", WhenControl::Never)];
+        self.one_of(node, "`control`", &words).unwrap_or_default()
+    }
+}

@@ -1,0 +1,60 @@
+//! Whose a job is: the user under whose account its experiments run where each owner has one.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::case::{Body, Message};
+use crate::config::Settings;
+use crate::logdir::Place;
+
+/// Says whose job a suggested run is about, where a destination has accounts for owners.
+pub(super) fn tell_owner(message: &mut Message, settings: &Settings) {
+    if settings.destinations.iter().all(|destination| destination.accounts.is_none()) {
+        return;
+    }
+    let [Place::Disk(root)] = settings.watch.logdirs.as_slice() else { return };
+    let owner = || name_of(owner_of(&root.join(&message.subject))?);
+    match &mut message.body {
+        Body::RunSuggested(run) => run.owner = owner(),
+        Body::RunCancelled(run) => run.owner = owner(),
+        _ => {}
+    }
+}
+
+/// The user who owns a folder and every file in it, where nobody else may write there: whoever could put files into it
+/// must not have runs started in the owner's name.
+fn owner_of(folder: &Path) -> Option<u32> {
+    let of_folder = std::fs::metadata(folder).ok()?;
+    let others_may_write = of_folder.mode() & 0o022 != 0;
+    let mut files = std::fs::read_dir(folder).ok()?;
+    let same = files.all(|file| {
+        let metadata = file.ok().and_then(|file| file.path().symlink_metadata().ok());
+        metadata.is_some_and(|metadata| metadata.uid() == of_folder.uid())
+    });
+    (same && !others_may_write).then_some(of_folder.uid())
+}
+
+fn name_of(user: u32) -> Option<String> {
+    uzers::get_user_by_uid(user)?.name().to_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_write_is_nobodys() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("run");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("events.out.tfevents.1"), "").unwrap();
+        let set = |mode| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+        set(0o755);
+        assert_eq!(owner_of(&folder), Some(rustix::process::geteuid().as_raw()));
+        set(0o777);
+        assert_eq!(owner_of(&folder), None);
+        assert_eq!(owner_of(&root.path().join("none")), None);
+    }
+}

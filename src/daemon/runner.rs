@@ -1,0 +1,201 @@
+//! The runner of this machine: found or started, asked once a second what happened.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::engine::Engine;
+use super::now;
+use crate::case::MessageKind;
+use crate::config::{DestinationSettings, FieldValue, RunnerSettings, Settings};
+use crate::fate::{Fate, FateState};
+use crate::jobs::Grouping;
+use crate::logdir::{Place, run_of};
+use crate::runner::{Client, Cursor, Home, News, RunnerError, start};
+
+/// How often it is asked.
+const ASK: Duration = Duration::from_secs(1);
+
+/// A runner that does not answer is given so long before another is started.
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The name of the preset and of the destination.
+const NAME: &str = "runner";
+
+/// Presets whose receivers run what is suggested: with the runner beside them everything would be run twice.
+const ENGINES: [&str; 3] = ["queue", "slurm", "ray"];
+
+/// The settings with the runner among the destinations, where the command line asks for it.
+pub(super) fn with_runner(mut settings: Settings) -> anyhow::Result<Settings> {
+    let Some(runner) = settings.runner else { return Ok(settings) };
+    refuse_root(runner)?;
+    let logdir = logdir_of(&settings)?;
+    let takes_runs = |destination: &DestinationSettings| {
+        ENGINES.iter().any(|name| destination.preset.is(name))
+            && destination.wants.as_ref().is_none_or(|wants| wants.contains(&MessageKind::RunSuggested))
+    };
+    if let Some(other) = settings.destinations.iter().find(|destination| takes_runs(destination)) {
+        bail!("`--runner` and the destination {} would both run what is suggested: leave one of them out", other.name);
+    }
+    let socket = Home::below(&settings.state).socket()?;
+    if !settings.destinations.iter().any(|destination| destination.preset.is(NAME)) {
+        settings.destinations.push(DestinationSettings::new(NAME, NAME));
+    }
+    for destination in settings.destinations.iter_mut().filter(|destination| destination.preset.is(NAME)) {
+        let mut set = |name: &str, path: &Path| {
+            destination.fields.insert(name.to_owned(), FieldValue::Plain(path.to_string_lossy().into_owned()));
+        };
+        set("socket", &socket);
+        set("logdir", &logdir);
+    }
+    Ok(settings)
+}
+
+fn refuse_root(runner: RunnerSettings) -> anyhow::Result<()> {
+    if !cfg!(target_os = "linux") {
+        return Err(RunnerError::NotLinux.into());
+    }
+    if rustix::process::geteuid().is_root() && !runner.allow_root {
+        return Err(RunnerError::Root.into());
+    }
+    Ok(())
+}
+
+/// The log directory as processes of this machine name it.
+fn logdir_of(settings: &Settings) -> anyhow::Result<PathBuf> {
+    match super::logdir_of(settings)? {
+        Place::Disk(path) => {
+            path.canonicalize().or_else(|_| std::path::absolute(path)).context("the log directory has no absolute path")
+        }
+        other => bail!("`--runner` runs on this machine, and {other} is elsewhere: name a directory of this machine"),
+    }
+}
+
+/// Finds or starts the runner, where the settings ask for one, and asks it until the process ends.
+///
+/// # Errors
+/// There is no way to it.
+pub(super) fn follow(
+    runtime: &Runtime,
+    settings: &Settings,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<UnboundedReceiver<News>> {
+    let (news, incoming) = unbounded_channel();
+    let Some(runner) = settings.runner else { return Ok(incoming) };
+    let home = Home::below(&settings.state);
+    let client = Client::new(&home)?;
+    let cursor = Cursor { logdir: logdir_of(settings)?, ..Cursor::default() };
+    let keeper = Keeper { home, state: settings.state.clone(), allow_root: runner.allow_root, started: None };
+    runtime.spawn(ask(client, cursor, keeper, news, stop));
+    Ok(incoming)
+}
+
+async fn ask(
+    client: Client,
+    mut cursor: Cursor,
+    mut keeper: Keeper,
+    news: UnboundedSender<News>,
+    stop: Arc<AtomicBool>,
+) {
+    while !stop.load(Ordering::SeqCst) {
+        match client.news(&cursor).await {
+            Ok(told) => {
+                cursor = told.cursor.clone();
+                let nothing = told.fates.is_empty() && told.trainers.is_empty();
+                if !nothing && news.send(told).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.is_connect() => keeper.nobody_is_there(),
+            Err(error) => tracing::warn!(%error, "the runner does not answer as it should"),
+        }
+        keeper.reap();
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+impl Engine {
+    /// Takes in what the runner told.
+    pub(super) fn take_from_runner(&mut self) -> anyhow::Result<()> {
+        while let Ok(news) = self.from_runner.try_recv() {
+            for (suggestion, fate) in &news.fates {
+                let changes = self.diagnosis.fate_of_experiment(suggestion, fate, now());
+                self.commit(changes, Vec::new())?;
+            }
+            for trainer in news.trainers {
+                self.trainers.extend(trainer.files.iter().map(|file| (file.clone(), trainer.clone())));
+            }
+        }
+        self.take_trainers()
+    }
+
+    /// Tells the diagnosis how jobs were started, and that their processes ended, as soon as their files were read.
+    fn take_trainers(&mut self) -> anyhow::Result<()> {
+        if self.trainers.is_empty() {
+            return Ok(());
+        }
+        let logdir = logdir_of(&self.settings)?;
+        let experiments =
+            self.diagnosis.cases().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
+        let mut waiting = std::mem::take(&mut self.trainers);
+        let mut known = Vec::new();
+        let grouping = Grouping::of(self.watcher.runs(), &experiments);
+        waiting.retain(|file, trainer| {
+            let run = file.strip_prefix(&logdir).map(run_of);
+            let run = run.ok().filter(|run| self.watcher.runs().get(run).is_some());
+            known.extend(run.iter().map(|run| (grouping.job_of(run), trainer.clone())));
+            run.is_none()
+        });
+        self.trainers = waiting;
+        for (job, trainer) in known {
+            let changes = self.diagnosis.launched(&job, &trainer.launched);
+            self.commit(changes, Vec::new())?;
+            let fate = match trainer.running {
+                true => Fate::new(FateState::Running),
+                // Nobody but its parent is told how a process ended.
+                false => Fate { reason: Some("its process has ended".to_owned()), ..Fate::new(FateState::Gone) },
+            };
+            let changes = self.diagnosis.fate_of_job(&job, &fate, now());
+            self.commit(changes, Vec::new())?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts the runner, again where it ended.
+struct Keeper {
+    home: Home,
+    state: PathBuf,
+    allow_root: bool,
+    started: Option<(Child, Instant)>,
+}
+
+impl Keeper {
+    fn nobody_is_there(&mut self) {
+        let starting = self.started.as_ref().is_some_and(|(_, since)| since.elapsed() < STARTS_WITHIN);
+        if starting {
+            return;
+        }
+        match start(&self.home, &self.state, self.allow_root) {
+            Ok(child) => {
+                tracing::info!(process = child.id(), log = %self.home.log().display(), "the runner was started");
+                self.started = Some((child, Instant::now()));
+            }
+            Err(error) => tracing::error!(%error, "the runner could not be started; it is tried again"),
+        }
+    }
+
+    /// A process that ended stays in the list of the system until somebody asks how.
+    fn reap(&mut self) {
+        if let Some((child, _)) = &mut self.started {
+            // It may have ended because another runs already, or because it was idle: its log says why.
+            let _ = child.try_wait();
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What a destination is asked about a run that it has: what became of it, and to stop it.
+//!
+//! Owns: from an answer to a fate. Must not know: when to ask, what follows from a fate.
+
+use minijinja::Value as Jinja;
+
+use super::Outcome;
+use super::answer::{Answers, Meaning, Reading, with_answer};
+use super::exchange::{Exchange, Known};
+use super::http::{Outgoing, Reply, Unanswered, site};
+use super::preset::{Cancel, Status, Tail};
+use super::template::Scope;
+use crate::fate::{Fate, FateState};
+
+/// What a destination says of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Told {
+    /// This became of it.
+    Fate(Fate),
+    /// It does not say now, and why.
+    NotNow(String),
+    /// It does not say, and why; a person must look.
+    Cannot(String),
+}
+
+/// What one place that was asked says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Record {
+    Fate(Fate),
+    /// It has no record of the run.
+    None,
+    NotNow(String),
+    Cannot(String),
+}
+
+impl Exchange<'_> {
+    /// Asks what became of the run with this reference. Where nobody has a record of it, it is gone.
+    pub(super) async fn fate(&self, status: &Status, reference: Option<&str>) -> Told {
+        let scope = self.after(reference);
+        let mut asked = Some(status);
+        while let Some(status) = asked {
+            asked = status.otherwise.as_deref();
+            match self.record(status, &scope).await {
+                Record::Fate(fate) => return Told::Fate(self.with_tail(status, &scope, fate).await.bounded()),
+                Record::NotNow(why) => return Told::NotNow(why),
+                Record::Cannot(why) => return Told::Cannot(why),
+                Record::None => {}
+            }
+        }
+        Told::Fate(Fate::new(FateState::Gone))
+    }
+
+    async fn record(&self, status: &Status, scope: &Scope) -> Record {
+        let preset = &self.destination.preset;
+        match status.condition.as_ref().map(|condition| preset.holds(condition, scope, "status.if")) {
+            Some(Ok(false)) => return Record::None,
+            Some(Err(error)) => return Record::Cannot(error.to_string()),
+            Some(Ok(true)) | None => {}
+        }
+        let request = match self.asking_status(status, scope) {
+            Ok(request) => request,
+            Err(why) => return Record::Cannot(why),
+        };
+        match self.http.client.send(request).await {
+            Ok(reply) => self.recorded(status, scope, &reply),
+            Err(Unanswered::NotSent(why) | Unanswered::NoAnswer(why)) => Record::NotNow(why),
+        }
+    }
+
+    pub(super) fn asking_status(&self, status: &Status, scope: &Scope) -> Result<Outgoing, String> {
+        self.http.besides(&status.request, &self.destination.preset, scope, self.current)
+    }
+
+    /// What an answer says of the run.
+    pub(super) fn recorded(&self, status: &Status, scope: &Scope, reply: &Reply) -> Record {
+        let site = site(&self.http.url);
+        let reading = Reading { site: &site, scope, overrides: None, now: self.now };
+        match status.answers.meaning(reply, reading) {
+            (Meaning::Delivered, _) => {}
+            (Meaning::Absent, _) => return Record::None,
+            (Meaning::Later | Meaning::Unknown, why) => return Record::NotNow(why),
+            (Meaning::Site | Meaning::Permanent | Meaning::Refused | Meaning::ByCode, why) => {
+                return Record::Cannot(why);
+            }
+        }
+        let scope = with_answer(scope, reply);
+        if scope.get("answer").is_none_or(Jinja::is_none) {
+            return Record::NotNow(format!("{site} answered what is no JSON, or more than is read"));
+        }
+        read(status, scope).unwrap_or_else(|why| Record::Cannot(format!("{site} answered in another form: {why}")))
+    }
+
+    /// The last lines of the log, where the run came to its end and the destination has them. They are of use, but no
+    /// fate waits for them.
+    async fn with_tail(&self, status: &Status, scope: &Scope, fate: Fate) -> Fate {
+        let Some(tail) = status.tail.as_ref().filter(|_| fate.state.is_final()) else { return fate };
+        let request = self.http.besides(&tail.request, &self.destination.preset, scope, self.current);
+        let reply = match request {
+            Ok(request) => self.http.client.send(request).await.ok().filter(|reply| reply.status == 200),
+            Err(why) => {
+                self.warn(why, "the log of a run cannot be asked for");
+                None
+            }
+        };
+        let text = reply.and_then(|reply| tail_in(tail, &status.answers, &with_answer(scope, &reply)));
+        Fate { tail: text.or(fate.tail), ..fate }
+    }
+
+    /// Stops the run with this reference, or says that it is none of the destination's any more.
+    pub(super) async fn cancel(&self, cancel: &Cancel, reference: Option<&str>) -> Outcome {
+        let scope = self.after(reference);
+        let request = match self.cancelling(cancel, &scope) {
+            Ok(request) => request,
+            Err(why) => return Outcome::Permanent { why },
+        };
+        match self.http.client.send(request).await {
+            Ok(reply) => self.cancelled(cancel, &scope, &reply),
+            // To stop it twice is to stop it once.
+            Err(Unanswered::NotSent(why) | Unanswered::NoAnswer(why)) => Outcome::Later { after: None, why },
+        }
+    }
+
+    pub(super) fn cancelling(&self, cancel: &Cancel, scope: &Scope) -> Result<Outgoing, String> {
+        self.http.besides(&cancel.request, &self.destination.preset, scope, self.current)
+    }
+
+    pub(super) fn cancelled(&self, cancel: &Cancel, scope: &Scope, reply: &Reply) -> Outcome {
+        let site = site(&self.http.url);
+        let reading = Reading { site: &site, scope, overrides: None, now: self.now };
+        match cancel.answers.meaning(reply, reading) {
+            (Meaning::Delivered | Meaning::Absent, _) => Outcome::Delivered { reference: None },
+            (Meaning::Later | Meaning::Unknown, why) => Outcome::Later { after: reply.wait(self.now), why },
+            (Meaning::Site, why) => Outcome::Site { in_doubt: false, why },
+            (Meaning::Permanent | Meaning::Refused | Meaning::ByCode, why) => Outcome::Permanent { why },
+        }
+    }
+
+    /// Stops what the destination has twice.
+    pub(super) async fn cancel_all_but(&self, kept: Option<&str>, all: &[String]) {
+        let Some((cancel, kept)) = self.destination.preset.cancel.as_ref().zip(kept) else { return };
+        for reference in all.iter().filter(|reference| *reference != kept) {
+            tracing::warn!(
+                destination = self.destination.name,
+                id = self.message.id,
+                reference,
+                "the destination has the same run twice: all but one are cancelled"
+            );
+            if let Outcome::Later { why, .. } | Outcome::Permanent { why } | Outcome::Site { why, .. } =
+                self.cancel(cancel, Some(reference)).await
+            {
+                self.warn(why, "a run that is there twice could not be cancelled");
+            }
+        }
+    }
+
+    /// Cancels what a message that may have arrived twice has left behind: a request that was thought to be lost may
+    /// arrive after the one that took its place.
+    pub(super) async fn tidy(&self, kept: &str) {
+        let Some(ask) = self.destination.preset.ask.as_ref().filter(|ask| ask.all.is_some()) else { return };
+        if let Known::There { all, .. } = self.ask(ask).await {
+            self.cancel_all_but(Some(kept), &all).await;
+        }
+    }
+}
+
+fn tail_in(tail: &Tail, answers: &Answers, scope: &Scope) -> Option<String> {
+    let part = answers.part(&tail.text, scope).ok()??;
+    part.as_str().map(str::to_owned)
+}
+
+/// The fate that an answer tells; an error says that the answer has another form than the preset expects.
+fn read(status: &Status, mut scope: Scope) -> Result<Record, String> {
+    let answers = &status.answers;
+    let Some(job) = answers.part(&status.job, &scope)? else { return Ok(Record::None) };
+    scope.insert("job".to_owned(), job);
+    for (name, expression) in &status.with {
+        let value = answers.value(expression, &scope)?;
+        scope.insert(name.clone(), value);
+    }
+    let text = |expression: &Option<String>| -> Result<Option<String>, String> {
+        let Some(expression) = expression else { return Ok(None) };
+        let part = answers.part(expression, &scope)?;
+        Ok(part.map(|part| part.to_string()))
+    };
+    let number = |expression: &Option<String>| -> Result<Option<i64>, String> {
+        let Some(expression) = expression else { return Ok(None) };
+        let value = answers.value(expression, &scope)?;
+        Ok(if value.is_undefined() || value.is_none() { None } else { i64::try_from(value).ok() })
+    };
+    for rule in &status.fates {
+        let applies = match &rule.when {
+            Some(when) => answers.part(when, &scope)?.is_some(),
+            None => true,
+        };
+        if applies {
+            return Ok(Record::Fate(Fate {
+                reason: text(&status.reason)?,
+                exit_code: number(&status.exit_code)?.and_then(|code| i32::try_from(code).ok()),
+                signal: number(&status.signal)?.and_then(|signal| i32::try_from(signal).ok()),
+                attempt: number(&status.attempt)?.and_then(|attempt| u32::try_from(attempt).ok()),
+                ..Fate::new(rule.fate)
+            }));
+        }
+    }
+    Err("no rule of the preset's `fates` applies".to_owned())
+}

@@ -1,0 +1,199 @@
+//! The requests of a preset besides the one that sends: what asks, what follows, what tells a fate, what cancels.
+//!
+//! Owns: what they are, and their checks. Must not know: HTTP, when they are made.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::file::{AskFile, CancelFile, FateFile, ListFile, RequestFile, StatusFile, TailFile, ThenFile};
+use super::{Need, Parser, PresetError};
+use crate::destinations::answer::Answers;
+use crate::destinations::http::Method;
+use crate::destinations::template::Node;
+use crate::fate::FateState;
+
+/// A request besides the one that sends.
+#[derive(Debug)]
+pub(in crate::destinations) struct Request {
+    pub(in crate::destinations) method: Method,
+    pub(in crate::destinations) url: Node,
+    pub(in crate::destinations) body: Option<Node>,
+    /// A list in its answer of which some elements matter: it is read element by element, however long it is.
+    pub(in crate::destinations) list: Option<List>,
+}
+
+/// A list in an answer, of which only the elements with one of these values are kept.
+#[derive(Debug)]
+pub(in crate::destinations) struct List {
+    /// The key of the answer that holds it.
+    pub(in crate::destinations) of: String,
+    /// Fields of an element, each with a text: one of them must be there.
+    pub(in crate::destinations) any: Vec<(String, Node)>,
+}
+
+/// How the destination is asked whether it has a message that may have arrived.
+#[derive(Debug)]
+pub(in crate::destinations) struct Ask {
+    pub(in crate::destinations) condition: Option<String>,
+    pub(in crate::destinations) request: Request,
+    /// What the answer's status and errors mean; `delivered` is that the question was answered.
+    pub(in crate::destinations) answers: Answers,
+    /// The answer's part that shows that it has the message; nothing or an empty list where it has not.
+    pub(in crate::destinations) found: String,
+    /// Whether the answer leaves it open, as the first page of several does.
+    pub(in crate::destinations) unsure: Option<String>,
+    /// A list of the references of all that was found: what is there twice is cancelled but for one.
+    pub(in crate::destinations) all: Option<String>,
+    /// What is absent is believed to be absent only when it still is after this time.
+    pub(in crate::destinations) grace: Duration,
+    /// Where to ask when it is absent here.
+    pub(in crate::destinations) otherwise: Option<Box<Ask>>,
+}
+
+/// A request that follows the delivery of a message.
+#[derive(Debug)]
+pub(in crate::destinations) struct Then {
+    pub(in crate::destinations) name: String,
+    pub(in crate::destinations) condition: Option<String>,
+    pub(in crate::destinations) need: Need,
+    pub(in crate::destinations) request: Request,
+    pub(in crate::destinations) answers: Answers,
+}
+
+/// How the destination is asked what became of a run.
+#[derive(Debug)]
+pub(in crate::destinations) struct Status {
+    pub(in crate::destinations) condition: Option<String>,
+    pub(in crate::destinations) request: Request,
+    /// `delivered` is that it was told, `absent` that there is no record of the run.
+    pub(in crate::destinations) answers: Answers,
+    /// The answer's part about the run; nothing where there is no record of it.
+    pub(in crate::destinations) job: String,
+    /// Names for parts of it, each an expression that sees those before it.
+    pub(in crate::destinations) with: Vec<(String, String)>,
+    /// The first that applies is the fate.
+    pub(in crate::destinations) fates: Vec<FateRule>,
+    pub(in crate::destinations) reason: Option<String>,
+    pub(in crate::destinations) exit_code: Option<String>,
+    pub(in crate::destinations) signal: Option<String>,
+    pub(in crate::destinations) attempt: Option<String>,
+    pub(in crate::destinations) tail: Option<Tail>,
+    /// Where to ask when there is no record here.
+    pub(in crate::destinations) otherwise: Option<Box<Status>>,
+}
+
+/// One rule of fates.
+#[derive(Debug)]
+pub(in crate::destinations) struct FateRule {
+    pub(in crate::destinations) when: Option<String>,
+    pub(in crate::destinations) fate: FateState,
+}
+
+/// Where the last lines of the log of a run are that came to its end.
+#[derive(Debug)]
+pub(in crate::destinations) struct Tail {
+    pub(in crate::destinations) request: Request,
+    pub(in crate::destinations) text: String,
+}
+
+/// How a run that nobody waits for is stopped.
+#[derive(Debug)]
+pub(in crate::destinations) struct Cancel {
+    pub(in crate::destinations) request: Request,
+    pub(in crate::destinations) answers: Answers,
+}
+
+/// The longest `grace`: longer, and an experiment waits for nothing.
+const LONGEST_GRACE: f64 = 3600.0;
+
+impl Parser<'_> {
+    fn request(&self, request: &RequestFile, place: &str) -> Result<Request, PresetError> {
+        let body = request.body.as_ref().map(|body| self.node(body, &format!("{place}.body"))).transpose()?;
+        let list = request.list.as_ref().map(|list| self.list(list, place)).transpose()?;
+        Ok(Request { method: request.method, url: self.text(&request.url, &format!("{place}.url"))?, body, list })
+    }
+
+    fn list(&self, list: &ListFile, place: &str) -> Result<List, PresetError> {
+        let any = list.any.iter().map(|(field, value)| {
+            let Value::String(text) = value else {
+                return Err(self.unreadable(format!("`{place}.list.any.{field}` must be a text")));
+            };
+            Ok((field.clone(), self.text(text, &format!("{place}.list.any.{field}"))?))
+        });
+        Ok(List { of: list.of.clone(), any: any.collect::<Result<_, _>>()? })
+    }
+
+    fn maybe(&self, expression: Option<String>, place: &str) -> Result<Option<String>, PresetError> {
+        expression.map(|expression| self.expression(expression, place)).transpose()
+    }
+
+    pub(super) fn ask(&self, ask: AskFile, place: &str) -> Result<Ask, PresetError> {
+        if !(0.0..=LONGEST_GRACE).contains(&ask.grace) {
+            return Err(self.unreadable(format!("`{place}.grace` must be between 0 and {LONGEST_GRACE} seconds")));
+        }
+        let further = format!("{place}.otherwise");
+        Ok(Ask {
+            condition: self.maybe(ask.condition, &format!("{place}.if"))?,
+            request: self.request(&ask.request, place)?,
+            answers: self.answers(ask.answers, ask.reference.as_ref(), place)?,
+            found: self.expression(ask.found, &format!("{place}.found"))?,
+            unsure: self.maybe(ask.unsure, &format!("{place}.unsure"))?,
+            all: self.maybe(ask.all, &format!("{place}.all"))?,
+            grace: Duration::from_secs_f64(ask.grace),
+            otherwise: ask.otherwise.map(|ask| self.ask(*ask, &further).map(Box::new)).transpose()?,
+        })
+    }
+
+    pub(super) fn then(&self, then: ThenFile) -> Result<Then, PresetError> {
+        let place = format!("then.{}", then.name);
+        Ok(Then {
+            condition: self.maybe(then.condition, &format!("{place}.if"))?,
+            need: then.need,
+            request: self.request(&then.request, &place)?,
+            answers: self.answers(then.answers, None, &place)?,
+            name: then.name,
+        })
+    }
+
+    pub(super) fn status(&self, status: StatusFile, place: &str) -> Result<Status, PresetError> {
+        let at = |key: &str| format!("{place}.{key}");
+        if status.fates.is_empty() {
+            return Err(self.unreadable(format!("`{place}` needs `fates`: a rule for each state of a run")));
+        }
+        let with = status.with.into_iter().map(|(name, value)| match value {
+            Value::String(text) => Ok((self.expression(text, &at(&format!("with.{name}"))), name)),
+            _ => Err(self.unreadable(format!("`{place}.with.{name}` must be an expression"))),
+        });
+        let with: Vec<_> = with.collect::<Result<_, _>>()?;
+        let fates = status.fates.into_iter().enumerate().map(|(index, FateFile { when, fate })| {
+            Ok(FateRule { when: self.maybe(when, &at(&format!("fates[{index}]")))?, fate })
+        });
+        Ok(Status {
+            condition: self.maybe(status.condition, &at("if"))?,
+            request: self.request(&status.request, place)?,
+            answers: self.answers(status.answers, None, place)?,
+            job: self.expression(status.job, &at("job"))?,
+            with: with.into_iter().map(|(text, name)| Ok((name, text?))).collect::<Result<_, PresetError>>()?,
+            fates: fates.collect::<Result<_, _>>()?,
+            reason: self.maybe(status.reason, &at("reason"))?,
+            exit_code: self.maybe(status.exit_code, &at("exit_code"))?,
+            signal: self.maybe(status.signal, &at("signal"))?,
+            attempt: self.maybe(status.attempt, &at("attempt"))?,
+            tail: status.tail.map(|tail| self.tail(tail, &at("tail"))).transpose()?,
+            otherwise: status.otherwise.map(|other| self.status(*other, &at("otherwise")).map(Box::new)).transpose()?,
+        })
+    }
+
+    fn tail(&self, tail: TailFile, place: &str) -> Result<Tail, PresetError> {
+        let text = self.expression(tail.text, &format!("{place}.text"))?;
+        Ok(Tail { request: self.request(&tail.request, place)?, text })
+    }
+
+    pub(super) fn cancel(&self, cancel: CancelFile) -> Result<Cancel, PresetError> {
+        Ok(Cancel {
+            request: self.request(&cancel.request, "cancel")?,
+            answers: self.answers(cancel.answers, None, "cancel")?,
+        })
+    }
+}

@@ -1,0 +1,64 @@
+//! What the site lets experiments cost.
+//!
+//! Owns: which budgets a case counts for, and what of them is used. Must not know: what becomes of an experiment that
+//! would exceed one.
+
+use std::sync::Arc;
+
+use super::Diagnosis;
+use crate::case::{Allowance, Budget, CaseId, Used};
+
+/// A budget of the site.
+#[derive(Clone)]
+pub struct SiteBudget {
+    /// Whose it is, for people: `the team vision's budget for a day`.
+    pub of: String,
+    /// What it is for.
+    pub per: Per,
+    /// Whether it is for the experiments of a baseline of this name.
+    pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// How much.
+    pub budget: Budget,
+}
+
+/// What a budget is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Per {
+    /// The experiments of one case.
+    Case,
+    /// Experiments that were suggested within 24 hours.
+    Day,
+}
+
+const DAY: f64 = 86_400.0;
+
+impl std::fmt::Debug for SiteBudget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SiteBudget").field("of", &self.of).field("budget", &self.budget).finish_non_exhaustive()
+    }
+}
+
+impl Diagnosis {
+    /// What is left for the experiments of a case; `id` is `None` for one that opens. What was spent is read off the
+    /// cases, which are kept, so that a restart forgets nothing.
+    pub(super) fn allowances(&self, baseline: &str, id: Option<&CaseId>, now: f64) -> Vec<Allowance> {
+        let budgets = self.site.budgets.iter().filter(|budget| (budget.is_for)(baseline));
+        budgets
+            .map(|budget| Allowance { of: budget.of.clone(), budget: budget.budget, used: self.used(budget, id, now) })
+            .collect()
+    }
+
+    fn used(&self, budget: &SiteBudget, id: Option<&CaseId>, now: f64) -> Used {
+        let mut used = Used::default();
+        let cases = self.cases.values().filter(|case| match budget.per {
+            Per::Case => Some(&case.id) == id,
+            Per::Day => (budget.is_for)(&case.baseline),
+        });
+        for case in cases {
+            let counts = |suggested: f64| budget.per == Per::Case || now - suggested < DAY;
+            let experiments = case.experiments.iter().filter(|experiment| counts(experiment.suggested));
+            experiments.for_each(|experiment| used.add(experiment, case.pace, now));
+        }
+        used
+    }
+}

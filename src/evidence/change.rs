@@ -1,0 +1,78 @@
+//! The change point: the one statistic of change that serves divergence, spikes, collapse, stalls and recovery.
+
+use crate::numbers::NEWEST;
+use crate::series::stats::{median, scatter};
+
+use super::curve::MEDIAN;
+
+/// The largest rise of a series that holds until its end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Change {
+    /// Where: the number of values before it; a share of the run once it is placed in one.
+    pub at: f64,
+    /// The level before.
+    pub from: f64,
+    /// The level after.
+    pub to: f64,
+    /// How certain: the rise in its standard errors.
+    pub errors: f64,
+}
+
+/// Fewer values have no level before and after.
+const LEAST: usize = 6;
+
+/// The rise that stands out most from the scatter of the values. The level before is the median of the neighbours before
+/// the split, the level after is what seven in eight of all values after it exceed, at least two: one outlier, the newest
+/// value included, moves neither. `None` where nothing rises.
+pub(super) fn change(values: &[f64]) -> Option<Change> {
+    if values.len() < LEAST {
+        return None;
+    }
+    let noise = scatter(values);
+    let neighbours = ((NEWEST * values.len() as f64) as usize).max(3);
+    let rise = |split: usize| {
+        let (before, after) = (&values[split.saturating_sub(neighbours)..split], &values[split..]);
+        let (from, to) = (median(before), exceeded_by_most(after));
+        let error = MEDIAN * noise * (1.0 / before.len() as f64 + 1.0 / after.len() as f64).sqrt();
+        // Values without any scatter are exact to the last digit that they were logged with.
+        let exact = f64::from(f32::EPSILON) * from.abs().max(to.abs());
+        Change { at: split as f64, from, to, errors: (to - from) / error.max(exact).max(f64::MIN_POSITIVE) }
+    };
+    let rises = (3..values.len() - 1).map(rise).filter(|change| change.to > change.from);
+    rises.max_by(|a, b| a.errors.total_cmp(&b.errors))
+}
+
+fn exceeded_by_most(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() - 1) / 8]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::noise;
+    use super::*;
+
+    fn values(of: impl Fn(usize) -> f64) -> Vec<f64> {
+        (0..60).map(of).collect()
+    }
+
+    #[test]
+    fn a_step_is_found_where_it_is() {
+        let found = change(&values(|i| if i < 40 { 1.0 } else { 2.0 } + 0.1 * noise(i))).expect("a rise");
+        assert!(found.errors > 10.0 && (found.at - 40.0).abs() < 5.0 && (found.to - 2.0).abs() < 0.1, "{found:?}");
+    }
+
+    #[test]
+    fn two_newest_values_make_a_break_and_one_makes_none() {
+        let broken = |newest: usize| change(&values(|i| if i < 60 - newest { 0.05 + 0.01 * noise(i) } else { 1e10 }));
+        assert!(broken(2).is_some_and(|change| change.errors > 1e6 && change.at == 58.0));
+        assert!(broken(1).is_none_or(|change| change.errors < 5.0));
+    }
+
+    #[test]
+    fn what_comes_back_is_no_change_of_level() {
+        let spike = change(&values(|i| if (30..33).contains(&i) { 50.0 } else { 1.0 + 0.1 * noise(i) }));
+        assert!(spike.is_none_or(|change| change.errors < 5.0), "{spike:?}");
+    }
+}

@@ -1,0 +1,317 @@
+//! The shape of one series: where it started, where it stands, how much of the change is noise. Every number is robust:
+//! one outlier moves none of them.
+
+use crate::numbers::{FEW_POINTS, FIFTH, HALF, LEARNED, MAYBE, NEWEST, SIGNIFICANT, SKEWED, THROWN_UP, TREND};
+use crate::series::stats::{mann_kendall, median, scatter, theil_sen};
+use crate::series::{Bucket, Point, Sketch};
+
+use super::Unit;
+use super::change::{Change, change};
+
+/// Efficiency of the median of normal values: its standard error against that of their mean, sqrt(pi / 2).
+pub(super) const MEDIAN: f64 = 1.253_314_137_315_5;
+
+/// One stretch of a curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Level {
+    /// Middle of the stretch, in steps.
+    pub step: f64,
+    /// Mean of its finite values.
+    pub mean: f64,
+    /// Largest finite value.
+    pub max: f64,
+    /// Standard deviation of the values within it.
+    pub deviation: f64,
+    /// Number of finite values.
+    pub count: u32,
+}
+
+/// The shape of a series of finite values, in the unit of its signal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// Tag of the series, with its sub-run folder.
+    pub tag: String,
+    /// The exact first values, finite ones.
+    pub head: Vec<f64>,
+    /// Stretches of equal length in steps, in order.
+    pub levels: Vec<Level>,
+    /// The exact newest values, finite ones.
+    pub tail: Vec<f64>,
+    /// Number of finite points.
+    pub points: u64,
+    /// Where it started: median of the first values.
+    pub start: f64,
+    /// Standard error of `start`.
+    pub start_error: f64,
+    /// Where it stands: median of the newest levels.
+    pub end: f64,
+    /// Standard error of `end`.
+    pub end_error: f64,
+    /// Standard deviation of one value about the course of the curve.
+    pub noise: f64,
+    /// The oldest point.
+    pub first: Point,
+    /// The newest point.
+    pub last: Point,
+    /// Smallest finite value.
+    pub lowest: Point,
+    /// Largest finite value.
+    pub highest: Point,
+}
+
+impl Curve {
+    /// The shape of a series; `None` with fewer than three finite points. Few points are judged by their errors.
+    pub fn of(tag: &str, sketch: &Sketch, unit: Unit) -> Option<Curve> {
+        let points = sketch.count() - sketch.non_finite();
+        if points < 3 {
+            return None;
+        }
+        let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, &bucket, unit)).collect();
+        let head = sketch.head().iter().copied().filter(|value| value.is_finite());
+        let head: Vec<f64> = head.map(|value| unit.of(value)).collect();
+        let tail = sketch.newest().into_iter().map(|point| point.value).filter(|value| value.is_finite());
+        let tail: Vec<f64> = tail.map(|value| unit.of(value)).collect();
+        let point = |point: Point| Point { value: unit.of(point.value), ..point };
+        let (low, high) = (point(sketch.lowest()?), point(sketch.highest()?));
+        let (lowest, highest) = if unit.flips() { (high, low) } else { (low, high) };
+        let means: Vec<f64> = levels.iter().map(|l| l.mean).collect();
+        let noise = noise_of(sketch.noise().unwrap_or(0.0) * unit.size(), &levels, &means);
+        let newest = newest(levels.len());
+        let end = median(&means[means.len() - newest..]);
+        let (start, start_error) = match level_of_skewed(&levels) {
+            Some((mean, error)) if mean > median(&head) => (mean, error),
+            _ => start_of(&head, points, noise, (highest.value, end)),
+        };
+        let late = &means[means.len() / 2..];
+        let level_noise = if late.len() < FEW_POINTS as usize { noise } else { scatter(late) };
+        Some(Curve {
+            tag: tag.to_owned(),
+            points,
+            start,
+            start_error,
+            end,
+            end_error: MEDIAN * level_noise / (newest as f64).sqrt(),
+            noise,
+            first: point(sketch.first()?),
+            last: point(sketch.last()?),
+            lowest,
+            highest,
+            head,
+            levels,
+            tail,
+        })
+    }
+
+    /// What the values lost from start to end, in their own unit; negative where they grew.
+    pub fn drop(&self) -> f64 {
+        self.start - self.end
+    }
+
+    /// Standard error of [`Curve::drop`].
+    pub fn drop_error(&self) -> f64 {
+        self.start_error.hypot(self.end_error)
+    }
+
+    /// What shares of the start are shares of: the start itself; where values are negative, the span of the levels.
+    pub fn scale(&self) -> f64 {
+        let scale = if self.lowest.value >= 0.0 { self.start.abs() } else { self.span().max(self.start.abs()) };
+        scale.max(f64::MIN_POSITIVE)
+    }
+
+    /// The drop as a share of the start.
+    pub fn relative_drop(&self) -> f64 {
+        self.drop() / self.scale()
+    }
+
+    /// Difference between the level that a twentieth of the levels exceed and the lowest.
+    pub fn span(&self) -> f64 {
+        let mut means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        means.sort_by(f64::total_cmp);
+        means[means.len() - 1 - means.len() / 20] - self.best()
+    }
+
+    /// The lowest level that was held for about a tenth of the series.
+    pub fn best(&self) -> f64 {
+        let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        means.windows(newest(means.len())).map(median).fold(f64::INFINITY, f64::min)
+    }
+
+    /// Where the lowest level was, as a share of the series, and that level: medians of three neighbours.
+    pub fn best_time(&self) -> (f64, f64) {
+        let means: Vec<f64> = self.levels.iter().map(|level| level.mean).collect();
+        let smooth = means.windows(3.min(means.len())).map(median).enumerate();
+        let (at, best) = smooth.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f64::NAN));
+        ((at as f64 + 1.5) / means.len() as f64, best)
+    }
+
+    /// Whether the drop is more than noise: from the first values, or, where single values scatter too much to tell,
+    /// from the first level.
+    pub fn dropped(&self) -> bool {
+        let first = &self.levels[0];
+        let error = first.deviation.max(self.noise) / f64::from(first.count).sqrt();
+        let from_level = first.mean - self.end > SIGNIFICANT * error.hypot(self.end_error);
+        self.drop() > SIGNIFICANT * self.drop_error() || (from_level && self.drop() > 0.0 && first.count > 1)
+    }
+
+    /// Whether the values may well have fallen by a substantial share of the start: what is not proved is not disproved.
+    pub fn may_have_dropped(&self) -> bool {
+        let tenth = self.level_between(0.0, NEWEST);
+        let error = (self.noise / (NEWEST * self.points as f64).max(1.0).sqrt()).hypot(self.end_error);
+        let from_tenth = tenth - self.end > (MAYBE * error).max(LEARNED * tenth.abs());
+        from_tenth || self.relative_drop() > LEARNED && self.drop() > MAYBE * self.drop_error()
+    }
+
+    /// The highest level of the first third.
+    pub fn early_peak(&self) -> f64 {
+        let third = (self.levels.len() / 3).max(1);
+        self.levels[..third].iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// What the newest half of the series lost, as a share of its own level.
+    pub fn late_fall(&self) -> f64 {
+        let middle = self.level_between(0.4, 0.6);
+        (middle - self.level_between(0.9, 1.0)) / middle.abs().max(f64::MIN_POSITIVE)
+    }
+
+    /// Whether the newest half of the series goes on falling, against its own level.
+    pub fn still_falls(&self) -> bool {
+        self.late_fall() > FIFTH && self.trend_from(0.4) < -TREND
+    }
+
+    /// Whether more than `share` of the start is gone, beyond noise or by the ranks of the levels: heavy tails hide a
+    /// fall from standard errors, not from ranks.
+    pub fn lost(&self, share: f64) -> bool {
+        self.relative_drop() > share && (self.dropped() || self.trend_from(0.0) < -TREND && self.trend_from(0.4) < 0.0)
+    }
+
+    /// Share of the series after which nine tenths of the drop were done and stayed done, but for the noise of levels.
+    pub fn done_after(&self) -> f64 {
+        let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        let goal = self.start - (1.0 - NEWEST) * self.drop() + MAYBE * scatter(&means[means.len() / 2..]);
+        let late = means.windows(3.min(means.len())).map(median).enumerate().rfind(|(_, level)| *level > goal);
+        late.map_or(0, |(i, _)| i + 2).min(means.len()) as f64 / means.len() as f64
+    }
+
+    /// What its second half lost against what its first half lost.
+    pub fn steadiness(&self) -> f64 {
+        let early = self.level_between(0.0, 0.15) - self.level_between(0.4, 0.6);
+        let late = self.level_between(0.4, 0.6) - self.level_between(0.85, 1.0);
+        if early > 0.0 { late / early } else { 0.0 }
+    }
+
+    /// The levels from a share of the series on, as (step, mean).
+    pub fn from(&self, share: f64) -> Vec<(f64, f64)> {
+        let begin = (share * self.levels.len() as f64) as usize;
+        self.levels[begin.min(self.levels.len())..].iter().map(|l| (l.step, l.mean)).collect()
+    }
+
+    /// Mann-Kendall's deviate of the levels from a share of the series on: below [`TREND`] negated it falls.
+    pub fn trend_from(&self, share: f64) -> f64 {
+        mann_kendall(&self.from(share).iter().map(|p| p.1).collect::<Vec<_>>())
+    }
+
+    /// Theil-Sen slope a step, from a share of the series on.
+    pub fn slope_from(&self, share: f64) -> f64 {
+        theil_sen(&self.from(share))
+    }
+
+    /// Steps between the first and the newest point.
+    pub fn length(&self) -> f64 {
+        (self.last.step - self.first.step) as f64
+    }
+
+    /// Median of the levels from one share of the series to another; NaN where there are none.
+    pub fn level_between(&self, from: f64, to: f64) -> f64 {
+        let count = self.levels.len() as f64;
+        let (begin, end) = ((from * count) as usize, ((to * count).ceil() as usize).min(self.levels.len()));
+        median(&self.levels[begin.min(end)..end].iter().map(|l| l.mean).collect::<Vec<_>>())
+    }
+
+    /// The last rise that holds to the newest point: of the levels, and of the newest points one by one, so that one
+    /// within the newest hundredth of the run shows. `sign` is -1 for a fall.
+    pub fn last_change(&self, sign: f64) -> Option<Change> {
+        let of = |values: &[f64]| change(&values.iter().map(|v| sign * v).collect::<Vec<_>>());
+        let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        let (coarse, fine) = (of(&means), of(&self.tail));
+        let place = |change: Change, values: usize, span: f64| Change {
+            at: 1.0 - span * (1.0 - change.at / values as f64),
+            from: sign * change.from,
+            to: sign * change.to,
+            ..change
+        };
+        let coarse = coarse.map(|c| place(c, means.len(), 1.0));
+        let fine = fine.map(|c| place(c, self.tail.len(), self.tail.len() as f64 / self.points as f64));
+        coarse.into_iter().chain(fine).max_by(|a, b| a.errors.total_cmp(&b.errors))
+    }
+
+    /// Where the newest fifth of the levels, or of the values, begins: a log by environment steps may have hundreds of
+    /// values in its last level.
+    pub fn newest_fifth(&self) -> &[Level] {
+        let total: u64 = self.levels.iter().map(|level| u64::from(level.count)).sum();
+        let mut values = 0;
+        let by_values = self.levels.iter().rposition(|level| {
+            values += u64::from(level.count);
+            values * 5 >= total
+        });
+        let begin = by_values.unwrap_or(0).max(self.levels.len() * 4 / 5).min(self.levels.len() - 1);
+        &self.levels[begin..]
+    }
+}
+
+fn level(step: f64, bucket: &Bucket, unit: Unit) -> Level {
+    let max = if unit.flips() { bucket.min } else { bucket.max };
+    let deviation = bucket.variance().sqrt() * unit.size();
+    Level { step, mean: unit.of(bucket.mean), max: unit.of(max), deviation, count: bucket.count }
+}
+
+/// Noise of single values, from neighbours; but at most twice what most stretches of the series show, so that one
+/// outlier does not count for noise everywhere.
+fn noise_of(neighbours: f64, levels: &[Level], means: &[f64]) -> f64 {
+    let within: Vec<f64> = levels.iter().filter(|level| level.count > 1).map(|level| level.deviation).collect();
+    let usual = if 2 * within.len() > levels.len() { median(&within) } else { scatter(means) };
+    if means.len() < FEW_POINTS as usize { neighbours } else { neighbours.min(2.0 * usual) }
+}
+
+/// Mean and standard error of the first level of a series whose single values are skewed: the median of a few of them tells
+/// where most of them are, and not the level.
+fn level_of_skewed(levels: &[Level]) -> Option<(f64, f64)> {
+    let first = levels.first().filter(|first| first.count > 1)?;
+    let scatter: Vec<f64> = levels.iter().map(|level| level.deviation / level.mean).collect();
+    let skewed = levels.iter().all(|level| level.mean > 0.0) && median(&scatter) > SKEWED;
+    skewed.then(|| (first.mean, first.deviation / f64::from(first.count).sqrt()))
+}
+
+/// How many of the newest levels make up "the end".
+fn newest(levels: usize) -> usize {
+    match levels {
+        0..5 => 1,
+        5..8 => 2,
+        _ => ((NEWEST * levels as f64) as usize).max(3),
+    }
+}
+
+/// Median and standard error of the first values: one value in three hundred, three to nine of them. More would blur the
+/// start of a run that learns within its first steps. The noise of the whole series bounds the scatter of a few values.
+fn start_of(head: &[f64], count: u64, noise: f64, (highest, end): (f64, f64)) -> (f64, f64) {
+    // Coarse logs (a point an epoch) may do most of their falling between the first two points. Among n values of pure
+    // noise the first is the highest once in n times, and then within its noise of the others. Nor does a fall go far
+    // below where it ends.
+    if let [first, second, ..] = head
+        && *first >= highest
+        && second - end > -HALF * end.abs()
+    {
+        return (*first, noise);
+    }
+    // The first value is what no step has touched. Steps that are too large throw the loss up at once, and the start of
+    // such a run is where it was before them.
+    if let [untouched, thrown @ ..] = head
+        && thrown.len() > 2
+        && median(thrown) > (untouched + MAYBE * noise).max(THROWN_UP * untouched)
+    {
+        return (*untouched, noise);
+    }
+    let wanted = usize::try_from(count / 300).unwrap_or(usize::MAX).clamp(3, 9).min(head.len());
+    let first = &head[..wanted];
+    let spread = scatter(head).min(MAYBE * noise).max(noise.min(scatter(first)));
+    (median(first), MEDIAN * spread / (wanted as f64).sqrt())
+}

@@ -1,0 +1,331 @@
+//! One job at one step: its series by meaning and unit, its knobs, where it is in its life.
+
+use serde_json::Value;
+
+use crate::jobs::{Job, Knobs, Stage};
+use crate::numbers::GOOD;
+use crate::series::{HistogramSketch, Sketch};
+use crate::signals::{Learning, Matched, Signal, SignalMap, is_error_rate};
+
+use super::curve::Curve;
+use super::kind::Kind;
+
+/// What a series is measured in, decided where it enters: shares are between 0 and 1, and higher is better.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Unit {
+    factor: f64,
+    offset: f64,
+}
+
+impl Unit {
+    /// The value as it was logged.
+    pub const AS_LOGGED: Unit = Unit { factor: 1.0, offset: 0.0 };
+
+    /// The unit of an accuracy: per cent become shares, error rates what is right.
+    fn of_accuracy(tag: &str, sketch: &Sketch) -> Unit {
+        let per_cent = sketch.highest().is_some_and(|highest| highest.value > 1.5);
+        // An error rate may exceed 1 by a little, where more is inserted than there was to be said.
+        let share = if per_cent && !(is_error_rate(tag) && sketch.highest().is_some_and(|h| h.value < 5.0)) {
+            0.01
+        } else {
+            1.0
+        };
+        if is_error_rate(tag) { Unit { factor: -share, offset: 1.0 } } else { Unit { factor: share, offset: 0.0 } }
+    }
+
+    pub(super) fn of(self, value: f64) -> f64 {
+        self.offset + self.factor * value
+    }
+
+    pub(super) fn flips(self) -> bool {
+        self.factor < 0.0
+    }
+
+    pub(super) fn size(self) -> f64 {
+        self.factor.abs()
+    }
+}
+
+/// One series with its meaning.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Tag, with its sub-run folder.
+    pub tag: String,
+    /// Its numbers as they were logged.
+    pub sketch: Sketch,
+    /// Its shape, in its unit, where it has enough points for one.
+    pub curve: Option<Curve>,
+    unit: Unit,
+}
+
+impl Observed {
+    /// A series in the unit in which it was logged.
+    pub fn new(tag: &str, sketch: &Sketch) -> Observed {
+        Observed::with(tag, sketch.clone(), Unit::AS_LOGGED)
+    }
+
+    /// A series of shares, the higher the better.
+    pub fn accuracy(tag: &str, sketch: &Sketch) -> Observed {
+        Observed::with(tag, sketch.clone(), Unit::of_accuracy(tag, sketch))
+    }
+
+    fn with(tag: &str, sketch: Sketch, unit: Unit) -> Observed {
+        let curve = Curve::of(tag, &sketch, unit);
+        Observed { tag: tag.to_owned(), sketch, curve, unit }
+    }
+
+    /// The same series as it was at a share of its length; its unit stays.
+    fn at(&self, share: f64) -> Observed {
+        Observed::with(&self.tag, self.sketch.until(step_at(&self.sketch, share)), self.unit)
+    }
+
+    /// The newest finite value, in the unit of the series.
+    pub fn newest(&self) -> Option<f64> {
+        self.sketch.last_finite().map(|point| self.unit.of(point.value))
+    }
+
+    /// Whether all values are the same to the last digit, and that value in its unit.
+    pub(super) fn constant(&self) -> Option<f64> {
+        let (lowest, highest) = (self.sketch.lowest()?, self.sketch.highest()?);
+        (lowest.value == highest.value).then(|| self.unit.of(highest.value))
+    }
+
+    /// First and newest step.
+    pub fn steps(&self) -> (i64, i64) {
+        self.sketch.first().zip(self.sketch.last()).map_or((0, 0), |(first, last)| (first.step, last.step))
+    }
+}
+
+/// One layer's histograms.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Tag, with its sub-run folder.
+    pub tag: String,
+    /// Its history.
+    pub histogram: HistogramSketch,
+}
+
+/// Where a job is in its life. Times are seconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Life {
+    /// It will log no more: it reached its last step, said so, or was silent for long.
+    pub ended: bool,
+    /// It said itself that it ended (`session_end_info`, `SessionLog.STOP`) or reached `max_steps`.
+    pub finished: bool,
+    /// Seconds without an event, and the longest that this job may be silent before it counts as ended.
+    pub silent_for: f64,
+    /// The longest that this job may be silent before it counts as ended, in seconds.
+    pub patience: f64,
+    /// Newest optimizer step as a share of `max_steps`, where both are known.
+    pub done: Option<f64>,
+    /// Whether a file ends in the middle of a record.
+    pub cut_off: bool,
+}
+
+/// One job, as it is measured.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    /// How it learns, so far as its tags tell.
+    pub learning: Learning,
+    /// The training loss.
+    pub training_loss: Option<Observed>,
+    /// The training loss is the sum of parts that were logged, and no total was.
+    pub loss_is_sum: bool,
+    /// The validation loss.
+    pub validation_loss: Option<Observed>,
+    /// Accuracy on training data.
+    pub accuracy: Option<Observed>,
+    /// Accuracy on validation data.
+    pub validation_accuracy: Option<Observed>,
+    /// The learning rate.
+    pub learning_rate: Option<Observed>,
+    /// The global gradient norm.
+    pub gradient_norm: Option<Observed>,
+    /// The reward of reinforcement learning.
+    pub reward: Option<Observed>,
+    /// The epoch, as a series over steps.
+    pub epoch: Option<Observed>,
+    /// Parts of a loss, and losses that are not to be judged by their height.
+    pub parts: Vec<Observed>,
+    /// Histograms of gradients, in the order of the layers.
+    pub gradients: Vec<Layer>,
+    /// Histograms of weights, in the order of the layers.
+    pub weights: Vec<Layer>,
+    /// Its knobs, so far as they are known.
+    pub knobs: Knobs,
+    /// Where it is in its life.
+    pub life: Life,
+}
+
+impl JobView {
+    /// A job by the meaning of its tags. `done` is its newest step as a share of the planned ones.
+    pub fn new(job: &Job<'_>, map: &SignalMap, knobs: Knobs, stage: Stage, done: Option<f64>) -> JobView {
+        let run_of = |matched: &Matched| job.runs.iter().find(|(folder, _)| *folder == matched.folder);
+        let series = |matched: &Matched| Some(&run_of(matched)?.1.get(&matched.tag)?.sketch);
+        let find = |signal, make: fn(&str, &Sketch) -> Observed| {
+            let matched = map.get(signal)?;
+            if matched.part {
+                let parts = map.all(signal).iter().filter(|m| m.part && m.folder == matched.folder);
+                let (tag, sketch) = sum_of(parts.filter_map(|part| Some((full_tag(part), series(part)?))))?;
+                return Some(make(&tag, &sketch));
+            }
+            Some(make(&full_tag(matched), series(matched)?))
+        };
+        let layers = |signal| {
+            let all = map.all(signal).iter().filter_map(|matched| {
+                let (_, histogram) = run_of(matched)?.1.histograms().find(|(tag, _)| *tag == matched.tag)?;
+                Some(Layer { tag: full_tag(matched), histogram: histogram.clone() })
+            });
+            all.collect()
+        };
+        let parts = map.all(Signal::PartOfLoss).iter();
+        // An accuracy that never leaves 0 measures something else: a regression, or whole sequences.
+        let says = |observed: &Observed| observed.unit.flips() || observed.constant() != Some(0.0);
+        JobView {
+            learning: map.learning,
+            training_loss: find(Signal::TrainLoss, Observed::new),
+            loss_is_sum: map.all(Signal::TrainLoss).iter().filter(|matched| matched.part).count() > 1,
+            validation_loss: find(Signal::ValidationLoss, Observed::new),
+            accuracy: find(Signal::TrainAccuracy, Observed::accuracy).filter(says),
+            validation_accuracy: find(Signal::ValidationAccuracy, Observed::accuracy).filter(says),
+            learning_rate: find(Signal::LearningRate, Observed::new),
+            gradient_norm: find(Signal::GradientNorm, Observed::new),
+            reward: find(Signal::Reward, Observed::new),
+            epoch: find(Signal::Epoch, Observed::new),
+            parts: parts.filter_map(|m| Some(Observed::new(&full_tag(m), series(m)?))).collect(),
+            gradients: layers(Signal::Gradients),
+            weights: layers(Signal::Weights),
+            knobs,
+            life: Life {
+                ended: stage.ended,
+                finished: stage.finished,
+                silent_for: stage.silent_for,
+                patience: stage.patience,
+                done,
+                cut_off: job.runs.iter().any(|(_, run)| run.cut_off),
+            },
+        }
+    }
+
+    /// The job as it was when the series that it is judged by had reached `step`.
+    #[must_use]
+    pub fn at(&self, step: i64) -> JobView {
+        let share = self.judged().map_or(1.0, |judged| share_of(&judged.sketch, step));
+        let cut = |observed: &Option<Observed>| observed.as_ref().map(|observed| observed.at(share));
+        let layer = |layer: &Layer| {
+            let histogram = layer.histogram.until(step_at(&layer.histogram.rms, share));
+            Layer { tag: layer.tag.clone(), histogram }
+        };
+        JobView {
+            learning: self.learning,
+            training_loss: cut(&self.training_loss),
+            loss_is_sum: self.loss_is_sum,
+            validation_loss: cut(&self.validation_loss),
+            accuracy: cut(&self.accuracy),
+            validation_accuracy: cut(&self.validation_accuracy),
+            learning_rate: cut(&self.learning_rate),
+            gradient_norm: cut(&self.gradient_norm),
+            reward: cut(&self.reward),
+            epoch: cut(&self.epoch),
+            parts: self.parts.iter().map(|part| part.at(share)).collect(),
+            gradients: self.gradients.iter().map(layer).collect(),
+            weights: self.weights.iter().map(layer).collect(),
+            knobs: self.knobs.clone(),
+            life: Life { done: self.life.done.map(|done| done * share), ..self.life },
+        }
+    }
+
+    /// The series that the job is judged by: its loss, or its reward where it learns from that.
+    pub fn judged(&self) -> Option<&Observed> {
+        if self.learning == Learning::Reinforcement { self.reward.as_ref() } else { self.loss() }
+    }
+
+    /// The training loss; the validation loss, where no more than one value of a training loss was logged. Programs that
+    /// validate after each short epoch and log every so many steps may end like that.
+    pub fn loss(&self) -> Option<&Observed> {
+        if self.loss_is_validation() { self.validation_loss.as_ref() } else { self.training_loss.as_ref() }
+    }
+
+    /// Whether the loss that is judged is the validation loss.
+    pub fn loss_is_validation(&self) -> bool {
+        let few = |training: &Observed| training.sketch.count() < 2;
+        let shape = self.validation_loss.as_ref().map(|validation| validation.curve.is_some());
+        self.training_loss.as_ref().map_or(shape.is_some(), |training| few(training) && shape == Some(true))
+    }
+
+    /// The shape of the loss, where the job is one whose loss ought to fall.
+    pub fn falling_loss(&self) -> Option<&Curve> {
+        self.loss().filter(|_| self.learning == Learning::Supervised)?.curve.as_ref()
+    }
+
+    /// The shape of the validation loss, where the training loss is another.
+    pub fn validation(&self) -> Option<&Curve> {
+        self.validation_loss.as_ref().filter(|_| !self.loss_is_validation())?.curve.as_ref()
+    }
+
+    /// The accuracy that the job is judged by: on training data, if that is logged, else on validation data.
+    pub fn own_accuracy(&self) -> Option<&Observed> {
+        self.accuracy.as_ref().or(self.validation_accuracy.as_ref())
+    }
+
+    /// A knob as a number.
+    pub fn number(&self, knob: &str) -> Option<f64> {
+        self.knobs.get(knob).and_then(Value::as_f64)
+    }
+
+    /// A knob as text.
+    pub fn text(&self, knob: &str) -> Option<&str> {
+        self.knobs.get(knob).and_then(Value::as_str)
+    }
+
+    /// Whether the loss is a cross-entropy over classes, so far as knobs and signals say.
+    pub fn classifies(&self) -> bool {
+        match self.text("loss") {
+            _ if self.loss_is_sum => false,
+            Some(loss) => {
+                loss.contains("entropy") || loss == "nll" || loss == "custom" && self.own_accuracy().is_some()
+            }
+            None => self.own_accuracy().is_some(),
+        }
+    }
+
+    /// The number of classes, as logged, or as the start of a cross-entropy implies.
+    pub fn classes(&self) -> Option<f64> {
+        super::chance::classes_at_start(self, self.falling_loss()?)
+    }
+
+    /// Whether most of what it is shown it gets right.
+    pub fn accurate(&self) -> bool {
+        let curve = self.own_accuracy().and_then(|accuracy| accuracy.curve.as_ref());
+        curve.is_some_and(|curve| curve.end > GOOD)
+    }
+
+    /// What kind of training it is.
+    pub fn kind(&self) -> Kind {
+        Kind::of(self)
+    }
+}
+
+/// The sum of series, by a name that says of which; what was not logged at the steps of the first is left out.
+fn sum_of<'a>(mut parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {
+    let (tag, first) = parts.next()?;
+    Some(parts.fold((tag, first.clone()), |(names, sum), (tag, part)| match sum.plus(part) {
+        Some(more) => (format!("{names} + {tag}"), more),
+        None => (names, sum),
+    }))
+}
+
+fn full_tag(matched: &Matched) -> String {
+    if matched.folder.is_empty() { matched.tag.clone() } else { format!("{}/{}", matched.folder, matched.tag) }
+}
+
+fn share_of(sketch: &Sketch, step: i64) -> f64 {
+    let Some((first, last)) = sketch.first().zip(sketch.last()) else { return 1.0 };
+    ((step - first.step) as f64 / ((last.step - first.step).max(1)) as f64).clamp(0.0, 1.0)
+}
+
+/// The step of a series at a share of its own length: series of one job may count in steps, epochs or examples.
+fn step_at(sketch: &Sketch, share: f64) -> i64 {
+    let (Some(first), Some(last)) = (sketch.first(), sketch.last()) else { return i64::MAX };
+    first.step + ((last.step - first.step) as f64 * share).round() as i64
+}

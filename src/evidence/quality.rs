@@ -1,0 +1,162 @@
+//! Quantities of accuracies, of validation, and of rewards.
+
+use crate::numbers::{
+    AT_CHANCE, BROKEN, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, MAYBE, NEWEST, OVERSURE, REWARDS, SIGNIFICANT, TREND,
+};
+
+use super::curve::Curve;
+use super::job::JobView;
+use super::loss::has_converged;
+use super::settings::{rate_left, reward};
+use super::{Evidence, Observed, Quantity as Q};
+
+pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
+    measure_accuracy(job, evidence);
+    measure_validation(job, evidence);
+    measure_reward(job, evidence);
+}
+
+fn curve(observed: &Option<Observed>) -> Option<(&Observed, &Curve)> {
+    observed.as_ref().and_then(|observed| Some((observed, observed.curve.as_ref()?)))
+}
+
+fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
+    for (quantity, series) in [(Q::Accuracy, &job.accuracy), (Q::ValidationAccuracy, &job.validation_accuracy)] {
+        if let Some((observed, curve)) = curve(series) {
+            evidence.put(quantity, (curve.end, curve.end_error), observed);
+            if curve.end < 0.0 {
+                continue;
+            }
+            let best = best_high(curve);
+            let end = broken(curve, -1.0).map_or(curve.end, |level| level.min(curve.end));
+            let lost = ((best - end) / best.max(f64::MIN_POSITIVE), curve.end_error / best.max(f64::MIN_POSITIVE));
+            if evidence.get(Q::AccuracyLost).is_none_or(|known| lost.0 > known) {
+                evidence.put(Q::AccuracyLost, lost, observed);
+            }
+        } else if let Some(newest) = series.as_ref().and_then(Observed::newest) {
+            // One or two evaluations have no shape; the newest value is what is known, to within a guess.
+            if let Some(observed) = series {
+                evidence.put(quantity, (newest, NEWEST), observed);
+            }
+        }
+    }
+    let own = if job.accuracy.is_some() { &job.accuracy } else { &job.validation_accuracy };
+    if let Some((observed, curve)) = curve(own) {
+        // An accuracy that was good from the start has nothing to gain.
+        if curve.start < GOOD {
+            evidence.put(Q::AccuracyGain, (-curve.drop(), curve.drop_error()), observed);
+        }
+        evidence.put(Q::AccuracyTrend, (curve.trend_from(0.0), 1.0), observed);
+    }
+    let Some((observed, validation)) = curve(&job.validation_accuracy) else { return };
+    let gain = validation.end - validation.level_between(0.4, 0.6);
+    let rises =
+        gain > 0.0 && (validation.trend_from(HALF) > TREND || gain > AT_CHANCE.max(MAYBE * validation.end_error));
+    let gain = if rises { gain } else { 0.0 };
+    evidence.put(Q::ValidationAccuracyLateGain, (gain, validation.end_error), observed);
+    if let Some((_, training)) = curve(&job.accuracy) {
+        let gap = if rises { 0.0 } else { training.end - validation.end };
+        evidence.put(Q::AccuracyGap, (gap, training.end_error.hypot(validation.end_error)), observed);
+    }
+}
+
+/// The level since a break that is beyond all doubt, which may be as short as two values.
+fn broken(curve: &Curve, sign: f64) -> Option<f64> {
+    curve.last_change(sign).filter(|change| change.errors > BROKEN).map(|change| change.to)
+}
+
+/// The highest level that was held for about a tenth of the series.
+fn best_high(curve: &Curve) -> f64 {
+    let means: Vec<f64> = curve.levels.iter().map(|level| -level.mean).collect();
+    let smooth = means.windows(3.min(means.len())).map(crate::series::stats::median);
+    -smooth.fold(f64::INFINITY, f64::min)
+}
+
+fn measure_validation(job: &JobView, evidence: &mut Evidence) {
+    let (Some(observed), Some(validation)) = (job.validation_loss.as_ref(), job.validation()) else { return };
+    let training = job.falling_loss();
+    let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
+    let (share, best) = validation.best_time();
+    let error = validation.end_error.max(f64::MIN_POSITIVE);
+    put(Q::ValidationBest, validation.best(), validation.end_error);
+    put(Q::ValidationFall, validation.trend_from(0.0), 1.0);
+    let rise = broken(validation, 1.0).map_or(validation.end, |level| level.max(validation.end)) - best;
+    let size = if validation.lowest.value >= 0.0 { best.abs() } else { validation.scale() }.max(f64::MIN_POSITIVE);
+    put(Q::ValidationRise, rise / size, error / size);
+    // Where single evaluations scatter too much for an error, nearly all of the second half far above the best is as sure.
+    let late = validation.from(HALF);
+    let above = late.iter().filter(|(_, level)| level - best > FIFTH * size).count();
+    let stays = late.len() >= FEW_POINTS as usize && rise > size && above * 5 >= late.len() * 4;
+    put(Q::ValidationRiseErrors, if stays { (rise / error).max(OVERSURE * SIGNIFICANT) } else { rise / error }, 1.0);
+    let own = validation.scale().max(f64::MIN_POSITIVE);
+    put(Q::ValidationDrop, (validation.start - best) / own, validation.drop_error() / own);
+    put(Q::ValidationBestAfter, share, 1.0 / validation.levels.len() as f64);
+    let Some(training) = training else { return };
+    // A validation loss that begins far above training has other units or other inputs: its own start counts.
+    let other = validation.first.value > OVERSURE * training.start.abs();
+    let start = if other { validation.start } else { training.start.max(validation.start) };
+    let scale = start.abs().max(f64::MIN_POSITIVE);
+    let gain = (start - best).max(error);
+    put(Q::ValidationLostAgain, rise / gain, error / gain);
+    put(Q::ValidationProgress, (start - best) / scale, error / scale);
+    let fell = training.level_between((share - 0.05).max(0.0), share + 0.05) - training.end;
+    put(
+        Q::TrainingFallSince,
+        fell / (training.end.abs() + fell.abs()).max(f64::MIN_POSITIVE),
+        training.end_error / scale,
+    );
+    let alike = training.start < OVERSURE * validation.start && validation.start < OVERSURE * training.start;
+    if alike && training.end >= 0.0 && validation.end > 0.0 {
+        put(Q::Memorised, 1.0 - training.end / validation.end, error / validation.end);
+    }
+    measure_repeats(job, observed, evidence);
+}
+
+/// Validation is on the same examples each time: a loss that repeats itself there to the last digit says that no weight
+/// changes on which the outputs depend, while a rate is spent.
+fn measure_repeats(job: &JobView, observed: &Observed, evidence: &mut Evidence) {
+    let sketch = &observed.sketch;
+    let repeats = f64::from(sketch.trailing_repeats());
+    let share = repeats / sketch.count().max(1) as f64;
+    let last = sketch.last().map_or(f64::NAN, |last| last.value);
+    let spent = rate_left(job, 1.0 - share) > FIFTH;
+    let counts = repeats >= EVALUATIONS && spent && !has_converged(sketch, last, None);
+    evidence.put(Q::ValidationRepeats, (if counts { share } else { 0.0 }, 0.0), observed);
+}
+
+fn measure_reward(job: &JobView, evidence: &mut Evidence) {
+    let Some((observed, curve)) = reward(job) else { return };
+    let mut means: Vec<f64> = curve.levels.iter().map(|level| level.mean).collect();
+    means.sort_by(f64::total_cmp);
+    let swing = curve.highest.value - curve.lowest.value;
+    let (gain, error) = (curve.end - curve.start, curve.drop_error());
+    let repeats = f64::from(observed.sketch.trailing_repeats()) / observed.sketch.count().max(1) as f64;
+    evidence.put(Q::RewardRepeats, (repeats, 0.0), observed);
+    let scale = swing.max(f64::MIN_POSITIVE);
+    evidence.put(Q::RewardGain, (gain / scale, error / scale), observed);
+    evidence.put(Q::RewardGainErrors, (gain / error.max(f64::EPSILON * scale).max(f64::MIN_POSITIVE), 1.0), observed);
+    let best = best_high(curve);
+    let gained = best - curve.start;
+    // Only a gain that stands out from the swings of single values can be lost.
+    let real = gained > SIGNIFICANT * error && gained > (1.0 + MAYBE) * curve.noise.min(scale / (1.0 + MAYBE));
+    if real && curve.points as f64 >= REWARDS {
+        let newest = curve.newest_fifth().iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
+        let level = broken(curve, -1.0).map_or(newest, |level| level.min(newest));
+        evidence.put(Q::RewardLost, ((best - level) / gained, error / gained), observed);
+    }
+    let kl = |part: &&Observed| part.tag.to_ascii_lowercase().replace('_', "").contains("approxkl");
+    if let Some((part, curve)) = job.parts.iter().find(kl).and_then(|part| Some((part, part.curve.as_ref()?))) {
+        evidence.put(Q::PolicyChange, (curve.level_between(0.0, 1.0), curve.end_error), part);
+    }
+    let of_policy = |part: &&Observed| {
+        let tag = part.tag.to_ascii_lowercase();
+        ["policy", "actor", "pg_loss"].iter().any(|name| tag.contains(name))
+    };
+    for part in job.parts.iter().filter(of_policy) {
+        let zero = part.sketch.last().is_some_and(|last| last.value == 0.0);
+        let share = f64::from(part.sketch.trailing_repeats()) / part.sketch.count().max(1) as f64;
+        if zero && evidence.get(Q::PolicySilent).is_none_or(|known| share > known) {
+            evidence.put(Q::PolicySilent, (share, 0.0), part);
+        }
+    }
+}

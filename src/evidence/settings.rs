@@ -1,0 +1,256 @@
+//! Where a job is in its life, what its settings are against what is usual, and where it comes from.
+
+use serde_json::Value;
+
+use crate::numbers::{
+    ADAPTIVE_RATE, AT_CHANCE, EARLY, FEW_POINTS, FUTILE, GUESS, HALF, MATURE_POINTS, MATURE_SHARE, NEARLY_NOTHING,
+    NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
+};
+use crate::signals::Learning;
+
+use super::chance::{classes_at_start, cost_of_noise};
+use super::curve::Curve;
+use super::job::JobView;
+use super::{Evidence, Observed, Quantity as Q};
+
+/// Optimizers that scale each step to the size of the gradients.
+const ADAPTIVE: &[&str] = &["adam", "adamw", "nadam", "adamax", "radam", "rmsprop", "lion", "adagrad", "lamb"];
+
+pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
+    measure_life(job, evidence);
+    let Some(judged) = job.judged() else { return };
+    let mut set = |quantity, value: Option<f64>| {
+        if let Some(value) = value {
+            evidence.put(quantity, (value, 0.0), judged);
+        }
+    };
+    let yes = |holds: bool| Some(f64::from(u8::from(holds)));
+    let peak = peak_rate(job);
+    set(Q::PeakRate, peak);
+    set(Q::RatePosition, peak.filter(|rate| *rate > 0.0).map(|rate| rate_position(job, rate)));
+    set(Q::Reach, judged.curve.as_ref().and_then(|curve| reach(job, curve)));
+    set(Q::RiskyStart, job.text("initializer").map(|name| f64::from(u8::from(is_risky(name)))));
+    set(Q::Squashed, yes(squashed_regression(job)));
+    set(Q::TrainedBefore, yes(trained_before(job)));
+    set(Q::WarmingUp, job.learning_rate.as_ref().and_then(|o| o.curve.as_ref()).map(warming_up));
+}
+
+fn measure_life(job: &JobView, evidence: &mut Evidence) {
+    let Some(judged) = job.judged().or(job.training_loss.as_ref()).or(job.parts.first()) else { return };
+    let points = (judged.sketch.count() - judged.sketch.non_finite()) as f64;
+    let life = job.life;
+    let maturity = life.done.map_or(points / MATURE_POINTS, |done| done / MATURE_SHARE);
+    let silence = if life.finished { 0.0 } else { life.silent_for / life.patience.max(1.0) };
+    let known = [
+        (Q::Points, Some(points)),
+        (Q::Steps, judged.sketch.last().map(|last| last.step as f64)),
+        (Q::Done, life.done),
+        (Q::Maturity, Some(if life.ended { 1.0 } else { maturity })),
+        (Q::Silence, Some(silence)),
+        (Q::CutOff, Some(f64::from(u8::from(life.cut_off)))),
+    ];
+    for (quantity, value) in known {
+        if let Some(value) = value {
+            evidence.put(quantity, (value, 0.0), judged);
+        }
+    }
+}
+
+/// The highest learning rate, as logged or as set.
+pub(super) fn peak_rate(job: &JobView) -> Option<f64> {
+    let logged = job.learning_rate.as_ref().and_then(|o| o.sketch.highest()).map(|peak| peak.value);
+    logged.or_else(|| job.number("learning_rate"))
+}
+
+/// Whether the optimizer scales each step; so it is where none is named, as most are that name none.
+fn is_adaptive(job: &JobView) -> bool {
+    job.text("optimizer").is_none_or(|name| ADAPTIVE.contains(&name.to_ascii_lowercase().as_str()))
+}
+
+fn usual_rate(job: &JobView) -> f64 {
+    if is_adaptive(job) { ADAPTIVE_RATE } else { PLAIN_RATE }
+}
+
+/// A rate against what is usual; without scaling of steps small gradients call for large ones.
+fn rate_position(job: &JobView, rate: f64) -> f64 {
+    if job.text("optimizer").is_none() {
+        // Whatever is usual for one optimizer may be right.
+        return (rate / PLAIN_RATE).log10().max(0.0) + (rate / ADAPTIVE_RATE).log10().min(0.0);
+    }
+    let position = (rate / usual_rate(job)).log10();
+    let small = if is_adaptive(job) { None } else { usual_gradient(job).filter(|norm| *norm < STRIDE && *norm > 0.0) };
+    small.map_or(position, |norm| position.min((position + (norm / STRIDE).log10()).max(0.0)))
+}
+
+fn is_risky(initializer: &str) -> bool {
+    matches!(initializer, "normal" | "gaussian" | "zeros")
+}
+
+/// How far all planned steps may move a weight.
+fn reach(job: &JobView, curve: &Curve) -> Option<f64> {
+    let gradient = if is_adaptive(job) { 1.0 } else { usual_gradient(job).unwrap_or(1.0) };
+    // What is to come may be twenty times longer than what was run.
+    let unknown = if job.life.ended { 1.0 } else { NEARLY_NOTHING };
+    let planned = curve.length() / job.life.done.map_or(unknown, |done| done.clamp(NEARLY_NOTHING, 1.0));
+    peak_rate(job).map(|rate| rate * gradient * planned)
+}
+
+/// The median of the gradient norm, where it is logged.
+fn usual_gradient(job: &JobView) -> Option<f64> {
+    let norm = job.gradient_norm.as_ref()?.curve.as_ref()?;
+    Some(norm.level_between(0.0, 1.0))
+}
+
+/// A rate that is going up at its end stands at its peak there, and was far below it half a run ago.
+fn warming_up(rate: &Curve) -> f64 {
+    let rises = rate.last.value >= rate.highest.value;
+    f64::from(u8::from(rises && rate.level_between(0.4, 0.6) < (1.0 - EARLY) * rate.highest.value))
+}
+
+fn squashed_regression(job: &JobView) -> bool {
+    let regresses = matches!(job.text("loss"), Some("l2" | "l1" | "huber" | "smooth_l1"));
+    let squashes = |name: &str| matches!(name, "sigmoid" | "tanh" | "relu" | "softmax");
+    regresses && job.text("output_activation").is_some_and(squashes)
+}
+
+/// Whether its highest learning rate is one for tuning a trained network.
+pub(super) fn is_tuned(job: &JobView) -> bool {
+    let rate = peak_rate(job).filter(|rate| *rate > 0.0);
+    rate.is_some_and(|rate| (rate / usual_rate(job)).log10() <= TUNING) && !has_futile_steps(job)
+}
+
+fn has_futile_steps(job: &JobView) -> bool {
+    job.loss().and_then(|loss| reach(job, loss.curve.as_ref()?)).is_some_and(|reach| reach < FUTILE)
+}
+
+/// What earlier training the job goes on from, so far as it says.
+pub(super) fn goes_on_from(job: &JobView) -> Option<String> {
+    let named = match job.knobs.get("checkpoint") {
+        Some(Value::Bool(true)) => Some("a pretrained network".to_owned()),
+        // Some writers know no other truth than 1.
+        Some(Value::Number(yes)) if yes.as_f64() == Some(1.0) => Some("a pretrained network".to_owned()),
+        Some(Value::String(name)) if !name.is_empty() => Some(name.clone()),
+        _ => None,
+    };
+    let curve = || job.judged()?.curve.as_ref();
+    named.or_else(|| {
+        // A log that begins many of its own gaps after step 0 goes on with an earlier training.
+        let curve = curve()?;
+        let gap = curve.length() / (curve.points.max(2) - 1) as f64;
+        (gap > 0.0 && curve.first.step as f64 > 2.0 * REPEATS * gap)
+            .then(|| format!("its log begins at step {}", curve.first.step))
+    })
+}
+
+/// Signs that a loss that stands still may have nothing left to learn: the job goes on with earlier training, was right
+/// from its first value on, or runs with a rate for tuning and has no accuracy to be judged by.
+fn trained_before(job: &JobView) -> bool {
+    if right_from_the_first(job) {
+        return true;
+    }
+    let Some(curve) = job.falling_loss() else { return false };
+    if job.own_accuracy().is_some() || has_futile_steps(job) {
+        return false;
+    }
+    let by_name = job.text("loss").is_some_and(|loss| loss.contains("entropy") || loss == "nll");
+    if by_name && curve.start > 0.0 && curve.start < (1.0 - EARLY) * std::f64::consts::LN_2 {
+        return true;
+    }
+    let from_chance = by_name && classes_at_start(job, curve).is_some();
+    let straight = job.validation().is_some_and(|validation| falls_straight(validation, 1.0 - EARLY));
+    !from_chance && (goes_on_from(job).is_some() || curve.trend_from(0.0).abs() < TREND && !straight && is_tuned(job))
+}
+
+/// Whether the first accuracy is no guess among even classes, and still there. A coarse log begins when much
+/// was learned: noisy labels leave little to see after that.
+fn right_from_the_first(job: &JobView) -> bool {
+    let accuracy = job.validation_accuracy.as_ref().or(job.accuracy.as_ref()).and_then(|o| o.curve.as_ref());
+    let Some((accuracy, loss)) = accuracy.zip(job.falling_loss()) else { return false };
+    let coarse = loss.points < 100 && loss.end > 0.95 * cost_of_noise(accuracy.end, 3.0);
+    let least = if coarse { GUESS - RATE_OF_TWO } else { GUESS };
+    let real = accuracy.start > least && accuracy.end > least - AT_CHANCE;
+    real && accuracy.end - accuracy.start > -OVERFIT_RISE
+}
+
+/// Among more than two classes a guess is right less often by this.
+const RATE_OF_TWO: f64 = 2.0 * NEWEST;
+
+/// Whether a curve falls to its end, and its second half by at least `steady` of what its first half did.
+pub(super) fn falls_straight(curve: &Curve, steady: f64) -> bool {
+    curve.trend_from(0.0) < -TREND && curve.trend_from(0.4) < -HALF * SIGNIFICANT && curve.steadiness() >= steady
+}
+
+/// Steps of the loss in one pass over the data, so far as the job says; `None` where its loss is counted in epochs.
+pub(super) fn steps_per_epoch(job: &JobView) -> Option<f64> {
+    if job.loss()?.tag.to_ascii_lowercase().contains("epoch") {
+        return None;
+    }
+    // Whole epochs make stairs, of which the slope is right and the ends are not.
+    let pace = job.epoch.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.slope_from(0.0));
+    let logged = pace.filter(|pace| *pace > 0.0).map(|pace| 1.0 / pace);
+    let ratio = |whole, part| Some((job.number(whole)? / job.number(part)?).ceil());
+    let steps = logged.or_else(|| ratio("train_examples", "batch_size")).or_else(|| ratio("max_steps", "epochs"));
+    steps.filter(|steps| steps.is_finite() && *steps > 1.0)
+}
+
+/// Time at the end during which the learning rate is nearly nothing, as a share of the run: as logged, or by its decay.
+pub(super) fn low_rate(job: &JobView, curve: &Curve) -> Option<f64> {
+    if let Some(observed) = job.learning_rate.as_ref().filter(|o| o.sketch.count() >= 4) {
+        let peak = observed.sketch.highest()?.value;
+        let levels: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+        let low = levels.iter().rposition(|rate| *rate > NEARLY_NOTHING * peak)? + 1;
+        return Some(1.0 - low as f64 / levels.len() as f64);
+    }
+    let decay = job.number("lr_decay").filter(|decay| (0.0..1.0).contains(decay))?;
+    job.number("learning_rate")?;
+    (curve.length() > 0.0).then(|| (1.0 - NEARLY_NOTHING.ln() / decay.ln() / curve.length()).max(0.0))
+}
+
+/// Share of the whole learning rate, summed over the steps, that is left after a share of the run; the rest of the run where
+/// no rate is logged.
+pub(super) fn rate_left(job: &JobView, share: f64) -> f64 {
+    let logged = job.learning_rate.as_ref().filter(|observed| observed.sketch.count() >= 4);
+    let Some(observed) = logged else { return 1.0 - share };
+    let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+    let whole: f64 = rates.iter().sum();
+    let after: f64 = rates[((share * rates.len() as f64) as usize).min(rates.len())..].iter().sum();
+    if whole > 0.0 { after / whole } else { 1.0 - share }
+}
+
+/// Whether the learning rate came down and went up again, from level to level or within them.
+pub(super) fn rate_cycles(job: &JobView) -> bool {
+    let Some(rate) = &job.learning_rate else { return false };
+    let (mut peak, mut trough) = (0.0_f64, f64::INFINITY);
+    for (_, bucket) in rate.sketch.buckets() {
+        if bucket.min < GUESS * peak {
+            trough = trough.min(bucket.min);
+        }
+        if GUESS * bucket.max > trough {
+            return true;
+        }
+        peak = peak.max(bucket.max);
+    }
+    false
+}
+
+/// Whether the loss, or the validation that a schedule waits for, had come to a stand while the logged rate stayed at its
+/// peak: such a schedule follows the loss.
+pub(super) fn stood_before(job: &JobView, curve: &Curve) -> bool {
+    let Some(observed) = &job.learning_rate else { return false };
+    let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+    let peak = rates.iter().copied().fold(0.0, f64::max);
+    let waits = rates.iter().rposition(|rate| *rate > 0.99 * peak).map_or(0.0, |i| i as f64 / rates.len() as f64);
+    let learned = curve.start - curve.level_between(waits / 1.5, waits) > NEWEST * curve.start.abs();
+    let stands = |curve: &Curve| {
+        let (before, at_end) = (curve.level_between(waits / 3.0, waits / 1.5), curve.level_between(waits / 1.5, waits));
+        before - at_end < (NEARLY_NOTHING * (curve.start - at_end)).max(0.01 * at_end)
+    };
+    let long = waits * (curve.levels.len() as f64) >= FEW_POINTS;
+    long && learned && (stands(curve) || job.validation().is_some_and(stands))
+}
+
+/// The series of a reward, where the job learns from one.
+pub(super) fn reward(job: &JobView) -> Option<(&Observed, &Curve)> {
+    let reward = job.reward.as_ref().filter(|_| job.learning == Learning::Reinforcement)?;
+    Some((reward, reward.curve.as_ref()?))
+}

@@ -1,0 +1,121 @@
+//! Jobs made up for tests, and what is measured in them.
+
+use super::*;
+use crate::jobs::Knobs;
+use crate::series::{Point, Sketch};
+use crate::signals::Learning;
+
+/// Noise that is the same in every run of the tests, between -0.5 and 0.5.
+pub(crate) fn noise(i: usize) -> f64 {
+    let x = (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D;
+    ((x ^ (x >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 11) as f64 / (1u64 << 53) as f64 - 0.5
+}
+
+pub(crate) fn sketch(values: impl IntoIterator<Item = f64>) -> Sketch {
+    let mut sketch = Sketch::default();
+    for (step, value) in values.into_iter().enumerate() {
+        sketch.push(Point { step: step as i64, wall_time: step as f64, value });
+    }
+    sketch
+}
+
+/// A job that has ended, with nothing but a training loss.
+pub(crate) fn with_loss(values: impl IntoIterator<Item = f64>) -> JobView {
+    JobView {
+        learning: Learning::Supervised,
+        training_loss: Some(Observed::new("train/loss", &sketch(values))),
+        loss_is_sum: false,
+        validation_loss: None,
+        accuracy: None,
+        validation_accuracy: None,
+        learning_rate: None,
+        gradient_norm: None,
+        reward: None,
+        epoch: None,
+        parts: Vec::new(),
+        gradients: Vec::new(),
+        weights: Vec::new(),
+        knobs: Knobs::new(),
+        life: Life { ended: true, finished: true, silent_for: 0.0, patience: 600.0, done: None, cut_off: false },
+    }
+}
+
+pub(crate) fn observed(values: impl IntoIterator<Item = f64>) -> Option<Observed> {
+    Some(Observed::new("tag", &sketch(values)))
+}
+
+fn get(job: &JobView, quantity: Quantity) -> f64 {
+    Evidence::of(job).get(quantity).unwrap_or(f64::NAN)
+}
+
+#[test]
+fn one_outlier_moves_no_level_whatever_the_sign_of_the_loss() {
+    for sign in [1.0, -1.0] {
+        for outlier in [3, 40, 99] {
+            let value = |i: usize| 2.0 * (-(i as f64) / 30.0).exp() + 0.5 + 0.02 * noise(i);
+            let plain = with_loss((0..100).map(|i| sign * value(i)));
+            let hit = with_loss((0..100).map(|i| sign * value(i) * if i == outlier { 1e9 } else { 1.0 }));
+            for quantity in [Quantity::LossStart, Quantity::LossEnd, Quantity::Progress, Quantity::LateFall] {
+                let (a, b) = (get(&plain, quantity), get(&hit, quantity));
+                assert!((a - b).abs() < 0.2 * a.abs().max(0.1), "{}: {a} {b} at {outlier}", quantity.id());
+            }
+            let change = hit.falling_loss().and_then(|curve| curve.last_change(1.0));
+            assert!(sign < 0.0 || change.is_none_or(|change| change.errors < 20.0), "{sign} {outlier} {change:?}");
+        }
+    }
+}
+
+#[test]
+fn a_break_within_the_newest_hundredth_is_seen() {
+    let job = with_loss((0..1338).map(|i| if i < 1335 { 0.05 + 0.01 * noise(i) } else { 1.7e10 }));
+    assert!(get(&job, Quantity::BreakErrors) > 20.0 && get(&job, Quantity::BreakSize) > 1e6);
+}
+
+#[test]
+fn per_cent_and_error_rates_are_accuracies() {
+    let job = |tag: &str, values: [f64; 4]| {
+        let mut job = with_loss((0..100).map(|i| 2.0 + 0.1 * noise(i)));
+        job.accuracy = Some(Observed::accuracy(tag, &sketch(values)));
+        job
+    };
+    assert!((get(&job("acc", [55.0, 56.0, 57.0, 58.0]), Quantity::Accuracy) - 0.58).abs() < 1e-9);
+    assert!((get(&job("val/wer", [0.9, 0.5, 0.3, 0.2]), Quantity::Accuracy) - 0.8).abs() < 1e-9);
+    assert!((get(&job("val/wer", [90.0, 50.0, 30.0, 20.0]), Quantity::Accuracy) - 0.8).abs() < 1e-9);
+    let percent = job("acc", [0.5, 0.9, 1.0, 55.0]);
+    let early = percent.at(percent.training_loss.as_ref().map_or(0, |loss| loss.steps().1 / 2));
+    assert!(early.accuracy.expect("an accuracy").newest().is_none_or(|newest| newest < 0.02), "its unit stays");
+}
+
+#[test]
+fn a_job_at_an_earlier_step_is_what_it_was_then() {
+    let value = |i: usize| 2.0 * (-(i as f64) / 300.0).exp() + 0.1 + 0.02 * noise(i);
+    let whole = with_loss((0..2048).map(value));
+    let (early, fresh) = (whole.at(1023), with_loss((0..1024).map(value)));
+    for quantity in [Quantity::LossStart, Quantity::LossEnd, Quantity::Progress] {
+        let (a, b) = (get(&early, quantity), get(&fresh, quantity));
+        assert!((a - b).abs() < 0.02 * b.abs(), "{}: {a} {b}", quantity.id());
+    }
+}
+
+#[test]
+fn three_points_have_wide_errors_and_ten_narrow_ones() {
+    let error = |points: usize| {
+        let job = with_loss((0..points).map(|i| 2.0 * 0.8f64.powi(i as i32) + 0.05 * noise(i)));
+        Evidence::of(&job).measured(Quantity::Progress).expect("three points suffice").error
+    };
+    assert!(error(3) > error(10) && error(3) > 0.05, "{} {}", error(3), error(10));
+}
+
+#[test]
+fn what_is_not_logged_is_not_known() {
+    let evidence = Evidence::of(&with_loss((0..100).map(|i| 2.0 + 0.1 * noise(i))));
+    assert_eq!(evidence.get(Quantity::Accuracy), None);
+    assert_eq!(evidence.get(Quantity::GradientLevel), None);
+    assert_eq!(evidence.tag(Quantity::Progress), "train/loss");
+}
+
+#[test]
+fn names_of_quantities_are_unique() {
+    let ids: std::collections::BTreeSet<&str> = QUANTITIES.iter().map(|quantity| quantity.id()).collect();
+    assert_eq!(ids.len(), QUANTITIES.len());
+}

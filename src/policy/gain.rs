@@ -1,0 +1,134 @@
+//! What is believed of each cause, and what a test is expected to tell for its cost.
+//!
+//! Owns: the arithmetic of beliefs. Must not know: the order of states.
+//!
+//! Causes exclude each other here: one of them is the case, or none of those listed. A test whose change cures is
+//! [`SENSITIVITY`] likely to be found where its cause is the case, and [`CROSS`] likely where another one is, because many
+//! changes help a little against many faults. A test without a cause tells what its `believe` says.
+
+use std::collections::BTreeMap;
+
+use super::file::{Action, FOUND, Policy, SKIPPED, Test, TestKind, UNAVAILABLE};
+use super::guard::Evaluator;
+use super::settings;
+use super::{CaseFacts, Environment};
+
+/// A cure is seen in nine experiments of ten that make the right change: the share of closed loops over programs with a
+/// known cure in which the right change was judged a cure (docs/EVALUATION.md).
+const SENSITIVITY: f64 = 0.9;
+/// A change that is not the cure is judged one in a tenth of experiments (docs/EVALUATION.md).
+const CROSS: f64 = 0.1;
+/// What the curves of the baseline show by themselves (a hang, a validation loss that turned) is this many times as likely.
+const SHOWN: f64 = 100.0;
+/// What the settings speak for is this many times as likely as it would be.
+const SUSPECTED: f64 = 6.0;
+/// What is left for causes that no test names.
+const NONE: f64 = 0.1;
+/// The cost of starting any experiment, in runs of the baseline: queueing, loading, and a person's attention.
+const OVERHEAD: f64 = 0.05;
+
+/// The probability of each cause that is still open, by test; what is left is for causes that no test names.
+pub(super) fn beliefs(policy: &Policy, environment: Environment<'_>) -> BTreeMap<String, f64> {
+    let mut weights: BTreeMap<String, f64> = BTreeMap::new();
+    for test in policy.used().into_iter().filter(|test| test.verdict().is_some()) {
+        let weight = weight(policy, test, environment);
+        if weight > 0.0 {
+            weights.insert(test.name().to_owned(), weight);
+        }
+    }
+    let sum = weights.values().sum::<f64>() + NONE;
+    weights.values_mut().for_each(|weight| *weight /= sum);
+    weights
+}
+
+fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
+    let case: &CaseFacts = environment.case;
+    if case.excluded.contains_key(test.name()) {
+        return 0.0;
+    }
+    let prior = case.priors.get(test.name()).copied().unwrap_or(test.prior);
+    let suspected = || test.suspect.as_ref().is_some_and(|reason| Evaluator::new(environment).holds(&reason.when));
+    let called_for = test.when.as_ref().is_none_or(|when| Evaluator::new(environment).holds(when));
+    let outcome = match case.outcomes.get(test.name()).map(String::as_str) {
+        Some(FOUND) if test.kind() == TestKind::Read => SHOWN,
+        Some(FOUND) if case.entered.keys().any(|at| policy.state(at).is_some()) => (SENSITIVITY / CROSS).powi(2),
+        Some(FOUND) => SENSITIVITY / CROSS,
+        // It may still be the cause: a script without the knob, or a change that could not be made.
+        Some(UNAVAILABLE | SKIPPED) | None => 1.0,
+        Some(_) => (1.0 - SENSITIVITY) / (1.0 - CROSS),
+    };
+    let odds = case.odds.get(test.name()).copied().unwrap_or(1.0);
+    let suspected = if suspected() { SUSPECTED } else { 1.0 };
+    if called_for { prior * suspected * odds * outcome } else { 0.0 }
+}
+
+/// The bits that a test is expected to give for its cost in runs of the baseline.
+pub(super) fn gain_per_cost(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
+    let beliefs = beliefs(policy, environment);
+    gain(test, &beliefs) / cost(policy, test, environment)
+}
+
+fn gain(test: &Test, beliefs: &BTreeMap<String, f64>) -> f64 {
+    if test.verdict().is_none() && test.outcomes.is_empty() {
+        // What a person will answer is not known: questions come last.
+        return 0.0;
+    }
+    let rest = 1.0 - beliefs.values().sum::<f64>();
+    let causes: Vec<(&str, f64)> = beliefs.iter().map(|(name, p)| (name.as_str(), *p)).chain([("", rest)]).collect();
+    let likelihoods = likelihoods(test, &causes);
+    let entropy = |weights: &[f64]| {
+        let sum: f64 = weights.iter().sum();
+        weights.iter().filter(|w| **w > 0.0).map(|w| -(w / sum) * (w / sum).log2()).sum::<f64>()
+    };
+    let before: Vec<f64> = causes.iter().map(|(_, p)| *p).collect();
+    let after = likelihoods.iter().map(|likelihood| {
+        let joint: Vec<f64> = before.iter().zip(likelihood).map(|(p, l)| p * l).collect();
+        joint.iter().sum::<f64>() * entropy(&joint)
+    });
+    (entropy(&before) - after.sum::<f64>()).max(0.0)
+}
+
+/// For each outcome of a test, how likely it is under each cause.
+fn likelihoods(test: &Test, causes: &[(&str, f64)]) -> Vec<Vec<f64>> {
+    if test.verdict().is_some() {
+        let found: Vec<f64> =
+            causes.iter().map(|(name, _)| if *name == test.name() { SENSITIVITY } else { CROSS }).collect();
+        let not = found.iter().map(|p| 1.0 - p).collect();
+        return vec![found, not];
+    }
+    let factors: Vec<Vec<f64>> = test
+        .outcomes
+        .iter()
+        .map(|outcome| {
+            let believe = test.believe.get(&outcome.name);
+            let factor = |name: &str| believe.and_then(|believe| believe.get(name)).copied().unwrap_or(1.0);
+            causes.iter().map(|(name, _)| factor(name)).collect()
+        })
+        .collect();
+    // Given a cause, its outcomes share its probability by their factors.
+    let sums: Vec<f64> = (0..causes.len()).map(|cause| factors.iter().map(|f| f[cause]).sum()).collect();
+    let share = |f: &Vec<f64>| f.iter().zip(&sums).map(|(f, sum)| if *sum > 0.0 { f / sum } else { 0.0 }).collect();
+    factors.iter().map(share).collect()
+}
+
+/// The cost of a test in runs of the baseline; a question costs a person's time, more than any short run.
+fn cost(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
+    let Action::Run(run) = &test.action else { return 1.0 };
+    let Ok(changes) = settings::of_experiment(run, environment, policy.vocabulary()) else { return 1.0 };
+    let whole = environment.baseline.knobs.get("max_steps").and_then(serde_json::Value::as_f64);
+    let whole = whole.unwrap_or(environment.baseline.steps);
+    let steps = changes.get("max_steps").and_then(serde_json::Value::as_f64).unwrap_or(whole);
+    let share = if whole > 0.0 && steps.is_finite() { (steps / whole).min(1.0) } else { 1.0 };
+    OVERHEAD + share
+}
+
+/// Puts what an outcome says on the odds of other tests.
+pub(super) fn believe(case: &mut CaseFacts, test: &Test, outcome: &str) {
+    for (other, factor) in test.believe.get(outcome).into_iter().flatten() {
+        if *factor > 0.0 {
+            *case.odds.entry(other.clone()).or_insert(1.0) *= factor;
+        } else {
+            case.excluded.insert(other.clone(), format!("`{}` came out as {outcome}", test.name()));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What others tell the daemon: what became of a job, and what a person answers.
+//!
+//! Owns: what a report must look like, and what is said to those who report. Must not know: what follows from it. A report
+//! is in the store before it is acknowledged.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::post;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::board::Board;
+use crate::case::{Case, CaseId, Waiting};
+use crate::fate::Fate;
+use crate::store::{Commit, OfCase, SharedStore, Store, StoreError, Wish};
+
+/// A report has no more bytes than this: a fate with its tail, escaped as JSON, and event files.
+const LONGEST_REPORT: usize = 64 * 1024;
+
+/// A reason is cut to this many bytes.
+const LONGEST_REASON: usize = 1024;
+
+/// A fate names no more event files than this.
+const MOST_EVENT_FILES: usize = 64;
+
+/// What those who run jobs may tell.
+pub(super) fn reporting() -> Router<Arc<Board>> {
+    Router::new()
+        .route("/v1/experiments/{id}", post(experiment))
+        .route("/v1/jobs/{*run}", post(job))
+        .layer(DefaultBodyLimit::max(LONGEST_REPORT))
+}
+
+/// What people may do.
+pub(super) fn acting() -> Router<Arc<Board>> {
+    Router::new().route("/v1/cases/{id}/answer", post(answer)).layer(DefaultBodyLimit::max(LONGEST_REPORT))
+}
+
+/// What is said to whoever told something.
+enum Said {
+    Accepted,
+    Invalid(String),
+    Unknown(String),
+    Conflict(String),
+}
+
+impl IntoResponse for Said {
+    fn into_response(self) -> Response {
+        let (status, error) = match self {
+            Said::Accepted => return (StatusCode::ACCEPTED, Json(json!({}))).into_response(),
+            Said::Invalid(why) => (StatusCode::BAD_REQUEST, why),
+            Said::Unknown(why) => (StatusCode::NOT_FOUND, why),
+            Said::Conflict(why) => (StatusCode::CONFLICT, why),
+        };
+        (status, Json(json!({ "error": error }))).into_response()
+    }
+}
+
+async fn experiment(State(board): State<Arc<Board>>, Path(id): Path<String>, body: Bytes) -> Response {
+    let fate = match fate(&body) {
+        Ok(fate) => fate,
+        Err(why) => return Said::Invalid(why).into_response(),
+    };
+    in_store(&board, move |store| {
+        let made = store.suggested(&id)?;
+        let Some(case) = made.as_ref() else { return Ok(Said::Unknown(format!("there is no suggestion {id}"))) };
+        if case.closed {
+            return Ok(Said::Conflict(format!("case {} has closed", case.case)));
+        }
+        let case = Some(case.case.clone());
+        ask(store, case, Wish::FateOfExperiment { suggestion: id, fate })
+    })
+    .await
+}
+
+async fn job(State(board): State<Arc<Board>>, Path(run): Path<String>, body: Bytes) -> Response {
+    let fate = match fate(&body) {
+        Ok(fate) => fate,
+        Err(why) => return Said::Invalid(why).into_response(),
+    };
+    let Some(last_seen) = board.job_last_seen(&run) else {
+        return Said::Unknown(format!("there is no job {run}")).into_response();
+    };
+    in_store(&board, move |store| {
+        let newest = store.newest_case_of(&run)?;
+        // A job that goes on after its case closed was trained anew, and gets a case of its own.
+        if let Some(OfCase { case, .. }) = newest.as_ref().filter(|case| case.closed && last_seen <= case.updated) {
+            return Ok(Said::Conflict(format!("case {case} has closed")));
+        }
+        let case = newest.filter(|case| !case.closed).map(|case| case.case);
+        ask(store, case, Wish::FateOfJob { job: run, fate })
+    })
+    .await
+}
+
+/// The answer to the question of a case.
+#[derive(Debug, Deserialize)]
+struct Answered {
+    answer: String,
+}
+
+async fn answer(State(board): State<Arc<Board>>, Path(id): Path<String>, body: Bytes) -> Response {
+    let Answered { answer } = match serde_json::from_slice(&body) {
+        Ok(answered) => answered,
+        Err(error) => return Said::Invalid(format!("the body must be {{\"answer\": NAME}}: {error}")).into_response(),
+    };
+    in_store(&board, move |store| {
+        // An abbreviation is for people who type: a program has the whole id.
+        let Some(stored) = store.case(&id)?.filter(|case| case.id.0 == id) else {
+            return Ok(Said::Unknown(format!("there is no case {id}")));
+        };
+        let question = Case::read(stored.state).ok().and_then(|case| match case.waiting {
+            Waiting::Answer { question, .. } => Some(question),
+            Waiting::Room(_) | Waiting::Experiment | Waiting::Nothing => None,
+        });
+        let Some(question) = question else { return Ok(Said::Conflict(format!("case {id} asks nothing now"))) };
+        if !question.answers.contains(&answer) {
+            let known = question.answers.join(", ");
+            return Ok(Said::Invalid(format!("the answers to the question of case {id} are {known}")));
+        }
+        ask(store, Some(stored.id), Wish::Answer(answer))
+    })
+    .await
+}
+
+fn ask(store: &mut dyn Store, case: Option<CaseId>, wish: Wish) -> Result<Said, StoreError> {
+    store.commit(&Commit { requests: vec![(case, wish)], ..Commit::default() })?;
+    Ok(Said::Accepted)
+}
+
+/// Does some work in the store. Before it is open, and while it cannot work, those who tell are told to come again.
+async fn in_store(
+    board: &Board,
+    work: impl FnOnce(&mut dyn Store) -> Result<Said, StoreError> + Send + 'static,
+) -> Response {
+    let later = |why: String| {
+        let retry = [(header::RETRY_AFTER, "5")];
+        (StatusCode::SERVICE_UNAVAILABLE, retry, Json(json!({ "error": why }))).into_response()
+    };
+    let Some(store) = board.store().cloned() else { return later("nextrun is starting".to_owned()) };
+    match SharedStore::with(&store, work).await {
+        Ok(said) => said.into_response(),
+        Err(error) => later(error.to_string()),
+    }
+}
+
+/// Reads a fate, and bounds what it brings.
+fn fate(body: &[u8]) -> Result<Fate, String> {
+    let mut fate: Fate = serde_json::from_slice(body).map_err(|error| format!("the body is no fate: {error}"))?;
+    if fate.attempt == Some(0) {
+        return Err("`attempt` counts from 1".to_owned());
+    }
+    if fate.event_files.len() > MOST_EVENT_FILES {
+        return Err(format!("`event_files` has more than {MOST_EVENT_FILES} entries"));
+    }
+    if let Some(reason) = fate.reason.as_mut().filter(|reason| reason.len() > LONGEST_REASON) {
+        let end = (0..=LONGEST_REASON).rev().find(|at| reason.is_char_boundary(*at)).unwrap_or(0);
+        reason.truncate(end);
+    }
+    Ok(fate.bounded())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fate::{FateState, LONGEST_TAIL};
+
+    #[test]
+    fn a_fate_is_checked_and_bounded() {
+        for (body, wrong) in [
+            ("", "no fate"),
+            ("[]", "no fate"),
+            (r#"{"state": "dancing"}"#, "unknown variant"),
+            (r#"{"reason": "x"}"#, "state"),
+            (r#"{"state": "failed", "exit_code": "one"}"#, "no fate"),
+            (r#"{"state": "failed", "attempt": 0}"#, "from 1"),
+        ] {
+            let told = fate(body.as_bytes()).unwrap_err();
+            assert!(told.contains(wrong), "{body}: {told}");
+        }
+        let files: Vec<String> = (0..65).map(|n| format!("/logs/{n}")).collect();
+        let body = json!({"state": "running", "event_files": files}).to_string();
+        assert!(fate(body.as_bytes()).is_err());
+        let body =
+            json!({"state": "failed", "reason": "ä".repeat(3000), "tail": "x".repeat(9000), "signal": null, "new": 1});
+        let read = fate(body.to_string().as_bytes()).unwrap();
+        assert_eq!((read.state, read.signal), (FateState::Failed, None));
+        assert_eq!((read.reason.unwrap().len(), read.tail.unwrap().len()), (LONGEST_REASON, LONGEST_TAIL));
+    }
+}

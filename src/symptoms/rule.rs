@@ -1,0 +1,219 @@
+//! A rule over the evidence, as data: what has to hold, what speaks against it, and what is said.
+
+use serde_json::{Map, Value};
+
+use super::{EVALUATIONS, FEW_POINTS, Finding, Severity};
+use crate::evidence::{Evidence, Measured, QUANTITIES, Quantity};
+
+/// One condition. A quantity that is not known meets none.
+#[derive(Debug, Clone, Copy)]
+pub enum Test {
+    /// The value lies above a number.
+    Above(Quantity, f64),
+    /// The value is at least a number.
+    AtLeast(Quantity, f64),
+    /// The value lies below a number.
+    Below(Quantity, f64),
+    /// The standard error of the value is no larger than a number.
+    Sure(Quantity, f64),
+    /// The value rests on at least so many points.
+    Support(Quantity, f64),
+    /// All of these hold.
+    All(&'static [Test]),
+    /// One of these holds.
+    Any(&'static [Test]),
+}
+
+pub(super) const fn above(quantity: Quantity, number: f64) -> Test {
+    Test::Above(quantity, number)
+}
+
+pub(super) const fn at_least(quantity: Quantity, number: f64) -> Test {
+    Test::AtLeast(quantity, number)
+}
+
+pub(super) const fn below(quantity: Quantity, number: f64) -> Test {
+    Test::Below(quantity, number)
+}
+
+pub(super) const fn sure(quantity: Quantity, error: f64) -> Test {
+    Test::Sure(quantity, error)
+}
+
+/// A few evaluations on the same examples suffice.
+pub(super) const fn few(quantity: Quantity) -> Test {
+    Test::Support(quantity, EVALUATIONS)
+}
+
+/// The course of a curve needs more points than its ends.
+pub(super) const fn many(quantity: Quantity) -> Test {
+    Test::Support(quantity, FEW_POINTS)
+}
+
+impl Test {
+    /// Whether the evidence meets it.
+    pub fn holds(&self, evidence: &Evidence) -> bool {
+        let measured = |quantity, meets: &dyn Fn(Measured) -> bool| evidence.measured(quantity).is_some_and(meets);
+        match *self {
+            Test::Above(quantity, number) => measured(quantity, &|m| m.value > number),
+            Test::AtLeast(quantity, number) => measured(quantity, &|m| m.value >= number),
+            Test::Below(quantity, number) => measured(quantity, &|m| m.value < number),
+            Test::Sure(quantity, number) => measured(quantity, &|m| m.error <= number),
+            Test::Support(quantity, number) => measured(quantity, &|m| m.support as f64 >= number),
+            Test::All(tests) => tests.iter().all(|test| test.holds(evidence)),
+            Test::Any(tests) => tests.iter().any(|test| test.holds(evidence)),
+        }
+    }
+
+    /// The quantities that it asks for.
+    fn quantities(&self, into: &mut Vec<Quantity>) {
+        match *self {
+            Test::Above(q, _) | Test::AtLeast(q, _) | Test::Below(q, _) | Test::Sure(q, _) | Test::Support(q, _) => {
+                into.push(q);
+            }
+            Test::All(tests) | Test::Any(tests) => tests.iter().for_each(|test| test.quantities(into)),
+        }
+    }
+}
+
+/// When a symptom is found, and how bad it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// Its name, unique within its symptom.
+    pub name: &'static str,
+    /// How bad what it finds is.
+    pub severity: Severity,
+    /// All of these hold.
+    pub when: &'static [Test],
+    /// None of these holds.
+    pub unless: &'static [Test],
+    /// What is said, with quantities in braces: `{id}`, `{id%}` for per cent, `{a|b}` for the first that is known,
+    /// `{tag:id}` for the tag that it was measured in.
+    says: &'static str,
+}
+
+pub(super) const fn rule(severity: Severity, name: &'static str, says: &'static str) -> Rule {
+    Rule { name, severity, when: &[], unless: &[], says }
+}
+
+impl Rule {
+    pub(super) const fn when(self, when: &'static [Test]) -> Rule {
+        Rule { when, ..self }
+    }
+
+    pub(super) const fn unless(self, unless: &'static [Test]) -> Rule {
+        Rule { unless, ..self }
+    }
+
+    /// Whether the evidence meets it.
+    pub fn holds(&self, evidence: &Evidence) -> bool {
+        self.when.iter().all(|test| test.holds(evidence)) && !self.unless.iter().any(|test| test.holds(evidence))
+    }
+
+    /// What is said, with the numbers of the evidence.
+    pub(super) fn in_words(&self, evidence: &Evidence) -> String {
+        let mut words = String::new();
+        let mut rest = self.says;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').unwrap_or((after, ""));
+            words.push_str(before);
+            words.push_str(&said(name, evidence));
+            rest = after;
+        }
+        words + rest
+    }
+
+    /// What it asks for, the first being what it is about.
+    fn quantities(&self) -> Vec<Quantity> {
+        let mut all = Vec::new();
+        self.when.iter().for_each(|test| test.quantities(&mut all));
+        all
+    }
+
+    fn finding(&self, symptom: &Symptom, evidence: &Evidence) -> Finding {
+        let asked = self.quantities();
+        // Maturity and support are conditions of every look; what was seen is in the quantity after them.
+        let about = asked.iter().copied().find(|q| *q != Quantity::Maturity).unwrap_or(Quantity::Points);
+        let steps = evidence.measured(about).map_or((0, 0), |measured| measured.steps);
+        let mut numbers = Map::new();
+        for quantity in asked.iter().copied().chain(QUANTITIES.iter().copied().filter(|q| self.names(*q))) {
+            if let Some(value) = evidence.get(quantity) {
+                // JSON has neither NaN nor infinity.
+                let number =
+                    serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Value::Number);
+                numbers.insert(quantity.id().to_owned(), number);
+            }
+        }
+        Finding {
+            symptom: symptom.id.to_owned(),
+            rule: self.name.to_owned(),
+            severity: self.severity,
+            tag: evidence.tag(about).to_owned(),
+            first_step: steps.0,
+            last_step: steps.1,
+            summary: self.in_words(evidence),
+            numbers,
+        }
+    }
+
+    fn names(&self, quantity: Quantity) -> bool {
+        self.says.contains(&format!("{{{}}}", quantity.id())) || self.says.contains(&format!("{{{}%}}", quantity.id()))
+    }
+}
+
+/// One name in braces.
+fn said(name: &str, evidence: &Evidence) -> String {
+    let find = |id: &str| QUANTITIES.iter().copied().find(|quantity| quantity.id() == id);
+    if let Some(id) = name.strip_prefix("tag:") {
+        return find(id).map_or_else(|| "??".to_owned(), |quantity| evidence.tag(quantity).to_owned());
+    }
+    let (names, per_cent) = name.strip_suffix('%').map_or((name, false), |names| (names, true));
+    let Some(quantities) = names.split('|').map(find).collect::<Option<Vec<Quantity>>>() else {
+        return "??".to_owned();
+    };
+    let Some(value) = quantities.into_iter().find_map(|quantity| evidence.get(quantity)) else {
+        return "an unknown value".to_owned();
+    };
+    if per_cent { format!("{} %", shown(100.0 * value)) } else { shown(value) }
+}
+
+/// A number as people read it: whole ones as such, very large and very small ones by their order.
+pub(super) fn shown(value: f64) -> String {
+    match value.abs() {
+        _ if value.fract() == 0.0 && value.abs() < 1e6 => format!("{value:.0}"),
+        size if !(1e-3..1e6).contains(&size) => format!("{value:.3e}"),
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.4}"),
+    }
+}
+
+/// A kind of trouble that one job can show.
+#[derive(Debug, Clone, Copy)]
+pub struct Symptom {
+    /// The id in the contract; equal to the file's name.
+    pub id: &'static str,
+    /// What an expert would say, in one line.
+    pub summary: &'static str,
+    /// When it is a false alarm, and where the rules come from.
+    pub text: &'static str,
+    /// The rules that find it; the first that holds counts.
+    pub rules: &'static [Rule],
+}
+
+impl Symptom {
+    /// Looks for it in what is known of a job.
+    pub fn find(&self, evidence: &Evidence) -> Option<Finding> {
+        self.rules.iter().find(|rule| rule.holds(evidence)).map(|rule| rule.finding(self, evidence))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_size_can_be_read() {
+        assert_eq!([2.302, 0.0, 5.3e27, -2e-5, 117.4].map(shown), ["2.3020", "0", "5.300e27", "-2.000e-5", "117"]);
+    }
+}

@@ -1,0 +1,147 @@
+//! The loop on one machine with nothing else set up: the daemon starts the runner, which runs what is suggested.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::stage::{Daemon, Stage, verdict};
+use super::training::{Knobs, Run, knobs};
+use serde_json::json;
+
+/// Has this program train when it is started as a training script: its settings are in the environment.
+#[test]
+#[ignore = "a training script, which only other tests start"]
+fn a_training_script() {
+    let Ok(logdir) = std::env::var("TRAIN_LOGDIR") else { return };
+    let mut knobs: Knobs = knobs(10.0);
+    for (variable, knob) in VARIABLES {
+        if let Ok(value) = std::env::var(variable) {
+            knobs.insert(knob.to_owned(), serde_json::from_str(&value).unwrap());
+        }
+    }
+    let name = std::env::var("NEXTRUN_RUN_NAME").unwrap();
+    use std::io::Write;
+    let marks = Path::new(&logdir).with_file_name("marks");
+    let mut marks = fs::File::options().create(true).append(true).open(marks).unwrap();
+    writeln!(marks, "{}", std::env::var("NEXTRUN_SUGGESTION_ID").unwrap()).unwrap();
+    Run::new(Path::new(&logdir), &name, &knobs).train();
+}
+
+const VARIABLES: [(&str, &str); 4] =
+    [("LR", "learning_rate"), ("STEPS", "max_steps"), ("BATCH", "batch_size"), ("EXAMPLES", "train_examples")];
+
+struct Box {
+    stage: Stage,
+    configuration: PathBuf,
+}
+
+impl Box {
+    fn new() -> Box {
+        let stage = Stage::new();
+        let script = std::env::current_exe().unwrap();
+        let command = format!(
+            "env TRAIN_LOGDIR={} {} --exact runner::a_training_script --ignored --nocapture {{arguments}}",
+            stage.logdir().display(),
+            script.display()
+        );
+        let knobs: BTreeMap<&str, _> =
+            VARIABLES.iter().map(|(variable, knob)| (*knob, json!({"env": format!("{variable}={{value}}")}))).collect();
+        let text = json!({"launch": {"command": command, "knobs": knobs}}).to_string();
+        let configuration = stage.write("nextrun.yaml", &text);
+        Box { stage, configuration }
+    }
+
+    fn watch(&self) -> Daemon {
+        let configuration = self.configuration.to_str().unwrap();
+        self.stage.start(&["--runner", "--allow-root", "--quiet-after", "600s", "--config", configuration], &[])
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        fs::read_dir(self.stage.state().join("runner")).ok()?.flatten().next().map(|machine| machine.path())
+    }
+
+    /// The runner, while it runs.
+    fn runner(&self) -> Option<u32> {
+        let pid: u32 = fs::read_to_string(self.home()?.join("lock")).ok()?.trim().parse().ok()?;
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        arguments.windows(6).any(|part| part == b"runner").then_some(pid)
+    }
+
+    fn kill_runner(&self) {
+        if let Some(pid) = self.runner() {
+            drop(Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status());
+        }
+    }
+
+    /// How often each suggestion was run.
+    fn marks(&self) -> BTreeMap<String, usize> {
+        let marks = fs::read_to_string(self.stage.logdir().with_file_name("marks")).unwrap_or_default();
+        let mut counted = BTreeMap::new();
+        marks.lines().for_each(|line| *counted.entry(line.to_owned()).or_default() += 1);
+        counted
+    }
+}
+
+impl Drop for Box {
+    fn drop(&mut self) {
+        self.kill_runner();
+    }
+}
+
+#[test]
+fn one_machine_needs_nothing_else() {
+    let here = Box::new();
+    Run::new(&here.stage.logdir(), "sick", &knobs(10.0)).train();
+    let mut daemon = here.watch();
+    let case = here.stage.until_closed("sick");
+    assert_eq!(verdict(&case), "learning_rate_too_high");
+    let marks = here.marks();
+    assert_eq!(marks.len(), case.experiments.len());
+    assert!(marks.values().all(|times| *times == 1), "{marks:?}");
+    daemon.signal("TERM");
+    here.stage.until("the daemon has stopped", || daemon.ended().is_some());
+    assert!(here.runner().is_some(), "the runner outlives the daemon");
+}
+
+#[test]
+fn killed_daemons_and_runners_come_to_the_same_verdict_by_the_same_experiments() {
+    let here = Box::new();
+    Run::new(&here.stage.logdir(), "sick", &knobs(10.0)).train();
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut kills = 0;
+    while here.stage.case_of("sick").is_none_or(|case| case.closed.is_none()) {
+        assert!(kills < 200, "it does not come to an end");
+        let before = here.stage.log().matches("INFO watching ").count();
+        let mut daemon = here.watch();
+        here.stage.until("it watches", || here.stage.log().matches("INFO watching ").count() > before);
+        if random.bool() {
+            here.stage.until("a runner is there", || here.runner().is_some());
+        }
+        // Where it dies is left to chance.
+        std::thread::sleep(Duration::from_millis(random.u64(0..2500)));
+        if random.bool() {
+            here.kill_runner();
+        }
+        daemon.kill();
+        kills += 1;
+    }
+    assert!(kills >= 2, "nothing was killed");
+    let case = here.stage.case_of("sick").unwrap();
+    assert_eq!(verdict(&case), "learning_rate_too_high");
+    let marks = here.marks();
+    assert!(marks.values().all(|times| *times == 1), "none ran twice: {marks:?}");
+    assert_eq!(marks.len(), case.experiments.len(), "{marks:?}");
+}
+
+#[test]
+fn a_machine_that_runs_everything_twice_is_refused() {
+    let here = Box::new();
+    let text = json!({"destinations": {"queue": {"preset": "queue", "url": "http://127.0.0.1:1/"}}}).to_string();
+    let configuration = here.stage.write("queue.yaml", &text);
+    let mut daemon = here.stage.start(&["--runner", "--allow-root", "--config", configuration.to_str().unwrap()], &[]);
+    here.stage.until("it gives up", || daemon.ended().is_some());
+    let log = here.stage.log();
+    assert!(log.contains("`--runner` and the destination queue would both run what is suggested"), "{log}");
+}
