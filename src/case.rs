@@ -183,6 +183,9 @@ pub struct Experiment {
     /// What its job took.
     #[serde(default)]
     pub spent: Option<Spent>,
+    /// Its job fails by all that is known of it.
+    #[serde(default)]
+    pub fails: bool,
 }
 
 impl Experiment {
@@ -208,6 +211,7 @@ impl Experiment {
             again: false,
             cost: None,
             spent: None,
+            fails: false,
         }
     }
 

@@ -12,7 +12,6 @@ mod lock;
 mod rows;
 mod schema;
 mod shared;
-mod spending;
 mod sqlite;
 mod waiting;
 mod wish;
@@ -28,7 +27,6 @@ pub use answer::Answer;
 pub use fates::OfCase;
 pub use lock::StateLock;
 pub use shared::SharedStore;
-pub use spending::Spending;
 pub use sqlite::Sqlite;
 pub use waiting::{Quieted, Silence, Wait, WaitingMessage};
 pub use wish::{Request, Wish};
@@ -91,8 +89,6 @@ pub struct Commit {
     pub decisions: Vec<(i64, Decision)>,
     /// What became of jobs that no suggestion asked for.
     pub fates: Vec<JobFate>,
-    /// What experiments cost.
-    pub spent: Vec<Spending>,
     /// What is no longer kept.
     pub forget: Option<Forget>,
 }
@@ -115,8 +111,8 @@ pub enum Decision {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forget {
     /// Seconds since the Unix epoch: deliveries of closed cases that came to their end earlier go, with their tries and
-    /// the messages that nothing else needs. So do digests, silences that ended earlier, fates of jobs that were told
-    /// earlier, and what experiments of cases cost that are gone.
+    /// the messages that nothing else needs. So do digests, silences that ended earlier, and fates of jobs that were
+    /// told earlier.
     pub before: f64,
     /// Closed cases that go whole, with their journals; one with a delivery that is still owed, or with a message that
     /// waits, stays.
@@ -415,8 +411,6 @@ pub trait Store: Send {
     fn suggested(&mut self, id: &str) -> Result<Option<OfCase>, StoreError>;
     /// The newest case about a job: the open one, else the one that closed last.
     fn newest_case_of(&mut self, job: &str) -> Result<Option<OfCase>, StoreError>;
-    /// What experiments cost that count for this day or a later one, oldest first; all where `since` is empty.
-    fn spending(&mut self, since: &str) -> Result<Vec<Spending>, StoreError>;
     /// Takes up to `limit` due deliveries of one destination and marks them `Sending`, in order per case: a delivery
     /// waits while an earlier one of its case and destination is neither delivered nor given up. A delivery that was
     /// `Unknown` is due like one that was `Pending`; the state in what is returned is the one before the lease. One whose last change lies after `now` is due too: the clock was set back since. The try is

@@ -121,7 +121,7 @@ impl Case {
     }
 
     /// What has been spent by an experiment that came to its end, as a cost.
-    pub(super) fn real_cost(&self, spent: Spent) -> Cost {
+    pub fn real_cost(&self, spent: Spent) -> Cost {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below 0; a cast saturates")]
         let steps = spent.steps.is_finite().then(|| spent.steps.max(0.0).round() as u64);
         let gpu_hours = self.pace.map(|pace| spent.seconds / 3600.0 * pace.gpus);

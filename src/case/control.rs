@@ -195,10 +195,11 @@ impl Case {
         trace
     }
 
-    /// Whether a control shows what the case was opened for, or another problem without being any better.
+    /// Whether a control shows what the case was opened for, or fails in another way without being any better.
     fn fails_alike(&self, facts: &Facts) -> bool {
         let opened_for = |problem: &String| self.findings.iter().any(|finding| finding.symptom == *problem);
-        facts.problems.iter().any(opened_for) || !facts.problems.is_empty() && !facts.better
+        let fails = self.experiments.last().is_some_and(|experiment| experiment.fails);
+        facts.problems.iter().any(opened_for) || (fails || !facts.problems.is_empty()) && !facts.better
     }
 
     /// A conclusion that holds what it says: a cause that rests on a setting whose value in the baseline is not known is

@@ -121,10 +121,11 @@ impl Case {
         trace
     }
 
-    /// What the job of the open experiment took, and whether it is over.
-    pub fn measured(&mut self, spent: Spent) {
+    /// What the job of the open experiment took, whether it is over, and whether it fails by all that is known of it.
+    pub fn measured(&mut self, spent: Spent, fails: bool) {
         if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
             experiment.spent = Some(spent);
+            experiment.fails = fails;
         }
     }
 

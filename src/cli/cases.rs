@@ -207,7 +207,6 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
 }
 
 fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> anyhow::Result<()> {
-    let spending = if format == Format::Json { store.spending("")? } else { Vec::new() };
     for row in store.cases(!all)? {
         match (row, format) {
             (Ok(case), Format::Text) => print_line(out, &case)?,
@@ -215,9 +214,7 @@ fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> 
             (Ok(stored), Format::Json) => {
                 let journal = store.journal(&stored.id)?;
                 let object = match Case::read(stored.state.clone()) {
-                    Ok(case) => {
-                        object::listed(&case, &Around { stored: &stored, journal: &journal, spending: &spending })
-                    }
+                    Ok(case) => object::listed(&case, &Around { stored: &stored, journal: &journal }),
                     Err(error) => object::unreadable(&stored.id.0, &stored.baseline, &error.to_string()),
                 };
                 writeln!(out, "{object}")?;
@@ -230,10 +227,10 @@ fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> 
 
 fn show_object(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow::Result<()> {
     let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
-    let (journal, spending) = (store.journal(&stored.id)?, store.spending("")?);
+    let journal = store.journal(&stored.id)?;
     let mut deliveries = store.deliveries(Some(&stored.id), None)?;
     deliveries.reverse();
-    let around = Around { stored, journal: &journal, spending: &spending };
+    let around = Around { stored, journal: &journal };
     writeln!(out, "{}", object::shown(&case, &around, &deliveries))?;
     Ok(())
 }

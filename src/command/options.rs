@@ -72,6 +72,14 @@ pub(super) fn taken(source: &Source) -> Taken {
     for option in &mut taken.options {
         if option.choices.is_empty() && matches!(option.kind, Kind::Text | Kind::Any) {
             option.choices = choices(source, &option.dest);
+            // What a script does by default it often does in an `else`, without comparing.
+            if let Some(Value::String(default)) = &option.default
+                && !option.choices.is_empty()
+                && !default.is_empty()
+                && !option.choices.contains(default)
+            {
+                option.choices.push(default.clone());
+            }
         }
     }
     taken
@@ -239,5 +247,16 @@ mod tests {
         assert_eq!(found("kind"), "adam sgd");
         assert_eq!(found("loss"), "l1 l2");
         assert_eq!(found("lr"), "");
+    }
+
+    #[test]
+    fn a_script_understands_its_own_default_too() {
+        let source = Source::read(
+            "import argparse\np = argparse.ArgumentParser()\np.add_argument('--init', default='he')\nargs = p.parse_args()\n\
+             s = 0.0 if args.init == 'zero' else 1.0\n",
+        );
+        let options = taken(&source).options;
+        let init = options.iter().find(|option| option.dest == "init").map(|option| option.choices.clone());
+        assert_eq!(init.unwrap(), ["zero", "he"]);
     }
 }

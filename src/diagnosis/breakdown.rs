@@ -9,7 +9,7 @@ use crate::symptoms::{Finding, Severity};
 
 /// The problem that a job's fate is: it broke down, or it runs and is silent.
 pub(super) fn finding(fate: &Fate, view: &JobView) -> Option<Finding> {
-    let observed = view.loss().or(view.reward.as_ref());
+    let observed = view.judged();
     let last = observed.and_then(|observed| observed.sketch.last()).map_or(0, |point| point.step);
     let first = observed.and_then(|observed| observed.sketch.first()).map_or(0, |point| point.step);
     let hangs = fate.state == FateState::Running && !view.life.finished && view.life.silent_for >= view.life.patience;

@@ -467,7 +467,7 @@ impl Exam {
 
     /// Seconds for each step of the loss (or reward).
     pub fn seconds_per_step(&self) -> Option<f64> {
-        let observed = self.view.loss().or(self.view.reward.as_ref())?;
+        let observed = self.view.judged()?;
         let (first, last) = observed.sketch.first().zip(observed.sketch.last())?;
         let steps = (last.step - first.step) as f64;
         let pace = (last.wall_time - first.wall_time) / steps;
@@ -477,7 +477,7 @@ impl Exam {
     /// Whether its newest value is one that a job which learns may have: a loss that is not finite, or exactly 0 while no
     /// accuracy speaks for it, is none.
     pub fn ends_well(&self) -> bool {
-        let observed = self.view.loss().or(self.view.reward.as_ref());
+        let observed = self.view.judged();
         let newest = observed.and_then(|observed| observed.sketch.last());
         newest.is_some_and(|point| point.value.is_finite() && (point.value != 0.0 || self.view.accurate()))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::asked::{Asked, other_code};
 use super::exam::{End, Exam, exam_with};
-use super::{Changes, Diagnosis};
+use super::{Changes, Diagnosis, Status};
 use crate::case::{Case, CaseId, Experiment, NOT_AS_ASKED, Spent, Void, Waiting};
 use crate::facts::{Facts, Knobs, measure};
 use crate::fate::{Fate, FateState};
@@ -111,12 +111,12 @@ impl Diagnosis {
         let baseline = jobs.iter().find(|job| job.name == case.baseline);
         let Some(experiment) = case.open_experiment() else { return };
         let trial = Trial { case, experiment, job, logged: self.site.logged_knobs(job), fate: end.as_ref() };
-        let Some((spent, weighed)) = self.weigh(&trial, baseline, now) else { return };
+        let Some(((spent, fails), weighed)) = self.weigh(&trial, baseline, now) else { return };
         if self.is_disputed(id, jobs, now, changes) {
             return;
         }
         if let Some(case) = self.cases.get_mut(id) {
-            case.measured(spent);
+            case.measured(spent, fails);
         }
         self.endings.forget(&suggestion);
         match weighed {
@@ -156,7 +156,7 @@ impl Diagnosis {
 
     /// What an experiment comes to, once that is certain: it is not what was asked for, it ended, it fits the few points
     /// that it was given, or its loss is beyond help. What happens late in a run over the whole set shows only at its end.
-    fn weigh(&self, trial: &Trial<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<(Spent, Weighed)> {
+    fn weigh(&self, trial: &Trial<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<((Spent, bool), Weighed)> {
         let Trial { case, experiment, job, logged, fate } = trial;
         let memory = self.memory.get(&job.name)?;
         let changes = &experiment.proposal.changes;
@@ -171,7 +171,8 @@ impl Diagnosis {
         }
         let seconds = job.last_wall_time().zip(job.first_wall_time()).map_or(0.0, |(last, first)| last - first);
         let over = exam.view.life.finished || fate.is_some();
-        let spent = Spent { seconds, steps: exam.facts.steps, over };
+        let fails = exam.status().0 == Status::Failing;
+        let spent = (Spent { seconds, steps: exam.facts.steps, over }, fails);
         if let Some(why) = trial.unlike(exam.facts.peak_rate) {
             return Some((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
         }
@@ -182,8 +183,7 @@ impl Diagnosis {
         if !(exam.facts.ended || fits_few || beyond_help) {
             return None;
         }
-        if goes_on && exam.problems().is_empty() && !case.shown_at.is_some_and(|step| exam.facts.steps >= BEYOND * step)
-        {
+        if goes_on && !fails && !case.shown_at.is_some_and(|step| exam.facts.steps >= BEYOND * step) {
             return None;
         }
         let compared = baseline.map(|job| self.exam_of_baseline(case, job, now));
@@ -210,12 +210,8 @@ impl Diagnosis {
         }
         let done = exam.view.life.done?;
         // A program that stops by itself, as early stopping does, has done so in the baseline, too.
-        let usual = baseline
-            .map(|exam| &exam.view.life)
-            .filter(|life| life.ended)
-            .and_then(|life| life.done)
-            .unwrap_or(1.0)
-            .min(1.0);
+        let usual =
+            baseline.filter(|exam| exam.facts.ended).and_then(|exam| exam.view.life.done).unwrap_or(1.0).min(1.0);
         if done >= FAR_SHORT * usual {
             return None;
         }

@@ -13,29 +13,26 @@ use crate::series::{Point, RunData};
 const TWO_STEPS: &str = r#"
 policy: short
 summary: a tenth of the learning rate, then a hundredth
-start: lower
-exhausted: unknown
-states:
+judge: { cured: experiment.cured }
+tests:
   lower:
     step: "1 lower the learning rate"
     why: it may be too high
     hypothesis: the learning rate is too high
     expect: the loss falls
-    run: { change: { learning_rate: 0.1, max_steps: 200 } }
-    outcomes:
-      - { name: cured, when: experiment.cured, go: too_high }
-      - { name: no_cure, otherwise: true, go: lower_still }
+    change: { learning_rate: 0.1, max_steps: 200 }
+    cause: { verdict: learning_rate_too_high, summary: cured }
   lower_still:
     step: "2 lower it further"
     why: it may be far too high
     hypothesis: the learning rate is far too high
     expect: the loss falls
-    run: { change: { learning_rate: 0.01, max_steps: 200 } }
-    outcomes:
-      - { name: cured, when: experiment.cured, go: too_high }
-      - { name: no_cure, otherwise: true, go: unknown }
-  too_high: { conclude: { verdict: learning_rate_too_high, confidence: 0.9, summary: cured, recommend: { from: lower } } }
-  unknown: { conclude: { verdict: inconclusive, confidence: 0.3, summary: nothing was found } }
+    change: { learning_rate: 0.01, max_steps: 200 }
+    cause: { verdict: learning_rate_too_high, summary: cured }
+conclusions:
+  unknown: { verdict: inconclusive, summary: nothing was found }
+states:
+  all: { try: [lower, lower_still], empty: unknown }
 "#;
 
 /// A diagnosis with one open case, and what there is to read.
@@ -169,7 +166,7 @@ fn a_run_that_stopped_far_short_of_its_steps_is_no_test() {
     assert_eq!(stopped(20, Some(FateState::OutOfTime), false).as_deref(), Some("out_of_time"));
     assert_eq!(stopped(20, Some(FateState::Cancelled), false).as_deref(), Some("cancelled"));
     assert_eq!(stopped(190, Some(FateState::Ended), false).as_deref(), Some("no_cure"));
-    assert_eq!(stopped(190, Some(FateState::Failed), true).as_deref(), Some("cured"), "it had done its steps");
+    assert_eq!(stopped(190, Some(FateState::Failed), true).as_deref(), Some("found"), "it had done its steps");
 }
 
 #[test]
@@ -248,7 +245,7 @@ fn an_experiment_whose_end_is_told_is_judged_once_nothing_new_comes() {
     bench.look();
     assert_eq!(bench.outcomes(), [None], "there was something new");
     bench.look();
-    assert_eq!(bench.outcomes(), [Some("cured")]);
+    assert_eq!(bench.outcomes(), [Some("found")]);
 }
 
 #[test]
@@ -370,7 +367,8 @@ fn a_command_that_is_known_needs_no_control_unless_a_knob_is_unknown() {
     let control = |other: Option<Flag>| {
         let mut bench = Bench::new(Site { control: WhenControl::Unsure, ..site(TWO_STEPS) });
         // What the policy changes must be a knob of the script.
-        let flags = other.into_iter().chain([flag("learning_rate", Some(1.0))]).collect();
+        let changed = [flag("learning_rate", Some(1.0)), flag("max_steps", Some(100.0))];
+        let flags = other.into_iter().chain(changed).collect();
         bench.diagnosis.launched("sick", &Launched { flags, ..Launched::default() });
         bench.look();
         bench.case().experiments[0].control

@@ -48,6 +48,8 @@ pub(super) fn side_of(folder: &str) -> Option<Side> {
         "evaluate",
         "evaluating",
         "evaluator",
+        "evals",
+        "unseen",
         "test",
         "testing",
         "tst",

@@ -317,8 +317,7 @@ impl Test {
 
     /// Whether one of its outcomes asks for something by this name: `experiment.crashed`.
     pub fn judges(&self, name: &str) -> bool {
-        let guards = self.outcomes.iter().filter_map(|outcome| outcome.when.as_ref());
-        guards.map(Expression::source).any(|guard| guard.contains(name))
+        self.outcomes().iter().any(|(_, guard)| guard.is_some_and(|guard| guard.contains(name)))
     }
 
     /// How often it may be repeated with another value.

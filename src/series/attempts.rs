@@ -45,7 +45,7 @@ pub struct Series {
 }
 
 /// The stretch since the step last went back.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 struct Round {
     /// First and newest step as logged; `None` before the first point.
     steps: Option<(i64, i64)>,
@@ -56,7 +56,7 @@ struct Round {
     /// Usual distance of neighbours, as an earlier round had it.
     usual: u64,
     /// Set until it is clear whether it is a restart.
-    on_trial: Option<Trial>,
+    on_trial: Option<Box<Trial>>,
 }
 
 /// A round that began where the one before it began.
@@ -126,7 +126,7 @@ impl Series {
         }
         self.push_moved(point);
         self.round.steps = Some((first, newest.max(point.step)));
-        if self.round.on_trial.is_some_and(|trial| self.points_of_round() >= trial.points) {
+        if self.round.on_trial.as_ref().is_some_and(|trial| self.points_of_round() >= trial.points) {
             self.judge();
         }
         self.plain_from_here();
@@ -177,7 +177,7 @@ impl Series {
             let points = self.points_of_round().min(TRIAL as u64);
             let replaced = std::mem::take(&mut self.sketch);
             self.replace(point.step, replaced);
-            self.round = Round { usual, on_trial: Some(Trial { goes_on_at, points }), ..Round::default() };
+            self.round = Round { usual, on_trial: Some(Box::new(Trial { goes_on_at, points })), ..Round::default() };
         }
         self.start_round(point);
     }

@@ -79,15 +79,28 @@ pub(super) struct Open {
     /// First step of the bucket, and how many steps it spans: 0 if none is open.
     start: i64,
     width: u64,
-    pub(super) bucket: Bucket,
+    pub(super) count: u32,
+    pub(super) non_finite: u32,
+    min: f64,
+    max: f64,
     pub(super) pivot: f64,
     sum: f64,
     squares: f64,
 }
 
 impl Open {
-    pub(super) const NONE: Open =
-        Open { index: usize::MAX, start: 0, width: 0, bucket: Bucket::EMPTY, pivot: 0.0, sum: 0.0, squares: 0.0 };
+    pub(super) const NONE: Open = Open {
+        index: usize::MAX,
+        start: 0,
+        width: 0,
+        count: 0,
+        non_finite: 0,
+        min: f64::INFINITY,
+        max: f64::NEG_INFINITY,
+        pivot: 0.0,
+        sum: 0.0,
+        squares: 0.0,
+    };
 
     /// Opens the bucket at `index`, which spans `width` steps from `start` on.
     pub(super) fn at(index: usize, start: i64, width: u64) -> Open {
@@ -96,7 +109,8 @@ impl Open {
 
     /// Goes on with a bucket of which the values are `bucket`.
     pub(super) fn holding(self, bucket: Bucket) -> Open {
-        Open { bucket, pivot: bucket.mean, sum: 0.0, squares: bucket.m2, ..self }
+        let Bucket { count, non_finite, mean, m2, min, max } = bucket;
+        Open { count, non_finite, min, max, pivot: mean, sum: 0.0, squares: m2, ..self }
     }
 
     /// Whether a step is one of the bucket's.
@@ -108,21 +122,22 @@ impl Open {
     /// Takes a finite value; the first one must be the pivot.
     #[inline(always)]
     pub(super) fn push_finite(&mut self, value: f64) {
-        let bucket = &mut self.bucket;
-        bucket.count += 1;
+        self.count += 1;
         let deviation = value - self.pivot;
         self.sum += deviation;
         self.squares += deviation * deviation;
-        bucket.min = if value < bucket.min { value } else { bucket.min };
-        bucket.max = if value > bucket.max { value } else { bucket.max };
+        self.min = if value < self.min { value } else { self.min };
+        self.max = if value > self.max { value } else { self.max };
     }
 
     pub(super) fn settled(&self) -> Bucket {
-        if self.bucket.count == 0 {
-            return self.bucket;
+        let Open { count, non_finite, min, max, .. } = *self;
+        if count == 0 {
+            return Bucket { non_finite, ..Bucket::EMPTY };
         }
-        let shift = self.sum / f64::from(self.bucket.count);
-        Bucket { mean: self.pivot + shift, m2: (self.squares - self.sum * shift).max(0.0), ..self.bucket }
+        let shift = self.sum / f64::from(count);
+        let m2 = (self.squares - self.sum * shift).max(0.0);
+        Bucket { count, non_finite, mean: self.pivot + shift, m2, min, max }
     }
 }
 

@@ -21,10 +21,14 @@ struct Recent {
 /// A ring of the newest points, in the order in which they were logged.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Newest {
-    ring: Vec<Recent>,
-    /// Where the next point goes once the ring is full.
+    /// Of [`NEWEST`] places or, while the series is short, fewer.
+    ring: Box<[Recent]>,
+    len: u8,
+    /// Where the next point goes.
     next: u8,
 }
+
+const NOTHING: Recent = Recent { step: 0, value: 0.0, gap: 0.0 };
 
 impl Newest {
     /// Takes one more point; `before` is the wall time of the one before it.
@@ -32,7 +36,7 @@ impl Newest {
     #[expect(clippy::cast_possible_truncation, reason = "the gap of two points is no date")]
     pub(super) fn push(&mut self, point: Point, before: f64) {
         let recent = Recent { step: point.step, value: point.value, gap: (point.wall_time - before) as f32 };
-        if self.ring.len() < NEWEST {
+        if usize::from(self.len) < NEWEST {
             return self.grow(recent);
         }
         if let Some(slot) = self.ring.get_mut(usize::from(self.next)) {
@@ -43,20 +47,24 @@ impl Newest {
 
     #[cold]
     fn grow(&mut self, recent: Recent) {
-        if self.ring.len() == self.ring.capacity() {
-            let capacity = if self.ring.is_empty() { NEWEST / 4 } else { NEWEST };
-            self.ring.reserve_exact(capacity - self.ring.len());
+        if self.len() == self.ring.len() {
+            let places = if self.ring.is_empty() { NEWEST / 4 } else { NEWEST };
+            let mut longer = vec![NOTHING; places].into_boxed_slice();
+            longer[..self.ring.len()].copy_from_slice(&self.ring);
+            self.ring = longer;
         }
-        self.ring.push(recent);
+        self.ring[usize::from(self.next)] = recent;
+        self.len += 1;
+        self.next = self.len % NEWEST as u8;
     }
 
     pub(super) fn len(&self) -> usize {
-        self.ring.len()
+        usize::from(self.len)
     }
 
     /// The points, oldest first; `last` is the wall time of the newest.
     pub(super) fn points(&self, last: f64) -> Vec<Point> {
-        let (newer, older) = self.ring.split_at(usize::from(self.next).min(self.ring.len()));
+        let (newer, older) = self.ring[..self.len()].split_at(usize::from(self.next));
         let mut wall_time = last;
         let backwards = older.iter().chain(newer).rev().map(|recent| {
             let point = Point { step: recent.step, wall_time, value: recent.value };

@@ -45,8 +45,8 @@ pub struct Sketch {
     /// The newest points, `newest` among them.
     recent: Newest,
     /// With an infinite value while there is none.
-    lowest: Point,
-    highest: Point,
+    lowest: Extreme,
+    highest: Extreme,
     strange: Option<Box<Strange>>,
     count: u64,
     non_finite: u64,
@@ -56,6 +56,27 @@ pub struct Sketch {
     /// Length of the run of identical values that the series ends with, and of the longest one.
     repeats: u32,
     longest_repeat: u32,
+}
+
+/// The step and the value of the lowest or the highest point: when it was logged is not kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Extreme {
+    step: i64,
+    value: f64,
+}
+
+impl Extreme {
+    const NO_LOWEST: Extreme = Extreme { step: 0, value: f64::INFINITY };
+    const NO_HIGHEST: Extreme = Extreme { step: 0, value: f64::NEG_INFINITY };
+
+    fn of(point: Point) -> Extreme {
+        Extreme { step: point.step, value: point.value }
+    }
+
+    fn point(self) -> Option<Point> {
+        let Extreme { step, value } = self;
+        value.is_finite().then_some(Point { step, wall_time: f64::NAN, value })
+    }
 }
 
 /// What only a series with NaN or infinities has.
@@ -81,8 +102,8 @@ impl Default for Sketch {
             oldest: NONE_YET,
             newest: NONE_YET,
             recent: Newest::default(),
-            lowest: Point { value: f64::INFINITY, ..NONE_YET },
-            highest: Point { value: f64::NEG_INFINITY, ..NONE_YET },
+            lowest: Extreme::NO_LOWEST,
+            highest: Extreme::NO_HIGHEST,
             strange: None,
             count: 0,
             non_finite: 0,
@@ -139,10 +160,10 @@ impl Sketch {
     #[inline(always)]
     fn note_extremes(&mut self, point: Point) {
         if point.value < self.lowest.value {
-            self.lowest = point;
+            self.lowest = Extreme::of(point);
         }
         if point.value > self.highest.value {
-            self.highest = point;
+            self.highest = Extreme::of(point);
         }
     }
 
@@ -153,7 +174,7 @@ impl Sketch {
             self.strange.get_or_insert_default().finite_before = Some(self.newest);
         }
         if !point.value.is_finite() {
-            self.open.bucket.non_finite = self.open.bucket.non_finite.saturating_add(1);
+            self.open.non_finite = self.open.non_finite.saturating_add(1);
             self.non_finite += 1;
             self.strange.get_or_insert_default().first.get_or_insert(point);
             return;
@@ -162,7 +183,7 @@ impl Sketch {
             self.steps_apart += (point.value - before.value).abs();
             self.neighbours += 1;
         }
-        if self.open.bucket.count == 0 {
+        if self.open.count == 0 {
             self.open.pivot = point.value;
         }
         self.open.push_finite(point.value);
@@ -203,7 +224,7 @@ impl Sketch {
         let start = self.origin.wrapping_add_unsigned((index as u64) << self.shift);
         let held = self.buckets.get(index).unwrap_or(Bucket::EMPTY);
         self.open = Open::at(index, start, self.bucket_width()).holding(held);
-        if self.open.bucket.count == 0 {
+        if self.open.count == 0 {
             self.open.pivot = value;
         }
     }
@@ -254,14 +275,14 @@ impl Sketch {
         self.last().filter(|last| last.value.is_finite()).or_else(|| self.strange.as_ref()?.finite_before)
     }
 
-    /// The point with the smallest finite value.
+    /// The point with the smallest finite value; when it was logged is not kept.
     pub fn lowest(&self) -> Option<Point> {
-        Some(self.lowest).filter(|point| point.value.is_finite())
+        self.lowest.point()
     }
 
-    /// The point with the largest finite value.
+    /// The point with the largest finite value; when it was logged is not kept.
     pub fn highest(&self) -> Option<Point> {
-        Some(self.highest).filter(|point| point.value.is_finite())
+        self.highest.point()
     }
 
     /// The first NaN or infinity.

@@ -27,7 +27,6 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         requests_wait_until_they_are_handled,
         besides::fates_of_jobs_are_kept_newest_only,
         besides::a_suggestion_is_known_with_its_case,
-        besides::what_experiments_cost_outlives_a_restart,
         a_message_is_owed_once,
         a_lease_is_committed_and_counted,
         order_is_kept_within_a_case_and_destination,

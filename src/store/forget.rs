@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Forget, fates, spending, waiting};
+use super::{Forget, fates, waiting};
 
 /// Deletes what is named. What is still owed is never deleted, nor what belongs to it.
 pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Result<()> {
@@ -35,7 +35,7 @@ pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Res
         "DELETE FROM journal WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM cases WHERE id = journal.case_id)",
         [forget.before],
     )?;
-    spending::forget(transaction, forget.before)
+    Ok(())
 }
 
 /// Gives pages that hold nothing back to the file system.

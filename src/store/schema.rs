@@ -84,7 +84,6 @@ pub(super) const MIGRATIONS: &[&str] = &[
     super::waiting::TABLES,
     TYPED,
     super::fates::TABLE,
-    super::spending::TABLE,
     "
     -- What a destination calls a message, kept before what follows the message is sent.
     ALTER TABLE deliveries ADD COLUMN reference TEXT;

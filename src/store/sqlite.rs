@@ -13,8 +13,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Tran
 
 use super::rows::{self, CASE, DELIVERY, Read};
 use super::{
-    Answer, Commit, Delivery, JournalEntry, OfCase, Owed, Quieted, Request, Spending, Store, StoreError, StoredCase,
-    Tally, Tried, Unreadable, UnreadableCase, Which, fates, forget, history, schema, spending, waiting,
+    Answer, Commit, Delivery, JournalEntry, OfCase, Owed, Quieted, Request, Store, StoreError, StoredCase, Tally,
+    Tried, Unreadable, UnreadableCase, Which, fates, forget, history, schema, waiting,
 };
 use crate::case::{CaseId, Message};
 use crate::fate::JobFate;
@@ -363,7 +363,6 @@ impl Store for Sqlite {
             }
             waiting::write(transaction, commit)?;
             fates::write(transaction, &commit.fates)?;
-            spending::write(transaction, &commit.spent)?;
             commit.forget.as_ref().map_or(Ok(()), |forget| forget::forget(transaction, forget))
         })?;
         if commit.forget.is_some() {
@@ -417,10 +416,6 @@ impl Store for Sqlite {
 
     fn newest_case_of(&mut self, job: &str) -> Result<Option<OfCase>, StoreError> {
         fates::newest_case_of(&self.connection, job).map_err(|error| failure(&self.path, error))
-    }
-
-    fn spending(&mut self, since: &str) -> Result<Vec<Spending>, StoreError> {
-        self.list(spending::SINCE, [since], spending::row)
     }
 
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError> {

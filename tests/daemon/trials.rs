@@ -14,13 +14,11 @@ use serde_json::json;
 fn a_queue_that_ignores_what_is_asked_for_is_told_of_and_its_case_waits_until_it_is_mended() {
     let stage = Stage::new();
     // Two states that both change the learning rate: one more than it takes to stop the case.
-    let two = POLICY.replace("go: look_at_data", "go: lower_further").replace(
-        "  look_at_data:",
-        "  lower_further:\n    step: \"2 lower it further\"\n    why: it may be far too high\n    hypothesis: it is far too high\n    \
-         expect: the loss falls\n    run: { change: { learning_rate: \"= baseline.learning_rate / 1000.0\" }, repeats: 1 }\n    \
-         outcomes:\n      - { name: cured, when: experiment.cured, go: too_high }\n      - { name: no_cure, otherwise: true, go: \
-         look_at_data }\n  look_at_data:",
-    );
+    let further = "  lower_further:\n    step: \"2 lower it further\"\n    why: it may be far too high\n    hypothesis: it is \
+                   far too high\n    expect: the loss falls\n    change: { learning_rate: /1000 }\n    cause: { verdict: \
+                   learning_rate_too_high, summary: cured }\n  look_at_data:";
+    let two = POLICY.replace("  look_at_data:", further);
+    let two = two.replace("[lower_learning_rate, look_at_data]", "[lower_learning_rate, lower_further, look_at_data]");
     stage.write("short.yaml", &two);
     let configuration = stage.write("nextrun.yaml", "policy: ./short.yaml\ncontrol: when_unsure\n");
     let logdir = stage.logdir();

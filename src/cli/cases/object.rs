@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::case::{Case, Experiment, JournalEntry, Waiting};
 use crate::command::{is_secret_name, masked_line};
-use crate::store::{Answer, Delivery, Spending, StoredCase, UnreadableCase};
+use crate::store::{Answer, Delivery, StoredCase, UnreadableCase};
 
 /// What is known of a case besides itself.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +15,6 @@ pub(super) struct Around<'a> {
     pub(super) stored: &'a StoredCase,
     /// Its journal, oldest first.
     pub(super) journal: &'a [JournalEntry],
-    /// What experiments cost.
-    pub(super) spending: &'a [Spending],
 }
 
 /// A case as it is listed.
@@ -25,9 +23,9 @@ pub(super) fn listed(case: &Case, around: &Around<'_>) -> Value {
     let recommended = end.map(|end| &end.recommended).filter(|changes| !changes.is_empty());
     let mut object = json!({
         "case_id": case.id, "baseline_run": case.baseline, "policy": case.policy, "state": case.position.state,
-        "opened": case.opened, "updated": around.stored.updated, "waiting": waiting(case, around.journal),
+        "opened": case.opened, "updated": around.stored.updated, "waiting": waiting(case, around.journal), "paused": case.paused,
         "symptoms": case.findings.iter().map(|finding| &finding.symptom).collect::<Vec<_>>(),
-        "experiments": case.experiments.iter().map(|one| experiment(one, around.spending)).collect::<Vec<_>>(),
+        "experiments": case.experiments.iter().map(|one| experiment(case, one)).collect::<Vec<_>>(),
         "not_tried": case.not_tried,
         "verdict": end.map(|end| &end.verdict), "confidence": end.map(|end| end.confidence),
         "summary": end.map(|end| &end.summary), "recommended": recommended.map(|changes| json!({ "overrides": changes })),
@@ -81,13 +79,12 @@ fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
     }
 }
 
-fn experiment(one: &Experiment, spending: &[Spending]) -> Value {
-    let spent = spending.iter().find(|spent| spent.suggestion == one.suggestion);
+fn experiment(case: &Case, one: &Experiment) -> Value {
     json!({
         "suggestion_id": one.suggestion, "state": one.proposal.at.state, "step": one.proposal.step,
         "attempt": one.proposal.at.attempt, "run_name": one.run_name, "job": one.job,
         "overrides": one.proposal.changes, "suggested": one.suggested, "outcome": one.outcome, "fate": one.fate,
-        "cost": spent.map(|spent| json!({ "hours": spent.hours, "gpu_hours": spent.gpu_hours })),
+        "cost": json!({ "expected": one.cost, "real": one.spent.map(|spent| case.real_cost(spent)) }),
         "symptoms": one.facts.as_ref().map(|facts| &facts.symptoms),
     })
 }

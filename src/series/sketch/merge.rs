@@ -2,7 +2,7 @@
 //!
 //! Owns: what becomes of each part of them. Must not know: why they are put together.
 
-use super::{Bucket, MAX_BUCKETS, NONE_YET, Newest, Point, Sketch};
+use super::{Bucket, Extreme, MAX_BUCKETS, NONE_YET, Newest, Point, Sketch};
 
 /// How the points of two sketches lie to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Sketch {
         let last = later(self.last(), theirs(other.last()));
         let last_finite = later(self.last_finite(), theirs(other.last_finite()));
         self.set_last(last, last_finite);
-        let moved_extreme = |point: Point| Point { step: point.step.saturating_add(moved), ..point };
+        let moved_extreme = |it: Extreme| Extreme { step: it.step.saturating_add(moved), ..it };
         let (low, high) = (moved_extreme(other.lowest), moved_extreme(other.highest));
         self.lowest = if low.value < self.lowest.value { low } else { self.lowest };
         self.highest = if high.value > self.highest.value { high } else { self.highest };
@@ -63,7 +63,7 @@ impl Sketch {
             let start = origin.saturating_add_unsigned((i as u64) << other.shift);
             if bucket.count > 0 || bucket.non_finite > 0 {
                 self.reopen(start.saturating_add(half), bucket.mean);
-                self.open = self.open.holding(self.open.bucket.merge(bucket));
+                self.open = self.open.holding(self.open.settled().merge(bucket));
             }
         }
         self.close();
@@ -89,9 +89,9 @@ impl Sketch {
         self.buckets.replace_by(all);
         self.shift = 0;
         let origin = self.origin;
-        let points = [&mut self.newest, &mut self.lowest, &mut self.highest];
         let strange = self.strange.iter_mut().flat_map(|strange| [&mut strange.first, &mut strange.finite_before]);
-        points.into_iter().chain(strange.flatten()).for_each(|point| point.step = origin);
+        [&mut self.newest].into_iter().chain(strange.flatten()).for_each(|point| point.step = origin);
+        [&mut self.lowest, &mut self.highest].into_iter().for_each(|extreme| extreme.step = origin);
         let mut newest = self.newest();
         newest.iter_mut().for_each(|point| point.step = origin);
         self.recent = Newest::of(&newest);

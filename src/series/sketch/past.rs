@@ -2,7 +2,7 @@
 //!
 //! Owns: what is still known of the past, and how much of it exactly. Must not know: why it is asked for.
 
-use super::{Bucket, NONE_YET, Newest, Point, Sketch};
+use super::{Bucket, Extreme, Newest, Point, Sketch};
 
 /// Mean |difference| of two independent normal values with a standard deviation of 1.
 const MEAN_DIFFERENCE: f64 = std::f64::consts::FRAC_2_SQRT_PI;
@@ -50,9 +50,9 @@ impl Sketch {
     fn cut_extremes(&mut self, whole: &Sketch, step: i64) {
         let reached = |point: Option<Point>| point.filter(|p| p.step <= step);
         let lowest = reached(whole.lowest()).or_else(|| self.bucket_extreme(|b| b.min, f64::lt));
-        self.lowest = lowest.unwrap_or(Point { value: f64::INFINITY, ..NONE_YET });
+        self.lowest = lowest.map_or(Extreme::NO_LOWEST, Extreme::of);
         let highest = reached(whole.highest()).or_else(|| self.bucket_extreme(|b| b.max, f64::gt));
-        self.highest = highest.unwrap_or(Point { value: f64::NEG_INFINITY, ..NONE_YET });
+        self.highest = highest.map_or(Extreme::NO_HIGHEST, Extreme::of);
         self.set_first_non_finite(reached(whole.first_non_finite()));
     }
 
@@ -62,13 +62,13 @@ impl Sketch {
             self.reopen(point.step, point.value);
         }
         if point.value.is_finite() {
-            if self.open.bucket.count == 0 {
+            if self.open.count == 0 {
                 self.open.pivot = point.value;
             }
             self.open.push_finite(point.value);
             self.note_extremes(point);
         } else {
-            self.open.bucket.non_finite = self.open.bucket.non_finite.saturating_add(1);
+            self.open.non_finite = self.open.non_finite.saturating_add(1);
         }
     }
 

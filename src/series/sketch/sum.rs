@@ -2,7 +2,7 @@
 //!
 //! Owns: what is known of a sum from what is known of its parts. Must not know: why they are added.
 
-use super::{Bucket, NONE_YET, Newest, Point, Sketch};
+use super::{Bucket, Extreme, Newest, Point, Sketch};
 
 impl Sketch {
     /// What a series would be whose values are the sums of two series that were logged at the same steps; `None` where
@@ -35,9 +35,8 @@ impl Sketch {
         let finite = self.last_finite().zip(other.last_finite());
         let finite = finite.map(|(a, b)| Point { value: a.value + b.value, ..if a.step < b.step { a } else { b } });
         sum.set_last(Some(newest), finite);
-        let none = |value: f64| Point { value, ..NONE_YET };
-        sum.lowest = sum.bucket_extreme(|b: &Bucket| b.min, f64::lt).unwrap_or(none(f64::INFINITY));
-        sum.highest = sum.bucket_extreme(|b: &Bucket| b.max, f64::gt).unwrap_or(none(f64::NEG_INFINITY));
+        sum.lowest = sum.bucket_extreme(|b: &Bucket| b.min, f64::lt).map_or(Extreme::NO_LOWEST, Extreme::of);
+        sum.highest = sum.bucket_extreme(|b: &Bucket| b.max, f64::gt).map_or(Extreme::NO_HIGHEST, Extreme::of);
         sum.steps_apart += other.steps_apart;
         sum.neighbours = self.neighbours.min(other.neighbours);
         (sum.repeats, sum.longest_repeat) =

@@ -1,4 +1,4 @@
-//! What a store keeps besides cases and deliveries: fates of jobs, and what experiments cost.
+//! What a store keeps besides cases and deliveries: fates of jobs, and whose suggestion an id is.
 
 use super::*;
 use crate::case::StopSuggested;
@@ -37,28 +37,4 @@ pub(super) fn a_suggestion_is_known_with_its_case(open: Open) {
     assert_eq!(store.newest_case_of("runs/c1").unwrap(), suggested("c1", false), "the open one, older or not");
     assert_eq!(store.newest_case_of("runs/c2").unwrap(), suggested("c2", true));
     assert_eq!(store.newest_case_of("runs/none").unwrap(), None);
-}
-
-pub(super) fn what_experiments_cost_outlives_a_restart(open: Open) {
-    let spent = |suggestion: &str, case: Option<&str>, day: &str, hours: f64| Spending {
-        suggestion: suggestion.into(),
-        case: case.map(|case| CaseId(case.into())),
-        team: "vision".into(),
-        day: day.into(),
-        time: hours,
-        hours,
-        gpu_hours: 4.0 * hours,
-    };
-    let (first, second) = (spent("s1", Some("c1"), "2026-11-28", 1.0), spent("s2", Some("c2"), "2026-11-29", 2.0));
-    let probe = spent("s3", None, "2026-11-29", 3.0);
-    let all = vec![first.clone(), second.clone(), probe.clone()];
-    let cases = vec![stored("c1", 1.0, false)];
-    open().commit(&Commit { cases, spent: all.clone(), ..Commit::default() }).unwrap();
-    assert_eq!(open().spending("").unwrap(), all);
-    assert_eq!(open().spending("2026-11-29").unwrap(), [second, probe.clone()]);
-    let actual = spent("s2", Some("c2"), "2026-11-29", 2.5);
-    open().commit(&Commit { spent: vec![actual.clone()], ..Commit::default() }).unwrap();
-    assert_eq!(open().spending("").unwrap(), [first.clone(), actual, probe.clone()], "each counts once");
-    open().commit(&Commit { forget: Some(Forget { before: 2.75, cases: vec![] }), ..Commit::default() }).unwrap();
-    assert_eq!(open().spending("").unwrap(), [first, probe], "but what belongs to a case that is kept");
 }
