@@ -59,6 +59,7 @@ class Loop:
         self.env = dict(os.environ, PORT0=str(self.port0), MIN_JOB_AGE="5" if arguments.faults else "300", MEMORY="1")
         self.env.pop("SLURM_JWT", None)
         self.daemon = self.proxy = None
+        self.expected = {}
         self.begun = time.time()
 
     def say(self, *words):
@@ -74,13 +75,13 @@ class Loop:
 
     def start(self):
         self.engine("start")
-        user = self.env.get("JOB_USER", "trainer")
+        user = self.user = self.env.get("JOB_USER", "trainer")
         home = os.path.expanduser(f"~{user}")
         self.logdir = os.path.join(self.work, "runs")
         os.makedirs(self.logdir)
         shutil.copy(os.path.join(self.a.engines, "train.py"), self.work)
         shutil.chown(self.logdir, user)
-        self.mode("drop job/submit 1" if self.a.faults else "pass")
+        self.mode("pass")
         log = open(os.path.join(self.work, "proxy.log"), "w")
         port = self.port0 + 30
         proxy = [sys.executable, os.path.join(self.a.engines, "proxy.py"), str(port), str(self.port0 + 10)]
@@ -92,23 +93,32 @@ class Loop:
                                   token=os.path.join(self.slurm, "token")))
         self.database = os.path.join(state, "nextrun.db")
         self.watch()
-        baseline = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "/usr/bin/python3", train,
-                    "--logdir", os.path.join(self.logdir, "baseline"), *self.a.baseline.split()]
-        subprocess.run(baseline, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "HOME": home})
-        self.say("the baseline has ended:", self.a.baseline)
+
+    def baseline(self, arguments, verdict):
+        """Trains a job that fails, as the user of the cluster; what must be concluded of it is checked at the end."""
+        name = f"baseline-{len(self.expected) + 1}"
+        self.expected[name] = verdict
+        user, train = self.user, os.path.join(self.work, "train.py")
+        command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "/usr/bin/python3", train,
+                   "--logdir", os.path.join(self.logdir, name), *arguments.split()]
+        environment = {**os.environ, "HOME": os.path.expanduser(f"~{user}"), "PYTHONWARNINGS": "ignore"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+        self.say(f"{name} has ended: {arguments}")
+        return name
 
     def watch(self):
         log = open(os.path.join(self.work, "nextrun.log"), "a")
         self.daemon = subprocess.Popen([self.a.nextrun, "watch", "--config", self.config], stdout=log, stderr=log)
 
-    def case(self):
+    def verdicts(self):
+        """The verdicts of the cases that are closed, by baseline."""
         if not os.path.exists(self.database):
-            return None
+            return {}
         with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as store:
             try:
-                return store.execute("SELECT closed, verdict FROM cases WHERE baseline = 'baseline'").fetchone()
+                return dict(store.execute("SELECT baseline, verdict FROM cases WHERE closed = 1").fetchall())
             except sqlite3.OperationalError:
-                return None
+                return {}
 
     def suggestions(self):
         with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=10) as store:
@@ -133,55 +143,51 @@ class Loop:
     def submitted(self):
         return len(re.findall(r"POST /slurm/v0.0.38/job/submit", self.proxied()))
 
-    def faults(self):
-        """Each fault waits for an experiment to be there to hit."""
-        def wait(what, count):
-            self.until(what, lambda: self.submitted() >= count or self.closed(), 120)
-            if self.closed():
-                raise SystemExit(f"the case was closed before this: {what}")
+    def another_submission(self, before):
+        self.until("another submission", lambda: self.submitted() > before, 120)
 
-        wait("a submission whose answer is lost", 1)
-        self.say("the answer to a submission is lost")
-        self.until("the question for it", lambda: "GET /slurm/v0.0.38/jobs" in self.proxied(), 60)
+    def faults(self):
+        """A baseline for each fault: how many experiments one takes is not known beforehand."""
+        self.mode("drop job/submit 1")
+        self.baseline("--init zero --steps 600", "bad_initialization")
+        self.until("the question for a submission whose answer is lost", lambda: "GET /slurm/v0.0.38/jobs" in self.proxied(), 120)
+        self.say("the answer to a submission was lost")
         # The second job has number 2, and the first request about it releases it.
         self.mode("drop job/2 1")
-        self.until("a release whose answer is lost", lambda: "DROP POST /slurm/v0.0.38/job/2 " in self.proxied(), 120)
+        self.until("a release whose answer is lost", lambda: "DROP POST /slurm/v0.0.38/job/2 " in self.proxied(), 180)
         self.daemon.send_signal(signal.SIGKILL)
         self.daemon.wait()
-        self.say("the answer to a release is lost, and nextrun is killed")
+        self.say("the answer to a release was lost, and nextrun is killed")
         time.sleep(20)
         self.mode("pass")
         self.watch()
         self.say("nextrun is started again, and Slurm has forgotten the job")
-        wait("another submission", 3)
+
         pid = int(open(os.path.join(self.slurm, "slurmrestd.pid")).read())
-        count = self.submitted()
         os.kill(pid, signal.SIGSTOP)
         self.say("slurmrestd stands still for 35 s")
-        time.sleep(35)
+        stopped = time.time()
+        self.baseline("--lr 30 --steps 600", "learning_rate_too_high")
+        time.sleep(max(0, 35 - (time.time() - stopped)))
         os.kill(pid, signal.SIGCONT)
-        wait("a submission after that", count + 1)
-        self.engine("kill-restd")
-        self.say("slurmrestd is killed")
-        time.sleep(4)
-        self.engine("restd")
-        wait("a submission after that", self.submitted() + 1)
-        self.engine("kill-ctld")
-        self.say("slurmctld is killed")
-        time.sleep(5)
-        self.engine("ctld")
 
-    def closed(self):
-        case = self.case()
-        return bool(case and case[0])
+        for daemon, pause, seed in (("restd", 4, 2), ("ctld", 5, 3)):
+            before = self.submitted()
+            self.baseline(f"--lr 30 --steps 600 --seed {seed}", "learning_rate_too_high")
+            self.another_submission(before)
+            self.engine(f"kill-{daemon}")
+            self.say(f"slurm{daemon} is killed")
+            time.sleep(pause)
+            self.engine(daemon)
 
     def check(self):
-        self.until("the case is closed", self.closed, 420 if self.a.faults else 240)
-        verdict = self.case()[1]
-        self.say("verdict:", verdict)
+        closed = lambda: set(self.expected) <= set(self.verdicts())
         wrong = []
-        if verdict != self.a.verdict:
-            wrong.append(f"the verdict is {verdict}, not {self.a.verdict}")
+        self.until("all cases are closed", closed, 420 if self.a.faults else 240)
+        for name, verdict in self.verdicts().items():
+            self.say(f"{name}: {verdict}")
+            if verdict != self.expected.get(name):
+                wrong.append(f"the verdict of {name} is {verdict}, not {self.expected.get(name)}")
         suggestions = self.suggestions()
         for folder, _, files in os.walk(os.path.join(self.logdir, "nextrun")):
             events = [name for name in files if "tfevents" in name]
@@ -214,19 +220,14 @@ def main():
     parser.add_argument("--nextrun", required=True)
     parser.add_argument("--engines", required=True)
     parser.add_argument("--faults", action="store_true")
-    parser.add_argument("--baseline", help="arguments of train.py")
-    parser.add_argument("--verdict", help="what must be concluded")
-    arguments = parser.parse_args()
-    # The second takes more experiments, one for each fault.
-    usual = ("--init zero --steps 600", "bad_initialization") if arguments.faults else ("--lr 30 --steps 600", "learning_rate_too_high")
-    arguments.baseline = arguments.baseline or usual[0]
-    arguments.verdict = arguments.verdict or usual[1]
-    loop = Loop(arguments)
+    loop = Loop(parser.parse_args())
     wrong = ["it was not run to its end"]
     try:
         loop.start()
         if loop.a.faults:
             loop.faults()
+        else:
+            loop.baseline("--lr 30 --steps 600", "learning_rate_too_high")
         wrong = loop.check()
     finally:
         loop.stop()
