@@ -297,7 +297,7 @@ fn an_uncertain_baseline_is_repeated_before_anything_is_changed() {
     assert!(control.control && control.overrides.is_empty() && control.state == "control", "{control:?}");
     assert_eq!(control.settings["learning_rate"], 1);
     let steps = control.cost.unwrap().steps.unwrap();
-    assert!((100..=300).contains(&steps), "far enough for a job that runs on to be judged: {steps}");
+    assert!((1..=300).contains(&steps), "up to where the baseline had failed: {steps}");
     bench.run(300, false, &[]);
     bench.look();
     assert_eq!(bench.outcomes(), [Some("reproduced"), None]);
