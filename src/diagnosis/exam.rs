@@ -9,7 +9,7 @@ use crate::launched::Launched;
 use crate::numbers::{EVALUATIONS, HALF, LEARNED, MATURE_SHARE, SIGNIFICANT, TREND};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
-use crate::symptoms::{Finding, Severity, examine, first_detected};
+use crate::symptoms::{Finding, Severity, examine};
 
 use super::plan::{done_share, said, said_ended, series_of, summed_up};
 use super::{Site, breakdown};
@@ -335,8 +335,12 @@ impl Exam {
     /// twenty less. This depends on the points alone, so a daemon that was restarted meanwhile agrees.
     pub fn persists(&self) -> bool {
         let Some((first, last)) = self.view.judged().map(Observed::steps) else { return false };
-        let earlier = first + ((last - first) as f64 / (1.0 + GROWTH)) as i64;
-        let evidence = Evidence::of(&self.view.at(earlier));
+        self.fails_at(&self.view, first + ((last - first) as f64 / (1.0 + GROWTH)) as i64)
+    }
+
+    /// Whether the job failed by all that was known of it at a step.
+    fn fails_at(&self, view: &JobView, step: i64) -> bool {
+        let evidence = Evidence::of(&view.at(step));
         let findings = examine(&evidence);
         let belief = Weights::shipped().failing(&evidence, &findings, self.belief.prior);
         let certain = super::problems(&findings).iter().any(|problem| CERTAIN.contains(&problem.as_str()));
@@ -454,16 +458,18 @@ impl Exam {
         )
     }
 
-    /// The step by which the worst of its problems showed, or would have shown of a job that runs on: the end of a job
-    /// lets its loss be judged earlier.
+    /// The step by which it failed for good, or would have failed if it had run on: the end of a job lets its loss be judged
+    /// earlier. To a twentieth of its length.
     pub fn shown_at(&self) -> Option<f64> {
-        let problem = self.findings.iter().find(|finding| finding.severity == Severity::Problem)?;
-        if problem.symptom == "non_finite" && self.facts.non_finite_step.is_finite() {
+        if !self.facts.finite && self.facts.non_finite_step.is_finite() {
             return Some(self.facts.non_finite_step);
         }
+        let (first, last) = self.view.judged().map(Observed::steps)?;
         let mut running = self.view.clone();
         (running.life.ended, running.life.finished, running.life.silent_for) = (false, false, 0.0);
-        Some(first_detected(&running, problem) as f64)
+        let steps = (1..PARTS).map(|part| first + (last - first) * part / PARTS);
+        let late = steps.rev().take_while(|step| self.fails_at(&running, *step)).last();
+        Some(late.unwrap_or(last) as f64)
     }
 
     /// Seconds for each step of the loss (or reward).
@@ -488,6 +494,9 @@ impl Exam {
         self.view.judged().map_or_else(Vec::new, |observed| curve_of(&observed.sketch))
     }
 }
+
+/// A job is looked at again after each of so many equal parts of its length.
+const PARTS: i64 = 20;
 
 /// So many tags show how a job names what it logs.
 const TAGS_SHOWN: usize = 5;
