@@ -27,6 +27,7 @@ use crate::case::{
     Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id,
 };
 use crate::command::takes;
+use crate::evidence::Kind;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
@@ -81,9 +82,12 @@ pub struct Site {
 pub struct Choice {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// Whether it is for the job of this name.
-    pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Whether it is for a job, by its name and its kind of training.
+    pub is_for: Arc<JobFilter>,
 }
+
+/// Whether a policy is for a job of this name and this kind of training.
+pub type JobFilter = dyn Fn(&str, &str) -> bool + Send + Sync;
 
 impl std::fmt::Debug for Choice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -158,9 +162,9 @@ impl Site {
         policy.knows(&case.position.state).then_some(policy)
     }
 
-    /// The policy that a job is investigated with.
-    pub fn policy_for(&self, job: &str) -> Option<&Arc<Policy>> {
-        self.policies.iter().find(|choice| (choice.is_for)(job)).map(|choice| &choice.policy)
+    /// The policy that a job of a kind of training is investigated with.
+    pub fn policy_for(&self, job: &str, kind: Kind) -> Option<&Arc<Policy>> {
+        self.policies.iter().find(|choice| (choice.is_for)(job, kind.as_str())).map(|choice| &choice.policy)
     }
 }
 
@@ -331,7 +335,7 @@ impl Diagnosis {
         if self.set_aside.iter().any(|case| case.baseline == job.name) {
             return;
         }
-        let Some(policy) = self.site.policy_for(&job.name).cloned() else { return };
+        let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
         let opening = Opening {
             id: case_id(&job.name, begun, earlier.count()),
             baseline: job.name.clone(),

@@ -40,7 +40,7 @@ fn the_example_says_what_it_seems_to_say() {
     let settings = example();
     assert_eq!(settings.watch.logdirs, [Place::Disk("/data/runs".into())]);
     assert!(settings.watch.watches("vision/1") && !settings.watch.watches("vision/debug-2"));
-    assert_eq!(settings.policies.of("nlp/bert"), &PolicyChoice::BuiltIn("article".into()));
+    assert_eq!(settings.policies.of("nlp/bert"), Some(&PolicyChoice::BuiltIn("article".into())));
     assert_eq!(settings.destinations.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["team", "cluster"]);
     let changes = serde_json::json!({
         "learning_rate": 1e-4, "batch_norm": false, "train_examples": null, "initializer": "variance_scaling",

@@ -93,7 +93,7 @@ fn as_json(job: &Job<'_>, exam: &Exam, site: &Site) -> Value {
 }
 
 fn next(job: &Job<'_>, exam: &Exam, site: &Site, status: Status) -> Value {
-    let policy = site.policy_for(&job.name).filter(|_| status == Status::Failing);
+    let policy = site.policy_for(&job.name, exam.view.kind()).filter(|_| status == Status::Failing);
     policy.map_or(Value::Null, |policy| first_step(policy, &exam.facts, site.knobs_of_script(&job.name)))
 }
 

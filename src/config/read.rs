@@ -195,21 +195,24 @@ impl Reader<'_> {
     fn policies(&mut self, node: &Node) -> Policies {
         let mut policies = Policies::default();
         if let Kind::Scalar(_) = &node.kind {
-            policies.default = self.policy(node).unwrap_or(policies.default);
+            policies.default = self.default_policy(node);
             return policies;
         }
         let Some(fields) = Fields::new(node, "`policy`", &["default", "jobs"], &mut self.problems) else {
             return policies;
         };
-        if let Some(choice) = fields.get("default").and_then(|node| self.policy(node)) {
-            policies.default = choice;
-        }
+        policies.default = fields.get("default").and_then(|node| self.default_policy(node));
         let jobs = fields.get("jobs").map_or(&[][..], |node| node.entries("`jobs`", &mut self.problems));
         for (key, node) in jobs {
             let (glob, choice) = (self.glob(&key.name, key.place), self.policy(node));
             policies.by_job.extend(glob.zip(choice));
         }
         policies
+    }
+
+    /// A policy, or `by_kind`: the built-in one for a job's kind of training.
+    fn default_policy(&mut self, node: &Node) -> Option<PolicyChoice> {
+        if node.kind == Kind::Scalar("by_kind".into()) { None } else { self.policy(node) }
     }
 
     /// What looks like a path is one; anything else must be built in.

@@ -376,29 +376,24 @@ impl FieldValue {
 }
 
 /// Which policy a job is investigated with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policies {
-    /// The policy of all other jobs.
-    pub default: PolicyChoice,
+    /// The policy of all other jobs; `None`: the built-in one for a job's kind of training.
+    pub default: Option<PolicyChoice>,
     /// Policies by job: the first pattern that matches counts.
     pub by_job: Vec<(Glob, PolicyChoice)>,
 }
 
-impl Default for Policies {
-    fn default() -> Self {
-        Policies { default: PolicyChoice::BuiltIn("article".to_owned()), by_job: Vec::new() }
-    }
-}
-
 impl Policies {
-    /// The policy of a job.
-    pub fn of(&self, job: &str) -> &PolicyChoice {
-        self.by_job.iter().find(|(glob, _)| glob.matches(job)).map_or(&self.default, |(_, choice)| choice)
+    /// The policy that the site names for a job; `None`: the one for its kind of training.
+    pub fn of(&self, job: &str) -> Option<&PolicyChoice> {
+        let named = self.by_job.iter().find(|(glob, _)| glob.matches(job)).map(|(_, choice)| choice);
+        named.or(self.default.as_ref())
     }
 
     /// Every policy that is named, the default first.
     pub fn all(&self) -> impl Iterator<Item = &PolicyChoice> {
-        std::iter::once(&self.default).chain(self.by_job.iter().map(|(_, choice)| choice))
+        self.default.iter().chain(self.by_job.iter().map(|(_, choice)| choice))
     }
 }
 

@@ -284,11 +284,12 @@ fn policies(policies: &Policies) -> Value {
         PolicyChoice::BuiltIn(name) => json!(name),
         PolicyChoice::File(path) => json!(path),
     };
+    let default = policies.default.as_ref().map_or(json!("by_kind"), name);
     if policies.by_job.is_empty() {
-        return name(&policies.default);
+        return default;
     }
     let jobs = policies.by_job.iter().map(|(glob, choice)| (glob.as_str().to_owned(), name(choice)));
-    json!({ "default": name(&policies.default), "jobs": Value::Object(jobs.collect()) })
+    json!({ "default": default, "jobs": Value::Object(jobs.collect()) })
 }
 
 fn limits(limits: &Limits) -> Value {

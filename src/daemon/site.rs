@@ -130,15 +130,25 @@ pub fn load_policy(choice: &PolicyChoice, settings: &Settings) -> Result<Policy,
 pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
     let signals = SignalRules::with_site(&settings.signals)
         .map_err(|(i, error)| PolicyError::Signals { number: i + 1, reason: error.to_string() })?;
-    let mut policies: BTreeMap<PolicyChoice, Arc<Policy>> = BTreeMap::new();
-    for choice in settings.policies.all() {
-        if !policies.contains_key(choice) {
-            policies.insert(choice.clone(), Arc::new(load_policy(choice, settings)?));
+    // The first that is for a kind of training is taken: `quick` is chosen by name only, after `article`.
+    let by_kind = BUILT_IN.iter().map(|policy| PolicyChoice::BuiltIn(policy.name.to_owned()));
+    let mut named: Vec<PolicyChoice> = settings.policies.all().cloned().collect();
+    named.extend(by_kind.filter(|_| settings.policies.default.is_none()));
+    let mut policies: Vec<(PolicyChoice, Arc<Policy>)> = Vec::new();
+    for choice in named {
+        if policies.iter().all(|(known, _)| *known != choice) {
+            let policy = Arc::new(load_policy(&choice, settings)?);
+            policies.push((choice, policy));
         }
     }
     let choices = policies.into_iter().map(|(choice, policy)| {
         let (watch, chosen) = (settings.watch.clone(), settings.policies.clone());
-        Choice { policy, is_for: Arc::new(move |job| watch.watches(job) && *chosen.of(job) == choice) }
+        let kinds = policy.kinds().clone();
+        let is_for = move |job: &str, kind: &str| {
+            let suits = chosen.of(job).map_or_else(|| kinds.contains(kind), |named| *named == choice);
+            watch.watches(job) && suits
+        };
+        Choice { policy, is_for: Arc::new(is_for) }
     });
     let scripts = settings.launches.iter().cloned().map(|launch| Script {
         knobs: launch.knobs(),
