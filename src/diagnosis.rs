@@ -12,6 +12,7 @@ mod exam;
 mod experiments;
 mod fates;
 mod linking;
+mod plan;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -357,7 +358,7 @@ impl Diagnosis {
         let before = &case.baseline_facts;
         let grown = exam.facts.steps > 1.25 * before.steps;
         let failed_to_learn = !before.learned || !before.finite;
-        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 == Status::Healthy;
+        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 != Status::Failing;
         let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
         if grown && recovers && beyond_doubt && exam.ends_well() {
             let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
