@@ -74,15 +74,15 @@ def main():
     try:
         log = open(os.path.join(work, "nextrun.log"), "w")
         daemon = subprocess.Popen([inside, a.nextrun, "watch", "--config", config], stdout=log, stderr=log)
-        subprocess.run([python, train, "--logdir", os.path.join(logdir, "baseline"), "--init", "zero", "--steps", "600"],
-                       check=True, stdout=subprocess.DEVNULL)
+        baseline = [python, train, "--logdir", os.path.join(logdir, "baseline"), "--lr", "30", "--steps", "1000"]
+        subprocess.run(baseline, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONWARNINGS": "ignore"})
         say("the baseline has ended")
         end, verdict = time.time() + 400, None
         while time.time() < end and verdict is None:
             verdict = next((row[0] for row in ask("SELECT verdict FROM cases WHERE closed = 1")), None)
             time.sleep(0.5)
         say("verdict:", verdict)
-        wrong = [] if verdict == "bad_initialization" else [f"the verdict is {verdict}"]
+        wrong = [] if verdict == "learning_rate_too_high" else [f"the verdict is {verdict}"]
         # What is still running is not needed any more, and is stopped.
         end, last = time.time() + 60, jobs()
         while time.time() < end and any(job["status"] in ("PENDING", "RUNNING") for job in last):

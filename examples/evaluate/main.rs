@@ -322,7 +322,10 @@ fn report(cases: &[Case], seeds: u64, out: &Path) -> anyhow::Result<()> {
         minutes: begun.elapsed().as_secs_f64() / 60.0,
         remarks: cases.iter().map(|case| (case.id.clone(), case.remark.clone())).collect(),
     };
-    std::fs::write(out, report::page(&results, &about)).with_context(|| format!("{}: cannot write", out.display()))?;
+    // What is said of random programs is measured by another command.
+    let old = std::fs::read_to_string(out).unwrap_or_default();
+    let page = random::page::kept(&old, &report::page(&results, &about));
+    std::fs::write(out, page).with_context(|| format!("{}: cannot write", out.display()))?;
     println!("{} is written", out.display());
     Ok(())
 }

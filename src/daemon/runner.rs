@@ -19,8 +19,8 @@ use crate::jobs::Grouping;
 use crate::logdir::{Place, run_of};
 use crate::runner::{Client, Cursor, Home, News, RunnerError, start};
 
-/// How often it is asked.
-const ASK: Duration = Duration::from_secs(1);
+/// How often it is asked: an experiment waits for what it tells.
+const ASK: Duration = Duration::from_millis(500);
 
 /// A runner that does not answer is given so long before another is started.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);

@@ -9,8 +9,9 @@ use crate::launched::Launched;
 use crate::numbers::{EVALUATIONS, HALF, LEARNED, MATURE_SHARE, SIGNIFICANT, TREND};
 use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
-use crate::symptoms::{Finding, Severity, examine, first_detected};
+use crate::symptoms::{Finding, Severity, examine};
 
+use super::plan::{done_share, said, said_ended, series_of, summed_up};
 use super::{Site, breakdown};
 
 /// What is remembered of a job between ticks: nothing that reading again would not bring back.
@@ -36,6 +37,8 @@ pub struct Memory {
     fate: Option<Fate>,
     /// How it was started, where somebody else than its own files tells.
     launched: Option<Launched>,
+    /// When this process first saw it, in seconds since the Unix epoch.
+    pub(super) met: Option<f64>,
 }
 
 /// Whether more of a job is to come.
@@ -103,6 +106,7 @@ impl Memory {
             only_look: false,
             fate: None,
             launched: None,
+            met: None,
         }
     }
 
@@ -334,8 +338,12 @@ impl Exam {
     /// twenty less. This depends on the points alone, so a daemon that was restarted meanwhile agrees.
     pub fn persists(&self) -> bool {
         let Some((first, last)) = self.view.judged().map(Observed::steps) else { return false };
-        let earlier = first + ((last - first) as f64 / (1.0 + GROWTH)) as i64;
-        let evidence = Evidence::of(&self.view.at(earlier));
+        self.fails_at(&self.view, first + ((last - first) as f64 / (1.0 + GROWTH)) as i64)
+    }
+
+    /// Whether the job failed by all that was known of it at a step.
+    fn fails_at(&self, view: &JobView, step: i64) -> bool {
+        let evidence = Evidence::of(&view.at(step));
         let findings = examine(&evidence);
         let belief = Weights::shipped().failing(&evidence, &findings, self.belief.prior);
         let certain = super::problems(&findings).iter().any(|problem| CERTAIN.contains(&problem.as_str()));
@@ -453,16 +461,18 @@ impl Exam {
         )
     }
 
-    /// The step by which the worst of its problems showed, or would have shown of a job that runs on: the end of a job
-    /// lets its loss be judged earlier.
+    /// The step by which it failed for good, or would have failed if it had run on: the end of a job lets its loss be judged
+    /// earlier. To a twentieth of its length.
     pub fn shown_at(&self) -> Option<f64> {
-        let problem = self.findings.iter().find(|finding| finding.severity == Severity::Problem)?;
-        if problem.symptom == "non_finite" && self.facts.non_finite_step.is_finite() {
+        if !self.facts.finite && self.facts.non_finite_step.is_finite() {
             return Some(self.facts.non_finite_step);
         }
+        let (first, last) = self.view.judged().map(Observed::steps)?;
         let mut running = self.view.clone();
         (running.life.ended, running.life.finished, running.life.silent_for) = (false, false, 0.0);
-        Some(first_detected(&running, problem) as f64)
+        let steps = (1..PARTS).map(|part| first + (last - first) * part / PARTS);
+        let late = steps.rev().take_while(|step| self.fails_at(&running, *step)).last();
+        Some(late.unwrap_or(last) as f64)
     }
 
     /// Seconds for each step of the loss (or reward).
@@ -487,6 +497,9 @@ impl Exam {
         self.view.judged().map_or_else(Vec::new, |observed| curve_of(&observed.sketch))
     }
 }
+
+/// A job is looked at again after each of so many equal parts of its length.
+const PARTS: i64 = 20;
 
 /// So many tags show how a job names what it logs.
 const TAGS_SHOWN: usize = 5;
@@ -540,96 +553,4 @@ fn shortest(value: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, reason = "the value came from an f32")]
     let single = value as f32;
     if f64::from(single) == value { single.to_string().parse().unwrap_or(value) } else { value }
-}
-
-fn series_of<'a>(job: &Job<'a>, signals: &SignalMap, signal: Signal) -> Option<&'a Sketch> {
-    let matched = signals.get(signal)?;
-    let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
-    Some(&run.get(&matched.tag)?.sketch)
-}
-
-/// The newest step of the loss as a share of the planned steps, where both are counted alike.
-fn done_share(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> Option<f64> {
-    let matched = signals.get(Signal::TrainLoss).or_else(|| signals.get(Signal::Reward))?;
-    let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
-    let sketch = &run.get(&matched.tag)?.sketch;
-    let (first, last) = (sketch.first()?.step as f64, sketch.last()?.step as f64);
-    // The steps after the newest logged one are not logged: one typical gap still counts as done.
-    let gap = if sketch.count() > 1 { (last - first) / (sketch.count() - 1) as f64 } else { 1.0 };
-    let planned = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64).filter(|n| *n > 0.0);
-    let in_epochs = matched.tag.to_ascii_lowercase().contains("epoch");
-    let in_epochs = in_epochs || series_of(job, signals, Signal::ValidationLoss).is_some_and(|v| every_time(sketch, v));
-    let in_epochs = in_epochs && !series_of(job, signals, Signal::Epoch).is_some_and(has_many_steps);
-    let by_steps = if in_epochs { planned("epochs") } else { planned("max_steps") };
-    let by_steps = by_steps.map(|planned| ((last + gap.max(0.0)) / planned).max(0.0));
-    by_steps.or_else(|| share_of_epochs(series_of(job, signals, Signal::Epoch)?, planned("epochs")?))
-}
-
-/// The share of the planned epochs that are done, where an epoch is counted in fractions. Whole numbers do not say how much
-/// of the last one is done.
-fn share_of_epochs(epoch: &Sketch, planned: f64) -> Option<f64> {
-    let in_fractions = epoch.head().iter().any(|value| value.fract() != 0.0);
-    let last = epoch.last_finite().filter(|_| in_fractions)?;
-    Some((last.value / planned).max(0.0))
-}
-
-/// Whether the steps at which an epoch is logged run ahead of it: they count updates, as with Lightning's `*_epoch` tags.
-fn has_many_steps(epoch: &Sketch) -> bool {
-    epoch.last_finite().is_some_and(|last| last.step as f64 > 2.0 * (last.value + 1.0))
-}
-
-/// Whether a job validates at each point of its training loss, and these are one step apart: nobody validates after every
-/// update, so such steps are epochs, whatever the tag is called.
-fn every_time(training: &Sketch, validation: &Sketch) -> bool {
-    let single_steps = |sketch: &Sketch| {
-        let (first, last) = (sketch.first()?.step, sketch.last()?.step);
-        (sketch.count() > 2 && last - first == i64::try_from(sketch.count()).ok()? - 1).then_some(first)
-    };
-    let (training_first, validation_first) = (single_steps(training), single_steps(validation));
-    training_first.is_some() && training_first == validation_first && training.count().abs_diff(validation.count()) <= 1
-}
-
-/// How many hyperparameters and texts a job has logged.
-fn said(job: &Job<'_>) -> usize {
-    job.runs.iter().map(|(_, run)| run.hyperparameters().len() + run.texts().len()).sum()
-}
-
-fn said_ended(job: &Job<'_>) -> bool {
-    let last = job.last_wall_time();
-    job.runs.iter().filter_map(|(_, run)| run.session_end()).any(|mark| last.is_none_or(|last| mark.wall_time >= last))
-}
-
-/// HF Trainer's sum of a training that is over, early stopping included.
-const SUMMARY: &str = "train/train_runtime";
-
-/// Whether the job has logged how long its training took, and no training since.
-fn summed_up(job: &Job<'_>, signals: &SignalMap) -> bool {
-    let written = |sketch: &Sketch| sketch.last().map(|point| point.wall_time);
-    let summaries = job.runs.iter().filter_map(|(_, run)| written(&run.get(SUMMARY)?.sketch));
-    let Some(summary) = summaries.reduce(f64::max) else { return false };
-    let rate = series_of(job, signals, Signal::LearningRate);
-    let training = [series_of(job, signals, Signal::TrainLoss), rate].into_iter().flatten().filter_map(written);
-    training.fold(f64::NEG_INFINITY, f64::max) <= summary + LOGGED_TOGETHER
-}
-
-/// What is logged together may be written so many seconds apart.
-const LOGGED_TOGETHER: f64 = 1.0;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::series::Point;
-
-    #[test]
-    fn epochs_in_fractions_say_how_much_is_done() {
-        let epochs = |values: &[f64]| {
-            let mut sketch = Sketch::default();
-            for (step, value) in (0..).zip(values) {
-                sketch.push(Point { step, wall_time: 0.0, value: *value });
-            }
-            sketch
-        };
-        assert_eq!(share_of_epochs(&epochs(&[0.5, 1.0, 1.5]), 3.0), Some(0.5));
-        assert_eq!(share_of_epochs(&epochs(&[0.0, 1.0, 2.0]), 3.0), None, "the last of three may be over");
-    }
 }

@@ -51,6 +51,12 @@ struct Trial<'a> {
     fate: Option<&'a Fate>,
 }
 
+/// Whether an engine lost a job, or forgot it before its first event, as one does whose controller was killed: that says
+/// nothing of the job.
+fn is_lost(fate: &Fate, events: u64) -> bool {
+    fate.state == FateState::Lost || fate.state == FateState::Gone && events == 0
+}
+
 /// What an experiment comes to.
 enum Weighed {
     /// It is no evidence.
@@ -99,7 +105,7 @@ impl Diagnosis {
             if !self.endings.nothing_new(&suggestion, events, told) {
                 return;
             }
-            if self.repeats(id, fate, now, changes) {
+            if is_lost(fate, events) && self.repeats(id, fate, now, changes) {
                 return;
             }
             if events == 0 {
@@ -140,11 +146,10 @@ impl Diagnosis {
     /// A job that its engine lost is asked for once more.
     fn repeats(&mut self, id: &CaseId, fate: &Fate, now: f64, changes: &mut Changes) -> bool {
         let again = self.cases.get(id).and_then(Case::open_experiment).is_some_and(|e| e.again);
-        let repeats = fate.state == FateState::Lost && !again;
-        if repeats {
+        if !again {
             self.step(id, now, changes, |case, terms| case.ask_again(&fate.in_words(), terms));
         }
-        repeats
+        !again
     }
 
     /// A job that came to its end before its first event has shown nothing.

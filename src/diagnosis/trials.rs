@@ -201,19 +201,21 @@ fn a_job_that_fails_before_its_first_event_is_an_outcome_within_one_look_and_twi
 }
 
 #[test]
-fn a_lost_job_is_asked_for_once_more() {
-    let mut bench = Bench::plain();
-    bench.told(&Fate::new(FateState::Lost));
-    bench.look();
-    assert_eq!(bench.outcomes(), [Some("lost"), None]);
-    let experiments = &bench.case().experiments;
-    assert_eq!(experiments[0].proposal, experiments[1].proposal);
-    assert_ne!(experiments[0].suggestion, experiments[1].suggestion);
-    bench.told(&Fate::new(FateState::Lost));
-    bench.look();
-    assert_eq!(bench.outcomes(), [Some("lost"), Some("lost"), None], "then the policy goes on");
-    assert_ne!(bench.case().experiments[1].proposal, bench.case().experiments[2].proposal);
-    assert!(bench.case().paused.is_none());
+fn a_job_that_its_engine_lost_or_forgot_is_asked_for_once_more() {
+    for (state, word) in [(FateState::Lost, "lost"), (FateState::Gone, "gone")] {
+        let mut bench = Bench::plain();
+        bench.told(&Fate::new(state));
+        bench.look();
+        assert_eq!(bench.outcomes(), [Some(word), None]);
+        let experiments = &bench.case().experiments;
+        assert_eq!(experiments[0].proposal, experiments[1].proposal);
+        assert_ne!(experiments[0].suggestion, experiments[1].suggestion);
+        bench.told(&Fate::new(state));
+        bench.look();
+        assert_eq!(bench.outcomes(), [Some(word), Some(word), None], "then the policy goes on");
+        assert_ne!(bench.case().experiments[1].proposal, bench.case().experiments[2].proposal);
+        assert!(bench.case().paused.is_none());
+    }
 }
 
 #[test]
@@ -295,7 +297,7 @@ fn an_uncertain_baseline_is_repeated_before_anything_is_changed() {
     assert!(control.control && control.overrides.is_empty() && control.state == "control", "{control:?}");
     assert_eq!(control.settings["learning_rate"], 1);
     let steps = control.cost.unwrap().steps.unwrap();
-    assert!((100..=300).contains(&steps), "far enough for a job that runs on to be judged: {steps}");
+    assert!((1..=300).contains(&steps), "up to where the baseline had failed: {steps}");
     bench.run(300, false, &[]);
     bench.look();
     assert_eq!(bench.outcomes(), [Some("reproduced"), None]);

@@ -38,7 +38,7 @@ overfitting: the network is only too sure of those that are wrong.",
         rule(Warning, "too_sure", "the validation loss rose by {validation_rise%} from its best ({validation_best}); the accuracy did not suffer")
             .when(&[few(Q::ValidationRise), above(Q::ValidationRise, OVERFIT_RISE), above(Q::ValidationRiseErrors, SIGNIFICANT), above(Q::ValidationLostAgain, LEARNED),
                 above(Q::TrainingFallSince, LEARNED), below(Q::ValidationBestAfter, COLLAPSE), above(Q::ValidationAccuracy, 0.0)])
-            .unless(&[above(Q::ValidationAccuracyLateGain, 0.0)]),
+            .unless(&[above(Q::ValidationAccuracyLateGain, SMALL)]),
     ],
 };
 

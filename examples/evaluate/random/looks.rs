@@ -34,6 +34,8 @@ pub(super) struct Look {
     pub(super) failing: bool,
     /// How sure that is, from 0 to 1: the higher, the likelier the program fails.
     pub(super) score: f64,
+    /// The probability of failing before anything was seen.
+    pub(super) prior: f64,
 }
 
 /// Shows a program's log to the core, a little at a time.
@@ -54,14 +56,14 @@ pub(super) fn look(record: &Record, site: &Site) -> Said {
         }
         let jobs = group(&runs, &BTreeSet::new());
         let Some(job) = jobs.iter().find(|job| job.name == record.name()) else {
-            said.looks.push(Look { failing: false, score: 0.5 });
+            said.looks.push(Look { failing: false, score: site.prior, prior: site.prior });
             continue;
         };
         memory.saw(job, job.events(), now);
         let exam = exam(job, site, &memory, now);
         let (status, _) = exam.status();
-        let score = exam.belief.probability;
-        said.looks.push(Look { failing: status == Status::Failing, score });
+        let (score, prior) = (exam.belief.probability, exam.belief.prior);
+        said.looks.push(Look { failing: status == Status::Failing, score, prior });
         let observed = exam.view.loss().or(exam.view.reward.as_ref());
         said.points = observed.map_or(0, |observed| observed.sketch.count() as usize);
     }

@@ -262,15 +262,20 @@ fn over_time(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     }
 }
 
-/// The share of failing programs by score, at looks that are spread over the run.
+/// The share of failing programs by probability, at looks that are spread over the run. A site where one job in twenty
+/// fails has another prior than these programs: probabilities are those that their own share of failing ones gives.
 fn reliability(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     let mut bins: BTreeMap<usize, (f64, usize, usize)> = BTreeMap::new();
+    let count = |class: Class| of(judged, class).count() as f64;
+    let own_odds = count(Class::Failing) / count(Class::Healthy);
     let decided = |class: Class| matches!(class, Class::Failing | Class::Healthy);
     for judged in judged.iter().filter(|j| decided(j.class())) {
         for look in [LOOKS / 4, LOOKS / 2, LOOKS] {
             let Some(look) = judged.said.looks.get(look) else { continue };
-            let bin = bins.entry((10.0 * look.score).min(9.0) as usize).or_default();
-            bin.0 += look.score;
+            let odds = own_odds * (look.score / (1.0 - look.score)) / (look.prior / (1.0 - look.prior));
+            let probability = if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 };
+            let bin = bins.entry((10.0 * probability).min(9.0) as usize).or_default();
+            bin.0 += probability;
             bin.1 += usize::from(judged.class() == Class::Failing);
             bin.2 += 1;
         }
@@ -278,7 +283,7 @@ fn reliability(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     for (bin, (sum, failing, count)) in bins {
         let row = format!("{:.1} to {:.1}", bin as f64 / 10.0, (bin + 1) as f64 / 10.0);
         let place = ("reliability", set);
-        figures.number(place, (&row, "mean score"), sum / count as f64, count);
+        figures.number(place, (&row, "probability (mean)"), sum / count as f64, count);
         figures.number(place, (&row, "failing"), failing as f64 / count as f64, count);
     }
 }

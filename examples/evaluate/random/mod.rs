@@ -19,7 +19,7 @@ mod layers;
 mod looks;
 mod measure;
 mod model;
-mod page;
+pub(crate) mod page;
 pub(crate) mod program;
 pub(crate) mod record;
 mod rewards;

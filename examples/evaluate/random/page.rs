@@ -36,8 +36,9 @@ const TABLES: [(&str, &str, &str); 11] = [
     (
         "reliability",
         "Reliability",
-        "Failing and healthy programs at a quarter, at half and at the end of their runs, by score. Rules without a probability\n\
-         score 0 (healthy), 0.5 (cannot tell) or 1 (failing).",
+        "Failing and healthy programs at a quarter, at half and at the end of their runs, by the probability of failing that is\n\
+         said, at a prior that is their own share of failing ones. The rules before had no probabilities: they scored 0\n\
+         (healthy), 0.5 (cannot tell) or 1 (failing), and are left as they were.",
     ),
     (
         "closed loop",
@@ -59,12 +60,25 @@ const TABLES: [(&str, &str, &str); 11] = [
 /// When the page cannot be read or written.
 pub(crate) fn write(path: &Path, before: &[Figure], now: &[Figure], command: &str) -> anyhow::Result<()> {
     let page = std::fs::read_to_string(path).with_context(|| format!("{}: cannot read", path.display()))?;
+    let text = with_part(&page, &section(before, now, command));
+    std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))
+}
+
+/// A page that is written anew around the part that the old one has.
+pub(crate) fn kept(old: &str, new: &str) -> String {
+    match (old.find(BEGIN), old.find(END)) {
+        (Some(begin), Some(end)) if begin < end => with_part(new, &old[begin + BEGIN.len()..end]),
+        _ => new.to_owned(),
+    }
+}
+
+fn with_part(page: &str, part: &str) -> String {
     let (head, tail) = match (page.find(BEGIN), page.find(END)) {
-        (Some(begin), Some(end)) => (&page[..begin], &page[end + END.len()..]),
+        (Some(begin), Some(end)) if begin < end => (&page[..begin], &page[end + END.len()..]),
         _ => page.split_at(page.find("\n\n").map_or(page.len(), |title| title + 2)),
     };
-    let text = format!("{head}{BEGIN}{}{END}{tail}", section(before, now, command));
-    std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))
+    let gap = if tail.starts_with('\n') || tail.is_empty() { "" } else { "\n" };
+    format!("{head}{BEGIN}{part}{END}{gap}{tail}")
 }
 
 fn section(before: &[Figure], now: &[Figure], command: &str) -> String {
@@ -157,4 +171,20 @@ fn cures(now: &[Figure]) -> String {
         let _ = writeln!(text, "| {} | {} | {} | {} |", cell.0, cell.1, of(first), of(second));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BEGIN, END, kept, with_part};
+
+    #[test]
+    fn a_part_replaces_the_one_before_and_outlives_the_page_around_it() {
+        let page = with_part("# Title\n\nHand-made.\n", "first\n");
+        assert_eq!(page, format!("# Title\n\n{BEGIN}first\n{END}\nHand-made.\n"));
+        let again = with_part(&page, "second\n");
+        assert_eq!(again, page.replace("first", "second"));
+        let anew = kept(&again, "# Title\n\nAnew.\n");
+        assert_eq!(anew, format!("# Title\n\n{BEGIN}second\n{END}\nAnew.\n"));
+        assert_eq!(kept("# No part\n", "new"), "new");
+    }
 }

@@ -1,3 +1,5 @@
+//! Tests of the random programs: the same by their seed, and labels that anyone would give.
+
 use super::frameworks::Framework;
 use super::labels::Class;
 use super::program::{Bug, Family, Norm, Program, Schedule, Settings, Task};
