@@ -15,7 +15,7 @@ use crate::signals::SignalRules;
 use crate::symptoms;
 
 /// Seconds that the runner needs at most to find the process of a job and to read what its script takes, git included.
-const COMMAND_WITHIN: f64 = 10.0;
+const COMMAND_WITHIN: f64 = 5.0;
 
 /// A policy that is built in, with its tests.
 struct BuiltIn {
