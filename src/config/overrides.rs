@@ -26,8 +26,13 @@ pub struct Overrides {
 }
 
 /// Every kind of message but suggested runs.
-const REPORTS: [MessageKind; 4] =
-    [MessageKind::CaseOpened, MessageKind::StopSuggested, MessageKind::QuestionAsked, MessageKind::CaseClosed];
+const REPORTS: [MessageKind; 5] = [
+    MessageKind::CaseOpened,
+    MessageKind::StopSuggested,
+    MessageKind::QuestionAsked,
+    MessageKind::Notice,
+    MessageKind::CaseClosed,
+];
 
 impl Overrides {
     pub(super) fn apply(&self, settings: &mut Settings) {

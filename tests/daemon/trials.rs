@@ -50,7 +50,7 @@ fn a_queue_that_ignores_what_is_asked_for_is_told_of_and_its_case_waits_until_it
     assert_eq!(verdict(&closed), "learning_rate_too_high");
     let control = &queue.events()[0].body["data"];
     assert_eq!((&control["control"], &control["overrides"]), (&json!(true), &json!({})));
-    assert_eq!(control["settings"]["learning_rate"], 1);
+    assert_eq!(control["settings"]["learning_rate"], 1.0);
     stage.until("its end is told", || webhook.data_of("nextrun.case.closed").len() == 1);
     let not_tried = webhook.data_of("nextrun.case.closed")[0]["not_tried"].to_string();
     assert!(not_tried.contains("lower_learning_rate"), "{not_tried}");
