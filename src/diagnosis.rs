@@ -63,6 +63,9 @@ pub struct Site {
     pub answer_within: f64,
     /// A job whose newest event is older than so many seconds when it is first seen is history.
     pub history_after: f64,
+    /// Seconds that a runner is given to say how a job that is new was started, before a case can open about it; 0 where
+    /// there is no runner.
+    pub command_within: f64,
     /// The share of all jobs that fail at this site, before anything is known of one.
     pub prior: f64,
     /// When the baseline is repeated before anything is changed.
@@ -288,6 +291,7 @@ impl Diagnosis {
             let events = job.events();
             let history = job.last_wall_time().is_some_and(|last| now - last > self.site.history_after);
             let memory = self.memory.entry(job.name.clone()).or_insert_with(|| Memory::first_seen(history));
+            memory.met.get_or_insert(now);
             memory.saw(job, events, now);
         }
         let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
@@ -305,7 +309,7 @@ impl Diagnosis {
         let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
         let open = open.map(|case| case.id.clone());
         let Some(memory) = self.memory.get(&job.name) else { return };
-        if !memory.due(now) {
+        if !memory.due(now) || open.is_none() && self.waits_for_command(job, now) {
             return;
         }
         let exam = exam(job, &self.site, memory, now);
@@ -316,6 +320,13 @@ impl Diagnosis {
         if let Some(memory) = self.memory.get_mut(&job.name) {
             memory.examined(&exam, now);
         }
+    }
+
+    /// Whether a runner may still say how a job was started: without its command no experiment could be run.
+    fn waits_for_command(&self, job: &Job<'_>, now: f64) -> bool {
+        let told = job.launched().is_some() || self.launched.contains_key(&job.name);
+        let met = self.memory.get(&job.name).and_then(|memory| memory.met);
+        !told && met.is_some_and(|met| (0.0..self.site.command_within).contains(&(now - met)))
     }
 
     /// A case opens when a job fails for some time, at once when it has ended or shows NaN.

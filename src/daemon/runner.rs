@@ -19,8 +19,8 @@ use crate::jobs::Grouping;
 use crate::logdir::{Place, run_of};
 use crate::runner::{Client, Cursor, Home, News, RunnerError, start};
 
-/// How often it is asked.
-const ASK: Duration = Duration::from_secs(1);
+/// How often it is asked: an experiment waits for what it tells.
+const ASK: Duration = Duration::from_millis(500);
 
 /// A runner that does not answer is given so long before another is started.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
@@ -77,7 +77,19 @@ fn logdir_of(settings: &Settings) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Finds or starts the runner, where the settings ask for one, and asks it until the process ends.
+/// The socket of the runner that is among the destinations, where one is.
+fn socket_of(settings: &Settings) -> anyhow::Result<Option<PathBuf>> {
+    let Some(destination) = settings.destinations.iter().find(|destination| destination.preset.is(NAME)) else {
+        return Ok(None);
+    };
+    let fields = destination.read_fields(&super::variables());
+    let fields =
+        fields.map_err(|(field, error)| anyhow::anyhow!("the destination {}: `{field}`: {error}", destination.name))?;
+    Ok(fields.get("socket").map(|socket| PathBuf::from(socket.expose())))
+}
+
+/// Asks the runner what happened until the process ends, where one is among the destinations. With `--runner` it is started
+/// where none is.
 ///
 /// # Errors
 /// There is no way to it.
@@ -87,11 +99,15 @@ pub(super) fn follow(
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<UnboundedReceiver<News>> {
     let (news, incoming) = unbounded_channel();
-    let Some(runner) = settings.runner else { return Ok(incoming) };
-    let home = Home::below(&settings.state);
-    let client = Client::new(&home)?;
+    let Some(socket) = socket_of(settings)? else { return Ok(incoming) };
+    let client = Client::new(&socket)?;
     let cursor = Cursor { logdir: logdir_of(settings)?, ..Cursor::default() };
-    let keeper = Keeper { home, state: settings.state.clone(), allow_root: runner.allow_root, started: None };
+    let keeper = settings.runner.map(|runner| Keeper {
+        home: Home::below(&settings.state),
+        state: settings.state.clone(),
+        allow_root: runner.allow_root,
+        started: None,
+    });
     runtime.spawn(ask(client, cursor, keeper, news, stop));
     Ok(incoming)
 }
@@ -99,23 +115,31 @@ pub(super) fn follow(
 async fn ask(
     client: Client,
     mut cursor: Cursor,
-    mut keeper: Keeper,
+    mut keeper: Option<Keeper>,
     news: UnboundedSender<News>,
     stop: Arc<AtomicBool>,
 ) {
+    let mut silent = false;
     while !stop.load(Ordering::SeqCst) {
         match client.news(&cursor).await {
             Ok(told) => {
+                silent = false;
                 cursor = told.cursor.clone();
                 let nothing = told.fates.is_empty() && told.trainers.is_empty();
                 if !nothing && news.send(told).is_err() {
                     return;
                 }
             }
-            Err(error) if error.is_connect() => keeper.nobody_is_there(),
-            Err(error) => tracing::warn!(%error, "the runner does not answer as it should"),
+            Err(error) if error.is_connect() && keeper.is_some() => {
+                keeper.iter_mut().for_each(Keeper::nobody_is_there);
+            }
+            Err(error) if !silent => {
+                tracing::warn!(%error, "the runner does not answer; it is asked again each second");
+                silent = true;
+            }
+            Err(_) => {}
         }
-        keeper.reap();
+        keeper.iter_mut().for_each(Keeper::reap);
         tokio::time::sleep(ASK).await;
     }
 }

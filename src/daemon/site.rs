@@ -14,6 +14,9 @@ use crate::policy::{self, Policy, Problem};
 use crate::signals::SignalRules;
 use crate::symptoms;
 
+/// Seconds that the runner needs at most to find the process of a job and to read what its script takes, git included.
+const COMMAND_WITHIN: f64 = 5.0;
+
 /// A policy that is built in, with its tests.
 struct BuiltIn {
     name: &'static str,
@@ -172,6 +175,7 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         budgets: budgets_of(settings),
         gpus: settings.budgets.gpus,
         roots: roots_of(settings),
+        command_within: if settings.destinations.iter().any(|d| d.preset.is("runner")) { COMMAND_WITHIN } else { 0.0 },
         history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     })
 }

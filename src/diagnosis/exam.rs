@@ -37,6 +37,8 @@ pub struct Memory {
     fate: Option<Fate>,
     /// How it was started, where somebody else than its own files tells.
     launched: Option<Launched>,
+    /// When this process first saw it, in seconds since the Unix epoch.
+    pub(super) met: Option<f64>,
 }
 
 /// Whether more of a job is to come.
@@ -104,6 +106,7 @@ impl Memory {
             only_look: false,
             fate: None,
             launched: None,
+            met: None,
         }
     }
 

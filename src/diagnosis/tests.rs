@@ -37,6 +37,7 @@ pub(super) fn site(policy: &str) -> Site {
         start_within: 1e9,
         answer_within: 0.0,
         history_after: f64::INFINITY,
+        command_within: 0.0,
         prior: 0.05,
         control: WhenControl::Never,
         by_hand: false,

@@ -64,17 +64,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the runner of a directory; nothing is sent.
+    /// A client for the runner behind a socket; nothing is sent.
     ///
     /// # Errors
-    /// The path of its socket is too long, or HTTP cannot be set up.
-    pub fn new(home: &Home) -> Result<Client, RunnerError> {
-        let socket = home.socket()?;
-        let failed = |error: reqwest::Error| RunnerError::files("talk to", &socket)(io::Error::other(error));
+    /// HTTP cannot be set up.
+    pub fn new(socket: &Path) -> Result<Client, RunnerError> {
+        let failed = |error: reqwest::Error| RunnerError::files("talk to", socket)(io::Error::other(error));
         // An error says that the process has a provider already. Nothing is encrypted on this way.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
-            .unix_socket(socket.clone())
+            .unix_socket(socket.to_owned())
             .tls_certs_only([])
             .timeout(WITHIN)
             .pool_max_idle_per_host(0)

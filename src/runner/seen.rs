@@ -21,7 +21,7 @@ use crate::launch::{self, environment, processes};
 use crate::launched::{Launched, Source};
 
 /// How often processes are looked at while a daemon asks.
-pub(super) const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// A log directory that nobody asked about for so long is not looked at.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);

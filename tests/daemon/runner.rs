@@ -120,7 +120,7 @@ fn killed_daemons_and_runners_come_to_the_same_verdict_by_the_same_experiments()
             here.stage.until("a runner is there", || here.runner().is_some());
         }
         // Where it dies is left to chance.
-        std::thread::sleep(Duration::from_millis(random.u64(0..2500)));
+        std::thread::sleep(Duration::from_millis(random.u64(0..9000)));
         if random.bool() {
             here.kill_runner();
         }

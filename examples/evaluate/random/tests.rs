@@ -1,3 +1,5 @@
+//! Labels of programs that are known, seeds, and what is kept of a program.
+
 //! Tests of the random programs: the same by their seed, and labels that anyone would give.
 
 use super::frameworks::Framework;
