@@ -346,7 +346,8 @@ impl<'p, 'e> Walk<'p, 'e> {
         let passed = Passed { state: test.name.clone(), outcome: outcome.to_owned(), why, answered_by: None };
         self.case.pass(&passed);
         gain::believe(&mut self.case, test, outcome);
-        if let Some(follows) = test.then.get(outcome) {
+        // A test is made once at most, whatever it follows.
+        if let Some(follows) = test.then.get(outcome).filter(|next| !self.case.outcomes.contains_key(*next)) {
             self.case.follow.insert(0, follows.clone());
         }
         self.passed.push(passed);

@@ -89,7 +89,7 @@ mod tests {
         let severity = |training: f64, accuracy: fn(usize) -> f64| {
             let mut job = with_loss((0..50).map(|i| training + 2.0 * (-(i as f64) / 6.0).exp() - 0.001 * i as f64));
             job.validation_loss =
-                observed((0..50).map(|i| (0.46 + 0.6 * (-(i as f64) / 3.0).exp()).max(0.4 + 0.004 * i as f64)));
+                observed((0..50).map(|i| (0.46 + 0.6 * (-(i as f64) / 3.0).exp()).max(0.4 + 0.006 * i as f64)));
             job.validation_accuracy = observed((0..50).map(accuracy));
             SYMPTOM.examine(&job).expect("validation rises").severity
         };

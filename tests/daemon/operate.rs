@@ -84,7 +84,7 @@ fn the_status_page_says_how_the_daemon_is_and_what_it_does() {
     assert_eq!((&listed[0]["baseline_run"], &listed[0]["verdict"]), (&"<sick>".into(), &verdict(&case).into()));
     let html = get(&page, "/", "");
     assert!(html.contains("&lt;sick&gt;") && html.contains("content-security-policy: default-src 'none'"), "{html}");
-    assert!(get(&page, "/nowhere", "").starts_with("HTTP/1.1 404"));
+    assert!(get(&page, "/nowhere", "").starts_with("HTTP/1.1 404"), "{}", get(&page, "/nowhere", ""));
     for (host, status) in
         [("localhost:1", "200"), ("[::1]:9", "200"), ("evil.example", "421"), ("127.0.0.1.evil.example", "421")]
     {
