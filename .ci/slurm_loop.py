@@ -33,13 +33,13 @@ destinations:
     minutes: "5"
     status_every: 2s
 launch:
-  command: /usr/bin/python3 {train} --logdir {logdir}/{{run_name}} --like {logdir}/{{baseline}} {{arguments}}
+  command: /usr/bin/python3 {train} --logdir {logdir}/{{run_name}} {{settings}}
   knobs:
     learning_rate: {{ argument: "--lr={{value}}" }}
     lr_decay: {{ argument: "--lr-decay={{value}}" }}
     batch_size: {{ argument: "--batch-size={{value}}" }}
     train_examples: {{ argument: "--limit-examples={{value}}" }}
-    initializer: {{ argument: {{ variance_scaling: "--init=he", normal: "--init=normal" }} }}
+    initializer: {{ argument: {{ variance_scaling: "--init=he", normal: "--init=normal", zero: "--init=zero" }} }}
     optimizer: {{ argument: "--optimizer={{value}}" }}
     gradient_clip: {{ argument: "--clip={{value}}" }}
     normalize_inputs: {{ argument: {{ "true": "--normalize=1", "false": "--normalize=0" }} }}
@@ -228,6 +228,7 @@ def main():
             loop.faults()
         else:
             loop.baseline("--lr 30 --steps 600", "learning_rate_too_high")
+            loop.baseline("--init zero --steps 600", "bad_initialization")
         wrong = loop.check()
     finally:
         loop.stop()
