@@ -23,7 +23,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 const NOW: f64 = 1_445_412_420.0;
 
 fn http_presets() -> impl Iterator<Item = &'static str> {
-    over_http().filter(|name| !["email", "terminal"].contains(name))
+    // The runner is reached through a socket only.
+    Preset::names().filter(|name| !["email", "terminal", "runner"].contains(name))
 }
 
 fn patient() -> Http {
@@ -33,11 +34,6 @@ fn patient() -> Http {
 /// A destination of any preset, at this address.
 fn destination(preset: &str, url: &str, http: Http) -> Destination {
     configured(preset, url, Setup::default(), http)
-}
-
-/// The presets that speak HTTP over the network; the runner's goes through a socket, and has tests of its own.
-fn over_http() -> impl Iterator<Item = &'static str> {
-    Preset::names().filter(|name| *name != "runner")
 }
 
 fn configured(preset: &str, url: &str, mut setup: Setup, http: Http) -> Destination {

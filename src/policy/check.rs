@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{Action, CONCLUDE, Phase, Policy, Run, State, Test};
+use super::file::{Action, CONCLUDE, Phase, Policy, State, Test};
 use super::read::Places;
 use crate::yaml::Problems;
 
@@ -74,8 +74,8 @@ fn endings(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
 /// `from` must name a test that makes experiments.
 fn origins(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     for test in policy.used() {
-        let Action::Run(Run { settings, .. }) = &test.action else { continue };
-        let Some(from) = &settings.from else { continue };
+        let Action::Run(run) = &test.action else { continue };
+        let Some(from) = &run.settings.from else { continue };
         if !policy.test(from).is_some_and(|origin| matches!(origin.action, Action::Run(_))) {
             let at = places.tests.get(test.name()).copied().unwrap_or_default();
             let message = format!("test `{}` begins from `{from}`, which makes no experiment", test.name());
@@ -94,7 +94,7 @@ fn causes(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
         let message = format!("nothing says when the cause of test `{}` is found", test.name());
         problems.add_help(at, message, "define `cured` under `judge`, or give the test `found`");
     }
-    let laddered = |test: &&Test| matches!(&test.action, Action::Run(Run { ladder: Some(ladder), .. }) if ladder.goes_on.is_none());
+    let laddered = |test: &&Test| matches!(&test.action, Action::Run(run) if run.ladder.as_ref().is_some_and(|ladder| ladder.goes_on.is_none()));
     if policy.helped.is_none()
         && let Some(test) = policy.used().into_iter().find(laddered)
     {

@@ -226,7 +226,7 @@ pub struct Test {
 #[derive(Debug, Clone)]
 pub(super) enum Action {
     /// It suggests experiments.
-    Run(Run),
+    Run(Box<Run>),
     /// It asks a person.
     Ask(Ask),
     /// It reads the baseline: where its condition holds, its cause is found.
@@ -323,11 +323,11 @@ impl Test {
     /// How often it may be repeated with another value.
     pub(super) fn rungs(&self) -> u32 {
         match &self.action {
-            Action::Run(Run { ladder: Some(ladder), .. }) => {
-                let rungs = ladder.known.len().max(ladder.unknown.len());
-                u32::try_from(rungs).unwrap_or(u32::MAX)
-            }
-            _ => 1,
+            Action::Run(run) => run
+                .ladder
+                .as_ref()
+                .map_or(1, |ladder| u32::try_from(ladder.known.len().max(ladder.unknown.len())).unwrap_or(u32::MAX)),
+            Action::Ask(_) | Action::Read => 1,
         }
     }
 }

@@ -42,6 +42,14 @@ pub fn judge(policy: &Policy, at: &Position, happened: &Happened<'_>, environmen
     walk.walk(next)
 }
 
+/// What an experiment showed.
+struct Shown<'a> {
+    /// Which value of its ladder it had, from 1.
+    attempt: u32,
+    changes: &'a Knobs,
+    facts: &'a Facts,
+}
+
 struct Walk<'p, 'e> {
     policy: &'p Policy,
     baseline: &'e Facts,
@@ -213,7 +221,8 @@ impl<'p, 'e> Walk<'p, 'e> {
                 self.settle(test, UNAVAILABLE, format!("{same} asked for the same changes, and showed nothing"));
                 return None;
             };
-            return self.judge_run(test, run, (attempt, &changes), &facts, &format!("{same} tried the same changes: "));
+            let shown = Shown { attempt, changes: &changes, facts: &facts };
+            return self.judge_run(test, run, shown, &format!("{same} tried the same changes: "));
         }
         if let Some(why) = self.out_of_budget(self.policy.limits().reserve) {
             self.settle(test, LIMIT, why);
@@ -252,7 +261,7 @@ impl<'p, 'e> Walk<'p, 'e> {
                 self.case.show(&test.name, facts);
                 let tried = self.case.tried.iter().rev().find(|tried| tried.test == test.name);
                 let changes = tried.map(|tried| tried.changes.clone()).unwrap_or_default();
-                return self.judge_run(test, run, (at.attempt, &changes), facts, "");
+                return self.judge_run(test, run, Shown { attempt: at.attempt, changes: &changes, facts }, "");
             }
             Happened::Refused(knobs) => {
                 let news = knobs.iter().any(|knob| !self.case.missing_knobs.contains(knob));
@@ -271,14 +280,8 @@ impl<'p, 'e> Walk<'p, 'e> {
     }
 
     /// Judges an experiment: the cause is found, the ladder goes on, or one of the test's own outcomes is taken.
-    fn judge_run(
-        &mut self,
-        test: &'p Test,
-        run: &'p Run,
-        (attempt, changes): (u32, &Knobs),
-        facts: &Facts,
-        prefix: &str,
-    ) -> Option<Next> {
+    fn judge_run(&mut self, test: &'p Test, run: &'p Run, shown: Shown<'_>, prefix: &str) -> Option<Next> {
+        let Shown { attempt, changes, facts } = shown;
         let found = test.cause.is_some() && self.says_found(test, attempt, facts);
         let improves = self.improves(test, facts);
         if found || improves {

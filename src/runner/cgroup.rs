@@ -27,11 +27,15 @@ impl Groups {
         let alone = fs::read_to_string(own.join("cgroup.procs"))
             .is_ok_and(|pids| pids.split_ascii_whitespace().all(|pid| pid == std::process::id().to_string()));
         if alone && enable_memory(&own) {
+            sweep(&own);
             return Groups { parent: Some(own), limits: true };
         }
         let probe = own.join(format!("nextrun-probe-{}", std::process::id()));
         let can = fs::create_dir(&probe).is_ok() && probe.join("cgroup.kill").exists();
         let _ = fs::remove_dir(&probe);
+        if can {
+            sweep(&own);
+        }
         Groups { parent: can.then_some(own), limits: false }
     }
 
@@ -43,6 +47,15 @@ impl Groups {
     /// Where the group of a job would be: a place of its own at each try, for other runners may have jobs of the same id.
     pub(super) fn path_for(&self, job: &str) -> Option<PathBuf> {
         self.parent.as_ref().map(|parent| parent.join(format!("nextrun-{job}-{:08x}", fastrand::u32(..))))
+    }
+}
+
+/// Removes the groups of jobs whose supervisor outlived its runner. One that still holds a process cannot be removed.
+fn sweep(own: &Path) {
+    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("nextrun-") {
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 

@@ -23,9 +23,9 @@ pub(super) fn router(board: Arc<Board>, tokens: Tokens) -> Router {
         .route("/", get(page))
         .route("/metrics", get(metrics))
         .route("/api/cases", get(cases))
-        .layer(from_fn_with_state(tokens.read, known));
-    let reporting = report::reporting().layer(from_fn_with_state(Right::new("report", tokens.report), holds));
-    let acting = report::acting().layer(from_fn_with_state(Right::new("act", tokens.act), holds));
+        .route_layer(from_fn_with_state(tokens.read, known));
+    let reporting = report::reporting().route_layer(from_fn_with_state(Right::new("report", tokens.report), holds));
+    let acting = report::acting().route_layer(from_fn_with_state(Right::new("act", tokens.act), holds));
     let open = Router::new().route("/health", get(health)).route("/ready", get(ready));
     open.merge(guarded).merge(reporting).merge(acting).with_state(board)
 }

@@ -159,11 +159,15 @@ impl Metrics {
             registry: r.0,
             updating: Mutex::new(()),
         };
-        // A series that is there from the start shows a first increase; one that appears with it does not.
+        metrics.begun()
+    }
+
+    /// A series that is there from the start shows a first increase; one that appears with it does not.
+    fn begun(self) -> Metrics {
         for state in ["read", "unfinished", "damaged", "unreadable"] {
-            metrics.files.with_label_values(&[state]).set(0);
+            self.files.with_label_values(&[state]).set(0);
         }
-        metrics
+        self
     }
 
     /// While this is held no text is made: several metrics that belong together change at once.

@@ -132,7 +132,7 @@ impl History {
 
     /// The directories that are to be listed: those for which `changed` gives another time than they were listed at, and
     /// this share of all in turn.
-    pub(super) fn to_list(&mut self, share: f64, changed: impl Fn(&Path) -> Option<i64>) -> Vec<PathBuf> {
+    pub(super) fn due_for_listing(&mut self, share: f64, changed: impl Fn(&Path) -> Option<i64>) -> Vec<PathBuf> {
         let is_new = |known: &Known, path: &Path| known.changed == 0 || changed(path) != Some(known.changed);
         let paths = self.directories.iter().filter(|(path, known)| is_new(known, Path::new(&**path)));
         let mut paths: Vec<PathBuf> = paths.map(|(path, _)| PathBuf::from(&**path)).collect();
@@ -191,18 +191,20 @@ mod tests {
         let mut history = history(&["", "a", "b", "c", "d"]);
         let none = |_: &Path| Some(5);
         assert_eq!(
-            shown(history.to_list(0.0, |path| Some(if path.ends_with("c") { 6 } else { 5 })).iter().map(|p| &**p)),
+            shown(
+                history.due_for_listing(0.0, |path| Some(if path.ends_with("c") { 6 } else { 5 })).iter().map(|p| &**p)
+            ),
             ["c"]
         );
         let mut all = Vec::new();
         for _ in 0..3 {
-            all.extend(history.to_list(0.4, none));
+            all.extend(history.due_for_listing(0.4, none));
         }
         assert_eq!(shown(all.iter().map(|p| &**p)), ["", "a", "b", "c", "", "d"]);
-        assert_eq!(history.to_list(1.0, none).len(), 5);
+        assert_eq!(history.due_for_listing(1.0, none).len(), 5);
         history.set(Path::new("b"), Known::default());
-        assert_eq!(shown(history.to_list(0.0, none).iter().map(|p| &**p)), ["b"]);
-        assert_eq!(history.to_list(0.0, |_| None).len(), 5);
+        assert_eq!(shown(history.due_for_listing(0.0, none).iter().map(|p| &**p)), ["b"]);
+        assert_eq!(history.due_for_listing(0.0, |_| None).len(), 5);
     }
 
     #[test]

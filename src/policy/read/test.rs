@@ -113,7 +113,7 @@ impl Reader<'_> {
                 self.problems.add(at, format!("test `{name}` cannot both change knobs and ask a person"));
                 None
             }
-            (true, None) => Some(Action::Run(self.run(fields))),
+            (true, None) => Some(Action::Run(Box::new(self.run(fields)))),
             (false, Some(node)) => Some(Action::Ask(self.ask(node)?)),
             (false, None) => Some(Action::Read),
         }

@@ -37,7 +37,7 @@ impl Watcher {
         match logdir.directories() {
             Some(directories) => {
                 self.look_at_followed(changes);
-                let mut due = self.history.to_list(elapsed / TURN, |path| directories.changed(path));
+                let mut due = self.history.due_for_listing(elapsed / TURN, |path| directories.changed(path));
                 if self.history.get(Path::new("")).is_none() {
                     due.push(PathBuf::new());
                 }
