@@ -8,8 +8,10 @@ that an expert would name. Runs that only the clock can tell (`live_only`) do no
 import json
 import sys
 
-LEAST_FOUND = 0.95
-MOST_FALSE_ALARMS = 0.03
+# Nothing is fitted on this corpus any more. An alarm is worth less than a missed run costs: of jobs that people run, one in a
+# hundred fails, so that three false alarms in a hundred would be three alarms of four.
+LEAST_FOUND = 0.90
+MOST_FALSE_ALARMS = 0.01
 LEAST_AS_EXPECTED = 0.90
 
 

@@ -2,7 +2,8 @@
 //!
 //! Owns: what weights mean, the breakdown, the prior, the status. Must not know: how weights were fitted, I/O.
 //!
-//! The weights are data (`belief/weights.json`), written by `evaluate fit`. The log-odds of the prior and of all terms add
+//! The weights are data (`belief/weights.json`): an expert's, refined on random programs whose faults are known by what cures
+//! them (docs/EVALUATION.md). The log-odds of the prior and of all terms add
 //! up to those of the probability, so that each can be recomputed by hand.
 
 mod weights;

@@ -251,8 +251,8 @@ impl Status {
     }
 }
 
-/// Symptoms that need no belief: NaN, and a run that hangs.
-const CERTAIN: &[&str] = &["non_finite", "silent"];
+/// Symptoms that need no belief: NaN, a run that hangs, and a validation loss that turned: the curve itself shows them.
+const CERTAIN: &[&str] = &["non_finite", "silent", "overfitting"];
 
 /// What one look at a job brought.
 #[derive(Debug, Clone)]
@@ -350,8 +350,8 @@ impl Exam {
         certain || belief.probability >= Weights::shipped().alarm
     }
 
-    /// How the job is doing, with the reason where it is not `healthy` or `failing`. Belief decides; NaN and a hang
-    /// need none.
+    /// How the job is doing, with the reason where it is not `healthy` or `failing`. Belief decides; NaN, a
+    /// hang, and a validation loss that turned need none.
     pub fn status(&self) -> (Status, Option<String>) {
         let weights = Weights::shipped();
         if self.problems().iter().any(|problem| CERTAIN.contains(&problem.as_str())) {
