@@ -37,23 +37,25 @@ impl Engine {
         (!names.is_empty()).then(|| self.watcher.recall(now(), &names, since))
     }
 
-    /// Reads the runs of open cases and their experiments, whatever their age.
+    /// Reads the runs of open cases and their experiments, whatever their age. The run of an experiment may be old when it
+    /// comes to light, long after it was asked for: the clock was set forward meanwhile, or it was copied with its times.
     pub(super) fn recall_needed(&mut self) {
         let needed = self.diagnosis.needed();
-        if needed == self.needed {
-            return;
-        }
         let is_run = |name: &str| self.watcher.has(name);
         let mut names = Vec::new();
-        for (job, everything) in needed.difference(&self.needed) {
+        for (job, everything) in
+            needed.iter().filter(|(_, everything)| *everything).chain(needed.difference(&self.needed))
+        {
             for job in BTreeSet::from([job.as_str(), directory_of(job)]) {
                 let old = self.watcher.old_runs_under(job);
                 names.extend(old.filter(|run| *everything || may_belong(run, job, is_run)));
             }
         }
         self.needed = needed;
-        let read = self.watcher.recall(now(), &names, f64::NEG_INFINITY);
-        self.take_in(&read);
+        if !names.is_empty() {
+            let read = self.watcher.recall(now(), &names, f64::NEG_INFINITY);
+            self.take_in(&read);
+        }
     }
 
     /// Has the kernel tell of what happens where runs are read, and where new ones may appear, if those are not too many.

@@ -89,7 +89,7 @@ fn quiet_times_are_those_of_the_newest_settings() {
     let daemon = stage.watch(&queue, &webhook, &["--quiet-after", "1s", "--config", config.to_str().unwrap()]);
     stage.until("its case is open", || stage.case_of("first").is_some());
     let explained = stage.command("outbox", &["explain", &stage.case_of("first").unwrap().id.0]);
-    assert!(explained.contains("held back until 2100-01-01T00:00:00Z"), "{explained}");
+    assert!(explained.contains("not sent yet: waits until 2100-01-01T00:00:00Z"), "{explained}");
     assert!(explained.contains("maintenance"), "{explained}");
     let listed = stage.command("outbox", &["list", "--only", "waiting"]);
     assert!(listed.contains("w1  ") && listed.contains("nextrun.case.opened to people: first"), "{listed}");

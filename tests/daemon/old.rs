@@ -68,3 +68,26 @@ fn old_runs_are_read_when_they_grow_or_an_open_case_needs_them() {
     });
     assert_eq!(stage.kept().len(), 2);
 }
+
+#[test]
+fn the_run_of_an_experiment_is_read_although_its_files_are_old_when_they_come_to_light() {
+    let stage = Stage::new();
+    let logdir = stage.logdir();
+    let (queue, webhook) = (Receiver::of_everything(), Receiver::of_everything());
+    let configuration = stage.write("nextrun.yaml", "status: { listen: \"127.0.0.1:0\" }\nwatch: { sweep: 1s }\n");
+    let _daemon = stage.watch(&queue, &webhook, &["--config", configuration.to_str().unwrap()]);
+    Run::new(&logdir, "sick", &knobs(1.0)).train();
+    stage.until("an experiment is suggested", || queue.events().len() == 1);
+    // What it needs was read at the next tick already.
+    let (page, turns) = (address(&stage), "nextrun_turn_duration_seconds_count");
+    let before = metric(&page, turns).unwrap();
+    stage.until("it has ticked", || metric(&page, turns).unwrap() >= before + 3.0);
+    let event = queue.events()[0].clone();
+    let name = event.text("/data/run_name");
+    let elsewhere = logdir.with_file_name("elsewhere");
+    Run::new(&elsewhere, name, &with(&knobs(1.0), &event.body["data"]["overrides"])).train();
+    age(&elsewhere, name);
+    fs::create_dir_all(logdir.join(name).parent().unwrap()).unwrap();
+    fs::rename(elsewhere.join(name), logdir.join(name)).unwrap();
+    stage.until("it is judged, and the next one is suggested", || queue.events().len() == 2);
+}

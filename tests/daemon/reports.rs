@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use nextrun::case::CaseId;
 use nextrun::fate::{FateState, JobFate};
 use nextrun::store::{Sqlite, Store};
 use serde_json::{Value, json};
@@ -86,6 +87,16 @@ fn reports_need_their_token_and_each_way_of_being_wrong_has_its_answer() {
     assert_eq!((&experiment_fate["state"], &experiment_fate["exit_code"]), (&json!("failed"), &json!(2)));
     assert_eq!((&baseline_fate["baseline"], &baseline_fate["reason"]), (&json!("team a/sick"), &json!("oom")));
     let case = stage.case_of("team a/sick").unwrap().id;
+    check_shown(&stage, &case, &id);
+    assert_eq!(
+        metric(&page, "nextrun_fates_total{state=\"failed\"}"),
+        Some(2.0),
+        "the same again is taken, and no news"
+    );
+}
+
+/// What the program shows of a case whose experiment failed, as text and as JSON: nothing that should not be shown.
+fn check_shown(stage: &Stage, case: &CaseId, id: &str) {
     let text = stage.cases(&["show", &case.0]);
     assert!(text.contains("failed") && !text.contains('\u{1b}') && !text.contains("0123456789"), "{text:?}");
     let json = stage.cases(&["show", &case.0, "--format", "json"]);
@@ -108,11 +119,6 @@ fn reports_need_their_token_and_each_way_of_being_wrong_has_its_answer() {
     );
     let listed: Value = serde_json::from_str(stage.cases(&["list", "--format", "json"]).trim()).unwrap();
     assert_eq!((&listed["experiments"], &listed["case_id"]), (&shown["experiments"], &json!(case)));
-    assert_eq!(
-        metric(&page, "nextrun_fates_total{state=\"failed\"}"),
-        Some(2.0),
-        "the same again is taken, and no news"
-    );
 }
 
 #[test]

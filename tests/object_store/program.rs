@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -55,6 +56,21 @@ impl Server {
     }
 }
 
+/// Takes out of reports in JSON for how long each job has been silent. It is measured against the clock, and two programs
+/// that run one after the other differ in it, and in nothing else.
+fn take_silences(reports: &mut String) -> Vec<f64> {
+    let mut silences = Vec::new();
+    let mut lines: Vec<String> = reports.lines().map(str::to_owned).collect();
+    for line in lines.iter_mut().filter(|line| line.starts_with('{')) {
+        let mut report: Value = serde_json::from_str(line).unwrap();
+        let silence = report["quantities"].as_object_mut().and_then(|quantities| quantities.remove("silence"));
+        silences.extend(silence.and_then(|silence| silence[0].as_f64()));
+        *line = report.to_string();
+    }
+    *reports = lines.join("\n");
+    silences
+}
+
 #[test]
 fn every_command_says_of_objects_what_it_says_of_the_same_files() {
     let server = Server::start();
@@ -70,8 +86,13 @@ fn every_command_says_of_objects_what_it_says_of_the_same_files() {
     let disk = server.on_disk().join("bucket/runs").display().to_string();
     let compare = |command: &[&str]| {
         let from = |place: &str| server.nextrun(&[&command[..1], &[place], &command[1..]].concat(), SECRET);
-        let (there, here) = (from("s3://bucket/runs/"), from(&disk));
+        let (mut there, mut here) = (from("s3://bucket/runs/"), from(&disk));
+        let silences = [take_silences(&mut there.1), take_silences(&mut here.1)];
         assert_eq!(there, here, "{command:?}");
+        assert_eq!(silences[0].len(), silences[1].len(), "{command:?}");
+        for (there, here) in silences[0].iter().zip(&silences[1]) {
+            assert!((there - here).abs() <= 1e-4 * there, "{command:?}: {silences:?}");
+        }
         assert!(there.0 <= 1 && there.1.lines().count() >= 4, "{there:?}");
     };
     compare(&["diagnose", "--format", "json"]);
