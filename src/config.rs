@@ -25,7 +25,7 @@ pub use overrides::Overrides;
 pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, PRIOR, Patience, Policies, PolicyChoice, Poll,
+    Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll,
     PresetChoice, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources, WatchSettings,
 };
 pub use show::show;

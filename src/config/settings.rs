@@ -22,7 +22,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
 
 /// One job in twenty fails, until the site knows better.
-pub const PRIOR: f64 = 0.05;
+const PRIOR: f64 = 0.05;
+
+/// The share of jobs that fail where they are run on this machine: whoever starts nextrun beside a script has a reason to.
+const PRIOR_HERE: f64 = 0.2;
 
 /// Everything that the operator may set.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +52,7 @@ pub struct Settings {
     pub budgets: Budgets,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
-    /// The share of all jobs that fail, before anything is known of one; [`PRIOR`] where it is not set.
+    /// The share of all jobs that fail, before anything is known of one, as the site sets it; see [`Settings::prior`].
     pub prior: Option<f64>,
     /// The folder for the database; empty until the defaults are filled in.
     pub state: PathBuf,
@@ -382,6 +385,13 @@ pub struct Policies {
     pub default: Option<PolicyChoice>,
     /// Policies by job: the first pattern that matches counts.
     pub by_job: Vec<(Glob, PolicyChoice)>,
+}
+
+impl Settings {
+    /// The share of all jobs that fail, before anything is known of one.
+    pub fn prior(&self) -> f64 {
+        self.prior.unwrap_or(if self.runner.is_some() { PRIOR_HERE } else { PRIOR })
+    }
 }
 
 impl Policies {

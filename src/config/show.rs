@@ -8,8 +8,8 @@ use super::launch::{Carrier, Launch, Pattern};
 use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
-    Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, PRIOR, Patience, Policies,
-    PolicyChoice, Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
+    Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
+    Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
 };
 use super::words::Template;
 use crate::case::{Budget, WhenControl};
@@ -39,7 +39,7 @@ pub fn show(settings: &Settings) -> String {
     if !settings.signals.is_empty() {
         file.insert("signals".to_owned(), signals(settings));
     }
-    file.insert("prior".to_owned(), json!(settings.prior.unwrap_or(PRIOR)));
+    file.insert("prior".to_owned(), json!(settings.prior()));
     file.insert("state".to_owned(), json!(settings.state));
     let keep = match settings.keep {
         Keep::Always => "always".to_owned(),

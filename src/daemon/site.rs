@@ -169,7 +169,7 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         at_once: settings.limits.at_once as usize,
         start_within: settings.limits.start_within.as_secs_f64(),
         answer_within: settings.limits.ask_wait.as_secs_f64(),
-        prior: settings.prior.unwrap_or(config::PRIOR),
+        prior: settings.prior(),
         control: settings.control,
         by_hand: false,
         budgets: budgets_of(settings),
