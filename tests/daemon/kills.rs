@@ -15,6 +15,7 @@ const NEVER_QUIET: [&str; 2] = ["--quiet-after", "600s"];
 
 /// A run that is logged in parts, so that the daemon dies at every part of it.
 struct Parts {
+    suggestion: String,
     run: Run,
     logged: i64,
     steps: i64,
@@ -69,7 +70,7 @@ impl Cluster {
                 let knobs = with(&knobs(10.0), &event.body["data"]["overrides"]);
                 let run = Run::new(&directory, &name, &knobs);
                 run.with_knobs();
-                Parts { run, logged: 0, steps: steps(&knobs) }
+                Parts { suggestion: event.text("/id").to_owned(), run, logged: 0, steps: steps(&knobs) }
             });
             (201, json!({ "job_id": name }).to_string())
         });
@@ -86,17 +87,19 @@ impl Cluster {
     fn live_and_die(&self, mut life: impl FnMut(usize)) -> usize {
         let mut lives = 0;
         while self.stage.case_of("sick").is_none_or(|case| case.closed.is_none()) {
-            assert!(lives < 200, "it does not come to an end");
+            assert!(lives < 200, "it does not come to an end: {}", self.stage.log());
             life(lives);
             lives += 1;
         }
         lives
     }
 
-    /// Every run that is under way logs so many parts more.
+    /// Every run that is under way logs so many parts more, but for those that nobody waits for any more.
     fn train(&self, parts: i64) {
+        let cancelled = self.queue.cancelled();
         for _ in 0..parts {
-            self.runs.lock().unwrap().values_mut().for_each(Parts::go_on);
+            let mut runs = self.runs.lock().unwrap();
+            runs.values_mut().filter(|run| !cancelled.contains(&run.suggestion)).for_each(Parts::go_on);
         }
     }
 
@@ -111,6 +114,9 @@ impl Cluster {
         let (events, told) = (self.queue.events(), self.webhook.events());
         assert_eq!(asked(&events), *expected, "the same experiments, none of them twice");
         assert_eq!(self.runs.lock().unwrap().len(), expected.len(), "each has a folder of its own");
+        let cancelled: BTreeSet<String> = self.queue.cancelled().into_iter().collect();
+        let control = events[0].text("/id");
+        assert!(cancelled.iter().all(|id| id == control), "only a control is stopped before its end: {cancelled:?}");
         for event in events.iter().chain(&told) {
             let mut twins = events.iter().chain(&told).filter(|other| other.text("/id") == event.text("/id"));
             assert!(twins.all(|twin| twin.body == event.body), "one id is one message: {}", event.body);

@@ -34,7 +34,15 @@ type Handler = dyn Fn(&Event) -> Answer + Send + Sync;
 /// A receiver that runs as long as the test.
 pub(crate) struct Receiver {
     address: String,
-    events: Arc<Mutex<Vec<Event>>>,
+    taken: Arc<Taken>,
+}
+
+/// What has arrived.
+#[derive(Default)]
+struct Taken {
+    events: Mutex<Vec<Event>>,
+    /// The suggestions that were taken back.
+    cancelled: Mutex<Vec<String>>,
 }
 
 impl Receiver {
@@ -42,15 +50,15 @@ impl Receiver {
     pub(crate) fn start(handler: impl Fn(&Event) -> Answer + Send + Sync + 'static) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let (log, handler): (_, Arc<Handler>) = (events.clone(), Arc::new(handler));
+        let taken = Arc::<Taken>::default();
+        let (log, handler): (_, Arc<Handler>) = (taken.clone(), Arc::new(handler));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (log, handler) = (log.clone(), handler.clone());
                 std::thread::spawn(move || serve(stream, &log, &*handler));
             }
         });
-        Receiver { address, events }
+        Receiver { address, taken }
     }
 
     /// Takes every event.
@@ -64,7 +72,12 @@ impl Receiver {
 
     /// What has arrived so far, in order.
     pub(crate) fn events(&self) -> Vec<Event> {
-        self.events.lock().unwrap().clone()
+        self.taken.events.lock().unwrap().clone()
+    }
+
+    /// The suggestions that were taken back, by `DELETE`.
+    pub(crate) fn cancelled(&self) -> Vec<String> {
+        self.taken.cancelled.lock().unwrap().clone()
     }
 
     /// The `data` of what has arrived of one type.
@@ -75,7 +88,7 @@ impl Receiver {
 }
 
 /// One request a connection. A daemon that is killed breaks it off anywhere.
-fn serve(stream: TcpStream, log: &Mutex<Vec<Event>>, handler: &Handler) -> Option<()> {
+fn serve(stream: TcpStream, taken: &Taken, handler: &Handler) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
@@ -91,10 +104,15 @@ fn serve(stream: TcpStream, log: &Mutex<Vec<Event>>, handler: &Handler) -> Optio
     let header =
         |line: &String| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
     let headers: HashMap<String, String> = lines.iter().skip(1).filter_map(header).collect();
+    if let Some(target) = lines.first()?.strip_prefix("DELETE ") {
+        let path = target.split(' ').next()?;
+        taken.cancelled.lock().unwrap().push(path.rsplit('/').next()?.to_owned());
+        return reader.into_inner().write_all(b"HTTP/1.1 204 Done\r\nconnection: close\r\n\r\n").ok();
+    }
     let mut body = vec![0; headers.get("content-length")?.parse().ok()?];
     reader.read_exact(&mut body).ok()?;
     let event = Event { headers, body: serde_json::from_slice(&body).ok()? };
-    log.lock().unwrap().push(event.clone());
+    taken.events.lock().unwrap().push(event.clone());
     let (status, body) = handler(&event);
     let head = format!("HTTP/1.1 {status} Said\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     reader.into_inner().write_all((head + &body).as_bytes()).ok()
