@@ -20,6 +20,7 @@ pub(crate) const CLASSES: &[(&str, &[&str], &str)] = &[
     ("updates", &["weights_do_not_change"], "an optimizer that holds the weights it is to change"),
     ("input scale", &["input_scaling"], "standardised inputs"),
     ("data", &["data_pipeline"], "inputs and labels that belong together"),
+    ("length", &["too_few_steps"], "more steps"),
     ("generalisation", &["overfitting"], "more data or regularisation"),
     ("machine", &["infrastructure"], "another machine"),
 ];
