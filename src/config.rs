@@ -1,7 +1,7 @@
 //! The file that the operator writes, checked, and the settings that come of it.
 //!
 //! Owns: the keys of the file, defaults, secrets, and how a knob reaches a script. Must not know: how the parts work
-//! that it sets up; what it needs to know of them is handed to it as a [`Vocabulary`].
+//! that it sets up; what it needs to know of them is handed to it as a `Vocabulary`.
 
 mod duration;
 mod glob;

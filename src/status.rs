@@ -2,7 +2,7 @@
 //! jobs, and answers to questions.
 //!
 //! Owns: addresses and who may see what, limits on connections. Must not know: anything that it would have to compute: the
-//! engine puts on the [`Board`] what is shown.
+//! engine puts on the `Board` what is shown.
 
 mod board;
 mod pages;

@@ -2,7 +2,7 @@
 //!
 //! Owns: the symptoms and the rules that find them. Must not know: series, I/O, the clock, policies, other symptoms.
 //!
-//! To add a symptom: write `symptoms/<id>.rs` beside the others, then add its `mod` line and its line in [`ALL`]. To add a
+//! To add a symptom: write `symptoms/<id>.rs` beside the others, then add its `mod` line and its line in `ALL`. To add a
 //! rule: write it in the file of its symptom. Its numbers stand in `numbers`; its documentation is rendered from it.
 
 mod documentation;

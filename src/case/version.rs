@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Case;
 
 /// The version of the form that this program keeps. A new field with a default needs no new version; whatever changes the
-/// meaning or the type of what is there does, with a step in [`UPGRADES`].
+/// meaning or the type of what is there does, with a step in `UPGRADES`.
 pub const VERSION: u32 = 2;
 
 /// The version of cases from before cases had one.
