@@ -156,9 +156,6 @@ pub struct Passed {
     pub outcome: String,
     /// Why, for the journal.
     pub why: String,
-    /// The test whose experiment had the same changes and was judged instead of a new one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answered_by: Option<String>,
 }
 
 /// An experiment that the policy asks for.

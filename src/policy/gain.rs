@@ -62,10 +62,14 @@ fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
     if called_for { prior * suspected * odds * outcome } else { 0.0 }
 }
 
-/// The bits that a test is expected to give for its cost in runs of the baseline.
-pub(super) fn gain_per_cost(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
-    let beliefs = beliefs(policy, environment);
-    gain(test, &beliefs) / cost(policy, test, environment)
+/// The bits that a test is expected to give for its cost in runs of the baseline, by what is believed of each cause.
+pub(super) fn gain_per_cost(
+    policy: &Policy,
+    test: &Test,
+    beliefs: &BTreeMap<String, f64>,
+    environment: Environment<'_>,
+) -> f64 {
+    gain(test, beliefs) / cost(policy, test, environment)
 }
 
 fn gain(test: &Test, beliefs: &BTreeMap<String, f64>) -> f64 {

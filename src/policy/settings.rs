@@ -137,7 +137,7 @@ fn typed(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
 }
 
 /// A script whose knobs are not listed is taken to have those of the contract, and none that a policy brings.
-fn has_knob(case: &CaseFacts, knob: &str, vocabulary: &Vocabulary) -> bool {
+pub(super) fn has_knob(case: &CaseFacts, knob: &str, vocabulary: &Vocabulary) -> bool {
     let listed = match &case.knobs {
         Some(knobs) => knobs.contains(knob),
         None => !vocabulary.brought.contains(knob),

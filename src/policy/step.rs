@@ -145,8 +145,9 @@ impl<'p, 'e> Walk<'p, 'e> {
 
     fn most_informative(&self, open: &[&'p Test]) -> Option<&'p Test> {
         let mut best: Option<(f64, &'p Test)> = None;
+        let beliefs = gain::beliefs(self.policy, self.environment(1, None));
         for test in open {
-            let gain = gain::gain_per_cost(self.policy, test, self.environment(1, None));
+            let gain = gain::gain_per_cost(self.policy, test, &beliefs, self.environment(1, None));
             // The order of the list breaks ties.
             if best.is_none_or(|(most, _)| gain > most) {
                 best = Some((gain, test));
@@ -346,7 +347,7 @@ impl<'p, 'e> Walk<'p, 'e> {
 
     /// Records the outcome of a test, with what it says of others.
     fn settle(&mut self, test: &Test, outcome: &str, why: String) {
-        let passed = Passed { state: test.name.clone(), outcome: outcome.to_owned(), why, answered_by: None };
+        let passed = Passed { state: test.name.clone(), outcome: outcome.to_owned(), why };
         self.case.pass(&passed);
         gain::believe(&mut self.case, test, outcome);
         // A test is made once at most, whatever it follows.
@@ -380,7 +381,7 @@ impl<'p, 'e> Walk<'p, 'e> {
             return self.go(held);
         }
         let mut changes = self.case.changes.get(&test.name).cloned().unwrap_or_default();
-        if self.may_have("seed") {
+        if settings::has_knob(&self.case, "seed", self.policy.vocabulary()) {
             let seed = self.baseline.knobs.get("seed").and_then(serde_json::Value::as_i64);
             changes.insert("seed".to_owned(), seed.map_or(1, |seed| seed.saturating_add(1)).into());
         }
@@ -392,11 +393,6 @@ impl<'p, 'e> Walk<'p, 'e> {
 
     fn next_confirmation(&self) -> u32 {
         self.case.entered.get(&self.case.phase).copied().unwrap_or(0).saturating_add(1)
-    }
-
-    fn may_have(&self, knob: &str) -> bool {
-        let listed = self.case.knobs.as_ref().is_none_or(|knobs| knobs.contains(knob));
-        listed && !self.case.missing_knobs.contains(knob)
     }
 
     fn after_confirmation(&mut self, at: &Position, happened: &Happened<'_>) -> Option<Next> {
