@@ -6,6 +6,8 @@ mod advice;
 mod asked;
 mod breakdown;
 mod budgets;
+#[cfg(test)]
+mod consent;
 mod delivery;
 mod endings;
 mod exam;
@@ -24,7 +26,8 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::case::{
-    Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id,
+    Allowance, Approval, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Reply, Terms, Trace, Waiting,
+    WhenControl, case_id,
 };
 use crate::command::takes;
 use crate::evidence::Kind;
@@ -32,7 +35,7 @@ use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
-use crate::policy::{Conclusion, Happened, Policy};
+use crate::policy::{Conclusion, Policy};
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
@@ -70,6 +73,10 @@ pub struct Site {
     pub prior: f64,
     /// When the baseline is repeated before anything is changed.
     pub control: WhenControl,
+    /// Which experiments need a person's consent.
+    pub approval: Approval,
+    /// Seconds after which no answer to that is a no.
+    pub approve_within: f64,
     /// Only people run what is suggested.
     pub by_hand: bool,
     /// What experiments may cost.
@@ -469,6 +476,8 @@ impl Diagnosis {
             room: under_way < self.site.at_once,
             answer_within: self.site.answer_within,
             control: self.site.control,
+            approval: self.site.approval,
+            approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
         }
@@ -538,12 +547,10 @@ impl Diagnosis {
         runs.keys().filter(settled).cloned().collect()
     }
 
-    /// A person answers the open question of a case.
-    pub fn answer(&mut self, id: &CaseId, answer: &str, now: f64) -> Changes {
+    /// A person answers what a case asks in the message of this id.
+    pub fn reply(&mut self, id: &CaseId, ask: &str, reply: &Reply, now: f64) -> Changes {
         let mut changes = Changes::default();
-        if self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Answer { .. })) {
-            self.judge(id, Happened::Answered(answer.to_owned()), now, &mut changes);
-        }
+        self.step(id, now, &mut changes, |case, terms| case.reply(ask, reply, terms));
         changes
     }
 

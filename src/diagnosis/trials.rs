@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::tests::{POLICY, site, stuck};
 use super::*;
-use crate::case::{Body, Budget, Control, MessageKind};
+use crate::case::{Body, Budget, Control, MessageKind, Person};
 use crate::fate::{Fate, FateState};
 use crate::launched::Flag;
 use crate::series::{Point, RunData};
 
 /// Two steps, so that a case can go on after the first.
-const TWO_STEPS: &str = r#"
+pub(super) const TWO_STEPS: &str = r#"
 policy: short
 summary: a tenth of the learning rate, then a hundredth
 judge: { cured: experiment.cured }
@@ -36,15 +36,15 @@ states:
 "#;
 
 /// A diagnosis with one open case, and what there is to read.
-struct Bench {
-    diagnosis: Diagnosis,
+pub(super) struct Bench {
+    pub(super) diagnosis: Diagnosis,
     runs: Runs,
-    now: f64,
-    messages: Vec<Message>,
+    pub(super) now: f64,
+    pub(super) messages: Vec<Message>,
 }
 
 impl Bench {
-    fn new(site: Site) -> Bench {
+    pub(super) fn new(site: Site) -> Bench {
         let mut runs = stuck(300);
         let run = runs.get_mut(&RunName::new("sick")).unwrap();
         for (knob, value) in [("learning_rate", 1.0), ("batch_size", 32.0), ("max_steps", 300.0)] {
@@ -60,7 +60,7 @@ impl Bench {
     }
 
     /// One look at everything.
-    fn look(&mut self) -> Changes {
+    pub(super) fn look(&mut self) -> Changes {
         self.now += 1.0;
         self.diagnosis.looked(self.now);
         let changes = self.diagnosis.tick(&self.runs, self.now);
@@ -68,7 +68,7 @@ impl Bench {
         changes
     }
 
-    fn case(&self) -> &Case {
+    pub(super) fn case(&self) -> &Case {
         self.diagnosis.cases().next().expect("a case is open")
     }
 
@@ -100,13 +100,19 @@ impl Bench {
         self.runs.insert(RunName::new(&self.open().1), run);
     }
 
-    fn kinds(&self, kind: MessageKind) -> usize {
+    pub(super) fn kinds(&self, kind: MessageKind) -> usize {
         self.messages.iter().filter(|message| message.kind() == kind).count()
     }
 
     fn outcomes(&self) -> Vec<Option<&str>> {
         self.case().experiments.iter().map(|experiment| experiment.outcome.as_deref()).collect()
     }
+}
+
+/// An answer of somebody.
+pub(super) fn answered(answer: &str, at: f64) -> Reply {
+    let by = Person { provider: "slack".into(), user: "U1".into(), name: Some("ada".into()) };
+    Reply { answer: answer.into(), by, at, why: String::new() }
 }
 
 fn failed(code: i32) -> Fate {
@@ -347,8 +353,11 @@ fn a_control_that_costs_much_is_asked_of_a_person() {
         assert_eq!(bench.kinds(MessageKind::QuestionAsked), 1);
         let id = bench.case().id.clone();
         match answer {
-            Some(answer) => drop(bench.diagnosis.answer(&id, answer, bench.now)),
-            None => bench.now += 61.0,
+            Some(answer) => {
+                let (ask, _) = bench.case().asks().expect("it asks");
+                drop(bench.diagnosis.reply(&id, &ask, &answered(answer, bench.now), bench.now));
+            }
+            None => bench.now += 71.0,
         }
         bench.look();
         bench.case().experiments.iter().map(|e| e.proposal.at.state.clone()).collect::<Vec<_>>()
