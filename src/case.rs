@@ -3,8 +3,10 @@
 //! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
 //! reaches a training script.
 
+mod believed;
 mod budget;
 mod control;
+mod digest;
 mod fates;
 mod id;
 mod linking;
@@ -14,30 +16,35 @@ mod progress;
 mod telling;
 mod trial;
 mod version;
+mod versions;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
 use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
+pub use believed::Believed;
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
+pub use digest::{Digest, DigestItem, DigestLine};
 pub use id::{case_id, run_name, suggestion_id};
 pub use linking::{Candidate, Known, Link, Wanted, link};
 pub use message::{
-    About, Belief, Body, CaseClosed, CaseOpened, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind,
-    QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
+    About, Belief, Body, CaseClosed, CaseOpened, Cost, Evidence, Message, MessageKind, QuestionAsked, Recommended,
+    RunCancelled, RunSuggested, StopSuggested, Tried,
 };
 pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
 pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
 pub use version::{CaseError, VERSION, runs_named};
+pub use versions::{POLICY_CHANGED, Versions};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
 /// opened twice.
@@ -109,6 +116,15 @@ pub struct Case {
     /// The budget that its next experiment would exceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_of: Option<String>,
+    /// How probable it was that the baseline fails when the case was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub belief: Option<Breakdown>,
+    /// What it was opened under.
+    #[serde(default)]
+    pub versions: Versions,
+    /// What it goes on under, where that was changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on_under: Option<Versions>,
 }
 
 /// What a case waits for.
@@ -186,6 +202,9 @@ pub struct Experiment {
     /// Its job fails by all that is known of it.
     #[serde(default)]
     pub fails: bool,
+    /// How it moved what is believed of each cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
 }
 
 impl Experiment {
@@ -212,6 +231,7 @@ impl Experiment {
             cost: None,
             spent: None,
             fails: false,
+            believed: Vec::new(),
         }
     }
 
@@ -241,7 +261,7 @@ pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
     /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
-    /// `answered`, `waits`, `paused`, `resumed`, `closed`.
+    /// `answered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CaseId, Notice};
+use super::{Believed, CaseId, Digest, Notice};
+use crate::belief::Reason;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
@@ -215,6 +216,15 @@ pub struct About {
     pub evidence: Vec<Evidence>,
     /// Up to sixty levels of the baseline's loss; null where it was not finite.
     pub loss_curve: Vec<Option<f64>>,
+    /// How probable it was that the baseline fails when the case was opened, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// What spoke for that, the strongest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speaks_for: Vec<Reason>,
+    /// What spoke against it, the strongest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speaks_against: Vec<Reason>,
     /// Whether the message is a test of a destination, and about nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
@@ -330,6 +340,9 @@ pub struct RunSuggested {
     pub cost: Option<Cost>,
     /// How likely each test that could be run is to cure, before the experiment.
     pub beliefs: Vec<Belief>,
+    /// What is believed of each cause: as the experiment before this one moved it, or as it is before the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
     /// Whether it repeats its baseline unchanged.
     pub control: bool,
     /// Whether it is a quiet probe.
@@ -358,6 +371,9 @@ pub struct Belief {
     pub overrides: Knobs,
     /// 0 to 1.
     pub probability: f64,
+    /// What its experiment is expected to cost, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 /// A suggested run that nobody waits for any more. It goes to the destinations that the suggestion went to.
@@ -458,6 +474,9 @@ pub struct Tried {
     pub seen: Option<String>,
     /// What it cost.
     pub cost: Option<Cost>,
+    /// How it moved what is believed of each cause.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
 }
 
 /// The settings that cure a job.
@@ -470,80 +489,6 @@ pub struct Recommended {
     pub arguments: Vec<String>,
     /// The command line for a POSIX shell; `None` where no command is known.
     pub command: Option<String>,
-}
-
-/// Several messages in one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Digest {
-    /// The cases that it is about.
-    pub items: Vec<DigestItem>,
-    /// How many messages it stands for.
-    pub messages: usize,
-    /// When the oldest of them was decided, in seconds since the Unix epoch.
-    pub since: f64,
-    /// Why they waited.
-    pub why: String,
-}
-
-/// A case in a digest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DigestItem {
-    /// The case.
-    pub case: CaseId,
-    /// Its baseline job.
-    pub run: String,
-    /// What was to be said of it.
-    pub messages: Vec<DigestLine>,
-}
-
-/// A message in a digest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DigestLine {
-    /// Its id.
-    #[serde(default)]
-    pub id: String,
-    /// Its kind.
-    pub kind: MessageKind,
-    /// When it was decided, in seconds since the Unix epoch.
-    #[serde(default)]
-    pub time: f64,
-    /// Ids of the symptoms that its case was opened for.
-    #[serde(default)]
-    pub symptoms: Vec<String>,
-    /// Which step of the sequence it is about.
-    #[serde(default)]
-    pub step: Option<String>,
-    /// The changes that a suggested run makes.
-    #[serde(default)]
-    pub overrides: Option<Knobs>,
-    /// The verdict of a case that closed.
-    #[serde(default)]
-    pub verdict: Option<String>,
-}
-
-impl From<&Message> for DigestLine {
-    fn from(message: &Message) -> Self {
-        let (step, overrides) = match &message.body {
-            Body::RunSuggested(run) => (Some(run.step.clone()), Some(run.overrides.clone())),
-            Body::QuestionAsked(question) => (Some(question.step.clone()), None),
-            Body::CaseOpened(_)
-            | Body::RunCancelled(_)
-            | Body::StopSuggested(_)
-            | Body::Notice(_)
-            | Body::CaseClosed(_)
-            | Body::Digest(_) => (None, None),
-        };
-        DigestLine {
-            id: message.id.clone(),
-            kind: message.kind(),
-            time: message.time,
-            symptoms: message.body.about().map(|about| about.symptoms.clone()).unwrap_or_default(),
-            step: step.filter(|step| !step.is_empty()),
-            overrides,
-            verdict: message.body.verdict().map(str::to_owned),
-        }
-    }
 }
 
 #[cfg(test)]
