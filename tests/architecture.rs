@@ -23,7 +23,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("facts", &["series", "jobs", "signals", "symptoms", "evidence", "numbers"]),
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
-    ("case", &["fate", "launched", "policy", "facts", "symptoms"]),
+    ("case", &["fate", "launched", "policy", "facts", "symptoms", "belief"]),
     (
         "diagnosis",
         &[

@@ -186,7 +186,7 @@ impl Case {
 
     /// Asks people whether an experiment may run.
     pub(super) fn ask_approval(&mut self, proposal: Proposal, asked: u32, terms: &Terms<'_>, trace: &mut Trace) {
-        let experiment = self.experiment_of(proposal.clone(), terms.now);
+        let experiment = self.experiment_of(proposal.clone(), terms);
         let until = terms.now + terms.approve_within;
         let suggestion = experiment.suggestion.clone();
         let at = &proposal.at;
@@ -196,18 +196,19 @@ impl Case {
         });
         trace.note(terms.now, "approval_asked", detail);
         let awaited = Awaited { proposal, suggestion, until, asked, again: None };
-        trace.messages.push(self.approval_message(&experiment, &awaited, terms.now));
+        trace.messages.push(self.approval_message(&experiment, &awaited, terms));
         self.waiting = Waiting::Approval(awaited);
     }
 
     /// The experiment that a proposal would become now.
-    pub(super) fn experiment_of(&self, proposal: Proposal, now: f64) -> Experiment {
+    pub(super) fn experiment_of(&self, proposal: Proposal, terms: &Terms<'_>) -> Experiment {
         let n = self.experiments.len() + 1;
         let at = &proposal.at;
         let (suggestion, run_name) = (suggestion_id(&self.id, at, n), run_name(&self.id, &self.baseline, at, n));
         let control = at.state == CONTROL;
-        let cost = self.expected_cost(&proposal, control);
-        Experiment { control, cost, ..Experiment::new(suggestion, proposal, run_name, now) }
+        let cost = self.expected_cost(&proposal.changes, control);
+        let believed = self.believed_before(terms.policy);
+        Experiment { control, cost, believed, ..Experiment::new(suggestion, proposal, run_name, terms.now) }
     }
 
     /// A person answers what the case asks in the message of this id. Nothing changes where it asks something else by now.

@@ -1,6 +1,7 @@
 //! `nextrun cases`: what the daemon is investigating, and what it found.
 
 mod answer;
+mod believed;
 mod object;
 
 use std::io::{self, Write};
@@ -269,6 +270,10 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         writeln!(out, "\n  {} ({}): {}", finding.symptom, plain(&finding.tag), plain(&finding.summary))?;
     }
     answer::show(out, store, &stored.id)?;
+    for text in [believed::failing(&case), believed::table(&case)].iter().filter(|text| !text.is_empty()) {
+        writeln!(out)?;
+        text.lines().try_for_each(|line| writeln!(out, "  {}", plain(line)))?;
+    }
     for entry in store.journal(&stored.id)? {
         writeln!(out, "\n  {}  {}", time(entry.time), entry.kind)?;
         for (key, value) in entry.detail.as_object().into_iter().flatten() {

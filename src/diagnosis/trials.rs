@@ -38,7 +38,7 @@ states:
 /// A diagnosis with one open case, and what there is to read.
 pub(super) struct Bench {
     pub(super) diagnosis: Diagnosis,
-    runs: Runs,
+    pub(super) runs: Runs,
     pub(super) now: f64,
     pub(super) messages: Vec<Message>,
 }
@@ -53,7 +53,7 @@ impl Bench {
         Bench { diagnosis: Diagnosis::new(site, []), runs, now: 1300.0, messages: Vec::new() }
     }
 
-    fn plain() -> Bench {
+    pub(super) fn plain() -> Bench {
         let mut bench = Bench::new(site(TWO_STEPS));
         bench.look();
         bench
@@ -73,19 +73,19 @@ impl Bench {
     }
 
     /// The suggestion of the open experiment, and its run.
-    fn open(&self) -> (String, String) {
+    pub(super) fn open(&self) -> (String, String) {
         let experiment = self.case().open_experiment().expect("an experiment is open");
         (experiment.suggestion.clone(), experiment.run_name.clone())
     }
 
-    fn told(&mut self, fate: &Fate) {
+    pub(super) fn told(&mut self, fate: &Fate) {
         let suggestion = self.open().0;
         let changes = self.diagnosis.fate_of_experiment(&suggestion, fate, self.now);
         self.messages.extend(changes.messages);
     }
 
     /// The run of the open experiment logs `points`, with these settings; it falls where it is `cured`.
-    fn run(&mut self, points: i64, cured: bool, settings: &[(&str, f64)]) {
+    pub(super) fn run(&mut self, points: i64, cured: bool, settings: &[(&str, f64)]) {
         let mut run = RunData::default();
         let tag = run.tag_id("train/loss").unwrap();
         for step in 0..points {
@@ -104,7 +104,7 @@ impl Bench {
         self.messages.iter().filter(|message| message.kind() == kind).count()
     }
 
-    fn outcomes(&self) -> Vec<Option<&str>> {
+    pub(super) fn outcomes(&self) -> Vec<Option<&str>> {
         self.case().experiments.iter().map(|experiment| experiment.outcome.as_deref()).collect()
     }
 }
