@@ -17,6 +17,7 @@ mod plan;
 mod tests;
 #[cfg(test)]
 mod trials;
+mod unlogged;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub use budgets::{Per, SiteBudget};
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
+pub use unlogged::{Writer, in_words, unlogged};
 
 /// What the site decides about diagnosis.
 #[derive(Debug, Clone)]
