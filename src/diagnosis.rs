@@ -50,11 +50,8 @@ pub use budgets::{Per, SiteBudget};
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
-<<<<<<< HEAD
 pub use unlogged::{Writer, in_words, unlogged};
-=======
 use versions::ended_by_change;
->>>>>>> main
 
 /// What the site decides about diagnosis.
 #[derive(Debug, Clone)]
