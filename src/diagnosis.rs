@@ -22,6 +22,7 @@ mod provenance;
 mod tests;
 #[cfg(test)]
 mod trials;
+mod unlogged;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,7 @@ pub use budgets::{Per, SiteBudget};
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
+pub use unlogged::{Writer, in_words, unlogged};
 use versions::ended_by_change;
 
 /// What the site decides about diagnosis.

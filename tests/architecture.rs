@@ -31,6 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "facts", "policy", "case",
         ],
     ),
+    ("setup", &["launched", "command", "jobs", "policy"]),
     ("logdir", &["series", "launched"]),
     ("watch", &["tfevents", "logdir", "series", "launched"]),
     ("fault", &[]),
@@ -67,6 +68,7 @@ const CORE: &[&str] = &[
     "rehearsal",
     "case",
     "diagnosis",
+    "setup",
 ];
 
 /// What a pure function has no use for: files, the network, other processes, the clock, and who waits for them.
