@@ -13,6 +13,7 @@ mod linking;
 mod message;
 mod notice;
 mod progress;
+mod quiet;
 mod telling;
 mod trial;
 mod version;
@@ -42,6 +43,7 @@ pub use message::{
 };
 pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
+pub use quiet::{Made, PROBE, Probed, Quiet, own_log_odds};
 pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
 pub use version::{CaseError, VERSION, runs_named};
 pub use versions::{POLICY_CHANGED, Versions};
@@ -125,6 +127,9 @@ pub struct Case {
     /// What it goes on under, where that was changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goes_on_under: Option<Versions>,
+    /// The probes of its job, where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
 }
 
 /// What a case waits for.
@@ -142,6 +147,8 @@ pub enum Waiting {
         /// Seconds since the Unix epoch at which the case goes on without an answer.
         until: f64,
     },
+    /// For a moment at which the next probe of its job may be made.
+    Probe,
     /// For nothing: it is closed.
     Nothing,
 }
@@ -190,6 +197,9 @@ pub struct Experiment {
     /// It repeats the baseline unchanged.
     #[serde(default)]
     pub control: bool,
+    /// It is a quiet probe.
+    #[serde(default)]
+    pub probe: bool,
     /// It repeats an experiment whose job was lost.
     #[serde(default)]
     pub again: bool,
@@ -227,6 +237,7 @@ impl Experiment {
             fate_told: None,
             waits_since: None,
             control: false,
+            probe: false,
             again: false,
             cost: None,
             spent: None,
@@ -261,7 +272,7 @@ pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
     /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
-    /// `answered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `closed`.
+    /// `answered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `probed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,
@@ -291,7 +302,7 @@ impl Case {
                     experiment.clock_set_by += by;
                 }
             }
-            Waiting::Room(_) | Waiting::Nothing => {}
+            Waiting::Room(_) | Waiting::Probe | Waiting::Nothing => {}
         }
     }
 

@@ -26,7 +26,7 @@ pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
     Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll,
-    PresetChoice, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources, WatchSettings,
+    PresetChoice, Probes, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources, WatchSettings,
 };
 pub use show::show;
 

@@ -22,7 +22,7 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "watch",
     "destinations",
     "allowed_hosts",
@@ -33,6 +33,7 @@ const KEYS: [&str; 15] = [
     "limits",
     "control",
     "budgets",
+    "probes",
     "signals",
     "prior",
     "state",
@@ -101,6 +102,7 @@ impl Reader<'_> {
         }
         settings.control = fields.get("control").map(|node| self.control(node)).unwrap_or_default();
         settings.budgets = fields.get("budgets").map(|node| self.budgets(node)).unwrap_or_default();
+        settings.probes = fields.get("probes").map(|node| self.probes(node)).unwrap_or_default();
         if let Some(node) = fields.get("signals") {
             settings.signals = self.signals(node);
         }

@@ -9,7 +9,7 @@ use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
     Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
+    Poll, PresetChoice, Probes, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
 };
 use super::words::Template;
 use crate::case::{Budget, WhenControl};
@@ -35,6 +35,11 @@ pub fn show(settings: &Settings) -> String {
     file.insert("control".to_owned(), json!(control(settings.control)));
     if settings.budgets != Budgets::default() {
         file.insert("budgets".to_owned(), budgets(&settings.budgets));
+    }
+    if !settings.probes.jobs.is_empty() {
+        let Probes { jobs, share, audit } = &settings.probes;
+        let jobs: Vec<&str> = jobs.iter().map(Glob::as_str).collect();
+        file.insert("probes".to_owned(), json!({ "jobs": jobs, "share": share, "audit": audit }));
     }
     if !settings.signals.is_empty() {
         file.insert("signals".to_owned(), signals(settings));

@@ -116,7 +116,7 @@ async fn answer(State(board): State<Arc<Board>>, Path(id): Path<String>, body: B
         };
         let question = Case::read(stored.state).ok().and_then(|case| match case.waiting {
             Waiting::Answer { question, .. } => Some(question),
-            Waiting::Room(_) | Waiting::Experiment | Waiting::Nothing => None,
+            Waiting::Room(_) | Waiting::Experiment | Waiting::Probe | Waiting::Nothing => None,
         });
         let Some(question) = question else { return Ok(Said::Conflict(format!("case {id} asks nothing now"))) };
         if !question.answers.contains(&answer) {

@@ -80,6 +80,7 @@ fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
         Waiting::Answer { question, until } => json!({
             "for": "answer", "since": last, "until": until, "checklist": question.checklist, "answers": question.answers,
         }),
+        Waiting::Probe => json!({ "for": "probe", "since": last }),
         Waiting::Nothing => Value::Null,
     }
 }
