@@ -7,6 +7,8 @@ mod asked;
 mod baselines;
 mod breakdown;
 mod budgets;
+#[cfg(test)]
+mod consent;
 mod delivery;
 mod endings;
 mod exam;
@@ -28,14 +30,16 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::case::{Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Terms, Trace, Waiting, WhenControl};
+use crate::case::{
+    Allowance, Approval, BY_HAND, Case, CaseId, JournalEntry, Message, Reply, Terms, Trace, Waiting, WhenControl,
+};
 use crate::command::takes;
 use crate::evidence::Kind;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
-use crate::policy::{Conclusion, Happened, Policy};
+use crate::policy::{Conclusion, Policy};
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
@@ -74,6 +78,10 @@ pub struct Site {
     pub prior: f64,
     /// When the baseline is repeated before anything is changed.
     pub control: WhenControl,
+    /// Which experiments need a person's consent.
+    pub approval: Approval,
+    /// Seconds after which no answer to that is a no.
+    pub approve_within: f64,
     /// Only people run what is suggested.
     pub by_hand: bool,
     /// What experiments may cost.
@@ -383,6 +391,8 @@ impl Diagnosis {
             room_for_probe: others.clone().filter(under_way).count() < self.site.at_once && !told().any(waits),
             answer_within: self.site.answer_within,
             control: self.site.control,
+            approval: self.site.approval,
+            approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
         }
@@ -452,12 +462,10 @@ impl Diagnosis {
         runs.keys().filter(settled).cloned().collect()
     }
 
-    /// A person answers the open question of a case.
-    pub fn answer(&mut self, id: &CaseId, answer: &str, now: f64) -> Changes {
+    /// A person answers what a case asks in the message of this id.
+    pub fn reply(&mut self, id: &CaseId, ask: &str, reply: &Reply, now: f64) -> Changes {
         let mut changes = Changes::default();
-        if self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Answer { .. })) {
-            self.judge(id, Happened::Answered(answer.to_owned()), now, &mut changes);
-        }
+        self.step(id, now, &mut changes, |case, terms| case.reply(ask, reply, terms));
         changes
     }
 

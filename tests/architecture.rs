@@ -39,11 +39,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command"]),
     ("launch", &["launched", "command", "logdir"]),
+    ("answers", &["case", "config", "store"]),
     ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["fate", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
-    ("status", &["config", "telemetry", "fate", "case", "store"]),
+    ("status", &["config", "telemetry", "fate", "case", "store", "answers", "fault"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];

@@ -17,7 +17,7 @@ use crate::probe::{self, Choice, Ground, Likelihoods, Outcome, TESTS, Table};
 pub const PROBE: &str = "probe";
 
 /// The state in which a case ends that nobody was told of.
-pub const SETTLED: &str = "probed";
+pub(super) const SETTLED: &str = "probed";
 
 /// A probe is planned for this share of what is left of the budget: one that runs a little slower than its job is not cut off.
 const PLANNED: f64 = 0.8;

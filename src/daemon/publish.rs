@@ -158,6 +158,7 @@ fn line(case: &Case) -> CaseLine {
         Waiting::Experiment => "experiment",
         Waiting::Answer { .. } => "answer",
         Waiting::Probe => "probe",
+        Waiting::Approval(_) => "approval",
         Waiting::Nothing => "nothing",
     };
     CaseLine {

@@ -81,6 +81,10 @@ fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
             "for": "answer", "since": last, "until": until, "checklist": question.checklist, "answers": question.answers,
         }),
         Waiting::Probe => json!({ "for": "probe", "since": last }),
+        Waiting::Approval(awaited) => json!({
+            "for": "approval", "since": last, "until": awaited.until, "state": awaited.proposal.at.state,
+            "suggestion_id": awaited.suggestion, "overrides": awaited.proposal.changes, "snoozed_until": awaited.again,
+        }),
         Waiting::Nothing => Value::Null,
     }
 }
