@@ -18,6 +18,8 @@ mod linking;
 mod plan;
 mod probes;
 #[cfg(test)]
+mod probing;
+#[cfg(test)]
 mod provenance;
 #[cfg(test)]
 mod tests;

@@ -141,7 +141,8 @@ pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option
         let after = |likelihood: &Likelihood| probability(ground.log_odds + likelihood.log_odds());
         likelihoods.values().map(after).any(|p| p < healthy || p >= alarm)
     });
-    (decides && gain >= LEAST_GAIN).then_some(Choice { test, changes, level, gain, likelihoods })
+    let telling = ground.thresholds.is_none() || gain >= LEAST_GAIN;
+    (decides && telling).then_some(Choice { test, changes, level, gain, likelihoods })
 }
 
 /// A loss that is well below another.
@@ -188,4 +189,98 @@ pub fn is_audited(job: &str, share: f64) -> bool {
     let hash = Sha256::digest(job.as_bytes());
     let number = hash.iter().take(4).fold(0u32, |number, byte| number << 8 | u32::from(*byte));
     f64::from(number) / (f64::from(u32::MAX) + 1.0) < share
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn job() -> Facts {
+        let knobs = serde_json::from_value(json!({"learning_rate": 0.1, "optimizer": "sgd"})).unwrap();
+        Facts { loss_end: 2.0, knobs, ..Facts::default() }
+    }
+
+    fn ground<'a>(job: &'a Facts, none: &'a BTreeSet<String>) -> Ground<'a> {
+        Ground {
+            job,
+            knobs: None,
+            missing: none,
+            made: &[],
+            log_odds: 0.0,
+            steps: 200.0,
+            points_per_step: 1.0,
+            thresholds: Some((0.2, 0.65)),
+        }
+    }
+
+    #[test]
+    fn the_shipped_table_has_every_test_and_every_outcome() {
+        let table = Table::shipped();
+        assert!(!table.source.is_empty());
+        for test in TESTS {
+            let likelihoods = table.of(test.name).expect(test.name);
+            assert_eq!(likelihoods.len(), Outcome::ALL.len(), "{}", test.name);
+            for of in [|l: &Likelihood| l.failing, |l: &Likelihood| l.healthy] {
+                let sum: f64 = likelihoods.values().map(of).sum();
+                assert!((sum - 1.0).abs() < 0.005, "{}: {sum}", test.name);
+                assert!(likelihoods.values().all(|l| of(l) > 0.0), "{}: nothing is impossible", test.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_probe_is_chosen_for_what_it_tells_and_fixes_its_success_beforehand() {
+        let (job, none) = (job(), BTreeSet::new());
+        let ground = ground(&job, &none);
+        let chosen = choose(&ground, Table::shipped()).expect("something is worth its cost");
+        assert!(chosen.gain >= LEAST_GAIN);
+        assert!(chosen.changes["max_steps"].as_i64().unwrap() <= 200);
+        assert_eq!(chosen.level.is_none(), chosen.test.fits_few);
+        let made = [chosen.test.name];
+        let next = choose(&Ground { made: &made, ..ground }, Table::shipped());
+        assert!(next.is_none_or(|next| next.test != chosen.test), "each test is made once");
+    }
+
+    #[test]
+    fn what_cannot_change_anything_or_shows_nothing_is_not_made() {
+        let (job, none) = (job(), BTreeSet::new());
+        let ground = ground(&job, &none);
+        assert_eq!(
+            choose(&Ground { points_per_step: 0.01, ..ground }, Table::shipped()),
+            None,
+            "two points show nothing"
+        );
+        assert_eq!(choose(&Ground { log_odds: -12.0, ..ground }, Table::shipped()), None, "no result would matter");
+        let without = BTreeSet::from(["max_steps".to_owned()]);
+        assert_eq!(
+            choose(&Ground { missing: &without, ..ground }, Table::shipped()),
+            None,
+            "it could not be kept short"
+        );
+        let knobs = BTreeSet::from(["max_steps".to_owned(), "learning_rate".to_owned()]);
+        let chosen = choose(&Ground { knobs: Some(&knobs), ..ground }, Table::shipped());
+        assert!(chosen.is_none_or(|chosen| ["lower_rate", "raise_rate"].contains(&chosen.test.name)));
+    }
+
+    #[test]
+    fn outcomes_are_read_by_what_was_fixed() {
+        let shown = |loss_end, better| Facts { loss_end, better, ..Facts::default() };
+        let level = below(2.0);
+        assert_eq!(level, Some(1.8));
+        assert_eq!(read(&shown(1.7, false), level), Outcome::Reached);
+        assert_eq!(read(&shown(1.9, true), level), Outcome::Better);
+        assert_eq!(read(&shown(1.9, false), level), Outcome::NoBetter);
+        assert_eq!(read(&Facts { finite: false, ..shown(0.1, true) }, level), Outcome::NoBetter);
+        assert_eq!(read(&Facts { fits: true, ..shown(0.1, false) }, None), Outcome::Reached);
+        assert_eq!(read(&shown(0.1, true), None), Outcome::NoBetter);
+    }
+
+    #[test]
+    fn the_audit_takes_its_share_and_the_same_jobs_each_time() {
+        let audited = (0..10_000).filter(|i| is_audited(&format!("job-{i}"), 0.01)).count();
+        assert!((60..=140).contains(&audited), "{audited} of 10,000");
+        assert!(!is_audited("a", 0.0) && is_audited("a", 1.0));
+    }
 }

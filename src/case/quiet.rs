@@ -22,6 +22,9 @@ pub(super) const SETTLED: &str = "probed";
 /// A probe is planned for this share of what is left of the budget: one that runs a little slower than its job is not cut off.
 const PLANNED: f64 = 0.8;
 
+/// A probe has at least this share of the length that the whole budget would give it.
+const LEAST: f64 = 0.5;
+
 /// Seconds that a probe may take until its first event: loading libraries and data takes no part of the budget, as it took
 /// none of what its job has used.
 const STARTS_WITHIN: f64 = 600.0;
@@ -178,14 +181,18 @@ impl Case {
             return None;
         }
         let made: Vec<&str> = quiet.tests.iter().map(|made| made.test.as_str()).collect();
-        let weights = Weights::shipped();
+        let (weights, steps) = (Weights::shipped(), PLANNED * left / per_update);
+        // What a much shorter probe says was not measured.
+        if steps < LEAST * PLANNED * quiet.share * updates {
+            return None;
+        }
         let ground = Ground {
             job: &self.baseline_facts,
             knobs: self.facts.knobs.as_ref(),
             missing: &self.facts.missing_knobs,
             made: &made,
             log_odds: quiet.log_odds(),
-            steps: PLANNED * left / per_update,
+            steps,
             points_per_step: points / updates,
             thresholds: (!quiet.audit).then_some((weights.suspect, weights.alarm)),
         };

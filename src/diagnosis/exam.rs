@@ -384,18 +384,6 @@ impl Exam {
         &self.probed
     }
 
-    /// The optimizer steps that it has made, as far as they can be known: a loss that is counted in epochs does not tell.
-    pub(super) fn updates(&self) -> Option<f64> {
-        let planned = |knob: &str| self.view.knobs.get(knob).and_then(serde_json::Value::as_f64);
-        let (first, last) = self.view.judged().map(Observed::steps)?;
-        let steps = (last - first) as f64;
-        match (self.view.life.done, planned("max_steps"), planned("epochs")) {
-            (Some(done), Some(whole), _) => Some(done.min(1.0) * whole),
-            (_, _, Some(epochs)) if last as f64 <= epochs => None,
-            _ => Some(steps),
-        }
-    }
-
     /// How the job is doing, with the reason where it is not `healthy` or `failing`. Belief decides; NaN, a
     /// hang, and a validation loss that turned need none.
     pub fn status(&self) -> (Status, Option<String>) {

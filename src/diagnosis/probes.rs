@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::exam::Exam;
 use super::{Changes, Diagnosis, Status};
 use crate::case::{Case, CaseId, Opening, Pace, Probed, Quiet, Spent, case_id, own_log_odds};
-use crate::evidence::Quantity as Q;
+use crate::evidence::{Kind, Observed, Quantity as Q};
 use crate::fate::FateState;
 use crate::jobs::Job;
 use crate::probe::is_audited;
@@ -117,12 +117,9 @@ impl Diagnosis {
 /// better.
 fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
     let kind = exam.view.kind();
-    let falls = !matches!(
-        kind,
-        crate::evidence::Kind::Reinforcement | crate::evidence::Kind::Adversarial | crate::evidence::Kind::Boosting
-    );
+    let falls = !matches!(kind, Kind::Reinforcement | Kind::Adversarial | Kind::Boosting);
     let seconds = job.last_wall_time()? - job.first_wall_time()?;
-    let updates = exam.updates()?;
+    let updates = updates(exam)?;
     let shown = Probed {
         log_odds: own_log_odds(&exam.belief, exam.probed()),
         seconds,
@@ -130,4 +127,15 @@ fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
         points: exam.evidence.get(Q::Points)?,
     };
     (falls && seconds > 0.0 && updates > 0.0).then_some(shown)
+}
+
+/// The optimizer steps that a job has made, as far as they can be known: a loss that is counted in epochs does not tell.
+fn updates(exam: &Exam) -> Option<f64> {
+    let planned = |knob: &str| exam.view.knobs.get(knob).and_then(serde_json::Value::as_f64);
+    let (first, last) = exam.view.judged().map(Observed::steps)?;
+    match (exam.view.life.done, planned("max_steps"), planned("epochs")) {
+        (Some(done), Some(whole), _) => Some(done.min(1.0) * whole),
+        (_, _, Some(epochs)) if last as f64 <= epochs => None,
+        _ => Some((last - first) as f64),
+    }
 }
