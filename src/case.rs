@@ -37,7 +37,7 @@ pub use believed::Believed;
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
 pub use digest::{Digest, DigestItem, DigestLine};
-pub use id::{case_id, run_name, suggestion_id};
+pub use id::{case_id, experiment_of, run_name, suggestion_id};
 pub use linking::{Candidate, Known, Link, Wanted, link};
 pub use message::{
     About, Belief, Body, CaseClosed, CaseOpened, Cost, Evidence, Message, MessageKind, QuestionAsked, Recommended,

@@ -15,6 +15,7 @@ mod exam;
 mod experiments;
 mod fates;
 mod linking;
+mod people;
 mod plan;
 mod probes;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod provenance;
 mod tests;
 #[cfg(test)]
 mod trials;
+mod unlogged;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,16 +34,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::case::{
-    Allowance, Approval, BY_HAND, Case, CaseId, JournalEntry, Message, Reply, Terms, Trace, Waiting, WhenControl,
-};
+use crate::case::{Allowance, Approval, Case, CaseId, JournalEntry, Message, Terms, Trace, Waiting, WhenControl};
 use crate::command::takes;
 use crate::evidence::Kind;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
-use crate::policy::{Conclusion, Policy};
+use crate::policy::Policy;
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
@@ -52,6 +52,7 @@ use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
 pub use probes::Probes;
+pub use unlogged::{Writer, in_words, unlogged};
 
 /// What the site decides about diagnosis.
 #[derive(Debug, Clone)]
@@ -421,23 +422,6 @@ impl Diagnosis {
         self.site.policy_for_case(case).cloned()
     }
 
-    /// Closes a case by hand.
-    pub fn close(&mut self, id: &CaseId, verdict: &str, why: &str, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.cases.get_mut(id).filter(|case| case.closed.is_none()) {
-            let conclusion = Conclusion {
-                state: "closed_by_hand".into(),
-                verdict: verdict.to_owned(),
-                confidence: 1.0,
-                summary: why.to_owned(),
-                recommended: BTreeMap::new(),
-            };
-            let trace = case.close(conclusion, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
-    }
-
     /// Jobs that open cases need, by name; `true` where everything below the name is the job's, as with experiments.
     pub fn needed(&self) -> BTreeSet<(String, bool)> {
         let open = self.cases.values().filter(|case| case.closed.is_none());
@@ -462,23 +446,6 @@ impl Diagnosis {
             jobs.iter().all(|job| !needed.contains(job) && done(job))
         };
         runs.keys().filter(settled).cloned().collect()
-    }
-
-    /// A person answers what a case asks in the message of this id.
-    pub fn reply(&mut self, id: &CaseId, ask: &str, reply: &Reply, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        self.step(id, now, &mut changes, |case, terms| case.reply(ask, reply, terms));
-        changes
-    }
-
-    /// A person says which job carries out the open experiment of a case.
-    pub fn link(&mut self, id: &CaseId, job: &str, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.cases.get_mut(id) {
-            let trace = case.link_to(job, BY_HAND, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
     }
 }
 

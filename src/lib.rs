@@ -56,6 +56,9 @@ pub mod probe;
 /// The order of the pure steps on one page.
 pub mod diagnosis;
 
+/// What a new user needs to begin.
+pub mod setup;
+
 /// Where event files are.
 pub mod logdir;
 

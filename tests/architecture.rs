@@ -32,6 +32,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "facts", "policy", "probe", "case",
         ],
     ),
+    ("setup", &["launched", "command", "jobs", "policy"]),
     ("logdir", &["series", "launched"]),
     ("watch", &["tfevents", "logdir", "series", "launched"]),
     ("fault", &[]),
@@ -69,6 +70,7 @@ const CORE: &[&str] = &[
     "probe",
     "case",
     "diagnosis",
+    "setup",
 ];
 
 /// What a pure function has no use for: files, the network, other processes, the clock, and who waits for them.
