@@ -5,6 +5,8 @@
 
 mod budget;
 mod control;
+mod curve;
+mod digest;
 mod fates;
 mod id;
 mod linking;
@@ -28,11 +30,13 @@ use crate::symptoms::Finding;
 
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
+pub use curve::Curve;
+pub use digest::{Digest, DigestItem, DigestLine};
 pub use id::{case_id, run_name, suggestion_id};
 pub use linking::{Candidate, Known, Link, Wanted, link};
 pub use message::{
-    About, Belief, Body, CaseClosed, CaseOpened, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind,
-    QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
+    About, Belief, Body, CaseClosed, CaseOpened, Cost, Evidence, Message, MessageKind, QuestionAsked, Recommended,
+    RunCancelled, RunSuggested, StopSuggested, Tried,
 };
 pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
@@ -109,6 +113,9 @@ pub struct Case {
     /// The budget that its next experiment would exceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_of: Option<String>,
+    /// What its baseline and experiments had logged when it last took a step; the baseline's come first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<Curve>,
 }
 
 /// What a case waits for.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CaseId, Notice};
+use super::{CaseId, Curve, Digest, Notice};
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
@@ -215,6 +215,9 @@ pub struct About {
     pub evidence: Vec<Evidence>,
     /// Up to sixty levels of the baseline's loss; null where it was not finite.
     pub loss_curve: Vec<Option<f64>>,
+    /// The same, and that of the experiment that tells most, with their steps: where a case opens or closes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<Curve>,
     /// Whether the message is a test of a destination, and about nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
@@ -470,80 +473,6 @@ pub struct Recommended {
     pub arguments: Vec<String>,
     /// The command line for a POSIX shell; `None` where no command is known.
     pub command: Option<String>,
-}
-
-/// Several messages in one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Digest {
-    /// The cases that it is about.
-    pub items: Vec<DigestItem>,
-    /// How many messages it stands for.
-    pub messages: usize,
-    /// When the oldest of them was decided, in seconds since the Unix epoch.
-    pub since: f64,
-    /// Why they waited.
-    pub why: String,
-}
-
-/// A case in a digest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DigestItem {
-    /// The case.
-    pub case: CaseId,
-    /// Its baseline job.
-    pub run: String,
-    /// What was to be said of it.
-    pub messages: Vec<DigestLine>,
-}
-
-/// A message in a digest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DigestLine {
-    /// Its id.
-    #[serde(default)]
-    pub id: String,
-    /// Its kind.
-    pub kind: MessageKind,
-    /// When it was decided, in seconds since the Unix epoch.
-    #[serde(default)]
-    pub time: f64,
-    /// Ids of the symptoms that its case was opened for.
-    #[serde(default)]
-    pub symptoms: Vec<String>,
-    /// Which step of the sequence it is about.
-    #[serde(default)]
-    pub step: Option<String>,
-    /// The changes that a suggested run makes.
-    #[serde(default)]
-    pub overrides: Option<Knobs>,
-    /// The verdict of a case that closed.
-    #[serde(default)]
-    pub verdict: Option<String>,
-}
-
-impl From<&Message> for DigestLine {
-    fn from(message: &Message) -> Self {
-        let (step, overrides) = match &message.body {
-            Body::RunSuggested(run) => (Some(run.step.clone()), Some(run.overrides.clone())),
-            Body::QuestionAsked(question) => (Some(question.step.clone()), None),
-            Body::CaseOpened(_)
-            | Body::RunCancelled(_)
-            | Body::StopSuggested(_)
-            | Body::Notice(_)
-            | Body::CaseClosed(_)
-            | Body::Digest(_) => (None, None),
-        };
-        DigestLine {
-            id: message.id.clone(),
-            kind: message.kind(),
-            time: message.time,
-            symptoms: message.body.about().map(|about| about.symptoms.clone()).unwrap_or_default(),
-            step: step.filter(|step| !step.is_empty()),
-            overrides,
-            verdict: message.body.verdict().map(str::to_owned),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::budget::exceeded;
 use super::{
-    Allowance, CONTROL, Case, CaseId, Control, Experiment, JournalEntry, NotTried, Notice, Pace, Trace, VERSION,
+    Allowance, CONTROL, Case, CaseId, Control, Curve, Experiment, JournalEntry, NotTried, Notice, Pace, Trace, VERSION,
     Waiting, WhenControl, run_name, suggestion_id,
 };
 use crate::facts::{Facts, Knobs};
@@ -69,6 +69,8 @@ pub struct Opening {
     pub pace: Option<Pace>,
     /// What became of it, where whoever runs it told.
     pub fate: Option<Fate>,
+    /// What it has logged.
+    pub curves: Vec<Curve>,
 }
 
 impl Case {
@@ -99,6 +101,7 @@ impl Case {
             paused: None,
             in_vain: None,
             short_of: None,
+            curves: opening.curves,
         };
         let mut trace = Trace::default();
         let found: Vec<&str> = case.findings.iter().map(|f| f.summary.as_str()).collect();

@@ -22,6 +22,7 @@ impl Case {
             symptoms: self.findings.iter().map(|finding| finding.symptom.clone()).collect(),
             evidence: self.findings.iter().map(Into::into).collect(),
             loss_curve: self.loss_curve.clone(),
+            curves: Vec::new(),
             test: false,
         }
     }

@@ -1,12 +1,13 @@
 //! `nextrun diagnose`: one look at every job of a log directory.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::report::write_new;
 use super::{Exit, place, plain, runs_of, settings};
 use crate::belief::{Contribution, Weights};
 use crate::config::{Overrides, parse_duration};
@@ -16,6 +17,8 @@ use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
 use crate::evidence::{Measured, Quantity};
 use crate::jobs::{Job, group};
 use crate::logdir::Place;
+use crate::picture::{Chart, Line, Window, png};
+use crate::series::Outline;
 use crate::signals::{Matched, Signal};
 use crate::symptoms::first_detected;
 
@@ -37,6 +40,9 @@ pub(super) struct Diagnose {
     /// How long a job may be without a new event before it counts as ended.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     quiet_after: Option<Duration>,
+    /// Draw the loss of each job that is not healthy, or of all jobs where all are, into this PNG file; it is replaced.
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -56,6 +62,7 @@ pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
     let now = now();
     let mut out = io::stdout().lock();
     let mut failing = false;
+    let mut drawn = Vec::new();
     for job in group(&runs, &std::collections::BTreeSet::new()) {
         let exam = exam(&job, &site, &Memory::only_look(&job, now), now);
         failing |= exam.status().0 == Status::Failing;
@@ -63,8 +70,37 @@ pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
             Format::Json => writeln!(out, "{}", as_json(&job, &exam, &site))?,
             Format::Text => print_text(&mut out, &job, &exam, &site)?,
         }
+        if arguments.png.is_some() {
+            drawn.push((exam.status().0, chart(&job, &exam)));
+        }
+    }
+    if let Some(path) = &arguments.png {
+        write_png(path, drawn)?;
     }
     Ok(if failing { Exit::Failing } else { Exit::Healthy })
+}
+
+/// The loss of a job, with the steps that its findings rest on.
+fn chart(job: &Job<'_>, exam: &Exam) -> Chart {
+    let Some(judged) = exam.view.judged() else { return Chart::default() };
+    let of_it = exam.shown().into_iter().filter(|finding| finding.tag == judged.tag);
+    let window = |finding: crate::symptoms::Finding| Window {
+        from: finding.first_step as f64,
+        to: finding.last_step as f64,
+        name: finding.symptom.replace('_', " "),
+    };
+    Chart {
+        title: format!("{}: {} ({})", plain(&job.name), exam.status().0.as_str(), plain(&judged.tag)),
+        lines: vec![Line { name: "loss".to_owned(), outline: Outline::of(&judged.sketch), style: 0 }],
+        windows: of_it.map(window).collect(),
+    }
+}
+
+fn write_png(path: &Path, drawn: Vec<(Status, Chart)>) -> anyhow::Result<()> {
+    let all_healthy = drawn.iter().all(|(status, _)| *status == Status::Healthy);
+    let shown = drawn.into_iter().filter(|(status, _)| all_healthy || *status != Status::Healthy);
+    let charts: Vec<Chart> = shown.map(|(_, chart)| chart).collect();
+    write_new(path, &png(&charts)?, true)
 }
 
 fn as_json(job: &Job<'_>, exam: &Exam, site: &Site) -> Value {

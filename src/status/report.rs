@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Form, Path, State};
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::post;
 use serde::Deserialize;
 use serde_json::json;
@@ -38,7 +38,10 @@ pub(super) fn reporting() -> Router<Arc<Board>> {
 
 /// What people may do.
 pub(super) fn acting() -> Router<Arc<Board>> {
-    Router::new().route("/v1/cases/{id}/answer", post(answer)).layer(DefaultBodyLimit::max(LONGEST_REPORT))
+    Router::new()
+        .route("/v1/cases/{id}/answer", post(answer))
+        .route("/cases/{id}/answer", post(answer_on_page))
+        .layer(DefaultBodyLimit::max(LONGEST_REPORT))
 }
 
 /// What is said to whoever told something.
@@ -109,7 +112,22 @@ async fn answer(State(board): State<Arc<Board>>, Path(id): Path<String>, body: B
         Ok(answered) => answered,
         Err(error) => return Said::Invalid(format!("the body must be {{\"answer\": NAME}}: {error}")).into_response(),
     };
-    in_store(&board, move |store| {
+    give_answer(&board, id, answer).await
+}
+
+/// The same from the form of a page, which then shows the case again.
+async fn answer_on_page(
+    State(board): State<Arc<Board>>,
+    Path(id): Path<String>,
+    Form(Answered { answer }): Form<Answered>,
+) -> Response {
+    let page = format!("/cases/{id}");
+    let said = give_answer(&board, id, answer).await;
+    if said.status() == StatusCode::ACCEPTED { Redirect::to(&page).into_response() } else { said }
+}
+
+async fn give_answer(board: &Board, id: String, answer: String) -> Response {
+    in_store(board, move |store| {
         // An abbreviation is for people who type: a program has the whole id.
         let Some(stored) = store.case(&id)?.filter(|case| case.id.0 == id) else {
             return Ok(Said::Unknown(format!("there is no case {id}")));
