@@ -3,6 +3,7 @@
 //! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
 //! reaches a training script.
 
+mod believed;
 mod budget;
 mod control;
 mod curve;
@@ -16,18 +17,21 @@ mod progress;
 mod telling;
 mod trial;
 mod version;
+mod versions;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
 use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
+pub use believed::Believed;
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
 pub use curve::Curve;
@@ -42,6 +46,7 @@ pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
 pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
 pub use version::{CaseError, VERSION, runs_named};
+pub use versions::{POLICY_CHANGED, Versions};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
 /// opened twice.
@@ -116,6 +121,15 @@ pub struct Case {
     /// What its baseline and experiments had logged when it last took a step; the baseline's come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub curves: Vec<Curve>,
+    /// How probable it was that the baseline fails when the case was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub belief: Option<Breakdown>,
+    /// What it was opened under.
+    #[serde(default)]
+    pub versions: Versions,
+    /// What it goes on under, where that was changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on_under: Option<Versions>,
 }
 
 /// What a case waits for.
@@ -193,6 +207,9 @@ pub struct Experiment {
     /// Its job fails by all that is known of it.
     #[serde(default)]
     pub fails: bool,
+    /// How it moved what is believed of each cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
 }
 
 impl Experiment {
@@ -219,6 +236,7 @@ impl Experiment {
             cost: None,
             spent: None,
             fails: false,
+            believed: Vec::new(),
         }
     }
 
@@ -248,7 +266,7 @@ pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
     /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
-    /// `answered`, `waits`, `paused`, `resumed`, `closed`.
+    /// `answered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,

@@ -16,15 +16,19 @@ mod fates;
 mod linking;
 mod plan;
 #[cfg(test)]
+mod provenance;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trials;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::belief::Weights;
 use crate::case::{Allowance, BY_HAND, Case, CaseId, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id};
 use crate::command::takes;
 use crate::evidence::Kind;
@@ -43,6 +47,7 @@ pub use changes::Changes;
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
+use versions::ended_by_change;
 
 /// What the site decides about diagnosis.
 #[derive(Debug, Clone)]
@@ -238,6 +243,7 @@ impl Diagnosis {
         let jobs = group(runs, &experiments);
         self.remember(&jobs, now);
         self.note_ends(&jobs);
+        self.note_versions(now, &mut changes);
         self.go_on(&jobs, now, &mut changes);
         let claimed = self.claimed();
         for job in &jobs {
@@ -302,8 +308,12 @@ impl Diagnosis {
         }
         let earlier = self.cases.values().filter(|case| case.baseline == job.name);
         let begun = job.first_wall_time();
-        // One investigation a job, unless it was trained anew under the same name, or its recovery did not last.
-        let settled = |case: &Case| begun.is_none_or(|begun| begun <= case.opened) && !recovered_in_vain(case, exam);
+        // One investigation a job, unless it was trained anew under the same name, its recovery did not last, or its policy
+        // was changed under it.
+        let settled = |case: &Case| {
+            let of_this_training = begun.is_none_or(|begun| begun <= case.opened);
+            of_this_training && !recovered_in_vain(case, exam) && !ended_by_change(case)
+        };
         if earlier.clone().any(settled) {
             return;
         }
@@ -325,6 +335,8 @@ impl Diagnosis {
             pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
             fate: self.known_fate(&job.name).cloned(),
             curves: self.site.curves_of(job, None),
+            belief: Some((&exam.belief).into()),
+            weights: Some(Weights::shipped().id.clone()),
         };
         let allowances = self.allowances(&job.name, None, now);
         let (case, trace) = Case::open(opening, &self.terms(&policy, None, &allowances, now));

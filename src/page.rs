@@ -5,6 +5,7 @@
 //! What comes from strangers (names of runs, tags, arguments, the last lines of a log) is data: escaped by the templates,
 //! without control characters, capped, and with secrets masked ([`shown`]).
 
+mod belief;
 mod case;
 mod changes;
 mod charts;
@@ -32,6 +33,10 @@ pub const STYLE: &str = include_str!("page/page.css");
 
 /// The script that keeps a served page fresh; all is there without it.
 pub const SCRIPT: &str = include_str!("page/page.js");
+
+/// The mark in a browser's tab: a curve that falls.
+pub const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"7\" \
+     fill=\"#0b5cad\"/><path d=\"M6 8c3 12 8 15 20 16\" fill=\"none\" stroke=\"#fff\" stroke-width=\"3.4\" stroke-linecap=\"round\"/></svg>";
 
 /// What a browser may load and run for a served page: its own style sheet and script, whatever a job is called.
 pub const SERVED_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
@@ -73,6 +78,7 @@ fn document(title: &str, frame: Frame, content: &Markup) -> String {
                 meta name="color-scheme" content="light dark";
                 title { (title) }
                 @if frame.is_served() {
+                    link rel="icon" type="image/svg+xml" href="/icon.svg";
                     link rel="stylesheet" href="/page.css";
                     script src="/page.js" defer {}
                     noscript { meta http-equiv="refresh" content="30"; }

@@ -24,7 +24,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("facts", &["series", "jobs", "signals", "symptoms", "evidence", "numbers"]),
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
-    ("case", &["fate", "launched", "series", "policy", "facts", "symptoms"]),
+    ("case", &["fate", "launched", "series", "policy", "facts", "symptoms", "belief"]),
     (
         "diagnosis",
         &[
@@ -36,7 +36,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("watch", &["tfevents", "logdir", "series", "launched"]),
     ("fault", &[]),
     ("store", &["case", "fate", "fault"]),
-    ("page", &["case", "command", "facts", "fate", "launched", "picture", "policy", "series", "store"]),
+    ("page", &["belief", "case", "command", "facts", "fate", "launched", "picture", "policy", "series", "store"]),
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command"]),
     ("launch", &["launched", "command", "logdir"]),

@@ -1,6 +1,6 @@
 //! Several messages in one.
 //!
-//! Owns: its body and its names in payloads. Must not know: when messages are put together.
+//! Owns: the body of such a message. Must not know: what is put together when.
 
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CaseId, Curve, Digest, Notice};
+use super::{Believed, CaseId, Curve, Digest, Notice};
+use crate::belief::Reason;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
@@ -218,6 +219,15 @@ pub struct About {
     /// The same, and that of the experiment that tells most, with their steps: where a case opens or closes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub curves: Vec<Curve>,
+    /// How probable it was that the baseline fails when the case was opened, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// What spoke for that, the strongest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speaks_for: Vec<Reason>,
+    /// What spoke against it, the strongest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speaks_against: Vec<Reason>,
     /// Whether the message is a test of a destination, and about nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
@@ -333,6 +343,9 @@ pub struct RunSuggested {
     pub cost: Option<Cost>,
     /// How likely each test that could be run is to cure, before the experiment.
     pub beliefs: Vec<Belief>,
+    /// What is believed of each cause: as the experiment before this one moved it, or as it is before the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
     /// Whether it repeats its baseline unchanged.
     pub control: bool,
     /// Whether it is a quiet probe.
@@ -361,6 +374,9 @@ pub struct Belief {
     pub overrides: Knobs,
     /// 0 to 1.
     pub probability: f64,
+    /// What its experiment is expected to cost, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 /// A suggested run that nobody waits for any more. It goes to the destinations that the suggestion went to.
@@ -461,6 +477,9 @@ pub struct Tried {
     pub seen: Option<String>,
     /// What it cost.
     pub cost: Option<Cost>,
+    /// How it moved what is believed of each cause.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
 }
 
 /// The settings that cure a job.

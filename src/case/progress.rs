@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use super::budget::exceeded;
 use super::{
-    Allowance, CONTROL, Case, CaseId, Control, Curve, Experiment, JournalEntry, NotTried, Notice, Pace, Trace, VERSION,
-    Waiting, WhenControl, run_name, suggestion_id,
+    Allowance, CONTROL, Case, CaseId, Control, Curve, Experiment, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace,
+    Trace, VERSION, Versions, Waiting, WhenControl, run_name, suggestion_id,
 };
+use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
@@ -71,6 +72,10 @@ pub struct Opening {
     pub fate: Option<Fate>,
     /// What it has logged.
     pub curves: Vec<Curve>,
+    /// How probable it is that it fails.
+    pub belief: Option<Breakdown>,
+    /// The id of the weights by which that is judged.
+    pub weights: Option<String>,
 }
 
 impl Case {
@@ -102,10 +107,17 @@ impl Case {
             in_vain: None,
             short_of: None,
             curves: opening.curves,
+            belief: opening.belief,
+            versions: Versions { policy: Some(terms.policy.id().to_owned()), weights: opening.weights },
+            goes_on_under: None,
         };
         let mut trace = Trace::default();
         let found: Vec<&str> = case.findings.iter().map(|f| f.summary.as_str()).collect();
-        trace.note(terms.now, "opened", json!({ "baseline": case.baseline, "policy": case.policy, "seen": found }));
+        let detail = json!({
+            "baseline": case.baseline, "policy": case.policy, "seen": found, "versions": case.versions,
+            "probability": case.belief.as_ref().map(|belief| belief.probability),
+        });
+        trace.note(terms.now, "opened", detail);
         trace.messages.push(case.opened_message(&advice));
         if !case.baseline_facts.ended && !case.baseline_facts.finite {
             trace.messages.push(case.stop_message(terms.now));
@@ -169,6 +181,9 @@ impl Case {
         };
         let environment = self.environment(facts, at.attempt);
         let advance = policy::judge(terms.policy, &at, &happened, &environment);
+        if facts.is_some() {
+            self.note_believed(&advance.case, terms, &mut trace);
+        }
         if let Happened::Refused(knobs) = &happened {
             self.facts.missing_knobs.extend(knobs.iter().cloned());
         }
@@ -321,7 +336,7 @@ impl Case {
 
     /// Suggests an experiment, or waits for room, for a budget, or for the end of a pause.
     pub(super) fn start(&mut self, proposal: Proposal, terms: &Terms<'_>, trace: &mut Trace) {
-        let cost = self.expected_cost(&proposal, proposal.at.state == CONTROL);
+        let cost = self.expected_cost(&proposal.changes, proposal.at.state == CONTROL);
         let short = exceeded(terms.allowances, cost);
         if short.is_some() && short != self.short_of {
             let why = short.clone().unwrap_or_default();
@@ -340,25 +355,27 @@ impl Case {
         if waits {
             self.waiting = Waiting::Room(proposal);
         } else {
-            self.suggest(proposal, terms.now, trace);
+            self.suggest(proposal, terms, trace);
         }
     }
 
-    pub(super) fn suggest(&mut self, proposal: Proposal, now: f64, trace: &mut Trace) {
+    pub(super) fn suggest(&mut self, proposal: Proposal, terms: &Terms<'_>, trace: &mut Trace) {
         let n = self.experiments.len() + 1;
         let at = proposal.at.clone();
         let (suggestion, run_name) = (suggestion_id(&self.id, &at, n), run_name(&self.id, &self.baseline, &at, n));
         let control = at.state == CONTROL;
-        let cost = self.expected_cost(&proposal, control);
-        let experiment = Experiment { control, cost, ..Experiment::new(suggestion, proposal, run_name, now) };
+        let cost = self.expected_cost(&proposal.changes, control);
+        let believed = self.believed_before(terms.policy);
+        let new = Experiment::new(suggestion, proposal, run_name, terms.now);
+        let experiment = Experiment { control, cost, believed, ..new };
         let detail = json!({
             "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
             "run_name": experiment.run_name, "step": experiment.proposal.step, "overrides": experiment.proposal.changes,
             "why": experiment.proposal.why, "hypothesis": experiment.proposal.hypothesis, "expected": experiment.proposal.expect,
-            "cost": experiment.cost,
+            "cost": experiment.cost, "believed": experiment.believed,
         });
-        trace.note(now, "suggested", detail);
-        trace.messages.push(self.suggested_message(&experiment));
+        trace.note(terms.now, "suggested", detail);
+        trace.messages.push(self.suggested_message(&experiment, terms.policy));
         self.experiments.push(experiment);
         self.waiting = Waiting::Experiment;
     }
@@ -392,7 +409,8 @@ impl Case {
     /// A conclusion that counts only experiments that ran, and knows what became of the baseline.
     fn as_it_was(&self, mut conclusion: Conclusion) -> Conclusion {
         let none_ran = self.experiments.iter().all(|experiment| experiment.facts.is_none());
-        if conclusion.verdict == "inconclusive" && !self.experiments.is_empty() && none_ran {
+        let own_words = conclusion.state == POLICY_CHANGED;
+        if conclusion.verdict == "inconclusive" && !own_words && !self.experiments.is_empty() && none_ran {
             let why: Vec<String> = self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect();
             conclusion.summary = format!("no experiment ran, so no cause can be named: {}", why.join("; "));
             conclusion.confidence = 0.0;

@@ -6,8 +6,12 @@ use super::{
     About, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, Recommended, RunCancelled,
     RunSuggested, StopSuggested, Tried,
 };
+use crate::belief::{Breakdown, Reason};
 use crate::facts::Knobs;
-use crate::policy::{Conclusion, Question};
+use crate::policy::{Conclusion, Policy, Question};
+
+/// So many of the strongest reasons for and against a failure are told; the case keeps them all.
+const REASONS: usize = 5;
 
 impl Case {
     fn message(&self, id: String, time: f64, body: Body) -> Message {
@@ -15,6 +19,9 @@ impl Case {
     }
 
     fn about(&self) -> About {
+        let reasons = |of: fn(&Breakdown) -> &Vec<Reason>| {
+            self.belief.iter().flat_map(of).take(REASONS).cloned().collect::<Vec<Reason>>()
+        };
         About {
             case_id: Some(self.id.clone()),
             baseline_run: self.baseline.clone(),
@@ -23,6 +30,9 @@ impl Case {
             evidence: self.findings.iter().map(Into::into).collect(),
             loss_curve: self.loss_curve.clone(),
             curves: Vec::new(),
+            probability: self.belief.as_ref().map(|belief| belief.probability),
+            speaks_for: reasons(|belief| &belief.speaks_for),
+            speaks_against: reasons(|belief| &belief.speaks_against),
             test: false,
         }
     }
@@ -40,8 +50,9 @@ impl Case {
         self.message(format!("{}-stop", self.id), time, Body::StopSuggested(body))
     }
 
-    pub(super) fn suggested_message(&self, experiment: &Experiment) -> Message {
+    pub(super) fn suggested_message(&self, experiment: &Experiment, policy: &Policy) -> Message {
         let proposal = &experiment.proposal;
+        let believed = self.believed_now();
         let body = RunSuggested {
             about: self.about(),
             suggestion_id: experiment.suggestion.clone(),
@@ -51,6 +62,8 @@ impl Case {
             overrides: proposal.changes.clone(),
             settings: self.known_settings(),
             cost: experiment.cost,
+            beliefs: self.beliefs(policy),
+            believed: if believed.is_empty() { experiment.believed.clone() } else { believed },
             control: experiment.control,
             env: BTreeMap::from([("NEXTRUN_SUGGESTION_ID".to_owned(), experiment.suggestion.clone())]),
             step: proposal.step.clone(),
@@ -130,6 +143,7 @@ impl Case {
             finding_ids: symptoms.map(|symptom| format!("{}/{symptom}", experiment.suggestion)).collect(),
             seen: experiment.facts.as_ref().map(|facts| facts.in_words()),
             cost: experiment.spent.map(|spent| self.real_cost(spent)),
+            believed: experiment.believed.clone(),
         }
     }
 }

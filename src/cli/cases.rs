@@ -1,5 +1,6 @@
 //! `nextrun cases`: what the daemon is investigating, and what it found.
 
+mod believed;
 mod object;
 
 use std::io::{self, Write};
@@ -244,6 +245,10 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
     let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
     for finding in &case.findings {
         writeln!(out, "\n  {} ({}): {}", finding.symptom, plain(&finding.tag), plain(&finding.summary))?;
+    }
+    for text in [believed::failing(&case), believed::table(&case)].iter().filter(|text| !text.is_empty()) {
+        writeln!(out)?;
+        text.lines().try_for_each(|line| writeln!(out, "  {}", plain(line)))?;
     }
     for entry in store.journal(&stored.id)? {
         writeln!(out, "\n  {}  {}", time(entry.time), entry.kind)?;

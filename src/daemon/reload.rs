@@ -96,12 +96,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Cases that an earlier process left where the policies of this one have no state: they wait for its return.
+    /// Cases that an earlier process left whose policy this one does not have: they wait for its return.
     pub(super) fn warn_of_stranded(&self) {
-        for case in self.diagnosis.stranded(self.diagnosis.site()) {
+        let site = self.diagnosis.site();
+        let there = |case: &&Case| site.policies.iter().any(|choice| choice.policy.name() == case.policy);
+        for case in self.diagnosis.stranded(site).filter(|case| !there(case)) {
             let case = standing(case);
             tracing::warn!(
-                "{case} cannot go on: its policy or its state is gone; put it back, or close the case with `nextrun cases close`"
+                "{case} cannot go on: its policy is gone; put it back, or close the case with `nextrun cases close`"
             );
         }
     }

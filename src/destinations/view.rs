@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, settings, shell_word, words};
 use crate::case::{
-    About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, Notice,
+    About, Believed, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, Notice,
     QuestionAsked, Recommended, RunSuggested, Tried,
 };
 use crate::command::{is_one_program, masked_line};
@@ -39,6 +39,8 @@ pub(super) struct View {
     settings: String,
     /// What the run is expected to cost.
     cost: String,
+    /// The most probable causes, with how far the experiment before this one moved them.
+    believed: String,
     /// The exact command, with its environment.
     command: String,
     /// The same for people to read: what looks like a secret is masked.
@@ -137,6 +139,7 @@ impl View {
             expect: text(&run.expect),
             settings: settings(&run.overrides),
             cost: run.cost.as_ref().map(cost).unwrap_or_default(),
+            believed: believed(&run.believed),
             shown_command: masked_line(&command(run.command.as_deref(), &run.arguments, &run.env)),
             command: command(run.command.as_deref(), &run.arguments, &run.env),
             run_name: one_line(&run.run_name),
@@ -308,6 +311,24 @@ fn cost(cost: &Cost) -> String {
     [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
+/// So many causes fit on a line.
+const CAUSES: usize = 3;
+
+/// The most probable causes in per cent, with what they were before the newest experiment.
+fn believed(all: &[Believed]) -> String {
+    let per_cent = |probability: f64| format!("{:.0} %", 100.0 * probability);
+    let mut all: Vec<&Believed> = all.iter().collect();
+    all.sort_by(|a, b| b.after.unwrap_or(b.before).total_cmp(&a.after.unwrap_or(a.before)));
+    let said = all.iter().take(CAUSES).map(|one| {
+        let cause = words(&one_line(&one.cause));
+        match one.after {
+            Some(after) => format!("{cause}: {} (was {})", per_cent(after), per_cent(one.before)),
+            None => format!("{cause}: {}", per_cent(one.before)),
+        }
+    });
+    said.collect::<Vec<_>>().join("; ")
+}
+
 /// The command with its environment before it, or, where no command is known, the arguments alone.
 fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, String>) -> String {
     // The changes as JSON are for programs; people see them in the command.
@@ -386,6 +407,22 @@ mod tests {
         ] {
             assert_eq!(run(json!({ "cost": cost })).cost, want);
         }
+    }
+
+    #[test]
+    fn the_most_probable_causes_are_told_with_what_they_were() {
+        let believed = json!([
+            {"cause": "loss_function", "before": 0.2, "after": 0.11},
+            {"cause": "learning_rate_too_high", "before": 0.28, "after": 0.412},
+            {"cause": "overfitting", "before": 0.0, "after": 0.0},
+            {"cause": "input_scaling", "before": 0.1, "after": 0.2},
+        ]);
+        assert_eq!(
+            run(json!({ "believed": believed })).believed,
+            "the learning rate is too high: 41 % (was 28 %); the scaling of the inputs: 20 % (was 10 %); the loss function: 11 % (was 20 %)"
+        );
+        let first = json!([{"cause": "input_scaling", "before": 0.1, "after": null}]);
+        assert_eq!(run(json!({ "believed": first })).believed, "the scaling of the inputs: 10 %");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use maud::{Markup, html};
 
 use super::time::{absolute, duration, hours, moment};
 use super::words::{count, per_cent, sentence, shown, words};
-use super::{CaseLine, Frame, Need, NeedKind, changes, charts, charts_of, document, experiments, history, masthead};
+use super::{
+    CaseLine, Frame, Need, NeedKind, belief, changes, charts, charts_of, document, experiments, history, masthead,
+};
 use crate::case::{Body, Case, Curve, JournalEntry, Used};
 use crate::facts::Knobs;
 use crate::store::Delivery;
@@ -51,7 +53,7 @@ impl CaseView<'_> {
             main id="content" {
                 (self.head(frame, &baseline))
                 (self.findings())
-                (self.belief())
+                (belief::section(self.case))
                 (experiments::section(self))
                 (charts::section(&charts))
                 (self.commands())
@@ -117,6 +119,7 @@ impl CaseView<'_> {
                     None => (waits(&line)) ,
                 }
             }
+            @if let Some(end) = &case.closed { p { (sentence(&shown(&end.summary, LONGEST))) "." } }
             ul.facts {
                 li { "Opened " (moment(case.opened, self.now)) }
                 @if let Some(closed) = self.closed_at() {
@@ -165,9 +168,8 @@ impl CaseView<'_> {
         html! {
             section aria-labelledby="findings" {
                 h2 id="findings" { "What is wrong" }
-                @if let Some(end) = &self.case.closed { p { (shown(&end.summary, LONGEST)) } }
                 @if self.case.findings.is_empty() { p.quiet { "No finding was kept." } }
-                ul.plain {
+                ul.list {
                     @for finding in &self.case.findings {
                         li {
                             strong { (sentence(&words(&finding.symptom))) } ": " (shown(&finding.summary, LONGEST))
@@ -179,53 +181,7 @@ impl CaseView<'_> {
                         }
                     }
                 }
-            }
-        }
-    }
-
-    /// What is believed of each cause that is open, before the experiment that is under way or was made last.
-    fn belief(&self) -> Markup {
-        let room = match &self.case.waiting {
-            crate::case::Waiting::Room(proposal) => Some(proposal),
-            _ => None,
-        };
-        let latest = room.or(self.case.experiments.last().map(|experiment| &experiment.proposal));
-        let mut beliefs: Vec<(&String, f64)> =
-            latest.into_iter().flat_map(|proposal| &proposal.beliefs).map(|(test, p)| (test, *p)).collect();
-        beliefs.sort_by(|a, b| b.1.total_cmp(&a.1));
-        beliefs.truncate(12);
-        let outcomes = &self.case.facts.outcomes;
-        html! {
-            @if !beliefs.is_empty() {
-                section aria-labelledby="belief" {
-                    h2 id="belief" { "What the cause may be" }
-                    p.note {
-                        @if self.case.closed.is_some() { "As it was believed before the last experiment." }
-                        @else { "As it is believed before the experiment that is under way." }
-                    }
-                    table {
-                        thead { tr {
-                            th scope="col" { "Cause, by its test" }
-                            th scope="col" colspan="2" { "Probability" }
-                            th scope="col" { "Its test so far" }
-                        } }
-                        tbody {
-                            @for (test, probability) in beliefs {
-                                tr {
-                                    th scope="row" { (sentence(&words(&shown(test, 80)))) }
-                                    td.number { (per_cent(probability)) }
-                                    td { (bar(probability)) }
-                                    td {
-                                        @match outcomes.get(test) {
-                                            Some(outcome) => (words(&shown(outcome, 60))),
-                                            None => span.quiet { "not made" },
-                                        }
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
+                @if let Some(belief) = &self.case.belief { (belief::failing(belief)) }
             }
         }
     }
@@ -277,7 +233,7 @@ impl CaseView<'_> {
             @if !self.deliveries.is_empty() {
                 section aria-labelledby="messages" {
                     h2 id="messages" { "Who was told" }
-                    div.scroll tabindex="0" role="region" aria-label="Who was told" {
+                    div.scroll tabindex="0" role="region" aria-label="Messages" {
                         table {
                             thead { tr { th scope="col" { "When" } th scope="col" { "Message" } th scope="col" { "To" } th scope="col" { "Outcome" } } }
                             tbody {
@@ -319,16 +275,6 @@ pub(super) fn waits(line: &CaseLine) -> Markup {
         (text)
         @if let Some(hypothesis) = line.hypothesis.as_ref().filter(|_| ["experiment", "room", "budget"].contains(&line.waiting.as_str())) {
             ", which tests whether " (shown(hypothesis, 300))
-        }
-    }
-}
-
-/// A bar as long as a share.
-fn bar(share: f64) -> Markup {
-    html! {
-        svg.bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {
-            rect.track width="100" height="8" rx="2" {}
-            rect.level width=(format!("{:.1}", 100.0 * share.clamp(0.0, 1.0))) height="8" rx="2" {}
         }
     }
 }
@@ -382,6 +328,12 @@ pub(super) mod tests {
         case
     }
 
+    pub(in crate::page) fn without_experiments() -> Case {
+        let mut case = case();
+        case.experiments.clear();
+        case
+    }
+
     pub(in crate::page) fn proposal(test: &str, rate: f64) -> Proposal {
         Proposal {
             at: Position { state: test.into(), attempt: 1 },
@@ -397,7 +349,12 @@ pub(super) mod tests {
     pub(in crate::page) fn curve(suggestion: Option<&str>, signal: &str) -> Curve {
         let level = |step: i32| Level { step: step.into(), mean: 2.0, low: 1.9, high: 2.1 };
         let outline = Outline { levels: (0..40).map(level).collect(), broken: vec![40.0] };
-        Curve { suggestion: suggestion.map(str::to_owned), signal: signal.into(), tag: format!("train/{signal}"), outline }
+        Curve {
+            suggestion: suggestion.map(str::to_owned),
+            signal: signal.into(),
+            tag: format!("train/{signal}"),
+            outline,
+        }
     }
 
     fn message(case: &Case, id: &str, body: Body, reference: Option<&str>) -> Delivery {

@@ -9,6 +9,7 @@ use super::changes;
 use super::time::{ago, duration, moment};
 use super::words::{sentence, shown, words};
 use crate::case::{Experiment, JournalEntry};
+use crate::policy::FOUND;
 
 /// A text on a card is cut to so many characters.
 const LONGEST: usize = 600;
@@ -55,7 +56,7 @@ pub(super) fn section(view: &CaseView<'_>) -> Markup {
             }
             @if !case.not_tried.is_empty() {
                 h3 { "Not tried" }
-                ul.plain {
+                ul.list {
                     @for passed in &case.not_tried {
                         li { strong { (sentence(&words(&passed.state))) } ": " (shown(&passed.why, LONGEST)) }
                     }
@@ -122,13 +123,14 @@ fn seen(view: &CaseView<'_>, experiment: &Experiment) -> String {
 }
 
 fn outcome(experiment: &Experiment) -> (&'static str, String) {
-    let Some(outcome) = &experiment.outcome else { return ("open", "under way".to_owned()) };
-    let tone = match &experiment.facts {
-        Some(facts) if facts.cured => "good",
-        Some(facts) if facts.worse => "bad",
-        _ => "plain",
-    };
-    (tone, words(&shown(outcome, 40)))
+    match (&experiment.outcome, &experiment.facts) {
+        (Some(outcome), _) if outcome == FOUND => ("good", words(outcome)),
+        (Some(outcome), _) => ("plain", words(&shown(outcome, 40))),
+        // It repeats another, whose outcome it bears out or does not.
+        (None, Some(facts)) if facts.cured => ("good", "cured again".to_owned()),
+        (None, Some(_)) => ("plain", "over".to_owned()),
+        (None, None) => ("open", "under way".to_owned()),
+    }
 }
 
 fn facts(view: &CaseView<'_>, experiment: &Experiment) -> Markup {
@@ -144,7 +146,7 @@ fn facts(view: &CaseView<'_>, experiment: &Experiment) -> Markup {
             @for (name, reference) in view.jobs_of(&experiment.suggestion) {
                 li { (shown(&name, 60)) " job " code { (shown(&reference, 80)) } }
             }
-            @if let (None, Some(now)) = (&experiment.outcome, view.now) {
+            @if let (None, None, Some(now)) = (&experiment.outcome, &experiment.facts, view.now) {
                 li { "Waited for since " (ago(now - experiment.suggested)) }
             }
         }

@@ -19,7 +19,7 @@ pub(super) fn section(journal: &[JournalEntry], now: Option<f64>) -> Markup {
             h2 id="history" { "What was decided" }
             details id="journal" open[now.is_none()] {
                 summary { (count(journal.len(), "entry").replace("entrys", "entries")) ", the oldest first" }
-                div.scroll tabindex="0" role="region" aria-label="What was decided" {
+                div.scroll tabindex="0" role="region" aria-label="Journal" {
                     table {
                         thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "By" } th scope="col" { "Details" } } }
                         tbody {

@@ -109,7 +109,7 @@ impl Home<'_> {
                 @if open.is_empty() {
                     p.quiet { "No case is open." }
                 } @else {
-                    div.scroll tabindex="0" role="region" aria-label="Being investigated" {
+                    div.scroll tabindex="0" role="region" aria-label="Open cases" {
                         table {
                             thead { tr {
                                 th scope="col" { "Job" } th scope="col" { "Shows" } th scope="col" { "Waits for" }
@@ -139,7 +139,7 @@ impl Home<'_> {
             @if !closed.is_empty() {
                 section aria-labelledby="closed" {
                     h2 id="closed" { "Closed" }
-                    div.scroll tabindex="0" role="region" aria-label="Closed" {
+                    div.scroll tabindex="0" role="region" aria-label="Closed cases" {
                         table {
                             thead { tr {
                                 th scope="col" { "Job" } th scope="col" { "Cause" } th.number scope="col" { "Confidence" }
@@ -165,18 +165,19 @@ impl Home<'_> {
     }
 
     fn jobs(&self) -> Markup {
-        let taken: Vec<&(&str, &JobLine)> =
+        let mut taken: Vec<&(&str, &JobLine)> =
             self.jobs.iter().filter(|(name, job)| self.filter.takes(name, job)).collect();
+        taken.sort_by_key(|(_, job)| rank(job));
         html! {
             section aria-labelledby="jobs" {
                 h2 id="jobs" { "Jobs" " " span.badge { (crate::picture::number(self.jobs.len() as f64, 9)) } }
                 p.quiet { (count(self.runs, "run")) " followed." }
-                form.filter method="get" action="/#jobs" role="search" aria-label="Jobs" {
+                form.filter method="get" action="/#jobs" role="search" aria-label="Filter of jobs" {
                     label { "Name " input type="search" name="name" value=(self.filter.name); }
                     label { "Status "
                         select name="status" {
                             option value="" { "any" }
-                            @for status in ["failing", "suspect", "healthy", "unknown"] {
+                            @for status in STATUSES {
                                 option value=(status) selected[self.filter.status == status] { (status) }
                             }
                         }
@@ -199,7 +200,7 @@ impl Home<'_> {
     fn table(&self, jobs: &[&(&str, &JobLine)]) -> Markup {
         let case = |name: &str| self.cases.iter().find(|line| line.baseline_run == name);
         html! {
-            div.scroll tabindex="0" role="region" aria-label="Jobs" {
+            div.scroll tabindex="0" role="region" aria-label="Jobs, as a table" {
                 table {
                     thead { tr {
                         th scope="col" { "Job" } th scope="col" { "Status" } th.number scope="col" { "P(failing)" }
@@ -209,7 +210,7 @@ impl Home<'_> {
                         @for (name, job) in jobs.iter().take(MOST_JOBS) {
                             tr {
                                 th scope="row" { (shown(name, 120)) }
-                                td { span class=(format!("status {}", job.status.unwrap_or("unknown"))) { (job.status.unwrap_or("not looked at")) } }
+                                td { (status(job)) }
                                 td.number { @if let Some(p) = job.probability { (per_cent(p)) } }
                                 td { (listed(&job.symptoms)) }
                                 td.when { (ago((self.now - job.last_seen).max(0.0))) }
@@ -221,6 +222,23 @@ impl Home<'_> {
             }
         }
     }
+}
+
+/// The statuses, those first that want to be seen.
+const STATUSES: [&str; 5] = ["failing", "suspect", "unknown", "healthy", "experiment"];
+
+fn rank(job: &JobLine) -> usize {
+    let status = job.status.unwrap_or("unknown");
+    STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len())
+}
+
+fn status(job: &JobLine) -> Markup {
+    let (class, word) = match job.status {
+        Some("experiment") => ("trial", "experiment"),
+        Some(status) => (status, status),
+        None => ("unknown", "not looked at"),
+    };
+    html! { span class=(format!("status {class}")) { (word) } }
 }
 
 fn listed(symptoms: &[String]) -> String {

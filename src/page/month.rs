@@ -74,7 +74,7 @@ fn left_unspent(case: &Case) -> Option<(f64, f64)> {
 /// The section of a page.
 pub(super) fn section(month: &Month) -> Markup {
     let figure = |number: String, what: &str| {
-        html! { div.figure { dd { (number) } dt { (what) } } }
+        html! { div.figure { dt { (what) } dd { (number) } } }
     };
     html! {
         section aria-labelledby="month" {
@@ -87,10 +87,10 @@ pub(super) fn section(month: &Month) -> Markup {
                 (figure(hours(month.used.gpu_hours), "GPU hours of experiments"))
                 (figure(hours(month.left_gpu_hours), "GPU hours not run"))
             }
-            p.note {
+            @if month.stopped > 0 { p.note {
                 "GPU hours not run: what " (count(month.stopped, "job")) " had left of their planned length "
                 "when they stopped after nextrun had reported them. Whether each stopped for that reason is not known."
-            }
+            } }
         }
     }
 }

@@ -98,7 +98,7 @@ impl Drawing<'_> {
             let y = TOP - 6.0 - 11.0 * (row % 2) as f64;
             self.draw(format_args!(
                 "<rect class=\"window\" x=\"{from:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"#b45309\" \
-                 fill-opacity=\"0.09\"/><path class=\"window-edge\" d=\"M{from:.1} {bottom}V{top}H{:.1}V{bottom}\" \
+                 fill-opacity=\"0.07\"/><path class=\"window-edge\" d=\"M{from:.1} {bottom}V{top}H{:.1}V{bottom}\" \
                  fill=\"none\" stroke=\"#b45309\" stroke-opacity=\"0.45\" stroke-width=\"1\"/>\
                  <text class=\"window-name\" x=\"{:.1}\" y=\"{y}\" fill=\"#92400e\" font-size=\"10.5\">{name}</text>",
                 bottom - top,
@@ -110,8 +110,16 @@ impl Drawing<'_> {
 
     fn grid(&mut self) {
         let (left, right, bottom) = (LEFT, SIZE.0 - RIGHT, SIZE.1 - BOTTOM);
-        for tick in self.y.ticks(5) {
-            let (y, text) = (self.py(tick), number(tick, 3));
+        let ticks = self.y.ticks(6);
+        let digits = |tick: &f64| number(*tick, 4).split_once('.').map_or(0, |(_, rest)| rest.len());
+        // Numbers below each other are read by their point: 0.70 above 0.69.
+        let decimals = ticks.iter().map(digits).max().filter(|_| !self.chart.is_logarithmic());
+        for tick in ticks {
+            let y = self.py(tick);
+            let text = match decimals {
+                Some(decimals @ 1..=4) => format!("{tick:.decimals$}"),
+                _ => number(tick, 4),
+            };
             self.draw(format_args!(
                 "<path class=\"grid\" d=\"M{left} {y:.1}H{right}\" stroke=\"#e3e7ee\" stroke-width=\"1\"/>\
                  <text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"#5b6473\">{text}</text>",
@@ -119,7 +127,7 @@ impl Drawing<'_> {
                 y + 4.0,
             ));
         }
-        for tick in self.x.ticks(6) {
+        for tick in self.x.ticks(8) {
             let (x, text) = (self.px(tick), number(tick, 4));
             self.draw(format_args!(
                 "<path class=\"axis\" d=\"M{x:.1} {bottom}v4\" stroke=\"#9aa3b2\"/>\

@@ -10,7 +10,7 @@ use super::sketch::{Point, Sketch};
 /// A series as it is drawn.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outline {
-    /// In the order of their steps: at most [`MAX_BUCKETS`](super::MAX_BUCKETS), [`NEWEST`](super::NEWEST) and two in all.
+    /// In the order of their steps: at most [`MAX_BUCKETS`](super::MAX_BUCKETS) and one.
     pub levels: Vec<Level>,
     /// Steps at which a value was not finite: the first one, and those among the newest points.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,37 +50,22 @@ impl Level {
 }
 
 impl Outline {
-    /// What a sketch knows: its buckets, and in the place of those that they cover, its newest points exactly.
+    /// What a sketch knows: its points exactly where they are few, else its first one and its buckets.
     pub fn of(sketch: &Sketch) -> Outline {
         let newest = sketch.newest();
-        let exact_from = newest.iter().map(|point| point.step).min().unwrap_or(i64::MAX) as f64;
-        let half = sketch.bucket_width() as f64 / 2.0;
-        let buckets = sketch.buckets().filter(|(middle, _)| middle + half <= exact_from).map(|(step, bucket)| Level {
-            step,
-            mean: brief(bucket.mean),
-            low: brief(bucket.min),
-            high: brief(bucket.max),
-        });
-        let exact = newest.iter().filter(|point| point.value.is_finite()).map(|point| {
-            let value = brief(point.value);
-            Level { step: point.step as f64, mean: value, low: value, high: value }
-        });
-        let mut levels: Vec<Level> = buckets.chain(exact).filter(Level::is_finite).collect();
-        levels.sort_by(|a, b| a.step.total_cmp(&b.step));
-        // A wide bucket hides where the series started; and the newest points may all be broken, and share their bucket with
-        // the last finite ones.
-        let first = sketch.first().filter(|first| levels.first().is_none_or(|level| (first.step as f64) < level.step));
-        let last = sketch.last_finite().filter(|last| levels.last().is_none_or(|level| level.step < last.step as f64));
-        let exactly = |point: Point| {
+        let exactly = |point: &Point| {
             let value = brief(point.value);
             let level = Level { step: point.step as f64, mean: value, low: value, high: value };
             level.is_finite().then_some(level)
         };
-        if let Some(first) = first.and_then(exactly) {
+        let few = sketch.count() == newest.len() as u64;
+        let mut levels: Vec<Level> =
+            if few { newest.iter().filter_map(exactly).collect() } else { Outline::summed_up(sketch) };
+        levels.sort_by(|a, b| a.step.total_cmp(&b.step));
+        // A wide bucket hides where the series started.
+        let first = sketch.first().filter(|first| levels.first().is_none_or(|level| (first.step as f64) < level.step));
+        if let Some(first) = first.as_ref().and_then(exactly) {
             levels.insert(0, first);
-        }
-        if let Some(last) = last.and_then(exactly).filter(|last| levels.last().is_none_or(|l| l.step < last.step)) {
-            levels.push(last);
         }
         let strange = newest.iter().filter(|point| !point.value.is_finite()).map(|point| point.step as f64);
         let mut broken: Vec<f64> =
@@ -88,6 +73,17 @@ impl Outline {
         broken.sort_by(f64::total_cmp);
         broken.dedup();
         Outline { levels, broken }
+    }
+
+    fn summed_up(sketch: &Sketch) -> Vec<Level> {
+        // The middle of the last bucket may lie where nothing was logged yet.
+        let last = sketch.last().map_or(f64::INFINITY, |last| last.step as f64);
+        let level = |(step, bucket): (f64, super::Bucket)| {
+            let (mean, low, high) = (brief(bucket.mean), brief(bucket.min), brief(bucket.max));
+            let level = Level { step: step.min(last), mean, low, high };
+            level.is_finite().then_some(level)
+        };
+        sketch.buckets().filter_map(level).collect()
     }
 
     /// Whether there is nothing to draw.
@@ -103,7 +99,7 @@ fn brief(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{MAX_BUCKETS, NEWEST};
+    use super::super::MAX_BUCKETS;
     use super::*;
 
     fn outline(values: impl IntoIterator<Item = (i64, f64)>) -> Outline {
@@ -121,11 +117,12 @@ mod tests {
     }
 
     #[test]
-    fn a_long_series_stays_bounded_and_in_order_and_ends_with_its_newest_value() {
+    fn a_long_series_stays_bounded_and_in_order_within_its_steps() {
         let drawn = outline((0..100_000).map(|step| (step, 1.0 / (step + 1) as f64)));
-        assert!(drawn.levels.len() <= MAX_BUCKETS + NEWEST + 2, "{}", drawn.levels.len());
+        assert!(drawn.levels.len() <= MAX_BUCKETS + 1, "{}", drawn.levels.len());
         assert!(drawn.levels.windows(2).all(|pair| pair[0].step < pair[1].step));
-        assert_eq!(drawn.levels.last().map(|level| (level.step, level.mean)), Some((99_999.0, 1e-5)));
+        assert_eq!(drawn.levels.first().map(|level| (level.step, level.mean)), Some((0.0, 1.0)));
+        assert!(drawn.levels.last().is_some_and(|level| level.step <= 99_999.0));
         assert!(drawn.levels.iter().all(|level| level.low <= level.mean * 1.001 && level.mean <= level.high * 1.001));
     }
 

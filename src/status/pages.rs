@@ -14,7 +14,7 @@ use super::board::Board;
 use super::login::Keyring;
 use super::views::{self, Views};
 use super::{Tokens, fresh, report};
-use crate::page::{CaseLine, Links, SCRIPT, STYLE};
+use crate::page::{CaseLine, ICON, Links, SCRIPT, STYLE};
 use crate::telemetry::Metrics;
 
 /// Everything that is answered. Health and readiness say nothing of jobs, and are for programs that have no token.
@@ -41,7 +41,8 @@ pub(super) fn router(board: Arc<Board>, tokens: Tokens, keyring: Option<Keyring>
         .route("/login", login)
         .with_state(views)
         .route("/page.css", get(|| async { ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE) }))
-        .route("/page.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT) }));
+        .route("/page.js", get(|| async { ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT) }))
+        .route("/icon.svg", get(|| async { ([(header::CONTENT_TYPE, "image/svg+xml")], ICON) }));
     let open =
         open.merge(Router::new().route("/health", get(health)).route("/ready", get(ready)).with_state(board.clone()));
     let told = reporting.merge(acting).with_state(board);
