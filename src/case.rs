@@ -3,6 +3,7 @@
 //! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
 //! reaches a training script.
 
+mod asking;
 mod believed;
 mod budget;
 mod control;
@@ -31,12 +32,13 @@ use crate::launched::Launched;
 use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
+pub use asking::{Approval, ApprovalAsked, Approved, Awaited, Person, RUN, Reply, SKIP, SNOOZE, fingerprint};
 pub use believed::Believed;
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
 pub use curve::Curve;
 pub use digest::{Digest, DigestItem, DigestLine};
-pub use id::{case_id, run_name, suggestion_id};
+pub use id::{case_id, experiment_of, run_name, suggestion_id};
 pub use linking::{Candidate, Known, Link, Wanted, link};
 pub use message::{
     About, Belief, Body, CaseClosed, CaseOpened, Cost, Evidence, Message, MessageKind, QuestionAsked, Recommended,
@@ -121,6 +123,9 @@ pub struct Case {
     /// What its baseline and experiments had logged when it last took a step; the baseline's come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub curves: Vec<Curve>,
+    /// The experiment that a person let run, until it is suggested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approved>,
     /// How probable it was that the baseline fails when the case was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub belief: Option<Breakdown>,
@@ -147,6 +152,8 @@ pub enum Waiting {
         /// Seconds since the Unix epoch at which the case goes on without an answer.
         until: f64,
     },
+    /// For a person to let its next experiment run.
+    Approval(Awaited),
     /// For nothing: it is closed.
     Nothing,
 }
@@ -192,6 +199,9 @@ pub struct Experiment {
     /// It waited in a queue, or its case was paused, until then, in seconds since the Unix epoch.
     #[serde(default)]
     pub waits_since: Option<f64>,
+    /// The message in which a person let it run: exactly what was shown there is what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// It repeats the baseline unchanged.
     #[serde(default)]
     pub control: bool,
@@ -231,6 +241,7 @@ impl Experiment {
             fate: None,
             fate_told: None,
             waits_since: None,
+            approval: None,
             control: false,
             again: false,
             cost: None,
@@ -266,7 +277,7 @@ pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
     /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
-    /// `answered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `closed`.
+    /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,
@@ -291,6 +302,10 @@ impl Case {
     pub fn clock_was_set(&mut self, by: f64) {
         match &mut self.waiting {
             Waiting::Answer { until, .. } => *until += by,
+            Waiting::Approval(awaited) => {
+                awaited.until += by;
+                awaited.again = awaited.again.map(|again| again + by);
+            }
             Waiting::Experiment => {
                 if let Some(experiment) = self.experiments.last_mut() {
                     experiment.clock_set_by += by;

@@ -7,6 +7,8 @@ mod asked;
 mod breakdown;
 mod budgets;
 mod changes;
+#[cfg(test)]
+mod consent;
 mod curves;
 mod delivery;
 mod endings;
@@ -21,6 +23,7 @@ mod provenance;
 mod tests;
 #[cfg(test)]
 mod trials;
+mod unlogged;
 mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,14 +32,16 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::belief::Weights;
-use crate::case::{Allowance, BY_HAND, Case, CaseId, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id};
+use crate::case::{
+    Allowance, Approval, BY_HAND, Case, CaseId, Opening, Pace, Reply, Terms, Trace, Waiting, WhenControl, case_id,
+};
 use crate::command::takes;
 use crate::evidence::Kind;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
-use crate::policy::{Conclusion, Happened, Policy};
+use crate::policy::{Conclusion, Policy};
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
@@ -47,6 +52,7 @@ pub use changes::Changes;
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
+pub use unlogged::{Writer, in_words, unlogged};
 use versions::ended_by_change;
 
 /// What the site decides about diagnosis.
@@ -76,6 +82,10 @@ pub struct Site {
     pub prior: f64,
     /// When the baseline is repeated before anything is changed.
     pub control: WhenControl,
+    /// Which experiments need a person's consent.
+    pub approval: Approval,
+    /// Seconds after which no answer to that is a no.
+    pub approve_within: f64,
     /// Only people run what is suggested.
     pub by_hand: bool,
     /// What experiments may cost.
@@ -452,6 +462,8 @@ impl Diagnosis {
             room: under_way < self.site.at_once,
             answer_within: self.site.answer_within,
             control: self.site.control,
+            approval: self.site.approval,
+            approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
         }
@@ -525,12 +537,10 @@ impl Diagnosis {
         runs.keys().filter(settled).cloned().collect()
     }
 
-    /// A person answers the open question of a case.
-    pub fn answer(&mut self, id: &CaseId, answer: &str, now: f64) -> Changes {
+    /// A person answers what a case asks in the message of this id.
+    pub fn reply(&mut self, id: &CaseId, ask: &str, reply: &Reply, now: f64) -> Changes {
         let mut changes = Changes::default();
-        if self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Answer { .. })) {
-            self.judge(id, Happened::Answered(answer.to_owned()), now, &mut changes);
-        }
+        self.step(id, now, &mut changes, |case, terms| case.reply(ask, reply, terms));
         changes
     }
 

@@ -65,6 +65,7 @@ impl Message {
             | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
+            | Body::ApprovalAsked(_)
             | Body::Notice(_)
             | Body::Digest(_) => {}
         }

@@ -1,6 +1,6 @@
-//! Several messages in one.
+//! Several messages in one, for people.
 //!
-//! Owns: the body of such a message. Must not know: what is put together when.
+//! Owns: the body of a digest, and what it keeps of each message. Must not know: when messages are put together.
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,7 @@ impl From<&Message> for DigestLine {
     fn from(message: &Message) -> Self {
         let (step, overrides) = match &message.body {
             Body::RunSuggested(run) => (Some(run.step.clone()), Some(run.overrides.clone())),
+            Body::ApprovalAsked(asked) => (Some(asked.run.step.clone()), Some(asked.run.overrides.clone())),
             Body::QuestionAsked(question) => (Some(question.step.clone()), None),
             Body::CaseOpened(_)
             | Body::RunCancelled(_)

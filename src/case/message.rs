@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Believed, CaseId, Curve, Digest, Notice};
+use super::{ApprovalAsked, Believed, CaseId, Curve, Digest, Notice};
 use crate::belief::Reason;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
@@ -45,6 +45,8 @@ pub enum MessageKind {
     CaseOpened,
     /// `nextrun.run.suggested`
     RunSuggested,
+    /// `nextrun.approval.asked`: an experiment that waits for a person's consent
+    ApprovalAsked,
     /// `nextrun.run.cancelled`: a suggested run that nobody waits for any more
     RunCancelled,
     /// `nextrun.run.stop_suggested`
@@ -61,9 +63,10 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// All kinds.
-    pub const ALL: [MessageKind; 8] = [
+    pub const ALL: [MessageKind; 9] = [
         MessageKind::CaseOpened,
         MessageKind::RunSuggested,
+        MessageKind::ApprovalAsked,
         MessageKind::RunCancelled,
         MessageKind::StopSuggested,
         MessageKind::QuestionAsked,
@@ -77,6 +80,7 @@ impl MessageKind {
         match self {
             MessageKind::CaseOpened => "nextrun.case.opened",
             MessageKind::RunSuggested => "nextrun.run.suggested",
+            MessageKind::ApprovalAsked => "nextrun.approval.asked",
             MessageKind::RunCancelled => "nextrun.run.cancelled",
             MessageKind::StopSuggested => "nextrun.run.stop_suggested",
             MessageKind::QuestionAsked => "nextrun.question.asked",
@@ -96,6 +100,8 @@ pub enum Body {
     CaseOpened(CaseOpened),
     /// An experiment that somebody should run.
     RunSuggested(Box<RunSuggested>),
+    /// An experiment that waits for a person's consent.
+    ApprovalAsked(Box<ApprovalAsked>),
     /// A suggested run that nobody waits for any more: it was judged, or its case has closed.
     RunCancelled(RunCancelled),
     /// The baseline makes no progress any more.
@@ -116,6 +122,7 @@ impl Body {
         match self {
             Body::CaseOpened(_) => MessageKind::CaseOpened,
             Body::RunSuggested(_) => MessageKind::RunSuggested,
+            Body::ApprovalAsked(_) => MessageKind::ApprovalAsked,
             Body::RunCancelled(_) => MessageKind::RunCancelled,
             Body::StopSuggested(_) => MessageKind::StopSuggested,
             Body::QuestionAsked(_) => MessageKind::QuestionAsked,
@@ -133,6 +140,7 @@ impl Body {
         Ok(match kind {
             MessageKind::CaseOpened => Body::CaseOpened(serde_json::from_value(data)?),
             MessageKind::RunSuggested => Body::RunSuggested(serde_json::from_value(data)?),
+            MessageKind::ApprovalAsked => Body::ApprovalAsked(serde_json::from_value(data)?),
             MessageKind::RunCancelled => Body::RunCancelled(serde_json::from_value(data)?),
             MessageKind::StopSuggested => Body::StopSuggested(serde_json::from_value(data)?),
             MessageKind::QuestionAsked => Body::QuestionAsked(serde_json::from_value(data)?),
@@ -147,6 +155,7 @@ impl Body {
         let data = match self {
             Body::CaseOpened(body) => serde_json::to_value(body),
             Body::RunSuggested(body) => serde_json::to_value(body),
+            Body::ApprovalAsked(body) => serde_json::to_value(body),
             Body::RunCancelled(body) => serde_json::to_value(body),
             Body::StopSuggested(body) => serde_json::to_value(body),
             Body::QuestionAsked(body) => serde_json::to_value(body),
@@ -163,6 +172,7 @@ impl Body {
         match self {
             Body::CaseOpened(body) => Some(&body.about),
             Body::RunSuggested(body) => Some(&body.about),
+            Body::ApprovalAsked(body) => Some(&body.run.about),
             Body::RunCancelled(body) => Some(&body.about),
             Body::StopSuggested(body) => Some(&body.about),
             Body::QuestionAsked(body) => Some(&body.about),
@@ -176,6 +186,7 @@ impl Body {
     pub fn why(&self) -> Option<&str> {
         match self {
             Body::RunSuggested(body) => Some(&body.why),
+            Body::ApprovalAsked(body) => Some(&body.run.why),
             Body::RunCancelled(body) => Some(&body.why),
             Body::StopSuggested(body) => Some(&body.why),
             Body::QuestionAsked(body) => Some(&body.why),
@@ -191,6 +202,7 @@ impl Body {
             Body::CaseClosed(body) => Some(&body.verdict),
             Body::CaseOpened(_)
             | Body::RunSuggested(_)
+            | Body::ApprovalAsked(_)
             | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
@@ -432,6 +444,10 @@ pub struct QuestionAsked {
     pub checklist: Vec<String>,
     /// The answers that lead on, besides silence.
     pub answers: Vec<String>,
+    /// Seconds since the Unix epoch until which it can be answered; `None` where the case does not wait for an answer.
+    pub expires: Option<f64>,
+    /// Of what is shown here.
+    pub fingerprint: String,
 }
 
 /// The end of a case.

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::asking::overdue;
 use super::budget::exceeded;
 use super::{
-    Allowance, CONTROL, Case, CaseId, Control, Curve, Experiment, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace,
-    Trace, VERSION, Versions, Waiting, WhenControl, run_name, suggestion_id,
+    Allowance, Approval, CONTROL, Case, CaseId, Control, Curve, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace,
+    Trace, VERSION, Versions, Waiting, WhenControl,
 };
 use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
@@ -37,6 +38,10 @@ pub struct Terms<'a> {
     pub answer_within: f64,
     /// When a control is run.
     pub control: WhenControl,
+    /// Which experiments need a person's consent.
+    pub approval: Approval,
+    /// Seconds after which no answer to that is a no.
+    pub approve_within: f64,
     /// Only people run what is suggested: they know how they started the baseline.
     pub by_hand: bool,
     /// What is left of the budgets that the case's experiments count for.
@@ -107,6 +112,7 @@ impl Case {
             in_vain: None,
             short_of: None,
             curves: opening.curves,
+            approved: None,
             belief: opening.belief,
             versions: Versions { policy: Some(terms.policy.id().to_owned()), weights: opening.weights },
             goes_on_under: None,
@@ -158,6 +164,9 @@ impl Case {
         }
         let mut trace = Trace::default();
         let at = self.position.clone();
+        if matches!(self.waiting, Waiting::Approval(_)) {
+            self.ran_for_nothing();
+        }
         if self.waiting == Waiting::Experiment {
             match &happened {
                 Happened::Ran(facts) => self.keep_result(facts, None, terms.now, &mut trace),
@@ -264,7 +273,8 @@ impl Case {
                 self.start(proposal, terms, &mut trace);
                 trace
             }
-            Waiting::Answer { until, .. } if terms.now >= until => self.judge(Happened::Unanswered, terms),
+            Waiting::Answer { until, .. } if overdue(until, terms.now) => self.judge(Happened::Unanswered, terms),
+            Waiting::Approval(awaited) => self.wait_for_approval(awaited, terms),
             Waiting::Experiment | Waiting::Answer { .. } | Waiting::Nothing => Trace::default(),
         }
     }
@@ -354,20 +364,17 @@ impl Case {
         self.short_of = short;
         if waits {
             self.waiting = Waiting::Room(proposal);
+        } else if self.needs_approval(&proposal, cost, terms) {
+            self.ask_approval(proposal, 1, terms, trace);
         } else {
             self.suggest(proposal, terms, trace);
         }
     }
 
     pub(super) fn suggest(&mut self, proposal: Proposal, terms: &Terms<'_>, trace: &mut Trace) {
-        let n = self.experiments.len() + 1;
         let at = proposal.at.clone();
-        let (suggestion, run_name) = (suggestion_id(&self.id, &at, n), run_name(&self.id, &self.baseline, &at, n));
-        let control = at.state == CONTROL;
-        let cost = self.expected_cost(&proposal.changes, control);
-        let believed = self.believed_before(terms.policy);
-        let new = Experiment::new(suggestion, proposal, run_name, terms.now);
-        let experiment = Experiment { control, cost, believed, ..new };
+        let mut experiment = self.experiment_of(proposal, terms);
+        experiment.approval = self.approved.take().filter(|approved| approved.at == at).map(|approved| approved.ask);
         let detail = json!({
             "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
             "run_name": experiment.run_name, "step": experiment.proposal.step, "overrides": experiment.proposal.changes,
@@ -384,8 +391,8 @@ impl Case {
         self.position = question.at.clone();
         let detail = json!({ "state": question.at.state, "why": question.why, "checklist": question.checklist });
         trace.note(terms.now, "asked", detail);
-        trace.messages.push(self.asked_message(&question, terms.now));
         let until = terms.now + terms.answer_within;
+        trace.messages.push(self.asked_message(&question, Some(until).filter(|until| *until > terms.now), terms.now));
         self.waiting = Waiting::Answer { question, until };
         if terms.answer_within <= 0.0 {
             let further = self.judge(Happened::Unanswered, terms);

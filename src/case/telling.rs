@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
+use super::asking::question_id;
 use super::{
-    About, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, Recommended, RunCancelled,
-    RunSuggested, StopSuggested, Tried,
+    About, ApprovalAsked, Awaited, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, RUN,
+    Recommended, RunCancelled, RunSuggested, SKIP, SNOOZE, StopSuggested, Terms, Tried, fingerprint,
 };
 use crate::belief::{Breakdown, Reason};
 use crate::facts::Knobs;
@@ -51,9 +54,24 @@ impl Case {
     }
 
     pub(super) fn suggested_message(&self, experiment: &Experiment, policy: &Policy) -> Message {
+        let (id, time) = (experiment.suggestion.clone(), experiment.suggested);
+        self.message(id, time, Body::RunSuggested(Box::new(self.run_of(experiment, policy))))
+    }
+
+    pub(super) fn approval_message(&self, experiment: &Experiment, awaited: &Awaited, terms: &Terms<'_>) -> Message {
+        let body = ApprovalAsked {
+            run: self.run_of(experiment, terms.policy),
+            answers: [RUN, SKIP, SNOOZE].map(str::to_owned).to_vec(),
+            expires: awaited.until,
+            fingerprint: String::new(),
+        };
+        self.message(awaited.id(), terms.now, Body::ApprovalAsked(Box::new(body)))
+    }
+
+    fn run_of(&self, experiment: &Experiment, policy: &Policy) -> RunSuggested {
         let proposal = &experiment.proposal;
         let believed = self.believed_now();
-        let body = RunSuggested {
+        RunSuggested {
             about: self.about(),
             suggestion_id: experiment.suggestion.clone(),
             run_name: experiment.run_name.clone(),
@@ -71,9 +89,7 @@ impl Case {
             hypothesis: proposal.hypothesis.clone(),
             expect: proposal.expect.clone(),
             ..RunSuggested::default()
-        };
-        let (id, time) = (experiment.suggestion.clone(), experiment.suggested);
-        self.message(id, time, Body::RunSuggested(Box::new(body)))
+        }
     }
 
     /// The settings of the baseline that are known, with what its curves show of them.
@@ -103,8 +119,10 @@ impl Case {
         self.message(id, time, Body::Notice(Box::new(body)))
     }
 
-    pub(super) fn asked_message(&self, question: &Question, time: f64) -> Message {
-        let id = format!("{}-asked-{}-{}", self.id, question.at.state, question.at.attempt);
+    /// `expires` is when it can no longer be answered; `None` where nobody waits for an answer.
+    pub(super) fn asked_message(&self, question: &Question, expires: Option<f64>, time: f64) -> Message {
+        let id = question_id(&self.id, &question.at);
+        let shown = json!({ "why": question.why, "checklist": question.checklist, "answers": question.answers });
         let body = QuestionAsked {
             about: self.about(),
             state: question.at.state.clone(),
@@ -112,6 +130,8 @@ impl Case {
             why: question.why.clone(),
             checklist: question.checklist.clone(),
             answers: question.answers.clone(),
+            expires,
+            fingerprint: fingerprint(&shown),
         };
         self.message(id, time, Body::QuestionAsked(body))
     }

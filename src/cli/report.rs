@@ -43,6 +43,7 @@ pub(super) fn run(command: &Report) -> anyhow::Result<Exit> {
         case: &case,
         journal: &journal,
         deliveries: &deliveries,
+        asks: &[],
         curves: &case.curves,
         now: None,
         made: now(),

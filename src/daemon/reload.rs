@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::runner::with_runner;
 use super::{Load, logdir_of, notifier, now, sending, site_of, with_causes};
 use crate::case::Case;
-use crate::config::Settings;
+use crate::config::{ASK_WAIT, Settings};
 use crate::destinations::Destination;
 use crate::diagnosis::Site;
 
@@ -28,6 +28,9 @@ impl Prepared {
         let destinations =
             settings.destinations.iter().map(destination).collect::<anyhow::Result<Vec<Destination>>>()?;
         site.by_hand = !destinations.iter().any(Destination::runs_suggestions);
+        if settings.limits.ask_wait.is_none() && destinations.iter().any(Destination::reaches_people) {
+            site.answer_within = ASK_WAIT.as_secs_f64();
+        }
         Ok(Prepared { settings, site, destinations })
     }
 }
@@ -90,6 +93,7 @@ impl Engine {
         self.watch_directories();
         self.diagnosis.go_on_at(site);
         self.desk = desk;
+        self.board.let_approve(settings.approvers.clone());
         self.outbox.replace(destinations);
         self.outbox.wake();
         self.settings = settings;

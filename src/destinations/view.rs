@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, settings, shell_word, words};
 use crate::case::{
-    About, Believed, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, Notice,
-    QuestionAsked, Recommended, RunSuggested, Tried,
+    About, ApprovalAsked, Believed, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message,
+    MessageKind, Notice, QuestionAsked, Recommended, RunSuggested, Tried,
 };
 use crate::command::{is_one_program, masked_line};
 
@@ -49,8 +49,12 @@ pub(super) struct View {
     run_name: String,
     checklist: Vec<String>,
     answers: Vec<String>,
-    /// The command that answers.
+    /// The command that answers; empty where nobody waits for an answer.
     reply: String,
+    /// Until when it can be answered, for people.
+    expires: String,
+    /// Of what is shown, for buttons.
+    fingerprint: String,
     /// The verdict in words, and its id.
     verdict: String,
     verdict_id: String,
@@ -98,6 +102,7 @@ impl View {
         let mut view = match &message.body {
             Body::CaseOpened(_) => View::default(),
             Body::RunSuggested(run) => View::of_run(run),
+            Body::ApprovalAsked(asked) => View::of_approval(asked, &message.case.0),
             Body::RunCancelled(run) => {
                 View { why: text(&run.why), run_name: one_line(&run.run_name), ..View::default() }
             }
@@ -147,6 +152,16 @@ impl View {
         }
     }
 
+    fn of_approval(asked: &ApprovalAsked, case: &str) -> View {
+        View {
+            answers: asked.answers.iter().map(|answer| one_line(answer)).collect(),
+            reply: format!("nextrun cases approve {case}  (or: decline)", case = one_line(case)),
+            expires: when(asked.expires),
+            fingerprint: one_line(&asked.fingerprint),
+            ..View::of_run(&asked.run)
+        }
+    }
+
     fn of_question(question: &QuestionAsked, case: &str) -> View {
         let reply = format!("nextrun cases answer {} ANSWER", one_line(case));
         View {
@@ -154,7 +169,9 @@ impl View {
             why: text(&question.why),
             checklist: question.checklist.clone(),
             answers: question.answers.iter().map(|answer| one_line(answer)).collect(),
-            reply: Some(reply).filter(|_| !question.answers.is_empty()).unwrap_or_default(),
+            reply: Some(reply).filter(|_| question.expires.is_some()).unwrap_or_default(),
+            expires: question.expires.map(when).unwrap_or_default(),
+            fingerprint: one_line(&question.fingerprint),
             ..View::default()
         }
     }
@@ -196,6 +213,13 @@ impl View {
             ..View::default()
         }
     }
+}
+
+/// A time for people.
+fn when(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds of a time")]
+    let time = jiff::Timestamp::from_second(seconds as i64).ok();
+    time.map(|time| time.strftime("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default()
 }
 
 /// A step that could not be tried, with its name in words.
@@ -260,6 +284,7 @@ fn in_short(said: &DigestLine) -> String {
             Some(settings) if !settings.is_empty() => format!("next run: {step} ({settings})"),
             _ => format!("next run: {step}"),
         },
+        MessageKind::ApprovalAsked => format!("needs your approval: {step}"),
         MessageKind::RunCancelled => "its suggested run is not needed any more".to_owned(),
         MessageKind::StopSuggested => "no longer making progress: consider stopping it".to_owned(),
         MessageKind::QuestionAsked => format!("a question: {step}"),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::tests::{POLICY, site, stuck};
 use super::*;
-use crate::case::{Body, Budget, Control, Message, MessageKind};
+use crate::case::{Body, Budget, Control, Message, MessageKind, Person};
 use crate::fate::{Fate, FateState};
 use crate::launched::Flag;
 use crate::series::{Point, RunData};
@@ -107,6 +107,12 @@ impl Bench {
     pub(super) fn outcomes(&self) -> Vec<Option<&str>> {
         self.case().experiments.iter().map(|experiment| experiment.outcome.as_deref()).collect()
     }
+}
+
+/// An answer of somebody.
+pub(super) fn answered(answer: &str, at: f64) -> Reply {
+    let by = Person { provider: "slack".into(), user: "U1".into(), name: Some("ada".into()) };
+    Reply { answer: answer.into(), by, at, why: String::new() }
 }
 
 fn failed(code: i32) -> Fate {
@@ -347,8 +353,11 @@ fn a_control_that_costs_much_is_asked_of_a_person() {
         assert_eq!(bench.kinds(MessageKind::QuestionAsked), 1);
         let id = bench.case().id.clone();
         match answer {
-            Some(answer) => drop(bench.diagnosis.answer(&id, answer, bench.now)),
-            None => bench.now += 61.0,
+            Some(answer) => {
+                let (ask, _) = bench.case().asks().expect("it asks");
+                drop(bench.diagnosis.reply(&id, &ask, &answered(answer, bench.now), bench.now));
+            }
+            None => bench.now += 71.0,
         }
         bench.look();
         bench.case().experiments.iter().map(|e| e.proposal.at.state.clone()).collect::<Vec<_>>()

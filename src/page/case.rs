@@ -11,7 +11,7 @@ use super::{
 };
 use crate::case::{Body, Case, Curve, JournalEntry, Used};
 use crate::facts::Knobs;
-use crate::store::Delivery;
+use crate::store::{Ask, Delivery};
 
 /// A paragraph is cut to so many characters.
 const LONGEST: usize = 2000;
@@ -25,6 +25,8 @@ pub struct CaseView<'a> {
     pub journal: &'a [JournalEntry],
     /// Its messages, oldest first.
     pub deliveries: &'a [Delivery],
+    /// What it asks of people now.
+    pub asks: &'a [Ask],
     /// What its jobs have logged.
     pub curves: &'a [Curve],
     /// When it is looked at, in seconds since the Unix epoch; `None` for a file, which is looked at whenever.
@@ -101,7 +103,8 @@ impl CaseView<'_> {
 
     fn head(&self, frame: Frame, baseline: &str) -> Markup {
         let case = self.case;
-        let line = CaseLine::of(case);
+        let mut line = CaseLine::of(case);
+        self.asks.iter().for_each(|ask| line.asked(ask));
         html! {
             div.title {
                 h1 { (baseline) }
@@ -266,6 +269,7 @@ pub(super) fn waits(line: &CaseLine) -> Markup {
     let text = match line.waiting.as_str() {
         "experiment" => "Waits for an experiment",
         "answer" => "Waits for an answer",
+        "approval" => "Waits for approval of an experiment",
         "room" => "Waits for room: as many experiments as may run at once are under way",
         "budget" => "Waits for its budget",
         "paused" => "Paused",
@@ -273,7 +277,7 @@ pub(super) fn waits(line: &CaseLine) -> Markup {
     };
     html! {
         (text)
-        @if let Some(hypothesis) = line.hypothesis.as_ref().filter(|_| ["experiment", "room", "budget"].contains(&line.waiting.as_str())) {
+        @if let Some(hypothesis) = line.hypothesis.as_ref().filter(|_| ["experiment", "room", "budget", "approval"].contains(&line.waiting.as_str())) {
             ", which tests whether " (shown(hypothesis, 300))
         }
     }
@@ -287,9 +291,14 @@ pub(super) fn need_of(need: &Need, line: &CaseLine, frame: Frame, now: Option<f6
             @if !need.checklist.is_empty() {
                 ul { @for item in &need.checklist { li { (shown(item, 400)) } } }
             }
+            @if let Some(command) = &need.would_run { (changes::command(None, command)) }
             @if let Some(until) = need.until { p.quiet { "Goes on without an answer: " (moment(until, now)) } }
-            @if need.kind == NeedKind::Question && frame.may_act() && !need.answers.is_empty() {
+            @if matches!(need.kind, NeedKind::Question | NeedKind::Approval) && frame.may_act() && !need.answers.is_empty() {
                 form.answers method="post" action=(format!("/cases/{}/answer", line.case_id)) {
+                    @if let Some((ask, fingerprint)) = &need.asked {
+                        input type="hidden" name="ask" value=(ask);
+                        input type="hidden" name="fingerprint" value=(fingerprint);
+                    }
                     @for answer in &need.answers {
                         button type="submit" name="answer" value=(answer) { (sentence(&words(&shown(answer, 60)))) }
                     }
@@ -410,6 +419,7 @@ pub(super) mod tests {
             case: &case,
             journal: &journal,
             deliveries: &deliveries,
+            asks: &[],
             curves: &curves,
             now: None,
             made,
@@ -449,6 +459,7 @@ pub(super) mod tests {
             case: &case,
             journal: &journal,
             deliveries: &[],
+            asks: &[],
             curves: &[],
             now: Some(case.opened + 60.0),
             made: case.opened,
@@ -462,8 +473,16 @@ pub(super) mod tests {
     #[test]
     fn tensorboard_shows_the_runs_of_the_case() {
         let (case, links) = (case(), Links { tensorboard: Some("https://tb.example/x/".into()) });
-        let view =
-            CaseView { case: &case, journal: &[], deliveries: &[], curves: &[], now: None, made: 0.0, links: &links };
+        let view = CaseView {
+            case: &case,
+            journal: &[],
+            deliveries: &[],
+            asks: &[],
+            curves: &[],
+            now: None,
+            made: 0.0,
+            links: &links,
+        };
         let address = view.tensorboard().unwrap();
         assert!(address.starts_with("https://tb.example/x/#scalars&regexInput=%5E%28team%2Fbad%7C"), "{address}");
     }

@@ -4,7 +4,9 @@
 
 use serde::Serialize;
 
-use crate::case::{Case, PauseEnds, Waiting};
+use super::words;
+use crate::case::{Case, PauseEnds, RUN, SKIP, SNOOZE, Waiting};
+use crate::store::Ask;
 
 /// A case as it is listed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -17,7 +19,7 @@ pub struct CaseLine {
     pub policy: String,
     /// Where it stands in its policy.
     pub state: String,
-    /// What it waits for: `room`, `budget`, `experiment`, `answer`, `paused` or `nothing`.
+    /// What it waits for: `room`, `budget`, `experiment`, `answer`, `approval`, `paused` or `nothing`.
     pub waiting: String,
     /// Since when it waits, where that is known, in seconds since the Unix epoch.
     pub since: Option<f64>,
@@ -54,6 +56,10 @@ pub struct Need {
     pub answers: Vec<String>,
     /// The command that does it.
     pub command: Option<String>,
+    /// What was asked, by the id of its message, and the fingerprint of exactly that.
+    pub asked: Option<(String, String)>,
+    /// The command that would run.
+    pub would_run: Option<String>,
 }
 
 /// What a person is needed for.
@@ -62,6 +68,8 @@ pub struct Need {
 pub enum NeedKind {
     /// To answer a question.
     Question,
+    /// To let an experiment run, or not.
+    Approval,
     /// To mend what a case was paused for.
     Paused,
     /// To say which job carries out an experiment.
@@ -79,6 +87,7 @@ impl NeedKind {
     pub(super) fn word(self) -> &'static str {
         match self {
             NeedKind::Question => "Question",
+            NeedKind::Approval => "May it run?",
             NeedKind::Paused => "Paused",
             NeedKind::Dispute => "Which run?",
             NeedKind::Run => "Run to start",
@@ -99,7 +108,25 @@ impl Need {
             checklist: Vec::new(),
             answers: Vec::new(),
             command: None,
+            asked: None,
+            would_run: None,
         }
+    }
+}
+
+impl CaseLine {
+    /// Takes in what people were asked, where this case asked it.
+    pub fn asked(&mut self, ask: &Ask) {
+        let Some(need) = self.needs.as_mut().filter(|_| ask.case.0 == self.case_id) else { return };
+        if !matches!(need.kind, NeedKind::Question | NeedKind::Approval) {
+            return;
+        }
+        need.since = Some(ask.asked);
+        need.until = Some(ask.expires);
+        need.answers.clone_from(&ask.answers);
+        need.asked = Some((ask.id.clone(), ask.fingerprint.clone()));
+        need.would_run = ask.shown.get("command").and_then(serde_json::Value::as_str).map(str::to_owned);
+        self.since = need.since;
     }
 }
 
@@ -125,11 +152,13 @@ impl CaseLine {
             Waiting::Room(_) => "room",
             Waiting::Experiment => "experiment",
             Waiting::Answer { .. } => "answer",
+            Waiting::Approval(_) => "approval",
             Waiting::Nothing => "nothing",
         };
         let open = case.open_experiment();
         let next = match &case.waiting {
             Waiting::Room(proposal) => Some(proposal),
+            Waiting::Approval(awaited) => Some(&awaited.proposal),
             Waiting::Experiment | Waiting::Answer { .. } | Waiting::Nothing => {
                 case.experiments.last().map(|experiment| &experiment.proposal)
             }
@@ -167,6 +196,19 @@ fn need(case: &Case) -> Option<Need> {
             command,
             ..Need::new(NeedKind::Question, &question.why)
         });
+    }
+    if let Waiting::Approval(awaited) = &case.waiting {
+        if awaited.again.is_some() {
+            return None;
+        }
+        let proposal = &awaited.proposal;
+        let changes = words::changes(&proposal.changes, &case.settings);
+        let changes =
+            changes.into_iter().map(|(knob, _, new)| format!("{knob} = {new}")).collect::<Vec<_>>().join(", ");
+        let text = format!("an experiment that tests whether {}, with {changes}", proposal.hypothesis);
+        let answers = [RUN, SKIP, SNOOZE].map(str::to_owned).to_vec();
+        let command = Some(format!("nextrun cases approve {}", case.id));
+        return Some(Need { until: Some(awaited.until), answers, command, ..Need::new(NeedKind::Approval, text) });
     }
     let open = case.open_experiment()?;
     if let Some(why) = &open.disputed {

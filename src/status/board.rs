@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::case::Curve;
+use crate::config::Approvers;
 use crate::page::{CaseLine, JobLine, Month, Need};
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
@@ -56,12 +57,24 @@ pub struct Board {
     store: OnceLock<SharedStore>,
     /// How often something changed that people look at.
     changes: watch::Sender<u64>,
+    /// Who may answer.
+    approvers: Mutex<Arc<Approvers>>,
 }
 
 impl Board {
     /// Reports are kept here from now on.
     pub fn keep_in(&self, store: SharedStore) {
         self.store.get_or_init(|| store);
+    }
+
+    /// These people may answer from now on.
+    pub fn let_approve(&self, approvers: Approvers) {
+        *self.approvers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(approvers);
+    }
+
+    /// Who may answer.
+    pub fn approvers(&self) -> Arc<Approvers> {
+        self.approvers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn store(&self) -> Option<&SharedStore> {

@@ -15,7 +15,7 @@ use super::board::Board;
 use super::login::{BrowserRight, COOKIE_HOLDS, Keyring};
 use crate::case::{Case, CaseId, JournalEntry};
 use crate::page::{self, CaseLine, CaseView, Frame, Home, JobFilter, Links, Need, NeedKind};
-use crate::store::{Answer, Delivery, DeliveryState, Owed, SharedStore, Store, StoreError, Which};
+use crate::store::{Answer, Ask, Delivery, DeliveryState, Owed, SharedStore, Store, StoreError, Which};
 
 /// What the pages are made from.
 #[derive(Debug, Clone)]
@@ -54,8 +54,9 @@ pub(super) async fn home(State(views): State<Views>, headers: HeaderMap, Query(w
         let undated = cases.iter().filter(|line| line.verdict.is_none() && line.since.is_none());
         let ids: Vec<CaseId> = undated.map(|line| CaseId(line.case_id.clone())).collect();
         match SharedStore::with(store, move |store| look_up(store, &ids, now)).await {
-            Ok((waits, lost)) => {
+            Ok((waits, asks, lost)) => {
                 for line in &mut cases {
+                    asks.iter().for_each(|ask| line.asked(ask));
                     let since = waits.iter().find(|(id, _)| id.0 == line.case_id).map(|(_, since)| *since);
                     date(line, since);
                 }
@@ -84,8 +85,10 @@ fn date(line: &mut CaseLine, since: Option<f64>) {
     }
 }
 
-/// Since when cases wait, and the messages that came to nothing.
-fn look_up(store: &mut dyn Store, cases: &[CaseId], now: f64) -> Result<(Vec<(CaseId, f64)>, Vec<Need>), StoreError> {
+/// Since when cases wait, what they ask, and the messages that came to nothing.
+type LookedUp = (Vec<(CaseId, f64)>, Vec<Ask>, Vec<Need>);
+
+fn look_up(store: &mut dyn Store, cases: &[CaseId], now: f64) -> Result<LookedUp, StoreError> {
     let mut waits = Vec::new();
     for case in cases {
         // What became of a job is noted while a case waits, and changes nothing of that.
@@ -105,7 +108,8 @@ fn look_up(store: &mut dyn Store, cases: &[CaseId], now: f64) -> Result<(Vec<(Ca
             }
         }
     }
-    Ok((waits, lost))
+    let asks = store.asks(None, true)?.into_iter().flatten().collect();
+    Ok((waits, asks, lost))
 }
 
 fn undelivered(owed: &Owed) -> Need {
@@ -131,7 +135,7 @@ pub(super) async fn case(State(views): State<Views>, headers: HeaderMap, Path(id
         let id = id.clone();
         move |store| kept(store, &id)
     });
-    let (case, journal, deliveries) = match found.await {
+    let (case, journal, deliveries, asks) = match found.await {
         Ok(Some(found)) => found,
         Ok(None) => {
             return (StatusCode::NOT_FOUND, format!("there is no case {}\n", page::shown(&id, 40))).into_response();
@@ -145,6 +149,7 @@ pub(super) async fn case(State(views): State<Views>, headers: HeaderMap, Path(id
         case: &case,
         journal: &journal,
         deliveries: &deliveries,
+        asks: &asks,
         curves: live.map_or(case.curves.as_slice(), Vec::as_slice),
         now: Some(now),
         made: now,
@@ -153,8 +158,8 @@ pub(super) async fn case(State(views): State<Views>, headers: HeaderMap, Path(id
     Html(view.html(views.frame(&headers))).into_response()
 }
 
-/// A case with its journal and its deliveries, oldest first; `None` where there is none that can be read.
-type Kept = Option<(Case, Vec<JournalEntry>, Vec<Delivery>)>;
+/// A case with its journal, its deliveries, oldest first, and what it asks; `None` where there is none that can be read.
+type Kept = Option<(Case, Vec<JournalEntry>, Vec<Delivery>, Vec<Ask>)>;
 
 fn kept(store: &mut dyn Store, id: &str) -> Result<Kept, StoreError> {
     let Some(stored) = store.case(id)?.filter(|stored| stored.id.0 == id) else { return Ok(None) };
@@ -162,7 +167,8 @@ fn kept(store: &mut dyn Store, id: &str) -> Result<Kept, StoreError> {
     let journal = store.journal(&case.id)?;
     let mut deliveries = store.deliveries(Some(&case.id), None)?;
     deliveries.reverse();
-    Ok(Some((case, journal, deliveries)))
+    let asks = store.asks(Some(&case.id), true)?.into_iter().flatten().collect();
+    Ok(Some((case, journal, deliveries, asks)))
 }
 
 /// The code of a link.

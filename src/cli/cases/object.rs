@@ -80,6 +80,10 @@ fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
         Waiting::Answer { question, until } => json!({
             "for": "answer", "since": last, "until": until, "checklist": question.checklist, "answers": question.answers,
         }),
+        Waiting::Approval(awaited) => json!({
+            "for": "approval", "since": last, "until": awaited.until, "state": awaited.proposal.at.state,
+            "suggestion_id": awaited.suggestion, "overrides": awaited.proposal.changes, "snoozed_until": awaited.again,
+        }),
         Waiting::Nothing => Value::Null,
     }
 }
