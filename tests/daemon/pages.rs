@@ -7,7 +7,7 @@ use super::hand::POLICY;
 use super::operate::{address, get};
 use super::reports::post;
 use super::stage::{Stage, verdict};
-use super::training::{Run, knobs, with};
+use super::training::{Run, knobs};
 use super::web::Receiver;
 use super::whole::trainer;
 
@@ -54,10 +54,10 @@ fn log_in(stage: &Stage, configuration: &str, page: &str, more: &[&str]) -> Stri
 #[test]
 fn a_browser_that_logged_in_sees_a_case_and_answers_its_question() {
     let (stage, configuration) = stage();
-    let (queue, webhook) = (trainer(&stage.logdir()), Receiver::of_everything());
+    let (queue, webhook) = (Receiver::start(trainer(&stage.logdir(), knobs(10.0))), Receiver::of_everything());
     let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "2s", "--config", &configuration]);
     // A hundredth of it is too high still, so that a person is asked.
-    Run::new(&stage.logdir(), "team/<b>sick", &with(&knobs(10.0), &serde_json::json!({}))).train();
+    Run::new(&stage.logdir(), "team/<b>sick", &knobs(10.0)).train();
     stage.until("a person is asked", || !webhook.data_of("nextrun.question.asked").is_empty());
     let (page, case) = (address(&stage), stage.case_of("team/<b>sick").unwrap());
     let at = format!("/cases/{}", case.id);
@@ -99,6 +99,7 @@ fn a_browser_that_logged_in_sees_a_case_and_answers_its_question() {
 
     assert!(closed.curves.iter().any(|curve| curve.suggestion.is_none()), "the baseline's curves are kept");
     assert!(closed.curves.iter().any(|curve| curve.suggestion.is_some()), "and those of the experiment");
+    stage.until("its end is told", || !webhook.data_of("nextrun.case.closed").is_empty());
     let told = webhook.data_of("nextrun.case.closed");
     assert_eq!(told[0]["curves"].as_array().map(Vec::len), Some(2), "the loss of both: {}", told[0]);
     // What it keeps outlives the event files.
