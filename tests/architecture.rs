@@ -13,6 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("launched", &[]),
     ("tfevents", &["series"]),
     ("series", &["launched"]),
+    ("picture", &["series"]),
     ("jobs", &["series", "launched"]),
     ("command", &["launched", "jobs"]),
     ("signals", &[]),
@@ -24,7 +25,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
     ("probe", &["facts", "numbers"]),
-    ("case", &["fate", "launched", "policy", "facts", "symptoms", "belief", "probe"]),
+    ("case", &["fate", "launched", "series", "policy", "facts", "symptoms", "belief", "probe"]),
     (
         "diagnosis",
         &[
@@ -37,6 +38,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("watch", &["tfevents", "logdir", "series", "launched"]),
     ("fault", &[]),
     ("store", &["case", "fate", "fault"]),
+    ("page", &["belief", "case", "command", "facts", "fate", "launched", "picture", "policy", "series", "store"]),
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command"]),
     ("launch", &["launched", "command", "logdir"]),
@@ -45,7 +47,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("destinations", &["fate", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
-    ("status", &["config", "telemetry", "fate", "case", "store", "answers", "fault"]),
+    ("status", &["config", "telemetry", "fate", "case", "store", "page", "answers", "fault"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];
@@ -57,6 +59,7 @@ const CORE: &[&str] = &[
     "launched",
     "tfevents",
     "series",
+    "picture",
     "jobs",
     "command",
     "signals",

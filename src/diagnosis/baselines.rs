@@ -94,6 +94,7 @@ impl Diagnosis {
             shown_at: exam.shown_at(),
             pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
             fate: self.known_fate(&job.name).cloned(),
+            curves: self.site.curves_of(job, None),
             belief: Some((&exam.belief).into()),
             weights: Some(Weights::shipped().id.clone()),
         }

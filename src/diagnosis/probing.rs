@@ -8,7 +8,7 @@ use super::tests::site;
 use super::trials::TWO_STEPS;
 use super::*;
 use crate::belief::{Weights, log_odds};
-use crate::case::{Body, MessageKind};
+use crate::case::{Body, JournalEntry, Message, MessageKind};
 use crate::fate::{Fate, FateState};
 use crate::series::{Point, RunData};
 
