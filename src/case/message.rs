@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApprovalAsked, Believed, CaseId, Cure, Digest, Notice};
+use super::{ApprovalAsked, Believed, CaseId, Cure, Curve, Digest, Notice};
 use crate::belief::Reason;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
@@ -34,6 +34,15 @@ impl Message {
     /// Its kind.
     pub fn kind(&self) -> MessageKind {
         self.body.kind()
+    }
+
+    /// Whether it is about a quiet probe, of which nobody hears.
+    pub fn is_quiet(&self) -> bool {
+        match &self.body {
+            Body::RunSuggested(run) => run.probe,
+            Body::RunCancelled(run) => run.probe,
+            _ => false,
+        }
     }
 }
 
@@ -243,6 +252,9 @@ pub struct About {
     pub evidence: Vec<Evidence>,
     /// Up to sixty levels of the baseline's loss; null where it was not finite.
     pub loss_curve: Vec<Option<f64>>,
+    /// The same, and that of the experiment that tells most, with their steps: where a case opens or closes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<Curve>,
     /// How probable it was that the baseline fails when the case was opened, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
@@ -425,6 +437,9 @@ pub struct RunCancelled {
     /// The user who owns the baseline, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Whether it is of a quiet probe.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
 }
 
 impl RunCancelled {
