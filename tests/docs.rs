@@ -9,7 +9,7 @@ use std::process::Command;
 
 use nextrun::case::{Body, MessageKind};
 use nextrun::fate::FateState;
-use nextrun::picture::{Chart, Line};
+use nextrun::picture::{Chart, Line, Window};
 use nextrun::policy::{KNOBS, VERDICTS};
 use nextrun::series::{Outline, Point, Sketch};
 use nextrun::symptoms;
@@ -147,12 +147,21 @@ fn drawn(symptom: &symptoms::Symptom) -> String {
         let mut sketch = Sketch::default();
         for step in 0..symptoms::POINTS {
             let value = at(step as f64 / symptoms::POINTS as f64);
-            sketch.push(Point { step: step as i64, wall_time: step as f64, value });
+            if value != f64::NEG_INFINITY {
+                sketch.push(Point { step: step as i64, wall_time: step as f64, value });
+            }
         }
         Line { name: (*name).to_owned(), outline: Outline::of(&sketch), style }
     };
     let lines = symptom.picture.iter().enumerate().map(line).collect();
-    Chart { title: symptom.id.replace('_', " "), lines, windows: Vec::new() }.svg()
+    let last = (0..symptoms::POINTS).rposition(|step| {
+        let share = step as f64 / symptoms::POINTS as f64;
+        symptom.picture.iter().any(|(_, at)| at(share) != f64::NEG_INFINITY)
+    });
+    let last = last.unwrap_or_default() + 1;
+    let silence = Window { from: last as f64, to: symptoms::POINTS as f64, name: "nothing is logged".to_owned() };
+    let windows = if last < symptoms::POINTS { vec![silence] } else { Vec::new() };
+    Chart { title: symptom.id.replace('_', " "), lines, windows }.svg()
 }
 
 #[test]

@@ -16,7 +16,7 @@ units are negative for every input, and a ReLU passes no gradient there.",
     remedy: "\
 Lower the learning rate, start again from scratch, and try an activation with a slope on both sides (leaky ReLU, GELU).
 Check that the layers are not frozen or detached by mistake.",
-    picture: &[("training loss", |x| 2.3 - 0.25 * x.min(0.1) + 0.04 * jitter(x)), ("gradient norm of a layer", |x| if x < 0.1 { 1.5 + 0.3 * jitter(x) } else { 0.0 })],
+    picture: &[("training loss", |x| 2.3 - 0.25 * x.min(0.1) + 0.04 * jitter(x)), ("layer gradient", |x| if x < 0.1 { 1.5 + 0.3 * jitter(x) } else { 0.0 })],
     text: "\
 **False alarms.** Frozen layers have no gradients; a run that learns is left alone.",
     rules: &[rule(

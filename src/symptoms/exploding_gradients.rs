@@ -16,7 +16,7 @@ which a deep network turns into a very large number.",
     remedy: "\
 Use variance scaling (He or Xavier) for the initialisation, normalise the inputs, and clip gradients as a stopgap. Batch norm can
 hide the problem: remove it for a test.",
-    picture: &[("training loss", |x| 2.3 + 0.1 * jitter(x)), ("gradient norm", |x| (14.0 * x).exp() * (1.0 + 0.3 * jitter(x)))],
+    picture: &[("training loss", |x| 2.3 + 0.1 * jitter(x)), ("gradient norm", |x| (11.0 * x).exp() * (1.0 + 0.3 * jitter(x)))],
     text: "\
 A cross-entropy that starts far above any guess says that the activations exploded before the gradients did.
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: what a picture is, and its noise. Must not know: how pictures are drawn.
 
-/// Curves by name, each a value for every share of the run (0 to 1). NaN is a point that was not logged.
+/// Curves by name, each a value for every share of the run (0 to 1). Negative infinity is a point that was not logged.
 pub type Picture = &'static [(&'static str, fn(f64) -> f64)];
 
 /// The number of points of each curve.

@@ -16,7 +16,7 @@ it was killed.",
     remedy: "\
 Look at the end of the job's own log, and ask the queue what became of it: out of memory, out of time, a lost node, or a deadlock
 between workers.",
-    picture: &[("training loss", |x| if x < 0.4 { 2.3 * (-3.0 * x).exp() + 0.03 * jitter(x) } else { f64::NAN })],
+    picture: &[("training loss", |x| if x < 0.4 { 2.3 * (-3.0 * x).exp() + 0.03 * jitter(x) } else { f64::NEG_INFINITY })],
     text: "\
 **False alarms.** Early stopping with a large `max_steps` and no validation loss.",
     rules: &[
