@@ -75,6 +75,10 @@ pub struct Facts {
     pub better: bool,
     /// Against its baseline at equal steps: significantly and substantially higher loss.
     pub worse: bool,
+    /// Against its baseline at equal steps: the share of its loss that is gone, at most 1; of the wrong answers, or of the
+    /// swing of the reward, where losses have other units.
+    #[serde(with = "nan")]
+    pub gain: f64,
     /// Against its baseline: the difference is about as large as one that counts, so that another seed could turn it.
     pub close: bool,
     /// It learned, is better than its baseline, and shows no problem.
@@ -117,6 +121,7 @@ impl Default for Facts {
             peak_rate: f64::NAN,
             better: false,
             worse: false,
+            gain: f64::NAN,
             close: false,
             cured: false,
             symptoms: Vec::new(),
@@ -150,7 +155,8 @@ impl Facts {
         say(self.cured, "cured");
         say(self.better && !self.cured, "better than the baseline");
         say(self.worse, "worse than the baseline");
-        say(!self.better && !self.worse && !self.fits && self.finite, "no clear difference");
+        let compared = !self.gain.is_nan();
+        say(compared && !self.better && !self.worse && !self.fits && self.finite, "no clear difference");
         say(self.crashed, "ended before its time");
         say(!self.problems.is_empty(), &self.problems.join(" and "));
         words
@@ -229,6 +235,7 @@ fields! {
     peak_rate Number "the highest learning rate that it logged";
     better Bool "significantly and substantially better than the baseline at equal steps; than one that overfits, in its validation loss";
     worse Bool "significantly and substantially worse than the baseline at equal steps";
+    gain Number "share of the baseline's loss that is gone at equal steps, 1 at most; negative where it is higher";
     close Bool "better or not by so little that another seed could turn it";
     cured Bool "it learned, is better than the baseline, and shows no problem";
     symptoms Strings "ids of all its symptoms";

@@ -41,7 +41,7 @@ pub(super) struct Outcome {
 }
 
 /// A program whose settings were changed; what has no such knob is named.
-fn changed(program: &Program, overrides: &Map<String, Value>) -> Result<(Program, u64), BTreeSet<String>> {
+pub(super) fn changed(program: &Program, overrides: &Map<String, Value>) -> Result<(Program, u64), BTreeSet<String>> {
     let mut program = program.clone();
     let (mut unknown, mut seed) = (BTreeSet::new(), 0);
     let mut steps = None;
@@ -123,6 +123,17 @@ struct Desk<'a> {
     recommended: Option<Map<String, Value>>,
 }
 
+fn train_on(data: &TaskData, program: &Program, seed: u64) -> super::fit::Trace {
+    let (settings, bugs) = (program.settings.clone(), program.bugs.clone());
+    let setup = Setup { task: &program.task, data, settings, bugs };
+    train(&setup, Measure { seed, validations: program.style.measured(), steps: true })
+}
+
+/// Trains a changed program at the seed of its record.
+pub(super) fn train_changed(record: &Record, program: &Program) -> super::fit::Trace {
+    train_on(&TaskData::new(&record.program.task, record.program.seed), program, record.program.seed)
+}
+
 /// Runs the loop on a program.
 pub(super) fn investigate(record: &Record, site: &Site) -> Outcome {
     let mut desk = Desk {
@@ -186,14 +197,7 @@ impl Desk<'_> {
     }
 
     fn train(&self, program: &Program, seed: u64) -> super::fit::Trace {
-        let setup = Setup {
-            task: &program.task,
-            data: &self.data,
-            settings: program.settings.clone(),
-            bugs: program.bugs.clone(),
-        };
-        let seed = self.record.program.seed + seed;
-        train(&setup, Measure { seed, validations: program.style.measured(), steps: true })
+        train_on(&self.data, program, self.record.program.seed + seed)
     }
 
     /// Trains a suggested run into its place and looks at it.

@@ -21,6 +21,7 @@ mod measure;
 mod model;
 pub(crate) mod page;
 pub(crate) mod program;
+mod reading;
 pub(crate) mod record;
 mod rewards;
 pub(crate) mod style;
@@ -93,6 +94,12 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
         return Ok(());
     }
     let site = crate::lab::site()?;
+    if std::env::var_os("DUMP").is_some() {
+        for r in reading::readings(&records, &site) {
+            println!("DUMP {}", serde_json::json!({"change": r.change, "cures": r.cures, "facts": r.facts, "baseline": r.baseline}));
+        }
+        return Ok(());
+    }
     let mut figures = measure::measure(&records, &site);
     if arguments.closed_loop {
         figures.extend(measure::closed_loop(&records, &site));
