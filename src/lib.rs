@@ -76,6 +76,9 @@ pub mod config;
 /// Files and repositories behind a command.
 pub mod launch;
 
+/// Answers of people, whichever way they come.
+pub mod answers;
+
 /// Who is told what, and when.
 pub mod noise;
 

@@ -23,7 +23,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("facts", &["series", "jobs", "signals", "symptoms", "evidence", "numbers"]),
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
-    ("case", &["fate", "launched", "policy", "facts", "symptoms"]),
+    ("case", &["fate", "launched", "policy", "facts", "symptoms", "belief"]),
     (
         "diagnosis",
         &[
@@ -38,11 +38,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command"]),
     ("launch", &["launched", "command", "logdir"]),
+    ("answers", &["case", "config", "store"]),
     ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["fate", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
-    ("status", &["config", "telemetry", "fate", "case", "store"]),
+    ("status", &["config", "telemetry", "fate", "case", "store", "answers", "fault"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];

@@ -50,6 +50,8 @@ pub enum ConstantValue {
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub(super) name: String,
+    /// A hash of its text and of what it uses.
+    pub(super) id: String,
     pub(super) summary: String,
     pub(super) source: String,
     pub(super) kinds: BTreeSet<String>,
@@ -79,6 +81,11 @@ impl Policy {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A hash of its file and of the files that it uses: another text has another id.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// What it looks for, in a line.
