@@ -535,6 +535,36 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_learns_within_its_first_value_has_learned() {
+        let stuck = with_loss((0..20).map(|i| 8.0 + 1e-6 * noise(i)));
+        let at_once = with_loss((0..20).map(|i| 0.0002 + 0.0001 * noise(i)));
+        let facts = facts(&at_once, Some(&stuck));
+        assert!(facts.better && facts.learned && facts.fits && facts.gain > 0.99, "{facts:?}");
+    }
+
+    #[test]
+    fn some_examples_are_not_compared_with_all() {
+        let mut few = falling();
+        few.knobs.insert("train_examples".into(), 1.into());
+        let facts = facts(&few, Some(&stuck()));
+        assert!(!facts.better && !facts.cured && facts.gain.is_nan(), "{facts:?}");
+    }
+
+    #[test]
+    fn the_start_of_the_baseline_says_what_about_nothing_is() {
+        let mut few = with_loss((0..16).map(|i| 0.2 * (-(i as f64) / 3.0).exp()));
+        assert!(!facts(&few, None).fits);
+        few.knobs.insert("train_examples".into(), 1.into());
+        assert!(facts(&few, Some(&with_loss((0..20).map(|i| 80.0 + noise(i))))).fits);
+    }
+
+    #[test]
+    fn a_loss_that_exploded_on_its_way_does_not_fit_what_it_came_back_to() {
+        let wild = with_loss([2.4, 1.6, 80_000.0, 4_000.0, 2_000.0, 900.0, 600.0, 500.0, 447.0]);
+        assert!(!facts(&wild, None).fits);
+    }
+
+    #[test]
     fn finite_runs_beat_one_that_is_not() {
         let broken = with_loss((0..100).map(|i| if i < 5 { 2.0 } else { f64::NAN }));
         assert!(facts(&falling(), Some(&broken)).cured);

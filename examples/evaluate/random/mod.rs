@@ -19,6 +19,7 @@ mod layers;
 mod looks;
 mod measure;
 mod model;
+mod orders;
 pub(crate) mod page;
 pub(crate) mod program;
 mod reading;
@@ -94,15 +95,11 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
         return Ok(());
     }
     let site = crate::lab::site()?;
-    if std::env::var_os("DUMP").is_some() {
-        for r in reading::readings(&records, &site) {
-            println!("DUMP {}", serde_json::json!({"change": r.change, "cures": r.cures, "facts": r.facts, "baseline": r.baseline}));
-        }
-        return Ok(());
-    }
     let mut figures = measure::measure(&records, &site);
     if arguments.closed_loop {
         figures.extend(measure::closed_loop(&records, &site));
+        figures.extend(orders::figures(&records, &site)?);
+        figures.extend(reading::figures(&records, &site));
     }
     println!("{}", measure::text(&figures));
     if let Some(path) = &arguments.save {

@@ -1,6 +1,6 @@
 //! How experiments on random programs are read: is a change that cures taken for a cure, and one that does not for none?
 //!
-//! Owns: the experiments, and the shares. Must not know: which experiment a policy chooses.
+//! Owns: the experiments, and the shares. Must not know: policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,21 +12,52 @@ use serde_json::{Map, Value, json};
 
 use super::closed::{changed, train_changed};
 use super::labels::{Class, HEALTHY};
+use super::measure::{Figure, Figures, SETS};
 use super::record::{Log, Record};
 use super::style;
 use crate::lab::PATIENCE;
 use crate::parallel;
 
 /// One experiment on a failing program.
-pub(super) struct Reading {
-    /// The change, by its name in labels.
-    pub(super) change: &'static str,
+struct Reading {
+    held_back: bool,
     /// Whether it cures, by what it reaches on data that the program does not see.
-    pub(super) cures: bool,
+    cures: bool,
     /// What nextrun sees in it.
-    pub(super) facts: Facts,
-    /// What nextrun sees in the program itself.
-    pub(super) baseline: Facts,
+    facts: Facts,
+}
+
+impl Reading {
+    /// Whether it is better than its baseline and has learned, whatever else it shows.
+    fn is_cure(&self) -> bool {
+        self.facts.cured || self.facts.better && self.facts.learned
+    }
+}
+
+/// Shares of the baseline's loss that an experiment takes away at least, and less than which.
+const GAINS: [(f64, f64); 4] = [(0.8, f64::INFINITY), (0.5, 0.8), (0.3, 0.5), (f64::NEG_INFINITY, 0.3)];
+
+/// How experiments that cure are read, and those that do not.
+pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Figure> {
+    let all = readings(records, site);
+    let mut figures = Figures::default();
+    for (held_back, set) in SETS {
+        for (least, less) in GAINS {
+            let row = match (least.is_finite(), less.is_finite()) {
+                (true, true) => format!("{least} to {less} of the loss is gone"),
+                (true, false) => format!("{least} or more of the loss is gone"),
+                _ => format!("less than {less} of the loss is gone"),
+            };
+            for (cures, column) in [(true, "changes that cure: read as a cure"), (false, "others: read as a cure")] {
+                let of: Vec<&Reading> =
+                    all.iter().filter(|reading| reading.held_back == held_back && reading.cures == cures).collect();
+                let within = |reading: &&&Reading| (least..less).contains(&reading.facts.gain);
+                let read = of.iter().filter(|reading| reading.is_cure()).filter(within).count();
+                figures.number(("reading", set), (&row, column), read as f64 / of.len() as f64, of.len());
+            }
+        }
+    }
+    figures.shown()
 }
 
 /// The changes, by their names in labels, as a policy asks for them.
@@ -60,14 +91,13 @@ fn experiments(record: &Record) -> Vec<(&'static str, Map<String, Value>)> {
 }
 
 /// Every experiment on every failing program.
-pub(super) fn readings(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Reading> {
+fn readings(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Reading> {
     let failing: Vec<&Record> = records.values().filter(|record| record.label.class == Class::Failing).collect();
     parallel::map(&failing, |record| of_program(record, site)).into_iter().flatten().collect()
 }
 
 fn of_program(record: &Record, site: &Site) -> Vec<Reading> {
-    let Some(mut base) = looked_at(&record.log(), site) else { eprintln!("no base"); return Vec::new() };
-    eprintln!("{} experiments", experiments(record).len());
+    let Some(mut base) = looked_at(&record.log(), site) else { return Vec::new() };
     let own = settings_of(record);
     base.view.knobs.extend(own.clone());
     let read = |(change, overrides): (&'static str, Map<String, Value>)| {
@@ -85,7 +115,7 @@ fn of_program(record: &Record, site: &Site) -> Vec<Reading> {
         exam.view.knobs.extend(overrides);
         let facts = measure(exam.looked(), Some(base.looked()));
         let cures = record.label.tried.get(change).is_some_and(|excess| *excess < HEALTHY);
-        Some(Reading { change, cures, facts, baseline: base.facts.clone() })
+        Some(Reading { held_back: record.held_back.any(), cures, facts })
     };
     experiments(record).into_iter().filter_map(read).collect()
 }
