@@ -7,10 +7,14 @@ mod cases;
 mod config;
 mod diagnose;
 mod generate;
+mod init;
+mod login;
+mod nearby;
 mod notify;
 mod outbox;
 mod policy;
 mod preset;
+mod report;
 mod run;
 mod runner;
 mod scalars;
@@ -58,6 +62,8 @@ enum Command {
     Diagnose(diagnose::Diagnose),
     #[command(subcommand)]
     Cases(cases::Cases),
+    Report(report::Report),
+    Login(login::Login),
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
     #[command(subcommand)]
@@ -70,6 +76,7 @@ enum Command {
     Preset(preset::PresetCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Init(init::Init),
     Run(run::Run),
     Backup(backup::Backup),
     Scalars(scalars::Scalars),
@@ -124,12 +131,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Supervise(command) => runner::supervise(command),
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
+        Command::Report(command) => report::run(command),
+        Command::Login(command) => login::run(command),
         Command::Outbox(command) => outbox::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),
         Command::Silence(command) => silence::run(command),
         Command::Preset(command) => preset::run(command),
         Command::Config(command) => config::run(command),
+        Command::Init(command) => init::run(command),
         Command::Run(command) => run::run(command),
         Command::Backup(command) => backup::run(command),
         Command::Scalars(command) => scalars::run(command),

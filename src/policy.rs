@@ -28,8 +28,8 @@ use crate::facts::{Facts, Knobs};
 
 pub use crate::yaml::Problem;
 pub use file::{
-    Constant, ConstantValue, FOUND, LIMIT, Limits, NO_CURE, NOT_CONFIRMED, Order, Policy, PROMISING, SILENCE, SKIPPED, State,
-    Test, TestKind, UNAVAILABLE, Verdict,
+    Constant, ConstantValue, FOUND, LIMIT, Limits, NO_CURE, NOT_CONFIRMED, Order, PROMISING, Policy, SILENCE, SKIPPED,
+    State, Test, TestKind, UNAVAILABLE, Verdict,
 };
 pub use formula::{Formula, FormulaFault};
 pub use graph::{Page, pages};

@@ -156,7 +156,8 @@ fn compare(facts: &mut Facts, looked: Looked<'_>, baseline: Looked<'_>) {
     let below_start = start.is_some() && facts.progress > LEARNED;
     // One that learns within its first value shows no fall of its own.
     let at_once = start.is_some_and(below) && (facts.fits || gain.share > HALF) && facts.progress > -LEARNED;
-    facts.learned |= facts.better && facts.finite && (below_start || at_once) && !guesses(looked.evidence);
+    let answers = looked.evidence.above(Q::AccuracyGain, ACCURACY_GAIN) && facts.progress > 0.0;
+    facts.learned |= facts.better && facts.finite && (below_start || at_once || answers) && !guesses(looked.evidence);
     // Between half and twice of what counts as a difference another seed could turn it.
     let close = |share: f64| HALF < share && share < 1.0 / HALF;
     facts.close = close(gain.counts.abs()) || facts.better && close(facts.progress / LEARNED) && !at_once;
@@ -190,6 +191,12 @@ impl Gain {
         Gain { counts, share }
     }
 
+    /// A loss near that of a guess moves little where many answers become right; and it must not have become worse.
+    fn or_in_answers(self, accuracy: Option<Gain>) -> Gain {
+        let better = |gain: &Gain| self.counts > -1.0 && gain.counts > self.counts.max(1.0);
+        accuracy.filter(better).map_or(self, |gain| Gain::new(gain.counts, gain.share.max(self.share)))
+    }
+
     /// Nothing gained, whatever it looks like, unless it is a loss.
     fn no_gain(self) -> Gain {
         Gain { counts: self.counts.min(0.0), share: self.share.min(0.0) }
@@ -219,6 +226,7 @@ fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain {
     let curve = |view: &JobView| judged(view).and_then(|observed| observed.curve);
     let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return sure(facts.learned) };
     let at_end = gain_of((level_at(&base, &experiment), experiment.end), experiment.end_error.hypot(base.end_error));
+    let at_end = at_end.or_in_answers(gain_in_accuracy(job, baseline));
     if at_end.counts.abs() > 1.0 || experiment.last.step < base.last.step {
         return at_end;
     }
@@ -274,16 +282,22 @@ fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Optio
 /// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
 /// start.
 fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain {
-    let accuracy = |view: &JobView| view.own_accuracy().and_then(|o| o.curve.as_ref()).map(|curve| curve.end);
-    if let (Some(experiment), Some(base)) = (accuracy(job), accuracy(baseline)) {
-        let wrong = (1.0 - base).max(ACCURACY_GAIN);
-        return Gain::new((experiment - base) / ACCURACY_GAIN, (experiment - base) / wrong);
+    if let Some(gain) = gain_in_accuracy(job, baseline) {
+        return gain;
     }
     let progress = baseline.loss().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
     // A loss that runs away below zero "drops" without bound; that is no progress to beat.
     let gain = facts.progress - if progress > 1.0 { 0.0 } else { progress };
     let gain = Gain::new(gain / LEARNED, gain);
     if facts.learned { gain } else { gain.no_gain() }
+}
+
+/// What was gained in right answers, where both log them.
+fn gain_in_accuracy(job: &JobView, baseline: &JobView) -> Option<Gain> {
+    let accuracy = |view: &JobView| view.own_accuracy().and_then(|o| o.curve.as_ref()).map(|curve| curve.end);
+    let (experiment, base) = (accuracy(job)?, accuracy(baseline)?);
+    let wrong = (1.0 - base).max(ACCURACY_GAIN);
+    Some(Gain::new((experiment - base) / ACCURACY_GAIN, (experiment - base) / wrong))
 }
 
 fn gain_in_reward(job: &JobView, baseline: &JobView) -> Gain {
@@ -540,6 +554,17 @@ mod tests {
         let at_once = with_loss((0..20).map(|i| 0.0002 + 0.0001 * noise(i)));
         let facts = facts(&at_once, Some(&stuck));
         assert!(facts.better && facts.learned && facts.fits && facts.gain > 0.99, "{facts:?}");
+    }
+
+    #[test]
+    fn right_answers_count_where_the_loss_is_near_that_of_a_guess() {
+        let with = |drop: f64, gain: f64| {
+            let mut job = with_loss((0..20).map(|i| 0.75 - drop * i as f64 / 20.0 + 0.002 * noise(i)));
+            job.accuracy = observed((0..20).map(|i| 0.5 + gain * i as f64 / 20.0));
+            job
+        };
+        let facts = facts(&with(0.06, 0.3), Some(&with(0.02, 0.0)));
+        assert!(facts.better && facts.learned && facts.gain > 0.3, "{facts:?}");
     }
 
     #[test]

@@ -524,7 +524,8 @@ pub const LIMIT: &str = "limit";
 pub const SILENCE: &str = "silence";
 
 /// The outcomes that the engine gives; a policy cannot define its own of these names.
-pub(super) const OWN_OUTCOMES: [&str; 8] = [FOUND, NO_CURE, PROMISING, NOT_CONFIRMED, SKIPPED, UNAVAILABLE, LIMIT, SILENCE];
+pub(super) const OWN_OUTCOMES: [&str; 8] =
+    [FOUND, NO_CURE, PROMISING, NOT_CONFIRMED, SKIPPED, UNAVAILABLE, LIMIT, SILENCE];
 
 /// Where a state leads to end the case with the cause that was found.
 pub(super) const CONCLUDE: &str = "conclude";

@@ -61,8 +61,8 @@ fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
         Some(FOUND) if test.kind() == TestKind::Read => SHOWN,
         Some(FOUND | PROMISING) => {
             let once = likelihood(case, test);
-            let confirmed = case.found.as_deref() == Some(test.name())
-                && case.entered.keys().any(|at| policy.state(at).is_some());
+            let confirmed =
+                case.found.as_deref() == Some(test.name()) && case.entered.keys().any(|at| policy.state(at).is_some());
             if confirmed { once * once } else { once }
         }
         // It may still be the cause: a script without the knob, or a change that could not be made.

@@ -6,8 +6,8 @@
 use crate::facts::{Facts, Knobs};
 
 use super::file::{
-    Action, Ask, CONCLUDE, FOUND, LIMIT, NO_CURE, NOT_CONFIRMED, Order, PROMISING, Phase, Policy, Run, SILENCE, SKIPPED, Test,
-    Try, UNAVAILABLE, Verdict,
+    Action, Ask, CONCLUDE, FOUND, LIMIT, NO_CURE, NOT_CONFIRMED, Order, PROMISING, Phase, Policy, Run, SILENCE,
+    SKIPPED, Test, Try, UNAVAILABLE, Verdict,
 };
 use super::guard::{Evaluator, Expression, show_number};
 use super::settings::{self, Obstacle};
@@ -480,7 +480,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         let changes: Vec<String> = changes.iter().map(|(knob, value)| format!("{knob} = {}", plain(value))).collect();
         let number = |value: f64| if value.is_nan() { "an unknown loss".to_owned() } else { show_number(value) };
         format!(
-            "with {}, and all else as it was, the loss falls from {} to {}; the baseline's ended at {}",
+            "with {}, and everything else unchanged, the loss falls from {} to {}; the baseline ended at {}",
             changes.join(", "),
             number(shown.loss_start),
             number(shown.loss_end),

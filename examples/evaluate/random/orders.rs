@@ -37,8 +37,10 @@ pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site) -> anyhow::R
         let outcomes = parallel::map(&failing, |record| investigate(record, &site));
         for (held_back, set) in SETS {
             let of_set = failing.iter().zip(&outcomes).filter(|(record, _)| record.held_back.any() == held_back);
-            let opened: Vec<(&Label, &Outcome)> =
-                of_set.map(|(record, outcome)| (&record.label, outcome)).filter(|(_, outcome)| outcome.opened).collect();
+            let opened: Vec<(&Label, &Outcome)> = of_set
+                .map(|(record, outcome)| (&record.label, outcome))
+                .filter(|(_, outcome)| outcome.opened)
+                .collect();
             let count = opened.len();
             let share = |holds: &dyn Fn(&Label, &Outcome) -> bool| {
                 opened.iter().filter(|(label, outcome)| holds(label, outcome)).count() as f64 / count as f64
