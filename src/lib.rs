@@ -77,6 +77,9 @@ pub mod store;
 /// What people see of jobs and cases in a browser.
 pub mod page;
 
+/// The lines at the bottom of a terminal.
+pub mod screen;
+
 /// Log set-up and the names of metrics.
 pub mod telemetry;
 
