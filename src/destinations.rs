@@ -12,6 +12,7 @@ mod events;
 mod exchange;
 mod filters;
 mod fitting;
+mod headline;
 mod http;
 mod listing;
 mod mail;
