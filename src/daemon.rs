@@ -98,7 +98,8 @@ pub fn variables() -> Variables {
 
 /// Runs until stopped by `wishes`, SIGTERM or SIGINT. SIGHUP reloads the settings.
 ///
-/// # Errors Problems that prevent starting or continuing: the state directory, the database, a policy, a destination.
+/// # Errors
+/// Problems that prevent starting or continuing: the state directory, the database, a policy, a destination.
 pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let Prepared { settings, site, destinations, apps } = Prepared::of(load()?)?;
     let logdir = logdir_of(&settings)?;

@@ -128,7 +128,8 @@ fn answer_of(outcome: &Outcome) -> Answer {
 /// All refusals and dead letters in the store, oldest first. Read at the start, so that none is lost between recording
 /// and processing.
 ///
-/// # Errors The store failed.
+/// # Errors
+/// The store failed.
 pub async fn bad_ends(store: &SharedStore) -> Result<Vec<Report>, StoreError> {
     let mut ended = store.with(|store| store.deliveries(None, Some(DeliveryState::Refused))).await?;
     ended.extend(store.with(|store| store.deliveries(None, Some(DeliveryState::Dead))).await?);

@@ -51,7 +51,8 @@ impl Clicks {
 
 /// The apps of the destinations with buttons.
 ///
-/// # Errors HTTP cannot be set up for one of them.
+/// # Errors
+/// HTTP cannot be set up for one of them.
 pub(super) fn apps_of(settings: &Settings, destinations: &[Destination]) -> anyhow::Result<Vec<SlackApp>> {
     let http = Http::new(Timeouts::default());
     let app = |destination: &Destination| {

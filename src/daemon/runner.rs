@@ -91,7 +91,8 @@ fn socket_of(settings: &Settings) -> anyhow::Result<Option<PathBuf>> {
 /// Queries the runner until the process ends, if there is one among the destinations. With `--runner`, starts it if
 /// necessary.
 ///
-/// # Errors The runner cannot be reached.
+/// # Errors
+/// The runner cannot be reached.
 pub(super) fn follow(
     runtime: &Runtime,
     settings: &Settings,

@@ -8,7 +8,8 @@ use crate::destinations::{Destination, Fresh, Http, Reread, Setup, Surroundings,
 
 /// A destination of the configuration, with its preset and secrets; sends nothing.
 ///
-/// # Errors Its preset or its secrets cannot be read, a setting is invalid, or its host is not allowed.
+/// # Errors
+/// Its preset or its secrets cannot be read, a setting is invalid, or its host is not allowed.
 pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyhow::Result<Destination> {
     let preset = Arc::new(preset_of(&wanted.preset)?);
     let fields = wanted

@@ -94,7 +94,8 @@ pub fn built_in_tests(name: &str) -> Option<(&'static str, String)> {
 
 /// The text of a policy and its source.
 ///
-/// # Errors There is no policy of that name, or its file cannot be read.
+/// # Errors
+/// There is no policy of that name, or its file cannot be read.
 pub fn policy_text(choice: &PolicyChoice) -> Result<(String, String), PolicyError> {
     match choice {
         PolicyChoice::BuiltIn(name) => {
@@ -113,7 +114,8 @@ pub fn policy_text(choice: &PolicyChoice) -> Result<(String, String), PolicyErro
 
 /// Reads and checks a policy.
 ///
-/// # Errors The policy cannot be read, or has problems.
+/// # Errors
+/// The policy cannot be read, or has problems.
 pub fn load_policy(choice: &PolicyChoice, settings: &Settings) -> Result<Policy, PolicyError> {
     let (text, origin) = policy_text(choice)?;
     let named = settings.launches.iter().flat_map(|l| l.knobs().unwrap_or_default());
@@ -129,7 +131,8 @@ pub fn load_policy(choice: &PolicyChoice, settings: &Settings) -> Result<Policy,
 
 /// The input of the diagnosis.
 ///
-/// # Errors A policy or a tag pattern is invalid.
+/// # Errors
+/// A policy or a tag pattern is invalid.
 pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
     let signals = SignalRules::with_site(&settings.signals)
         .map_err(|(i, error)| PolicyError::Signals { number: i + 1, reason: error.to_string() })?;
@@ -220,7 +223,8 @@ fn own_names(launch: &config::Launch) -> BTreeMap<String, String> {
 
 /// The preset of a destination.
 ///
-/// # Errors There is no preset of that name, or its file cannot be read.
+/// # Errors
+/// There is no preset of that name, or its file cannot be read.
 pub fn preset_of(choice: &PresetChoice) -> Result<Preset, destinations::PresetError> {
     match choice {
         PresetChoice::Shipped(name) => Preset::shipped(name),

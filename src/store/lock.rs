@@ -17,7 +17,8 @@ pub struct StateLock {
 impl StateLock {
     /// Takes the lock file `path` for this process; creates it if necessary.
     ///
-    /// # Errors [`StoreError::Taken`] if another process holds it, [`StoreError::Files`] if it cannot be created.
+    /// # Errors
+    /// [`StoreError::Taken`] if another process holds it, [`StoreError::Files`] if it cannot be created.
     pub fn acquire(path: &Path) -> Result<StateLock, StoreError> {
         let shown = || path.display().to_string();
         let failed = |source| StoreError::Files { action: "create the lock file", path: shown(), source };

@@ -32,7 +32,8 @@ impl SharedStore {
     /// Runs `work` on the store in a thread that may block. Once started, it runs to completion even if the caller is
     /// dropped.
     ///
-    /// # Errors Errors of `work`, or [`StoreError::Gone`] if the runtime is shutting down or `work` panicked.
+    /// # Errors
+    /// Errors of `work`, or [`StoreError::Gone`] if the runtime is shutting down or `work` panicked.
     pub async fn with<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -48,7 +48,8 @@ pub struct Sqlite {
 impl Sqlite {
     /// Opens the database for the daemon: creates it and its directory if necessary, and migrates its schema.
     ///
-    /// # Errors All errors name the path: the file is not a database, is not writable, was written by a newer nextrun,
+    /// # Errors
+    /// All errors name the path: the file is not a database, is not writable, was written by a newer nextrun,
     /// or failed otherwise.
     pub fn open(path: &Path) -> Result<Sqlite, StoreError> {
         if let Some(directory) = path.parent() {
@@ -70,7 +71,8 @@ impl Sqlite {
 
     /// Writes a consistent copy of the database to the new file `copy`, also while a daemon uses it.
     ///
-    /// # Errors `copy` already exists or is not writable, or there is no nextrun database.
+    /// # Errors
+    /// `copy` already exists or is not writable, or there is no nextrun database.
     pub fn back_up(path: &Path, copy: &Path) -> Result<(), StoreError> {
         let store = Sqlite::to_read(path)?;
         store.refuse_foreign()?;
@@ -96,7 +98,8 @@ impl Sqlite {
 
     /// Opens the database for listing, also while a daemon uses it; never writes.
     ///
-    /// # Errors As [`Sqlite::open`]; also if the file does not exist or its schema is older.
+    /// # Errors
+    /// As [`Sqlite::open`]; also if the file does not exist or its schema is older.
     pub fn open_read_only(path: &Path) -> Result<Sqlite, StoreError> {
         Sqlite::to_read(path)?.of_this_version()
     }
@@ -109,7 +112,8 @@ impl Sqlite {
 
     /// Opens the database to send requests to the daemon that owns it. Only the daemon creates or migrates it.
     ///
-    /// # Errors As [`Sqlite::open_read_only`]; also if the database is not writable.
+    /// # Errors
+    /// As [`Sqlite::open_read_only`]; also if the database is not writable.
     pub fn open_existing(path: &Path) -> Result<Sqlite, StoreError> {
         must_exist(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -84,7 +84,7 @@ fn each_way_of_not_opening_says_what_to_do() {
     for (message, words) in [
         (told(Sqlite::open(&path("text"))), ["text is not a nextrun database", "move the file away"]),
         (told(Sqlite::open(&path("newer"))), ["has schema 99", "run the newer version"]),
-        (told(Sqlite::open(&path("file/db"))), ["could not make the state directory", "file"]),
+        (told(Sqlite::open(&path("file/db"))), ["could not create the state directory", "file"]),
         (told(Sqlite::open_read_only(&path("none"))), ["there is no database at", "none"]),
         (told(Sqlite::open_read_only(&path("empty"))), ["empty is not a nextrun database", "move"]),
         (told(Sqlite::open_read_only(&path("newer"))), ["has schema 99", "newer"]),
