@@ -62,6 +62,8 @@ pub struct Settings {
     pub owners: Owners,
     /// Cost limits of experiments.
     pub budgets: Budgets,
+    /// Which suspicious jobs may be examined by quiet probes.
+    pub probes: Probes,
     /// The site's tag patterns, which precede the built-in ones.
     pub signals: Vec<SiteRule>,
     /// The prior probability that a job fails, as set by the site; see [`Settings::prior`].
@@ -110,6 +112,24 @@ pub struct Team {
 impl Default for Budgets {
     fn default() -> Self {
         Budgets { case: Budget::default(), day: Budget::default(), teams: Vec::new(), gpus: 1.0 }
+    }
+}
+
+/// Which suspicious jobs may be examined by quiet probes (experiments without messages), and the cost limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probes {
+    /// The jobs; none if empty.
+    pub jobs: Vec<Glob>,
+    /// Maximum total run time of a job's probes, as a fraction of the job's own run time.
+    pub share: f64,
+    /// Fraction of unsuspicious jobs that are probed to measure missed failures.
+    pub audit: f64,
+}
+
+impl Default for Probes {
+    /// A tenth of the run time is affordable, and probing one job in a hundred measures the missed failures within months.
+    fn default() -> Self {
+        Probes { jobs: Vec::new(), share: 0.1, audit: 0.01 }
     }
 }
 

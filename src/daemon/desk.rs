@@ -36,14 +36,28 @@ impl Desk {
         destinations: &[Destination],
         store: &SharedStore,
     ) -> Result<Desk, StoreError> {
+        let runs_themselves = destinations.iter().any(Destination::runs_suggestions);
+        // Where something runs what is suggested, people need not be told of each run, unless that stays in a thread or
+        // the site wants it.
+        let wants = |destination: &Destination, wanted: &crate::config::DestinationSettings| {
+            let told = |kind: &MessageKind| {
+                *kind != MessageKind::RunSuggested
+                    || wanted.wants.is_some()
+                    || !runs_themselves
+                    || destination.threads()
+                    || !destination.reaches_people()
+            };
+            destination.wants.iter().copied().filter(told).collect()
+        };
         let outlet = |(destination, wanted): (&Destination, &crate::config::DestinationSettings)| Outlet {
             name: destination.name.clone(),
-            wants: destination.wants.clone(),
+            wants: wants(destination, wanted),
             route: wanted.route.clone(),
             patience: wanted.patience.unwrap_or(match destination.patience() {
                 destinations::Patience::AtOnce => Patience::AtOnce,
                 destinations::Patience::MayWait => Patience::MayWait,
             }),
+            machine: destination.runs_suggestions(),
         };
         let outlets = destinations.iter().zip(&settings.destinations).map(outlet).collect();
         let machines = destinations.iter().filter(|destination| destination.runs_suggestions());
@@ -102,7 +116,7 @@ impl Desk {
         };
         let letters = messages.into_iter().map(|message| Letter { knobs: knobs(&message), message }).collect();
         let within = self.noise.digest.map_or(0.0, |burst| burst.within.as_secs_f64());
-        let recent = cases.iter().filter(|case| now - case.opened <= within);
+        let recent = cases.iter().filter(|case| now - case.opened <= within && !case.is_quiet());
         let openings: Vec<Opening> = recent.map(|case| opening(case)).collect();
         let plan = self.situation(around, &openings, now).share(letters);
         if !plan.waiting.is_empty() {

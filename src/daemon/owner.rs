@@ -5,7 +5,22 @@ use std::path::Path;
 
 use crate::case::{Body, Message};
 use crate::config::Settings;
+use crate::launched::Launched;
 use crate::logdir::Place;
+
+/// Adds the owners of the job to a message: those named by the site, otherwise the user who started it, unless that is the
+/// user of this process.
+pub(super) fn tell_people(message: &mut Message, settings: &Settings, launched: Option<&Launched>) {
+    let named = settings.owners.of(&message.subject).to_vec();
+    let started = || {
+        let user = launched?.owner.filter(|user| *user != 0 && *user != rustix::process::geteuid().as_raw())?;
+        name_of(user)
+    };
+    let owners = if named.is_empty() { started().into_iter().collect() } else { named };
+    if let Some(about) = message.body.about_mut() {
+        about.owners = owners;
+    }
+}
 
 /// Adds the owner of the job to a suggested run if a destination has accounts for owners.
 pub(super) fn tell_owner(message: &mut Message, settings: &Settings) {

@@ -42,6 +42,9 @@ pub struct Order {
     /// The baseline job.
     #[serde(default)]
     baseline: String,
+    /// A quiet probe, which runs after all other waiting jobs.
+    #[serde(default)]
+    probe: bool,
 }
 
 /// Why a message is not accepted.
@@ -81,6 +84,8 @@ struct Data {
     environment: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    probe: bool,
 }
 
 impl Order {
@@ -127,6 +132,7 @@ impl Order {
             run_name: data.run_name,
             logdir: event.nextrunlogdir.filter(|logdir| logdir.is_absolute()),
             baseline: data.baseline_run,
+            probe: data.probe,
         })
     }
 
@@ -143,6 +149,11 @@ impl Order {
     /// The directory that it runs in.
     pub fn cwd(&self) -> Option<&std::path::Path> {
         self.cwd.as_deref()
+    }
+
+    /// Whether it is a quiet probe, which runs after all other waiting jobs.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe
     }
 
     /// Variables set for this run.
