@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::files;
+use super::fixed::Fixed;
 use super::meaning;
 use super::options::{Dialect, Opt, Taken, taken};
 use super::peel::{Peeled, Script, base, is_assignment, peel};
@@ -108,7 +109,13 @@ pub fn survey(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>, printed: &[
     launched.flags = meaning::flags(&options, &given);
     // What cannot be rewritten must not look as if it could.
     launched.flags.retain(|flag| flag.file.as_ref().is_none_or(|file| launched.files.contains_key(file)));
-    launched.settings = settings(&seen, &peeled, &meaning::flags(&options, &given));
+    let flags = meaning::flags(&options, &given);
+    launched.settings = settings(&seen, &peeled, &flags);
+    // What an option can change is not fixed, whatever the option's value is.
+    let fixed = script.fixed.settings().into_iter().filter(|(knob, _)| flags.iter().all(|flag| flag.knob != *knob));
+    for (knob, value) in fixed {
+        launched.settings.entry(knob).or_insert(value);
+    }
     if script.dialect == Some(Dialect::Hydra) {
         let folder =
             Flag { name: HYDRA_FOLDER.to_owned(), knob: "folder".to_owned(), way: Way::KeyValue, ..Flag::default() };
@@ -167,6 +174,7 @@ struct Scripts {
     options: Vec<Opt>,
     dialect: Option<Dialect>,
     style: Style,
+    fixed: Fixed,
     has_source: bool,
 }
 
@@ -196,6 +204,7 @@ impl Scripts {
             let source = Source::read(&text);
             scripts.has_source = true;
             scripts.style.note(&source);
+            scripts.fixed.note(&source);
             let found = taken(&source);
             let own = looked.len() == 1;
             scripts.add(look, found, own.then_some(home.as_str()));
