@@ -207,7 +207,7 @@ fn every_verdict_and_every_fate_is_described() {
 #[test]
 fn every_field_of_a_suggested_run_is_described() {
     let page = fs::read_to_string(Path::new(ROOT).join("docs/DESTINATIONS.md")).unwrap();
-    let section = page.split("## What a suggested run says").nth(1).unwrap().split("\n## ").next().unwrap();
+    let section = page.split("## Fields of a suggested run").nth(1).unwrap().split("\n## ").next().unwrap();
     let described: BTreeSet<&str> = section
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split(" |").next())
