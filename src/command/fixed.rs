@@ -12,8 +12,25 @@ use crate::jobs::canonical_value;
 
 /// Classes of optimizers, as PyTorch, Keras and Optax name them.
 const OPTIMIZERS: &[&str] = &[
-    "SGD", "Adam", "AdamW", "RMSprop", "RMSProp", "Adagrad", "Adadelta", "Adamax", "NAdam", "Nadam", "RAdam", "Lion",
-    "Adafactor", "adam", "adamw", "sgd", "rmsprop", "adagrad", "lion",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "RMSprop",
+    "RMSProp",
+    "Adagrad",
+    "Adadelta",
+    "Adamax",
+    "NAdam",
+    "Nadam",
+    "RAdam",
+    "Lion",
+    "Adafactor",
+    "adam",
+    "adamw",
+    "sgd",
+    "rmsprop",
+    "adagrad",
+    "lion",
 ];
 
 /// What the calls of a program's sources say.
@@ -58,9 +75,11 @@ impl Fixed {
         let loaders = source.calls(|name| name == "DataLoader" || name == "fit");
         self.batches.extend(loaders.filter_map(|(_, call)| number_of(source, &call, "batch_size")));
         let trainings = source.calls(|name| name == "fit" || name == "Trainer");
-        self.epochs.extend(trainings.filter_map(|(_, call)| {
-            ["epochs", "max_epochs"].iter().find_map(|name| number_of(source, &call, name))
-        }));
+        self.epochs.extend(
+            trainings.filter_map(|(_, call)| {
+                ["epochs", "max_epochs"].iter().find_map(|name| number_of(source, &call, name))
+            }),
+        );
     }
 
     /// The settings that are known, by canonical name.
@@ -76,9 +95,8 @@ impl Fixed {
             ("batch_size", one(&self.batches)),
             ("epochs", one(&self.epochs)),
         ];
-        let value = |(knob, text): (&str, Option<String>)| {
-            Some((knob.to_owned(), canonical_value(knob, &Value::from(text?))?))
-        };
+        let value =
+            |(knob, text): (&str, Option<String>)| Some((knob.to_owned(), canonical_value(knob, &Value::from(text?))?));
         known.into_iter().filter_map(value).collect()
     }
 }

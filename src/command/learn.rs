@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::files;
 use super::fixed::Fixed;
 use super::meaning;
-use super::options::{Dialect, Opt, Taken, taken};
+use super::options::{Dialect, Opt, Taken, complete, taken};
 use super::peel::{Peeled, Script, base, is_assignment, peel};
 use super::printed::Printed;
 use super::python::{Source, Token};
@@ -105,6 +105,10 @@ pub fn survey(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>, printed: &[
         }
     }
     options.extend(unknown_words(seen.argv, &peeled, &options));
+    // What a configuration file or a command only sets, the source explains.
+    for option in options.iter_mut().filter(|option| matches!(option.way, Way::KeyValue | Way::File)) {
+        script.sources.iter().for_each(|source| complete(option, source));
+    }
     let given = |option: &Opt| is_given(&seen, &peeled, option);
     launched.flags = meaning::flags(&options, &given);
     // What cannot be rewritten must not look as if it could.
@@ -175,6 +179,7 @@ struct Scripts {
     dialect: Option<Dialect>,
     style: Style,
     fixed: Fixed,
+    sources: Vec<Source>,
     has_source: bool,
 }
 
@@ -209,6 +214,7 @@ impl Scripts {
             let own = looked.len() == 1;
             scripts.add(look, found, own.then_some(home.as_str()));
             open.extend(imports(&source, &home, folder(&path), seen.cwd));
+            scripts.sources.push(source);
         }
         scripts
     }

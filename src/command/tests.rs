@@ -258,6 +258,18 @@ fn epochs_do_not_end_a_run_before_its_steps() {
     );
 }
 
+#[test]
+fn a_value_of_a_configuration_is_one_that_the_source_understands() {
+    let script = "cfg = OmegaConf.merge(OmegaConf.load('c.yaml'), OmegaConf.from_cli())\nif cfg.model.init == 'zeros': pass\nelif cfg.model.init == 'he': pass\n";
+    let site = Site {
+        files: &[("t.py", script), ("c.yaml", "model: {init: zeros}\nout: runs/a\n")],
+        command: "python t.py",
+        env: &[],
+    };
+    let changed = rewritten(&learned(&site), &json!({"initializer": "variance_scaling"}), "a");
+    assert_eq!(changed.argv.join(" "), "python t.py model.init=he out=/w/runs/nextrun/a/01-x");
+}
+
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z'\"$`\\\\ ;&|<>(){}*?!#~\n\t-]{1,40}",

@@ -263,7 +263,9 @@ fn as_configured(launched: &Launched, launch: &Launch) -> Launched {
         // A script that counts epochs is told its steps by them.
         let knob = if flag.knob == "epochs" { "max_steps" } else { &flag.knob };
         let own = [&flag.name].into_iter().chain(&flag.also).chain(&flag.off);
-        launch.names_of(knob).is_none_or(|names| own.into_iter().any(|name| names.contains(name)) || flag.way == Way::File)
+        launch
+            .names_of(knob)
+            .is_none_or(|names| own.into_iter().any(|name| names.contains(name)) || flag.way == Way::File)
     });
     launched
 }
