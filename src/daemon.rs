@@ -6,6 +6,7 @@
 //! before anybody is told of it.
 
 mod asks;
+mod clicks;
 mod clock;
 mod desk;
 mod engine;
@@ -43,12 +44,14 @@ use crate::store::{SharedStore, Sqlite, StateLock, Store, Unreadable};
 use crate::watch::Watcher;
 use crate::watch::notify::{Notifier, Sweep};
 
+use clicks::Clicks;
 use clock::Clocks;
 use desk::Desk;
 use engine::Engine;
 use reload::Prepared;
 use stopping::{Stoppable, end_at_last};
 
+pub use clicks::answerer;
 pub use sending::destination_of;
 pub use site::{
     PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, preset_of, site_of, vocabulary,
@@ -98,7 +101,7 @@ pub fn variables() -> Variables {
 /// # Errors
 /// What keeps it from starting or from going on: the state directory, the database, a policy, a destination.
 pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
-    let Prepared { settings, site, destinations } = Prepared::of(load()?)?;
+    let Prepared { settings, site, destinations, apps } = Prepared::of(load()?)?;
     let logdir = logdir_of(&settings)?;
     let source = logdir_at(logdir, &variables())?;
     if let Err(error) = source.check() {
@@ -124,6 +127,8 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let (reports, incoming) = mpsc::unbounded_channel();
     let from_runner = runner::follow(&runtime, &settings, wishes.stop.clone())?;
     let (metrics, clock) = (board.metrics.clone(), Arc::new(now));
+    let mut clicks = Clicks::new(runtime.handle().clone(), store.clone(), board.clone());
+    clicks.follow(apps);
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
     tracing::info!(%logdir, state = %settings.state.display(), "watching");
@@ -139,6 +144,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         watcher,
         notifier,
         outbox,
+        clicks,
         board,
         wishes: wishes.clone(),
         refused: None,

@@ -18,6 +18,7 @@ mod markup;
 mod preset;
 mod rehearsal;
 mod signature;
+mod slack;
 mod sparkline;
 mod template;
 mod view;
@@ -41,6 +42,7 @@ pub use current::{Fresh, Reread};
 pub use engine::Told;
 pub use http::{Http, HttpError, Timeouts};
 pub use preset::{Field, FieldKind, Need, Patience, Preset, PresetError, SameId};
+pub use slack::{Answerer, Click, Outcome as ClickOutcome, SlackApp, SlackPace, date, mention};
 pub use sparkline::sparkline;
 pub use template::TemplateError;
 
@@ -463,6 +465,7 @@ impl Destination {
         let text = |name: &str| self.preset.fields.get(name).is_some_and(|field| field.kind == FieldKind::Text);
         let shown = self.fields.iter().filter(|(name, _)| text(name));
         scope.insert("fields".to_owned(), values(shown));
+        scope.insert("buttons".to_owned(), Jinja::from(self.has_buttons()));
         Ok(scope)
     }
 

@@ -14,6 +14,7 @@ mod exam;
 mod experiments;
 mod fates;
 mod linking;
+mod people;
 mod plan;
 #[cfg(test)]
 mod provenance;
@@ -31,8 +32,8 @@ use serde_json::json;
 
 use crate::belief::Weights;
 use crate::case::{
-    Allowance, Approval, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Reply, Terms, Trace, Waiting,
-    WhenControl, case_id,
+    Allowance, Approval, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl,
+    case_id,
 };
 use crate::command::takes;
 use crate::evidence::Kind;
@@ -518,23 +519,6 @@ impl Diagnosis {
         self.site.policy_for_case(case).cloned()
     }
 
-    /// Closes a case by hand.
-    pub fn close(&mut self, id: &CaseId, verdict: &str, why: &str, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.cases.get_mut(id).filter(|case| case.closed.is_none()) {
-            let conclusion = Conclusion {
-                state: "closed_by_hand".into(),
-                verdict: verdict.to_owned(),
-                confidence: 1.0,
-                summary: why.to_owned(),
-                recommended: BTreeMap::new(),
-            };
-            let trace = case.close(conclusion, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
-    }
-
     /// Jobs that open cases need, by name; `true` where everything below the name is the job's, as with experiments.
     pub fn needed(&self) -> BTreeSet<(String, bool)> {
         let open = self.cases.values().filter(|case| case.closed.is_none());
@@ -559,23 +543,6 @@ impl Diagnosis {
             jobs.iter().all(|job| !needed.contains(job) && done(job))
         };
         runs.keys().filter(settled).cloned().collect()
-    }
-
-    /// A person answers what a case asks in the message of this id.
-    pub fn reply(&mut self, id: &CaseId, ask: &str, reply: &Reply, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        self.step(id, now, &mut changes, |case, terms| case.reply(ask, reply, terms));
-        changes
-    }
-
-    /// A person says which job carries out the open experiment of a case.
-    pub fn link(&mut self, id: &CaseId, job: &str, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.cases.get_mut(id) {
-            let trace = case.link_to(job, BY_HAND, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
     }
 }
 

@@ -10,6 +10,7 @@ use sd_notify::NotifyState;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::asks::ask_of;
+use super::clicks::Clicks;
 use super::clock::Clocks;
 use super::desk::Desk;
 use super::owner::tell_owner;
@@ -56,6 +57,7 @@ pub(super) struct Engine {
     pub(super) watcher: Watcher,
     pub(super) notifier: Notifier,
     pub(super) outbox: Outbox,
+    pub(super) clicks: Clicks,
     pub(super) board: Arc<Board>,
     pub(super) wishes: Wishes,
     /// Why the newest settings are not in force.

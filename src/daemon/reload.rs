@@ -3,13 +3,14 @@
 use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 
+use super::clicks::apps_of;
 use super::desk::Desk;
 use super::engine::Engine;
 use super::runner::with_runner;
 use super::{Load, logdir_of, notifier, now, sending, site_of, with_causes};
 use crate::case::Case;
 use crate::config::{ASK_WAIT, Settings};
-use crate::destinations::Destination;
+use crate::destinations::{Destination, SlackApp};
 use crate::diagnosis::Site;
 
 /// All that follows from the settings, checked; nothing is in force yet.
@@ -17,6 +18,8 @@ pub(super) struct Prepared {
     pub(super) settings: Settings,
     pub(super) site: Site,
     pub(super) destinations: Vec<Destination>,
+    /// The Slack apps in which people click.
+    pub(super) apps: Vec<SlackApp>,
 }
 
 impl Prepared {
@@ -31,7 +34,8 @@ impl Prepared {
         if settings.limits.ask_wait.is_none() && destinations.iter().any(Destination::reaches_people) {
             site.answer_within = ASK_WAIT.as_secs_f64();
         }
-        Ok(Prepared { settings, site, destinations })
+        let apps = apps_of(&settings, &destinations)?;
+        Ok(Prepared { settings, site, destinations, apps })
     }
 }
 
@@ -68,7 +72,7 @@ impl Engine {
     }
 
     fn put_in_force(&mut self, prepared: Prepared) -> anyhow::Result<()> {
-        let Prepared { settings, site, destinations } = prepared;
+        let Prepared { settings, site, destinations, apps } = prepared;
         let before = &self.settings;
         let fixed = [
             ("watch.logdir", settings.watch.logdirs == before.watch.logdirs),
@@ -94,6 +98,7 @@ impl Engine {
         self.diagnosis.go_on_at(site);
         self.desk = desk;
         self.board.let_approve(settings.approvers.clone());
+        self.clicks.follow(apps);
         self.outbox.replace(destinations);
         self.outbox.wake();
         self.settings = settings;

@@ -212,7 +212,7 @@ pub(super) fn check_host(setup: &Setup, field: &str, host: &str) -> Result<(), S
 }
 
 /// Whether a host is one of a list's: the same name, or below it where the list has `*.name`.
-fn is_allowed(host: &str, pattern: &str) -> bool {
+pub(super) fn is_allowed(host: &str, pattern: &str) -> bool {
     match pattern.strip_prefix("*.") {
         Some(parent) => host.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
         None => host.eq_ignore_ascii_case(pattern.trim_matches(['[', ']'])) || host.eq_ignore_ascii_case(pattern),

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::sparkline::{is_logarithmic, sparkline};
-use super::words::{number, one_line, settings, shell_word, words};
+use super::words::{number, one_line, sentence, settings, shell_word, words};
 use crate::case::{
     About, ApprovalAsked, Believed, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message,
-    MessageKind, Notice, QuestionAsked, Recommended, RunSuggested, Tried,
+    MessageKind, Notice, QuestionAsked, RUN, Recommended, RunSuggested, SKIP, SNOOZE, Tried,
 };
 use crate::command::{is_one_program, masked_line};
 
@@ -55,6 +55,8 @@ pub(super) struct View {
     expires: String,
     /// Of what is shown, for buttons.
     fingerprint: String,
+    /// The answers as buttons; empty where nobody waits for an answer.
+    buttons: Vec<Button>,
     /// The verdict in words, and its id.
     verdict: String,
     verdict_id: String,
@@ -69,6 +71,25 @@ pub(super) struct View {
     items: Vec<Item>,
     /// The last lines of a job's log, without control characters.
     log: String,
+}
+
+/// An answer as a button.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Button {
+    answer: String,
+    label: String,
+}
+
+impl Button {
+    fn of(answer: &str) -> Button {
+        let label = match answer {
+            RUN => "Run".to_owned(),
+            SKIP => "Skip".to_owned(),
+            SNOOZE => "Snooze 4 h".to_owned(),
+            other => sentence(&words(&one_line(other))),
+        };
+        Button { answer: one_line(answer), label }
+    }
 }
 
 /// A symptom with its evidence.
@@ -158,6 +179,7 @@ impl View {
             reply: format!("nextrun cases approve {case}  (or: decline)", case = one_line(case)),
             expires: when(asked.expires),
             fingerprint: one_line(&asked.fingerprint),
+            buttons: asked.answers.iter().map(|answer| Button::of(answer)).collect(),
             ..View::of_run(&asked.run)
         }
     }
@@ -172,6 +194,7 @@ impl View {
             reply: Some(reply).filter(|_| question.expires.is_some()).unwrap_or_default(),
             expires: question.expires.map(when).unwrap_or_default(),
             fingerprint: one_line(&question.fingerprint),
+            buttons: question.answers.iter().filter(|_| question.expires.is_some()).map(|a| Button::of(a)).collect(),
             ..View::default()
         }
     }
