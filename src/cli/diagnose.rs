@@ -91,7 +91,7 @@ fn look<'a>(job: &'a Job<'a>, site: &Site, now: f64) -> Looked<'a> {
     let exam = exam(job, site, &Memory::only_look(job, now), now);
     let experiment = experiment_of(&job.name).is_some() || job.suggestion_id().is_some();
     let (status, reason) = match exam.status() {
-        _ if experiment => (Status::Unknown, Some("it is an experiment of nextrun, which its case judges".to_owned())),
+        _ if experiment => (Status::Unknown, Some("it is an experiment of nextrun: its case judges it".to_owned())),
         judged => judged,
     };
     let next = next(job, &exam, site, status);

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::files;
 use super::fixed::Fixed;
 use super::meaning;
-use super::options::{Dialect, Opt, Taken, complete, taken};
+use super::options::{Dialect, Opt, Taken, asks_where_to_log, complete, taken};
 use super::peel::{Peeled, Script, base, is_assignment, peel};
 use super::printed::Printed;
 use super::python::{Source, Token};
@@ -126,6 +126,11 @@ pub fn survey(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>, printed: &[
         launched.outputs.push(folder);
     }
     outputs(&seen, &options, &mut launched);
+    if script.sources.iter().any(asks_where_to_log) {
+        let folder =
+            Flag { name: "log_dir".to_owned(), knob: "folder".to_owned(), way: Way::Overrides, ..Flag::default() };
+        launched.outputs.push(folder);
+    }
     let offered = options.iter().map(|option| offer(&seen, &peeled, option, &launched.flags)).collect();
     Survey { launched, offered, style: script.style, has_source: script.has_source }
 }

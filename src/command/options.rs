@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+pub(super) use package::asks_where_to_log;
+
 use super::python::{Source, Token};
 use crate::launched::{Kind, Way};
 

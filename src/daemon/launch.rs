@@ -132,6 +132,9 @@ fn dress_run(run: &mut RunSuggested, baseline: &str, site: &Settings, known: &Kn
     set(&mut run.env, "NEXTRUN_RUN_NAME", run.run_name.clone());
     // A map of texts and JSON values is always JSON.
     set(&mut run.env, "NEXTRUN_OVERRIDES", serde_json::to_string(&run.overrides).unwrap_or_default());
+    if let Some(root) = logdir_of(site) {
+        set(&mut run.env, "NEXTRUN_LOG_DIR", format!("{root}/{}", run.run_name));
+    }
     if let Some(folder) = output_dir(run, site) {
         set(&mut run.env, "NEXTRUN_OUTPUT_DIR", folder);
     }

@@ -35,7 +35,7 @@ pub(super) fn print(out: &mut impl Write, jobs: &[Looked<'_>], place: &str) -> i
     }
     let experiments: Vec<&Looked<'_>> = jobs.iter().filter(|job| job.experiment).collect();
     if !experiments.is_empty() {
-        writeln!(out, "experiments of nextrun, which their cases judge:")?;
+        writeln!(out, "experiments of nextrun (their cases judge them):")?;
         for job in experiments {
             writeln!(out, "         {}  {}", job.shown(place), sparkline(&job.exam.loss_curve()))?;
         }

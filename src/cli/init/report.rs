@@ -31,7 +31,7 @@ pub(super) fn print(out: &mut impl Write, plan: &Plan, from: &str) -> io::Result
         writeln!(out, "{:11} {}: {}", mapping.grade.word(), knob, plain(&mapping.evidence.join("; ")))?;
     }
     if !plan.absent.is_empty() {
-        writeln!(out, "absent      {}: experiments that need them are passed over", plan.absent.join(", "))?;
+        writeln!(out, "absent      {}: experiments that need them are skipped", plan.absent.join(", "))?;
     }
     if !plan.examples.is_empty() {
         writeln!(out, "\nExperiments would be:")?;
