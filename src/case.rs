@@ -7,6 +7,7 @@ mod asking;
 mod believed;
 mod budget;
 mod control;
+mod curve;
 mod digest;
 mod fates;
 mod id;
@@ -35,6 +36,7 @@ pub use asking::{Approval, ApprovalAsked, Approved, Awaited, Person, RUN, Reply,
 pub use believed::Believed;
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
+pub use curve::Curve;
 pub use digest::{Digest, DigestItem, DigestLine};
 pub use id::{case_id, experiment_of, run_name, suggestion_id};
 pub use linking::{Candidate, Known, Link, Wanted, link};
@@ -118,6 +120,9 @@ pub struct Case {
     /// The budget that its next experiment would exceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_of: Option<String>,
+    /// What its baseline and experiments had logged when it last took a step; the baseline's come first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<Curve>,
     /// The experiment that a person let run, until it is suggested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approved>,

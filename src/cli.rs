@@ -8,11 +8,13 @@ mod config;
 mod diagnose;
 mod generate;
 mod init;
+mod login;
 mod nearby;
 mod notify;
 mod outbox;
 mod policy;
 mod preset;
+mod report;
 mod run;
 mod runner;
 mod scalars;
@@ -60,6 +62,8 @@ enum Command {
     Diagnose(diagnose::Diagnose),
     #[command(subcommand)]
     Cases(cases::Cases),
+    Report(report::Report),
+    Login(login::Login),
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
     #[command(subcommand)]
@@ -127,6 +131,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Supervise(command) => runner::supervise(command),
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
+        Command::Report(command) => report::run(command),
+        Command::Login(command) => login::run(command),
         Command::Outbox(command) => outbox::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),

@@ -252,7 +252,9 @@ fn serve_status(
         report: read("report", &wanted.tokens.report)?,
         act: read("act", &wanted.tokens.act)?,
     };
-    let listen = status::Listen { address: wanted.listen, tokens };
+    let keyring = status::Keyring::open_or_make(&settings.state, now()).context("could not prepare logging in")?;
+    let links = status::Links { tensorboard: wanted.tensorboard.clone() };
+    let listen = status::Listen { address: wanted.listen, tokens, keyring: Some(keyring), links };
     let (address, serving) = runtime.block_on(status::serve(listen, board.clone()))?;
     tracing::info!(%address, "the status page is there");
     Ok(runtime.spawn(serving))

@@ -6,8 +6,10 @@ mod advice;
 mod asked;
 mod breakdown;
 mod budgets;
+mod changes;
 #[cfg(test)]
 mod consent;
+mod curves;
 mod delivery;
 mod endings;
 mod exam;
@@ -31,10 +33,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::belief::Weights;
-use crate::case::{
-    Allowance, Approval, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl,
-    case_id,
-};
+use crate::case::{Allowance, Approval, Case, CaseId, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id};
 use crate::command::takes;
 use crate::evidence::Kind;
 use crate::facts::Facts;
@@ -48,6 +47,7 @@ use crate::symptoms::{Finding, Severity};
 
 pub use advice::advice;
 pub use budgets::{Per, SiteBudget};
+pub use changes::Changes;
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
@@ -186,47 +186,6 @@ impl Site {
     }
 }
 
-/// What one tick changes; it is kept whole or not at all.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Changes {
-    /// Cases whose state changed.
-    pub cases: Vec<Case>,
-    /// Entries of their journals.
-    pub journal: Vec<(CaseId, JournalEntry)>,
-    /// Messages owed.
-    pub messages: Vec<Message>,
-    /// What became of jobs that no suggestion asked for.
-    pub fates: Vec<JobFate>,
-}
-
-impl Changes {
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.cases.is_empty() && self.journal.is_empty() && self.messages.is_empty() && self.fates.is_empty()
-    }
-
-    fn add(&mut self, case: &Case, trace: Trace) {
-        if trace.is_empty() {
-            return;
-        }
-        self.journal.extend(trace.journal.into_iter().map(|entry| (case.id.clone(), entry)));
-        self.messages.extend(trace.messages);
-        self.keep(case);
-    }
-
-    /// Takes in what followed at once.
-    pub fn absorb(&mut self, later: Changes) {
-        self.journal.extend(later.journal);
-        self.messages.extend(later.messages);
-        later.cases.iter().for_each(|case| self.keep(case));
-    }
-
-    fn keep(&mut self, case: &Case) {
-        self.cases.retain(|known| known.id != case.id);
-        self.cases.push(case.clone());
-    }
-}
-
 /// Seconds that the numbers of a job are kept after it has ended: people look at it, and it may go on.
 const KEPT: f64 = 3600.0;
 
@@ -247,6 +206,8 @@ pub struct Diagnosis {
     endings: Endings,
     /// Cases that were kept and cannot be read.
     set_aside: Vec<SetAside>,
+    /// Cases that took a step since runs were last looked at.
+    to_draw: BTreeSet<CaseId>,
 }
 
 /// A case that was kept and cannot be read. It stays as it is: its baseline is left alone, and so are its experiments.
@@ -270,6 +231,7 @@ impl Diagnosis {
             launched: BTreeMap::new(),
             endings: Endings::default(),
             set_aside: Vec::new(),
+            to_draw: BTreeSet::new(),
         }
     }
 
@@ -298,6 +260,7 @@ impl Diagnosis {
                 self.look_at_baseline(job, now, &mut changes);
             }
         }
+        self.draw_changed(&jobs, &mut changes);
         changes
     }
 
@@ -380,6 +343,7 @@ impl Diagnosis {
             shown_at: exam.shown_at(),
             pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
             fate: self.known_fate(&job.name).cloned(),
+            curves: self.site.curves_of(job, None),
             belief: Some((&exam.belief).into()),
             weights: Some(Weights::shipped().id.clone()),
         };
@@ -461,9 +425,15 @@ impl Diagnosis {
         self.memory.values().map(Memory::symptoms)
     }
 
-    /// Every job, with when something new of it was last seen, in seconds since the Unix epoch.
-    pub fn last_seen(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.memory.iter().map(|(job, memory)| (job.as_str(), memory.last_seen()))
+    /// Every job as it was last looked at.
+    pub fn jobs(&self) -> impl Iterator<Item = (&str, &Memory)> {
+        self.memory.iter().map(|(job, memory)| (job.as_str(), memory))
+    }
+
+    /// The jobs that carry out an experiment of any case.
+    pub fn jobs_of_experiments(&self) -> BTreeSet<&str> {
+        let experiments = self.cases.values().flat_map(|case| &case.experiments);
+        experiments.filter_map(|experiment| experiment.job.as_deref()).collect()
     }
 
     /// Closed cases none of whose jobs `is_there`, in the log directory: without them no job would be investigated again.
@@ -512,6 +482,9 @@ impl Diagnosis {
         let terms = self.terms(&policy, Some(id), &allowances, now);
         let Some(case) = self.cases.get_mut(id) else { return };
         let trace = step(case, &terms);
+        if !trace.is_empty() {
+            self.to_draw.insert(id.clone());
+        }
         changes.add(&case.clone(), trace);
     }
 

@@ -19,6 +19,9 @@ pub mod tfevents;
 /// The numbers of one run, in bounded memory.
 pub mod series;
 
+/// Charts of series, as SVG and PNG.
+pub mod picture;
+
 /// Which runs are one training process, and with which hyperparameters.
 pub mod jobs;
 
@@ -69,6 +72,9 @@ mod fault;
 
 /// Keeps cases and deliveries.
 pub mod store;
+
+/// What people see of jobs and cases in a browser.
+pub mod page;
 
 /// Log set-up and the names of metrics.
 pub mod telemetry;

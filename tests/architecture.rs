@@ -13,6 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("launched", &[]),
     ("tfevents", &["series"]),
     ("series", &["launched"]),
+    ("picture", &["series"]),
     ("jobs", &["series", "launched"]),
     ("command", &["launched", "jobs"]),
     ("signals", &[]),
@@ -23,7 +24,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("facts", &["series", "jobs", "signals", "symptoms", "evidence", "numbers"]),
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
-    ("case", &["fate", "launched", "policy", "facts", "symptoms", "belief"]),
+    ("case", &["fate", "launched", "series", "policy", "facts", "symptoms", "belief"]),
     (
         "diagnosis",
         &[
@@ -36,6 +37,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("watch", &["tfevents", "logdir", "series", "launched"]),
     ("fault", &[]),
     ("store", &["case", "fate", "fault"]),
+    ("page", &["belief", "case", "command", "facts", "fate", "launched", "picture", "policy", "series", "store"]),
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command"]),
     ("launch", &["launched", "command", "logdir"]),
@@ -44,7 +46,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("destinations", &["fate", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
-    ("status", &["config", "telemetry", "fate", "case", "store", "answers", "fault"]),
+    ("status", &["config", "telemetry", "fate", "case", "store", "page", "answers", "fault"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];
@@ -56,6 +58,7 @@ const CORE: &[&str] = &[
     "launched",
     "tfevents",
     "series",
+    "picture",
     "jobs",
     "command",
     "signals",

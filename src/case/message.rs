@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApprovalAsked, Believed, CaseId, Digest, Notice};
+use super::{ApprovalAsked, Believed, CaseId, Curve, Digest, Notice};
 use crate::belief::Reason;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
@@ -228,6 +228,9 @@ pub struct About {
     pub evidence: Vec<Evidence>,
     /// Up to sixty levels of the baseline's loss; null where it was not finite.
     pub loss_curve: Vec<Option<f64>>,
+    /// The same, and that of the experiment that tells most, with their steps: where a case opens or closes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<Curve>,
     /// How probable it was that the baseline fails when the case was opened, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,

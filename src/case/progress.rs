@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::asking::overdue;
 use super::budget::exceeded;
 use super::{
-    Allowance, Approval, CONTROL, Case, CaseId, Control, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace, Trace,
-    VERSION, Versions, Waiting, WhenControl,
+    Allowance, Approval, CONTROL, Case, CaseId, Control, Curve, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace,
+    Trace, VERSION, Versions, Waiting, WhenControl,
 };
 use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
@@ -75,6 +75,8 @@ pub struct Opening {
     pub pace: Option<Pace>,
     /// What became of it, where whoever runs it told.
     pub fate: Option<Fate>,
+    /// What it has logged.
+    pub curves: Vec<Curve>,
     /// How probable it is that it fails.
     pub belief: Option<Breakdown>,
     /// The id of the weights by which that is judged.
@@ -109,6 +111,7 @@ impl Case {
             paused: None,
             in_vain: None,
             short_of: None,
+            curves: opening.curves,
             approved: None,
             belief: opening.belief,
             versions: Versions { policy: Some(terms.policy.id().to_owned()), weights: opening.weights },

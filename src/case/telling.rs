@@ -32,6 +32,7 @@ impl Case {
             symptoms: self.findings.iter().map(|finding| finding.symptom.clone()).collect(),
             evidence: self.findings.iter().map(Into::into).collect(),
             loss_curve: self.loss_curve.clone(),
+            curves: Vec::new(),
             probability: self.belief.as_ref().map(|belief| belief.probability),
             speaks_for: reasons(|belief| &belief.speaks_for),
             speaks_against: reasons(|belief| &belief.speaks_against),

@@ -4,12 +4,13 @@ mod text;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::report::write_new;
 use super::{Exit, nearby, place, plain, runs_of, settings};
 use crate::belief::{Contribution, Weights};
 use crate::case::experiment_of;
@@ -19,6 +20,8 @@ use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step, unlogged};
 use crate::evidence::{Measured, Quantity};
 use crate::jobs::{Job, group};
 use crate::logdir::Place;
+use crate::picture::{Chart, Line, Window, png};
+use crate::series::Outline;
 use crate::signals::{Matched, Signal};
 use crate::symptoms::first_detected;
 
@@ -40,6 +43,9 @@ pub(super) struct Diagnose {
     /// How long a job may be without a new event before it counts as ended.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     quiet_after: Option<Duration>,
+    /// Draw the loss of each job that is not healthy, or of all jobs where all are, into this PNG file; it is replaced.
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -80,11 +86,38 @@ pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
         Format::Text if !looked.is_empty() => text::print(&mut out, &looked, &plain(&place.to_string()))?,
         Format::Text => {}
     }
+    if let Some(path) = &arguments.png {
+        write_png(path, &looked)?;
+    }
     if looked.is_empty() {
         writeln!(io::stderr(), "{}", plain(&nearby::nothing_in(&place)))?;
     }
     let failing = looked.iter().any(|job| job.status == Status::Failing);
     Ok(if failing { Exit::Failing } else { Exit::Healthy })
+}
+
+/// The loss of a job, with the steps that its findings rest on.
+fn chart(looked: &Looked<'_>) -> Chart {
+    let Looked { job, exam, .. } = looked;
+    let Some(judged) = exam.view.judged() else { return Chart::default() };
+    let of_it = exam.shown().into_iter().filter(|finding| finding.tag == judged.tag);
+    let window = |finding: crate::symptoms::Finding| Window {
+        from: finding.first_step as f64,
+        to: finding.last_step as f64,
+        name: finding.symptom.replace('_', " "),
+    };
+    Chart {
+        title: format!("{}: {} ({})", plain(&job.name), looked.status.as_str(), plain(&judged.tag)),
+        lines: vec![Line { name: "loss".to_owned(), outline: Outline::of(&judged.sketch), style: 0 }],
+        windows: of_it.map(window).collect(),
+    }
+}
+
+fn write_png(path: &Path, looked: &[Looked<'_>]) -> anyhow::Result<()> {
+    let all_healthy = looked.iter().all(|job| job.status == Status::Healthy);
+    let shown = looked.iter().filter(|job| all_healthy || job.status != Status::Healthy && !job.experiment);
+    let charts: Vec<Chart> = shown.map(chart).collect();
+    write_new(path, &png(&charts)?, true)
 }
 
 fn look<'a>(job: &'a Job<'a>, site: &Site, now: f64) -> Looked<'a> {

@@ -154,6 +154,8 @@ pub struct StatusSettings {
     pub listen: SocketAddr,
     /// What requests must bring.
     pub tokens: TokenSources,
+    /// The address of the TensorBoard that shows the same log directory, for links.
+    pub tensorboard: Option<String>,
 }
 
 /// Where the tokens of the status page come from, by what they allow.

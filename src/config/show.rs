@@ -158,6 +158,9 @@ fn status(status: &StatusSettings) -> Value {
     if !tokens.is_empty() {
         map.insert("tokens".to_owned(), Value::Object(tokens));
     }
+    if let Some(address) = &status.tensorboard {
+        map.insert("tensorboard".to_owned(), json!(address));
+    }
     Value::Object(map)
 }
 

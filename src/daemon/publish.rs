@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::engine::Engine;
 use super::now;
-use crate::case::{Case, Waiting};
-use crate::status::{CaseLine, Shown};
+use crate::case::Case;
+use crate::diagnosis::Memory;
+use crate::page::month_of;
+use crate::status::{CaseLine, JobLine, Need, NeedKind, Shown, Stock};
 use crate::store::Tally;
 use crate::watch::FileState;
 
@@ -31,16 +36,49 @@ impl Engine {
             }
             self.publish_cases();
         }
+        // Nobody else asks for the names of all cases and jobs.
+        if self.settings.status.is_some() {
+            self.show();
+        }
+        self.board.turned();
+    }
+
+    /// What people see.
+    fn show(&self) {
         let mut cases: Vec<&Case> = self.diagnosis.cases().collect();
         cases.sort_by(|a, b| a.closed.is_some().cmp(&b.closed.is_some()).then(b.opened.total_cmp(&a.opened)));
         let open = cases.iter().filter(|case| case.closed.is_none()).count();
-        let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(line).collect();
-        // Nobody else asks for the names of all jobs.
-        let reports = self.settings.status.as_ref().is_some_and(|status| status.tokens.report.is_some());
-        let last_seen = self.diagnosis.last_seen().filter(|_| reports);
-        let jobs = last_seen.map(|(job, time)| (job.to_owned(), time)).collect();
-        self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs });
-        self.board.turned();
+        let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(CaseLine::of).collect();
+        let experiments = self.diagnosis.jobs_of_experiments();
+        let job = |(name, memory): (&str, &Memory)| {
+            let judged = memory.judged().filter(|_| !experiments.contains(name));
+            let status = judged.map(|(status, _)| status.as_str());
+            let line = JobLine {
+                status: if experiments.contains(name) { Some("experiment") } else { status },
+                probability: judged.map(|(_, probability)| probability),
+                symptoms: if judged.is_some() { memory.symptoms().to_vec() } else { Vec::new() },
+                last_seen: memory.last_seen(),
+            };
+            (name.to_owned(), line)
+        };
+        let jobs = self.diagnosis.jobs().map(job).collect();
+        let refused = self.refused.as_ref().map(|why| {
+            let text = format!("the changed configuration was refused, and the settings before it are in force: {why}");
+            Need::new(NeedKind::Trouble, text)
+        });
+        self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs, needs: refused.into_iter().collect() });
+    }
+
+    /// What people see that takes longer to put together.
+    fn show_stock(&self) {
+        let now = now();
+        let month = Timestamp::from_second(now as i64).unwrap_or_default().to_zoned(TimeZone::UTC);
+        let begin = month.first_of_month().and_then(|first| first.start_of_day());
+        let begin = begin.map_or(0.0, |begin| begin.timestamp().as_second() as f64);
+        let month = month_of(self.diagnosis.cases(), month.strftime("%B %Y").to_string(), begin, now);
+        let curves = self.diagnosis.live_curves(self.watcher.runs());
+        let curves = curves.into_iter().map(|(case, curves)| (case.0, curves)).collect();
+        self.board.show_stock(Stock { month, curves });
     }
 
     fn publish_cases(&self) {
@@ -60,6 +98,9 @@ impl Engine {
 
     /// Counts what takes a look at every file and at the whole outbox.
     pub(super) fn publish_stock(&self, tally: &Tally) {
+        if self.settings.status.is_some() {
+            self.show_stock();
+        }
         let metrics = &self.board.metrics;
         let (mut states, mut bad, mut lag) = ([0; 4], 0u64, 0u64);
         for file in self.watcher.files() {
@@ -115,26 +156,4 @@ impl Engine {
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn line(case: &Case) -> CaseLine {
-    let waiting = match case.waiting {
-        _ if case.paused.is_some() => "paused",
-        Waiting::Room(_) if case.short_of.is_some() => "budget",
-        Waiting::Room(_) => "room",
-        Waiting::Experiment => "experiment",
-        Waiting::Answer { .. } => "answer",
-        Waiting::Approval(_) => "approval",
-        Waiting::Nothing => "nothing",
-    };
-    CaseLine {
-        case_id: case.id.to_string(),
-        baseline_run: case.baseline.clone(),
-        policy: case.policy.clone(),
-        state: case.position.state.clone(),
-        waiting: waiting.to_owned(),
-        experiments: case.experiments.len(),
-        opened: case.opened,
-        verdict: case.closed.as_ref().map(|end| end.verdict.clone()),
-    }
 }

@@ -29,6 +29,8 @@ pub struct Memory {
     examined: Option<Look>,
     /// What the last examination found.
     symptoms: Vec<String>,
+    /// How the job was doing by it, and how probable it was that it fails.
+    judged: Option<(Status, f64)>,
     /// What it says of itself, once somebody asked.
     described: Option<Described>,
     /// Nobody will look again: where its length is not known, what there is counts as all of it.
@@ -102,6 +104,7 @@ impl Memory {
             history,
             examined: None,
             symptoms: Vec::new(),
+            judged: None,
             described: None,
             only_look: false,
             fate: None,
@@ -154,7 +157,7 @@ impl Memory {
     }
 
     /// When something new of it was last seen, in seconds since the Unix epoch.
-    pub(super) fn last_seen(&self) -> f64 {
+    pub fn last_seen(&self) -> f64 {
         self.last_seen
     }
 
@@ -174,6 +177,12 @@ impl Memory {
         self.examined = Some(Look { events: self.events, said: self.said, again });
         self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
         self.symptoms.dedup();
+        self.judged = Some((exam.status().0, exam.belief.probability));
+    }
+
+    /// How the job was doing by the last examination, and how probable it was that it fails.
+    pub fn judged(&self) -> Option<(Status, f64)> {
+        self.judged
     }
 
     /// Its events, when it was last looked at.
@@ -518,7 +527,7 @@ fn curve_of(sketch: &Sketch) -> Vec<Option<f64>> {
     levels
 }
 
-fn tags_of<'a>(job: &'a Job<'_>) -> Vec<TagInfo<'a>> {
+pub(super) fn tags_of<'a>(job: &'a Job<'_>) -> Vec<TagInfo<'a>> {
     let mut tags = Vec::new();
     for (folder, run) in &job.runs {
         let scalars = run.series().map(|(tag, series)| (tag, series.sketch.count(), TagKind::Scalar));

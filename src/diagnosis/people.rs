@@ -19,6 +19,7 @@ impl Diagnosis {
                 recommended: BTreeMap::new(),
             };
             let trace = case.close(conclusion, now);
+            self.to_draw.insert(id.clone());
             changes.add(&case.clone(), trace);
         }
         changes

@@ -17,8 +17,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn status(&mut self, node: &Node) -> Option<StatusSettings> {
-        let fields = Fields::new(node, "`status`", &["listen", "token", "tokens"], &mut self.problems)?;
+        let fields = Fields::new(node, "`status`", &["listen", "token", "tokens", "tensorboard"], &mut self.problems)?;
         let (tokens, guarded) = self.tokens(&fields);
+        let tensorboard = fields.get("tensorboard").and_then(|node| self.address_of_a_page(node));
         let Some(node) = fields.get("listen") else {
             let help = "write an address with a port, such as 127.0.0.1:9747";
             self.problems.add_help(fields.place(), "`status` needs `listen`", help);
@@ -38,7 +39,23 @@ impl Reader<'_> {
                 help,
             );
         }
-        Some(StatusSettings { listen, tokens })
+        Some(StatusSettings { listen, tokens, tensorboard })
+    }
+
+    /// An address that a browser can be sent to.
+    fn address_of_a_page(&mut self, node: &Node) -> Option<String> {
+        let text = node.text("`tensorboard`", &mut self.problems)?;
+        let is_one = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme))
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "\"<>`".contains(c));
+        if !is_one {
+            let help = "write the address that you open TensorBoard at, as in http://tensorboard.example:6006";
+            self.problems.add_help(
+                node.place,
+                format!("`tensorboard` must be a web address, but this is `{text}`"),
+                help,
+            );
+        }
+        is_one.then(|| text.to_owned())
     }
 
     /// `tokens`, and `token`, which is short for `tokens.read`; whether one for reading is named.
