@@ -15,6 +15,7 @@ mod linking;
 mod message;
 mod notice;
 mod progress;
+mod quiet;
 mod telling;
 mod trial;
 mod version;
@@ -46,6 +47,7 @@ pub use message::{
 };
 pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
+pub use quiet::{Made, PROBE, Probed, Quiet, own_log_odds};
 pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
 pub use version::{CaseError, VERSION, runs_named};
 pub use versions::{POLICY_CHANGED, Versions};
@@ -135,6 +137,9 @@ pub struct Case {
     /// What it goes on under, where that was changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goes_on_under: Option<Versions>,
+    /// The probes of its job, where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
 }
 
 /// What a case waits for.
@@ -152,6 +157,8 @@ pub enum Waiting {
         /// Seconds since the Unix epoch at which the case goes on without an answer.
         until: f64,
     },
+    /// For a moment at which the next probe of its job may be made.
+    Probe,
     /// For a person to let its next experiment run.
     Approval(Awaited),
     /// For nothing: it is closed.
@@ -205,6 +212,9 @@ pub struct Experiment {
     /// It repeats the baseline unchanged.
     #[serde(default)]
     pub control: bool,
+    /// It is a quiet probe.
+    #[serde(default)]
+    pub probe: bool,
     /// It repeats an experiment whose job was lost.
     #[serde(default)]
     pub again: bool,
@@ -243,6 +253,7 @@ impl Experiment {
             waits_since: None,
             approval: None,
             control: false,
+            probe: false,
             again: false,
             cost: None,
             spent: None,
@@ -277,7 +288,7 @@ pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
     /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
-    /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `closed`.
+    /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `probed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,
@@ -311,7 +322,7 @@ impl Case {
                     experiment.clock_set_by += by;
                 }
             }
-            Waiting::Room(_) | Waiting::Nothing => {}
+            Waiting::Room(_) | Waiting::Probe | Waiting::Nothing => {}
         }
     }
 

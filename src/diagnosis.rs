@@ -4,6 +4,7 @@
 
 mod advice;
 mod asked;
+mod baselines;
 mod breakdown;
 mod budgets;
 mod changes;
@@ -18,6 +19,9 @@ mod fates;
 mod linking;
 mod people;
 mod plan;
+mod probes;
+#[cfg(test)]
+mod probing;
 #[cfg(test)]
 mod provenance;
 #[cfg(test)]
@@ -32,15 +36,14 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::belief::Weights;
-use crate::case::{Allowance, Approval, Case, CaseId, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id};
+use crate::case::{Allowance, Approval, Case, CaseId, Terms, Trace, Waiting, WhenControl};
 use crate::command::takes;
 use crate::evidence::Kind;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
-use crate::policy::{Conclusion, Policy};
+use crate::policy::Policy;
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
@@ -51,8 +54,8 @@ pub use changes::Changes;
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
+pub use probes::Probes;
 pub use unlogged::{Writer, in_words, unlogged};
-use versions::ended_by_change;
 
 /// What the site decides about diagnosis.
 #[derive(Debug, Clone)]
@@ -91,6 +94,8 @@ pub struct Site {
     pub budgets: Vec<SiteBudget>,
     /// GPUs that an experiment has, for their hours.
     pub gpus: f64,
+    /// Which jobs may be probed, and how much that may cost; `None`: none.
+    pub probes: Option<Probes>,
     /// The absolute paths of the log directory, for those who tell which files a job writes.
     pub roots: Vec<String>,
 }
@@ -189,10 +194,6 @@ impl Site {
 /// Seconds that the numbers of a job are kept after it has ended: people look at it, and it may go on.
 const KEPT: f64 = 3600.0;
 
-/// A job that did not learn has recovered when this share of its first loss is gone. One that loses less may creep along with
-/// its fault, as saturated units do: what stands out among its settings is tested before it is left alone.
-const RECOVERED: f64 = 0.3;
-
 /// Every job and case of one log directory.
 #[derive(Debug)]
 pub struct Diagnosis {
@@ -254,6 +255,7 @@ impl Diagnosis {
         self.note_ends(&jobs);
         self.note_versions(now, &mut changes);
         self.go_on(&jobs, now, &mut changes);
+        self.note_probes(&jobs);
         let claimed = self.claimed();
         for job in &jobs {
             if !claimed.contains(&job.name) {
@@ -282,107 +284,6 @@ impl Diagnosis {
         let experiments = self.cases.values().flat_map(|case| &case.experiments);
         let known = experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone()));
         known.chain(self.set_aside.iter().flat_map(|case| case.runs.iter().cloned())).collect()
-    }
-
-    fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
-        let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
-        let open = open.map(|case| case.id.clone());
-        let Some(memory) = self.memory.get(&job.name) else { return };
-        if !memory.due(now) || open.is_none() && self.waits_for_command(job, now) {
-            return;
-        }
-        let exam = exam(job, &self.site, memory, now);
-        match open {
-            Some(id) => self.look_again(&id, &exam, now, changes),
-            None => self.open_case(job, &exam, now, changes),
-        }
-        if let Some(memory) = self.memory.get_mut(&job.name) {
-            memory.examined(&exam, now);
-        }
-    }
-
-    /// Whether a runner may still say how a job was started: without its command no experiment could be run.
-    fn waits_for_command(&self, job: &Job<'_>, now: f64) -> bool {
-        let told = job.launched().is_some() || self.launched.contains_key(&job.name);
-        let met = self.memory.get(&job.name).and_then(|memory| memory.met);
-        !told && met.is_some_and(|met| (0.0..self.site.command_within).contains(&(now - met)))
-    }
-
-    /// A case opens when a job fails for some time, at once when it has ended or shows NaN.
-    fn open_case(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
-        let memory = &self.memory[&job.name];
-        let sure = || exam.facts.ended || !exam.facts.finite || exam.persists();
-        if exam.status().0 != Status::Failing || memory.is_history() || !sure() {
-            return;
-        }
-        let earlier = self.cases.values().filter(|case| case.baseline == job.name);
-        let begun = job.first_wall_time();
-        // One investigation a job, unless it was trained anew under the same name, its recovery did not last, or its policy
-        // was changed under it.
-        let settled = |case: &Case| {
-            let of_this_training = begun.is_none_or(|begun| begun <= case.opened);
-            of_this_training && !recovered_in_vain(case, exam) && !ended_by_change(case)
-        };
-        if earlier.clone().any(settled) {
-            return;
-        }
-        if self.set_aside.iter().any(|case| case.baseline == job.name) {
-            return;
-        }
-        let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
-        let opening = Opening {
-            id: case_id(&job.name, begun, earlier.count()),
-            baseline: job.name.clone(),
-            findings: exam.findings.clone(),
-            facts: exam.facts.clone(),
-            loss_curve: exam.loss_curve(),
-            advice: advice(&exam.facts, exam.view.life.done),
-            knobs: self.site.knobs_taken(&job.name, job.launched().or(self.launched.get(&job.name)), &exam.facts),
-            launched: job.launched().or(self.launched.get(&job.name)).cloned(),
-            settings: self.site.settings_of(job, self.launched.get(&job.name)),
-            shown_at: exam.shown_at(),
-            pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
-            fate: self.known_fate(&job.name).cloned(),
-            curves: self.site.curves_of(job, None),
-            belief: Some((&exam.belief).into()),
-            weights: Some(Weights::shipped().id.clone()),
-        };
-        let allowances = self.allowances(&job.name, None, now);
-        let (case, trace) = Case::open(opening, &self.terms(&policy, None, &allowances, now));
-        changes.add(&case, trace);
-        self.cases.insert(case.id.clone(), case);
-    }
-
-    /// While the baseline runs on, its case knows what it shows, and closes when it starts to learn by itself.
-    fn look_again(&mut self, id: &CaseId, exam: &Exam, now: f64, changes: &mut Changes) {
-        let Some(case) = self.cases.get_mut(id) else { return };
-        let before = &case.baseline_facts;
-        let grown = exam.facts.steps > 1.25 * before.steps;
-        let failed_to_learn = !before.learned || !before.finite;
-        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 != Status::Failing;
-        let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
-        if grown && recovers && beyond_doubt && exam.ends_well() {
-            let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
-            let conclusion = Conclusion {
-                state: "recovered".into(),
-                verdict: "recovered".into(),
-                confidence: 0.9,
-                summary,
-                recommended: BTreeMap::new(),
-            };
-            case.baseline_facts = exam.facts.clone();
-            let trace = case.close(conclusion, now);
-            changes.add(&case.clone(), trace);
-        } else if exam.facts.ended && !before.ended {
-            let found = std::mem::replace(&mut case.baseline_facts, exam.facts.clone());
-            if recovers {
-                // It creeps. What the case was opened for still leads the search, which ends when nothing stands out.
-                let facts = &mut case.baseline_facts;
-                (facts.recovered, facts.symptoms, facts.problems) = (true, found.symptoms, found.problems);
-            }
-            // Experiments are compared with these, by the process that follows this one, too.
-            changes.keep(case);
-        }
     }
 
     /// Open cases that could not go on at a site, for it does not have their policy, or not the state where they stand.
@@ -454,11 +355,15 @@ impl Diagnosis {
     /// What a case needs of the world for its next step. The experiment that it waits for leaves its room to the next one.
     fn terms<'a>(&self, policy: &'a Policy, case: Option<&CaseId>, allowances: &'a [Allowance], now: f64) -> Terms<'a> {
         let others = self.cases.values().filter(|other| Some(&other.id) != case);
-        let under_way = others.filter(|case| case.waiting == Waiting::Experiment).count();
+        let under_way = |case: &&Case| case.waiting == Waiting::Experiment;
+        let told = || others.clone().filter(|case| !case.is_quiet());
+        let waits = |case: &Case| matches!(case.waiting, Waiting::Room(_)) && case.short_of.is_none();
         Terms {
             policy,
             now,
-            room: under_way < self.site.at_once,
+            // Probes leave their room to whatever people were told of.
+            room: told().filter(under_way).count() < self.site.at_once,
+            room_for_probe: others.clone().filter(under_way).count() < self.site.at_once && !told().any(waits),
             answer_within: self.site.answer_within,
             control: self.site.control,
             approval: self.site.approval,
@@ -517,12 +422,6 @@ impl Diagnosis {
         };
         runs.keys().filter(settled).cloned().collect()
     }
-}
-
-/// Whether a case was closed because its job recovered, and the job has gone on for long since and fails again.
-fn recovered_in_vain(case: &Case, exam: &Exam) -> bool {
-    let recovered = case.closed.as_ref().is_some_and(|end| end.verdict == "recovered");
-    recovered && exam.facts.steps > case.baseline_facts.steps && (!exam.facts.finite || !exam.ends_well())
 }
 
 /// The worst problem first; warnings and notes left out.

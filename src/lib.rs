@@ -52,8 +52,9 @@ pub mod policy;
 /// Runs a policy's own tests.
 pub mod rehearsal;
 
-/// One investigation: journal, suggestions, what is owed to whom.
 pub mod case;
+/// One investigation: journal, suggestions, what is owed to whom.
+pub mod probe;
 
 /// The order of the pure steps on one page.
 pub mod diagnosis;

@@ -35,6 +35,8 @@ pub struct Outlet {
     pub route: Route,
     /// Whether they may wait.
     pub patience: Patience,
+    /// Whether it runs what is suggested by itself: only such a destination gets quiet probes.
+    pub machine: bool,
 }
 
 /// A case that was opened lately.
@@ -110,7 +112,9 @@ impl Situation<'_> {
         for Letter { message, knobs } in letters {
             let subject = Subject::of_message(&message, &knobs);
             let mut at_once = Vec::new();
-            for outlet in self.outlets.iter().filter(|outlet| self.gets(outlet, message.kind(), &subject)) {
+            // Nobody hears of a quiet probe.
+            let outlets = self.outlets.iter().filter(|outlet| outlet.machine || !message.is_quiet());
+            for outlet in outlets.filter(|outlet| self.gets(outlet, message.kind(), &subject)) {
                 match self.rule(outlet, &message, &plan.waiting) {
                     Ruling::Send => at_once.push(outlet.name.clone()),
                     Ruling::Silence(silence) => plan.note_silenced(&message, &outlet.name, silence, self.now),

@@ -24,12 +24,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("facts", &["series", "jobs", "signals", "symptoms", "evidence", "numbers"]),
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
-    ("case", &["fate", "launched", "series", "policy", "facts", "symptoms", "belief"]),
+    ("probe", &["facts", "numbers"]),
+    ("case", &["fate", "launched", "series", "policy", "facts", "symptoms", "belief", "probe"]),
     (
         "diagnosis",
         &[
             "fate", "launched", "command", "series", "jobs", "signals", "evidence", "numbers", "symptoms", "belief",
-            "facts", "policy", "case",
+            "facts", "policy", "probe", "case",
         ],
     ),
     ("setup", &["launched", "command", "jobs", "policy"]),
@@ -69,6 +70,7 @@ const CORE: &[&str] = &[
     "facts",
     "policy",
     "rehearsal",
+    "probe",
     "case",
     "diagnosis",
     "setup",

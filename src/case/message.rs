@@ -35,6 +35,15 @@ impl Message {
     pub fn kind(&self) -> MessageKind {
         self.body.kind()
     }
+
+    /// Whether it is about a quiet probe, of which nobody hears.
+    pub fn is_quiet(&self) -> bool {
+        match &self.body {
+            Body::RunSuggested(run) => run.probe,
+            Body::RunCancelled(run) => run.probe,
+            _ => false,
+        }
+    }
 }
 
 /// The kind of a message, by its CloudEvents type.
@@ -407,6 +416,9 @@ pub struct RunCancelled {
     /// The user who owns the baseline, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Whether it is of a quiet probe.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
 }
 
 impl RunCancelled {

@@ -26,9 +26,9 @@ impl Case {
             self.belief.iter().flat_map(of).take(REASONS).cloned().collect::<Vec<Reason>>()
         };
         About {
-            case_id: Some(self.id.clone()),
+            case_id: Some(self.id.clone()).filter(|_| !self.is_quiet()),
             baseline_run: self.baseline.clone(),
-            policy: Some(self.policy.clone()),
+            policy: Some(self.policy.clone()).filter(|_| !self.is_quiet()),
             symptoms: self.findings.iter().map(|finding| finding.symptom.clone()).collect(),
             evidence: self.findings.iter().map(Into::into).collect(),
             loss_curve: self.loss_curve.clone(),
@@ -80,9 +80,10 @@ impl Case {
             overrides: proposal.changes.clone(),
             settings: self.known_settings(),
             cost: experiment.cost,
-            beliefs: self.beliefs(policy),
+            beliefs: if experiment.probe { Vec::new() } else { self.beliefs(policy) },
             believed: if believed.is_empty() { experiment.believed.clone() } else { believed },
             control: experiment.control,
+            probe: experiment.probe,
             env: BTreeMap::from([("NEXTRUN_SUGGESTION_ID".to_owned(), experiment.suggestion.clone())]),
             step: proposal.step.clone(),
             why: proposal.why.clone(),
@@ -106,6 +107,7 @@ impl Case {
             run_name: experiment.run_name.clone(),
             why: why.to_owned(),
             owner: None,
+            probe: experiment.probe,
         };
         self.message(RunCancelled::id_for(&experiment.suggestion), time, Body::RunCancelled(body))
     }

@@ -28,7 +28,7 @@ pub(super) enum Cases {
         after_help = "Examples:\n  nextrun cases list\n  nextrun cases list --all --state /var/lib/nextrun\n  nextrun cases list --format json"
     )]
     List {
-        /// Closed cases too.
+        /// Closed cases too, and jobs that are settled by quiet probes.
         #[arg(long)]
         all: bool,
         /// For people or for programs: one JSON object a line.
@@ -215,10 +215,20 @@ pub(super) fn time(seconds: f64) -> String {
     jiff::Timestamp::from_second(seconds as i64).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }
 
+/// Whether nobody has been told of a case: its job is probed, or was.
+fn is_quiet(case: &StoredCase) -> bool {
+    case.state.pointer("/quiet/untold").and_then(Value::as_bool).unwrap_or(false)
+}
+
 fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     let state = case.state.pointer("/position/state").and_then(Value::as_str).unwrap_or("?");
     let paused = if case.state.get("paused").is_some_and(Value::is_object) { "paused " } else { "" };
     let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("{paused}at {state}"));
+    let where_it_stands = match (is_quiet(case), case.closed) {
+        (true, true) => format!("probed: {where_it_stands}"),
+        (true, false) => "probed, nobody was told".to_owned(),
+        (false, _) => where_it_stands,
+    };
     let tried = case.state.get("experiments").and_then(Value::as_array).map_or(0, Vec::len);
     writeln!(
         out,
@@ -232,6 +242,10 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
 
 fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> anyhow::Result<()> {
     for row in store.cases(!all)? {
+        // Nobody hears of probes who does not ask for everything.
+        if !all && row.as_ref().is_ok_and(is_quiet) {
+            continue;
+        }
         match (row, format) {
             (Ok(case), Format::Text) => print_line(out, &case)?,
             (Err(unreadable), Format::Text) => print_unreadable(out, &unreadable)?,
@@ -270,7 +284,10 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         writeln!(out, "\n  {} ({}): {}", finding.symptom, plain(&finding.tag), plain(&finding.summary))?;
     }
     answer::show(out, store, &stored.id)?;
-    for text in [believed::failing(&case), believed::table(&case)].iter().filter(|text| !text.is_empty()) {
+    for text in [believed::failing(&case), believed::probes(&case), believed::table(&case)]
+        .iter()
+        .filter(|text| !text.is_empty())
+    {
         writeln!(out)?;
         text.lines().try_for_each(|line| writeln!(out, "  {}", plain(line)))?;
     }

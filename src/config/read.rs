@@ -23,7 +23,7 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "watch",
     "destinations",
     "allowed_hosts",
@@ -37,6 +37,7 @@ const KEYS: [&str; 18] = [
     "approvers",
     "owners",
     "budgets",
+    "probes",
     "signals",
     "prior",
     "state",
@@ -108,6 +109,7 @@ impl Reader<'_> {
         settings.approvers = fields.get("approvers").map(|node| self.approvers(node)).unwrap_or_default();
         settings.owners = fields.get("owners").map(|node| self.owners(node)).unwrap_or_default();
         settings.budgets = fields.get("budgets").map(|node| self.budgets(node)).unwrap_or_default();
+        settings.probes = fields.get("probes").map(|node| self.probes(node)).unwrap_or_default();
         if let Some(node) = fields.get("signals") {
             settings.signals = self.signals(node);
         }

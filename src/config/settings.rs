@@ -60,6 +60,8 @@ pub struct Settings {
     pub owners: Owners,
     /// What experiments may cost.
     pub budgets: Budgets,
+    /// Which suspicious jobs may be settled by experiments that nobody is told of.
+    pub probes: Probes,
     /// The site's own patterns of tags, before those that are built in.
     pub signals: Vec<SiteRule>,
     /// The share of all jobs that fail, before anything is known of one, as the site sets it; see [`Settings::prior`].
@@ -108,6 +110,24 @@ pub struct Team {
 impl Default for Budgets {
     fn default() -> Self {
         Budgets { case: Budget::default(), day: Budget::default(), teams: Vec::new(), gpus: 1.0 }
+    }
+}
+
+/// Which suspicious jobs may be settled by experiments that nobody is told of, and what these may cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probes {
+    /// The jobs; none where this is empty.
+    pub jobs: Vec<Glob>,
+    /// The share of what a job has used that all its probes together may take.
+    pub share: f64,
+    /// The share of unsuspicious jobs that are probed to learn what suspicion misses.
+    pub audit: f64,
+}
+
+impl Default for Probes {
+    /// A tenth is what nobody misses, and one job in a hundred says within months how many failures are missed.
+    fn default() -> Self {
+        Probes { jobs: Vec::new(), share: 0.1, audit: 0.01 }
     }
 }
 

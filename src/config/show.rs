@@ -9,7 +9,7 @@ use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
     Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
+    Poll, PresetChoice, Probes, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
 };
 use super::words::Template;
 use crate::case::{Approval, Budget, WhenControl};
@@ -43,6 +43,11 @@ pub fn show(settings: &Settings) -> String {
     }
     if settings.budgets != Budgets::default() {
         file.insert("budgets".to_owned(), budgets(&settings.budgets));
+    }
+    if !settings.probes.jobs.is_empty() {
+        let Probes { jobs, share, audit } = &settings.probes;
+        let jobs: Vec<&str> = jobs.iter().map(Glob::as_str).collect();
+        file.insert("probes".to_owned(), json!({ "jobs": jobs, "share": share, "audit": audit }));
     }
     if !settings.signals.is_empty() {
         file.insert("signals".to_owned(), signals(settings));

@@ -44,6 +44,7 @@ impl Desk {
                 destinations::Patience::AtOnce => Patience::AtOnce,
                 destinations::Patience::MayWait => Patience::MayWait,
             }),
+            machine: destination.runs_suggestions(),
         };
         let outlets = destinations.iter().zip(&settings.destinations).map(outlet).collect();
         let machines = destinations.iter().filter(|destination| destination.runs_suggestions());
@@ -102,7 +103,7 @@ impl Desk {
         };
         let letters = messages.into_iter().map(|message| Letter { knobs: knobs(&message), message }).collect();
         let within = self.noise.digest.map_or(0.0, |burst| burst.within.as_secs_f64());
-        let recent = cases.iter().filter(|case| now - case.opened <= within);
+        let recent = cases.iter().filter(|case| now - case.opened <= within && !case.is_quiet());
         let openings: Vec<Opening> = recent.map(|case| opening(case)).collect();
         let plan = self.situation(around, &openings, now).share(letters);
         if !plan.waiting.is_empty() {

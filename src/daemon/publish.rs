@@ -12,6 +12,7 @@ use crate::diagnosis::Memory;
 use crate::page::month_of;
 use crate::status::{CaseLine, JobLine, Need, NeedKind, Shown, Stock};
 use crate::store::Tally;
+use crate::telemetry::PROBED;
 use crate::watch::FileState;
 
 /// So many closed cases are listed, the newest.
@@ -35,6 +36,7 @@ impl Engine {
                 metrics.jobs_with_symptom.with_label_values(&[symptom]).set(found.get(symptom).copied().unwrap_or(0));
             }
             self.publish_cases();
+            self.publish_probes();
         }
         // Nobody else asks for the names of all cases and jobs.
         if self.settings.status.is_some() {
@@ -43,9 +45,9 @@ impl Engine {
         self.board.turned();
     }
 
-    /// What people see.
+    /// What people see. Nobody hears of probes.
     fn show(&self) {
-        let mut cases: Vec<&Case> = self.diagnosis.cases().collect();
+        let mut cases: Vec<&Case> = self.diagnosis.cases().filter(|case| !case.is_quiet()).collect();
         cases.sort_by(|a, b| a.closed.is_some().cmp(&b.closed.is_some()).then(b.opened.total_cmp(&a.opened)));
         let open = cases.iter().filter(|case| case.closed.is_none()).count();
         let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(CaseLine::of).collect();
@@ -75,7 +77,8 @@ impl Engine {
         let month = Timestamp::from_second(now as i64).unwrap_or_default().to_zoned(TimeZone::UTC);
         let begin = month.first_of_month().and_then(|first| first.start_of_day());
         let begin = begin.map_or(0.0, |begin| begin.timestamp().as_second() as f64);
-        let month = month_of(self.diagnosis.cases(), month.strftime("%B %Y").to_string(), begin, now);
+        let told = self.diagnosis.cases().filter(|case| !case.is_quiet());
+        let month = month_of(told, month.strftime("%B %Y").to_string(), begin, now);
         let curves = self.diagnosis.live_curves(self.watcher.runs());
         let curves = curves.into_iter().map(|(case, curves)| (case.0, curves)).collect();
         self.board.show_stock(Stock { month, curves });
@@ -88,12 +91,42 @@ impl Engine {
         for choice in &self.diagnosis.site().policies {
             metrics.cases_open.with_label_values(&[choice.policy.name()]).set(0);
         }
-        for case in self.diagnosis.cases() {
+        for case in self.diagnosis.cases().filter(|case| !case.is_quiet()) {
             match &case.closed {
                 None => metrics.cases_open.with_label_values(&[&case.policy]).inc(),
                 Some(end) => metrics.cases_closed.with_label_values(&[&case.policy, &end.verdict]).inc(),
             }
         }
+    }
+
+    /// Counts what became of jobs that were probed.
+    fn publish_probes(&self) {
+        let metrics = &self.board.metrics;
+        let (mut states, mut outcomes) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
+        let (mut probes, mut jobs) = (0.0, 0.0);
+        for case in self.diagnosis.cases() {
+            let Some(quiet) = &case.quiet else { continue };
+            let state = match &case.closed {
+                _ if !case.is_quiet() => "told",
+                None => "open",
+                Some(end) if end.verdict == "healthy" => "healthy",
+                Some(_) => "inconclusive",
+            };
+            *states.entry(state).or_default() += 1;
+            for experiment in case.experiments.iter().filter(|experiment| experiment.probe) {
+                *outcomes.entry(experiment.outcome.as_deref().unwrap_or("open")).or_default() += 1;
+            }
+            (probes, jobs) = (probes + case.spent_on_probes(), jobs + quiet.job.seconds);
+        }
+        for state in PROBED {
+            metrics.probed_jobs.with_label_values(&[state]).set(states.get(state).copied().unwrap_or(0));
+        }
+        metrics.probes.reset();
+        for (outcome, count) in outcomes {
+            metrics.probes.with_label_values(&[outcome]).set(count);
+        }
+        metrics.probe_seconds.set(probes);
+        metrics.probed_seconds.set(jobs);
     }
 
     /// Counts what takes a look at every file and at the whole outbox.
@@ -141,7 +174,7 @@ impl Engine {
 
     /// What `systemctl status` shows.
     pub(super) fn in_one_line(&self) -> String {
-        let open = self.diagnosis.cases().filter(|case| case.closed.is_none()).count();
+        let open = self.diagnosis.cases().filter(|case| case.closed.is_none() && !case.is_quiet()).count();
         let refused = match &self.refused {
             Some(_) => "; the reload was refused: the settings before it are in force",
             None => "",

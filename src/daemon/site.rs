@@ -9,7 +9,7 @@ use crate::config::{
     self, ASK_WAIT, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of,
 };
 use crate::destinations::{self, Preset};
-use crate::diagnosis::{Choice, Per, Script, Site, SiteBudget};
+use crate::diagnosis::{Choice, Per, Probes, Script, Site, SiteBudget};
 use crate::jobs::Patience;
 use crate::logdir::Place;
 use crate::policy::{self, Policy, Problem};
@@ -178,6 +178,7 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         by_hand: false,
         budgets: budgets_of(settings),
         gpus: settings.budgets.gpus,
+        probes: probes_of(settings),
         roots: roots_of(settings),
         command_within: if settings.destinations.iter().any(|d| d.preset.is("runner")) { COMMAND_WITHIN } else { 0.0 },
         history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
@@ -201,6 +202,13 @@ fn budgets_of(settings: &Settings) -> Vec<SiteBudget> {
     );
     all.retain(|budget| budget.budget != Budget::default());
     all
+}
+
+/// Jobs whose owner wants no probes are probed by nobody: without a pattern there are none.
+fn probes_of(settings: &Settings) -> Option<Probes> {
+    let config::Probes { jobs, share, audit } = settings.probes.clone();
+    let is_for = move |job: &str| jobs.iter().any(|glob| glob.matches(job));
+    (!settings.probes.jobs.is_empty()).then(|| Probes { is_for: Arc::new(is_for), share, audit })
 }
 
 /// The log directories as those name them who see which files a job opens: by their own paths, whatever links lead there.

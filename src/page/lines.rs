@@ -153,13 +153,14 @@ impl CaseLine {
             Waiting::Experiment => "experiment",
             Waiting::Answer { .. } => "answer",
             Waiting::Approval(_) => "approval",
+            Waiting::Probe => "probe",
             Waiting::Nothing => "nothing",
         };
         let open = case.open_experiment();
         let next = match &case.waiting {
             Waiting::Room(proposal) => Some(proposal),
             Waiting::Approval(awaited) => Some(&awaited.proposal),
-            Waiting::Experiment | Waiting::Answer { .. } | Waiting::Nothing => {
+            Waiting::Experiment | Waiting::Answer { .. } | Waiting::Probe | Waiting::Nothing => {
                 case.experiments.last().map(|experiment| &experiment.proposal)
             }
         };

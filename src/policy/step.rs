@@ -447,7 +447,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         let changes: Vec<String> = changes.iter().map(|(knob, value)| format!("{knob} = {}", plain(value))).collect();
         let number = |value: f64| if value.is_nan() { "an unknown loss".to_owned() } else { show_number(value) };
         format!(
-            "with {}, and all else as it was, the loss falls from {} to {}; the baseline's ended at {}",
+            "with {}, and everything else unchanged, the loss falls from {} to {}; the baseline ended at {}",
             changes.join(", "),
             number(shown.loss_start),
             number(shown.loss_end),

@@ -41,6 +41,9 @@ pub struct Order {
     /// The job that it is an experiment of.
     #[serde(default)]
     baseline: String,
+    /// It is a quiet probe: whatever else waits comes first.
+    #[serde(default)]
+    probe: bool,
 }
 
 /// Why a message is not run.
@@ -80,6 +83,8 @@ struct Data {
     environment: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    probe: bool,
 }
 
 impl Order {
@@ -119,6 +124,7 @@ impl Order {
             run_name: data.run_name,
             logdir: event.nextrunlogdir.filter(|logdir| logdir.is_absolute()),
             baseline: data.baseline_run,
+            probe: data.probe,
         })
     }
 
@@ -135,6 +141,11 @@ impl Order {
     /// The directory that it runs in.
     pub fn cwd(&self) -> Option<&std::path::Path> {
         self.cwd.as_deref()
+    }
+
+    /// Whether whatever else waits comes first.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe
     }
 
     /// What is set for this run.

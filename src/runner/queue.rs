@@ -37,6 +37,8 @@ enum Standing {
 
 struct Entry {
     job: Job,
+    /// Whatever else waits comes first.
+    probe: bool,
     logdir: Option<PathBuf>,
     standing: Standing,
     /// Its files could not be read or written at the last look.
@@ -72,17 +74,18 @@ impl Queue {
             news: 0,
         };
         for (queued, job) in jobs(home)? {
-            queue.add(job, queued.order.logdir());
+            queue.add(job, &queued.order);
         }
         queue.adopt();
         Ok(queue)
     }
 
-    fn add(&mut self, job: Job, logdir: Option<&Path>) {
-        let logdir = logdir.map(Path::to_owned);
+    fn add(&mut self, job: Job, order: &Order) {
+        let logdir = order.logdir().map(Path::to_owned);
         self.by_id.insert(job.id(), self.entries.len());
         self.entries.push(Entry {
             job,
+            probe: order.is_probe(),
             logdir,
             standing: Standing::Waits(Instant::now()),
             troubled: false,
@@ -112,11 +115,10 @@ impl Queue {
     /// # Errors
     /// The disk cannot hold it.
     pub(super) fn take(&mut self, order: Order) -> io::Result<bool> {
-        let logdir = order.logdir().map(Path::to_owned);
-        let created = Job::create(&self.home, order, now())?;
+        let created = Job::create(&self.home, order.clone(), now())?;
         let taken = created.is_some();
         if let Some(job) = created {
-            self.add(job, logdir.as_deref());
+            self.add(job, &order);
         }
         Ok(taken)
     }
@@ -184,7 +186,9 @@ impl Queue {
     }
 
     fn start_waiting(&mut self) {
-        for at in 0..self.entries.len() {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_by_key(|at| self.entries[*at].probe);
+        for at in order {
             let Standing::Waits(after) = self.entries[at].standing else { continue };
             let Some(place) = self.free_place() else { return };
             if after > Instant::now() {

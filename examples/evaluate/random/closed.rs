@@ -41,7 +41,7 @@ pub(super) struct Outcome {
 }
 
 /// A program whose settings were changed; what has no such knob is named.
-fn changed(program: &Program, overrides: &Map<String, Value>) -> Result<(Program, u64), BTreeSet<String>> {
+pub(super) fn changed(program: &Program, overrides: &Map<String, Value>) -> Result<(Program, u64), BTreeSet<String>> {
     let mut program = program.clone();
     let (mut unknown, mut seed) = (BTreeSet::new(), 0);
     let mut steps = None;

@@ -25,6 +25,14 @@ pub(super) fn failing(case: &Case) -> String {
     )
 }
 
+/// What probes have shown of the job, in a line. Empty where it was never probed.
+pub(super) fn probes(case: &Case) -> String {
+    let Some(quiet) = &case.quiet else { return String::new() };
+    let audit = if quiet.audit { "audit; " } else { "" };
+    let (spent, budget) = (case.spent_on_probes(), quiet.share * quiet.job.seconds);
+    format!("probes: {audit}{}; they took {spent:.0} s of {budget:.0} s", case.what_was_tested())
+}
+
 fn reasons(all: &[Reason]) -> String {
     let said = all.iter().take(REASONS).map(|reason| {
         let value = reason.value.map_or_else(|| "not finite".to_owned(), |value| format!("{value:.3}"));

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::case::{Case, Experiment, JournalEntry, Waiting};
+use crate::case::{Case, Experiment, JournalEntry, Made, Waiting};
 use crate::command::{is_secret_name, masked_line};
 use crate::store::{Answer, Delivery, StoredCase, UnreadableCase};
 
@@ -29,7 +29,7 @@ pub(super) fn listed(case: &Case, around: &Around<'_>) -> Value {
         "speaks_for": case.belief.as_ref().map(|belief| &belief.speaks_for),
         "speaks_against": case.belief.as_ref().map(|belief| &belief.speaks_against),
         "versions": case.versions, "goes_on_under": case.goes_on_under,
-        "believed": case.believed_now(),
+        "believed": case.believed_now(), "probes": probes(case),
         "experiments": case.experiments.iter().map(|one| experiment(case, one)).collect::<Vec<_>>(),
         "not_tried": case.not_tried,
         "verdict": end.map(|end| &end.verdict), "confidence": end.map(|end| end.confidence),
@@ -64,6 +64,17 @@ impl From<&UnreadableCase> for Value {
     }
 }
 
+/// What probes have shown of the job of a case; null where it was never probed.
+fn probes(case: &Case) -> Value {
+    let Some(quiet) = &case.quiet else { return Value::Null };
+    let made = |made: &Made| json!({ "test": made.test, "below": made.level, "likelihoods": made.likelihoods, "outcome": made.outcome });
+    json!({
+        "quiet": quiet.untold, "audit": quiet.audit, "probability": quiet.probability(),
+        "budget": json!({ "share": quiet.share, "seconds": quiet.share * quiet.job.seconds, "spent": case.spent_on_probes() }),
+        "made": quiet.tests.iter().map(made).collect::<Vec<_>>(),
+    })
+}
+
 /// What a case waits for, and since when; null where it is closed.
 fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
     // What became of a job is noted while a case waits, and changes nothing of that.
@@ -80,6 +91,7 @@ fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
         Waiting::Answer { question, until } => json!({
             "for": "answer", "since": last, "until": until, "checklist": question.checklist, "answers": question.answers,
         }),
+        Waiting::Probe => json!({ "for": "probe", "since": last }),
         Waiting::Approval(awaited) => json!({
             "for": "approval", "since": last, "until": awaited.until, "state": awaited.proposal.at.state,
             "suggestion_id": awaited.suggestion, "overrides": awaited.proposal.changes, "snoozed_until": awaited.again,

@@ -171,7 +171,7 @@ fn a_cure_is_recommended_from_the_experiment_that_showed_it() {
         (conclusion.verdict.as_str(), conclusion.state.as_str()),
         ("learning_rate_too_high", "lower_learning_rate")
     );
-    let summary = "with learning_rate = 0.0001, and all else as it was, the loss falls from 2 to 0.5; the baseline's ended at an unknown loss";
+    let summary = "with learning_rate = 0.0001, and everything else unchanged, the loss falls from 2 to 0.5; the baseline ended at an unknown loss";
     assert_eq!(conclusion.summary, summary);
     assert_eq!(conclusion.recommended, knobs(json!({"learning_rate": 0.0001})));
 }
