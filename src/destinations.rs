@@ -11,6 +11,7 @@ mod engine;
 mod exchange;
 mod filters;
 mod fitting;
+mod headline;
 mod http;
 mod listing;
 mod mail;

@@ -111,9 +111,9 @@ async fn an_email_says_what_the_terminal_shows_and_nothing_in_it_is_more_than_te
         assert_eq!(count(line), 1, "{line}: {heard:?}");
     }
     let all = heard.join("\n").replace("=\n", "");
-    assert!(all.contains("Subject: resnet/7 Bcc: eve@example.org: stop it?"), "{all}");
-    assert!(all.contains("why     the loss is <b>NaN</b> & worse . DATA"), "{all}");
-    assert!(all.contains("why     the loss is &lt;b&gt;NaN&lt;/b&gt; &amp; worse . DATA"), "{all}");
+    assert!(all.contains("Subject: Consider stopping resnet/7 Bcc: eve@example.org"), "{all}");
+    assert!(all.contains("why       the loss is <b>NaN</b> & worse . DATA"), "{all}");
+    assert!(all.contains("why       the loss is &lt;b&gt;NaN&lt;/b&gt; &amp; worse . DATA"), "{all}");
 }
 
 #[tokio::test]

@@ -36,9 +36,22 @@ impl Desk {
         destinations: &[Destination],
         store: &SharedStore,
     ) -> Result<Desk, StoreError> {
+        let runs_themselves = destinations.iter().any(Destination::runs_suggestions);
+        // Where something runs what is suggested, people need not be told of each run, unless that stays in a thread or
+        // the site wants it.
+        let wants = |destination: &Destination, wanted: &crate::config::DestinationSettings| {
+            let told = |kind: &MessageKind| {
+                *kind != MessageKind::RunSuggested
+                    || wanted.wants.is_some()
+                    || !runs_themselves
+                    || destination.threads()
+                    || !destination.reaches_people()
+            };
+            destination.wants.iter().copied().filter(told).collect()
+        };
         let outlet = |(destination, wanted): (&Destination, &crate::config::DestinationSettings)| Outlet {
             name: destination.name.clone(),
-            wants: destination.wants.clone(),
+            wants: wants(destination, wanted),
             route: wanted.route.clone(),
             patience: wanted.patience.unwrap_or(match destination.patience() {
                 destinations::Patience::AtOnce => Patience::AtOnce,

@@ -13,7 +13,7 @@ use super::asks::ask_of;
 use super::clicks::Clicks;
 use super::clock::Clocks;
 use super::desk::Desk;
-use super::owner::tell_owner;
+use super::owner::{tell_owner, tell_people};
 use super::{Load, Wishes, now};
 use crate::case::Message;
 use crate::config::Settings;
@@ -250,7 +250,11 @@ impl Engine {
             return Ok(());
         }
         let updated = now();
-        changes.messages.iter_mut().for_each(|message| tell_owner(message, &self.settings));
+        for message in &mut changes.messages {
+            let case = self.diagnosis.cases().find(|case| case.id == message.case);
+            tell_people(message, &self.settings, case.and_then(|case| case.launched.as_ref()));
+            tell_owner(message, &self.settings);
+        }
         self.dress_all(&mut changes, updated)?;
         let asks = changes.messages.iter().filter_map(|message| ask_of(message, &changes.cases)).collect();
         let standing = changes.cases.iter().map(|case| (case.id.clone(), case.asks())).collect();

@@ -5,7 +5,22 @@ use std::path::Path;
 
 use crate::case::{Body, Message};
 use crate::config::Settings;
+use crate::launched::Launched;
 use crate::logdir::Place;
+
+/// Says in a message whose job it is about: whom the site names, else the user who started it, unless that is the user of
+/// this process.
+pub(super) fn tell_people(message: &mut Message, settings: &Settings, launched: Option<&Launched>) {
+    let named = settings.owners.of(&message.subject).to_vec();
+    let started = || {
+        let user = launched?.owner.filter(|user| *user != 0 && *user != rustix::process::geteuid().as_raw())?;
+        name_of(user)
+    };
+    let owners = if named.is_empty() { started().into_iter().collect() } else { named };
+    if let Some(about) = message.body.about_mut() {
+        about.owners = owners;
+    }
+}
 
 /// Says whose job a suggested run is about, where a destination has accounts for owners.
 pub(super) fn tell_owner(message: &mut Message, settings: &Settings) {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::headline::{self, Owner};
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, sentence, settings, shell_word, words};
 use crate::case::{
@@ -21,6 +22,12 @@ use crate::command::{is_one_program, masked_line};
 pub(super) struct View {
     /// The baseline job.
     run: String,
+    /// The news in one line, with the job's name.
+    headline: String,
+    /// What is wrong with the job, as a sentence.
+    problem: String,
+    /// Whose job it is.
+    owners: Vec<Owner>,
     case: String,
     policy: String,
     /// Which step of the sequence, such as `1 overfit one point`.
@@ -57,6 +64,12 @@ pub(super) struct View {
     fingerprint: String,
     /// The answers as buttons; empty where nobody waits for an answer.
     buttons: Vec<Button>,
+    /// How the case ended, as a heading; empty while it is open.
+    cause: String,
+    /// What cured the job, with the figures of both runs.
+    cure: String,
+    /// Why the run should be stopped; empty where it need not.
+    stop: String,
     /// The verdict in words, and its id.
     verdict: String,
     verdict_id: String,
@@ -121,7 +134,9 @@ impl View {
     /// The view of a message.
     pub(super) fn of(message: &Message) -> View {
         let mut view = match &message.body {
-            Body::CaseOpened(_) => View::default(),
+            Body::CaseOpened(opened) => {
+                View { stop: text(opened.stop.as_deref().unwrap_or_default()), ..View::default() }
+            }
             Body::RunSuggested(run) => View::of_run(run),
             Body::ApprovalAsked(asked) => View::of_approval(asked, &message.case.0),
             Body::RunCancelled(run) => {
@@ -144,7 +159,26 @@ impl View {
         if let Some(about) = message.body.about() {
             view.tell(about);
         }
+        view.headline = view.headline(&message.body);
         view
+    }
+
+    /// The news in one line.
+    fn headline(&self, body: &Body) -> String {
+        let View { run, step, .. } = self;
+        match body {
+            Body::CaseOpened(_) => self.problem.clone(),
+            Body::RunSuggested(_) if self.attempt > 1 => {
+                format!("Suggested run for {run}: {step}, attempt {}", self.attempt)
+            }
+            Body::RunSuggested(_) => format!("Suggested run for {run}: {step}"),
+            Body::ApprovalAsked(_) => format!("Approve a run for {run}? {}", sentence(step)),
+            Body::RunCancelled(_) => format!("{run}: a suggested run is no longer needed"),
+            Body::StopSuggested(_) => format!("Consider stopping {run}"),
+            Body::QuestionAsked(_) => format!("Question about {run}: {step}"),
+            Body::Notice(_) | Body::Digest(_) => self.title.clone(),
+            Body::CaseClosed(end) => format!("{run}: {}", headline::cause_in_line(&end.verdict)),
+        }
     }
 
     fn tell(&mut self, about: &About) {
@@ -152,6 +186,8 @@ impl View {
             self.run = one_line(&about.baseline_run);
         }
         self.policy = one_line(about.policy.as_deref().unwrap_or_default());
+        self.problem = headline::problem(&self.run, about);
+        self.owners = about.owners.iter().map(|owner| Owner::of(owner)).collect();
         self.troubles = troubles(about);
         self.curve = curve(&about.loss_curve);
     }
@@ -176,7 +212,7 @@ impl View {
     fn of_approval(asked: &ApprovalAsked, case: &str) -> View {
         View {
             answers: asked.answers.iter().map(|answer| one_line(answer)).collect(),
-            reply: format!("nextrun cases approve {case}  (or: decline)", case = one_line(case)),
+            reply: format!("nextrun cases approve {}  # or decline", one_line(case)),
             expires: when(asked.expires),
             fingerprint: one_line(&asked.fingerprint),
             buttons: asked.answers.iter().map(|answer| Button::of(answer)).collect(),
@@ -201,11 +237,11 @@ impl View {
 
     fn of_notice(notice: &Notice, run: &str) -> View {
         let what = match notice.what.as_str() {
-            "not_as_asked" => "an experiment is not what was asked for",
+            "not_as_asked" => "an experiment ran with other settings than suggested",
             "refused" => "suggested runs are refused",
-            "disputed" => "an experiment has several runs",
-            "budget" => "the next experiment waits for its budget",
-            _ => "an experiment came to nothing",
+            "disputed" => "several runs claim to be one experiment",
+            "budget" => "the next experiment exceeds the budget",
+            _ => "an experiment failed without a result",
         };
         View {
             title: format!("{}: {what}", one_line(run)),
@@ -222,6 +258,8 @@ impl View {
         let confidence = Some(end.confidence).filter(|share| *share > 0.0);
         View {
             summary: text(&end.summary),
+            cause: headline::cause(&end.verdict),
+            cure: end.cure.as_ref().map(headline::cure).unwrap_or_default(),
             verdict: words(&one_line(&end.verdict)),
             verdict_id: one_line(&end.verdict),
             confidence: confidence.map(|share| format!("{:.0}", share * 100.0)).unwrap_or_default(),
@@ -292,9 +330,11 @@ fn title(digest: &Digest) -> String {
     let (cases, messages) = (digest.items.len(), digest.messages);
     let mut said = digest.items.iter().flat_map(|item| &item.messages);
     if said.all(|said| said.kind == MessageKind::CaseOpened) {
-        format!("{cases} jobs do not look right")
+        format!("{cases} jobs are failing")
     } else {
-        format!("{cases} cases, {messages} messages that waited")
+        let (case, message) =
+            (if cases == 1 { "case" } else { "cases" }, if messages == 1 { "message" } else { "messages" });
+        format!("{messages} {message} about {cases} {case}")
     }
 }
 
@@ -304,15 +344,15 @@ fn in_short(said: &DigestLine) -> String {
     match said.kind {
         MessageKind::CaseOpened => said.symptoms.iter().map(|id| words(&one_line(id))).collect::<Vec<_>>().join(", "),
         MessageKind::RunSuggested => match said.overrides.as_ref().map(settings) {
-            Some(settings) if !settings.is_empty() => format!("next run: {step} ({settings})"),
-            _ => format!("next run: {step}"),
+            Some(settings) if !settings.is_empty() => format!("suggested run: {step} ({settings})"),
+            _ => format!("suggested run: {step}"),
         },
         MessageKind::ApprovalAsked => format!("needs your approval: {step}"),
-        MessageKind::RunCancelled => "its suggested run is not needed any more".to_owned(),
-        MessageKind::StopSuggested => "no longer making progress: consider stopping it".to_owned(),
+        MessageKind::RunCancelled => "its suggested run is no longer needed".to_owned(),
+        MessageKind::StopSuggested => "consider stopping it".to_owned(),
         MessageKind::QuestionAsked => format!("a question: {step}"),
         MessageKind::Notice => "an experiment needs attention".to_owned(),
-        MessageKind::CaseClosed => format!("closed: {}", words(&one_line(said.verdict.as_deref().unwrap_or_default()))),
+        MessageKind::CaseClosed => headline::cause_in_line(said.verdict.as_deref().unwrap_or_default()),
         MessageKind::Digest => "several messages".to_owned(),
     }
 }
