@@ -23,6 +23,8 @@ pub(super) struct HttpChannel {
     /// The socket on this machine that it goes through, where it does.
     socket: Option<PathBuf>,
     keys: Option<Keys>,
+    /// The hosts that messages may go to; any where this is `None`.
+    pub(super) allowed_hosts: Option<Vec<String>>,
 }
 
 /// What the parts of a setup are checked with.
@@ -61,7 +63,8 @@ impl HttpChannel {
         let client = http.client(way);
         let client = client.map_err(|reason| SetupError::NoHttp { destination: setup.name.clone(), reason })?;
         headers_of(preset, &opening.fields()).map_err(|reason| opening.unusable("headers", reason))?;
-        Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())? })
+        let allowed_hosts = setup.allowed_hosts.clone();
+        Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())?, allowed_hosts })
     }
 
     /// Where requests go, for people: no more of the address than scheme, host and port, and whether they are signed.

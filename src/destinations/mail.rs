@@ -2,7 +2,8 @@
 //!
 //! Owns: the conversation with the relay, the form of an email. Must not know: what a message says, presets.
 
-use lettre::message::{Mailbox, Mailboxes, MultiPart};
+use lettre::message::header::ContentType;
+use lettre::message::{Attachment, Mailbox, Mailboxes, MultiPart};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Outcome;
 use super::http::Timeouts;
+use super::picture::Picture;
 use crate::case::Message;
 
 /// How the relay is spoken to.
@@ -87,8 +89,13 @@ impl MailChannel {
 
     /// Sends a message once, and gives the relay's reply code where it replied; `body` has its `subject` and `text`. What
     /// breaks off before the email is begun has not arrived; after that only the relay's word tells.
-    pub(super) async fn send(&self, message: &Message, body: &Value) -> (Option<u16>, Outcome) {
-        let email = match self.email(message, body) {
+    pub(super) async fn send(
+        &self,
+        message: &Message,
+        body: &Value,
+        picture: Option<&Picture>,
+    ) -> (Option<u16>, Outcome) {
+        let email = match self.email(message, body, picture) {
             Ok(email) => email,
             Err(error) => {
                 return (None, Outcome::Permanent { why: format!("no email could be made of it: {error}") });
@@ -147,7 +154,12 @@ impl MailChannel {
         }
     }
 
-    fn email(&self, message: &Message, body: &Value) -> Result<lettre::Message, lettre::error::Error> {
+    fn email(
+        &self,
+        message: &Message,
+        body: &Value,
+        picture: Option<&Picture>,
+    ) -> Result<lettre::Message, lettre::error::Error> {
         let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
         let id = |name: &str| {
             let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -155,11 +167,20 @@ impl MailChannel {
         };
         let to = self.to.iter().fold(lettre::Message::builder(), |builder, to| builder.to(to.clone()));
         // Mail programs show what refers to the same id as one thread.
+        let said = MultiPart::alternative_plain_html(text("text").to_owned(), html(text("text")));
+        let png = |picture: &Picture| {
+            let kind = ContentType::parse("image/png").ok()?;
+            Some(Attachment::new(picture.name.clone()).body(picture.bytes.clone(), kind))
+        };
+        let parts = match picture.and_then(png) {
+            Some(picture) => MultiPart::mixed().multipart(said).singlepart(picture),
+            None => said,
+        };
         to.from(self.from.clone())
             .message_id(Some(id(&message.id)))
             .references(id(&message.case.0))
             .subject(super::words::one_line(text("subject")))
-            .multipart(MultiPart::alternative_plain_html(text("text").to_owned(), html(text("text"))))
+            .multipart(parts)
     }
 }
 

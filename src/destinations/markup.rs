@@ -36,7 +36,8 @@ pub(super) fn discord_code(text: &str) -> String {
 
 /// One line for where no markup should be read: look-alikes for what could be some.
 pub(super) fn plain(text: &str) -> String {
-    one_line(text).replace('`', "ˋ").replace('<', "‹").replace('>', "›").replace('@', &format!("@{JOINER}"))
+    let text = one_line(text).replace('`', "ˋ").replace('<', "‹").replace('>', "›").replace("](", "] (");
+    text.replace('@', &format!("@{JOINER}"))
 }
 
 #[cfg(test)]
