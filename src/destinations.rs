@@ -8,6 +8,7 @@ mod channel;
 mod codes;
 mod current;
 mod engine;
+mod events;
 mod exchange;
 mod filters;
 mod fitting;
@@ -16,6 +17,7 @@ mod http;
 mod listing;
 mod mail;
 mod markup;
+mod picture;
 mod preset;
 mod rehearsal;
 mod signature;
@@ -51,6 +53,7 @@ use crate::case::{Body, Message, MessageKind};
 use crate::fate::Fate;
 use channel::{HttpChannel, check_host, headers_of};
 use current::Current;
+use events::EventsChannel;
 use exchange::Exchange;
 use mail::MailChannel;
 use preset::Send;
@@ -206,6 +209,7 @@ pub struct Destination {
 enum Channel {
     Http(Box<HttpChannel>),
     Mail(Box<MailChannel>),
+    Events(EventsChannel),
     Terminal(Arc<Mutex<dyn Write + std::marker::Send>>),
 }
 
@@ -228,6 +232,7 @@ impl Destination {
         let channel = match &preset.send {
             Send::Terminal { .. } => Channel::Terminal(Arc::clone(&surroundings.terminal)),
             Send::Mail { settings, .. } => Channel::Mail(Box::new(open_mail(&preset, settings, &setup, surroundings)?)),
+            Send::Events { logdir, .. } => Channel::Events(EventsChannel::open(&preset, logdir, &setup)?),
             Send::Http { .. } => Channel::Http(Box::new(HttpChannel::open(&preset, &setup, &surroundings.http)?)),
         };
         let on_unknown = match preset.same_id {
@@ -258,7 +263,8 @@ impl Destination {
     /// messages for people.
     pub fn runs_suggestions(&self) -> bool {
         let wants = |kind| self.wants.contains(&kind);
-        let for_people = self.preset.patience == Patience::MayWait || matches!(self.channel, Channel::Terminal(_));
+        let shows = matches!(self.channel, Channel::Terminal(_) | Channel::Events(_));
+        let for_people = self.preset.patience == Patience::MayWait || shows;
         wants(MessageKind::RunSuggested) && !wants(MessageKind::QuestionAsked) && !for_people
     }
 
@@ -316,9 +322,14 @@ impl Destination {
                 Ok(text) => (None, Step::Done(print(writer, &text))),
                 Err(why) => (None, Step::Done(Outcome::Permanent { why })),
             },
+            Channel::Events(events) => match self.body(message, &scope) {
+                Ok(text) => (None, Step::Done(events.send(message, text.as_str().unwrap_or_default()))),
+                Err(why) => (None, Step::Done(Outcome::Permanent { why })),
+            },
             Channel::Mail(mail) => match self.body(message, &scope) {
                 Ok(body) => {
-                    let (status, outcome) = mail.send(message, &body).await;
+                    let picture = picture::of(message).await;
+                    let (status, outcome) = mail.send(message, &body, picture.as_ref()).await;
                     (status, Step::Done(outcome))
                 }
                 Err(why) => (None, Step::Done(Outcome::Permanent { why })),
@@ -437,6 +448,7 @@ impl Destination {
     pub fn target(&self) -> String {
         match &self.channel {
             Channel::Terminal(_) => "the terminal".to_owned(),
+            Channel::Events(events) => events.target(),
             Channel::Mail(mail) => mail.target(),
             Channel::Http(http) => http.target(),
         }
@@ -447,7 +459,7 @@ impl Destination {
         let timeouts = |destination: &Destination| match &destination.channel {
             Channel::Http(http) => Some(http.client.timeouts()),
             Channel::Mail(mail) => Some(mail.timeouts()),
-            Channel::Terminal(_) => None,
+            Channel::Terminal(_) | Channel::Events(_) => None,
         };
         self.name == other.name
             && self.preset.is_like(&other.preset)
@@ -477,10 +489,15 @@ impl Destination {
     fn body(&self, message: &Message, scope: &Scope) -> Result<Value, String> {
         let (node, place) = match &self.preset.send {
             Send::Http { body, .. } | Send::Mail { body, .. } => (body, "body"),
-            Send::Terminal { text } => (text, "text"),
+            Send::Terminal { text } | Send::Events { text, .. } => (text, "text"),
         };
         let body = self.preset.render_body(node, scope, place);
-        body.map_err(|error| self.unrendered(message, &error.to_string()))
+        let mut body = body.map_err(|error| self.unrendered(message, &error.to_string()))?;
+        if self.preset.patience == Patience::MayWait || !matches!(self.channel, Channel::Http(_)) {
+            // People read it; programs get texts as they are.
+            words::upright(&mut body);
+        }
+        Ok(body)
     }
 
     fn unrendered(&self, message: &Message, reason: &str) -> String {

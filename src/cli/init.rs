@@ -152,7 +152,7 @@ fn try_it(arguments: &Init, plan: &Plan, start: &Start, out: &mut impl Write) ->
     }
     let mut env = start.env.clone();
     trial.command.unset.iter().for_each(|name| drop(env.remove(name)));
-    env.extend(trial.variables(&run_name, &run.join("output").display().to_string()));
+    env.extend(trial.variables(&run_name, &run.display().to_string()));
     let short = child::Short { argv: trial.command.argv.clone(), cwd: start.cwd.clone(), env };
     let ran = match short.train(folder.clone(), arguments.try_for) {
         Ok(ran) => ran,

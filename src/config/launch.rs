@@ -162,6 +162,19 @@ impl Launch {
         }
     }
 
+    /// The options, keys and variables by which this section sets a knob; `None` where it does not list the knob.
+    pub fn names_of(&self, knob: &str) -> Option<BTreeSet<String>> {
+        let templates = |pattern: &Pattern| -> Vec<Template> {
+            match pattern {
+                Pattern::Always(words) => words.clone(),
+                Pattern::ByValue { cases, otherwise } => cases.values().chain(otherwise).flatten().cloned().collect(),
+            }
+        };
+        let carriers = self.knobs.as_ref()?.get(knob)?;
+        let words = carriers.iter().flat_map(|carrier| templates(&carrier.pattern));
+        Some(words.filter_map(|word| Some(word.source().split('=').next()?.to_owned())).collect())
+    }
+
     /// Adds knobs from this section to a known command: the arguments and variables of one knob.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::command::{Placed, Rewritten, Target, rewrite, typed};
 use crate::config::{Launch, Placement, Rendered, Settings};
 use crate::diagnosis::{Changes, Report};
 use crate::facts::Knobs;
-use crate::launched::{CommandFrom, Launched, Source};
+use crate::launched::{CommandFrom, Launched, Source, Way};
 use crate::logdir::Place;
 use crate::store::AskKind;
 
@@ -132,6 +132,9 @@ fn dress_run(run: &mut RunSuggested, baseline: &str, site: &Settings, known: &Kn
     set(&mut run.env, "NEXTRUN_RUN_NAME", run.run_name.clone());
     // A map of texts and JSON values is always valid JSON.
     set(&mut run.env, "NEXTRUN_OVERRIDES", serde_json::to_string(&run.overrides).unwrap_or_default());
+    if let Some(root) = logdir_of(site) {
+        set(&mut run.env, "NEXTRUN_LOG_DIR", format!("{root}/{}", run.run_name));
+    }
     if let Some(folder) = output_dir(run, site) {
         set(&mut run.env, "NEXTRUN_OUTPUT_DIR", folder);
     }
@@ -188,6 +191,7 @@ fn suggest(
         settings,
         steps: known.steps,
     };
+    let launched = &as_configured(launched, &launch);
     let mut rewritten = rewrite(launched, overrides, &target);
     let mut env = BTreeMap::new();
     by_site(&launch, &mut rewritten, &mut env, overrides, settings);
@@ -253,6 +257,20 @@ fn by_site(
         env.extend(added.env);
         false
     });
+}
+
+/// What is known of a script, without the options that the site's configuration says are others: somebody has looked.
+fn as_configured(launched: &Launched, launch: &Launch) -> Launched {
+    let mut launched = launched.clone();
+    launched.flags.retain(|flag| {
+        // A script that counts epochs is told its steps by them.
+        let knob = if flag.knob == "epochs" { "max_steps" } else { &flag.knob };
+        let own = [&flag.name].into_iter().chain(&flag.also).chain(&flag.off);
+        launch
+            .names_of(knob)
+            .is_none_or(|names| own.into_iter().any(|name| names.contains(name)) || flag.way == Way::File)
+    });
+    launched
 }
 
 /// Whether a command belongs to this user. A command that another user may have written is never run automatically.
@@ -332,6 +350,23 @@ mod tests {
         assert_eq!(run.env["NEXTRUN_OVERRIDES"], r#"{"learning_rate":1.0}"#);
         assert_eq!((run.env["WANDB_MODE"].as_str(), run.env["NEXTRUN_PROBE"].as_str()), ("offline", "1"));
         assert_eq!(run.env["NEXTRUN_OUTPUT_DIR"], "/runs/nextrun/a/01-x/output");
+    }
+
+    #[test]
+    fn an_option_that_the_site_names_is_used_instead_of_the_one_that_was_found() {
+        let parse = |knobs: &str| {
+            let text = format!("launch:\n  knobs: {knobs}\n");
+            let vocabulary = crate::daemon::vocabulary();
+            crate::config::parse(&text, "t", std::path::Path::new("/"), &vocabulary).expect("it is valid")
+        };
+        let changed = |knobs: &str| {
+            let (site, known) = (parse(knobs), launched(None));
+            let launched = as_configured(&known, &site.launch_of("a"));
+            launched.flags.iter().map(|flag| flag.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(changed("{ learning_rate: { argument: \"--lr={value}\" } }"), ["--lr"]);
+        assert_eq!(changed("{ batch_size: { argument: \"--bs={value}\" } }"), ["--lr"]);
+        assert_eq!(changed("{ learning_rate: { argument: \"--rate={value}\" } }"), Vec::<String>::new());
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct HttpChannel {
     /// The local socket used for the connection, if any.
     socket: Option<PathBuf>,
     keys: Option<Keys>,
+    /// The hosts that messages may go to; any where this is `None`.
+    pub(super) allowed_hosts: Option<Vec<String>>,
 }
 
 /// The context for validating a setup.
@@ -62,7 +64,8 @@ impl HttpChannel {
         let client = http.client(way);
         let client = client.map_err(|reason| SetupError::NoHttp { destination: setup.name.clone(), reason })?;
         headers_of(preset, &opening.fields()).map_err(|reason| opening.unusable("headers", reason))?;
-        Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())? })
+        let allowed_hosts = setup.allowed_hosts.clone();
+        Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())?, allowed_hosts })
     }
 
     /// The target of requests, for people: scheme, host and port of the address, and whether they are signed.

@@ -4,12 +4,15 @@
 //! Owns: the order of the requests, and their combined outcome. Must not know: when to retry.
 
 use minijinja::Value as Jinja;
+use serde_json::Value;
 
 use super::answer::{Meaning, Reading, with_answer};
 use super::channel::HttpChannel;
 use super::current::Current;
 use super::http::{Outgoing, Reply, Unanswered, site};
-use super::preset::{Ask, Then};
+use super::picture;
+use super::preset::{Ask, PictureBy, Then};
+use super::slack::{Upload, with_block};
 use super::template::Scope;
 use super::{Destination, Earlier, Last, Need, OnUnknown, Outcome, Step};
 use crate::case::{Body, Message};
@@ -104,10 +107,41 @@ impl Exchange<'_> {
             Ok(body) => body,
             Err(why) => return (None, Outcome::Permanent { why }),
         };
-        match self.http.client.send(self.http.carrying(&self.message.id, &body, self.current, self.now)).await {
+        if let Some(block) = self.picture().await {
+            match self.post(&with_block(body.clone(), block)).await {
+                // Slack may not have the picture ready, whatever it says of it. Nothing was posted then.
+                Ok(reply) if reply.body.contains("invalid_blocks") => {}
+                posted => return self.come_to(posted),
+            }
+        }
+        let posted = self.post(&body).await;
+        self.come_to(posted)
+    }
+
+    async fn post(&self, body: &Value) -> Result<Reply, Unanswered> {
+        self.http.client.send(self.http.carrying(&self.message.id, body, self.current, self.now)).await
+    }
+
+    fn come_to(&self, posted: Result<Reply, Unanswered>) -> (Option<u16>, Outcome) {
+        match posted {
             Ok(reply) => (Some(reply.status), self.understand(&reply)),
             Err(Unanswered::NotSent(why)) => (None, Outcome::Later { after: None, why }),
             Err(Unanswered::NoAnswer(why)) => (None, Outcome::Unknown { why }),
+        }
+    }
+
+    /// The block that shows the curves of the message, where the preset has pictures and this one can be shown.
+    async fn picture(&self) -> Option<Value> {
+        let PictureBy::Slack = self.destination.preset.picture?;
+        let picture = picture::of(self.message).await?;
+        let allowed_hosts = self.http.allowed_hosts.as_deref();
+        match (Upload { http: self.http, current: self.current, allowed_hosts }).block(&picture).await {
+            Ok(block) => Some(block),
+            Err(why) => {
+                let (destination, id) = (&self.destination.name, &self.message.id);
+                tracing::info!(destination, id, why = self.current.hidden(why), "a message goes without its picture");
+                None
+            }
         }
     }
 

@@ -3,7 +3,8 @@
 //! Owns: names. Must not know: presets, messages. Filters of texts: `words`, `sentence` and `one_line`, `cut(most)`
 //! (characters, an open code block is closed again), `required(why)` (an empty text is an error), `hours_later(n)` (of
 //! a time in RFC 3339), `shell_word`, `from_json`, `below(name)` (of an address). For Slack `slack` (prose), `slack_name` (inline code), `slack_code` (a code block) and
-//! `slack_plain` (where no markup is read); for Discord `discord`, `discord_name`, `discord_code` and `plain`.
+//! `slack_plain` (where no markup is read); for Discord `discord`, `discord_name`, `discord_code` and `plain`; for any other
+//! Markdown `markdown`, `markdown_name` and `markdown_code`.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -33,6 +34,9 @@ pub(super) fn environment() -> Environment<'static> {
     environment.add_filter("slack_name", |text: String| block_kit::code(&text));
     environment.add_filter("slack_code", |text: String| block_kit::fence(&text));
     environment.add_filter("slack_plain", |text: String| block_kit::plain(&text));
+    environment.add_filter("markdown", |text: String| markup::discord(&text));
+    environment.add_filter("markdown_name", |text: String| markup::discord_name(&text));
+    environment.add_filter("markdown_code", |text: String| markup::discord_code(&text));
     environment.add_filter("discord", |text: String| markup::discord(&text));
     environment.add_filter("discord_name", |text: String| markup::discord_name(&text));
     environment.add_filter("discord_code", |text: String| markup::discord_code(&text));

@@ -140,6 +140,15 @@ pub(super) enum Unanswered {
     NoAnswer(String),
 }
 
+impl Unanswered {
+    /// Why there is none.
+    pub(super) fn why(self) -> String {
+        match self {
+            Unanswered::NotSent(why) | Unanswered::NoAnswer(why) => why,
+        }
+    }
+}
+
 impl Http {
     /// HTTP with these timeouts.
     pub fn new(timeouts: Timeouts) -> Http {

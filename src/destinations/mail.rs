@@ -2,7 +2,8 @@
 //!
 //! Owns: the conversation with the relay, the format of an email. Must not know: the content of a message, presets.
 
-use lettre::message::{Mailbox, Mailboxes, MultiPart};
+use lettre::message::header::ContentType;
+use lettre::message::{Attachment, Mailbox, Mailboxes, MultiPart};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Outcome;
 use super::http::Timeouts;
+use super::picture::Picture;
 use crate::case::Message;
 
 /// The security of the connection to the relay.
@@ -88,8 +90,13 @@ impl MailChannel {
     /// Sends a message once, and returns the relay's reply code if there was one; `body` has its `subject` and `text`.
     /// If the connection breaks before the email begins, the email has not arrived; after that, only the relay's reply
     /// tells.
-    pub(super) async fn send(&self, message: &Message, body: &Value) -> (Option<u16>, Outcome) {
-        let email = match self.email(message, body) {
+    pub(super) async fn send(
+        &self,
+        message: &Message,
+        body: &Value,
+        picture: Option<&Picture>,
+    ) -> (Option<u16>, Outcome) {
+        let email = match self.email(message, body, picture) {
             Ok(email) => email,
             Err(error) => {
                 return (None, Outcome::Permanent { why: format!("could not create the email: {error}") });
@@ -148,7 +155,12 @@ impl MailChannel {
         }
     }
 
-    fn email(&self, message: &Message, body: &Value) -> Result<lettre::Message, lettre::error::Error> {
+    fn email(
+        &self,
+        message: &Message,
+        body: &Value,
+        picture: Option<&Picture>,
+    ) -> Result<lettre::Message, lettre::error::Error> {
         let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
         let id = |name: &str| {
             let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
@@ -156,11 +168,20 @@ impl MailChannel {
         };
         let to = self.to.iter().fold(lettre::Message::builder(), |builder, to| builder.to(to.clone()));
         // Mail clients show emails that refer to the same id as one thread.
+        let said = MultiPart::alternative_plain_html(text("text").to_owned(), html(text("text")));
+        let png = |picture: &Picture| {
+            let kind = ContentType::parse("image/png").ok()?;
+            Some(Attachment::new(picture.name.clone()).body(picture.bytes.clone(), kind))
+        };
+        let parts = match picture.and_then(png) {
+            Some(picture) => MultiPart::mixed().multipart(said).singlepart(picture),
+            None => said,
+        };
         to.from(self.from.clone())
             .message_id(Some(id(&message.id)))
             .references(id(&message.case.0))
             .subject(super::words::one_line(text("subject")))
-            .multipart(MultiPart::alternative_plain_html(text("text").to_owned(), html(text("text"))))
+            .multipart(parts)
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) fn discord_code(text: &str) -> String {
 
 /// One line for places without markup; characters that could form markup are replaced with look-alikes.
 pub(super) fn plain(text: &str) -> String {
-    one_line(text).replace('`', "ˋ").replace('<', "‹").replace('>', "›").replace('@', &format!("@{JOINER}"))
+    let text = one_line(text).replace('`', "ˋ").replace('<', "‹").replace('>', "›").replace("](", "] (");
+    text.replace('@', &format!("@{JOINER}"))
 }
 
 #[cfg(test)]

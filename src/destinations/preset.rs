@@ -24,11 +24,12 @@ use super::template::{Node, Scope, TemplateError};
 use super::view::View;
 use super::{block_kit, filters, fitting};
 use crate::case::{Message, MessageKind};
+pub(super) use file::PictureBy;
 use file::{HttpFile, Limits, MailFile, PresetFile, SendFile, Threads};
 pub(super) use lookups::{Also, Ask, Cancel, List, Request, Status, Tail, Then};
 
 /// The built-in presets: name and YAML.
-const SHIPPED: [(&str, &str); 14] = [
+const SHIPPED: [(&str, &str); 15] = [
     ("alertmanager", include_str!("presets/alertmanager.yaml")),
     ("discord", include_str!("presets/discord.yaml")),
     ("email", include_str!("presets/email.yaml")),
@@ -40,6 +41,7 @@ const SHIPPED: [(&str, &str); 14] = [
     ("slack_bot", include_str!("presets/slack_bot.yaml")),
     ("slurm", include_str!("presets/slurm.yaml")),
     ("teams", include_str!("presets/teams.yaml")),
+    ("tensorboard", include_str!("presets/tensorboard.yaml")),
     ("terminal", include_str!("presets/terminal.yaml")),
     ("trainjob", include_str!("presets/trainjob.yaml")),
     ("webhook", include_str!("presets/webhook.yaml")),
@@ -165,6 +167,7 @@ pub struct Preset {
     pub(super) status: Option<Status>,
     pub(super) cancel: Option<Cancel>,
     pub(super) tests: Vec<PresetTest>,
+    pub(super) picture: Option<PictureBy>,
     limits: Limits,
     environment: Environment<'static>,
     /// Its YAML source.
@@ -192,6 +195,11 @@ pub(super) enum Send {
         body: Node,
     },
     Terminal {
+        text: Node,
+    },
+    /// Event files for TensorBoard.
+    Events {
+        logdir: Node,
         text: Node,
     },
 }
@@ -292,6 +300,10 @@ impl Preset {
             SendFile::Http(http) => parser.http(http, &file.fields)?,
             SendFile::Mail(mail) => parser.mail(mail)?,
             SendFile::Terminal(terminal) => Send::Terminal { text: parser.text(&terminal.text, "text")? },
+            SendFile::Events(events) => Send::Events {
+                logdir: parser.text(&events.logdir, "logdir")?,
+                text: parser.text(&events.text, "text")?,
+            },
         };
         Ok(Preset {
             name: file.name,
@@ -309,6 +321,7 @@ impl Preset {
             status,
             cancel,
             tests: file.tests,
+            picture: file.picture,
             limits: file.limits,
             environment: parser.environment,
             yaml: yaml.to_owned(),
@@ -392,7 +405,9 @@ fn body_of(name: &str) -> Result<Value, PresetError> {
     match file.send {
         SendFile::Http(http) => Ok(http.body),
         SendFile::Terminal(terminal) => Ok(Value::String(terminal.text)),
-        SendFile::Mail(_) => Err(unreadable("it has no body or text that another preset could use".to_owned())),
+        SendFile::Mail(_) | SendFile::Events(_) => {
+            Err(unreadable("it has no body or text that another preset could use".to_owned()))
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! consequences of an answer.
 
 mod click;
+mod picture;
 mod socket;
 mod told;
 
@@ -19,6 +20,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 pub use click::Click;
+pub(super) use picture::{Upload, with_block};
 pub use told::{date, mention};
 
 use super::channel::is_allowed;

@@ -47,11 +47,12 @@ fn plain(preset_name: &str) -> Destination {
             ("server", _) => "mail.example:587",
             ("from" | "to", _) => "ada@example.org",
             ("socket", _) => "/run/user/1000/runner.sock",
+            ("logdir", _) => "/runs",
             _ => "t0k3n",
         })
     };
     let required = preset(preset_name);
-    let required = required.fields.iter().filter(|(_, field)| field.need == Need::Required);
+    let required = required.fields.iter().filter(|(name, field)| field.need == Need::Required || *name == "logdir");
     let fields = required.map(|(name, field)| (name.clone(), value(name, field))).collect();
     let setup = Setup { name: preset_name.to_owned(), fields, ..Setup::default() };
     Destination::new(preset(preset_name), setup, &surroundings()).unwrap()

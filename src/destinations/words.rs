@@ -101,6 +101,22 @@ pub(super) fn settings(overrides: &Knobs) -> String {
     overrides.iter().map(setting).collect::<Vec<_>>().join(", ")
 }
 
+/// Takes out of every text in a payload what is not seen and changes how the rest is: control characters but line ends and
+/// tabs, and marks of direction, which show a name or a command backwards.
+pub(super) fn upright(payload: &mut Value) {
+    let harmless = |c: &char| match c {
+        '\n' | '\t' => true,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        c => !c.is_control(),
+    };
+    match payload {
+        Value::String(text) if !text.chars().all(|c| harmless(&c)) => *text = text.chars().filter(harmless).collect(),
+        Value::Array(values) => values.iter_mut().for_each(upright),
+        Value::Object(map) => map.values_mut().for_each(upright),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// A word quoted for a POSIX shell if necessary.
 pub(super) fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);

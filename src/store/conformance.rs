@@ -34,6 +34,7 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         a_message_is_owed_once,
         a_lease_is_committed_and_counted,
         order_is_kept_within_a_case_and_destination,
+        what_is_refused_again_and_again_keeps_no_other_case_waiting,
         a_failed_try_waits_for_its_time,
         a_recorded_success_stays,
         what_was_under_way_is_unknown_after_a_start,
@@ -316,6 +317,22 @@ fn order_is_kept_within_a_case_and_destination(open: Open) {
     assert_eq!(ids(&newest_first), ["m3", "m2", "m1"]);
 }
 
+fn what_is_refused_again_and_again_keeps_no_other_case_waiting(open: Open) {
+    let mut store = open();
+    let fail = |store: &mut dyn Store, now: f64, due: f64| {
+        let next = store.lease("queue", now, 1).unwrap().remove(0);
+        store.tried(&tried(&next, DeliveryState::Pending, due), now).unwrap();
+        next.message.id
+    };
+    owe(store.as_mut(), "m1", "c1", &["queue"]);
+    assert_eq!(fail(store.as_mut(), 0.0, 1.0), "m1");
+    owe(store.as_mut(), "n1", "c2", &["queue"]);
+    owe(store.as_mut(), "o1", "c3", &["queue"]);
+    // All are due.
+    let order: Vec<String> = (0..6).map(|n| fail(store.as_mut(), 10.0 + f64::from(n), 10.5 + f64::from(n))).collect();
+    assert_eq!(order, ["n1", "o1", "m1", "n1", "o1", "m1"]);
+}
+
 fn a_failed_try_waits_for_its_time(open: Open) {
     let mut store = open();
     owe(store.as_mut(), "m1", "c1", &["queue"]);
@@ -346,7 +363,8 @@ fn what_was_under_way_is_unknown_after_a_start(open: Open) {
     assert_eq!(again.recover(6.0).unwrap(), 0);
     let unknown = again.deliveries(None, Some(DeliveryState::Unknown)).unwrap();
     assert_eq!(ids(&unknown), ["m1"]);
-    let leased = again.lease("queue", 7.0, 9).unwrap();
+    let mut leased = again.lease("queue", 7.0, 9).unwrap();
+    leased.sort_by(|a, b| a.message.id.cmp(&b.message.id));
     assert_eq!(ids(&leased), ["m1", "m2"]);
     assert_eq!(leased[0].state, DeliveryState::Unknown, "whoever sends must know that it may have arrived");
 }

@@ -438,15 +438,24 @@ impl Store for Sqlite {
     }
 
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        let select = format!(
-            "SELECT {DELIVERY} FROM {OWED} CROSS JOIN messages m ON m.id = d.message_id
-             WHERE {ELIGIBLE} AND (d.due <= ?2 OR d.changed > ?2) ORDER BY d.id LIMIT ?3"
-        );
+        let select = |which: &str| {
+            format!(
+                "SELECT {DELIVERY} FROM {OWED} CROSS JOIN messages m ON m.id = d.message_id
+                 WHERE {ELIGIBLE} AND (d.due <= ?2 OR d.changed > ?2) AND {which} LIMIT ?3"
+            )
+        };
+        // A message that is refused again and again must not keep those of other cases waiting.
+        let (fresh, again) = (select("d.attempts = 0 ORDER BY d.id"), select("d.attempts > 0 ORDER BY d.due, d.id"));
         self.transaction(|transaction| {
-            let rows: Vec<(i64, Result<Delivery, rows::Unreadable>)> = transaction
-                .prepare_cached(&select)?
-                .query_map(params![destination, now, limit], |row| Ok((row.get(0)?, rows::delivery(row)?)))?
-                .collect::<rusqlite::Result<_>>()?;
+            let mut rows: Vec<(i64, Result<Delivery, rows::Unreadable>)> = Vec::new();
+            for select in [fresh, again] {
+                let left = i64::from(limit) - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+                let found: Vec<_> = transaction
+                    .prepare_cached(&select)?
+                    .query_map(params![destination, now, left], |row| Ok((row.get(0)?, rows::delivery(row)?)))?
+                    .collect::<rusqlite::Result<_>>()?;
+                rows.extend(found);
+            }
             let mut leased = Vec::with_capacity(rows.len());
             for (id, row) in rows {
                 match row {

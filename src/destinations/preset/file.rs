@@ -50,6 +50,17 @@ pub(super) struct PresetFile {
     pub(super) then: Vec<ThenFile>,
     #[serde(default)]
     pub(super) tests: Vec<PresetTest>,
+    /// How the curves of a message reach people beside it.
+    #[serde(default)]
+    pub(super) picture: Option<PictureBy>,
+}
+
+/// How a picture is sent where a message itself cannot hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::destinations) enum PictureBy {
+    /// It is uploaded to Slack, and a block of the message shows it.
+    Slack,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +69,7 @@ pub(super) enum SendFile {
     Http(HttpFile),
     Mail(MailFile),
     Terminal(TerminalFile),
+    Events(EventsFile),
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,6 +110,14 @@ pub(super) struct MailFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TerminalFile {
+    pub(super) text: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsFile {
+    pub(super) logdir: String,
+    /// Markdown.
     pub(super) text: String,
 }
 
