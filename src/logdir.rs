@@ -226,6 +226,7 @@ mod tests {
             ("events.out.tfevents.1700000000.host.profile-empty", None),
             ("._events.out.tfevents.1700000000.host", None),
             ("hparams.yaml", Some(Kind::Side(SideFile::HparamsYaml))),
+            ("args.yaml", Some(Kind::Side(SideFile::ArgsYaml))),
             ("nextrun.json", Some(Kind::Side(SideFile::NextrunJson))),
             ("checkpoint.pt", None),
         ] {
