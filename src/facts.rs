@@ -75,6 +75,10 @@ pub struct Facts {
     pub better: bool,
     /// Compared with its baseline at equal steps: significantly and substantially higher loss.
     pub worse: bool,
+    /// Compared with its baseline at equal steps: the share of the baseline's loss that is gone, at most 1; the share of its
+    /// wrong answers, or of the swing of its reward, where the losses have different units.
+    #[serde(with = "nan")]
+    pub gain: f64,
     /// Compared with its baseline: the difference is so close to the threshold that another seed could reverse the result.
     pub close: bool,
     /// The job learned, is better than its baseline, and shows no problem.
@@ -117,6 +121,7 @@ impl Default for Facts {
             peak_rate: f64::NAN,
             better: false,
             worse: false,
+            gain: f64::NAN,
             close: false,
             cured: false,
             symptoms: Vec::new(),
@@ -150,7 +155,8 @@ impl Facts {
         say(self.cured, "cured");
         say(self.better && !self.cured, "better than the baseline");
         say(self.worse, "worse than the baseline");
-        say(!self.better && !self.worse && !self.fits && self.finite, "no clear difference");
+        let compared = !self.gain.is_nan();
+        say(compared && !self.better && !self.worse && !self.fits && self.finite, "no clear difference");
         say(self.crashed, "ended early");
         say(!self.problems.is_empty(), &self.problems.join(" and "));
         words
@@ -229,6 +235,7 @@ fields! {
     peak_rate Number "the highest logged learning rate";
     better Bool "significantly and substantially better than the baseline at equal steps; for a baseline that overfits, in validation loss";
     worse Bool "significantly and substantially worse than the baseline at equal steps";
+    gain Number "share of the baseline's loss that is gone at equal steps, at most 1; negative if the loss is higher";
     close Bool "the difference is so small that another seed could reverse the result";
     cured Bool "the job learned, is better than the baseline, and shows no problem";
     symptoms Strings "ids of all symptoms";

@@ -19,9 +19,11 @@ mod layers;
 mod looks;
 mod measure;
 mod model;
+mod orders;
 pub(crate) mod page;
 mod probes;
 pub(crate) mod program;
+mod reading;
 pub(crate) mod record;
 mod rewards;
 pub(crate) mod style;
@@ -110,6 +112,8 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
     let mut figures = measure::measure(&records, &site);
     if arguments.closed_loop {
         figures.extend(measure::closed_loop(&records, &site));
+        figures.extend(orders::figures(&records, &site)?);
+        figures.extend(reading::figures(&records, &site));
     }
     println!("{}", measure::text(&figures));
     if let Some(path) = &arguments.save {
