@@ -7,6 +7,7 @@ mod asking;
 mod believed;
 mod budget;
 mod control;
+mod cure;
 mod curve;
 mod digest;
 mod fates;
@@ -37,6 +38,7 @@ pub use asking::{Approval, ApprovalAsked, Approved, Awaited, Person, RUN, Reply,
 pub use believed::Believed;
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
+pub use cure::Cure;
 pub use curve::Curve;
 pub use digest::{Digest, DigestItem, DigestLine};
 pub use id::{case_id, experiment_of, run_name, suggestion_id};

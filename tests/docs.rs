@@ -9,7 +9,9 @@ use std::process::Command;
 
 use nextrun::case::{Body, MessageKind};
 use nextrun::fate::FateState;
+use nextrun::picture::{Chart, Line, Window};
 use nextrun::policy::{KNOBS, VERDICTS};
+use nextrun::series::{Outline, Point, Sketch};
 use nextrun::symptoms;
 use regex::Regex;
 
@@ -137,6 +139,47 @@ fn the_page_of_symptoms_is_what_the_detectors_say() {
     }
     let page = fs::read_to_string(&path).unwrap();
     assert!(page == symptoms::documentation(), "write it anew: UPDATE_DOCS=1 cargo test --test docs");
+}
+
+/// The curves of a symptom, drawn as nextrun draws curves.
+fn drawn(symptom: &symptoms::Symptom) -> String {
+    let line = |(style, (name, at)): (usize, &(&str, fn(f64) -> f64))| {
+        let mut sketch = Sketch::default();
+        for step in 0..symptoms::POINTS {
+            let value = at(step as f64 / symptoms::POINTS as f64);
+            if value != f64::NEG_INFINITY {
+                sketch.push(Point { step: step as i64, wall_time: step as f64, value });
+            }
+        }
+        Line { name: (*name).to_owned(), outline: Outline::of(&sketch), style }
+    };
+    let lines = symptom.picture.iter().enumerate().map(line).collect();
+    let last = (0..symptoms::POINTS).rposition(|step| {
+        let share = step as f64 / symptoms::POINTS as f64;
+        symptom.picture.iter().any(|(_, at)| at(share) != f64::NEG_INFINITY)
+    });
+    let last = last.unwrap_or_default() + 1;
+    let silence = Window { from: last as f64, to: symptoms::POINTS as f64, name: "nothing is logged".to_owned() };
+    let windows = if last < symptoms::POINTS { vec![silence] } else { Vec::new() };
+    Chart { title: symptom.id.replace('_', " "), lines, windows }.svg()
+}
+
+#[test]
+fn the_pictures_of_symptoms_are_what_the_rules_find() {
+    let folder = Path::new(ROOT).join("docs/symptoms");
+    let ids: Vec<String> = symptoms::ALL.iter().map(|symptom| format!("{}.svg", symptom.id)).collect();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::create_dir_all(&folder).unwrap();
+        for (symptom, file) in symptoms::ALL.iter().zip(&ids) {
+            fs::write(folder.join(file), drawn(symptom)).unwrap();
+        }
+    }
+    for (symptom, file) in symptoms::ALL.iter().zip(&ids) {
+        let picture = fs::read_to_string(folder.join(file)).unwrap_or_default();
+        assert!(picture == drawn(symptom), "{file}: write it anew: UPDATE_DOCS=1 cargo test --test docs");
+    }
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(files.into_iter().all(|file| ids.contains(&file)), "a picture of no symptom");
 }
 
 /// Where the generated part of the page of policies begins.

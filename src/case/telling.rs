@@ -36,21 +36,27 @@ impl Case {
             probability: self.belief.as_ref().map(|belief| belief.probability),
             speaks_for: reasons(|belief| &belief.speaks_for),
             speaks_against: reasons(|belief| &belief.speaks_against),
+            owners: Vec::new(),
             test: false,
         }
     }
 
     pub(super) fn opened_message(&self, advice: &[String]) -> Message {
         let hyperparameters = self.baseline_facts.knobs.clone();
-        let body = CaseOpened { about: self.about(), hyperparameters, advice: advice.to_vec() };
+        let hopeless = !self.baseline_facts.ended && !self.baseline_facts.finite;
+        let stop = hopeless.then(|| self.why_stop());
+        let body = CaseOpened { about: self.about(), hyperparameters, advice: advice.to_vec(), stop };
         self.message(format!("{}-opened", self.id), self.opened, Body::CaseOpened(body))
     }
 
     /// A loss that is not finite does not come back by itself.
     pub(super) fn stop_message(&self, time: f64) -> Message {
-        let why = self.findings.first().map_or_else(String::new, |f| f.summary.clone());
-        let body = StopSuggested { about: self.about(), why };
+        let body = StopSuggested { about: self.about(), why: self.why_stop() };
         self.message(format!("{}-stop", self.id), time, Body::StopSuggested(body))
+    }
+
+    fn why_stop(&self) -> String {
+        self.findings.first().map_or_else(String::new, |found| found.summary.clone())
     }
 
     pub(super) fn suggested_message(&self, experiment: &Experiment, policy: &Policy) -> Message {
@@ -148,6 +154,7 @@ impl Case {
             experiments: self.experiments.iter().map(|experiment| self.tried(experiment)).collect(),
             not_tried: self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect(),
             recommended: Some(recommended).filter(|recommended| !recommended.overrides.is_empty()),
+            cure: self.cure(conclusion),
         };
         self.message(format!("{}-closed", self.id), time, Body::CaseClosed(Box::new(body)))
     }

@@ -21,12 +21,13 @@ pub(super) fn values(chart: &Chart) -> Option<(f64, f64)> {
     levels.map(|level| (level.low, level.high)).reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))
 }
 
-/// The first and the last step of a chart.
+/// The first and the last step of a chart. Silence after the last point is shown as a window.
 pub(super) fn steps(chart: &Chart) -> Option<(f64, f64)> {
     let lines = || chart.lines.iter().map(|line| &line.outline);
     let levels = lines().flat_map(|outline| &outline.levels).map(|level| level.step);
     let all = levels.chain(lines().flat_map(|outline| &outline.broken).copied());
-    all.map(|step| (step, step)).reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))
+    let (first, last) = all.map(|step| (step, step)).reduce(|(a, b), (c, d)| (a.min(c), b.max(d)))?;
+    Some((first, chart.windows.iter().map(|window| window.to).fold(last, f64::max)))
 }
 
 pub(super) fn is_logarithmic(low: f64, high: f64) -> bool {
