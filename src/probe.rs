@@ -16,10 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, Knobs};
-use crate::numbers::{FEW_POINTS, LEARNED};
+use crate::numbers::LEARNED;
 
 pub use catalogue::{TESTS, Test};
-pub use likelihoods::{Likelihoods, Table};
+pub use likelihoods::{Likelihoods, Row, Table};
 
 /// The outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,6 +78,8 @@ pub struct Ground<'a> {
     pub log_odds: f64,
     /// The optimizer steps that the budget pays for.
     pub steps: f64,
+    /// The same as a share of those that the job has made.
+    pub share: f64,
     /// Points of the loss that the job logs for each of them.
     pub points_per_step: f64,
     /// A probe has to be able to move the probability below the first or to the second: what else changes nothing. `None`
@@ -107,6 +109,9 @@ pub struct Choice {
     pub likelihoods: BTreeMap<Outcome, Likelihood>,
 }
 
+/// A loss has a level from three points on; the first may still be that of an untrained network.
+const LEAST_POINTS: f64 = 4.0;
+
 /// A test that is expected to give fewer bits is not worth the start of a run.
 const LEAST_GAIN: f64 = 0.02;
 
@@ -128,10 +133,10 @@ pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option
     if ground.made.contains(&test.name) || !ground.has("max_steps") {
         return None;
     }
-    let likelihoods = table.of(test.name)?.clone();
+    let likelihoods = table.of(test.name, ground.share)?.clone();
     let mut changes = (test.changes)(ground)?;
     let steps = test.most_steps.map_or(ground.steps, |most| most.min(ground.steps)).floor();
-    if steps * ground.points_per_step < FEW_POINTS || steps < 1.0 {
+    if steps * ground.points_per_step < LEAST_POINTS || steps < 1.0 {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "a whole number of steps; a cast saturates")]
@@ -211,6 +216,7 @@ mod tests {
             made: &[],
             log_odds: 0.0,
             steps: 200.0,
+            share: 0.08,
             points_per_step: 1.0,
             thresholds: Some((0.2, 0.65)),
         }
@@ -218,17 +224,20 @@ mod tests {
 
     #[test]
     fn the_shipped_table_has_every_test_and_every_outcome() {
-        let table = Table::shipped();
-        assert!(!table.source.is_empty());
-        for test in TESTS {
-            let likelihoods = table.of(test.name).expect(test.name);
-            assert_eq!(likelihoods.len(), Outcome::ALL.len(), "{}", test.name);
-            for of in [|l: &Likelihood| l.failing, |l: &Likelihood| l.healthy] {
-                let sum: f64 = likelihoods.values().map(of).sum();
-                assert!((sum - 1.0).abs() < 0.005, "{}: {sum}", test.name);
-                assert!(likelihoods.values().all(|l| of(l) > 0.0), "{}: nothing is impossible", test.name);
+        for row in &Table::shipped().rows {
+            assert!(!row.source.is_empty());
+            for test in TESTS {
+                let likelihoods = &row.tests[test.name];
+                assert_eq!(likelihoods.len(), Outcome::ALL.len(), "{}", test.name);
+                for of in [|l: &Likelihood| l.failing, |l: &Likelihood| l.healthy] {
+                    let sum: f64 = likelihoods.values().map(of).sum();
+                    assert!((sum - 1.0).abs() < 0.005, "{}: {sum}", test.name);
+                    assert!(likelihoods.values().all(|l| of(l) > 0.0), "{}: nothing is impossible", test.name);
+                }
             }
         }
+        let shares: Vec<f64> = Table::shipped().rows.iter().map(|row| row.share).collect();
+        assert!(!shares.is_empty() && shares.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
     #[test]

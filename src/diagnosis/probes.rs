@@ -48,7 +48,7 @@ impl Diagnosis {
             Status::Healthy => (true, exam.facts.ended && is_audited(&job.name, probes.audit)),
             Status::Failing | Status::Unknown => (false, false),
         };
-        let Some(shown) = probed(job, exam).filter(|_| due && !left_alone) else { return };
+        let Some(shown) = probed(job, exam).filter(|shown| shown.mature && due && !left_alone) else { return };
         let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
         let opening = self.opening(job, exam, case_id(&job.name, begun, earlier.count()));
         let pace = Pace { seconds_per_step: shown.seconds / shown.updates, gpus: self.site.gpus };
@@ -125,6 +125,7 @@ fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
         seconds,
         updates,
         points: exam.evidence.get(Q::Points)?,
+        mature: exam.facts.ended || exam.evidence.get(Q::Maturity).is_some_and(|maturity| maturity >= 1.0),
     };
     (falls && seconds > 0.0 && updates > 0.0).then_some(shown)
 }

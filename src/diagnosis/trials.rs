@@ -434,10 +434,13 @@ fn the_end_of_a_baseline_is_what_its_engine_says() {
         bench.look();
         bench.diagnosis.cases().next().cloned()
     };
-    let broken = opened(Fate::new(FateState::OutOfMemory), false).expect("it is failing at once");
-    let end = broken.closed.expect("no experiment is needed");
-    assert_eq!(end.verdict, "infrastructure");
-    assert!(end.summary.contains("ran out of memory"), "{}", end.summary);
+    for (state, words) in [(FateState::OutOfMemory, "ran out of memory"), (FateState::OutOfTime, "ran out of time")] {
+        let broken = opened(Fate::new(state), false).expect("it is failing at once");
+        let end = broken.closed.expect("no experiment is needed");
+        assert_eq!(end.verdict, "infrastructure");
+        assert!(end.summary.contains(words), "{}", end.summary);
+        assert_eq!(broken.fate.map(|fate| fate.state), Some(state), "the case keeps its fate");
+    }
     assert_eq!(opened(Fate::new(FateState::Ended), false), None, "it ended well");
     assert_eq!(opened(Fate::new(FateState::Cancelled), false), None, "somebody wanted that");
     let stuck = opened(failed(1), true).unwrap();

@@ -67,7 +67,9 @@ fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
             if confirmed { once * once } else { once }
         }
         // It may still be the cause: a script without the knob, or a change that could not be made.
-        Some(UNAVAILABLE | SKIPPED) | None => 1.0,
+        Some(UNAVAILABLE) | None => 1.0,
+        // A policy passes over what the settings speak against, and what the baseline has already.
+        Some(SKIPPED) => CROSS,
         Some(_) => (1.0 - SENSITIVITY) / (1.0 - CROSS),
     };
     let odds = case.odds.get(test.name()).copied().unwrap_or(1.0);
