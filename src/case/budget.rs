@@ -152,7 +152,10 @@ mod tests {
         let few = why(Budget { experiments: Some(3), ..Budget::default() });
         assert_eq!(few.as_deref(), Some("the day's budget of 3 experiments is exhausted"));
         let hours = why(Budget { hours: Some(10.0), ..Budget::default() });
-        assert_eq!(hours.as_deref(), Some("the day's budget is 10 hours: 9.0 are used, and this experiment takes about 2.0"));
+        assert_eq!(
+            hours.as_deref(),
+            Some("the day's budget is 10 hours: 9.0 are used, and this experiment takes about 2.0")
+        );
         assert!(why(Budget { gpu_hours: Some(20.0), ..Budget::default() }).unwrap().contains("GPU hours"));
     }
 }
