@@ -45,7 +45,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("launch", &["launched", "command", "logdir"]),
     ("answers", &["case", "config", "store"]),
     ("noise", &["case", "facts", "config", "store"]),
-    ("destinations", &["fate", "case", "command", "config", "facts"]),
+    ("destinations", &["fate", "tfevents", "series", "picture", "logdir", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
     ("status", &["config", "telemetry", "fate", "case", "store", "page", "answers", "fault"]),

@@ -47,11 +47,12 @@ fn plain(preset_name: &str) -> Destination {
             ("server", _) => "mail.example:587",
             ("from" | "to", _) => "ada@example.org",
             ("socket", _) => "/run/user/1000/runner.sock",
+            ("logdir", _) => "/runs",
             _ => "t0k3n",
         })
     };
     let required = preset(preset_name);
-    let required = required.fields.iter().filter(|(_, field)| field.need == Need::Required);
+    let required = required.fields.iter().filter(|(name, field)| field.need == Need::Required || *name == "logdir");
     let fields = required.map(|(name, field)| (name.clone(), value(name, field))).collect();
     let setup = Setup { name: preset_name.to_owned(), fields, ..Setup::default() };
     Destination::new(preset(preset_name), setup, &surroundings()).unwrap()
@@ -211,7 +212,7 @@ fn a_digest_reads_well() {
             {"kind": "case_closed", "verdict": "learning_rate_too_high"}]},
     ]);
     let digest =
-        message(MessageKind::Digest, json!({"items": items, "messages": 4, "why": "quiet time, 22:00 to 07:00"}));
+        message(MessageKind::Digest, json!({"items": items, "messages": 4, "why": "quiet period, 22:00 to 07:00"}));
     assert_snapshot!(format!("{}\n\n{}", slack_text(&digest), terminal_text(&digest)), @r#"
     text: 4 messages about 2 cases
     [header]

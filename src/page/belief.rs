@@ -66,7 +66,7 @@ pub(super) fn section(case: &Case) -> Markup {
                 div.scroll tabindex="0" role="region" aria-label="Causes, as a table" {
                     table {
                         thead { tr {
-                            th scope="col" { "Cause" } th.number scope="col" { "Probability" } td.bars {} th scope="col" { "What moved it" }
+                            th scope="col" { "Cause" } th.number scope="col" { "Probability" } th.bars scope="col" { span.unseen { "Probability as a bar" } } th scope="col" { "What moved it" }
                         } }
                         tbody {
                             @for cause in &causes {

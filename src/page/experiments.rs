@@ -141,7 +141,7 @@ fn facts(view: &CaseView<'_>, experiment: &Experiment) -> Markup {
     html! {
         ul.facts {
             li { "Suggested " (moment(experiment.suggested, None)) }
-            @if let Some(seconds) = cost { li { (label) " " (duration(seconds)) } }
+            @if let Some(seconds) = cost.filter(|seconds| *seconds >= 1.0) { li { (label) " " (duration(seconds)) } }
             li { "Run " code { (shown(run, 160)) } }
             @for (name, reference) in view.jobs_of(&experiment.suggestion) {
                 li { (shown(&name, 60)) " job " code { (shown(&reference, 80)) } }

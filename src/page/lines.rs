@@ -188,8 +188,9 @@ impl CaseLine {
 
 /// What a case needs of a person.
 fn need(case: &Case) -> Option<Need> {
-    if let Some(pause) = case.paused.as_ref().filter(|pause| pause.ends == PauseEnds::Person) {
-        let command = Some(format!("nextrun cases resume {}", case.id));
+    if let Some(pause) = &case.paused {
+        // One that a destination refused goes on once that takes it.
+        let command = (pause.ends == PauseEnds::Person).then(|| format!("nextrun cases resume {}", case.id));
         return Some(Need { since: Some(pause.since), command, ..Need::new(NeedKind::Paused, &pause.why) });
     }
     if let Waiting::Answer { question, until } = &case.waiting {
