@@ -1,4 +1,4 @@
-//! `nextrun login`: lets a browser see the status page.
+//! `nextrun login`: gives a browser access to the status page.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -14,13 +14,15 @@ use crate::status::{BrowserRight, Keyring};
 /// Print a link that logs a browser in to the status page. It works once, within 10 minutes.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  nextrun login\n  nextrun login --read-only --url https://nextrun.example.org\n\nWhoever opens the link first may see all jobs and cases and, without --read-only, answer the questions of cases."
+    after_help = "Examples:\n  nextrun login\n  nextrun login --read-only --url https://nextrun.example.org\n\nThe \
+        first person to open the link can see all jobs and cases and, without --read-only, answer the questions of \
+        cases."
 )]
 pub(super) struct Login {
-    /// The browser may look, and not act.
+    /// Give the browser read access only.
     #[arg(long)]
     read_only: bool,
-    /// The address at which the browser reaches the status page, where that is not `status.listen`.
+    /// The address at which the browser reaches the status page, if it differs from `status.listen`.
     #[arg(long, value_name = "URL", value_parser = base)]
     url: Option<String>,
     #[command(flatten)]
@@ -43,7 +45,7 @@ pub(super) fn run(command: &Login) -> anyhow::Result<Exit> {
         (None, Some(status)) => {
             let (address, port) = (status.listen.ip(), status.listen.port());
             let host = match address {
-                // It listens everywhere: others reach it by the name of this machine.
+                // The page listens on all addresses; other machines reach it by the name of this machine.
                 any if any.is_unspecified() => rustix::system::uname().nodename().to_string_lossy().into_owned(),
                 IpAddr::V4(address) => address.to_string(),
                 IpAddr::V6(address) => format!("[{address}]"),
@@ -51,11 +53,12 @@ pub(super) fn run(command: &Login) -> anyhow::Result<Exit> {
             format!("http://{host}:{port}")
         }
         (None, None) => anyhow::bail!(
-            "this configuration has no status page: name the daemon's configuration with --config, and set `status.listen` in it"
+            "this configuration has no status page: pass the daemon's configuration with --config, and set \
+             `status.listen` in it"
         ),
     };
     let right = if command.read_only { BrowserRight::Read } else { BrowserRight::Act };
-    let keyring = Keyring::open(&settings.state, now()).context("could not make a link")?;
+    let keyring = Keyring::open(&settings.state, now()).context("could not create a link")?;
     let code = keyring.link(right, now())?;
     writeln!(io::stdout().lock(), "{url}/login?code={code}")?;
     Ok(Exit::Healthy)

@@ -1,4 +1,4 @@
-//! `nextrun report`: a case as one file.
+//! `nextrun report`: a case in one file.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,16 +14,17 @@ use crate::daemon::{DATABASE, now};
 use crate::page::{CaseView, Frame, Links};
 use crate::store::{Sqlite, Store};
 
-/// Write a case as one HTML file: verdict, experiments, curves, commands, cost and journal. It needs no server and no network.
+/// Write a case to one HTML file: verdict, experiments, curves, commands, cost and journal. The file needs no server
+/// and no network.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  nextrun report 3f2a -o case.html\n  nextrun report 3f2a -o - > case.html")]
 pub(super) struct Report {
-    /// The id of the case, or an unambiguous beginning of it.
+    /// The id of the case, or a unique prefix.
     case: String,
-    /// The file; `-` is standard output. One that is there already is replaced with --force only.
+    /// The file; `-` is standard output. An existing file is replaced only with --force.
     #[arg(short, long, value_name = "FILE.html")]
     output: PathBuf,
-    /// Replace a file that is there already.
+    /// Replace an existing file.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -56,17 +57,17 @@ pub(super) fn run(command: &Report) -> anyhow::Result<Exit> {
     }
     write_new(&command.output, page.as_bytes(), command.force)?;
     let shown = command.output.display().to_string();
-    writeln!(io::stdout().lock(), "case {} is in {}", case.id, plain(&shown))?;
+    writeln!(io::stdout().lock(), "case {} written to {}", case.id, plain(&shown))?;
     Ok(Exit::Healthy)
 }
 
-/// Writes a file; one that is there already is replaced only where that is wanted.
+/// Writes a file; replaces an existing file only if requested.
 pub(super) fn write_new(path: &Path, bytes: &[u8], replace: bool) -> anyhow::Result<()> {
     let shown = plain(&path.display().to_string());
     let file = if replace { File::create(path) } else { File::create_new(path) };
     let mut file = match file {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            bail!("{shown} is there already: name another file, or add --force")
+            bail!("{shown} already exists; choose another file, or add --force")
         }
         file => file.with_context(|| format!("could not write {shown}"))?,
     };

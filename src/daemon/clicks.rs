@@ -1,6 +1,6 @@
-//! Clicks in Slack: each is an answer like any other.
+//! Clicks in Slack, which are answers like any others.
 //!
-//! Owns: the tasks that keep connections, and how the outcome is worded in Slack. Must not know: how clicks arrive.
+//! Owns: the tasks that hold connections, and the wording of the outcome in Slack. Must not know: how clicks arrive.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::destinations::{Answerer, Click, ClickOutcome, Destination, Http, Slac
 use crate::status::Board;
 use crate::store::{SharedStore, StoreError};
 
-/// The connections to the Slack apps of the destinations. They end when this is dropped.
+/// The connections to the Slack apps of the destinations; closed when this is dropped.
 pub(super) struct Clicks {
     runtime: Handle,
     store: SharedStore,
@@ -30,12 +30,12 @@ impl Drop for Clicks {
 }
 
 impl Clicks {
-    /// Nothing is connected yet.
+    /// No connections yet.
     pub(super) fn new(runtime: Handle, store: SharedStore, board: Arc<Board>) -> Clicks {
         Clicks { runtime, store, board, tasks: Vec::new() }
     }
 
-    /// Takes clicks in the apps of these destinations from now on, and in no others.
+    /// Accepts clicks from the apps of these destinations only.
     pub(super) fn follow(&mut self, apps: Vec<SlackApp>) {
         self.tasks.drain(..).for_each(|task| task.abort());
         let mut known: Vec<SlackApp> = Vec::new();
@@ -49,10 +49,10 @@ impl Clicks {
     }
 }
 
-/// The apps of the destinations in which people click.
+/// The apps of the destinations with buttons.
 ///
 /// # Errors
-/// HTTP cannot be set up for one.
+/// HTTP cannot be set up for one of them.
 pub(super) fn apps_of(settings: &Settings, destinations: &[Destination]) -> anyhow::Result<Vec<SlackApp>> {
     let http = Http::new(Timeouts::default());
     let app = |destination: &Destination| {
@@ -62,7 +62,7 @@ pub(super) fn apps_of(settings: &Settings, destinations: &[Destination]) -> anyh
     destinations.iter().filter_map(app).collect()
 }
 
-/// Gives the answer that is clicked, and says in Slack's words what came of it.
+/// Submits the clicked answer, and returns the outcome as text for Slack.
 pub fn answerer(store: SharedStore, board: Arc<Board>) -> Answerer {
     Arc::new(move |click| {
         let (store, board) = (store.clone(), board.clone());
@@ -87,7 +87,7 @@ fn outcome(said: Result<Said, StoreError>) -> ClickOutcome {
             ClickOutcome { stands, told: (!said.is_taken()).then(|| capital(&words)) }
         }
         Err(error) => {
-            tracing::error!(%error, "a click could not be taken");
+            tracing::error!(%error, "could not process a click");
             let told = "nextrun could not take this answer now: its database is unavailable. Try again.".to_owned();
             ClickOutcome { stands: None, told: Some(told) }
         }

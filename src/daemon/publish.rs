@@ -1,4 +1,4 @@
-//! What is shown of the engine: on the status page, as metrics, and to systemd.
+//! Publishes the state of the engine to the status page, the metrics and systemd.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,11 @@ use crate::store::Tally;
 use crate::telemetry::PROBED;
 use crate::watch::FileState;
 
-/// So many closed cases are listed, the newest.
+/// Maximum number of closed cases listed, newest first.
 const CLOSED_SHOWN: usize = 100;
 
 impl Engine {
-    /// Puts on the board what changes with every turn.
+    /// Updates the values that change in every pass.
     pub(super) fn publish(&self) {
         let metrics = &self.board.metrics;
         {
@@ -38,14 +38,14 @@ impl Engine {
             self.publish_cases();
             self.publish_probes();
         }
-        // Nobody else asks for the names of all cases and jobs.
+        // No other code needs the names of all cases and jobs.
         if self.settings.status.is_some() {
             self.show();
         }
         self.board.turned();
     }
 
-    /// What people see. Nobody hears of probes.
+    /// Data for the status page, without quiet probes.
     fn show(&self) {
         let mut cases: Vec<&Case> = self.diagnosis.cases().filter(|case| !case.is_quiet()).collect();
         cases.sort_by(|a, b| a.closed.is_some().cmp(&b.closed.is_some()).then(b.opened.total_cmp(&a.opened)));
@@ -65,13 +65,13 @@ impl Engine {
         };
         let jobs = self.diagnosis.jobs().map(job).collect();
         let refused = self.refused.as_ref().map(|why| {
-            let text = format!("the changed configuration was refused, and the settings before it are in force: {why}");
+            let text = format!("the changed configuration was rejected; the previous settings are in force: {why}");
             Need::new(NeedKind::Trouble, text)
         });
         self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs, needs: refused.into_iter().collect() });
     }
 
-    /// What people see that takes longer to put together.
+    /// Data for the status page that are expensive to collect.
     fn show_stock(&self) {
         let now = now();
         let month = Timestamp::from_second(now as i64).unwrap_or_default().to_zoned(TimeZone::UTC);
@@ -99,7 +99,7 @@ impl Engine {
         }
     }
 
-    /// Counts what became of jobs that were probed.
+    /// Counts probed jobs by result.
     fn publish_probes(&self) {
         let metrics = &self.board.metrics;
         let (mut states, mut outcomes) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
@@ -129,7 +129,7 @@ impl Engine {
         metrics.probed_seconds.set(jobs);
     }
 
-    /// Counts what takes a look at every file and at the whole outbox.
+    /// Counts that require checking every file and the whole outbox.
     pub(super) fn publish_stock(&self, tally: &Tally) {
         if self.settings.status.is_some() {
             self.show_stock();
@@ -172,15 +172,15 @@ impl Engine {
         metrics.oldest_pending.set(tally.oldest.map_or(0.0, |oldest| (now() - oldest).max(0.0)));
     }
 
-    /// What `systemctl status` shows.
+    /// The text in `systemctl status`.
     pub(super) fn in_one_line(&self) -> String {
         let open = self.diagnosis.cases().filter(|case| case.closed.is_none() && !case.is_quiet()).count();
         let refused = match &self.refused {
-            Some(_) => "; the reload was refused: the settings before it are in force",
+            Some(_) => "; the reload was rejected, the previous settings are in force",
             None => "",
         };
         format!(
-            "{} runs followed, {} old ones, {open} cases open{refused}",
+            "{} runs followed, {} old runs, {open} open cases{refused}",
             self.watcher.runs().len(),
             self.watcher.old_runs()
         )

@@ -1,4 +1,4 @@
-//! From the operator's settings to destinations that are ready to send.
+//! Converts the operator's settings to destinations that are ready to send.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,10 +7,10 @@ use crate::config::{DestinationSettings, Secret, Settings};
 use crate::destinations::{Destination, Fresh, Http, Reread, Setup, Surroundings, Timeouts};
 use crate::logdir::Place;
 
-/// A destination of the configuration, with its preset and its secrets read; nothing is sent.
+/// A destination of the configuration, with its preset and secrets; sends nothing.
 ///
 /// # Errors
-/// Its preset or its secrets cannot be read, a setting is not what it should be, or its host is not allowed.
+/// Its preset or its secrets cannot be read, a setting is invalid, or its host is not allowed.
 pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyhow::Result<Destination> {
     let preset = Arc::new(preset_of(&wanted.preset)?);
     let mut fields = wanted
@@ -43,7 +43,7 @@ pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyh
     Ok(Destination::new(preset, setup, &surroundings)?)
 }
 
-/// Reads the settings of a destination again: a token that was renewed in its file is taken up.
+/// Rereads the settings of a destination, to pick up a renewed token.
 fn reread(wanted: &DestinationSettings) -> Reread {
     let wanted = wanted.clone();
     Arc::new(move || {

@@ -1,4 +1,4 @@
-//! What templates may call besides what minijinja has.
+//! Filters and functions for templates in addition to those of minijinja.
 //!
 //! Owns: names. Must not know: presets, messages. Filters of texts: `words`, `sentence` and `one_line`, `cut(most)`
 //! (characters, an open code block is closed again), `required(why)` (an empty text is an error), `hours_later(n)` (of
@@ -13,7 +13,7 @@ use reqwest::Url;
 
 use super::{block_kit, fitting, markup, words};
 
-/// For what is sent: a name that is not defined is an error.
+/// For requests: an undefined name is an error.
 pub(super) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -43,7 +43,7 @@ pub(super) fn environment() -> Environment<'static> {
     environment
 }
 
-/// For what is read: an answer may be of any form, so that what is not there is nothing, at any depth.
+/// For responses: they can have any form, so missing values are empty at any depth.
 pub(super) fn answers() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
@@ -61,9 +61,9 @@ fn from_json(text: String) -> Result<Jinja, Error> {
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
 }
 
-/// The address of what stands below another, its query kept.
+/// The address of a subpath, with the query kept.
 fn below(address: String, name: String) -> Result<String, Error> {
-    let wrong = || Error::new(ErrorKind::InvalidOperation, "not an address that anything stands below");
+    let wrong = || Error::new(ErrorKind::InvalidOperation, "not an address that can have subpaths");
     let mut url = Url::parse(&address).map_err(|_| wrong())?;
     url.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().push(&name);
     Ok(url.to_string())

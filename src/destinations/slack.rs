@@ -1,8 +1,8 @@
-//! Slack's way back: clicks on buttons arrive over a WebSocket that this process opens (Socket Mode), so that no address
-//! of ours has to be reachable.
+//! Clicks on buttons in Slack. They arrive over a WebSocket that this process opens (Socket Mode), so that nextrun
+//! needs no public address.
 //!
-//! Owns: connections, what a click says, and how its outcome is shown in place. Must not know: who may answer, and what
-//! follows from an answer.
+//! Owns: connections, the content of a click, and how its outcome is shown. Must not know: who may answer, and the
+//! consequences of an answer.
 
 mod click;
 mod picture;
@@ -27,19 +27,19 @@ use super::channel::is_allowed;
 use super::http::{Http, HttpClient, MOST_ANSWER, Method, Outgoing, Unanswered, Way};
 use super::{Destination, Reread, Secret};
 
-/// What came of a click, in Slack's markup.
+/// The outcome of a click, in Slack's markup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// How it stands now: shown to all in the place of the buttons. `None` where it can still be answered.
+    /// The new state, shown to everyone in place of the buttons. `None` if the question is still open.
     pub stands: Option<String>,
-    /// What only the person who clicked is told; `None` where all see it anyway.
+    /// The message to the person who clicked; `None` if everyone sees the outcome anyway.
     pub told: Option<String>,
 }
 
-/// Takes a click, and says what came of it.
+/// Processes a click and returns the outcome.
 pub type Answerer = Arc<dyn Fn(Click) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
 
-/// A Slack app that people click in.
+/// A Slack app with buttons.
 #[derive(Clone)]
 pub struct SlackApp {
     /// The destination's name.
@@ -51,19 +51,19 @@ pub struct SlackApp {
     pace: SlackPace,
 }
 
-/// How long connections are waited for.
+/// Connection timeouts.
 #[derive(Debug, Clone, Copy)]
 pub struct SlackPace {
-    /// The first pause after a failure; later ones double.
+    /// The delay after the first failure; later delays double.
     pub first_pause: Duration,
-    /// The longest pause.
+    /// The maximum delay.
     pub longest_pause: Duration,
-    /// Both sides send something at least this often, or the connection is dead.
+    /// If nothing is received for this long, the connection is dead.
     pub silence: Duration,
 }
 
 impl Default for SlackPace {
-    /// Slack refuses those who connect hard; a click waits for a connection that long at most.
+    /// Slack limits frequent connections; a click waits at most this long for a connection.
     fn default() -> Self {
         SlackPace {
             first_pause: Duration::from_secs(1),
@@ -73,7 +73,7 @@ impl Default for SlackPace {
     }
 }
 
-/// The tokens as they are now.
+/// The current tokens.
 #[derive(Clone)]
 struct Tokens {
     fields: BTreeMap<String, Secret>,
@@ -89,7 +89,7 @@ impl Tokens {
 }
 
 impl Destination {
-    /// The app whose buttons people click in this destination, where it has a token for that.
+    /// The app whose buttons are in this destination, if it has a token for it.
     ///
     /// # Errors
     /// HTTP cannot be set up.
@@ -98,7 +98,7 @@ impl Destination {
             return Ok(None);
         }
         let api = self.fields.get("api").map_or(API, |api| api.expose()).trim_end_matches('/').to_owned();
-        let url = Url::parse(&api).map_err(|_| "`api` is no address".to_owned())?;
+        let url = Url::parse(&api).map_err(|_| "`api` is not an address".to_owned())?;
         let client = http.client(Way::Net(&url)).map_err(|error| error.to_string())?;
         Ok(Some(SlackApp {
             name: self.name.clone(),
@@ -110,45 +110,45 @@ impl Destination {
         }))
     }
 
-    /// Whether its messages have buttons that do something.
+    /// Whether its messages have active buttons.
     pub(super) fn has_buttons(&self) -> bool {
         self.fields.contains_key(APP_TOKEN)
     }
 }
 
-/// The setting that holds the app-level token.
+/// The setting with the app-level token.
 const APP_TOKEN: &str = "app_token";
 const API: &str = "https://slack.com/api";
 
 impl SlackApp {
-    /// The same app with another pace, for tests.
+    /// The same app with different timing, for tests.
     #[must_use]
     pub fn at_pace(self, pace: SlackPace) -> SlackApp {
         SlackApp { pace, ..self }
     }
 
-    /// Whether another destination belongs to the same app: one connection serves both.
+    /// Whether another destination belongs to the same app; one connection serves both.
     pub fn is_same_app(&self, other: &SlackApp) -> bool {
         self.tokens.fields.get(APP_TOKEN) == other.tokens.fields.get(APP_TOKEN) && self.api == other.api
     }
 
-    /// Takes clicks until it is dropped. Connections that end are made anew.
+    /// Accepts clicks until it is dropped. Reconnects when a connection ends.
     pub async fn run(self, answerer: Answerer) {
         socket::keep_connected(Arc::new(self), answerer).await;
     }
 
-    /// Calls a method of Slack's API. Its answer, or why there is none, with Slack's word for the error.
+    /// Calls a method of Slack's API. Returns the response, or the error with Slack's error code.
     async fn call(&self, method: &str, token: &str, body: &Value) -> Result<Value, CallError> {
         let failed = |why: String| CallError { why, word: None };
         let token = self.tokens.get(token).map_err(failed)?;
         let mut headers = HeaderMap::new();
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-            .map_err(|_| failed("the token holds what no header may".to_owned()))?;
+            .map_err(|_| failed("the token contains characters that are not valid in a header".to_owned()))?;
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
         let url =
-            Url::parse(&format!("{}/{method}", self.api)).map_err(|_| failed("`api` is no address".to_owned()))?;
+            Url::parse(&format!("{}/{method}", self.api)).map_err(|_| failed("`api` is not an address".to_owned()))?;
         let body = Some(body.to_string().into_bytes());
         let request = Outgoing { method: Method::Post, url, headers, body, most_answer: MOST_ANSWER, sieve: None };
         let reply = self.client.send(request).await.map_err(|unanswered| match unanswered {
@@ -168,7 +168,7 @@ impl SlackApp {
     }
 }
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug)]
 struct CallError {
     why: String,

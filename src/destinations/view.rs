@@ -1,7 +1,7 @@
-//! A message as people are shown it: every field there, in words.
+//! The content of a message for people: every field in words.
 //!
-//! Owns: what of a message people read, and what stands for what is absent. Must not know: markup, which destination
-//! shows it.
+//! Owns: the parts of a message that people read, and the replacements for absent values. Must not know: markup, which
+//! destination shows it.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use crate::case::{
 };
 use crate::command::{is_one_program, masked_line};
 
-/// What templates see as `view`; `docs/DESTINATIONS.md` describes each field. Texts and lists are empty where the message
-/// does not have them.
+/// The value of `view` in templates; `docs/DESTINATIONS.md` describes each field. Texts and lists that a message does
+/// not have are empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct View {
     /// The baseline job.
@@ -30,7 +30,7 @@ pub(super) struct View {
     owners: Vec<Owner>,
     case: String,
     policy: String,
-    /// Which step of the sequence, such as `1 overfit one point`.
+    /// The step of the sequence, such as `1 overfit one point`.
     step: String,
     /// 1 for the first experiment of a step.
     attempt: u32,
@@ -38,31 +38,31 @@ pub(super) struct View {
     hypothesis: String,
     expect: String,
     summary: String,
-    /// What is wrong with its numbers.
+    /// The findings, with numbers.
     troubles: Vec<Trouble>,
-    /// The loss as a line of text, with where it started and stands.
+    /// The loss as a text sparkline, with its first and last value.
     curve: String,
     /// The changes to the baseline's knobs.
     settings: String,
-    /// What the run is expected to cost.
+    /// The expected cost of the run.
     cost: String,
-    /// The most probable causes, with how far the experiment before this one moved them.
+    /// The most probable causes, with the change by the previous experiment.
     believed: String,
     /// The exact command, with its environment.
     command: String,
-    /// The same for people to read: what looks like a secret is masked.
+    /// The same for people, with values that look like secrets masked.
     shown_command: String,
-    /// Where the new run has to log.
+    /// The directory that the new run must log to.
     run_name: String,
     checklist: Vec<String>,
     answers: Vec<String>,
-    /// The command that answers; empty where nobody waits for an answer.
+    /// The command that answers; empty if no answer is expected.
     reply: String,
-    /// Until when it can be answered, for people.
+    /// The deadline for the answer, for people.
     expires: String,
-    /// Of what is shown, for buttons.
+    /// Fingerprint of what is shown, for buttons.
     fingerprint: String,
-    /// The answers as buttons; empty where nobody waits for an answer.
+    /// The answers as buttons; empty if no answer is expected.
     buttons: Vec<Button>,
     /// How the case ended, as a heading; empty while it is open.
     cause: String,
@@ -73,13 +73,13 @@ pub(super) struct View {
     /// The verdict in words, and its id.
     verdict: String,
     verdict_id: String,
-    /// In percent, without the sign.
+    /// In per cent, without the sign.
     confidence: String,
     experiments: Vec<Experiment>,
     recommended_settings: String,
     recommended_command: String,
     not_tried: Vec<String>,
-    /// What a digest says in one line, and what it lists.
+    /// The title of a digest, and its entries.
     title: String,
     items: Vec<Item>,
     /// The last lines of a job's log, without control characters.
@@ -122,7 +122,7 @@ struct Item {
     said: String,
 }
 
-/// An experiment that was done.
+/// An experiment that has been judged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Experiment {
     step: String,
@@ -291,12 +291,12 @@ fn not_tried(left_out: &str) -> String {
     }
 }
 
-/// A text without the blanks around it.
+/// A text without surrounding blanks.
 fn text(text: &str) -> String {
     text.trim().to_owned()
 }
 
-/// A step of the published sequence, else the name of the test in words.
+/// A step of the published sequence; otherwise the name of the test in words.
 fn step(step: &str, state: &str) -> String {
     if step.trim().is_empty() { words(&one_line(state)) } else { one_line(step) }
 }
@@ -325,7 +325,7 @@ impl Item {
     }
 }
 
-/// What a digest is about, in one line.
+/// The subject of a digest, in one line.
 fn title(digest: &Digest) -> String {
     let (cases, messages) = (digest.items.len(), digest.messages);
     let mut said = digest.items.iter().flat_map(|item| &item.messages);
@@ -367,7 +367,7 @@ impl Experiment {
     }
 }
 
-/// The evidence, or the symptoms alone where there is none.
+/// The evidence, or only the symptoms if there is none.
 fn troubles(about: &About) -> Vec<Trouble> {
     let by_id = |id: &String| Trouble { what: words(&one_line(id)), said: String::new(), place: String::new() };
     let troubles: Vec<Trouble> = match about.evidence.is_empty() {
@@ -386,7 +386,7 @@ fn curve(values: &[Option<f64>]) -> String {
     format!("{}  {} → {}{scale}{broken}", sparkline(values), number(*first), number(*last))
 }
 
-/// An expected cost: steps, time and GPU time, as far as they are known.
+/// An expected cost: steps, time and GPU time, as far as known.
 fn cost(cost: &Cost) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a number as people read it")]
     let steps = cost.steps.map(|steps| format!("{} steps", number(steps as f64)));
@@ -399,10 +399,10 @@ fn cost(cost: &Cost) -> String {
     [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// So many causes fit on a line.
+/// Maximum number of causes on a line.
 const CAUSES: usize = 3;
 
-/// The most probable causes in per cent, with what they were before the newest experiment.
+/// The most probable causes in per cent, with their values before the previous experiment.
 fn believed(all: &[Believed]) -> String {
     let per_cent = |probability: f64| format!("{:.0} %", 100.0 * probability);
     let mut all: Vec<&Believed> = all.iter().collect();
@@ -417,7 +417,7 @@ fn believed(all: &[Believed]) -> String {
     said.collect::<Vec<_>>().join("; ")
 }
 
-/// The command with its environment before it, or, where no command is known, the arguments alone.
+/// The command preceded by its environment or, if no command is known, only the arguments.
 fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, String>) -> String {
     // The changes as JSON are for programs; people see them in the command.
     let env = env.iter().filter(|(name, _)| *name != "NEXTRUN_OVERRIDES");
@@ -426,19 +426,19 @@ fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, S
     match command.map(str::trim).filter(|command| !command.is_empty()) {
         Some(command) if variables.is_empty() => command.to_owned(),
         Some(command) if is_one_program(command) => format!("{variables} {command}"),
-        // A variable in front of `cd X && python` would be set for `cd` alone.
+        // A variable in front of `cd X && python` would be set only for `cd`.
         Some(command) => format!("export {variables}; {command}"),
         None => arguments.iter().map(|argument| shell_word(argument)).collect::<Vec<_>>().join(" "),
     }
 }
 
-/// The last lines of a log as they may be shown: a stranger wrote them.
+/// The last lines of a log, made safe for display because their content is untrusted.
 fn visible(tail: &str) -> String {
     let from = tail.lines().count().saturating_sub(LOG_LINES);
     tail.lines().skip(from).map(one_line).collect::<Vec<_>>().join("\n")
 }
 
-/// So many lines of a log show how a job ended.
+/// Maximum number of log lines that show how a job ended.
 const LOG_LINES: usize = 12;
 
 #[cfg(test)]

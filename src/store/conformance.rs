@@ -1,7 +1,7 @@
-//! What every store must do, as one suite over `dyn Store`.
+//! The requirements for every store, as one suite over `dyn Store`.
 //!
-//! Owns: the expectations. Must not know: which store it is given. `open` opens the same empty store again each time it
-//! is called, as a restart would.
+//! Owns: the expectations. Must not know: the store under test. `open` opens the same store each time it is called,
+//! like a restart; the store is empty at first.
 
 mod asks;
 mod besides;
@@ -16,10 +16,10 @@ use super::*;
 use crate::case::{Body, RunSuggested};
 use crate::fate::{Fate, FateState};
 
-/// Opens the store under test; every call sees what earlier ones committed.
+/// Opens the store under test; every call sees what earlier calls committed.
 pub(super) type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
 
-/// The whole suite. `fresh` gives a way to open a store that is empty at first.
+/// The whole suite. `fresh` returns a function that opens an empty store.
 pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
     for check in [
         cases_read_back,
@@ -52,20 +52,20 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
     }
 }
 
-/// What can happen to a store between two looks at it.
+/// Events that can happen to a store.
 #[derive(Debug, Clone)]
 enum Event {
     /// A message of this case is committed.
     Owe(u8),
-    /// A worker takes what is due.
+    /// A worker leases due deliveries.
     Lease,
-    /// The oldest try under way ends in this state.
+    /// The oldest attempt in progress ends in this state.
     End(DeliveryState),
-    /// The process ends and starts again.
+    /// The process ends and restarts.
     Crash,
 }
 
-/// Sequences of them.
+/// Sequences of these events.
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let end = prop::sample::select(vec![
         DeliveryState::Delivered,
@@ -85,8 +85,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     )
 }
 
-/// Whatever happens in whatever order: of each case at most one message is under way, none overtakes another, none goes
-/// out after it came to an end, and in the end all have.
+/// For any events in any order: at most one message per case is in progress, no message overtakes another, none is sent
+/// after it ended, and finally all messages have ended.
 pub(super) fn nothing_is_lost_doubled_or_overtaken<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
     let mut runner = TestRunner::new(ProptestConfig::with_cases(48));
     let result = runner.run(&events(), |events| {

@@ -1,6 +1,6 @@
-//! What experiments may cost, in the file.
+//! The cost limits of experiments in the file.
 //!
-//! Owns: the keys of `budgets` and `probes`. Must not know: what is spent.
+//! Owns: the keys of `budgets` and `probes`. Must not know: actual costs.
 
 use crate::case::{Budget, WhenControl};
 use crate::yaml::{Fields, Node};
@@ -32,7 +32,7 @@ impl Reader<'_> {
             let Some(fields) = Fields::new(node, "a team", &TEAM, &mut self.problems) else { continue };
             let Some(jobs) = fields.get("jobs") else {
                 self.problems
-                    .add(key.place, format!("the team `{}` has no `jobs`: write patterns of its jobs", key.name));
+                    .add(key.place, format!("the team `{}` has no `jobs`: add patterns of its jobs", key.name));
                 continue;
             };
             let (jobs, day) = (self.globs(jobs, "`jobs`"), self.budget(&fields));

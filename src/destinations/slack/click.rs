@@ -1,40 +1,40 @@
-//! What a click says: the payload of an interactive envelope, read as data from a stranger.
+//! The content of a click: the payload of an interactive envelope, read as untrusted data.
 
 use serde_json::Value;
 
 use crate::case::Person;
 
-/// A click on a button of one of our messages.
+/// A click on a button in one of our messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Click {
-    /// What is answered: the id of the message that asked.
+    /// The id of the message with the question.
     pub ask: String,
-    /// Of what the person was shown.
+    /// Fingerprint of what the person was shown.
     pub fingerprint: String,
     /// The answer.
     pub answer: String,
-    /// Who clicked, by the id that Slack vouches for.
+    /// Who clicked, by the id that Slack authenticates.
     pub by: Person,
     pub(super) place: Place,
 }
 
-/// Where the message with the button is.
+/// The location of the message with the button.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Place {
     pub(super) channel: String,
     pub(super) ts: String,
-    /// The first message of its thread, where it is in one.
+    /// The first message of its thread, if it is in one.
     pub(super) thread: Option<String>,
-    /// The message's text and blocks as they are.
+    /// The current text and blocks of the message.
     pub(super) text: String,
     pub(super) blocks: Vec<Value>,
 }
 
-/// What a button's `value` holds, with this between its parts: none of them has it.
+/// Separator of the parts of a button's `value`; none of the parts contains it.
 const BETWEEN: char = '|';
 
 impl Click {
-    /// Reads the payload of an envelope; `None` where it is no click on a button of ours.
+    /// Reads the payload of an envelope; `None` if it is not a click on one of our buttons.
     pub(super) fn read(payload: &Value) -> Option<Click> {
         if payload["type"] != "block_actions" {
             return None;

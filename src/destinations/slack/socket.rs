@@ -1,7 +1,7 @@
-//! The connections of Socket Mode: opened, acknowledged, renewed before they end, made anew after they broke.
+//! The connections of Socket Mode: opened, acknowledged, renewed before they end, and re-established after failures.
 //!
-//! Owns: envelopes and reconnecting. Must not know: what a click means. Slack gives each envelope to one of an app's
-//! connections and waits 3 s for its acknowledgement, so that comes first and the work after it.
+//! Owns: envelopes and reconnecting. Must not know: the meaning of a click. Slack sends each envelope to one of an
+//! app's connections and waits 3 s for the acknowledgement, so nextrun acknowledges before it processes.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use super::click::Click;
 use super::{APP_TOKEN, Answerer, SlackApp};
 
-/// Slack's words for tokens and apps that no new try makes good: the site has to mend something.
+/// Slack's error codes for tokens and apps that a retry does not fix; an administrator must fix the problem.
 const FOR_THE_SITE: [&str; 9] = [
     "not_authed",
     "invalid_auth",
@@ -31,34 +31,34 @@ const FOR_THE_SITE: [&str; 9] = [
     "socket_mode_disabled",
 ];
 
-/// A connection, its TLS and the first frame on it take no longer than this.
+/// Timeout for connecting, TLS and the first frame.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
-/// A connection that Slack is about to end is read for so long after it said so, while the next one is made.
+/// How long to read a connection after Slack has announced its end, while the next one is opened.
 const LINGER: Duration = Duration::from_secs(30);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Why a connection is needed in the place of another.
+/// Why a connection must be replaced.
 enum Ending {
-    /// Slack will end it, as it does every few hours.
+    /// Slack will close it, as it does every few hours.
     Renewed,
-    /// It broke, or Slack wants fewer of them.
+    /// It broke, or Slack wants fewer connections.
     Broke(String),
-    /// The site has to mend something first.
+    /// An administrator must first fix a problem.
     ForTheSite(String),
 }
 
-/// Keeps one connection open, and two while one takes over from the other.
+/// Keeps one connection open, and two during a handover.
 pub(super) async fn keep_connected(app: Arc<SlackApp>, answerer: Answerer) {
-    // Dropped with this task, and ended then.
+    // Dropped and ended together with this task.
     let mut sockets = tokio::task::JoinSet::new();
     let mut failures = 0u32;
     loop {
         let begun = Instant::now();
         let ending = match open(&app).await {
             Ok(socket) => {
-                tracing::info!(destination = app.name, "connected to Slack: buttons answer");
+                tracing::info!(destination = app.name, "connected to Slack; buttons are active");
                 let (end, ended) = oneshot::channel();
                 let (app, answerer) = (app.clone(), answerer.clone());
                 sockets.spawn(async move { listen(socket, &app, &answerer, end).await });
@@ -66,13 +66,17 @@ pub(super) async fn keep_connected(app: Arc<SlackApp>, answerer: Answerer) {
             }
             Err(ending) => ending,
         };
-        // One that stood for long counts as good, however it ended.
+        // A connection that lasted long counts as good, however it ended.
         let stood = begun.elapsed() > app.pace.silence;
         failures = if stood { 0 } else { failures.saturating_add(1) };
         match ending {
             Ending::Renewed => tracing::debug!(destination = app.name, "Slack renews the connection"),
             Ending::Broke(why) => {
-                tracing::warn!(destination = app.name, why, "not connected to Slack: its buttons wait for a new try");
+                tracing::warn!(
+                    destination = app.name,
+                    why,
+                    "not connected to Slack; buttons are inactive until the next attempt"
+                );
             }
             Ending::ForTheSite(why) => {
                 tracing::error!(
@@ -88,7 +92,7 @@ pub(super) async fn keep_connected(app: Arc<SlackApp>, answerer: Answerer) {
     }
 }
 
-/// Doubles with each failure, and is spread, so that several daemons do not come back together.
+/// Doubles after each failure, with jitter so that several daemons do not reconnect at the same time.
 fn pause(app: &SlackApp, failures: u32) -> Duration {
     if failures == 0 {
         return Duration::ZERO;
@@ -97,7 +101,7 @@ fn pause(app: &SlackApp, failures: u32) -> Duration {
     doubled.min(app.pace.longest_pause).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-/// A connection on which Slack has said hello.
+/// A connection on which Slack has sent its hello.
 async fn open(app: &SlackApp) -> Result<Socket, Ending> {
     let answer = app.call("apps.connections.open", APP_TOKEN, &json!({})).await.map_err(|error| {
         let for_the_site = error.word.as_deref().is_some_and(|word| FOR_THE_SITE.contains(&word));
@@ -106,13 +110,13 @@ async fn open(app: &SlackApp) -> Result<Socket, Ending> {
     let url = answer["url"].as_str().unwrap_or_default();
     let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "ws" | "wss"));
     let Some(host) = parsed.as_ref().and_then(Url::host_str) else {
-        return Err(Ending::Broke("apps.connections.open: no address of a WebSocket".to_owned()));
+        return Err(Ending::Broke("apps.connections.open: the response contains no WebSocket address".to_owned()));
     };
     if !app.may_go_to(host) {
-        return Err(Ending::ForTheSite(format!("Slack's host {host} is not among `allowed_hosts`: add *.slack.com")));
+        return Err(Ending::ForTheSite(format!("Slack's host {host} is not in `allowed_hosts`: add *.slack.com")));
     }
     let connected = timeout(CONNECT_WITHIN, async {
-        // The address holds a ticket: it is not shown in errors.
+        // The address contains a ticket, so errors do not show it.
         let (mut socket, _) = connect_async(url).await.map_err(|error| format!("could not reach {host}: {error}"))?;
         loop {
             match read(socket.next().await)? {
@@ -127,16 +131,16 @@ async fn open(app: &SlackApp) -> Result<Socket, Ending> {
     match connected.await {
         Ok(Ok(socket)) => Ok(socket),
         Ok(Err(why)) => Err(Ending::Broke(why)),
-        Err(_) => Err(Ending::Broke(format!("{host} did not say hello in time"))),
+        Err(_) => Err(Ending::Broke(format!("{host} did not send a hello in time"))),
     }
 }
 
-/// Reads a connection until it ends. `end` is told once, as soon as another is needed.
+/// Reads a connection until it ends. `end` is notified once, as soon as a replacement is needed.
 async fn listen(mut socket: Socket, app: &SlackApp, answerer: &Answerer, end: oneshot::Sender<Ending>) {
     let mut end = Some(end);
     let mut say = |ending: Ending| {
         if let Some(end) = end.take() {
-            // Nobody listens any more when the daemon stops.
+            // When the daemon stops, nobody listens any more.
             drop(end.send(ending));
         }
     };
@@ -145,7 +149,7 @@ async fn listen(mut socket: Socket, app: &SlackApp, answerer: &Answerer, end: on
         let frame = match timeout(app.pace.silence, socket.next()).await {
             Ok(frame) => frame,
             Err(_) if pinged || socket.send(Frame::Ping(Vec::new().into())).await.is_err() => {
-                say(Ending::Broke("it fell silent".to_owned()));
+                say(Ending::Broke("no data received".to_owned()));
                 return;
             }
             Err(_) => {
@@ -177,13 +181,13 @@ async fn listen(mut socket: Socket, app: &SlackApp, answerer: &Answerer, end: on
             if let Err(error) = acknowledged {
                 say(Ending::Broke(error.to_string()));
             }
-            // A click that could not be acknowledged was a click all the same: the first answer counts.
+            // A click that could not be acknowledged still counts: the first answer wins.
             take(app, answerer, &envelope);
         }
     }
 }
 
-/// Has a click answered, and its outcome shown; what else Slack tells is no concern of ours.
+/// Submits a click and shows its outcome; ignores other events.
 fn take(app: &SlackApp, answerer: &Answerer, envelope: &Value) {
     let Some(click) = Click::read(&envelope["payload"]).filter(|_| envelope["type"] == "interactive") else { return };
     let (app, answer) = (app.clone(), answerer(click.clone()));
@@ -193,7 +197,7 @@ fn take(app: &SlackApp, answerer: &Answerer, envelope: &Value) {
     });
 }
 
-/// An envelope, or nothing for a frame that carries none.
+/// An envelope, or `None` for a frame without one.
 fn read(frame: Option<Result<Frame, tokio_tungstenite::tungstenite::Error>>) -> Result<Option<Value>, String> {
     match frame {
         Some(Ok(Frame::Text(text))) => Ok(serde_json::from_str(text.as_str()).ok()),

@@ -1,4 +1,4 @@
-//! The outcome of a click, shown where the buttons were.
+//! Shows the outcome of a click in place of the buttons.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{Outcome, SlackApp};
 use crate::case::Person;
 use crate::destinations::block_kit::escape;
 
-/// A person in Slack's markup: Slack shows its own users by their names.
+/// A person in Slack's markup; Slack shows its own users by their names.
 pub fn mention(person: &Person) -> String {
     let id = &person.user;
     if person.provider == "slack" && !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric()) {
@@ -25,7 +25,7 @@ pub fn date(seconds: f64) -> String {
 }
 
 impl SlackApp {
-    /// Shows what came of a click: to all in the place of the buttons, and else to the person alone.
+    /// Shows the outcome of a click: to everyone in place of the buttons, otherwise only to the person who clicked.
     pub(super) async fn show(&self, click: &Click, outcome: &Outcome) {
         let place = &click.place;
         let mut shown = false;
@@ -49,7 +49,7 @@ impl SlackApp {
     }
 }
 
-/// The message with one line in the place of its buttons.
+/// The message with its buttons replaced by one line.
 fn updated(place: &Place, stands: &str) -> Value {
     let line = json!({"type": "context", "elements": [{"type": "mrkdwn", "verbatim": true, "text": stands}]});
     let mut blocks: Vec<Value> = Vec::new();
