@@ -1,4 +1,4 @@
-//! The kind of training, from evidence: it decides which experiments make sense.
+//! Determines the kind of training from evidence, which decides which experiments are useful.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,11 @@ use crate::signals::Learning;
 use super::job::JobView;
 use super::settings::{goes_on_from, is_tuned};
 
-/// The kind of training that a job is.
+/// The kind of training of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// A network is trained from scratch on examples with answers.
+    /// A network is trained from scratch on labelled examples.
     Supervised,
     /// A trained network is trained further.
     FineTuning,
@@ -22,20 +22,20 @@ pub enum Kind {
     Reinforcement,
     /// A generator against a discriminator, or a player against copies of itself.
     Adversarial,
-    /// Trees are added one by one: no network.
+    /// Trees are added one by one, without a neural network.
     Boosting,
-    /// Nothing tells.
+    /// Unknown.
     #[default]
     Unknown,
 }
 
 /// Words of tags and folders that only boosting libraries write.
 const BOOSTING: &[&str] = &["catboost", "xgboost", "lightgbm", "lgbm", "boosting", "iterations_learn"];
-/// Folders of CatBoost, which belong together.
+/// Directories of CatBoost, which belong together.
 const LEARN: &str = "learn";
 /// Words of tags that only language models have.
 const LANGUAGE: &[&str] = &["ppl", "perplexity", "lm", "token", "tokens"];
-/// A vocabulary is larger than this; log 1000 is where its cross-entropy starts at least.
+/// A vocabulary is larger than this; its cross-entropy starts at log 1000 or more.
 const VOCABULARY: f64 = crate::numbers::MOST_CLASSES;
 
 impl Kind {
