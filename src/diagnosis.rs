@@ -6,6 +6,7 @@ mod advice;
 mod asked;
 mod breakdown;
 mod budgets;
+mod cures;
 mod delivery;
 mod endings;
 mod exam;
@@ -360,6 +361,7 @@ impl Diagnosis {
             shown_at: exam.shown_at(),
             pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
             fate: self.known_fate(&job.name).cloned(),
+            priors: cures::priors(&policy, exam),
         };
         let allowances = self.allowances(&job.name, None, now);
         let (case, trace) = Case::open(opening, &self.terms(&policy, None, &allowances, now));

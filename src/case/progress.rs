@@ -1,6 +1,6 @@
 //! The steps of a case: opened, an experiment suggested, judged, a question asked, closed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -69,12 +69,14 @@ pub struct Opening {
     pub pace: Option<Pace>,
     /// What became of it, where whoever runs it told.
     pub fate: Option<Fate>,
+    /// By test, how likely its change is to cure.
+    pub priors: BTreeMap<String, f64>,
 }
 
 impl Case {
     /// Opens a case and takes the first step of its policy.
     pub fn open(opening: Opening, terms: &Terms<'_>) -> (Case, Trace) {
-        let Opening { id, baseline, findings, facts, loss_curve, advice, knobs, .. } = opening;
+        let Opening { id, baseline, findings, facts, loss_curve, advice, knobs, priors, .. } = opening;
         let mut case = Case {
             version: VERSION,
             id,
@@ -87,7 +89,7 @@ impl Case {
             position: Position { state: terms.policy.start().to_owned(), attempt: 1 },
             waiting: Waiting::Nothing,
             experiments: Vec::new(),
-            facts: CaseFacts { knobs, ..CaseFacts::default() },
+            facts: CaseFacts { knobs, priors, ..CaseFacts::default() },
             not_tried: Vec::new(),
             closed: None,
             settings: opening.settings,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::data::TaskData;
 use super::fit::{Measure, Setup, train};
-use super::labels::Label;
+use super::labels::{Label, finite};
 use super::looks::LOOKS;
 use super::program::{Bug, Norm, Program, Schedule};
 use super::record::{Log, Record};
@@ -227,14 +227,13 @@ impl Desk<'_> {
 
     /// Trains what was recommended.
     fn judge_recommendation(&mut self) {
-        let Label { constant, best, excess, .. } = self.record.label;
         let Some(overrides) = self.recommended.take().filter(|overrides| !overrides.is_empty()) else { return };
-        if excess.is_none() {
+        if self.record.label.excess.is_none() {
             return;
         }
         if let Ok((program, seed)) = changed(&self.record.program, &overrides) {
             let end = self.train(&program, seed).end();
-            self.outcome.recommended = Some((end - best) / (constant - best).max(1e-12));
+            self.outcome.recommended = Some(self.record.reached.excess(finite(end)));
         }
     }
 }

@@ -168,7 +168,7 @@ fn threshold(highest: &[f64]) -> Option<f64> {
 }
 
 /// The probability that one of the first scores higher than one of the second.
-pub(super) fn area(first: &[f64], second: &[f64]) -> f64 {
+pub(crate) fn area(first: &[f64], second: &[f64]) -> f64 {
     let mut wins = 0.0;
     for a in first {
         for b in second {
@@ -291,8 +291,7 @@ fn reliability(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
 /// Which single changes cure failing programs, and what one gets who knows nothing else.
 fn cures(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     let place = ("cures", set);
-    let single =
-        |j: &Judged<'_>, name: &str| j.record.label.cures.iter().any(|cure| cure.len() == 1 && cure[0] == name);
+    let single = |j: &Judged<'_>, name: &str| j.record.label.cured_by(name);
     let names: BTreeSet<&String> = of(judged, Class::Failing)
         .flat_map(|j| j.record.label.cures.iter().filter(|cure| cure.len() == 1).flatten())
         .collect();

@@ -9,6 +9,7 @@
 //!
 //! Records are kept in `~/.cache/nextrun/random` (`--cache`), one JSON line a program; what is there is not trained again.
 
+mod alternatives;
 mod closed;
 mod data;
 mod draw;
@@ -16,8 +17,8 @@ mod fit;
 pub(crate) mod frameworks;
 pub(crate) mod labels;
 mod layers;
-mod looks;
-mod measure;
+pub(crate) mod looks;
+pub(crate) mod measure;
 mod model;
 pub(crate) mod page;
 pub(crate) mod program;
@@ -67,7 +68,7 @@ pub(crate) struct Random {
 }
 
 /// Records depend on how programs are drawn and labelled: with another version they are drawn anew.
-const VERSION: &str = "2";
+pub(crate) const VERSION: &str = "3";
 
 /// What the rules said that judgement from evidence has replaced, measured on the programs of [`VERSION`].
 const BEFORE: &str = include_str!("before.json");
@@ -160,8 +161,8 @@ fn label(program: Program) -> Record {
     let (settings, bugs) = (program.settings.clone(), program.bugs.clone());
     let setup = Setup { task: &program.task, data: &data, settings, bugs };
     let trace = train(&setup, Measure { seed: program.seed, validations: program.style.measured(), steps: true });
-    let label = labels::label(&program, &data, &trace);
+    let reached = alternatives::reached(&program, &data, &trace);
     let runs = style::logged(&program, &trace);
-    let held_back = program.held_back();
-    Record { program, held_back, label, runs, seconds: begun.elapsed().as_secs_f64() }
+    let (held_back, label) = (program.held_back(), labels::Label::of(&reached));
+    Record { program, held_back, reached, label, runs, seconds: begun.elapsed().as_secs_f64() }
 }

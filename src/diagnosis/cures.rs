@@ -1,0 +1,34 @@
+//! What is believed of the cures of a job, told to the tests of a policy.
+//!
+//! Owns: which change stands behind which test. Must not know: the order of tests.
+
+use std::collections::BTreeMap;
+
+use crate::policy::{Policy, Test};
+
+use super::Exam;
+
+/// What stands behind a verdict where a test does not name the change itself: it works out a value, or reads the baseline.
+const BEHIND: [(&str, &str); 7] = [
+    ("learning_rate_too_high", "learning_rate:lower"),
+    ("learning_rate_too_low", "learning_rate:higher"),
+    ("batch_too_small", "batch_size:higher"),
+    ("too_few_steps", "max_steps:higher"),
+    ("data_pipeline", "fault:data"),
+    ("weights_do_not_change", "fault:updates"),
+    ("loss_function", "fault:loss"),
+];
+
+/// By test, how likely its change is to cure the job. A test of a change that nothing is believed of keeps the policy's own
+/// prior.
+pub(super) fn priors(policy: &Policy, exam: &Exam) -> BTreeMap<String, f64> {
+    let cures: BTreeMap<&str, f64> =
+        exam.cures().into_iter().map(|(change, belief)| (change, belief.probability)).collect();
+    let of = |test: &Test| {
+        let behind = BEHIND.iter().find(|(verdict, _)| test.verdict() == Some(*verdict)).map(|(_, change)| *change);
+        let named = test.changes().iter().find_map(|change| cures.get(change.as_str()).copied());
+        named.or_else(|| cures.get(behind?).copied())
+    };
+    let tests = policy.used().into_iter().filter(|test| test.verdict().is_some());
+    tests.filter_map(|test| Some((test.name().to_owned(), of(test)?))).collect()
+}
