@@ -6,6 +6,7 @@
 //! them (docs/EVALUATION.md). The log-odds of the prior and of all terms add
 //! up to those of the probability, so that each can be recomputed by hand.
 
+mod breakdown;
 mod weights;
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::evidence::{Evidence, Measured, Quantity};
 use crate::symptoms::{Finding, Severity};
 
+pub use breakdown::{Breakdown, Reason};
 pub use weights::{About, Calibration, Model, Term, Verdicts, Weights};
 
 /// What one quantity adds to the log-odds.
@@ -61,7 +63,8 @@ pub fn log_odds(probability: f64) -> f64 {
     (probability / (1.0 - probability)).ln()
 }
 
-fn probability(log_odds: f64) -> f64 {
+/// The probability of log-odds.
+pub fn probability(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 

@@ -3,8 +3,11 @@
 //! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
 //! reaches a training script.
 
+mod asking;
+mod believed;
 mod budget;
 mod control;
+mod digest;
 mod fates;
 mod id;
 mod linking;
@@ -14,30 +17,36 @@ mod progress;
 mod telling;
 mod trial;
 mod version;
+mod versions;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
 use crate::policy::{CaseFacts, Conclusion, Position, Proposal, Question};
 use crate::symptoms::Finding;
 
+pub use asking::{Approval, ApprovalAsked, Approved, Awaited, Person, RUN, Reply, SKIP, SNOOZE, fingerprint};
+pub use believed::Believed;
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
-pub use id::{case_id, run_name, suggestion_id};
+pub use digest::{Digest, DigestItem, DigestLine};
+pub use id::{case_id, experiment_of, run_name, suggestion_id};
 pub use linking::{Candidate, Known, Link, Wanted, link};
 pub use message::{
-    About, Belief, Body, CaseClosed, CaseOpened, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind,
-    QuestionAsked, Recommended, RunCancelled, RunSuggested, StopSuggested, Tried,
+    About, Belief, Body, CaseClosed, CaseOpened, Cost, Evidence, Message, MessageKind, QuestionAsked, Recommended,
+    RunCancelled, RunSuggested, StopSuggested, Tried,
 };
 pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
 pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
 pub use version::{CaseError, VERSION, runs_named};
+pub use versions::{POLICY_CHANGED, Versions};
 
 /// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
 /// opened twice.
@@ -109,6 +118,18 @@ pub struct Case {
     /// The budget that its next experiment would exceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_of: Option<String>,
+    /// The experiment that a person let run, until it is suggested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approved>,
+    /// How probable it was that the baseline fails when the case was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub belief: Option<Breakdown>,
+    /// What it was opened under.
+    #[serde(default)]
+    pub versions: Versions,
+    /// What it goes on under, where that was changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goes_on_under: Option<Versions>,
 }
 
 /// What a case waits for.
@@ -126,6 +147,8 @@ pub enum Waiting {
         /// Seconds since the Unix epoch at which the case goes on without an answer.
         until: f64,
     },
+    /// For a person to let its next experiment run.
+    Approval(Awaited),
     /// For nothing: it is closed.
     Nothing,
 }
@@ -171,6 +194,9 @@ pub struct Experiment {
     /// It waited in a queue, or its case was paused, until then, in seconds since the Unix epoch.
     #[serde(default)]
     pub waits_since: Option<f64>,
+    /// The message in which a person let it run: exactly what was shown there is what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// It repeats the baseline unchanged.
     #[serde(default)]
     pub control: bool,
@@ -186,6 +212,9 @@ pub struct Experiment {
     /// Its job fails by all that is known of it.
     #[serde(default)]
     pub fails: bool,
+    /// How it moved what is believed of each cause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
 }
 
 impl Experiment {
@@ -207,11 +236,13 @@ impl Experiment {
             fate: None,
             fate_told: None,
             waits_since: None,
+            approval: None,
             control: false,
             again: false,
             cost: None,
             spent: None,
             fails: false,
+            believed: Vec::new(),
         }
     }
 
@@ -241,7 +272,7 @@ pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
     /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
-    /// `answered`, `waits`, `paused`, `resumed`, `closed`.
+    /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,
@@ -266,6 +297,10 @@ impl Case {
     pub fn clock_was_set(&mut self, by: f64) {
         match &mut self.waiting {
             Waiting::Answer { until, .. } => *until += by,
+            Waiting::Approval(awaited) => {
+                awaited.until += by;
+                awaited.again = awaited.again.map(|again| again + by);
+            }
             Waiting::Experiment => {
                 if let Some(experiment) = self.experiments.last_mut() {
                     experiment.clock_set_by += by;

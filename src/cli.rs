@@ -7,6 +7,8 @@ mod cases;
 mod config;
 mod diagnose;
 mod generate;
+mod init;
+mod nearby;
 mod notify;
 mod outbox;
 mod policy;
@@ -70,6 +72,7 @@ enum Command {
     Preset(preset::PresetCommand),
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    Init(init::Init),
     Run(run::Run),
     Backup(backup::Backup),
     Scalars(scalars::Scalars),
@@ -130,6 +133,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Silence(command) => silence::run(command),
         Command::Preset(command) => preset::run(command),
         Command::Config(command) => config::run(command),
+        Command::Init(command) => init::run(command),
         Command::Run(command) => run::run(command),
         Command::Backup(command) => backup::run(command),
         Command::Scalars(command) => scalars::run(command),

@@ -11,20 +11,24 @@ mod meaning;
 mod options;
 mod peel;
 mod place;
+mod printed;
 mod python;
 mod rewrite;
 mod secrets;
 mod shell;
+mod style;
 #[cfg(test)]
 mod tests;
 mod units;
 mod value;
 mod words;
 
-pub use learn::{Seen, learn};
+pub use learn::{Offered, Seen, Survey, learn, survey};
 pub use peel::{Peeled, Script, peel};
 pub use place::Placed;
-pub use rewrite::{Rewritten, Target, given, rewrite, takes};
+pub use printed::Printed;
+pub use rewrite::{Rewritten, Target, given, rewrite, takes, words_for};
 pub use secrets::{MASK, is_secret_name, masked, masked_line};
 pub use shell::{hydra, is_one_program, shell};
+pub use style::Style;
 pub use value::{decimal, is_float, typed};

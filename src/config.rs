@@ -8,6 +8,7 @@ mod glob;
 mod launch;
 mod noise;
 mod overrides;
+mod people;
 mod read;
 mod secret;
 mod settings;
@@ -22,11 +23,12 @@ pub use glob::Glob;
 pub use launch::{Launch, Placement, Rendered};
 pub use noise::{Burst, KnobTest, Noise, Quiet, Route, Rule, Span};
 pub use overrides::Overrides;
+pub use people::{Approvers, Owners};
 pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice, Poll,
-    PresetChoice, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources, WatchSettings,
+    ASK_WAIT, Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
+    Poll, PresetChoice, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources, WatchSettings,
 };
 pub use show::show;
 

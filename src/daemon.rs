@@ -5,6 +5,7 @@
 //! One thread reads event files and diagnoses; the workers of the outbox send on their own. What is decided is committed
 //! before anybody is told of it.
 
+mod asks;
 mod clock;
 mod desk;
 mod engine;
@@ -114,6 +115,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     watcher.ignore_older_than(site.history_after);
     let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
     board.keep_in(store.clone());
+    board.let_approve(settings.approvers.clone());
     let mut diagnosis = Diagnosis::new(site, cases);
     diagnosis.set_aside(unreadable);
     diagnosis.remember_fates(fates);

@@ -255,6 +255,11 @@ impl Destination {
         wants(MessageKind::RunSuggested) && !wants(MessageKind::QuestionAsked) && !for_people
     }
 
+    /// Whether people are told through it, where they are and at any time: by chat or mail.
+    pub fn reaches_people(&self) -> bool {
+        self.preset.patience == Patience::MayWait && self.wants.contains(&MessageKind::QuestionAsked)
+    }
+
     /// Whether it can be asked for a message that may have arrived.
     pub fn can_be_asked(&self) -> bool {
         self.preset.can_be_asked()

@@ -7,6 +7,8 @@ mod asked;
 mod breakdown;
 mod budgets;
 mod cures;
+#[cfg(test)]
+mod consent;
 mod delivery;
 mod endings;
 mod exam;
@@ -15,17 +17,23 @@ mod fates;
 mod linking;
 mod plan;
 #[cfg(test)]
+mod provenance;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trials;
+mod unlogged;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::belief::Weights;
 use crate::case::{
-    Allowance, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Terms, Trace, Waiting, WhenControl, case_id,
+    Allowance, Approval, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Reply, Terms, Trace, Waiting,
+    WhenControl, case_id,
 };
 use crate::command::takes;
 use crate::evidence::Kind;
@@ -33,7 +41,7 @@ use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
-use crate::policy::{Conclusion, Happened, Policy};
+use crate::policy::{Conclusion, Policy};
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
@@ -43,6 +51,8 @@ pub use budgets::{Per, SiteBudget};
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
+pub use unlogged::{Writer, in_words, unlogged};
+use versions::ended_by_change;
 
 /// What the site decides about diagnosis.
 #[derive(Debug, Clone)]
@@ -71,6 +81,10 @@ pub struct Site {
     pub prior: f64,
     /// When the baseline is repeated before anything is changed.
     pub control: WhenControl,
+    /// Which experiments need a person's consent.
+    pub approval: Approval,
+    /// Seconds after which no answer to that is a no.
+    pub approve_within: f64,
     /// Only people run what is suggested.
     pub by_hand: bool,
     /// What experiments may cost.
@@ -276,6 +290,7 @@ impl Diagnosis {
         let jobs = group(runs, &experiments);
         self.remember(&jobs, now);
         self.note_ends(&jobs);
+        self.note_versions(now, &mut changes);
         self.go_on(&jobs, now, &mut changes);
         let claimed = self.claimed();
         for job in &jobs {
@@ -339,8 +354,12 @@ impl Diagnosis {
         }
         let earlier = self.cases.values().filter(|case| case.baseline == job.name);
         let begun = job.first_wall_time();
-        // One investigation a job, unless it was trained anew under the same name, or its recovery did not last.
-        let settled = |case: &Case| begun.is_none_or(|begun| begun <= case.opened) && !recovered_in_vain(case, exam);
+        // One investigation a job, unless it was trained anew under the same name, its recovery did not last, or its policy
+        // was changed under it.
+        let settled = |case: &Case| {
+            let of_this_training = begun.is_none_or(|begun| begun <= case.opened);
+            of_this_training && !recovered_in_vain(case, exam) && !ended_by_change(case)
+        };
         if earlier.clone().any(settled) {
             return;
         }
@@ -362,6 +381,8 @@ impl Diagnosis {
             pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
             fate: self.known_fate(&job.name).cloned(),
             priors: cures::priors(&policy, exam),
+            belief: Some((&exam.belief).into()),
+            weights: Some(Weights::shipped().id.clone()),
         };
         let allowances = self.allowances(&job.name, None, now);
         let (case, trace) = Case::open(opening, &self.terms(&policy, None, &allowances, now));
@@ -471,6 +492,8 @@ impl Diagnosis {
             room: under_way < self.site.at_once,
             answer_within: self.site.answer_within,
             control: self.site.control,
+            approval: self.site.approval,
+            approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
         }
@@ -540,12 +563,10 @@ impl Diagnosis {
         runs.keys().filter(settled).cloned().collect()
     }
 
-    /// A person answers the open question of a case.
-    pub fn answer(&mut self, id: &CaseId, answer: &str, now: f64) -> Changes {
+    /// A person answers what a case asks in the message of this id.
+    pub fn reply(&mut self, id: &CaseId, ask: &str, reply: &Reply, now: f64) -> Changes {
         let mut changes = Changes::default();
-        if self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Answer { .. })) {
-            self.judge(id, Happened::Answered(answer.to_owned()), now, &mut changes);
-        }
+        self.step(id, now, &mut changes, |case, terms| case.reply(ask, reply, terms));
         changes
     }
 

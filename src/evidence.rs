@@ -128,6 +128,7 @@ quantities! {
     ValidationRise "validation_rise" "share of the best level" "how far the validation loss stands above its best level";
     ValidationRiseErrors "validation_rise_errors" "standard errors" "the same in its standard errors";
     ValidationLostAgain "validation_lost_again" "share of the gain" "how much of what the validation loss had lost it has gained again";
+    ValidationAboveStart "validation_above_start" "share of the levels" "validation losses of the second half that lie above the training loss at its start";
     ValidationBestAfter "validation_best_after" "share of the run" "when the best level of the validation loss was reached";
     ValidationRepeats "validation_repeats" "share of the values" "identical validation losses in a row, up to the newest";
     TrainingFallSince "training_fall_since" "share of its level" "what the training loss lost since the best level of validation";

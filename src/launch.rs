@@ -2,7 +2,10 @@
 //!
 //! Owns: which files may be read to learn what a script takes, and asking git. Must not know: what the files mean.
 
+pub mod ask;
+pub mod child;
 pub mod environment;
+pub mod find;
 mod git;
 pub mod processes;
 pub mod record;
@@ -14,7 +17,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::command::{self, Seen};
+use crate::command::{self, Printed, Seen, Survey};
 use crate::launched::{Launched, Source};
 
 /// A longer file is no script or configuration that people write.
@@ -28,6 +31,17 @@ pub fn learn(source: Source, argv: &[String], cwd: &str, env: &BTreeMap<String, 
     let code = git::state(Path::new(cwd));
     (launched.git, launched.changes) = (code.commit, code.changes);
     launched
+}
+
+/// The same with all options of the script, and without asking git. `printed` is what the script says of its options itself.
+pub fn survey(
+    source: Source,
+    argv: &[String],
+    cwd: &str,
+    env: &BTreeMap<String, String>,
+    printed: &[Printed],
+) -> Survey {
+    command::survey(Seen { argv, cwd, env, source }, &|path| read(Path::new(path)), printed)
 }
 
 /// The text of a regular file that is not long; a pipe or device under the name is left alone.

@@ -76,6 +76,8 @@ pub enum Way {
     Environment,
     /// An entry of a configuration file that the command names.
     File,
+    /// The script reads it from `NEXTRUN_OVERRIDES`, as the Python package does: the command stays as it is.
+    Overrides,
 }
 
 /// What a script makes of a value.

@@ -55,6 +55,9 @@ pub mod case;
 /// The order of the pure steps on one page.
 pub mod diagnosis;
 
+/// What a new user needs to begin.
+pub mod setup;
+
 /// Where event files are.
 pub mod logdir;
 
@@ -75,6 +78,9 @@ pub mod config;
 
 /// Files and repositories behind a command.
 pub mod launch;
+
+/// Answers of people, whichever way they come.
+pub mod answers;
 
 /// Who is told what, and when.
 pub mod noise;

@@ -9,6 +9,7 @@ mod formula;
 mod gain;
 mod graph;
 mod guard;
+mod outlook;
 mod read;
 mod record;
 mod settings;
@@ -32,6 +33,7 @@ pub use file::{
 };
 pub use formula::{Formula, FormulaFault};
 pub use graph::{Page, pages};
+pub use outlook::{Prospect, causes, outlook};
 pub use read::parse;
 pub use step::{enter, judge};
 pub use vocabulary::{KnobKind, Vocabulary};

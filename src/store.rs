@@ -3,6 +3,7 @@
 //! Owns: transactions, migrations, leases. Must not know: what a state means, when to try again.
 
 mod answer;
+mod asks;
 #[cfg(test)]
 mod conformance;
 mod fates;
@@ -18,12 +19,13 @@ mod wish;
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{CaseId, Message};
+use crate::case::{CaseId, Message, Reply};
 use crate::fate::JobFate;
 
 pub use crate::case::JournalEntry;
 
 pub use answer::Answer;
+pub use asks::{Ask, AskKind, AskState, Replied};
 pub use fates::OfCase;
 pub use lock::StateLock;
 pub use shared::SharedStore;
@@ -85,6 +87,11 @@ pub struct Commit {
     pub silences: Vec<Silence>,
     /// Silences that end before their time, by their ids.
     pub unsilenced: Vec<String>,
+    /// What people are asked. What is known by its id already is left as it is.
+    pub asks: Vec<Ask>,
+    /// What cases ask now, each the id and until when it can be answered, in seconds since the Unix epoch: everything else
+    /// that they asked before can no longer be answered.
+    pub standing: Vec<(CaseId, Option<(String, f64)>)>,
     /// What a person decided about deliveries, by their row ids.
     pub decisions: Vec<(i64, Decision)>,
     /// What became of jobs that no suggestion asked for.
@@ -405,6 +412,14 @@ pub trait Store: Send {
     fn journal(&mut self, case: &CaseId) -> Result<Vec<JournalEntry>, StoreError>;
     /// Requests that were not carried out yet, oldest first.
     fn requests(&mut self) -> Result<Vec<Result<Request, Unreadable>>, StoreError>;
+    /// What people were asked, oldest first: about one case or all; only what waits for an answer, or all of it.
+    fn asks(&mut self, case: Option<&CaseId>, open_only: bool) -> Result<Vec<Result<Ask, Unreadable>>, StoreError>;
+    /// What was asked under an id.
+    fn ask(&mut self, id: &str) -> Result<Option<Ask>, StoreError>;
+    /// Keeps the answer to what was asked under an id, and asks the daemon to take it, in one transaction: only where it
+    /// is the first answer, in time by its own `at`, one of those that there are, and `fingerprint`, where it is given, is
+    /// that of what was asked.
+    fn reply(&mut self, ask: &str, fingerprint: Option<&str>, reply: &Reply) -> Result<Replied, StoreError>;
     /// What became of jobs that no suggestion asked for, the newest of each.
     fn fates(&mut self) -> Result<Vec<Result<JobFate, Unreadable>>, StoreError>;
     /// The case that made a suggestion, if one was made with this id and is still known.

@@ -114,9 +114,13 @@ fn table() -> Vec<Row> {
         (Act::status(400), "permanent", &[]),
         (Act::status(401), "site", &[("discord", "permanent"), ("teams", "permanent")]),
         (Act::body(403, "invalid_token"), "site", &[("slack", "permanent")]),
-        (Act::status(404), "permanent", &[]),
+        (Act::status(404), "permanent", &[("kubernetes", "site"), ("trainjob", "site")]),
         (Act::status(408), "later", &[]),
-        (Act::status(409), "permanent", &[("queue", "delivered"), ("webhook", "delivered")]),
+        (
+            Act::status(409),
+            "permanent",
+            &[("kubernetes", "delivered"), ("queue", "delivered"), ("trainjob", "delivered"), ("webhook", "delivered")],
+        ),
         (Act::status(410), "permanent", &[]),
         (Act::status(413), "permanent", &[]),
         (Act::status(422), "permanent", &[("queue", "refused")]),
@@ -227,11 +231,12 @@ async fn a_redirect_is_not_followed() {
     assert!(elsewhere.received().is_empty(), "a body went to where nobody sent it");
 }
 
-/// A receiver with a certificate that nobody vouches for. Returns its address, and what it could read.
-async fn self_made() -> (String, Arc<Mutex<Vec<u8>>>) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
-    let chain = vec![CertificateDer::from_pem_file(format!("{folder}/certificate.pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(format!("{folder}/key.pem")).unwrap();
+const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+
+/// A receiver with this certificate and key. Returns its address, and what it could read.
+async fn certified(certificate: &str, key: &str) -> (String, Arc<Mutex<Vec<u8>>>) {
+    let chain = vec![CertificateDer::from_pem_file(format!("{CERTIFICATES}/{certificate}")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(format!("{CERTIFICATES}/{key}")).unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let config = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -257,8 +262,36 @@ async fn self_made() -> (String, Arc<Mutex<Vec<u8>>>) {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_gets_no_message() {
-    let (address, read) = self_made().await;
+async fn an_authority_that_is_named_is_trusted_and_no_other() {
+    let preset = Arc::new(Preset::shipped("kubernetes").unwrap());
+    let open = |address: &str, ca: &str| {
+        let url = format!("https://{address}");
+        let given = [("url", url.as_str()), ("ca", ca), ("token", "t"), ("namespace", "ml"), ("image", "i")];
+        let given = given.into_iter().chain([("claim", "runs"), ("mount", "/data")]);
+        let fields = given.map(|(name, value)| (name.to_owned(), Secret::new(value))).collect();
+        let terminal = Arc::new(Mutex::new(std::io::sink()));
+        let surroundings = Surroundings { host: "login1".into(), http: patient(), terminal };
+        Destination::new(Arc::clone(&preset), Setup { name: "k8s".into(), fields, ..Setup::default() }, &surroundings)
+    };
+    let authority = format!("{CERTIFICATES}/authority.pem");
+    let (address, read) = certified("signed.pem", "signed-key.pem").await;
+    open(&address, &authority).unwrap().deliver(&message(), NOW).await;
+    assert!(read.lock().unwrap().starts_with(b"POST /apis/batch/v1/namespaces/ml/jobs"));
+    let (address, read) = certified("certificate.pem", "key.pem").await;
+    let outcome = open(&address, &authority).unwrap().deliver(&message(), NOW).await;
+    assert!(matches!(outcome, Outcome::Later { .. }) && read.lock().unwrap().is_empty(), "{outcome:?}");
+    for (ca, told) in [("ca.crt", "absolute path"), ("/nowhere/ca.crt", "/nowhere/ca.crt cannot be used")] {
+        let error = open(&address, ca).map(drop).unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+    }
+    let key = format!("{CERTIFICATES}/key.pem");
+    let error = open(&address, &key).map(drop).unwrap_err().to_string();
+    assert!(error.contains("no certificate"), "{error}");
+}
+
+#[tokio::test]
+async fn an_untrusted_certificate_gets_no_message() {
+    let (address, read) = certified("certificate.pem", "key.pem").await;
     let speaks_plainly = Server::start(vec![], Act::status(200)).await;
     for preset in http_presets() {
         for address in [address.as_str(), speaks_plainly.address()] {

@@ -23,7 +23,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("facts", &["series", "jobs", "signals", "symptoms", "evidence", "numbers"]),
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),
-    ("case", &["fate", "launched", "policy", "facts", "symptoms"]),
+    ("case", &["fate", "launched", "policy", "facts", "symptoms", "belief"]),
     (
         "diagnosis",
         &[
@@ -31,6 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "facts", "policy", "case",
         ],
     ),
+    ("setup", &["launched", "command", "jobs", "policy"]),
     ("logdir", &["series", "launched"]),
     ("watch", &["tfevents", "logdir", "series", "launched"]),
     ("fault", &[]),
@@ -38,11 +39,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command"]),
     ("launch", &["launched", "command", "logdir"]),
+    ("answers", &["case", "config", "store"]),
     ("noise", &["case", "facts", "config", "store"]),
     ("destinations", &["fate", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
-    ("status", &["config", "telemetry", "fate", "case", "store"]),
+    ("status", &["config", "telemetry", "fate", "case", "store", "answers", "fault"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];
@@ -66,6 +68,7 @@ const CORE: &[&str] = &[
     "rehearsal",
     "case",
     "diagnosis",
+    "setup",
 ];
 
 /// What a pure function has no use for: files, the network, other processes, the clock, and who waits for them.

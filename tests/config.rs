@@ -87,6 +87,20 @@ fn every_setting_of_every_preset_stands_in_an_example() {
 }
 
 #[test]
+fn the_configuration_in_the_manifest_for_kubernetes_is_one() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes/nextrun.yaml");
+    let text = std::fs::read_to_string(manifest).expect("the manifest");
+    let (_, after) = text.split_once("nextrun.yaml: |\n").expect("a ConfigMap");
+    let lines = after.lines().take_while(|line| *line != "---");
+    let inner: String = lines.map(|line| format!("{}\n", line.strip_prefix("    ").unwrap_or(line))).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("nextrun.yaml");
+    std::fs::write(&file, inner).expect("a file");
+    let settings = deployed(&file);
+    assert!(settings.destinations.iter().any(|destination| destination.preset.is("kubernetes")));
+}
+
+#[test]
 fn what_is_shown_is_a_configuration_with_the_same_meaning() {
     let shown = show(&example());
     let again = parse(&shown, "shown", Path::new("/"), &vocabulary())

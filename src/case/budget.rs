@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{Case, Cost, Experiment};
 use crate::facts::Knobs;
-use crate::policy::Proposal;
 
 /// How much experiments may cost; what is `None` has no bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -101,10 +100,10 @@ impl Allowance {
 }
 
 impl Case {
-    /// What an experiment is expected to cost: the baseline's time for each step, times the steps.
-    pub(super) fn expected_cost(&self, proposal: &Proposal, control: bool) -> Option<Cost> {
+    /// What an experiment with these changes is expected to cost: the baseline's time for each step, times the steps.
+    pub(super) fn expected_cost(&self, changes: &Knobs, control: bool) -> Option<Cost> {
         let number = |knobs: &Knobs| knobs.get("max_steps").and_then(serde_json::Value::as_f64);
-        let whole = || number(&proposal.changes).or_else(|| number(&self.settings)).or(Some(self.baseline_facts.steps));
+        let whole = || number(changes).or_else(|| number(&self.settings)).or(Some(self.baseline_facts.steps));
         let steps = if control { self.shown_at.or_else(whole) } else { whole() };
         let steps = steps.filter(|steps| steps.is_finite() && *steps > 0.0)?;
         let seconds = self.pace.map(|pace| pace.seconds_per_step * steps);

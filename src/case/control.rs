@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Case, NotTried, Terms, Trace, Waiting};
+use super::asking::question_id;
+use super::{Approved, Case, NotTried, RUN, SKIP, Terms, Trace, Waiting};
 use crate::facts::Facts;
 use crate::policy::{Conclusion, Happened, Position, Proposal, Question};
 
@@ -105,8 +106,9 @@ impl Case {
                 "asked",
                 json!({ "state": CONTROL, "why": question.why, "checklist": question.checklist }),
             );
-            trace.messages.push(self.asked_message(&question, terms.now));
-            self.waiting = Waiting::Answer { question, until: terms.now + terms.answer_within };
+            let until = terms.now + terms.answer_within;
+            trace.messages.push(self.asked_message(&question, Some(until), terms.now));
+            self.waiting = Waiting::Answer { question, until };
         }
         None
     }
@@ -140,13 +142,25 @@ impl Case {
         let mut trace = Trace::default();
         let Control::First(then) = self.control.clone() else { return trace };
         let skipped = matches!(happened, Happened::Answered(answer) if answer == SKIP);
-        trace.note(terms.now, "answered", json!({ "state": CONTROL, "answer": if skipped { SKIP } else { RUN } }));
         if skipped {
             self.go_without("a person did not want it", then, terms, &mut trace);
         } else {
             let why = self.unsure().unwrap_or_default();
             let control = self.control_proposal(&why, 1);
+            if matches!(happened, Happened::Answered(_)) {
+                let ask = question_id(&self.id, &control.at);
+                self.approved = Some(Approved { at: control.at.clone(), ask });
+            }
             self.start(control, terms, &mut trace);
+        }
+        trace
+    }
+
+    /// A person did not let a control run.
+    pub(super) fn control_declined(&mut self, why: &str, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        if let Control::First(then) = self.control.clone() {
+            self.go_without(why, then, terms, &mut trace);
         }
         trace
     }
@@ -226,10 +240,6 @@ impl Case {
 
 /// More is not believed of a conclusion that rests on an unknown setting.
 const UNKNOWN: f64 = 0.5;
-
-/// The answers to whether a control shall run.
-const RUN: &str = "run";
-const SKIP: &str = "skip";
 
 fn control_question(control: &Proposal, share: f64) -> Question {
     let cost = format!("it takes about {:.0} % of what the baseline took", 100.0 * share.min(1.0));

@@ -38,6 +38,15 @@ pub fn run_name(case: &CaseId, baseline: &str, at: &Position, n: usize) -> Strin
     format!("nextrun/{name}-{}/{n:02}-{state}", &case.0[..6])
 }
 
+/// The name of the experiment that a run is, or is a part of, where it stands where experiments are told to log.
+pub fn experiment_of(run: &str) -> Option<&str> {
+    let mut parts = run.splitn(4, '/');
+    let (root, case, experiment) = (parts.next()?, parts.next()?, parts.next()?);
+    let hash = case.rsplit_once('-').is_some_and(|(_, id)| id.len() == 6 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    let number = experiment.split_once('-').is_some_and(|(n, _)| n.len() >= 2 && n.bytes().all(|b| b.is_ascii_digit()));
+    (root == "nextrun" && hash && number).then(|| &run[..root.len() + case.len() + experiment.len() + 2])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +58,19 @@ mod tests {
         assert_eq!(case, case_id("a/b", Some(1.5), 0));
         assert_ne!(case, case_id("a/b", Some(2.5), 0));
         assert_ne!(suggestion_id(&case, &at, 1), suggestion_id(&case, &at, 2));
+    }
+
+    #[test]
+    fn a_run_of_an_experiment_is_known_by_its_name() {
+        let at = Position { state: "drop_batch_norm".into(), attempt: 1 };
+        let name = run_name(&case_id("a", None, 0), "a/b", &at, 2);
+        assert_eq!(experiment_of(&name), Some(name.as_str()));
+        assert_eq!(experiment_of(&format!("{name}/train")), Some(name.as_str()));
+        for other in
+            ["a", "nextrun", "nextrun/a", "nextrun/a/b", "nextrun/a-123456/b", "x/a-123456/01-b", "nextrun/a-b/01-c"]
+        {
+            assert_eq!(experiment_of(other), None, "{other}");
+        }
     }
 
     #[test]

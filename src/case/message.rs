@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CaseId, Notice};
+use super::{ApprovalAsked, Believed, CaseId, Digest, Notice};
+use crate::belief::Reason;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
@@ -44,6 +45,8 @@ pub enum MessageKind {
     CaseOpened,
     /// `nextrun.run.suggested`
     RunSuggested,
+    /// `nextrun.approval.asked`: an experiment that waits for a person's consent
+    ApprovalAsked,
     /// `nextrun.run.cancelled`: a suggested run that nobody waits for any more
     RunCancelled,
     /// `nextrun.run.stop_suggested`
@@ -60,9 +63,10 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// All kinds.
-    pub const ALL: [MessageKind; 8] = [
+    pub const ALL: [MessageKind; 9] = [
         MessageKind::CaseOpened,
         MessageKind::RunSuggested,
+        MessageKind::ApprovalAsked,
         MessageKind::RunCancelled,
         MessageKind::StopSuggested,
         MessageKind::QuestionAsked,
@@ -76,6 +80,7 @@ impl MessageKind {
         match self {
             MessageKind::CaseOpened => "nextrun.case.opened",
             MessageKind::RunSuggested => "nextrun.run.suggested",
+            MessageKind::ApprovalAsked => "nextrun.approval.asked",
             MessageKind::RunCancelled => "nextrun.run.cancelled",
             MessageKind::StopSuggested => "nextrun.run.stop_suggested",
             MessageKind::QuestionAsked => "nextrun.question.asked",
@@ -95,6 +100,8 @@ pub enum Body {
     CaseOpened(CaseOpened),
     /// An experiment that somebody should run.
     RunSuggested(Box<RunSuggested>),
+    /// An experiment that waits for a person's consent.
+    ApprovalAsked(Box<ApprovalAsked>),
     /// A suggested run that nobody waits for any more: it was judged, or its case has closed.
     RunCancelled(RunCancelled),
     /// The baseline makes no progress any more.
@@ -115,6 +122,7 @@ impl Body {
         match self {
             Body::CaseOpened(_) => MessageKind::CaseOpened,
             Body::RunSuggested(_) => MessageKind::RunSuggested,
+            Body::ApprovalAsked(_) => MessageKind::ApprovalAsked,
             Body::RunCancelled(_) => MessageKind::RunCancelled,
             Body::StopSuggested(_) => MessageKind::StopSuggested,
             Body::QuestionAsked(_) => MessageKind::QuestionAsked,
@@ -132,6 +140,7 @@ impl Body {
         Ok(match kind {
             MessageKind::CaseOpened => Body::CaseOpened(serde_json::from_value(data)?),
             MessageKind::RunSuggested => Body::RunSuggested(serde_json::from_value(data)?),
+            MessageKind::ApprovalAsked => Body::ApprovalAsked(serde_json::from_value(data)?),
             MessageKind::RunCancelled => Body::RunCancelled(serde_json::from_value(data)?),
             MessageKind::StopSuggested => Body::StopSuggested(serde_json::from_value(data)?),
             MessageKind::QuestionAsked => Body::QuestionAsked(serde_json::from_value(data)?),
@@ -146,6 +155,7 @@ impl Body {
         let data = match self {
             Body::CaseOpened(body) => serde_json::to_value(body),
             Body::RunSuggested(body) => serde_json::to_value(body),
+            Body::ApprovalAsked(body) => serde_json::to_value(body),
             Body::RunCancelled(body) => serde_json::to_value(body),
             Body::StopSuggested(body) => serde_json::to_value(body),
             Body::QuestionAsked(body) => serde_json::to_value(body),
@@ -162,6 +172,7 @@ impl Body {
         match self {
             Body::CaseOpened(body) => Some(&body.about),
             Body::RunSuggested(body) => Some(&body.about),
+            Body::ApprovalAsked(body) => Some(&body.run.about),
             Body::RunCancelled(body) => Some(&body.about),
             Body::StopSuggested(body) => Some(&body.about),
             Body::QuestionAsked(body) => Some(&body.about),
@@ -175,6 +186,7 @@ impl Body {
     pub fn why(&self) -> Option<&str> {
         match self {
             Body::RunSuggested(body) => Some(&body.why),
+            Body::ApprovalAsked(body) => Some(&body.run.why),
             Body::RunCancelled(body) => Some(&body.why),
             Body::StopSuggested(body) => Some(&body.why),
             Body::QuestionAsked(body) => Some(&body.why),
@@ -190,6 +202,7 @@ impl Body {
             Body::CaseClosed(body) => Some(&body.verdict),
             Body::CaseOpened(_)
             | Body::RunSuggested(_)
+            | Body::ApprovalAsked(_)
             | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)
@@ -215,6 +228,15 @@ pub struct About {
     pub evidence: Vec<Evidence>,
     /// Up to sixty levels of the baseline's loss; null where it was not finite.
     pub loss_curve: Vec<Option<f64>>,
+    /// How probable it was that the baseline fails when the case was opened, 0 to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f64>,
+    /// What spoke for that, the strongest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speaks_for: Vec<Reason>,
+    /// What spoke against it, the strongest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub speaks_against: Vec<Reason>,
     /// Whether the message is a test of a destination, and about nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
@@ -330,6 +352,9 @@ pub struct RunSuggested {
     pub cost: Option<Cost>,
     /// How likely each test that could be run is to cure, before the experiment.
     pub beliefs: Vec<Belief>,
+    /// What is believed of each cause: as the experiment before this one moved it, or as it is before the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
     /// Whether it repeats its baseline unchanged.
     pub control: bool,
     /// Whether it is a quiet probe.
@@ -358,6 +383,9 @@ pub struct Belief {
     pub overrides: Knobs,
     /// 0 to 1.
     pub probability: f64,
+    /// What its experiment is expected to cost, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 /// A suggested run that nobody waits for any more. It goes to the destinations that the suggestion went to.
@@ -413,6 +441,10 @@ pub struct QuestionAsked {
     pub checklist: Vec<String>,
     /// The answers that lead on, besides silence.
     pub answers: Vec<String>,
+    /// Seconds since the Unix epoch until which it can be answered; `None` where the case does not wait for an answer.
+    pub expires: Option<f64>,
+    /// Of what is shown here.
+    pub fingerprint: String,
 }
 
 /// The end of a case.
@@ -458,6 +490,9 @@ pub struct Tried {
     pub seen: Option<String>,
     /// What it cost.
     pub cost: Option<Cost>,
+    /// How it moved what is believed of each cause.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub believed: Vec<Believed>,
 }
 
 /// The settings that cure a job.
@@ -470,80 +505,6 @@ pub struct Recommended {
     pub arguments: Vec<String>,
     /// The command line for a POSIX shell; `None` where no command is known.
     pub command: Option<String>,
-}
-
-/// Several messages in one.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Digest {
-    /// The cases that it is about.
-    pub items: Vec<DigestItem>,
-    /// How many messages it stands for.
-    pub messages: usize,
-    /// When the oldest of them was decided, in seconds since the Unix epoch.
-    pub since: f64,
-    /// Why they waited.
-    pub why: String,
-}
-
-/// A case in a digest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DigestItem {
-    /// The case.
-    pub case: CaseId,
-    /// Its baseline job.
-    pub run: String,
-    /// What was to be said of it.
-    pub messages: Vec<DigestLine>,
-}
-
-/// A message in a digest.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DigestLine {
-    /// Its id.
-    #[serde(default)]
-    pub id: String,
-    /// Its kind.
-    pub kind: MessageKind,
-    /// When it was decided, in seconds since the Unix epoch.
-    #[serde(default)]
-    pub time: f64,
-    /// Ids of the symptoms that its case was opened for.
-    #[serde(default)]
-    pub symptoms: Vec<String>,
-    /// Which step of the sequence it is about.
-    #[serde(default)]
-    pub step: Option<String>,
-    /// The changes that a suggested run makes.
-    #[serde(default)]
-    pub overrides: Option<Knobs>,
-    /// The verdict of a case that closed.
-    #[serde(default)]
-    pub verdict: Option<String>,
-}
-
-impl From<&Message> for DigestLine {
-    fn from(message: &Message) -> Self {
-        let (step, overrides) = match &message.body {
-            Body::RunSuggested(run) => (Some(run.step.clone()), Some(run.overrides.clone())),
-            Body::QuestionAsked(question) => (Some(question.step.clone()), None),
-            Body::CaseOpened(_)
-            | Body::RunCancelled(_)
-            | Body::StopSuggested(_)
-            | Body::Notice(_)
-            | Body::CaseClosed(_)
-            | Body::Digest(_) => (None, None),
-        };
-        DigestLine {
-            id: message.id.clone(),
-            kind: message.kind(),
-            time: message.time,
-            symptoms: message.body.about().map(|about| about.symptoms.clone()).unwrap_or_default(),
-            step: step.filter(|step| !step.is_empty()),
-            overrides,
-            verdict: message.body.verdict().map(str::to_owned),
-        }
-    }
 }
 
 #[cfg(test)]

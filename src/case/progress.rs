@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::asking::overdue;
 use super::budget::exceeded;
 use super::{
-    Allowance, CONTROL, Case, CaseId, Control, Experiment, JournalEntry, NotTried, Notice, Pace, Trace, VERSION,
-    Waiting, WhenControl, run_name, suggestion_id,
+    Allowance, Approval, CONTROL, Case, CaseId, Control, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace, Trace,
+    VERSION, Versions, Waiting, WhenControl,
 };
+use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
@@ -36,6 +38,10 @@ pub struct Terms<'a> {
     pub answer_within: f64,
     /// When a control is run.
     pub control: WhenControl,
+    /// Which experiments need a person's consent.
+    pub approval: Approval,
+    /// Seconds after which no answer to that is a no.
+    pub approve_within: f64,
     /// Only people run what is suggested: they know how they started the baseline.
     pub by_hand: bool,
     /// What is left of the budgets that the case's experiments count for.
@@ -71,6 +77,10 @@ pub struct Opening {
     pub fate: Option<Fate>,
     /// By test, how likely its change is to cure.
     pub priors: BTreeMap<String, f64>,
+    /// How probable it is that it fails.
+    pub belief: Option<Breakdown>,
+    /// The id of the weights by which that is judged.
+    pub weights: Option<String>,
 }
 
 impl Case {
@@ -101,10 +111,18 @@ impl Case {
             paused: None,
             in_vain: None,
             short_of: None,
+            approved: None,
+            belief: opening.belief,
+            versions: Versions { policy: Some(terms.policy.id().to_owned()), weights: opening.weights },
+            goes_on_under: None,
         };
         let mut trace = Trace::default();
         let found: Vec<&str> = case.findings.iter().map(|f| f.summary.as_str()).collect();
-        trace.note(terms.now, "opened", json!({ "baseline": case.baseline, "policy": case.policy, "seen": found }));
+        let detail = json!({
+            "baseline": case.baseline, "policy": case.policy, "seen": found, "versions": case.versions,
+            "probability": case.belief.as_ref().map(|belief| belief.probability),
+        });
+        trace.note(terms.now, "opened", detail);
         trace.messages.push(case.opened_message(&advice));
         if !case.baseline_facts.ended && !case.baseline_facts.finite {
             trace.messages.push(case.stop_message(terms.now));
@@ -145,6 +163,9 @@ impl Case {
         }
         let mut trace = Trace::default();
         let at = self.position.clone();
+        if matches!(self.waiting, Waiting::Approval(_)) {
+            self.ran_for_nothing();
+        }
         if self.waiting == Waiting::Experiment {
             match &happened {
                 Happened::Ran(facts) => self.keep_result(facts, None, terms.now, &mut trace),
@@ -168,6 +189,9 @@ impl Case {
         };
         let environment = self.environment(facts, at.attempt);
         let advance = policy::judge(terms.policy, &at, &happened, &environment);
+        if facts.is_some() {
+            self.note_believed(&advance.case, terms, &mut trace);
+        }
         if let Happened::Refused(knobs) = &happened {
             self.facts.missing_knobs.extend(knobs.iter().cloned());
         }
@@ -248,7 +272,8 @@ impl Case {
                 self.start(proposal, terms, &mut trace);
                 trace
             }
-            Waiting::Answer { until, .. } if terms.now >= until => self.judge(Happened::Unanswered, terms),
+            Waiting::Answer { until, .. } if overdue(until, terms.now) => self.judge(Happened::Unanswered, terms),
+            Waiting::Approval(awaited) => self.wait_for_approval(awaited, terms),
             Waiting::Experiment | Waiting::Answer { .. } | Waiting::Nothing => Trace::default(),
         }
     }
@@ -320,7 +345,7 @@ impl Case {
 
     /// Suggests an experiment, or waits for room, for a budget, or for the end of a pause.
     pub(super) fn start(&mut self, proposal: Proposal, terms: &Terms<'_>, trace: &mut Trace) {
-        let cost = self.expected_cost(&proposal, proposal.at.state == CONTROL);
+        let cost = self.expected_cost(&proposal.changes, proposal.at.state == CONTROL);
         let short = exceeded(terms.allowances, cost);
         if short.is_some() && short != self.short_of {
             let why = short.clone().unwrap_or_default();
@@ -338,26 +363,25 @@ impl Case {
         self.short_of = short;
         if waits {
             self.waiting = Waiting::Room(proposal);
+        } else if self.needs_approval(&proposal, cost, terms) {
+            self.ask_approval(proposal, 1, terms, trace);
         } else {
-            self.suggest(proposal, terms.now, trace);
+            self.suggest(proposal, terms, trace);
         }
     }
 
-    pub(super) fn suggest(&mut self, proposal: Proposal, now: f64, trace: &mut Trace) {
-        let n = self.experiments.len() + 1;
+    pub(super) fn suggest(&mut self, proposal: Proposal, terms: &Terms<'_>, trace: &mut Trace) {
         let at = proposal.at.clone();
-        let (suggestion, run_name) = (suggestion_id(&self.id, &at, n), run_name(&self.id, &self.baseline, &at, n));
-        let control = at.state == CONTROL;
-        let cost = self.expected_cost(&proposal, control);
-        let experiment = Experiment { control, cost, ..Experiment::new(suggestion, proposal, run_name, now) };
+        let mut experiment = self.experiment_of(proposal, terms);
+        experiment.approval = self.approved.take().filter(|approved| approved.at == at).map(|approved| approved.ask);
         let detail = json!({
             "state": at.state, "attempt": at.attempt, "suggestion_id": experiment.suggestion,
             "run_name": experiment.run_name, "step": experiment.proposal.step, "overrides": experiment.proposal.changes,
             "why": experiment.proposal.why, "hypothesis": experiment.proposal.hypothesis, "expected": experiment.proposal.expect,
-            "cost": experiment.cost,
+            "cost": experiment.cost, "believed": experiment.believed,
         });
-        trace.note(now, "suggested", detail);
-        trace.messages.push(self.suggested_message(&experiment));
+        trace.note(terms.now, "suggested", detail);
+        trace.messages.push(self.suggested_message(&experiment, terms.policy));
         self.experiments.push(experiment);
         self.waiting = Waiting::Experiment;
     }
@@ -366,8 +390,8 @@ impl Case {
         self.position = question.at.clone();
         let detail = json!({ "state": question.at.state, "why": question.why, "checklist": question.checklist });
         trace.note(terms.now, "asked", detail);
-        trace.messages.push(self.asked_message(&question, terms.now));
         let until = terms.now + terms.answer_within;
+        trace.messages.push(self.asked_message(&question, Some(until).filter(|until| *until > terms.now), terms.now));
         self.waiting = Waiting::Answer { question, until };
         if terms.answer_within <= 0.0 {
             let further = self.judge(Happened::Unanswered, terms);
@@ -391,7 +415,8 @@ impl Case {
     /// A conclusion that counts only experiments that ran, and knows what became of the baseline.
     fn as_it_was(&self, mut conclusion: Conclusion) -> Conclusion {
         let none_ran = self.experiments.iter().all(|experiment| experiment.facts.is_none());
-        if conclusion.verdict == "inconclusive" && !self.experiments.is_empty() && none_ran {
+        let own_words = conclusion.state == POLICY_CHANGED;
+        if conclusion.verdict == "inconclusive" && !own_words && !self.experiments.is_empty() && none_ran {
             let why: Vec<String> = self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect();
             conclusion.summary = format!("no experiment ran, so no cause can be named: {}", why.join("; "));
             conclusion.confidence = 0.0;

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
+use super::asking::question_id;
 use super::{
-    About, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, Recommended, RunCancelled,
-    RunSuggested, StopSuggested, Tried,
+    About, ApprovalAsked, Awaited, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, RUN,
+    Recommended, RunCancelled, RunSuggested, SKIP, SNOOZE, StopSuggested, Terms, Tried, fingerprint,
 };
+use crate::belief::{Breakdown, Reason};
 use crate::facts::Knobs;
-use crate::policy::{Conclusion, Question};
+use crate::policy::{Conclusion, Policy, Question};
+
+/// So many of the strongest reasons for and against a failure are told; the case keeps them all.
+const REASONS: usize = 5;
 
 impl Case {
     fn message(&self, id: String, time: f64, body: Body) -> Message {
@@ -15,6 +22,9 @@ impl Case {
     }
 
     fn about(&self) -> About {
+        let reasons = |of: fn(&Breakdown) -> &Vec<Reason>| {
+            self.belief.iter().flat_map(of).take(REASONS).cloned().collect::<Vec<Reason>>()
+        };
         About {
             case_id: Some(self.id.clone()),
             baseline_run: self.baseline.clone(),
@@ -22,6 +32,9 @@ impl Case {
             symptoms: self.findings.iter().map(|finding| finding.symptom.clone()).collect(),
             evidence: self.findings.iter().map(Into::into).collect(),
             loss_curve: self.loss_curve.clone(),
+            probability: self.belief.as_ref().map(|belief| belief.probability),
+            speaks_for: reasons(|belief| &belief.speaks_for),
+            speaks_against: reasons(|belief| &belief.speaks_against),
             test: false,
         }
     }
@@ -39,9 +52,25 @@ impl Case {
         self.message(format!("{}-stop", self.id), time, Body::StopSuggested(body))
     }
 
-    pub(super) fn suggested_message(&self, experiment: &Experiment) -> Message {
+    pub(super) fn suggested_message(&self, experiment: &Experiment, policy: &Policy) -> Message {
+        let (id, time) = (experiment.suggestion.clone(), experiment.suggested);
+        self.message(id, time, Body::RunSuggested(Box::new(self.run_of(experiment, policy))))
+    }
+
+    pub(super) fn approval_message(&self, experiment: &Experiment, awaited: &Awaited, terms: &Terms<'_>) -> Message {
+        let body = ApprovalAsked {
+            run: self.run_of(experiment, terms.policy),
+            answers: [RUN, SKIP, SNOOZE].map(str::to_owned).to_vec(),
+            expires: awaited.until,
+            fingerprint: String::new(),
+        };
+        self.message(awaited.id(), terms.now, Body::ApprovalAsked(Box::new(body)))
+    }
+
+    fn run_of(&self, experiment: &Experiment, policy: &Policy) -> RunSuggested {
         let proposal = &experiment.proposal;
-        let body = RunSuggested {
+        let believed = self.believed_now();
+        RunSuggested {
             about: self.about(),
             suggestion_id: experiment.suggestion.clone(),
             run_name: experiment.run_name.clone(),
@@ -50,6 +79,8 @@ impl Case {
             overrides: proposal.changes.clone(),
             settings: self.known_settings(),
             cost: experiment.cost,
+            beliefs: self.beliefs(policy),
+            believed: if believed.is_empty() { experiment.believed.clone() } else { believed },
             control: experiment.control,
             env: BTreeMap::from([("NEXTRUN_SUGGESTION_ID".to_owned(), experiment.suggestion.clone())]),
             step: proposal.step.clone(),
@@ -57,9 +88,7 @@ impl Case {
             hypothesis: proposal.hypothesis.clone(),
             expect: proposal.expect.clone(),
             ..RunSuggested::default()
-        };
-        let (id, time) = (experiment.suggestion.clone(), experiment.suggested);
-        self.message(id, time, Body::RunSuggested(Box::new(body)))
+        }
     }
 
     /// The settings of the baseline that are known, with what its curves show of them.
@@ -89,8 +118,10 @@ impl Case {
         self.message(id, time, Body::Notice(Box::new(body)))
     }
 
-    pub(super) fn asked_message(&self, question: &Question, time: f64) -> Message {
-        let id = format!("{}-asked-{}-{}", self.id, question.at.state, question.at.attempt);
+    /// `expires` is when it can no longer be answered; `None` where nobody waits for an answer.
+    pub(super) fn asked_message(&self, question: &Question, expires: Option<f64>, time: f64) -> Message {
+        let id = question_id(&self.id, &question.at);
+        let shown = json!({ "why": question.why, "checklist": question.checklist, "answers": question.answers });
         let body = QuestionAsked {
             about: self.about(),
             state: question.at.state.clone(),
@@ -98,6 +129,8 @@ impl Case {
             why: question.why.clone(),
             checklist: question.checklist.clone(),
             answers: question.answers.clone(),
+            expires,
+            fingerprint: fingerprint(&shown),
         };
         self.message(id, time, Body::QuestionAsked(body))
     }
@@ -129,6 +162,7 @@ impl Case {
             finding_ids: symptoms.map(|symptom| format!("{}/{symptom}", experiment.suggestion)).collect(),
             seen: experiment.facts.as_ref().map(|facts| facts.in_words()),
             cost: experiment.spent.map(|spent| self.real_cost(spent)),
+            believed: experiment.believed.clone(),
         }
     }
 }

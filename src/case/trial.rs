@@ -114,7 +114,7 @@ impl Case {
             "outcome": word, "seen": format!("{why}; it is asked for once more"), "fate": experiment.fate,
         });
         trace.note(terms.now, "observed", detail);
-        self.suggest(proposal, terms.now, &mut trace);
+        self.suggest(proposal, terms, &mut trace);
         if let Some(experiment) = self.experiments.last_mut() {
             (experiment.again, experiment.control) = (true, control);
         }

@@ -1,5 +1,7 @@
 //! `nextrun cases`: what the daemon is investigating, and what it found.
 
+mod answer;
+mod believed;
 mod object;
 
 use std::io::{self, Write};
@@ -12,7 +14,7 @@ use serde_json::Value;
 use object::Around;
 
 use super::{Exit, plain, settings};
-use crate::case::Case;
+use crate::case::{Case, RUN, SKIP};
 use crate::command::masked_line;
 use crate::config::{Overrides, Settings};
 use crate::daemon::DATABASE;
@@ -56,13 +58,38 @@ pub(super) enum Cases {
         #[command(flatten)]
         at: At,
     },
-    /// Answer the question that a case asks a person; `cases show` lists the answers.
+    /// Let the experiment run that a case waits for; `cases show` shows its command and its cost.
+    #[command(after_help = "Example:\n  nextrun cases approve 3f2a")]
+    Approve {
+        /// The case: its id or a unique prefix of it.
+        case: String,
+        /// Why, for the journal.
+        #[arg(long, default_value = "")]
+        why: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Do not run the experiment that a case waits for; the case goes on without it.
+    #[command(after_help = "Example:\n  nextrun cases decline 3f2a --why 'the data is being replaced'")]
+    Decline {
+        /// The case: its id or a unique prefix of it.
+        case: String,
+        /// Why, for the journal.
+        #[arg(long, default_value = "")]
+        why: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Answer the question that a case asks; `cases show` lists the answers.
     #[command(after_help = "Example:\n  nextrun cases answer 3f2a found")]
     Answer {
-        /// The id, or an unambiguous beginning of it.
+        /// The case: its id or a unique prefix of it.
         case: String,
         /// The name of the answer.
         answer: String,
+        /// Why, for the journal.
+        #[arg(long, default_value = "")]
+        why: String,
         #[command(flatten)]
         at: At,
     },
@@ -148,12 +175,9 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
             ask(&mut store, &case, Wish::Link(job.clone()))?;
             writeln!(out, "the daemon will link {} to case {}", plain(job), case.id)?;
         }
-        Cases::Answer { case, answer, at } => {
-            let mut store = Sqlite::open_existing(&at.database()?)?;
-            let case = find(&mut store, case)?;
-            ask(&mut store, &case, Wish::Answer(answer.clone()))?;
-            writeln!(out, "the daemon will take the answer {} to case {}", plain(answer), case.id)?;
-        }
+        Cases::Approve { case, why, at } => answer::give(&mut out, case, RUN, why, at)?,
+        Cases::Decline { case, why, at } => answer::give(&mut out, case, SKIP, why, at)?,
+        Cases::Answer { case, answer, why, at } => answer::give(&mut out, case, answer, why, at)?,
         Cases::Resume { case, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
@@ -244,6 +268,11 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
     let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
     for finding in &case.findings {
         writeln!(out, "\n  {} ({}): {}", finding.symptom, plain(&finding.tag), plain(&finding.summary))?;
+    }
+    answer::show(out, store, &stored.id)?;
+    for text in [believed::failing(&case), believed::table(&case)].iter().filter(|text| !text.is_empty()) {
+        writeln!(out)?;
+        text.lines().try_for_each(|line| writeln!(out, "  {}", plain(line)))?;
     }
     for entry in store.journal(&stored.id)? {
         writeln!(out, "\n  {}  {}", time(entry.time), entry.kind)?;

@@ -1,5 +1,8 @@
 //! `nextrun diagnose`: one look at every job of a log directory.
 
+mod text;
+
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,12 +10,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::{Exit, place, plain, runs_of, settings};
+use super::{Exit, nearby, place, plain, runs_of, settings};
 use crate::belief::{Belief, Contribution, Weights};
+use crate::case::experiment_of;
 use crate::config::{Overrides, parse_duration};
 use crate::daemon::{now, site_of};
-use crate::destinations::sparkline;
-use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step};
+use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step, unlogged};
 use crate::evidence::{Measured, Quantity};
 use crate::jobs::{Job, group};
 use crate::logdir::Place;
@@ -45,30 +48,58 @@ enum Format {
     Json,
 }
 
+/// A job that was looked at.
+struct Looked<'a> {
+    job: &'a Job<'a>,
+    exam: Exam,
+    /// It carries out a suggestion: its case judges it, and it never counts as failing.
+    experiment: bool,
+    status: Status,
+    reason: Option<String>,
+    next: Value,
+}
+
 pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
-    let overrides = Overrides {
-        logdirs: vec![arguments.logdir.clone()],
-        quiet_after: arguments.quiet_after,
-        ..Overrides::default()
-    };
+    let place = nearby::meant(&arguments.logdir)?;
+    let overrides =
+        Overrides { logdirs: vec![place.clone()], quiet_after: arguments.quiet_after, ..Overrides::default() };
     let site = site_of(&settings(arguments.config.as_deref(), &overrides)?)?;
-    let runs = runs_of(&arguments.logdir)?;
+    let runs = runs_of(&place)?;
     let now = now();
     let mut out = io::stdout().lock();
-    let mut failing = false;
-    for job in group(&runs, &std::collections::BTreeSet::new()) {
-        let exam = exam(&job, &site, &Memory::only_look(&job, now), now);
-        failing |= exam.status().0 == Status::Failing;
-        match arguments.format {
-            Format::Json => writeln!(out, "{}", as_json(&job, &exam, &site))?,
-            Format::Text => print_text(&mut out, &job, &exam, &site)?,
+    let experiments: BTreeSet<String> =
+        runs.keys().filter_map(|name| experiment_of(name.as_str())).map(str::to_owned).collect();
+    let jobs = group(&runs, &experiments);
+    let looked: Vec<Looked<'_>> = jobs.iter().map(|job| look(job, &site, now)).collect();
+    match arguments.format {
+        Format::Json => {
+            for job in &looked {
+                writeln!(out, "{}", as_json(job))?;
+            }
         }
+        Format::Text if !looked.is_empty() => text::print(&mut out, &looked, &plain(&place.to_string()))?,
+        Format::Text => {}
     }
+    if looked.is_empty() {
+        writeln!(io::stderr(), "{}", plain(&nearby::nothing_in(&place)))?;
+    }
+    let failing = looked.iter().any(|job| job.status == Status::Failing);
     Ok(if failing { Exit::Failing } else { Exit::Healthy })
 }
 
-fn as_json(job: &Job<'_>, exam: &Exam, site: &Site) -> Value {
-    let (status, reason) = exam.status();
+fn look<'a>(job: &'a Job<'a>, site: &Site, now: f64) -> Looked<'a> {
+    let exam = exam(job, site, &Memory::only_look(job, now), now);
+    let experiment = experiment_of(&job.name).is_some() || job.suggestion_id().is_some();
+    let (status, reason) = match exam.status() {
+        _ if experiment => (Status::Unknown, Some("it is an experiment of nextrun, which its case judges".to_owned())),
+        judged => judged,
+    };
+    let next = next(job, &exam, site, status);
+    Looked { job, exam, experiment, status, reason, next }
+}
+
+fn as_json(looked: &Looked<'_>) -> Value {
+    let Looked { job, exam, .. } = looked;
     let symptom = |finding: &crate::symptoms::Finding| {
         json!({
             "id": finding.symptom, "severity": finding.severity,
@@ -90,15 +121,15 @@ fn as_json(job: &Job<'_>, exam: &Exam, site: &Site) -> Value {
             "speaks_against": judged(belief.speaks_against().copied().collect()),
         })
     };
-    let fails = matches!(status, Status::Failing | Status::Suspect);
+    let fails = matches!(looked.status, Status::Failing | Status::Suspect);
     let cures: Vec<Value> = if fails { exam.cures().iter().map(cure).collect() } else { Vec::new() };
     json!({
-        "run": job.name, "status": status.as_str(), "probability": exam.belief.probability,
+        "run": job.name, "status": looked.status.as_str(), "probability": exam.belief.probability,
         "kind": exam.view.kind().as_str(), "prior": exam.belief.prior, "weights": Weights::shipped().id,
         "speaks_for": judged(exam.belief.speaks_for().copied().collect()),
         "speaks_against": judged(exam.belief.speaks_against().copied().collect()), "cures": cures,
-        "quantities": quantities, "symptoms": symptoms, "signals": signals(exam),
-        "hyperparameters": exam.facts.knobs, "next": next(job, exam, site, status), "reason": reason,
+        "quantities": quantities, "symptoms": symptoms, "signals": signals(exam), "hyperparameters": exam.facts.knobs,
+        "not_logged": unlogged(exam), "experiment": looked.experiment, "next": looked.next, "reason": looked.reason,
     })
 }
 
@@ -122,55 +153,4 @@ fn signals(exam: &Exam) -> Map<String, Value> {
         map.insert(signal.as_str().to_owned(), value);
     }
     map
-}
-
-fn print_text(out: &mut impl Write, job: &Job<'_>, exam: &Exam, site: &Site) -> io::Result<()> {
-    let (status, reason) = exam.status();
-    let curve = sparkline(&exam.loss_curve());
-    writeln!(out, "{:8} {}  {curve}", status.as_str(), plain(&job.name))?;
-    if let Some(reason) = reason {
-        writeln!(out, "         {}", plain(&reason))?;
-    }
-    print_belief(out, exam)?;
-    for finding in &exam.shown() {
-        let severity = serde_json::to_value(finding.severity).unwrap_or_default();
-        let severity = severity.as_str().unwrap_or_default().to_owned();
-        writeln!(out, "         {severity}: {}: {}", finding.symptom, plain(&finding.summary))?;
-    }
-    let next = next(job, exam, site, status);
-    if let Some(state) = next.get("state").and_then(Value::as_str) {
-        let why = next.get("why").and_then(Value::as_str).unwrap_or_default();
-        writeln!(out, "         next: {state} {}: {}", next["overrides"], plain(why))?;
-    }
-    Ok(())
-}
-
-/// So many of the strongest reasons are shown to people; the JSON has them all.
-const REASONS: usize = 3;
-
-/// How probable it is that the job fails, with what speaks for it and against it.
-fn print_belief(out: &mut impl Write, exam: &Exam) -> io::Result<()> {
-    if exam.belief.terms.is_empty() {
-        return Ok(());
-    }
-    let reasons = |terms: &mut dyn Iterator<Item = &Contribution>| {
-        let all = terms.take(REASONS).map(|t| format!("{} = {} ({:+.1})", t.quantity, brief(t.value), t.log_odds));
-        all.collect::<Vec<_>>().join(", ")
-    };
-    let per_cent = 100.0 * exam.belief.probability;
-    let (pro, contra) = (reasons(&mut exam.belief.speaks_for()), reasons(&mut exam.belief.speaks_against()));
-    writeln!(
-        out,
-        "         probability of failing {per_cent:.0} %; for: {}; against: {}",
-        or_nothing(&pro),
-        or_nothing(&contra)
-    )
-}
-
-fn or_nothing(reasons: &str) -> &str {
-    if reasons.is_empty() { "nothing" } else { reasons }
-}
-
-fn brief(value: f64) -> String {
-    if value != 0.0 && !(1e-3..1e5).contains(&value.abs()) { format!("{value:.1e}") } else { format!("{value:.2}") }
 }

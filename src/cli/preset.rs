@@ -24,10 +24,15 @@ pub(super) enum PresetCommand {
         name: String,
     },
     /// Check a preset and run the tests that stand in it; nothing is sent.
-    #[command(after_help = "Examples:\n  nextrun preset test mine.yaml\n  nextrun preset test slack")]
+    #[command(
+        after_help = "Examples:\n  nextrun preset test mine.yaml\n  nextrun preset test slack\n  nextrun preset test kubernetes --bodies"
+    )]
     Test {
         /// The file, or the name of a preset that comes with nextrun.
         preset: String,
+        /// Print the body that each test would send, as one line of JSON, before the result on standard error.
+        #[arg(long)]
+        bodies: bool,
     },
 }
 
@@ -36,7 +41,7 @@ pub(super) fn run(command: &PresetCommand) -> anyhow::Result<Exit> {
     match command {
         PresetCommand::List => list(&mut out)?,
         PresetCommand::Show { name } => write!(out, "{}", Preset::yaml(name)?)?,
-        PresetCommand::Test { preset } => return test(preset, &mut out),
+        PresetCommand::Test { preset, bodies } => return test(preset, *bodies, &mut out),
     }
     Ok(Exit::Healthy)
 }
@@ -53,7 +58,7 @@ fn list(out: &mut impl Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn test(named: &str, out: &mut impl Write) -> anyhow::Result<Exit> {
+fn test(named: &str, bodies: bool, out: &mut impl Write) -> anyhow::Result<Exit> {
     let shipped = Preset::names().any(|name| name == named);
     let choice =
         if shipped { PresetChoice::Shipped(named.to_owned()) } else { PresetChoice::File(PathBuf::from(named)) };
@@ -63,6 +68,14 @@ fn test(named: &str, out: &mut impl Write) -> anyhow::Result<Exit> {
         writeln!(out, "{failure}\n")?;
     }
     let (all, failed) = (preset.test_count(), failures.len());
-    writeln!(out, "{named}: {all} tests, {failed} failed")?;
+    let result = format!("{named}: {all} tests, {failed} failed");
+    if bodies {
+        for (name, target, body) in preset.rehearsed().map_err(anyhow::Error::msg)? {
+            writeln!(out, "{}", serde_json::json!({ "test": name, "target": target, "body": body }))?;
+        }
+        writeln!(io::stderr().lock(), "{result}")?;
+    } else {
+        writeln!(out, "{result}")?;
+    }
     Ok(if failed == 0 { Exit::Healthy } else { Exit::Failing })
 }

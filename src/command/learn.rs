@@ -10,9 +10,11 @@ use super::files;
 use super::meaning;
 use super::options::{Dialect, Opt, Taken, taken};
 use super::peel::{Peeled, Script, base, is_assignment, peel};
+use super::printed::Printed;
 use super::python::{Source, Token};
 use super::rewrite::HYDRA_FOLDER;
 use super::secrets::{holds_secret, is_secret_name};
+use super::style::Style;
 use super::words::{Spot, absolute, alike, may_be_value, spots, value_at};
 use crate::jobs::canonical_value;
 use crate::launched::{self, Flag, Kind, Launched, Unit, Way};
@@ -36,12 +38,57 @@ pub struct Seen<'a> {
     pub source: launched::Source,
 }
 
+/// An option of a script, whether or not it is a knob.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offered {
+    /// How it is set. Its `knob` is empty where it was not found to be one.
+    pub flag: Flag,
+    /// What the script calls it: `batch_size` for `--batch-size`.
+    pub dest: String,
+    /// What the script says of it.
+    pub help: String,
+    /// What it is set to by the command, else by default.
+    pub value: Option<Value>,
+    /// The knobs that its type allows it to be.
+    may_be: BTreeMap<&'static str, Flag>,
+}
+
+impl Offered {
+    /// How it is set if it is this knob; `None` where its type does not allow that.
+    pub fn as_knob(&self, knob: &str) -> Option<&Flag> {
+        self.may_be.get(knob)
+    }
+}
+
+/// Everything that a command and its script show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Survey {
+    /// The command, its knobs and settings.
+    pub launched: Launched,
+    /// Every option of the script.
+    pub offered: Vec<Offered>,
+    /// How it takes its options and what it trains with.
+    pub style: Style,
+    /// Whether the source of the script was found.
+    pub has_source: bool,
+}
+
 /// What a command tells: the knobs that its script takes, the settings that it has, and what says where it writes. `read`
 /// gives the text of a file by its absolute path; it alone touches files, and decides which it opens.
 pub fn learn(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>) -> Launched {
+    survey(seen, read, &[]).launched
+}
+
+/// What a command tells, with all options of its script. `printed` is what the script says of its options itself, which is
+/// believed where its source says nothing.
+pub fn survey(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>, printed: &[Printed]) -> Survey {
     let peeled = peel(seen.argv);
-    let script = Scripts::read(Look { seen: &seen, peeled: &peeled, read });
+    let mut script = Scripts::read(Look { seen: &seen, peeled: &peeled, read });
+    script.style.note_program(seen.argv, &peeled);
     let mut options = script.options;
+    for option in printed.iter().flat_map(Printed::options) {
+        add_printed(&mut options, option);
+    }
     let abbreviated = abbreviations(seen.argv, &peeled, &options);
     for (word, at) in abbreviated {
         options[at].names.push(word);
@@ -68,14 +115,59 @@ pub fn learn(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>) -> Launched 
         launched.outputs.push(folder);
     }
     outputs(&seen, &options, &mut launched);
-    launched
+    let offered = options.iter().map(|option| offer(&seen, &peeled, option, &launched.flags)).collect();
+    Survey { launched, offered, style: script.style, has_source: script.has_source }
 }
+
+/// An option that the script printed: new, or known already and now with its default.
+fn add_printed(options: &mut Vec<Opt>, printed: Opt) {
+    let same = |known: &&mut Opt| {
+        known.names.iter().chain(&known.off).any(|name| printed.names.iter().any(|other| alike(name, other)))
+    };
+    match options.iter_mut().find(same) {
+        Some(known) => {
+            known.default = known.default.take().or(printed.default);
+            if known.help.is_empty() {
+                known.help = printed.help;
+            }
+            if known.choices.is_empty() {
+                known.choices = printed.choices;
+            }
+        }
+        None => options.push(printed),
+    }
+}
+
+fn offer(seen: &Seen<'_>, peeled: &Peeled, option: &Opt, flags: &[Flag]) -> Offered {
+    let plain = Flag { kind: option.kind, off: option.off.clone(), file: option.file.clone(), ..output(option, "") };
+    let own = |flag: &&Flag| {
+        flag.way == option.way
+            && std::iter::once(&flag.name)
+                .chain(&flag.off)
+                .any(|name| option.names.contains(name) || option.off.as_ref() == Some(name))
+    };
+    let known = flags.iter().find(own);
+    let may_be = KNOBS_BY_VALUE.iter().filter_map(|knob| Some((*knob, meaning::flag_of(option, knob)?)));
+    Offered {
+        may_be: if known.is_some() { BTreeMap::new() } else { may_be.collect() },
+        flag: known.cloned().unwrap_or_else(|| plain.clone()),
+        dest: option.dest.clone(),
+        help: option.help.clone(),
+        value: set_to(seen, peeled, known.unwrap_or(&plain)),
+    }
+}
+
+/// Knobs whose values are telling enough to find their option by: numbers of a wide range.
+const KNOBS_BY_VALUE: &[&str] =
+    &["learning_rate", "batch_size", "max_steps", "epochs", "train_examples", "lr_decay", "gradient_clip", "seed"];
 
 /// What the source files of a script take.
 #[derive(Default)]
 struct Scripts {
     options: Vec<Opt>,
     dialect: Option<Dialect>,
+    style: Style,
+    has_source: bool,
 }
 
 /// What is looked at, and how.
@@ -102,6 +194,8 @@ impl Scripts {
             }
             let Some(text) = read(&path) else { continue };
             let source = Source::read(&text);
+            scripts.has_source = true;
+            scripts.style.note(&source);
             let found = taken(&source);
             let own = looked.len() == 1;
             scripts.add(look, found, own.then_some(home.as_str()));
@@ -421,7 +515,7 @@ fn outputs(seen: &Seen<'_>, options: &[Opt], launched: &mut Launched) {
                 launched.outputs.push(flag);
             }
             Way::Argument | Way::KeyValue => launched.outputs.push(flag),
-            Way::Environment | Way::Switch | Way::File => {}
+            Way::Environment | Way::Switch | Way::File | Way::Overrides => {}
         }
     }
     // Assignments in front of the command are words of it.

@@ -238,6 +238,7 @@ pub(super) fn flags(options: &[Opt], given: &dyn Fn(&Opt) -> bool) -> Vec<Flag> 
             Way::KeyValue => 1,
             Way::File => 2,
             Way::Environment => 3,
+            Way::Overrides => 4,
         };
         let key = (usize::from(matched.guessed), absent, matched.rank, way);
         let Some(flag) = flag(option, &matched) else { continue };
@@ -248,6 +249,12 @@ pub(super) fn flags(options: &[Opt], given: &dyn Fn(&Opt) -> bool) -> Vec<Flag> 
         }
     }
     found.into_iter().map(|(_, flag)| flag).collect()
+}
+
+/// An option as a knob that it was found to be otherwise than by name and help; `None` where its type cannot be the knob's.
+pub(super) fn flag_of(option: &Opt, knob: &'static str) -> Option<Flag> {
+    let matched = Match { knob, rank: 0, guessed: true, inverted: false };
+    fits(option, knob, "").then(|| flag(option, &matched)).flatten()
 }
 
 fn meaning(option: &Opt) -> Option<Match> {
@@ -263,7 +270,7 @@ fn by_name(option: &Opt, name: &str) -> Option<Match> {
     let (last, above) = (parts.next().unwrap_or_default(), parts.next());
     let off = OFF.iter().find_map(|prefix| last.strip_prefix(prefix)).filter(|_| option.way == Way::Switch);
     // `optimizer.name` chooses the optimizer.
-    let named = above.filter(|_| ["name", "type", "_target_", "kind"].contains(&last));
+    let named = above.filter(|_| ["name", "type", "_target_", "kind", "class_path"].contains(&last));
     let word = off.or(named).unwrap_or(last);
     let inverted = off.is_some() && option.off.as_deref() != Some(name);
     let helped = |words: &[&str]| words.iter().any(|word| option.help.to_ascii_lowercase().contains(word));

@@ -3,6 +3,8 @@
 //! Owns: the parsers that training scripts use, and how each spells its options. Must not know: which options are knobs.
 
 mod classes;
+mod known;
+mod package;
 mod parsers;
 mod plain;
 
@@ -62,6 +64,8 @@ pub(super) fn taken(source: &Source) -> Taken {
     options.extend(classes::of_classes(source));
     options.extend(classes::of_functions(source));
     options.extend(classes::of_lightning(source));
+    options.extend(known::known(source));
+    options.extend(package::package(source));
     options.extend(plain::environment(source));
     options.extend(plain::globals(source));
     let (dialect, files) = plain::key_values(source);
@@ -140,10 +144,14 @@ fn choices(source: &Source, dest: &str) -> Vec<String> {
     let last = dest.rsplit('.').next().unwrap_or(dest);
     for at in 0..tokens.len() {
         // `args.opt`, `opt`, and `cfg["opt"]`.
-        let after = if tokens[at].is_name(last) {
-            at + 1
-        } else if tokens[at].text() == Some(last) && tokens.get(at + 1).is_some_and(|token| token.is(']')) {
-            at + 2
+        let (start, after) = if tokens[at].is_name(last) {
+            (at, at + 1)
+        } else if tokens[at].text() == Some(last)
+            && tokens.get(at + 1).is_some_and(|token| token.is(']'))
+            && at >= 2
+            && tokens[at - 1].is('[')
+        {
+            (at - 2, at + 2)
         } else {
             continue;
         };
@@ -179,7 +187,7 @@ fn choices(source: &Source, dest: &str) -> Vec<String> {
             }
             _ => {}
         }
-        found.extend(looked_up(source, at, after));
+        found.extend(looked_up(source, start, after));
     }
     found.into_iter().filter(|text| !text.is_empty()).collect()
 }
@@ -237,7 +245,7 @@ mod tests {
         let source = Source::read(
             "if args.init == 'he': pass\nelif args.init == \"zero\": pass\nOPT = {'adam': 1, 'sgd': 2}\n\
              o = OPT[args.opt](lr)\na = {'relu': F.relu, 'tanh': F.tanh}[cfg.act]\nif args.norm.lower() in ('batch', 'none'): pass\n\
-             c = OPT.get(kind, None)\nmatch args.loss:\n    case 'l1': pass\n    case 'l2': pass\n",
+             c = OPT.get(kind, None)\nl = {'mse': f, 'mae': g}[cfg[\"crit\"]](x)\nmatch args.loss:\n    case 'l1': pass\n    case 'l2': pass\n",
         );
         let found = |dest: &str| choices(&source, dest).join(" ");
         assert_eq!(found("init"), "he zero");
@@ -246,6 +254,7 @@ mod tests {
         assert_eq!(found("norm"), "batch none");
         assert_eq!(found("kind"), "adam sgd");
         assert_eq!(found("loss"), "l1 l2");
+        assert_eq!(found("crit"), "mae mse");
         assert_eq!(found("lr"), "");
     }
 

@@ -91,6 +91,27 @@ pub fn takes(launched: &Launched, settings: &Knobs, steps: Option<f64>) -> BTree
     knobs
 }
 
+/// The words that give a flag a value of its knob, in the knob's own unit; none where the script does so without them.
+///
+/// # Errors
+///
+/// Why the script cannot be given this value by words.
+pub fn words_for(flag: &Flag, value: &Value) -> Result<Vec<String>, String> {
+    if matches!(flag.way, Way::File | Way::Overrides) {
+        return Err(format!("`{}` is not set by words of the command", shown(flag)));
+    }
+    Ok(match setting(flag, value)? {
+        Setting::To(text) if flag.way == Way::KeyValue => vec![format!("{}={}", flag.name, hydra(&text))],
+        Setting::To(text) if flag.way == Way::Argument && !flag.name.starts_with("--") => {
+            vec![flag.name.clone(), value_word(&flag.name, &text)?]
+        }
+        Setting::To(text) => vec![format!("{}={text}", flag.name)],
+        Setting::On => vec![flag.name.clone()],
+        Setting::Off => flag.off.iter().cloned().collect(),
+        Setting::Left => Vec::new(),
+    })
+}
+
 /// Where the value of a slot stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
@@ -141,6 +162,10 @@ impl<'a> Editor<'a> {
             return self.length(value, &units);
         }
         let flag = self.flag(knob).ok_or_else(|| format!("the script has no `{knob}`"))?;
+        // The script itself reads the change as it was asked for.
+        if flag.way == Way::Overrides {
+            return Ok(flag.name.clone());
+        }
         let number = value.as_f64();
         let value = match (flag.unit, number) {
             (Unit::Knob, _) | (_, None) => value.clone(),
@@ -161,6 +186,9 @@ impl<'a> Editor<'a> {
     fn length(&mut self, value: &Value, units: &Units<'_>) -> Result<String, String> {
         let (steps, epochs) = (self.flag("max_steps"), self.flag("epochs"));
         let wanted = value.as_f64();
+        if let Some(flag) = steps.filter(|flag| flag.way == Way::Overrides) {
+            return Ok(flag.name.clone());
+        }
         if let Some(flag) = steps {
             self.set(flag, &setting(flag, value)?, "max_steps")?;
         }
@@ -451,6 +479,12 @@ impl Rewritten {
             steps.push(format!("mkdir -p {}", shell(folder)));
             steps.push(format!("printf %s {} > {}", shell(text), shell(path)));
         }
+        steps.push(self.words().iter().map(|word| shell(word)).collect::<Vec<_>>().join(" "));
+        steps.join(" && ")
+    }
+
+    /// The words of the command with the variables that it sets before them.
+    pub fn words(&self) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
         // Words before the script are assignments only where `env` or a shell reads them.
         let bare = self.argv.first().is_some_and(|word| super::peel::is_assignment(word));
@@ -460,8 +494,7 @@ impl Rewritten {
             words.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
         }
         words.extend(self.argv.iter().cloned());
-        steps.push(words.iter().map(|word| shell(word)).collect::<Vec<_>>().join(" "));
-        steps.join(" && ")
+        words
     }
 }
 

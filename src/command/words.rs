@@ -36,7 +36,7 @@ pub(super) fn spots(argv: &[String], from: usize, assignments: &[usize], flag: &
             let own = |at: &usize| argv.get(*at)?.split_once('=').filter(|(name, _)| *name == flag.name).map(|_| *at);
             assignments.iter().filter_map(own).map(|at| Spot::Joined(at, flag.name.len() + 1)).collect()
         }
-        Way::File => Vec::new(),
+        Way::File | Way::Overrides => Vec::new(),
     }
 }
 

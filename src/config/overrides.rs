@@ -26,8 +26,9 @@ pub struct Overrides {
 }
 
 /// Every kind of message but suggested runs.
-const REPORTS: [MessageKind; 5] = [
+const REPORTS: [MessageKind; 6] = [
     MessageKind::CaseOpened,
+    MessageKind::ApprovalAsked,
     MessageKind::StopSuggested,
     MessageKind::QuestionAsked,
     MessageKind::Notice,

@@ -9,6 +9,7 @@ mod destinations;
 mod experiments;
 mod launch;
 mod noise;
+mod people;
 mod redact;
 mod status;
 mod values;
@@ -22,7 +23,7 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 18] = [
     "watch",
     "destinations",
     "allowed_hosts",
@@ -32,6 +33,9 @@ const KEYS: [&str; 15] = [
     "policy",
     "limits",
     "control",
+    "approval",
+    "approvers",
+    "owners",
     "budgets",
     "signals",
     "prior",
@@ -100,6 +104,9 @@ impl Reader<'_> {
             settings.limits = self.limits(node);
         }
         settings.control = fields.get("control").map(|node| self.control(node)).unwrap_or_default();
+        settings.approval = fields.get("approval").map(|node| self.approval(node)).unwrap_or_default();
+        settings.approvers = fields.get("approvers").map(|node| self.approvers(node)).unwrap_or_default();
+        settings.owners = fields.get("owners").map(|node| self.owners(node)).unwrap_or_default();
         settings.budgets = fields.get("budgets").map(|node| self.budgets(node)).unwrap_or_default();
         if let Some(node) = fields.get("signals") {
             settings.signals = self.signals(node);
@@ -186,8 +193,8 @@ impl Reader<'_> {
         if let Some(time) = fields.get("start_within").and_then(|node| self.positive(node, "`start_within`")) {
             limits.start_within = time;
         }
-        if let Some(time) = fields.get("ask_wait").and_then(|node| self.duration(node, "`ask_wait`", "")) {
-            limits.ask_wait = time;
+        if let Some(node) = fields.get("ask_wait").filter(|node| !node.is_word("auto")) {
+            limits.ask_wait = self.duration(node, "`ask_wait`", "`auto` or ");
         }
         limits
     }

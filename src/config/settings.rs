@@ -5,14 +5,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::case::{Budget, MessageKind, WhenControl};
+use crate::case::{Approval, Budget, MessageKind, WhenControl};
 use crate::logdir::Place;
 use crate::signals::SiteRule;
 
 use super::glob::Glob;
 use super::launch::Launch;
 use super::noise::{Noise, Route};
+use super::people::{Approvers, Owners};
 use super::secret::{Secret, SecretError, SecretSource, Variables};
+
+/// People who are asked through a chat or by mail have until the same time of the next day.
+pub const ASK_WAIT: Duration = DAY;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -48,6 +52,12 @@ pub struct Settings {
     pub limits: Limits,
     /// When the baseline is repeated unchanged before anything is changed.
     pub control: WhenControl,
+    /// Which experiments need a person's consent.
+    pub approval: Approval,
+    /// Who may give it, and answer questions.
+    pub approvers: Approvers,
+    /// Whose jobs are whose.
+    pub owners: Owners,
     /// What experiments may cost.
     pub budgets: Budgets,
     /// The site's own patterns of tags, before those that are built in.
@@ -427,14 +437,15 @@ pub struct Limits {
     pub at_once: u32,
     /// An experiment that has not logged anything so long after it was suggested never started.
     pub start_within: Duration,
-    /// How long a question waits for an answer before the case goes on without one.
-    pub ask_wait: Duration,
+    /// How long a question waits for an answer before the case goes on without one; `None`: [`ASK_WAIT`] where a
+    /// destination reaches people, else not at all.
+    pub ask_wait: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // Eight are few enough not to flood a queue when a whole sweep fails for one reason.
-        Limits { experiments: None, hours: None, at_once: 8, start_within: HOUR * 24, ask_wait: Duration::ZERO }
+        Limits { experiments: None, hours: None, at_once: 8, start_within: HOUR * 24, ask_wait: None }
     }
 }
 

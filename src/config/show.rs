@@ -12,7 +12,7 @@ use super::settings::{
     Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
 };
 use super::words::Template;
-use crate::case::{Budget, WhenControl};
+use crate::case::{Approval, Budget, WhenControl};
 
 /// Writes the settings as a configuration file. Secrets are named by where they are kept; of addresses only scheme and
 /// host are shown.
@@ -33,6 +33,14 @@ pub fn show(settings: &Settings) -> String {
     file.insert("policy".to_owned(), policies(&settings.policies));
     file.insert("limits".to_owned(), limits(&settings.limits));
     file.insert("control".to_owned(), json!(control(settings.control)));
+    file.insert("approval".to_owned(), approval(settings.approval));
+    for (key, by_job) in [("approvers", settings.approvers.by_job()), ("owners", settings.owners.by_job())] {
+        let people = by_job.iter().map(|(glob, people)| (glob.as_str().to_owned(), json!(people)));
+        let people: Map<String, Value> = people.collect();
+        if !people.is_empty() {
+            file.insert(key.to_owned(), Value::Object(people));
+        }
+    }
     if settings.budgets != Budgets::default() {
         file.insert("budgets".to_owned(), budgets(&settings.budgets));
     }
@@ -302,7 +310,7 @@ fn limits(limits: &Limits) -> Value {
     }
     map.insert("at_once".to_owned(), json!(limits.at_once));
     map.insert("start_within".to_owned(), json!(show_duration(limits.start_within)));
-    map.insert("ask_wait".to_owned(), json!(show_duration(limits.ask_wait)));
+    map.insert("ask_wait".to_owned(), json!(limits.ask_wait.map_or("auto".to_owned(), show_duration)));
     Value::Object(map)
 }
 
@@ -328,6 +336,17 @@ fn control(control: WhenControl) -> &'static str {
         WhenControl::Unsure => "when_unsure",
         WhenControl::Always => "always",
         WhenControl::Never => "never",
+    }
+}
+
+fn approval(approval: Approval) -> Value {
+    match approval {
+        Approval::Automatic => json!("automatic"),
+        Approval::Ask => json!("ask"),
+        Approval::AutomaticBelow(seconds) => {
+            let time = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            json!({ "automatic_below": show_duration(time) })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::asks::ask_of;
 use super::clock::Clocks;
 use super::desk::Desk;
 use super::owner::tell_owner;
@@ -248,7 +249,9 @@ impl Engine {
         }
         let updated = now();
         changes.messages.iter_mut().for_each(|message| tell_owner(message, &self.settings));
-        self.dress_all(&mut changes, updated);
+        self.dress_all(&mut changes, updated)?;
+        let asks = changes.messages.iter().filter_map(|message| ask_of(message, &changes.cases)).collect();
+        let standing = changes.cases.iter().map(|case| (case.id.clone(), case.asks())).collect();
         let stored = |case: &crate::case::Case| {
             anyhow::Ok(StoredCase {
                 id: case.id.clone(),
@@ -267,6 +270,8 @@ impl Engine {
             cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
             journal: changes.journal,
             fates: changes.fates,
+            asks,
+            standing,
             handled,
             ..Commit::default()
         };

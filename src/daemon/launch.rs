@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::case::{Body, CaseClosed, Message, RunSuggested};
+use crate::case::{ApprovalAsked, Body, CaseClosed, Message, RunSuggested};
 use crate::command::{Placed, Rewritten, Target, rewrite, typed};
 use crate::config::{Launch, Placement, Rendered, Settings};
 use crate::diagnosis::{Changes, Report};
 use crate::facts::Knobs;
 use crate::launched::{CommandFrom, Launched, Source};
 use crate::logdir::Place;
+use crate::store::AskKind;
 
 use super::engine::Engine;
 
@@ -31,6 +32,11 @@ pub(super) struct Known {
 pub(super) fn dress(message: &mut Message, settings: &Settings, known: &Known) -> BTreeMap<String, String> {
     match &mut message.body {
         Body::RunSuggested(run) => dress_run(run, &message.subject, settings, known),
+        Body::ApprovalAsked(asked) => {
+            let unplaced = dress_run(&mut asked.run, &message.subject, settings, known);
+            asked.seal();
+            unplaced
+        }
         Body::CaseClosed(end) => {
             dress_recommendation(end, &message.subject, settings, known);
             BTreeMap::new()
@@ -57,11 +63,14 @@ impl Engine {
 
     /// Dresses the messages of a step. A run whose script cannot be given a knob as it was asked for is not suggested: its
     /// case goes on as if it had been refused for that.
-    pub(super) fn dress_all(&mut self, changes: &mut Changes, now: f64) {
+    pub(super) fn dress_all(&mut self, changes: &mut Changes, now: f64) -> anyhow::Result<()> {
         // Each refusal takes a knob away from its case, so this ends; the bound is for a mistake in that.
         for _ in 0..MOST_REFUSALS {
             let mut refused = None;
             for (at, message) in changes.messages.iter_mut().enumerate() {
+                if self.is_as_approved(message)? {
+                    continue;
+                }
                 let known = self.known(message);
                 let unplaced = dress(message, &self.settings, &known);
                 if !unplaced.is_empty() {
@@ -69,12 +78,30 @@ impl Engine {
                     break;
                 }
             }
-            let Some((at, unplaced)) = refused else { return };
+            let Some((at, unplaced)) = refused else { return Ok(()) };
             let message = changes.messages.remove(at);
             tracing::info!(case = %message.case, reasons = ?unplaced, "the script cannot be given these knobs");
-            let report = Report::Refused { suggestion: message.id, unknown_knobs: unplaced.into_keys().collect() };
+            let suggestion = match message.body {
+                Body::ApprovalAsked(asked) => asked.run.suggestion_id,
+                _ => message.id,
+            };
+            let report = Report::Refused { suggestion, unknown_knobs: unplaced.into_keys().collect() };
             changes.absorb(self.diagnosis.report(&report, now));
         }
+        Ok(())
+    }
+
+    /// Makes a suggested run that a person approved exactly what that person was shown, whatever the configuration says by
+    /// now. Says whether it was approved so.
+    fn is_as_approved(&mut self, message: &mut Message) -> anyhow::Result<bool> {
+        let Body::RunSuggested(run) = &mut message.body else { return Ok(false) };
+        let case = self.diagnosis.cases().find(|case| case.id == message.case);
+        let experiment = case.and_then(|case| case.experiments.iter().find(|e| e.suggestion == message.id));
+        let Some(ask) = experiment.and_then(|experiment| experiment.approval.clone()) else { return Ok(false) };
+        let shown = self.waited_for(|engine| engine.store.blocking(|store| store.ask(&ask)))?;
+        let Some(shown) = shown.filter(|ask| ask.kind == AskKind::Approval) else { return Ok(false) };
+        **run = serde_json::from_value::<ApprovalAsked>(shown.shown)?.run;
+        Ok(true)
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn tell_owner(message: &mut Message, settings: &Settings) {
     let owner = || name_of(owner_of(&root.join(&message.subject))?);
     match &mut message.body {
         Body::RunSuggested(run) => run.owner = owner(),
+        Body::ApprovalAsked(asked) => asked.run.owner = owner(),
         Body::RunCancelled(run) => run.owner = owner(),
         _ => {}
     }

@@ -124,6 +124,7 @@ fn line(case: &Case) -> CaseLine {
         Waiting::Room(_) => "room",
         Waiting::Experiment => "experiment",
         Waiting::Answer { .. } => "answer",
+        Waiting::Approval(_) => "approval",
         Waiting::Nothing => "nothing",
     };
     CaseLine {

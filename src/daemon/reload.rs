@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::runner::with_runner;
 use super::{Load, logdir_of, notifier, now, sending, site_of, with_causes};
 use crate::case::Case;
-use crate::config::Settings;
+use crate::config::{ASK_WAIT, Settings};
 use crate::destinations::Destination;
 use crate::diagnosis::Site;
 
@@ -28,6 +28,9 @@ impl Prepared {
         let destinations =
             settings.destinations.iter().map(destination).collect::<anyhow::Result<Vec<Destination>>>()?;
         site.by_hand = !destinations.iter().any(Destination::runs_suggestions);
+        if settings.limits.ask_wait.is_none() && destinations.iter().any(Destination::reaches_people) {
+            site.answer_within = ASK_WAIT.as_secs_f64();
+        }
         Ok(Prepared { settings, site, destinations })
     }
 }
@@ -90,18 +93,21 @@ impl Engine {
         self.watch_directories();
         self.diagnosis.go_on_at(site);
         self.desk = desk;
+        self.board.let_approve(settings.approvers.clone());
         self.outbox.replace(destinations);
         self.outbox.wake();
         self.settings = settings;
         Ok(())
     }
 
-    /// Cases that an earlier process left where the policies of this one have no state: they wait for its return.
+    /// Cases that an earlier process left whose policy this one does not have: they wait for its return.
     pub(super) fn warn_of_stranded(&self) {
-        for case in self.diagnosis.stranded(self.diagnosis.site()) {
+        let site = self.diagnosis.site();
+        let there = |case: &&Case| site.policies.iter().any(|choice| choice.policy.name() == case.policy);
+        for case in self.diagnosis.stranded(site).filter(|case| !there(case)) {
             let case = standing(case);
             tracing::warn!(
-                "{case} cannot go on: its policy or its state is gone; put it back, or close the case with `nextrun cases close`"
+                "{case} cannot go on: its policy is gone; put it back, or close the case with `nextrun cases close`"
             );
         }
     }

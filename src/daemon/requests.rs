@@ -40,7 +40,7 @@ impl Engine {
         let changes = match &request.wish {
             Wish::Link(job) => self.diagnosis.link(case, job, now()),
             Wish::Close { verdict, why } => self.diagnosis.close(case, verdict, why, now()),
-            Wish::Answer(answer) => self.diagnosis.answer(case, answer, now()),
+            Wish::Reply { ask, reply } => self.diagnosis.reply(case, ask, reply, now()),
             Wish::Resume => self.diagnosis.resume(case, now()),
             Wish::FateOfExperiment { suggestion, fate } => {
                 self.board.metrics.fates.with_label_values(&[fate.state.word()]).inc();

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::case::Budget;
-use crate::config::{self, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of};
+use crate::config::{
+    self, ASK_WAIT, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of,
+};
 use crate::destinations::{self, Preset};
 use crate::diagnosis::{Choice, Per, Script, Site, SiteBudget};
 use crate::jobs::Patience;
@@ -168,9 +170,11 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         policies: choices.collect(),
         at_once: settings.limits.at_once as usize,
         start_within: settings.limits.start_within.as_secs_f64(),
-        answer_within: settings.limits.ask_wait.as_secs_f64(),
+        answer_within: settings.limits.ask_wait.unwrap_or_default().as_secs_f64(),
         prior: settings.prior(),
         control: settings.control,
+        approval: settings.approval,
+        approve_within: settings.limits.ask_wait.unwrap_or_default().max(ASK_WAIT).as_secs_f64(),
         by_hand: false,
         budgets: budgets_of(settings),
         gpus: settings.budgets.gpus,

@@ -40,15 +40,25 @@ impl HttpChannel {
     pub(super) fn open(preset: &Preset, setup: &Setup, http: &Http) -> Result<HttpChannel, SetupError> {
         let opening =
             Opening { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
-        let Send::Http { url, socket, signed_with, .. } = &preset.send else {
+        let Send::Http { url, socket, certificates, signed_with, .. } = &preset.send else {
             return Err(opening.unusable("preset", "it does not send over HTTP".to_owned()));
         };
-        let socket = socket.as_ref().map(|socket| opening.socket(socket)).transpose()?;
+        let socket = socket.as_ref().map(|socket| {
+            let path = opening.path(socket, "socket")?;
+            path.ok_or_else(|| opening.unusable("socket", "it must be an absolute path".to_owned()))
+        });
+        let socket = socket.transpose()?;
+        let certificates = certificates.as_ref().map(|file| opening.path(file, "certificates")).transpose()?.flatten();
         let url = opening.url(url)?;
         if socket.is_none() {
             check_host(setup, "url", url.host_str().unwrap_or_default())?;
         }
-        let client = http.client(socket.as_deref().map_or(Way::Net(&url), Way::Socket));
+        let way = match (&socket, &certificates) {
+            (Some(socket), _) => Way::Socket(socket),
+            (None, Some(file)) => Way::Certified(file),
+            (None, None) => Way::Net(&url),
+        };
+        let client = http.client(way);
         let client = client.map_err(|reason| SetupError::NoHttp { destination: setup.name.clone(), reason })?;
         headers_of(preset, &opening.fields()).map_err(|reason| opening.unusable("headers", reason))?;
         Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())? })
@@ -164,11 +174,16 @@ impl Opening<'_> {
         usable.ok_or_else(|| self.unusable("url", "it must be an address such as https://host/path".to_owned()))
     }
 
-    fn socket(&self, node: &Node) -> Result<PathBuf, SetupError> {
-        let path = self.preset.render(node, &self.scope, "socket");
-        let path = path.map_err(|error| self.unusable("socket", error.to_string()))?;
-        let path = path.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
-        path.ok_or_else(|| self.unusable("socket", "it must be an absolute path".to_owned()))
+    /// A path among the settings; nothing where it comes to no text.
+    fn path(&self, node: &Node, name: &str) -> Result<Option<PathBuf>, SetupError> {
+        let path = self.preset.render(node, &self.scope, name);
+        let path = path.map_err(|error| self.unusable(name, error.to_string()))?;
+        let Some(path) = path.as_str().filter(|path| !path.is_empty()).map(PathBuf::from) else { return Ok(None) };
+        if path.is_absolute() {
+            Ok(Some(path))
+        } else {
+            Err(self.unusable(name, "it must be an absolute path".to_owned()))
+        }
     }
 
     fn keys(&self, signed_with: Option<&String>) -> Result<Option<Keys>, SetupError> {

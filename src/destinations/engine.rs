@@ -8,7 +8,7 @@ use super::Outcome;
 use super::answer::{Answers, Meaning, Reading, with_answer};
 use super::exchange::{Exchange, Known};
 use super::http::{Outgoing, Reply, Unanswered, site};
-use super::preset::{Cancel, Status, Tail};
+use super::preset::{Also, Cancel, Status, Tail};
 use super::template::Scope;
 use crate::fate::{Fate, FateState};
 
@@ -61,32 +61,67 @@ impl Exchange<'_> {
             Ok(request) => request,
             Err(why) => return Record::Cannot(why),
         };
-        match self.http.client.send(request).await {
-            Ok(reply) => self.recorded(status, scope, &reply),
-            Err(Unanswered::NotSent(why) | Unanswered::NoAnswer(why)) => Record::NotNow(why),
+        let mut scope = match self.http.client.send(request).await.map(|reply| self.told(status, scope, &reply)) {
+            Ok(Ok(scope)) => scope,
+            Ok(Err(record)) => return record,
+            Err(Unanswered::NotSent(why) | Unanswered::NoAnswer(why)) => return Record::NotNow(why),
+        };
+        for also in &status.also {
+            let request = match self.asking_also(also, &scope) {
+                Ok(Some(request)) => request,
+                Ok(None) => continue,
+                Err(why) => return Record::Cannot(why),
+            };
+            match self.http.client.send(request).await {
+                // A right that was not given, or a part that this site does not have, leaves a fate less exact.
+                Ok(reply) if matches!(reply.status, 200 | 403 | 404) => also.insert(&mut scope, &reply),
+                Ok(reply) => return Record::NotNow(format!("{}: HTTP {}", also.name, reply.status)),
+                Err(Unanswered::NotSent(why) | Unanswered::NoAnswer(why)) => return Record::NotNow(why),
+            }
         }
+        self.recorded(status, scope)
+    }
+
+    /// A further request that the fate is read from; nothing where its condition does not hold.
+    pub(super) fn asking_also(&self, also: &Also, scope: &Scope) -> Result<Option<Outgoing>, String> {
+        let preset = &self.destination.preset;
+        if let Some(condition) = &also.condition
+            && !preset.holds(condition, scope, "also.if").map_err(|error| error.to_string())?
+        {
+            return Ok(None);
+        }
+        self.http.besides(&also.request, preset, scope, self.current).map(Some)
     }
 
     pub(super) fn asking_status(&self, status: &Status, scope: &Scope) -> Result<Outgoing, String> {
         self.http.besides(&status.request, &self.destination.preset, scope, self.current)
     }
 
-    /// What an answer says of the run.
-    pub(super) fn recorded(&self, status: &Status, scope: &Scope, reply: &Reply) -> Record {
+    /// What an expression may see once the destination has told.
+    ///
+    /// # Errors
+    /// It has not.
+    pub(super) fn told(&self, status: &Status, scope: &Scope, reply: &Reply) -> Result<Scope, Record> {
         let site = site(&self.http.url);
         let reading = Reading { site: &site, scope, overrides: None, now: self.now };
         match status.answers.meaning(reply, reading) {
             (Meaning::Delivered, _) => {}
-            (Meaning::Absent, _) => return Record::None,
-            (Meaning::Later | Meaning::Unknown, why) => return Record::NotNow(why),
+            (Meaning::Absent, _) => return Err(Record::None),
+            (Meaning::Later | Meaning::Unknown, why) => return Err(Record::NotNow(why)),
             (Meaning::Site | Meaning::Permanent | Meaning::Refused | Meaning::ByCode, why) => {
-                return Record::Cannot(why);
+                return Err(Record::Cannot(why));
             }
         }
         let scope = with_answer(scope, reply);
         if scope.get("answer").is_none_or(Jinja::is_none) {
-            return Record::NotNow(format!("{site} answered what is no JSON, or more than is read"));
+            return Err(Record::NotNow(format!("{site} answered what is no JSON, or more than is read")));
         }
+        Ok(scope)
+    }
+
+    /// What all answers together say of the run.
+    pub(super) fn recorded(&self, status: &Status, scope: Scope) -> Record {
+        let site = site(&self.http.url);
         read(status, scope).unwrap_or_else(|why| Record::Cannot(format!("{site} answered in another form: {why}")))
     }
 
@@ -160,6 +195,14 @@ impl Exchange<'_> {
         if let Known::There { all, .. } = self.ask(ask).await {
             self.cancel_all_but(Some(kept), &all).await;
         }
+    }
+}
+
+impl Also {
+    /// Lets expressions see the answer by its name; nothing where it is no JSON.
+    pub(super) fn insert(&self, scope: &mut Scope, reply: &Reply) {
+        let answer = with_answer(&Scope::new(), reply).remove("answer").unwrap_or_default();
+        scope.insert(self.name.clone(), answer);
     }
 }
 

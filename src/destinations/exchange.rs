@@ -113,6 +113,7 @@ impl Exchange<'_> {
         let overrides = match &self.message.body {
             Body::RunSuggested(run) => Some(&run.overrides),
             Body::CaseOpened(_)
+            | Body::ApprovalAsked(_)
             | Body::RunCancelled(_)
             | Body::StopSuggested(_)
             | Body::QuestionAsked(_)

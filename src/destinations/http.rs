@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::listing::{self, Sieve, Unread};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Response, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Response, Url, redirect};
 use serde::Deserialize;
 
 /// As much of an answer as is read: enough for a reason and a job id, and no more memory than that.
@@ -86,6 +86,8 @@ pub struct Http {
 pub(super) enum Way<'a> {
     /// At the host of the address.
     Net(&'a Url),
+    /// At the host of the address, whose certificate must be signed by one in this file.
+    Certified(&'a Path),
     /// On this machine, behind a socket; the host of the address is a name only.
     Socket(&'a Path),
 }
@@ -100,8 +102,19 @@ struct Clients {
 
 /// Why there is no client.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("could not set up HTTP: {0}; the system's certificates may be missing (package ca-certificates)")]
-pub struct HttpError(String);
+pub enum HttpError {
+    /// The client cannot be made.
+    #[error("could not set up HTTP: {0}; the system's certificates may be missing (package ca-certificates)")]
+    Client(String),
+    /// The site's own certificates cannot be used.
+    #[error("the certificates in {file} cannot be used: {why}")]
+    Certificates {
+        /// The file.
+        file: PathBuf,
+        /// The cause.
+        why: String,
+    },
+}
 
 /// A client that is set up.
 #[derive(Debug)]
@@ -145,6 +158,10 @@ impl Http {
     pub(super) fn client(&self, way: Way<'_>) -> Result<HttpClient, HttpError> {
         let url = match way {
             Way::Net(url) => url,
+            Way::Certified(file) => {
+                let client = build(self.builder().tls_certs_only(certificates(file)?))?;
+                return Ok(HttpClient { client, timeouts: self.timeouts });
+            }
             Way::Socket(path) => {
                 let client = build(self.builder().tls_certs_only([]).unix_socket(PathBuf::from(path)))?;
                 return Ok(HttpClient { client, timeouts: self.timeouts });
@@ -177,8 +194,16 @@ impl Http {
     }
 }
 
+/// The certificates in a file.
+fn certificates(file: &Path) -> Result<Vec<Certificate>, HttpError> {
+    let unusable = |why: String| HttpError::Certificates { file: file.to_owned(), why };
+    let text = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    let all = Certificate::from_pem_bundle(&text).map_err(|error| unusable(reason(error)))?;
+    if all.is_empty() { Err(unusable("it holds no certificate in PEM".to_owned())) } else { Ok(all) }
+}
+
 fn build(builder: ClientBuilder) -> Result<Client, HttpError> {
-    builder.build().map_err(|error| HttpError(reason(error)))
+    builder.build().map_err(|error| HttpError::Client(reason(error)))
 }
 
 impl HttpClient {

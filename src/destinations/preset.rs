@@ -24,13 +24,14 @@ use super::view::View;
 use super::{block_kit, filters, fitting};
 use crate::case::{Message, MessageKind};
 use file::{HttpFile, Limits, MailFile, PresetFile, SendFile, Threads};
-pub(super) use lookups::{Ask, Cancel, List, Request, Status, Tail, Then};
+pub(super) use lookups::{Also, Ask, Cancel, List, Request, Status, Tail, Then};
 
 /// The presets that come with nextrun: name and YAML.
-const SHIPPED: [(&str, &str); 12] = [
+const SHIPPED: [(&str, &str); 14] = [
     ("alertmanager", include_str!("presets/alertmanager.yaml")),
     ("discord", include_str!("presets/discord.yaml")),
     ("email", include_str!("presets/email.yaml")),
+    ("kubernetes", include_str!("presets/kubernetes.yaml")),
     ("queue", include_str!("presets/queue.yaml")),
     ("ray", include_str!("presets/ray.yaml")),
     ("runner", include_str!("presets/runner.yaml")),
@@ -39,6 +40,7 @@ const SHIPPED: [(&str, &str); 12] = [
     ("slurm", include_str!("presets/slurm.yaml")),
     ("teams", include_str!("presets/teams.yaml")),
     ("terminal", include_str!("presets/terminal.yaml")),
+    ("trainjob", include_str!("presets/trainjob.yaml")),
     ("webhook", include_str!("presets/webhook.yaml")),
 ];
 
@@ -175,6 +177,8 @@ pub(super) enum Send {
         url: Node,
         /// The socket on this machine that the receiver listens on; `None`: it is at the host of the address.
         socket: Option<Node>,
+        /// The file with the certificates that the receiver's must be signed by; `None`: the system's.
+        certificates: Option<Node>,
         headers: Node,
         /// The field that holds a signing secret.
         signed_with: Option<String>,
@@ -239,6 +243,7 @@ impl Parser<'_> {
         Ok(Send::Http {
             url: self.text(&http.url, "url")?,
             socket: http.socket.as_ref().map(|socket| self.text(socket, "socket")).transpose()?,
+            certificates: http.certificates.as_ref().map(|file| self.text(file, "certificates")).transpose()?,
             headers: self.node(&http.headers, "headers")?,
             signed_with: http.signed_with,
             body: self.node(&body, "body")?,

@@ -54,6 +54,18 @@ pub(super) struct PresetTest {
     then: Option<Vec<TestThen>>,
 }
 
+impl PresetTest {
+    fn message(&self) -> Result<Message, String> {
+        Ok(Message {
+            id: "m1".to_owned(),
+            case: CaseId("c1".to_owned()),
+            subject: "resnet/7".to_owned(),
+            time: 1_763_841_600.25,
+            body: self.message.body()?,
+        })
+    }
+}
+
 /// A message of a test; what is left out has a fixed value.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +147,9 @@ struct TestFate {
     status: u16,
     #[serde(default)]
     body: String,
+    /// Answers to the further requests, by their names; those that are left out answer with 404.
+    #[serde(default)]
+    also: BTreeMap<String, TestAlso>,
     /// A fate, or `none` where there is no record, `not_now`, `cannot`.
     says: String,
     #[serde(default)]
@@ -145,6 +160,15 @@ struct TestFate {
     signal: Option<i32>,
     #[serde(default)]
     attempt: Option<u32>,
+}
+
+/// An answer to a further request.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TestAlso {
+    #[serde(default)]
+    url: Option<String>,
+    body: String,
 }
 
 /// A request that stops a run, an answer to it, and the outcome that must follow.
@@ -183,6 +207,21 @@ impl Preset {
             .collect()
     }
 
+    /// What each test that stands in the preset sends: its name, the address, and the body.
+    ///
+    /// # Errors
+    /// Why a test sends nothing.
+    pub fn rehearsed(self: &Arc<Self>) -> Result<Vec<(String, String, Value)>, String> {
+        let sent = self.tests.iter().filter(|test| test.cancel.is_none()).map(|test| {
+            let told = |why: String| format!("{}: {}: {why}", self.name, test.name);
+            let (destination, message) = (destination(self, test).map_err(told)?, test.message().map_err(told)?);
+            let scope = destination.scope(&message, test.thread.as_deref()).map_err(told)?;
+            let body = destination.body(&message, &scope).map_err(told)?;
+            Ok((test.name.clone(), destination.target(), body))
+        });
+        sent.collect()
+    }
+
     /// How many tests stand in the preset.
     pub fn test_count(&self) -> usize {
         self.tests.len()
@@ -190,14 +229,7 @@ impl Preset {
 }
 
 fn run(preset: &Arc<Preset>, test: &PresetTest) -> Result<(), String> {
-    let destination = destination(preset, test)?;
-    let message = Message {
-        id: "m1".to_owned(),
-        case: CaseId("c1".to_owned()),
-        subject: "resnet/7".to_owned(),
-        time: 1_763_841_600.25,
-        body: test.message.body()?,
-    };
+    let (destination, message) = (destination(preset, test)?, test.message()?);
     let scope = destination.scope(&message, test.thread.as_deref())?;
     let current = destination.current(&message)?;
     if let (Some(want), Channel::Http(http)) = (&test.cancel, &destination.channel) {
@@ -265,7 +297,23 @@ fn became(exchange: &Exchange<'_>, want: &TestFate) -> Result<(), String> {
         same("the address of the question what became of it", request.url.as_str(), url)?;
     }
     let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
-    let fate = match exchange.recorded(status, &scope, &reply) {
+    let record = match exchange.told(status, &scope, &reply) {
+        Ok(mut scope) => {
+            for also in &status.also {
+                let Some(request) = exchange.asking_also(also, &scope)? else { continue };
+                let given = want.also.get(&also.name);
+                if let Some(url) = given.and_then(|given| given.url.as_ref()) {
+                    same(&format!("the address of {}", also.name), request.url.as_str(), url)?;
+                }
+                let body = given.map_or_else(String::new, |given| given.body.clone());
+                let status = if given.is_some() { 200 } else { 404 };
+                also.insert(&mut scope, &Reply { status, retry_after: None, body });
+            }
+            exchange.recorded(status, scope)
+        }
+        Err(record) => record,
+    };
+    let fate = match record {
         Record::Fate(fate) => fate,
         Record::None => return same("what became of it", "none", &want.says),
         Record::NotNow(_) => return same("what became of it", "not_now", &want.says),

@@ -178,7 +178,7 @@ fn a_question_reads_well_in_slack() {
     let data = json!({
         "step": "6 reshape", "why": "One point is fitted, many are not.",
         "checklist": ["Print one batch after the reshape: does each row still hold one example?", "Are labels shuffled with their inputs?"],
-        "answers": ["broken", "fine"],
+        "answers": ["broken", "fine"], "expires": 1_763_928_000.0,
     });
     assert_snapshot!(slack_text(&message(MessageKind::QuestionAsked, data)), @r#"
     text: A question about `resnet/7`: 6 reshape

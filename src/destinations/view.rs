@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, settings, shell_word, words};
 use crate::case::{
-    About, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message, MessageKind, Notice,
-    QuestionAsked, Recommended, RunSuggested, Tried,
+    About, ApprovalAsked, Believed, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message,
+    MessageKind, Notice, QuestionAsked, Recommended, RunSuggested, Tried,
 };
 use crate::command::{is_one_program, masked_line};
 
@@ -39,6 +39,8 @@ pub(super) struct View {
     settings: String,
     /// What the run is expected to cost.
     cost: String,
+    /// The most probable causes, with how far the experiment before this one moved them.
+    believed: String,
     /// The exact command, with its environment.
     command: String,
     /// The same for people to read: what looks like a secret is masked.
@@ -47,8 +49,12 @@ pub(super) struct View {
     run_name: String,
     checklist: Vec<String>,
     answers: Vec<String>,
-    /// The command that answers.
+    /// The command that answers; empty where nobody waits for an answer.
     reply: String,
+    /// Until when it can be answered, for people.
+    expires: String,
+    /// Of what is shown, for buttons.
+    fingerprint: String,
     /// The verdict in words, and its id.
     verdict: String,
     verdict_id: String,
@@ -96,6 +102,7 @@ impl View {
         let mut view = match &message.body {
             Body::CaseOpened(_) => View::default(),
             Body::RunSuggested(run) => View::of_run(run),
+            Body::ApprovalAsked(asked) => View::of_approval(asked, &message.case.0),
             Body::RunCancelled(run) => {
                 View { why: text(&run.why), run_name: one_line(&run.run_name), ..View::default() }
             }
@@ -137,10 +144,21 @@ impl View {
             expect: text(&run.expect),
             settings: settings(&run.overrides),
             cost: run.cost.as_ref().map(cost).unwrap_or_default(),
+            believed: believed(&run.believed),
             shown_command: masked_line(&command(run.command.as_deref(), &run.arguments, &run.env)),
             command: command(run.command.as_deref(), &run.arguments, &run.env),
             run_name: one_line(&run.run_name),
             ..View::default()
+        }
+    }
+
+    fn of_approval(asked: &ApprovalAsked, case: &str) -> View {
+        View {
+            answers: asked.answers.iter().map(|answer| one_line(answer)).collect(),
+            reply: format!("nextrun cases approve {case}  (or: decline)", case = one_line(case)),
+            expires: when(asked.expires),
+            fingerprint: one_line(&asked.fingerprint),
+            ..View::of_run(&asked.run)
         }
     }
 
@@ -151,7 +169,9 @@ impl View {
             why: text(&question.why),
             checklist: question.checklist.clone(),
             answers: question.answers.iter().map(|answer| one_line(answer)).collect(),
-            reply: Some(reply).filter(|_| !question.answers.is_empty()).unwrap_or_default(),
+            reply: Some(reply).filter(|_| question.expires.is_some()).unwrap_or_default(),
+            expires: question.expires.map(when).unwrap_or_default(),
+            fingerprint: one_line(&question.fingerprint),
             ..View::default()
         }
     }
@@ -193,6 +213,13 @@ impl View {
             ..View::default()
         }
     }
+}
+
+/// A time for people.
+fn when(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds of a time")]
+    let time = jiff::Timestamp::from_second(seconds as i64).ok();
+    time.map(|time| time.strftime("%Y-%m-%d %H:%M UTC").to_string()).unwrap_or_default()
 }
 
 /// A step that could not be tried, with its name in words.
@@ -257,6 +284,7 @@ fn in_short(said: &DigestLine) -> String {
             Some(settings) if !settings.is_empty() => format!("next run: {step} ({settings})"),
             _ => format!("next run: {step}"),
         },
+        MessageKind::ApprovalAsked => format!("needs your approval: {step}"),
         MessageKind::RunCancelled => "its suggested run is not needed any more".to_owned(),
         MessageKind::StopSuggested => "no longer making progress: consider stopping it".to_owned(),
         MessageKind::QuestionAsked => format!("a question: {step}"),
@@ -306,6 +334,24 @@ fn cost(cost: &Cost) -> String {
     });
     let gpus = cost.gpu_hours.map(|hours| format!("{hours:.2} GPU hours"));
     [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// So many causes fit on a line.
+const CAUSES: usize = 3;
+
+/// The most probable causes in per cent, with what they were before the newest experiment.
+fn believed(all: &[Believed]) -> String {
+    let per_cent = |probability: f64| format!("{:.0} %", 100.0 * probability);
+    let mut all: Vec<&Believed> = all.iter().collect();
+    all.sort_by(|a, b| b.after.unwrap_or(b.before).total_cmp(&a.after.unwrap_or(a.before)));
+    let said = all.iter().take(CAUSES).map(|one| {
+        let cause = words(&one_line(&one.cause));
+        match one.after {
+            Some(after) => format!("{cause}: {} (was {})", per_cent(after), per_cent(one.before)),
+            None => format!("{cause}: {}", per_cent(one.before)),
+        }
+    });
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// The command with its environment before it, or, where no command is known, the arguments alone.
@@ -386,6 +432,22 @@ mod tests {
         ] {
             assert_eq!(run(json!({ "cost": cost })).cost, want);
         }
+    }
+
+    #[test]
+    fn the_most_probable_causes_are_told_with_what_they_were() {
+        let believed = json!([
+            {"cause": "loss_function", "before": 0.2, "after": 0.11},
+            {"cause": "learning_rate_too_high", "before": 0.28, "after": 0.412},
+            {"cause": "overfitting", "before": 0.0, "after": 0.0},
+            {"cause": "input_scaling", "before": 0.1, "after": 0.2},
+        ]);
+        assert_eq!(
+            run(json!({ "believed": believed })).believed,
+            "the learning rate is too high: 41 % (was 28 %); the scaling of the inputs: 20 % (was 10 %); the loss function: 11 % (was 20 %)"
+        );
+        let first = json!([{"cause": "input_scaling", "before": 0.1, "after": null}]);
+        assert_eq!(run(json!({ "believed": first })).believed, "the scaling of the inputs: 10 %");
     }
 
     #[test]

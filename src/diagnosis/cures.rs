@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::belief::{log_odds, probability};
 use crate::policy::{Policy, Test};
 
 use super::Exam;
@@ -19,16 +20,17 @@ const BEHIND: [(&str, &str); 7] = [
     ("loss_function", "fault:loss"),
 ];
 
-/// By test, how likely its change is to cure the job. A test of a change that nothing is believed of keeps the policy's own
-/// prior.
+/// By test, how likely its change is to cure the job. Programs that are drawn at random fail for other reasons than those
+/// that people ask about, so the policy's own prior stays; what the job shows moves its odds by as much as it moves those of
+/// the change. A test of a change that nothing is believed of is left out.
 pub(super) fn priors(policy: &Policy, exam: &Exam) -> BTreeMap<String, f64> {
     let cures: BTreeMap<&str, f64> =
-        exam.cures().into_iter().map(|(change, belief)| (change, belief.probability)).collect();
+        exam.cures().into_iter().map(|(change, belief)| (change, belief.evidence())).collect();
     let of = |test: &Test| {
         let behind = BEHIND.iter().find(|(verdict, _)| test.verdict() == Some(*verdict)).map(|(_, change)| *change);
         let named = test.changes().iter().find_map(|change| cures.get(change.as_str()).copied());
-        named.or_else(|| cures.get(behind?).copied())
+        Some(probability(log_odds(test.prior()) + named.or_else(|| cures.get(behind?).copied())?))
     };
-    let tests = policy.used().into_iter().filter(|test| test.verdict().is_some());
+    let tests = policy.used().into_iter().filter(|test| test.verdict().is_some() && test.prior() > 0.0);
     tests.filter_map(|test| Some((test.name().to_owned(), of(test)?))).collect()
 }

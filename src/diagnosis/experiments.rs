@@ -86,7 +86,7 @@ impl Diagnosis {
             let Some(case) = self.cases.get(&id) else { continue };
             match &case.waiting {
                 Waiting::Experiment => self.look_at_experiment(&id, jobs, now, changes),
-                Waiting::Room(_) | Waiting::Answer { .. } => {
+                Waiting::Room(_) | Waiting::Answer { .. } | Waiting::Approval(_) => {
                     self.step(&id, now, changes, |case, terms| case.wait(terms))
                 }
                 Waiting::Nothing => {}
@@ -248,9 +248,12 @@ impl Diagnosis {
         self.step(id, now, changes, |case, terms| case.judge(happened, terms));
     }
 
-    /// The case that waits for the run of a suggestion.
+    /// The case that waits for the run of a suggestion, or for a person to let it run.
     pub(super) fn case_waiting_for(&self, suggestion: &str) -> Option<CaseId> {
-        let open = |case: &&Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
+        let open = |case: &&Case| {
+            let experiment = case.open_experiment().map(|experiment| experiment.suggestion.as_str());
+            experiment.or(case.unapproved()) == Some(suggestion)
+        };
         self.cases.values().find(open).map(|case| case.id.clone())
     }
 }

@@ -40,6 +40,8 @@ pub(super) fn site(policy: &str) -> Site {
         command_within: 0.0,
         prior: 0.05,
         control: WhenControl::Never,
+        approval: Approval::Automatic,
+        approve_within: 86_400.0,
         by_hand: false,
         budgets: Vec::new(),
         gpus: 1.0,

@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::tests::{POLICY, site, stuck};
 use super::*;
-use crate::case::{Body, Budget, Control, MessageKind};
+use crate::case::{Body, Budget, Control, MessageKind, Person};
 use crate::fate::{Fate, FateState};
 use crate::launched::Flag;
 use crate::series::{Point, RunData};
 
 /// Two steps, so that a case can go on after the first.
-const TWO_STEPS: &str = r#"
+pub(super) const TWO_STEPS: &str = r#"
 policy: short
 summary: a tenth of the learning rate, then a hundredth
 judge: { cured: experiment.cured }
@@ -36,15 +36,15 @@ states:
 "#;
 
 /// A diagnosis with one open case, and what there is to read.
-struct Bench {
-    diagnosis: Diagnosis,
-    runs: Runs,
-    now: f64,
-    messages: Vec<Message>,
+pub(super) struct Bench {
+    pub(super) diagnosis: Diagnosis,
+    pub(super) runs: Runs,
+    pub(super) now: f64,
+    pub(super) messages: Vec<Message>,
 }
 
 impl Bench {
-    fn new(site: Site) -> Bench {
+    pub(super) fn new(site: Site) -> Bench {
         let mut runs = stuck(300);
         let run = runs.get_mut(&RunName::new("sick")).unwrap();
         for (knob, value) in [("learning_rate", 1.0), ("batch_size", 32.0), ("max_steps", 300.0)] {
@@ -53,14 +53,14 @@ impl Bench {
         Bench { diagnosis: Diagnosis::new(site, []), runs, now: 1300.0, messages: Vec::new() }
     }
 
-    fn plain() -> Bench {
+    pub(super) fn plain() -> Bench {
         let mut bench = Bench::new(site(TWO_STEPS));
         bench.look();
         bench
     }
 
     /// One look at everything.
-    fn look(&mut self) -> Changes {
+    pub(super) fn look(&mut self) -> Changes {
         self.now += 1.0;
         self.diagnosis.looked(self.now);
         let changes = self.diagnosis.tick(&self.runs, self.now);
@@ -68,24 +68,24 @@ impl Bench {
         changes
     }
 
-    fn case(&self) -> &Case {
+    pub(super) fn case(&self) -> &Case {
         self.diagnosis.cases().next().expect("a case is open")
     }
 
     /// The suggestion of the open experiment, and its run.
-    fn open(&self) -> (String, String) {
+    pub(super) fn open(&self) -> (String, String) {
         let experiment = self.case().open_experiment().expect("an experiment is open");
         (experiment.suggestion.clone(), experiment.run_name.clone())
     }
 
-    fn told(&mut self, fate: &Fate) {
+    pub(super) fn told(&mut self, fate: &Fate) {
         let suggestion = self.open().0;
         let changes = self.diagnosis.fate_of_experiment(&suggestion, fate, self.now);
         self.messages.extend(changes.messages);
     }
 
     /// The run of the open experiment logs `points`, with these settings; it falls where it is `cured`.
-    fn run(&mut self, points: i64, cured: bool, settings: &[(&str, f64)]) {
+    pub(super) fn run(&mut self, points: i64, cured: bool, settings: &[(&str, f64)]) {
         let mut run = RunData::default();
         let tag = run.tag_id("train/loss").unwrap();
         for step in 0..points {
@@ -100,13 +100,19 @@ impl Bench {
         self.runs.insert(RunName::new(&self.open().1), run);
     }
 
-    fn kinds(&self, kind: MessageKind) -> usize {
+    pub(super) fn kinds(&self, kind: MessageKind) -> usize {
         self.messages.iter().filter(|message| message.kind() == kind).count()
     }
 
-    fn outcomes(&self) -> Vec<Option<&str>> {
+    pub(super) fn outcomes(&self) -> Vec<Option<&str>> {
         self.case().experiments.iter().map(|experiment| experiment.outcome.as_deref()).collect()
     }
+}
+
+/// An answer of somebody.
+pub(super) fn answered(answer: &str, at: f64) -> Reply {
+    let by = Person { provider: "slack".into(), user: "U1".into(), name: Some("ada".into()) };
+    Reply { answer: answer.into(), by, at, why: String::new() }
 }
 
 fn failed(code: i32) -> Fate {
@@ -347,8 +353,11 @@ fn a_control_that_costs_much_is_asked_of_a_person() {
         assert_eq!(bench.kinds(MessageKind::QuestionAsked), 1);
         let id = bench.case().id.clone();
         match answer {
-            Some(answer) => drop(bench.diagnosis.answer(&id, answer, bench.now)),
-            None => bench.now += 61.0,
+            Some(answer) => {
+                let (ask, _) = bench.case().asks().expect("it asks");
+                drop(bench.diagnosis.reply(&id, &ask, &answered(answer, bench.now), bench.now));
+            }
+            None => bench.now += 71.0,
         }
         bench.look();
         bench.case().experiments.iter().map(|e| e.proposal.at.state.clone()).collect::<Vec<_>>()

@@ -234,14 +234,15 @@ fn measure_bounds(job: &JobView, curve: &Curve, observed: &Observed, evidence: &
     }
 }
 
-/// How many orders of magnitude a negative loss grew by; 0 where it slows down, as on the way to a bound.
+/// How many orders of magnitude a negative loss grew by; 0 where it slows down, as on the way to a bound. No bound is as far
+/// as a large gradient squared: that it stands there now only tells that the learning rate is spent.
 fn runaway(curve: &Curve) -> f64 {
     let scale = curve.start.abs().max(curve.noise.min(1.0));
     let at = |share: f64| curve.level_between(share - 0.05, share + 0.05);
     let faster = at(0.5) - at(0.95) > (1.0 + HALF) * (curve.start - at(0.5));
     let far = -curve.end > LARGE_NORM * LARGE_NORM;
     let grown = (curve.end.abs() / scale.max(f64::MIN_POSITIVE)).log10();
-    if (faster || far) && curve.trend_from(0.5) < -TREND { grown.max(0.0) } else { 0.0 }
+    if far || faster && curve.trend_from(0.5) < -TREND { grown.max(0.0) } else { 0.0 }
 }
 
 /// Distance of the newest quarter from a number of one digit, relative: the margin of a loss `max(0, a - b + margin)` that has

@@ -129,12 +129,23 @@ pub fn canonical_name(logged: &str) -> Option<&'static str> {
     ALIASES.iter().find(|(_, names)| names.contains(&plain.as_str()) || names.contains(&last)).map(|(name, _)| *name)
 }
 
+/// Everything that a job logged of its settings, under the names that it gave them: arguments that were logged as one JSON
+/// text named `args`, then hyperparameters.
+pub fn logged_of(job: &Job<'_>) -> Vec<(String, Value)> {
+    let arguments = arguments_of(job).unwrap_or_default();
+    let hyperparameters = job.runs.iter().flat_map(|(_, run)| run.hyperparameters().clone());
+    arguments.into_iter().chain(hyperparameters).collect()
+}
+
+fn arguments_of(job: &Job<'_>) -> Option<serde_json::Map<String, Value>> {
+    let text = job.text(|tag| tag.trim_end_matches("/text_summary") == "args")?;
+    serde_json::from_str(text).ok()
+}
+
 /// The knobs of a job, from everything that it logged of itself. `own_names` are the site's names, which win.
 pub fn knobs_of(job: &Job<'_>, own_names: &BTreeMap<String, String>) -> Knobs {
     let mut knobs = Knobs::new();
-    let texts =
-        job.text(|tag| tag.trim_end_matches("/text_summary") == "args").and_then(|t| serde_json::from_str(t).ok());
-    if let Some(Value::Object(arguments)) = texts {
+    if let Some(arguments) = arguments_of(job) {
         add(&mut knobs, arguments.iter(), own_names);
     }
     for (_, run) in &job.runs {

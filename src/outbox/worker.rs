@@ -198,6 +198,7 @@ impl Worker {
             }
             Body::CaseOpened(_)
             | Body::StopSuggested(_)
+            | Body::ApprovalAsked(_)
             | Body::QuestionAsked(_)
             | Body::Notice(_)
             | Body::CaseClosed(_)

@@ -50,6 +50,8 @@ pub enum ConstantValue {
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub(super) name: String,
+    /// A hash of its text and of what it uses.
+    pub(super) id: String,
     pub(super) summary: String,
     pub(super) source: String,
     pub(super) kinds: BTreeSet<String>,
@@ -79,6 +81,11 @@ impl Policy {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A hash of its file and of the files that it uses: another text has another id.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// What it looks for, in a line.
@@ -262,6 +269,11 @@ impl Test {
             Action::Ask(_) => TestKind::Ask,
             Action::Read => TestKind::Read,
         }
+    }
+
+    /// How likely it is, before anything is known, that its cause is the case.
+    pub fn prior(&self) -> f64 {
+        self.prior
     }
 
     /// The changes to the baseline as a whole that it tries first, by name: `activation=relu` for a value,

@@ -12,6 +12,7 @@ mod test;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::KNOBS;
 use super::check;
@@ -87,9 +88,25 @@ pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy
     }
     found.extend(reader.problems.into_sorted());
     match policy {
-        Some(policy) if found.is_empty() => Ok(policy),
+        Some(policy) if found.is_empty() => {
+            let texts = shared.iter().map(|(_, _, text)| *text).chain([text]);
+            Ok(Policy { id: id_of(texts), ..policy })
+        }
         _ => Err(found),
     }
+}
+
+/// So many hexadecimal digits tell apart all texts that a policy ever has.
+const ID_DIGITS: usize = 12;
+
+/// A hash of all texts that make up a policy.
+fn id_of<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(text.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..ID_DIGITS].to_owned()
 }
 
 /// The files that a policy uses, those first that others of them use.
@@ -177,6 +194,7 @@ impl<'t> Reader<'t> {
         let judgement = |reader: &Self, name: &str| reader.conditions.get(name).map(|(_, judge)| judge.clone());
         Some(Policy {
             name: name?,
+            id: String::new(),
             summary,
             source,
             kinds,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::config::Approvers;
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
 
@@ -23,7 +24,7 @@ pub struct CaseLine {
     pub policy: String,
     /// Where it stands in its policy.
     pub state: String,
-    /// What it waits for: `room`, `experiment`, `answer` or `nothing`.
+    /// What it waits for: `room`, `experiment`, `answer`, `approval` or `nothing`.
     pub waiting: String,
     /// Experiments so far.
     pub experiments: usize,
@@ -61,12 +62,24 @@ pub struct Board {
     state: Mutex<State>,
     /// Where reports are kept, once it is open.
     store: OnceLock<SharedStore>,
+    /// Who may answer.
+    approvers: Mutex<Arc<Approvers>>,
 }
 
 impl Board {
     /// Reports are kept here from now on.
     pub fn keep_in(&self, store: SharedStore) {
         self.store.get_or_init(|| store);
+    }
+
+    /// These people may answer from now on.
+    pub fn let_approve(&self, approvers: Approvers) {
+        *self.approvers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(approvers);
+    }
+
+    /// Who may answer.
+    pub fn approvers(&self) -> Arc<Approvers> {
+        self.approvers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn store(&self) -> Option<&SharedStore> {

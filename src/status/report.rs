@@ -4,6 +4,7 @@
 //! is in the store before it is acknowledged.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,8 +16,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::board::Board;
-use crate::case::{Case, CaseId, Waiting};
+use crate::answers::{self, Attempt};
+use crate::case::{CaseId, Person, Reply};
 use crate::fate::Fate;
+use crate::fault;
 use crate::store::{Commit, OfCase, SharedStore, Store, StoreError, Wish};
 
 /// A report has no more bytes than this: a fate with its tail, escaped as JSON, and event files.
@@ -46,6 +49,7 @@ enum Said {
     Accepted,
     Invalid(String),
     Unknown(String),
+    Forbidden(String),
     Conflict(String),
 }
 
@@ -55,6 +59,7 @@ impl IntoResponse for Said {
             Said::Accepted => return (StatusCode::ACCEPTED, Json(json!({}))).into_response(),
             Said::Invalid(why) => (StatusCode::BAD_REQUEST, why),
             Said::Unknown(why) => (StatusCode::NOT_FOUND, why),
+            Said::Forbidden(why) => (StatusCode::FORBIDDEN, why),
             Said::Conflict(why) => (StatusCode::CONFLICT, why),
         };
         (status, Json(json!({ "error": error }))).into_response()
@@ -98,34 +103,63 @@ async fn job(State(board): State<Arc<Board>>, Path(run): Path<String>, body: Byt
     .await
 }
 
-/// The answer to the question of a case.
+/// The answer to what a case asks.
 #[derive(Debug, Deserialize)]
 struct Answered {
     answer: String,
+    /// The id of the message that asked; without it, what is asked now is answered.
+    #[serde(default)]
+    ask: Option<String>,
+    /// The fingerprint in that message: an answer to anything else is refused.
+    #[serde(default)]
+    fingerprint: Option<String>,
+    /// Why, for the journal.
+    #[serde(default)]
+    why: String,
+    /// Who answers, for the journal: nothing vouches for it.
+    #[serde(default)]
+    name: Option<String>,
 }
 
 async fn answer(State(board): State<Arc<Board>>, Path(id): Path<String>, body: Bytes) -> Response {
-    let Answered { answer } = match serde_json::from_slice(&body) {
+    let answered: Answered = match serde_json::from_slice(&body) {
         Ok(answered) => answered,
         Err(error) => return Said::Invalid(format!("the body must be {{\"answer\": NAME}}: {error}")).into_response(),
     };
+    let (approvers, at) = (board.approvers(), now());
     in_store(&board, move |store| {
         // An abbreviation is for people who type: a program has the whole id.
         let Some(stored) = store.case(&id)?.filter(|case| case.id.0 == id) else {
             return Ok(Said::Unknown(format!("there is no case {id}")));
         };
-        let question = Case::read(stored.state).ok().and_then(|case| match case.waiting {
-            Waiting::Answer { question, .. } => Some(question),
-            Waiting::Room(_) | Waiting::Experiment | Waiting::Nothing => None,
-        });
-        let Some(question) = question else { return Ok(Said::Conflict(format!("case {id} asks nothing now"))) };
-        if !question.answers.contains(&answer) {
-            let known = question.answers.join(", ");
-            return Ok(Said::Invalid(format!("the answers to the question of case {id} are {known}")));
-        }
-        ask(store, Some(stored.id), Wish::Answer(answer))
+        let asked = match answered.ask {
+            Some(ask) => Some(ask),
+            None => answers::open_ask(store, &stored.id)?.map(|ask| ask.id),
+        };
+        let Some(ask) = asked else { return Ok(Said::Conflict(format!("case {id} asks nothing now"))) };
+        let by = Person { provider: "http".to_owned(), user: "act".to_owned(), name: answered.name };
+        let reply = Reply { answer: answered.answer, by, at, why: answered.why };
+        let said = answers::give(store, &approvers, &Attempt { ask, fingerprint: answered.fingerprint, reply })?;
+        let words = said.words(ToString::to_string, time);
+        Ok(match said {
+            answers::Said::Taken(..) => Said::Accepted,
+            answers::Said::NoSuchAnswer(_) => Said::Invalid(words),
+            answers::Said::NoSuchAsk => Said::Unknown(words),
+            answers::Said::NotAllowed(_) => Said::Forbidden(words),
+            _ => Said::Conflict(words),
+        })
     })
     .await
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()) + fault::clock_set_by()
+}
+
+fn time(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds of a time")]
+    jiff::Timestamp::from_second(seconds as i64).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }
 
 fn ask(store: &mut dyn Store, case: Option<CaseId>, wish: Wish) -> Result<Said, StoreError> {

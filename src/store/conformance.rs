@@ -3,6 +3,7 @@
 //! Owns: the expectations. Must not know: which store it is given. `open` opens the same empty store again each time it
 //! is called, as a restart would.
 
+mod asks;
 mod besides;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         requests_wait_until_they_are_handled,
         besides::fates_of_jobs_are_kept_newest_only,
         besides::a_suggestion_is_known_with_its_case,
+        asks::the_first_answer_wins_and_is_asked_of_the_daemon_once,
+        asks::an_answer_that_is_late_unknown_or_about_something_else_changes_nothing,
+        asks::what_a_case_does_not_ask_any_more_cannot_be_answered,
         a_message_is_owed_once,
         a_lease_is_committed_and_counted,
         order_is_kept_within_a_case_and_destination,

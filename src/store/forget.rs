@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Forget, fates, waiting};
+use super::{Forget, asks, fates, waiting};
 
 /// Deletes what is named. What is still owed is never deleted, nor what belongs to it.
 pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Result<()> {
@@ -24,6 +24,7 @@ pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Res
             params![case.0, forget.before],
         )?;
     }
+    asks::forget(transaction, forget.before)?;
     // A closed case owes nothing new, so a message without deliveries is not needed to know its id again.
     transaction.execute(
         "DELETE FROM messages WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = messages.id)

@@ -45,7 +45,7 @@ pub(super) fn name<T: Serialize>(variant: T) -> String {
     }
 }
 
-fn named<T: DeserializeOwned>(what: &'static str, name: String) -> Result<T, Unreadable> {
+pub(super) fn named<T: DeserializeOwned>(what: &'static str, name: String) -> Result<T, Unreadable> {
     serde_json::from_value(Value::String(name)).map_err(|error| Unreadable { what, reason: error.to_string() })
 }
 
@@ -54,7 +54,7 @@ pub(super) fn state(name: String) -> Option<DeliveryState> {
     named("delivery", name).ok()
 }
 
-fn json(what: &'static str, text: &str) -> Result<Value, Unreadable> {
+pub(super) fn json(what: &'static str, text: &str) -> Result<Value, Unreadable> {
     serde_json::from_str(text).map_err(|error| Unreadable { what, reason: error.to_string() })
 }
 

@@ -88,6 +88,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     -- What a destination calls a message, kept before what follows the message is sent.
     ALTER TABLE deliveries ADD COLUMN reference TEXT;
     ",
+    super::asks::TABLE,
 ];
 
 /// Deliveries that are held have a state of their own, answers say what they are, a request may be about no case, and

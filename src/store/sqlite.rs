@@ -13,10 +13,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Tran
 
 use super::rows::{self, CASE, DELIVERY, Read};
 use super::{
-    Answer, Commit, Delivery, JournalEntry, OfCase, Owed, Quieted, Request, Store, StoreError, StoredCase, Tally,
-    Tried, Unreadable, UnreadableCase, Which, fates, forget, history, schema, waiting,
+    Answer, Ask, Commit, Delivery, JournalEntry, OfCase, Owed, Quieted, Replied, Request, Store, StoreError,
+    StoredCase, Tally, Tried, Unreadable, UnreadableCase, Which, asks, fates, forget, history, schema, waiting,
 };
-use crate::case::{CaseId, Message};
+use crate::case::{CaseId, Message, Reply};
 use crate::fate::JobFate;
 use crate::fault;
 
@@ -355,6 +355,10 @@ impl Store for Sqlite {
             for request in &commit.handled {
                 transaction.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([request])?;
             }
+            asks::write(transaction, &commit.asks)?;
+            for (case, asks) in &commit.standing {
+                asks::stands(transaction, case, asks.as_ref())?;
+            }
             for (delivery, decision) in &commit.decisions {
                 history::decide(transaction, *delivery, decision)?;
             }
@@ -404,6 +408,20 @@ impl Store for Sqlite {
             let id = row.get(0)?;
             Ok(rows::request(row)?.map_err(|why| why.of_row(id)))
         })
+    }
+
+    fn asks(&mut self, case: Option<&CaseId>, open_only: bool) -> Result<Vec<Result<Ask, Unreadable>>, StoreError> {
+        asks::list(&self.connection, case, open_only).map_err(|error| failure(&self.path, error))
+    }
+
+    fn ask(&mut self, id: &str) -> Result<Option<Ask>, StoreError> {
+        let found = asks::one(&self.connection, id).map_err(|error| failure(&self.path, error))?;
+        found.transpose().map_err(|unreadable| self.corrupt(unreadable))
+    }
+
+    fn reply(&mut self, ask: &str, fingerprint: Option<&str>, reply: &Reply) -> Result<Replied, StoreError> {
+        let replied = self.transaction(|transaction| asks::reply(transaction, ask, fingerprint, reply))?;
+        replied.map_err(|unreadable| self.corrupt(unreadable))
     }
 
     fn fates(&mut self) -> Result<Vec<Result<JobFate, Unreadable>>, StoreError> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::CaseId;
+use crate::case::{CaseId, Reply};
 use crate::fate::Fate;
 
 /// What another process asked the daemon to do. It is kept until the daemon has done it.
@@ -29,8 +29,13 @@ pub enum Wish {
         /// Why.
         why: String,
     },
-    /// The open question of the case has this answer.
-    Answer(String),
+    /// A person answered what the case asks in this message.
+    Reply {
+        /// The id of the message.
+        ask: String,
+        /// The answer.
+        reply: Reply,
+    },
     /// What the case was paused for is mended: it goes on.
     Resume,
     /// This delivery is sent again.
@@ -74,12 +79,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::case::Person;
 
     #[test]
     fn wishes_keep_their_form() {
         for (wish, text) in [
             (Wish::Link("runs/1".into()), json!({"link": "runs/1"})),
-            (Wish::Answer("found".into()), json!({"answer": "found"})),
+            (
+                Wish::Reply {
+                    ask: "c1-asked-look-1".into(),
+                    reply: Reply { answer: "found".into(), by: Person::default(), at: 1.0, why: String::new() },
+                },
+                json!({"reply": {"ask": "c1-asked-look-1", "reply": {
+                    "answer": "found", "by": {"provider": "", "user": ""}, "at": 1.0, "why": ""}}}),
+            ),
             (Wish::Resend(7), json!({"resend": 7})),
             (Wish::Drop { delivery: 7, why: "x".into() }, json!({"drop": {"delivery": 7, "why": "x"}})),
         ] {

@@ -6,6 +6,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::process::Command;
 
+use nextrun::case::{CaseId, Person, Reply};
+use nextrun::store::{Commit, Sqlite, Store, Wish};
+
 use super::kills::{UNDISTURBED, asked};
 use super::operate::{address, get, metric};
 use super::stage::{Stage, verdict};
@@ -124,7 +127,11 @@ fn a_state_directory_that_cannot_be_written_for_a_while_changes_nothing() {
         fs::write(&switch, "").unwrap();
         // What nobody asks of the database does not fail: a person asks something.
         let case = stage.case_of("sick").unwrap().id.0;
-        stage.cases(&["answer", &case, &format!("no-question-{number}")]);
+        let reply = Reply { answer: "found".into(), by: Person::default(), at: 0.0, why: String::new() };
+        let wish = Wish::Reply { ask: format!("no-question-{number}"), reply };
+        let requests = vec![(Some(CaseId(case)), wish)];
+        let mut store = Sqlite::open_existing(&stage.state().join("nextrun.db")).unwrap();
+        store.commit(&Commit { requests, ..Commit::default() }).unwrap();
         stage.until("it says that it waits", || get(page, "/ready", "").contains("cannot be written"));
         fs::remove_file(&switch).unwrap();
         stage.until("it is ready", || get(page, "/ready", "").starts_with("HTTP/1.1 200"));

@@ -7,6 +7,7 @@ mod stage; // the daemon, its directories, its commands
 mod training; // a made-up script, and what it logs
 mod web; // a job queue and a webhook on the loopback
 
+mod consent; // what people approve
 mod deliveries; // what a person decides about messages, and what one destination alone cannot stop
 mod faults; // a disk, a clock, a log directory and files that fail or change, no certificates
 mod hand; // what people do: link, answer, close

@@ -15,7 +15,7 @@ use super::training::{Run, knobs, with};
 use super::web::Receiver;
 
 const REPORT: &str = "authorization: Bearer r3port\r\n";
-const ACT: &str = "authorization: Bearer 4ct\r\n";
+pub(crate) const ACT: &str = "authorization: Bearer 4ct\r\n";
 
 /// A stage whose daemon has a job with an open case.
 fn stage(configuration: &str) -> (Stage, String) {
@@ -31,7 +31,7 @@ fn stage(configuration: &str) -> (Stage, String) {
 const CONFIGURATION: &str = "policy: ./short.yaml\ncontrol: never\nlimits: { ask_wait: 1h }\nstatus:\n  listen: 127.0.0.1:0\n  \
     tokens: { report: { file: report }, act: { file: act } }\n";
 
-fn post(address: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+pub(crate) fn post(address: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     write!(stream, "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")

@@ -40,7 +40,6 @@ use crate::parallel;
 use data::TaskData;
 use fit::{Measure, Setup, train};
 use labels::Class;
-use measure::Figure;
 use program::Program;
 use record::Record;
 
@@ -62,16 +61,13 @@ pub(crate) struct Random {
     /// Keeps the figures in this file, as JSON.
     #[arg(long, requires = "measure")]
     save: Option<PathBuf>,
-    /// Writes the figures into this page, beside those of the rules that came before.
+    /// Writes the figures into this page.
     #[arg(long, requires = "measure")]
     page: Option<PathBuf>,
 }
 
 /// Records depend on how programs are drawn and labelled: with another version they are drawn anew.
 pub(crate) const VERSION: &str = "3";
-
-/// What the rules said that judgement from evidence has replaced, measured on the programs of [`VERSION`].
-const BEFORE: &str = include_str!("before.json");
 
 /// Draws what is missing, and says what there is.
 ///
@@ -104,14 +100,13 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
         std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))?;
     }
     if let Some(path) = &arguments.page {
-        let before: Vec<Figure> = serde_json::from_str(BEFORE).context("the figures of the rules that came before")?;
         let closed_loop = if arguments.closed_loop { " --closed-loop" } else { "" };
         let command = format!(
             "cargo run --release --example evaluate -- random --count {} --measure{closed_loop} --page {}",
             arguments.count,
             path.display()
         );
-        page::write(path, &before, &figures, &command)?;
+        page::write(path, &figures, &command)?;
     }
     Ok(())
 }

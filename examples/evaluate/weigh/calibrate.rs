@@ -18,7 +18,7 @@ const PULL: f64 = 8.0;
 ///
 /// # Errors
 /// When the fit has no solution.
-pub(super) fn calibrate(judged: &[Judged<'_>]) -> anyhow::Result<Vec<Calibration>> {
+pub(super) fn calibrate(judged: &[Judged]) -> anyhow::Result<Vec<Calibration>> {
     let (_, common) = fit(judged, (0.0, f64::INFINITY), 0.0)?;
     let mut least = 0.0;
     let mut table = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn calibrate(judged: &[Judged<'_>]) -> anyhow::Result<Vec<Calibration
 }
 
 /// Slope and offset of the looks with more than so many and at most so many points.
-fn fit(judged: &[Judged<'_>], (least, most): (f64, f64), offset: f64) -> anyhow::Result<(f64, f64)> {
+fn fit(judged: &[Judged], (least, most): (f64, f64), offset: f64) -> anyhow::Result<(f64, f64)> {
     let count = |fails| judged.iter().filter(|judged| judged.fails == Some(fails)).count().max(1) as f64;
     let half = [count(false), count(true)];
     let larger = half[0].max(half[1]);

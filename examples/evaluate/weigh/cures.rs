@@ -85,8 +85,8 @@ const PULL: f64 = 4.0;
 const SMOOTH: f64 = 2.0;
 /// Programs that do badly, if not as badly as those that fail, tell of cures too: from this excess on, for half.
 const BAD: f64 = 0.35;
-/// A change that has cured fewer programs is left out.
-const LEAST: usize = 6;
+/// Of a change that has cured fewer programs nothing is known but how seldom it cures.
+const LEAST: f64 = 6.0;
 
 /// A model for each change.
 ///
@@ -104,12 +104,13 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
         let rows: Vec<Row> = programs.iter().flat_map(|program| rows(program, &layout, cured(program.label))).collect();
         let (hits, of) = (programs.iter().filter(|p| weight(p) > 0.0).map(|p| (cured(p.label), weight(p))))
             .fold((0.0, 0.0), |(hits, of), (cured, weight)| (hits + f64::from(u8::from(cured)) * weight, of + weight));
-        if (hits as usize) < LEAST {
-            println!("  {name:32} cured {hits:.0} of {of:.0}: left out");
+        let prior = rounded((hits + 0.5) / (of + 5.0));
+        if hits < LEAST {
+            println!("  {name:32} cured {hits:4.0} of {of:.0}: no more is known");
+            models.push((name.to_owned(), Model { prior, calibration: Vec::new(), terms: Vec::new() }));
             continue;
         }
         let weights = problem(&layout, &experts).solve(&rows)?;
-        let prior = rounded((hits + 1.0) / (of + 10.0));
         let offset = rounded(weights[layout.width] - log_odds(prior));
         let mut terms = layout.terms(&weights);
         terms.retain(|term| term.log_odds.iter().any(|log_odds| log_odds.abs() >= 0.03));

@@ -40,6 +40,9 @@ pub(crate) struct Fit {
     /// Measures the fit only, and writes nothing.
     #[arg(long)]
     dry: bool,
+    /// Writes what is said of each program at each look to this file, as one JSON line each.
+    #[arg(long)]
+    said: Option<PathBuf>,
     /// How strongly weights are held to the expert's.
     #[arg(long, default_value_t = 1.0)]
     ridge: f64,
@@ -84,6 +87,11 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     others.iter_mut().for_each(|judged| judged.calibrate(&calibration, PRIOR));
     println!("held back:");
     thresholds::print(&others, alarm);
+
+    if let Some(path) = &arguments.said {
+        let all: String = judged.iter().chain(&others).map(|judged| format!("{}\n", judged.line())).collect();
+        std::fs::write(path, all).with_context(|| format!("{}: cannot write", path.display()))?;
+    }
 
     let failing = Model { prior: PRIOR, calibration, terms: layout.terms(&weights) };
     let cures = cures::fit(&fitted, &programs)?;

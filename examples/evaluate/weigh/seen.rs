@@ -41,8 +41,8 @@ pub(super) struct Glance {
     pub(super) symptoms: Vec<(usize, f64)>,
 }
 
-/// The largest error that is kept.
-const MOST_ERROR: f64 = 1e30;
+/// The largest value and error that are kept: JSON has no infinity.
+const MOST: f64 = 1e30;
 /// One program in so many is measured again, to see whether the file still says what would be measured.
 const PROBED: usize = 60;
 
@@ -77,7 +77,7 @@ fn glance(exam: &nextrun::diagnosis::Exam) -> Glance {
     let findings = examine(&exam.evidence);
     let place = |quantity: Quantity| QUANTITIES.iter().position(|known| *known == quantity);
     let quantities = exam.evidence.known().filter_map(|(quantity, measured)| {
-        Some((place(quantity)?, measured.value as f32, measured.error.min(MOST_ERROR) as f32))
+        Some((place(quantity)?, measured.value.clamp(-MOST, MOST) as f32, measured.error.min(MOST) as f32))
     });
     let severity = ids().enumerate().map(|(place, id)| (place, severity_of(id, &findings)));
     Glance {

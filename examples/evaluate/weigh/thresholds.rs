@@ -10,8 +10,8 @@ use super::rows::{Layout, Program, rounded};
 const FALSE_ALARMS: f64 = 0.03;
 
 /// What is said of a program at each look.
-pub(super) struct Judged<'a> {
-    pub(super) program: &'a Program<'a>,
+pub(super) struct Judged {
+    pub(super) seed: u64,
     pub(super) fails: Option<bool>,
     pub(super) looks: Vec<Look>,
 }
@@ -27,8 +27,8 @@ pub(super) struct Look {
     pub(super) probability: f64,
 }
 
-impl<'a> Judged<'a> {
-    pub(super) fn new(program: &'a Program<'a>, layout: &Layout, weights: &[f64]) -> Judged<'a> {
+impl Judged {
+    pub(super) fn new(program: &Program<'_>, layout: &Layout, weights: &[f64]) -> Judged {
         let look = |glance: &super::seen::Glance| Look {
             points: glance.points,
             certain: glance.certain,
@@ -36,7 +36,7 @@ impl<'a> Judged<'a> {
             sum: layout.sum(glance, weights),
             probability: 0.0,
         };
-        Judged { program, fails: program.fails(), looks: program.looks.iter().map(look).collect() }
+        Judged { seed: program.seed, fails: program.fails(), looks: program.looks.iter().map(look).collect() }
     }
 
     pub(super) fn calibrate(&mut self, table: &[Calibration], prior: f64) {
@@ -47,20 +47,33 @@ impl<'a> Judged<'a> {
         }
     }
 
-    /// The highest probability at any look; 1 where it is certain.
+    /// Its seed, and the probability at each look: 1 where it is certain, null where it cannot be judged.
+    pub(super) fn line(&self) -> serde_json::Value {
+        let of = |look: &Look| match look {
+            look if look.certain => Some(1.0),
+            look if look.unjudged => None,
+            look => Some(look.probability),
+        };
+        serde_json::json!({ "seed": self.seed, "fails": self.fails, "probability": self.looks.iter().map(of).collect::<Vec<_>>() })
+    }
+
+    /// The highest probability at which people hear of it: that holds for two looks, or is that of the end. 1 where it is
+    /// certain.
     fn highest(&self) -> f64 {
         let of = |look: &Look| match look {
             look if look.certain => 1.0,
             look if look.unjudged => 0.0,
             look => look.probability,
         };
-        self.looks.iter().map(of).fold(0.0, f64::max)
+        let all: Vec<f64> = self.looks.iter().map(of).collect();
+        let held = all.windows(2).map(|pair| pair[0].min(pair[1]));
+        held.chain(all.last().copied()).fold(0.0, f64::max)
     }
 }
 
 /// The probability from which on people hear of a job, so that at most [`FALSE_ALARMS`] of the healthy programs ever are
 /// above it.
-pub(super) fn alarm(judged: &[Judged<'_>]) -> f64 {
+pub(super) fn alarm(judged: &[Judged]) -> f64 {
     let mut healthy: Vec<f64> = judged.iter().filter(|j| j.fails == Some(false)).map(Judged::highest).collect();
     healthy.sort_by(|a, b| b.total_cmp(a));
     let allowed = (FALSE_ALARMS * healthy.len() as f64) as usize;
@@ -69,7 +82,7 @@ pub(super) fn alarm(judged: &[Judged<'_>]) -> f64 {
 }
 
 /// Prints how many are found, and of how many healthy ones people would hear.
-pub(super) fn print(judged: &[Judged<'_>], alarm: f64) {
+pub(super) fn print(judged: &[Judged], alarm: f64) {
     let of = |fails: bool| judged.iter().filter(move |j| j.fails == Some(fails));
     let ever = |fails| of(fails).filter(|j| j.highest() >= alarm).count();
     let at_end = |fails| of(fails).filter(|j| j.looks.last().is_some_and(|l| l.certain || l.probability >= alarm)).count();

@@ -25,6 +25,11 @@ pub(super) fn listed(case: &Case, around: &Around<'_>) -> Value {
         "case_id": case.id, "baseline_run": case.baseline, "policy": case.policy, "state": case.position.state,
         "opened": case.opened, "updated": around.stored.updated, "waiting": waiting(case, around.journal), "paused": case.paused,
         "symptoms": case.findings.iter().map(|finding| &finding.symptom).collect::<Vec<_>>(),
+        "probability": case.belief.as_ref().map(|belief| belief.probability),
+        "speaks_for": case.belief.as_ref().map(|belief| &belief.speaks_for),
+        "speaks_against": case.belief.as_ref().map(|belief| &belief.speaks_against),
+        "versions": case.versions, "goes_on_under": case.goes_on_under,
+        "believed": case.believed_now(),
         "experiments": case.experiments.iter().map(|one| experiment(case, one)).collect::<Vec<_>>(),
         "not_tried": case.not_tried,
         "verdict": end.map(|end| &end.verdict), "confidence": end.map(|end| end.confidence),
@@ -75,6 +80,10 @@ fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
         Waiting::Answer { question, until } => json!({
             "for": "answer", "since": last, "until": until, "checklist": question.checklist, "answers": question.answers,
         }),
+        Waiting::Approval(awaited) => json!({
+            "for": "approval", "since": last, "until": awaited.until, "state": awaited.proposal.at.state,
+            "suggestion_id": awaited.suggestion, "overrides": awaited.proposal.changes, "snoozed_until": awaited.again,
+        }),
         Waiting::Nothing => Value::Null,
     }
 }
@@ -85,7 +94,7 @@ fn experiment(case: &Case, one: &Experiment) -> Value {
         "attempt": one.proposal.at.attempt, "run_name": one.run_name, "job": one.job,
         "overrides": one.proposal.changes, "suggested": one.suggested, "outcome": one.outcome, "fate": one.fate,
         "cost": json!({ "expected": one.cost, "real": one.spent.map(|spent| case.real_cost(spent)) }),
-        "symptoms": one.facts.as_ref().map(|facts| &facts.symptoms),
+        "symptoms": one.facts.as_ref().map(|facts| &facts.symptoms), "believed": one.believed,
     })
 }
 

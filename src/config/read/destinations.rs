@@ -21,9 +21,10 @@ const OF_ACCOUNT: [&str; 2] = ["user", "token"];
 const SOURCES: [&str; 3] = ["file", "env", "credential"];
 
 /// Every kind of message, as `wants` names it.
-const KINDS: [(&str, MessageKind); 6] = [
+const KINDS: [(&str, MessageKind); 7] = [
     ("case_opened", MessageKind::CaseOpened),
     ("run_suggested", MessageKind::RunSuggested),
+    ("approval_asked", MessageKind::ApprovalAsked),
     ("stop_suggested", MessageKind::StopSuggested),
     ("question_asked", MessageKind::QuestionAsked),
     ("notice", MessageKind::Notice),

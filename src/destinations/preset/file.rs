@@ -67,6 +67,9 @@ pub(super) struct HttpFile {
     /// The path of a Unix socket.
     #[serde(default)]
     pub(super) socket: Option<String>,
+    /// The path of the certificates (PEM) that the receiver's must be signed by, in place of the system's.
+    #[serde(default)]
+    pub(super) certificates: Option<String>,
     #[serde(default)]
     pub(super) headers: Value,
     #[serde(default)]
@@ -150,6 +153,8 @@ pub(super) struct StatusFile {
     pub(super) request: RequestFile,
     #[serde(default)]
     pub(super) answers: Vec<Rule>,
+    #[serde(default)]
+    pub(super) also: Vec<AlsoFile>,
     pub(super) job: String,
     /// Names, each with an expression.
     #[serde(default)]
@@ -167,6 +172,16 @@ pub(super) struct StatusFile {
     pub(super) tail: Option<TailFile>,
     #[serde(default)]
     pub(super) otherwise: Option<Box<StatusFile>>,
+}
+
+/// A further request that a fate is read from.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AlsoFile {
+    pub(super) name: String,
+    #[serde(default, rename = "if")]
+    pub(super) condition: Option<String>,
+    pub(super) request: RequestFile,
 }
 
 #[derive(Debug, Deserialize)]

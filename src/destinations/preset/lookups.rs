@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::file::{AskFile, CancelFile, FateFile, ListFile, RequestFile, StatusFile, TailFile, ThenFile};
+use super::file::{AlsoFile, AskFile, CancelFile, FateFile, ListFile, RequestFile, StatusFile, TailFile, ThenFile};
 use super::{Need, Parser, PresetError};
 use crate::destinations::answer::Answers;
 use crate::destinations::http::Method;
@@ -68,6 +68,8 @@ pub(in crate::destinations) struct Status {
     pub(in crate::destinations) request: Request,
     /// `delivered` is that it was told, `absent` that there is no record of the run.
     pub(in crate::destinations) answers: Answers,
+    /// What is asked besides once the destination has told; expressions see each answer by its name.
+    pub(in crate::destinations) also: Vec<Also>,
     /// The answer's part about the run; nothing where there is no record of it.
     pub(in crate::destinations) job: String,
     /// Names for parts of it, each an expression that sees those before it.
@@ -81,6 +83,14 @@ pub(in crate::destinations) struct Status {
     pub(in crate::destinations) tail: Option<Tail>,
     /// Where to ask when there is no record here.
     pub(in crate::destinations) otherwise: Option<Box<Status>>,
+}
+
+/// A further request that a fate is read from. Its address sees `answer`, and the answers of those before it.
+#[derive(Debug)]
+pub(in crate::destinations) struct Also {
+    pub(in crate::destinations) name: String,
+    pub(in crate::destinations) condition: Option<String>,
+    pub(in crate::destinations) request: Request,
 }
 
 /// One rule of fates.
@@ -173,6 +183,7 @@ impl Parser<'_> {
             condition: self.maybe(status.condition, &at("if"))?,
             request: self.request(&status.request, place)?,
             answers: self.answers(status.answers, None, place)?,
+            also: status.also.into_iter().map(|also| self.also(also, place)).collect::<Result<_, _>>()?,
             job: self.expression(status.job, &at("job"))?,
             with: with.into_iter().map(|(text, name)| Ok((name, text?))).collect::<Result<_, PresetError>>()?,
             fates: fates.collect::<Result<_, _>>()?,
@@ -183,6 +194,12 @@ impl Parser<'_> {
             tail: status.tail.map(|tail| self.tail(tail, &at("tail"))).transpose()?,
             otherwise: status.otherwise.map(|other| self.status(*other, &at("otherwise")).map(Box::new)).transpose()?,
         })
+    }
+
+    fn also(&self, also: AlsoFile, place: &str) -> Result<Also, PresetError> {
+        let place = format!("{place}.also.{}", also.name);
+        let condition = self.maybe(also.condition, &format!("{place}.if"))?;
+        Ok(Also { condition, request: self.request(&also.request, &place)?, name: also.name })
     }
 
     fn tail(&self, tail: TailFile, place: &str) -> Result<Tail, PresetError> {

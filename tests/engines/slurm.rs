@@ -1,28 +1,18 @@
-//! Slurm as it answers, misbehaves and forgets: no run starts twice, none is left held, and what became of it is known.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[expect(dead_code, reason = "other tests use the rest")]
-mod support;
+//! Slurm as it answers, misbehaves and forgets.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use nextrun::case::{Body, CaseId, Message, RunCancelled, RunSuggested};
-use nextrun::destinations::{Destination, Fresh, Http, Preset, Reread, Secret, Setup, Surroundings, Timeouts};
+use nextrun::destinations::{Destination, Fresh, Preset, Reread, Secret, Setup};
 use nextrun::fate::{Fate, FateState};
-use nextrun::outbox::{OpenRuns, Outbox, Pace, Report, Sending};
-use nextrun::store::{Commit, Delivery, DeliveryState, SharedStore, Sqlite, Store, Wish};
+use nextrun::outbox::{OpenRuns, Report};
+use nextrun::store::{Commit, DeliveryState, Sqlite, Store};
 use serde_json::json;
-use support::{Act, Server, until};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
-}
+use crate::stage::{State, cancelled, set_up, suggested};
+use crate::support::{Act, Server, until};
 
 /// The preset as it comes, but for how long it waits for a request that may be late.
 fn preset() -> Arc<Preset> {
@@ -39,85 +29,7 @@ fn fields(server: &Server) -> BTreeMap<String, Secret> {
 }
 
 fn slurm(server: &Server) -> Destination {
-    set_up(Setup { name: "cluster".into(), fields: fields(server), ..Setup::default() })
-}
-
-fn set_up(setup: Setup) -> Destination {
-    let http = Http::new(Timeouts { connect: Duration::from_secs(5), whole: Duration::from_secs(30) });
-    let surroundings = Surroundings { host: "login1".into(), http, terminal: Arc::new(Mutex::new(std::io::sink())) };
-    Destination::new(preset(), setup, &surroundings).unwrap()
-}
-
-fn suggested(id: &str, owner: Option<&str>) -> Message {
-    let body = RunSuggested {
-        suggestion_id: id.into(),
-        command: Some("python train.py".into()),
-        owner: owner.map(str::to_owned),
-        ..RunSuggested::default()
-    };
-    let (case, body) = (CaseId("c1".into()), Body::RunSuggested(Box::new(body)));
-    Message { id: id.into(), case, subject: "resnet/7".into(), time: now(), body }
-}
-
-fn cancelled(suggestion: &str) -> Message {
-    let body = Body::RunCancelled(RunCancelled { suggestion_id: suggestion.into(), ..RunCancelled::default() });
-    Message { id: RunCancelled::id_for(suggestion), body, ..suggested(suggestion, None) }
-}
-
-/// A state directory that processes follow each other in.
-struct State {
-    _directory: tempfile::TempDir,
-    path: PathBuf,
-}
-
-struct Process {
-    store: SharedStore,
-    outbox: Outbox,
-    reports: UnboundedReceiver<Report>,
-}
-
-impl State {
-    fn new() -> State {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("nextrun.db");
-        State { _directory: directory, path }
-    }
-
-    async fn start(&self, destination: Destination) -> Process {
-        let store = SharedStore::new(Box::new(Sqlite::open(&self.path).unwrap()));
-        store.with(|store| store.recover(now())).await.unwrap();
-        let (sender, reports) = unbounded_channel();
-        let pace = Pace { first: Duration::from_millis(2), most: Duration::from_millis(10), ..Pace::default() };
-        let metrics = Arc::default();
-        let sending = Sending { store: store.clone(), pace, clock: Arc::new(now), reports: sender, metrics };
-        Process { outbox: Outbox::start(vec![destination], &sending), store, reports }
-    }
-
-    fn deliveries(&self) -> Vec<Delivery> {
-        Sqlite::open_read_only(&self.path).unwrap().deliveries(None, None).unwrap()
-    }
-}
-
-impl Process {
-    async fn owe(&self, message: Message) {
-        let commit = Commit { messages: vec![(message, vec!["cluster".into()])], ..Commit::default() };
-        self.store.with(move |store| store.commit(&commit)).await.unwrap();
-        self.outbox.wake();
-    }
-
-    async fn report(&mut self) -> Report {
-        let waited = tokio::time::timeout(Duration::from_secs(30), self.reports.recv()).await;
-        waited.expect("a report within the deadline").expect("workers that live")
-    }
-
-    /// The job id under which a message arrived, after all that was told before.
-    async fn delivered(&mut self) -> Option<String> {
-        loop {
-            if let Report::Delivered { reference, .. } = self.report().await {
-                return reference;
-            }
-        }
-    }
+    set_up(preset(), Setup { fields: fields(server), ..Setup::default() })
 }
 
 /// Method and path of each request.
@@ -265,10 +177,9 @@ async fn a_token_that_was_renewed_is_used_and_each_owner_has_their_own() {
         Ok(Fresh { fields: all.clone(), accounts: Some(accounts) })
     });
     let accounts = Some(BTreeMap::from([("grace".to_owned(), Secret::new("old"))]));
-    let setup =
-        Setup { name: "cluster".into(), fields: fields(&server), reread: Some(reread), accounts, ..Setup::default() };
+    let setup = Setup { fields: fields(&server), reread: Some(reread), accounts, ..Setup::default() };
     let state = State::new();
-    let mut process = state.start(set_up(setup)).await;
+    let mut process = state.start(set_up(preset(), setup)).await;
     process.owe(suggested("m1", Some("grace"))).await;
     assert_eq!(process.delivered().await.as_deref(), Some("17"));
     let sent: Vec<(String, String)> = server
@@ -294,20 +205,13 @@ async fn what_became_of_a_run_is_asked_while_a_case_waits_for_it_and_told_once()
     let server = Server::start(script, job("FAILED", "NonZeroExitCode", 512)).await;
     let state = State::new();
     let status_every = Some(Duration::from_millis(100));
-    let setup = Setup { name: "cluster".into(), fields: fields(&server), status_every, ..Setup::default() };
-    let mut process = state.start(set_up(setup)).await;
+    let setup = Setup { fields: fields(&server), status_every, ..Setup::default() };
+    let mut process = state.start(set_up(preset(), setup)).await;
     process.owe(suggested("m1", None)).await;
     assert_eq!(process.delivered().await.as_deref(), Some("17"));
-    let told = || -> Vec<Fate> {
-        let requests = Sqlite::open_read_only(&state.path).unwrap().requests().unwrap();
-        let fate = |wish| match wish {
-            Wish::FateOfExperiment { suggestion, fate } if suggestion == "m1" => fate,
-            other => panic!("{other:?}"),
-        };
-        requests.into_iter().map(|request| fate(request.unwrap().wish)).collect()
-    };
+    let told = || state.fates("m1");
     assert!(told().is_empty(), "nobody waits for it yet");
-    process.outbox.wait_for(&OpenRuns::new(BTreeMap::from([("m1".to_owned(), CaseId("c1".into()))])));
+    process.wait_for("m1");
     until("the end is told", || told().len() == 2).await;
     let asked_so_far = server.received().len();
     until("it is asked again", || server.received().len() > asked_so_far + 1).await;

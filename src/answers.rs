@@ -1,0 +1,215 @@
+//! Answers of people: the one way from a click, a command or a request to the store.
+//!
+//! Owns: who may answer, and what a person who answered is told. Must not know: where the answer comes from, and what
+//! follows from it.
+
+use crate::case::{CaseId, Person, RUN, Reply, SKIP, SNOOZE};
+use crate::config::Approvers;
+use crate::store::{Ask, AskKind, AskState, Replied, Store, StoreError};
+
+/// An answer that somebody wants to give.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// What is answered: the id of the message that asked.
+    pub ask: String,
+    /// What that person was shown, by its fingerprint; `None` where the person looked it up just now.
+    pub fingerprint: Option<String>,
+    /// The answer, and who gives it.
+    pub reply: Reply,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// It counts.
+    Taken(Ask, Reply),
+    /// Somebody was faster, or the same person clicked twice.
+    Already(Ask, Reply),
+    /// It came too late.
+    Expired(Ask),
+    /// The case asks something else by now, or nothing.
+    Withdrawn(Ask),
+    /// What was shown is not what is asked.
+    Changed(Ask),
+    /// This person may not answer for this job.
+    NotAllowed(Ask),
+    /// There is no such answer.
+    NoSuchAnswer(Ask),
+    /// Nothing was ever asked under this id.
+    NoSuchAsk,
+}
+
+/// Gives an answer. The right to give it is checked now, whoever could see the question.
+///
+/// # Errors
+/// The store failed; nothing changed.
+pub fn give(store: &mut dyn Store, approvers: &Approvers, attempt: &Attempt) -> Result<Said, StoreError> {
+    let Some(ask) = store.ask(&attempt.ask)? else { return Ok(Said::NoSuchAsk) };
+    if !approvers.may(&ask.job, &attempt.reply.by) {
+        return Ok(Said::NotAllowed(ask));
+    }
+    let said = match store.reply(&attempt.ask, attempt.fingerprint.as_deref(), &attempt.reply)? {
+        Replied::Kept(ask) => Said::Taken(ask, attempt.reply.clone()),
+        Replied::Refused(ask) => why_not(ask, attempt),
+        Replied::Unknown => Said::NoSuchAsk,
+    };
+    Ok(said)
+}
+
+fn why_not(ask: Ask, attempt: &Attempt) -> Said {
+    match &ask.state {
+        AskState::Answered(first) => {
+            let first = first.clone();
+            Said::Already(ask, first)
+        }
+        _ if attempt.reply.at >= ask.expires => Said::Expired(ask),
+        AskState::Withdrawn => Said::Withdrawn(ask),
+        AskState::Open if !ask.answers.contains(&attempt.reply.answer) => Said::NoSuchAnswer(ask),
+        AskState::Open => Said::Changed(ask),
+    }
+}
+
+/// What a case asks now.
+///
+/// # Errors
+/// The store failed.
+pub fn open_ask(store: &mut dyn Store, case: &CaseId) -> Result<Option<Ask>, StoreError> {
+    Ok(store.asks(Some(case), true)?.into_iter().flatten().last())
+}
+
+/// What happens because of an answer, in a few words.
+fn deed(ask: &Ask, answer: &str) -> String {
+    match (ask.kind, answer) {
+        (AskKind::Approval, RUN) => "approved".to_owned(),
+        (AskKind::Approval, SKIP) => "declined".to_owned(),
+        (AskKind::Approval, SNOOZE) => "snoozed for 4 h".to_owned(),
+        _ => format!("answered `{answer}`"),
+    }
+}
+
+impl Said {
+    /// Whether the answer counts.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Said::Taken(..))
+    }
+
+    /// What was asked, where that is known.
+    pub fn ask(&self) -> Option<&Ask> {
+        match self {
+            Said::Taken(ask, _)
+            | Said::Already(ask, _)
+            | Said::Expired(ask)
+            | Said::Withdrawn(ask)
+            | Said::Changed(ask)
+            | Said::NotAllowed(ask)
+            | Said::NoSuchAnswer(ask) => Some(ask),
+            Said::NoSuchAsk => None,
+        }
+    }
+
+    /// How it stands now, as one line under what was asked. `person` and `time` say how these are written there. `None`
+    /// where it can still be answered.
+    pub fn outcome(&self, person: impl Fn(&Person) -> String, time: impl Fn(f64) -> String) -> Option<String> {
+        match self {
+            Said::Taken(ask, reply) | Said::Already(ask, reply) => {
+                let deed = deed(ask, &reply.answer);
+                let why = if reply.why.is_empty() { String::new() } else { format!(": {}", reply.why) };
+                Some(format!("{deed} by {} at {}{why}", person(&reply.by), time(reply.at)))
+            }
+            Said::Expired(ask) if ask.kind == AskKind::Approval => {
+                Some(format!("expired at {} without an answer: not run", time(ask.expires)))
+            }
+            Said::Expired(ask) => Some(format!("expired at {} without an answer", time(ask.expires))),
+            Said::Withdrawn(_) => Some("no longer needed: the case went on without an answer".to_owned()),
+            Said::Changed(_) | Said::NotAllowed(_) | Said::NoSuchAnswer(_) | Said::NoSuchAsk => None,
+        }
+    }
+
+    /// What the person who answered is told.
+    pub fn words(&self, person: impl Fn(&Person) -> String, time: impl Fn(f64) -> String) -> String {
+        match self {
+            Said::Taken(..) => self.outcome(person, time).unwrap_or_default(),
+            Said::Already(..) => format!("already {}", self.outcome(person, time).unwrap_or_default()),
+            Said::Expired(_) | Said::Withdrawn(_) => self.outcome(person, time).unwrap_or_default(),
+            Said::Changed(_) => "this is not what is asked any more: look at the newest message of the case".to_owned(),
+            Said::NotAllowed(ask) => {
+                format!("you may not answer for {}: `approvers` in nextrun's configuration lists who may", ask.job)
+            }
+            Said::NoSuchAnswer(ask) => format!("the answers are {}", ask.answers.join(", ")),
+            Said::NoSuchAsk => "nextrun does not know this question: its case may have been deleted".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Glob;
+    use crate::store::{Commit, Sqlite};
+
+    fn person(provider: &str, user: &str) -> Person {
+        Person { provider: provider.into(), user: user.into(), name: None }
+    }
+
+    fn attempt(answer: &str, by: Person, at: f64) -> Attempt {
+        let reply = Reply { answer: answer.into(), by, at, why: String::new() };
+        Attempt { ask: "a1".into(), fingerprint: Some("f".into()), reply }
+    }
+
+    fn store(folder: &std::path::Path) -> Sqlite {
+        let mut store = Sqlite::open(&folder.join("db")).unwrap();
+        let ask = Ask {
+            id: "a1".into(),
+            case: CaseId("c1".into()),
+            job: "vision/1".into(),
+            kind: AskKind::Approval,
+            shown: json!({}),
+            fingerprint: "f".into(),
+            answers: vec!["run".into(), "skip".into()],
+            asked: 0.0,
+            expires: 100.0,
+            state: AskState::Open,
+        };
+        store.commit(&Commit { asks: vec![ask], ..Commit::default() }).unwrap();
+        store
+    }
+
+    fn words(said: &Said) -> String {
+        said.words(|person| person.user.clone(), |time| format!("{time} s"))
+    }
+
+    #[test]
+    fn everybody_is_told_what_came_of_an_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let glob = Glob::new("vision/**").unwrap();
+        let approvers = Approvers::new(vec![(glob, vec!["slack:U1".into(), "slack:U2".into()])]);
+        let mut try_it = |attempt: &Attempt| words(&give(&mut store, &approvers, attempt).unwrap());
+        let stranger = attempt("run", person("slack", "U9"), 1.0);
+        assert!(try_it(&stranger).starts_with("you may not answer for vision/1"));
+        let elsewhere = attempt("run", person("local", "U1"), 1.0);
+        assert!(try_it(&elsewhere).starts_with("you may not"), "a user of the same name elsewhere is another one");
+        assert_eq!(try_it(&attempt("maybe", person("slack", "U1"), 1.0)), "the answers are run, skip");
+        let old = Attempt { fingerprint: Some("old".into()), ..attempt("run", person("slack", "U1"), 1.0) };
+        assert!(try_it(&old).contains("not what is asked any more"));
+        assert_eq!(try_it(&attempt("run", person("slack", "U1"), 2.0)), "approved by U1 at 2 s");
+        assert_eq!(try_it(&attempt("skip", person("slack", "U2"), 3.0)), "already approved by U1 at 2 s");
+        assert_eq!(try_it(&attempt("run", person("slack", "U1"), 300.0)), "already approved by U1 at 2 s");
+        let unknown = Attempt { ask: "a9".into(), ..attempt("run", person("slack", "U1"), 2.0) };
+        assert!(try_it(&unknown).contains("does not know this question"));
+    }
+
+    #[test]
+    fn no_answer_in_time_is_no() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(folder.path());
+        let late = attempt("run", person("slack", "U1"), 100.0);
+        let said = give(&mut store, &Approvers::default(), &late).unwrap();
+        assert_eq!(words(&said), "expired at 100 s without an answer: not run");
+        store.commit(&Commit { standing: vec![(CaseId("c1".into()), None)], ..Commit::default() }).unwrap();
+        let said = give(&mut store, &Approvers::default(), &attempt("run", person("slack", "U1"), 50.0)).unwrap();
+        assert!(words(&said).starts_with("no longer needed"));
+    }
+}

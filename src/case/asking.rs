@@ -1,0 +1,322 @@
+//! What a case asks of people: whether an experiment may run, and what only a person can answer.
+//!
+//! Owns: when approval is needed, what was asked, and what follows from the answer. Must not know: who may answer, and how
+//! the answer arrives.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::control::CONTROL;
+use super::{Case, CaseId, Cost, Experiment, NotTried, RunSuggested, Terms, Trace, Waiting, run_name, suggestion_id};
+use crate::policy::{Happened, Position, Proposal};
+
+/// The answer that lets an experiment run.
+pub const RUN: &str = "run";
+/// The answer that goes on without it.
+pub const SKIP: &str = "skip";
+/// The answer that asks again later.
+pub const SNOOZE: &str = "snooze";
+
+/// Seconds after which a request for approval that was snoozed is repeated.
+const SNOOZED_FOR: f64 = 4.0 * 3600.0;
+
+/// Seconds that a case waits beyond the deadline of what it asks. An answer is accepted up to the deadline, and the daemon
+/// takes it within a second; so an answer that was accepted always counts.
+const GRACE: f64 = 10.0;
+
+/// Which experiments need a person's consent before they run.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum Approval {
+    /// None: naming something that runs them is consent.
+    #[default]
+    Automatic,
+    /// All.
+    Ask,
+    /// Those that are expected to take as many seconds or more, and those of which nothing is known.
+    AutomaticBelow(f64),
+}
+
+impl Approval {
+    fn needed(self, cost: Option<Cost>) -> bool {
+        match self {
+            Approval::Automatic => false,
+            Approval::Ask => true,
+            Approval::AutomaticBelow(seconds) => {
+                cost.and_then(|cost| cost.seconds).is_none_or(|expected| expected >= seconds)
+            }
+        }
+    }
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// What vouches for the user: `slack`, `local` (the command line), `http` (the status address).
+    pub provider: String,
+    /// The user's id there. It never changes, unlike a name.
+    pub user: String,
+    /// The name that was shown, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl fmt::Display for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) if *name != self.user => write!(f, "{name} ({}:{})", self.provider, self.user),
+            _ => write!(f, "{}:{}", self.provider, self.user),
+        }
+    }
+}
+
+/// An answer, by whom and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The name of the answer.
+    pub answer: String,
+    /// Who gave it.
+    pub by: Person,
+    /// When, in seconds since the Unix epoch.
+    pub at: f64,
+    /// Why, in the person's words; may be empty.
+    #[serde(default)]
+    pub why: String,
+}
+
+/// The approval that a case waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// The experiment.
+    pub proposal: Proposal,
+    /// The suggestion that it becomes.
+    pub suggestion: String,
+    /// Seconds since the Unix epoch at which no answer means no.
+    pub until: f64,
+    /// How often it was asked for.
+    pub asked: u32,
+    /// Snoozed: it is asked for again then, in seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<f64>,
+}
+
+impl Awaited {
+    /// The id of the message that asks.
+    pub fn id(&self) -> String {
+        approval_id(&self.suggestion, self.asked)
+    }
+}
+
+/// An experiment that a person let run, and that waits for room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approved {
+    /// Where its case stood.
+    pub at: Position,
+    /// The message that asked for it.
+    pub ask: String,
+}
+
+/// An experiment that may run only with a person's consent, with exactly what would run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ApprovalAsked {
+    /// The run, as it would be suggested.
+    #[serde(flatten)]
+    pub run: RunSuggested,
+    /// The answers.
+    pub answers: Vec<String>,
+    /// Seconds since the Unix epoch at which no answer means no.
+    pub expires: f64,
+    /// Of command, overrides and cost, as they are shown here.
+    pub fingerprint: String,
+}
+
+impl ApprovalAsked {
+    /// Takes the fingerprint of what is shown.
+    pub fn seal(&mut self) {
+        let run = &self.run;
+        self.fingerprint = fingerprint(&json!({
+            "command": run.command, "arguments": run.arguments, "env": run.env, "cwd": run.cwd,
+            "overrides": run.overrides, "cost": run.cost,
+        }));
+    }
+}
+
+/// What tells whether two people were shown the same.
+pub fn fingerprint(shown: &Value) -> String {
+    let hash = Sha256::digest(shown.to_string().as_bytes());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The id of the message that asks a question.
+pub(super) fn question_id(case: &CaseId, at: &Position) -> String {
+    format!("{case}-asked-{}-{}", at.state, at.attempt)
+}
+
+fn approval_id(suggestion: &str, asked: u32) -> String {
+    if asked <= 1 { format!("{suggestion}-approval") } else { format!("{suggestion}-approval-{asked}") }
+}
+
+impl Case {
+    /// What it asks a person now: the id of the message that asks, and until when it can be answered, in seconds since the
+    /// Unix epoch.
+    pub fn asks(&self) -> Option<(String, f64)> {
+        match &self.waiting {
+            Waiting::Answer { question, until } => Some((question_id(&self.id, &question.at), *until)),
+            Waiting::Approval(awaited) if awaited.again.is_none() => Some((awaited.id(), awaited.until)),
+            Waiting::Approval(_) | Waiting::Room(_) | Waiting::Experiment | Waiting::Nothing => None,
+        }
+    }
+
+    /// The suggestion that waits for approval.
+    pub fn unapproved(&self) -> Option<&str> {
+        match &self.waiting {
+            Waiting::Approval(awaited) => Some(&awaited.suggestion),
+            _ => None,
+        }
+    }
+
+    /// Whether a person has to let an experiment run first. Where only people run experiments, they decide anyway.
+    pub(super) fn needs_approval(&self, proposal: &Proposal, cost: Option<Cost>, terms: &Terms<'_>) -> bool {
+        let approved = self.approved.as_ref().is_some_and(|approved| approved.at == proposal.at);
+        !approved && !terms.by_hand && terms.approval.needed(cost)
+    }
+
+    /// Asks people whether an experiment may run.
+    pub(super) fn ask_approval(&mut self, proposal: Proposal, asked: u32, terms: &Terms<'_>, trace: &mut Trace) {
+        let experiment = self.experiment_of(proposal.clone(), terms);
+        let until = terms.now + terms.approve_within;
+        let suggestion = experiment.suggestion.clone();
+        let at = &proposal.at;
+        let detail = json!({
+            "state": at.state, "attempt": at.attempt, "suggestion_id": suggestion, "overrides": proposal.changes,
+            "why": proposal.why, "cost": experiment.cost, "until": until,
+        });
+        trace.note(terms.now, "approval_asked", detail);
+        let awaited = Awaited { proposal, suggestion, until, asked, again: None };
+        trace.messages.push(self.approval_message(&experiment, &awaited, terms));
+        self.waiting = Waiting::Approval(awaited);
+    }
+
+    /// The experiment that a proposal would become now.
+    pub(super) fn experiment_of(&self, proposal: Proposal, terms: &Terms<'_>) -> Experiment {
+        let n = self.experiments.len() + 1;
+        let at = &proposal.at;
+        let (suggestion, run_name) = (suggestion_id(&self.id, at, n), run_name(&self.id, &self.baseline, at, n));
+        let control = at.state == CONTROL;
+        let cost = self.expected_cost(&proposal.changes, control);
+        let believed = self.believed_before(terms.policy);
+        Experiment { control, cost, believed, ..Experiment::new(suggestion, proposal, run_name, terms.now) }
+    }
+
+    /// A person answers what the case asks in the message of this id. Nothing changes where it asks something else by now.
+    pub fn reply(&mut self, ask: &str, reply: &Reply, terms: &Terms<'_>) -> Trace {
+        if self.asks().is_none_or(|(id, _)| id != ask) {
+            return Trace::default();
+        }
+        let mut trace = Trace::default();
+        let state = match &self.waiting {
+            Waiting::Answer { question, .. } => question.at.state.clone(),
+            Waiting::Approval(awaited) => awaited.proposal.at.state.clone(),
+            Waiting::Room(_) | Waiting::Experiment | Waiting::Nothing => return trace,
+        };
+        trace.note(
+            terms.now,
+            "answered",
+            json!({ "state": state, "answer": reply.answer, "by": reply.by, "at": reply.at, "why": reply.why }),
+        );
+        let Waiting::Approval(awaited) = self.waiting.clone() else {
+            trace.append(self.judge(Happened::Answered(reply.answer.clone()), terms));
+            return trace;
+        };
+        match reply.answer.as_str() {
+            RUN => {
+                self.approved = Some(Approved { at: awaited.proposal.at.clone(), ask: ask.to_owned() });
+                self.start(awaited.proposal, terms, &mut trace);
+            }
+            SNOOZE => {
+                self.waiting = Waiting::Approval(Awaited { again: Some(terms.now + SNOOZED_FOR), ..awaited });
+            }
+            _ => {
+                let because = if reply.why.is_empty() { String::new() } else { format!(": {}", reply.why) };
+                trace.append(self.not_approved(awaited, &format!("{} declined it{because}", reply.by), terms));
+            }
+        }
+        trace
+    }
+
+    /// Time has passed while approval was waited for.
+    pub(super) fn wait_for_approval(&mut self, awaited: Awaited, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        match awaited.again {
+            Some(again) if terms.now >= again => {
+                self.ask_approval(awaited.proposal, awaited.asked + 1, terms, &mut trace);
+            }
+            None if overdue(awaited.until, terms.now) => {
+                let why = "nobody approved it in time";
+                trace.note(terms.now, "unanswered", json!({ "state": awaited.proposal.at.state, "why": why }));
+                trace.append(self.not_approved(awaited, why, terms));
+            }
+            _ => {}
+        }
+        trace
+    }
+
+    fn not_approved(&mut self, awaited: Awaited, why: &str, terms: &Terms<'_>) -> Trace {
+        if awaited.proposal.at.state == CONTROL {
+            return self.control_declined(why, terms);
+        }
+        let known = self.not_tried.len();
+        let trace = self.judge(Happened::NoTest(why.to_owned()), terms);
+        // It is listed once in what was not tried, whatever the policy calls it.
+        let state = &awaited.proposal.at.state;
+        if !self.not_tried.iter().skip(known).any(|left_out| left_out.state == *state) {
+            self.not_tried.insert(known, NotTried { state: state.clone(), why: why.to_owned() });
+        }
+        trace
+    }
+}
+
+/// Whether what was asked can no longer be answered, and no answer can be on its way.
+pub(super) fn overdue(until: f64, now: f64) -> bool {
+    now >= until + GRACE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn consent_is_needed_for_what_is_dear_or_unknown() {
+        let cost = |seconds| Some(Cost { seconds, ..Cost::default() });
+        for (approval, cost, needed) in [
+            (Approval::Automatic, None, false),
+            (Approval::Ask, cost(Some(1.0)), true),
+            (Approval::AutomaticBelow(1800.0), cost(Some(600.0)), false),
+            (Approval::AutomaticBelow(1800.0), cost(Some(1800.0)), true),
+            (Approval::AutomaticBelow(1800.0), cost(None), true),
+            (Approval::AutomaticBelow(1800.0), None, true),
+        ] {
+            assert_eq!(approval.needed(cost), needed, "{approval:?} {cost:?}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_whether_what_would_run_is_the_same() {
+        let sealed = |command: &str, seconds| {
+            let run = RunSuggested {
+                command: Some(command.to_owned()),
+                cost: Some(Cost { seconds: Some(seconds), ..Cost::default() }),
+                ..RunSuggested::default()
+            };
+            let mut asked = ApprovalAsked { run, ..ApprovalAsked::default() };
+            asked.seal();
+            asked.fingerprint
+        };
+        assert_eq!(sealed("python a.py", 1.0), sealed("python a.py", 1.0));
+        assert_ne!(sealed("python a.py", 1.0), sealed("python b.py", 1.0));
+        assert_ne!(sealed("python a.py", 1.0), sealed("python a.py", 2.0));
+    }
+}

@@ -1,0 +1,90 @@
+//! The policy and the weights that a case was opened under, and what becomes of it when they change.
+//!
+//! Owns: whether an open case can go on under a policy that was changed. Must not know: where policies and weights are kept.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{Case, Terms, Trace, Waiting};
+use crate::policy::{Conclusion, Policy};
+
+/// What a case was opened under, by hashes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Versions {
+    /// The hash of the policy's file and of what it uses; `None` for a case from before this was kept.
+    pub policy: Option<String>,
+    /// The version and the hash of the weights of belief; likewise.
+    pub weights: Option<String>,
+}
+
+/// Where a case ends whose policy was changed so that it could not go on. Its job may get another case.
+pub const POLICY_CHANGED: &str = "policy_changed";
+
+impl Case {
+    /// What the case goes on under.
+    fn under(&self) -> &Versions {
+        self.goes_on_under.as_ref().unwrap_or(&self.versions)
+    }
+
+    /// Whether the case goes on under other versions than these.
+    pub fn is_under_other(&self, policy: &Policy, weights: &str) -> bool {
+        let under = self.under();
+        under.policy.as_deref() != Some(policy.id()) || under.weights.as_deref() != Some(weights)
+    }
+
+    /// The policy or the weights are not those that the case goes on under any more. It goes on where that is sound, and
+    /// its journal says so. Else it is closed, with the reason.
+    pub fn changed(&mut self, weights: &str, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        let (before, policy) = (self.under().clone(), terms.policy);
+        let now = Versions { policy: Some(policy.id().to_owned()), weights: Some(weights.to_owned()) };
+        if before.policy != now.policy
+            && let Some(gone) = self.gone_from(policy)
+        {
+            let summary = format!(
+                "the policy {} was changed while this case was open, and has no {gone} any more, where the case stood; \
+                 {} made under the earlier file; if the job still fails, another case investigates it",
+                self.policy,
+                match self.experiments.len() {
+                    1 => "1 experiment was".to_owned(),
+                    made => format!("{made} experiments were"),
+                }
+            );
+            let conclusion = Conclusion {
+                state: POLICY_CHANGED.to_owned(),
+                verdict: "inconclusive".to_owned(),
+                confidence: 0.0,
+                summary,
+                recommended: Default::default(),
+            };
+            return self.close(conclusion, terms.now);
+        }
+        let known = before != Versions::default();
+        if known {
+            trace.note(
+                terms.now,
+                "changed",
+                json!({ "before": before, "after": now, "why": "it goes on where it stood" }),
+            );
+        }
+        // A case from before versions were kept takes those of now for its own.
+        if known {
+            self.goes_on_under = Some(now)
+        } else {
+            self.versions = now
+        }
+        trace
+    }
+
+    /// What the case stands at or comes back to that a policy does not have, in words.
+    fn gone_from(&self, policy: &Policy) -> Option<String> {
+        let place = Some(&self.position.state).filter(|_| self.waiting != Waiting::Nothing);
+        let place = place.filter(|name| !policy.knows(name)).map(|name| format!("test or state `{name}`"));
+        let phase = Some(&self.facts.phase).filter(|name| !name.is_empty() && policy.state(name).is_none());
+        let tests = self.facts.follow.iter().chain(&self.facts.found).find(|name| policy.test(name).is_none());
+        place
+            .or_else(|| phase.map(|name| format!("state `{name}`")))
+            .or_else(|| tests.map(|name| format!("test `{name}`")))
+    }
+}

@@ -1,0 +1,69 @@
+//! `nextrun cases approve`, `decline` and `answer`.
+//!
+//! Owns: who answers on a command line, and how what is asked is printed. Must not know: who may answer.
+
+use std::io::{self, Write};
+
+use anyhow::bail;
+
+use super::{At, find, plain, time};
+use crate::answers::{self, Attempt};
+use crate::case::{CaseId, Person, Reply};
+use crate::command::masked_line;
+use crate::daemon::{DATABASE, now};
+use crate::store::{Ask, AskKind, Sqlite};
+
+/// Gives an answer in the name of the user of this process.
+pub(super) fn give(out: &mut impl Write, case: &str, answer: &str, why: &str, at: &At) -> anyhow::Result<()> {
+    let settings = at.settings()?;
+    let mut store = Sqlite::open_existing(&settings.state.join(DATABASE))?;
+    let case = find(&mut store, case)?;
+    let Some(ask) = answers::open_ask(&mut store, &case.id)? else {
+        bail!("case {} asks nothing now: see `nextrun cases show {}`", case.id, case.id);
+    };
+    let reply = Reply { answer: answer.to_owned(), by: user(), at: now(), why: why.to_owned() };
+    let attempt = Attempt { ask: ask.id, fingerprint: Some(ask.fingerprint), reply };
+    let said = answers::give(&mut store, &settings.approvers, &attempt)?;
+    let words = said.words(ToString::to_string, time);
+    if !said.is_taken() {
+        bail!("case {}: {words}", case.id);
+    }
+    writeln!(out, "case {}: {}", case.id, plain(&words))?;
+    Ok(())
+}
+
+/// The user of this process, by name; by number where the system knows no name.
+fn user() -> Person {
+    let id = rustix::process::getuid().as_raw();
+    let name = uzers::get_user_by_uid(id).and_then(|user| user.name().to_str().map(str::to_owned));
+    Person { provider: "local".to_owned(), user: name.unwrap_or_else(|| id.to_string()), name: None }
+}
+
+/// Prints what a case asks now, and how to answer.
+pub(super) fn show(out: &mut impl Write, store: &mut Sqlite, case: &CaseId) -> anyhow::Result<()> {
+    if let Some(ask) = answers::open_ask(store, case)? {
+        show_ask(out, &ask)?;
+    }
+    Ok(())
+}
+
+fn show_ask(out: &mut impl Write, ask: &Ask) -> io::Result<()> {
+    let text = |key: &str| ask.shown.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+    let until = time(ask.expires);
+    match ask.kind {
+        AskKind::Approval => {
+            writeln!(out, "\n  waits for approval until {until}: {}", plain(text("why")))?;
+            if !text("command").is_empty() {
+                writeln!(out, "      command: {}", plain(&masked_line(text("command"))))?;
+            }
+            writeln!(out, "      approve with `nextrun cases approve {}`, or `decline`", ask.case)
+        }
+        AskKind::Question => {
+            writeln!(out, "\n  waits for an answer until {until}: {}", plain(text("why")))?;
+            for item in ask.shown.get("checklist").and_then(|list| list.as_array()).into_iter().flatten() {
+                writeln!(out, "      - {}", plain(item.as_str().unwrap_or_default()))?;
+            }
+            writeln!(out, "      answer with `nextrun cases answer {} {}`", ask.case, ask.answers.join("|"))
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What becomes of open cases when their policy or the weights were changed.
+//!
+//! Owns: when that is looked for. Must not know: whether a case can go on.
+
+use super::{Changes, Diagnosis};
+use crate::belief::Weights;
+use crate::case::{Case, POLICY_CHANGED};
+
+impl Diagnosis {
+    /// Lets the cases whose policy or weights are not those that they go on under any more take note of it. One whose policy
+    /// is not there at all waits for its return.
+    pub(super) fn note_versions(&mut self, now: f64, changes: &mut Changes) {
+        let weights = &Weights::shipped().id;
+        let policy = |name: &str| self.site.policies.iter().map(|choice| &choice.policy).find(|p| p.name() == name);
+        let open = self.cases.values().filter(|case| case.closed.is_none());
+        let changed: Vec<_> = open
+            .filter_map(|case| Some((case.id.clone(), policy(&case.policy)?.clone())))
+            .filter(|(id, policy)| self.cases[id].is_under_other(policy, weights))
+            .collect();
+        for (id, policy) in changed {
+            let baseline = self.cases[&id].baseline.clone();
+            let allowances = self.allowances(&baseline, Some(&id), now);
+            let terms = self.terms(&policy, Some(&id), &allowances, now);
+            let Some(case) = self.cases.get_mut(&id) else { continue };
+            let trace = case.changed(weights, &terms);
+            let case = case.clone();
+            changes.add(&case, trace);
+            changes.keep(&case);
+        }
+    }
+}
+
+/// Whether a case ended for a change of its policy alone, which says nothing of its job.
+pub(super) fn ended_by_change(case: &Case) -> bool {
+    case.closed.as_ref().is_some_and(|end| end.state == POLICY_CHANGED)
+}

@@ -1,0 +1,49 @@
+//! What is believed at one moment of each cause that is still open, and what the tests that are left would cost.
+//!
+//! Owns: which tests are left. Must not know: the arithmetic of beliefs, journals.
+
+use std::collections::BTreeMap;
+
+use super::file::{Action, Policy};
+use super::guard::Evaluator;
+use super::{Environment, gain, settings};
+use crate::facts::Knobs;
+
+/// A test that could be run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prospect {
+    /// Its name.
+    pub test: String,
+    /// The probability that its change cures; `None` where it names no cause.
+    pub probability: Option<f64>,
+    /// The changes of its next experiment.
+    pub changes: Knobs,
+}
+
+/// The tests that could still be run, in the order of the policy.
+pub fn outlook(policy: &Policy, environment: &Environment<'_>) -> Vec<Prospect> {
+    let beliefs = gain::beliefs(policy, *environment);
+    let case = environment.case;
+    let open = policy.used().into_iter().filter(|test| {
+        let made = case.outcomes.contains_key(test.name()) || case.excluded.contains_key(test.name());
+        !made && test.when.as_ref().is_none_or(|when| Evaluator::new(*environment).holds(when))
+    });
+    let prospect = |test: &super::file::Test| {
+        let Action::Run(run) = &test.action else { return None };
+        let changes = settings::of_experiment(run, *environment, policy.vocabulary()).ok()?;
+        let probability = test.verdict().map(|_| beliefs.get(test.name()).copied().unwrap_or_default());
+        Some(Prospect { test: test.name().to_owned(), probability, changes })
+    };
+    open.filter_map(prospect).collect()
+}
+
+/// The probability of each cause that is still open, by verdict; what is left is for causes that no test names.
+pub fn causes(policy: &Policy, environment: &Environment<'_>) -> BTreeMap<String, f64> {
+    let mut causes = BTreeMap::new();
+    for (test, probability) in gain::beliefs(policy, *environment) {
+        if let Some(verdict) = policy.test(&test).and_then(|test| test.verdict()) {
+            *causes.entry(verdict.to_owned()).or_insert(0.0) += probability;
+        }
+    }
+    causes
+}

@@ -1,0 +1,224 @@
+//! The configuration as a text with comments.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::plan::{Grade, Mapping, Plan};
+use crate::command::{Placed, masked, masked_line, shell, words_for};
+use crate::jobs::Knobs;
+use crate::launched::{Flag, Unit, Way};
+
+/// Values that policies ask for, of knobs whose values are words.
+const WORDS: &[(&str, &[&str])] = &[
+    ("initializer", &["variance_scaling", "xavier", "normal", "default"]),
+    ("optimizer", &["adam", "adamw", "sgd", "rmsprop"]),
+    ("activation", &["relu", "leaky_relu", "tanh", "sigmoid"]),
+    ("output_activation", &["none", "relu", "sigmoid", "tanh", "softmax"]),
+    ("loss", &["l2", "l1", "cross_entropy"]),
+    ("input_scaling", &["none", "tanh"]),
+];
+
+/// What stands for the name of a run while a command is rewritten.
+const RUN_NAME: &str = "NEXTRUN-RUN-NAME";
+
+/// A configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The text.
+    pub text: String,
+    /// Why it has no `launch.command`.
+    pub no_command: Option<String>,
+}
+
+/// Writes the configuration for one script.
+pub fn configuration(plan: &Plan) -> Written {
+    let command = template(plan);
+    let mut text = String::new();
+    let line = masked(&plan.launched.argv).iter().map(|word| shell(word)).collect::<Vec<_>>().join(" ");
+    let _ = writeln!(text, "# Written by `nextrun init` for: {}", one_line(&line));
+    text += "# Check it after a change: nextrun config check FILE. All settings: deploy/nextrun.yaml in the sources of nextrun.\n\n";
+    let _ = writeln!(text, "watch:\n  logdir: {}\n", quoted(&plan.logdir));
+    text += "# How knobs reach the script. A job whose own command is known (it was started with `nextrun run`, or runs while\n";
+    text += "# `nextrun watch --runner` does) is repeated by that command; its knobs are set as the script takes them, and as is\n";
+    text += "# said here where they are not found.\nlaunch:\n";
+    let no_command = match command {
+        Ok(command) => {
+            text += "  # For all other jobs. {settings} is what the baseline logged, with the changes after it.\n";
+            let _ = writeln!(text, "  command: {}", quoted(&command));
+            None
+        }
+        Err(why) => {
+            let _ = writeln!(text, "  # No `command` for all other jobs: {}.", one_line(&why));
+            Some(why)
+        }
+    };
+    text += "  knobs:\n";
+    let written = plan.mappings.iter().map(|mapping| (mapping, carrier(mapping, plan))).collect::<Vec<_>>();
+    let mut any = false;
+    for (mapping, carrier) in &written {
+        let clauses = mapping.evidence.join("; ");
+        let _ = writeln!(text, "    # {}: {}", mapping.grade.word(), one_line(&clauses));
+        let knob = knob_of(mapping);
+        match carrier {
+            Ok(carrier) => {
+                any = true;
+                let remark = if mapping.grade == Grade::Guessed { "  # delete this line if it is wrong" } else { "" };
+                let _ = writeln!(text, "    {knob}: {carrier}{remark}");
+            }
+            Err(why) => {
+                let _ = writeln!(text, "    # {knob}: {}", one_line(why));
+            }
+        }
+    }
+    if !any {
+        // A key without entries is none.
+        text = text.replace("  knobs:\n", "  # knobs:\n");
+        if no_command.is_some() {
+            text = text.replace("launch:\n", "# launch:\n");
+        }
+    }
+    if !plan.absent.is_empty() {
+        let _ = writeln!(
+            text,
+            "    # absent: {}\n    # Experiments that need them are passed over. If the script has one, add a line such as\n    #   {}: {{ argument: \"--its-option={{value}}\" }}",
+            plan.absent.join(", "),
+            plan.absent[0]
+        );
+    }
+    let own: Vec<(&String, &str)> =
+        plan.mappings.iter().filter_map(|m| Some((m.own_name.as_ref()?, knob_of(m)))).collect();
+    if !own.is_empty() && (any || no_command.is_none()) {
+        text += "  # Names under which the script logs its settings.\n  own_names:\n";
+        for (name, knob) in own {
+            let _ = writeln!(text, "    {}: {knob}", quoted(name));
+        }
+    }
+    for example in &plan.examples {
+        let changes: Vec<String> = example.changes.iter().map(|(knob, value)| format!("{knob} = {value}")).collect();
+        let _ = writeln!(text, "\n# {} ({}):", example.title, changes.join(", "));
+        let shown = match &example.command {
+            Ok(rewritten) => masked_line(&rewritten.words().iter().map(|w| shell(w)).collect::<Vec<_>>().join(" ")),
+            Err(why) => format!("not with this script: {why}"),
+        };
+        let _ = writeln!(text, "#   {}", one_line(&shown));
+    }
+    Written { text, no_command }
+}
+
+fn knob_of(mapping: &Mapping) -> &str {
+    if mapping.flag.knob == "epochs" { "max_steps" } else { &mapping.flag.knob }
+}
+
+/// A text as YAML reads it back, on one line.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
+    let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(plain);
+    if is_plain { text.to_owned() } else { json!(text).to_string() }
+}
+
+/// A comment ends with its line.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The command for jobs of which only what they logged is known.
+fn template(plan: &Plan) -> Result<String, String> {
+    let rewritten = plan.rewritten(&Knobs::new(), RUN_NAME);
+    if !rewritten.files.is_empty() {
+        return Err("its configuration file says where it logs, and a template cannot change a file".to_owned());
+    }
+    let mut words: Vec<String> = match rewritten.placed {
+        Placed::Redirected => Vec::new(),
+        Placed::MakesItsOwn => ["nextrun", "run", "--"].map(str::to_owned).to_vec(),
+        Placed::WouldOverwrite => {
+            return Err("nothing in it says where the script logs; an option such as --logdir would".to_owned());
+        }
+    };
+    words.extend(rewritten.words());
+    if masked(&words) != words {
+        return Err("it holds a secret, which belongs into the environment".to_owned());
+    }
+    let fill = |word: &String| {
+        let quoted = shell(word).replace('{', "{{").replace('}', "}}");
+        quoted.replace(RUN_NAME, "{run_name}")
+    };
+    let line = words.iter().map(fill).collect::<Vec<_>>().join(" ");
+    let folder = shell(&plan.launched.cwd).replace('{', "{{").replace('}', "}}");
+    Ok(format!("cd {folder} && {line} {{settings}}"))
+}
+
+/// How the configuration says that a knob is set; the error says why it cannot.
+fn carrier(mapping: &Mapping, plan: &Plan) -> Result<String, String> {
+    let flag = &mapping.flag;
+    let key = match flag.way {
+        Way::Argument | Way::Switch => "argument",
+        Way::KeyValue => "hydra",
+        Way::Environment => "env",
+        Way::File => {
+            let file = flag.file.as_deref().unwrap_or("its file");
+            return Err(format!("the entry `{}` of {file}, changed in a copy for each experiment", flag.name));
+        }
+        Way::Overrides => return Err("nothing to add".to_owned()),
+    };
+    let has_steps = plan.mappings.iter().any(|other| other.flag.knob == "max_steps");
+    if flag.knob == "epochs" && has_steps {
+        return Err(format!("`{}` grows with the number of steps where it would end the run before", flag.name));
+    }
+    let words = |value: &Value| words_for(flag, value).map(|words| braces(&words.join(" ")));
+    if let Some((_, values)) = WORDS.iter().find(|(knob, _)| *knob == flag.knob) {
+        let cases = values.iter().filter_map(|value| Some((*value, words(&json!(value)).ok()?)));
+        let cases: Vec<(&str, String)> =
+            cases.filter(|(value, words)| !words.is_empty() || *value == "default").collect();
+        return by_value(key, &cases, None).ok_or_else(|| format!("which values `{}` takes is not known", flag.name));
+    }
+    if ["batch_norm", "normalize_inputs"].contains(&flag.knob.as_str()) {
+        let cases = [("true", json!(true)), ("false", json!(false))];
+        let cases: Vec<(&str, String)> =
+            cases.iter().filter_map(|(name, value)| Some((*name, words(value).ok()?))).collect();
+        return by_value(key, &cases, None).ok_or_else(|| format!("`{}` cannot be turned on or off", flag.name));
+    }
+    let whole = whole(flag)?;
+    let nothing = words(&Value::Null).ok().filter(String::is_empty);
+    match flag.knob.as_str() {
+        "lr_decay" if !flag.choices.is_empty() || flag.name.ends_with("lr_scheduler_type") => {
+            let none = words(&json!(1.0))?;
+            by_value(key, &[("1.0", none)], None).ok_or_else(|| "it chooses a schedule".to_owned())
+        }
+        "train_examples" | "gradient_clip" => {
+            // A formula has no value for null, so that a script without a way to say nothing is not given the word.
+            let whole = if nothing.is_none() { whole.replace("{value}", "{value * 1.0}") } else { whole };
+            let cases: Vec<(&str, String)> = nothing.map(|words| ("\"null\"", words)).into_iter().collect();
+            by_value(key, &cases, Some(&whole)).ok_or_else(|| "it cannot be set".to_owned())
+        }
+        _ => Ok(format!("{{ {key}: {} }}", json!(whole))),
+    }
+}
+
+/// The words for any value of a knob that is a number.
+fn whole(flag: &Flag) -> Result<String, String> {
+    let hole = match (flag.unit, flag.knob.as_str()) {
+        (Unit::Batches, _) => "{ceil(value / batch_size)}",
+        (Unit::Share, _) => {
+            return Err(format!("`{}` is a share of the examples, of which the number is not known here", flag.name));
+        }
+        (Unit::Knob, "epochs") => "{ceil(value * batch_size / train_examples)}",
+        (Unit::Knob, _) => "{value}",
+    };
+    let joined = flag.way != Way::Argument || flag.name.starts_with("--");
+    Ok(format!("{}{}{hole}", braces(&flag.name), if joined { "=" } else { " " }))
+}
+
+fn braces(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
+}
+
+fn by_value(key: &str, cases: &[(&str, String)], otherwise: Option<&str>) -> Option<String> {
+    let mut parts: Vec<String> = cases.iter().map(|(value, words)| format!("{value}: {}", json!(words))).collect();
+    parts.extend(otherwise.map(|words| format!("otherwise: {}", json!(words))));
+    match parts.as_slice() {
+        [] => None,
+        [_] if cases.is_empty() => Some(format!("{{ {key}: {} }}", json!(otherwise.unwrap_or_default()))),
+        _ => Some(format!("{{ {key}: {{ {} }} }}", parts.join(", "))),
+    }
+}

@@ -1,0 +1,133 @@
+//! A run of two steps that shows whether the mapping is right: what it changes, and what its events say.
+
+use serde_json::{Value, json};
+
+use super::plan::{Logged, Plan};
+use crate::command::{Rewritten, typed};
+use crate::jobs::{Knobs, same_value};
+
+/// So many steps are run.
+const STEPS: f64 = 2.0;
+
+/// A script counts from 0 or 1 and may finish an epoch; a run that goes on beyond this was not told how long it is.
+const ENOUGH: f64 = 10.0;
+
+/// A short run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// What it changes.
+    pub changes: Knobs,
+    /// Its command.
+    pub command: Rewritten,
+}
+
+/// One thing that the run showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// It speaks for the mapping; `None` where it could not be seen.
+    pub good: Option<bool>,
+    /// In words.
+    pub what: String,
+}
+
+/// The run that shows whether name, length and learning rate arrive, as far as the script can be given them. `run_name` is
+/// where it logs, relative to the log directory.
+///
+/// # Errors
+///
+/// Why nothing can be tried.
+pub fn trial(plan: &Plan, run_name: &str) -> Result<Trial, String> {
+    let has =
+        |knob: &str| plan.rewritten(&Knobs::from([(knob.to_owned(), json!(STEPS))]), run_name).unplaced.is_empty();
+    let mut changes = Knobs::new();
+    if has("max_steps") {
+        changes.insert("max_steps".to_owned(), json!(STEPS));
+    }
+    if has("learning_rate") {
+        // Half of what it was is a value that no default has by chance.
+        let rate = plan.rate().unwrap_or(1e-3) / 2.0;
+        changes.insert("learning_rate".to_owned(), typed("learning_rate", &json!(rate)));
+    }
+    if changes.is_empty() {
+        return Err("the script takes neither a learning rate nor a number of steps".to_owned());
+    }
+    let command = plan.rewritten(&changes, run_name);
+    match command.unplaced.values().next() {
+        Some(why) => Err(why.clone()),
+        None => Ok(Trial { changes, command }),
+    }
+}
+
+/// What the run showed: `logged` is what it logged, if it logged anything; `ended` is its exit code, `None` where it had to
+/// be stopped.
+pub fn proofs(trial: &Trial, logged: Option<&Logged>, ended: Option<i32>) -> Vec<Proof> {
+    let proof = |good: Option<bool>, what: String| Proof { good, what };
+    let mut found = Vec::new();
+    match ended {
+        Some(0) => {}
+        Some(code) => found.push(proof(Some(false), format!("the run ended with exit code {code}"))),
+        None => found.push(proof(None, "the run had to be stopped: it went on for too long".to_owned())),
+    }
+    let Some(logged) = logged else {
+        found.push(proof(Some(false), "the run logged nothing where it was told to".to_owned()));
+        return found;
+    };
+    found.push(proof(Some(true), "the run logged where it was told to".to_owned()));
+    for (knob, wanted) in &trial.changes {
+        let seen = logged.knobs.get(knob);
+        let flag = trial.command.carried.get(knob).map_or(knob.as_str(), String::as_str);
+        found.push(match (knob.as_str(), seen) {
+            ("max_steps", _) => steps(logged.steps, flag, ended),
+            (_, Some(value)) if same_value(value, wanted) => {
+                proof(Some(true), format!("`{flag}` arrived: it logged {knob} = {value}"))
+            }
+            (_, Some(value)) => proof(Some(false), format!("`{flag}` was {wanted}, but it logged {knob} = {value}")),
+            (_, None) => proof(
+                None,
+                format!("whether `{flag}` arrived cannot be seen: the script does not log its {}", words(knob)),
+            ),
+        });
+    }
+    found
+}
+
+fn steps(newest: Option<f64>, flag: &str, ended: Option<i32>) -> Proof {
+    match newest {
+        Some(newest) if newest <= ENOUGH => {
+            Proof { good: Some(true), what: format!("`{flag}` arrived: its newest step is {newest}") }
+        }
+        Some(newest) => Proof {
+            good: Some(false),
+            what: format!(
+                "`{flag}` asked for {STEPS} steps, but it logged step {newest}; an epoch may be the least that it does"
+            ),
+        },
+        None if ended == Some(0) => Proof {
+            good: None,
+            what: format!("`{flag}`: the run ended by itself, and logged no loss within {STEPS} steps"),
+        },
+        None => Proof { good: None, what: format!("whether `{flag}` arrived cannot be seen: it logged no loss") },
+    }
+}
+
+fn words(knob: &str) -> String {
+    knob.replace('_', " ")
+}
+
+impl Trial {
+    /// What the run is told besides its command.
+    pub fn variables(&self, run_name: &str, folder: &str) -> Vec<(String, String)> {
+        let changes = Value::Object(self.changes.clone().into_iter().collect()).to_string();
+        [
+            ("NEXTRUN_SUGGESTION_ID", "init"),
+            ("NEXTRUN_RUN_NAME", run_name),
+            ("NEXTRUN_OVERRIDES", &changes),
+            ("NEXTRUN_OUTPUT_DIR", folder),
+            ("WANDB_MODE", "offline"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter()
+        .chain(self.command.env.clone())
+        .collect()
+    }
+}

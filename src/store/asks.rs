@@ -1,0 +1,250 @@
+//! What people are asked, and what they answered: the first answer wins.
+//!
+//! Owns: SQL over `asks`. Must not know: who may answer, what follows from an answer.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Unreadable, Wish, rows};
+use crate::case::{CaseId, Person, Reply};
+
+/// The step of the schema that makes the table. Questions that are open get their rows, so that they can be answered; an
+/// answer that the daemon has not taken yet becomes one of the form of today.
+pub(super) const TABLE: &str = "
+    CREATE TABLE asks (
+        id TEXT PRIMARY KEY,
+        case_id TEXT NOT NULL,
+        job TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        shown TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        answers TEXT NOT NULL,
+        asked REAL NOT NULL,
+        expires REAL NOT NULL,
+        answer TEXT,
+        provider TEXT,
+        user TEXT,
+        name TEXT,
+        decided REAL,
+        why TEXT,
+        withdrawn INTEGER NOT NULL DEFAULT 0 CHECK (withdrawn IN (0, 1))
+    ) STRICT;
+    CREATE INDEX asks_by_case ON asks (case_id, asked);
+    CREATE INDEX asks_open ON asks (asked) WHERE answer IS NULL AND withdrawn = 0;
+    INSERT INTO asks (id, case_id, job, kind, shown, fingerprint, answers, asked, expires)
+        SELECT m.id, m.case_id, c.baseline, 'question', m.data, '',
+            coalesce(json_extract(m.data, '$.answers'), '[]'), m.time,
+            json_extract(c.state, '$.waiting.answer.until')
+        FROM (SELECT id, baseline, CASE WHEN json_valid(state) THEN state ELSE '{}' END AS state
+              FROM cases WHERE closed = 0) c
+        JOIN (SELECT id, case_id, time, CASE WHEN json_valid(data) THEN data ELSE '{}' END AS data
+              FROM messages WHERE kind = 'question_asked') m
+            ON m.id = c.id || '-asked-' || json_extract(c.state, '$.waiting.answer.question.at.state') || '-'
+                || json_extract(c.state, '$.waiting.answer.question.at.attempt')
+        WHERE json_type(c.state, '$.waiting.answer.until') IN ('real', 'integer');
+    UPDATE requests SET wish = json_object('reply', json_object(
+            'ask', coalesce((SELECT id FROM asks a WHERE a.case_id = requests.case_id ORDER BY asked DESC LIMIT 1), ''),
+            'reply', json_object('answer', json_extract(wish, '$.answer'),
+                'by', json_object('provider', 'local', 'user', ''), 'at', 0.0, 'why', '')))
+        WHERE CASE WHEN json_valid(wish) THEN json_type(wish, '$.answer') = 'text' ELSE 0 END;
+    ";
+
+const ASK: &str = "id, case_id, job, kind, shown, fingerprint, answers, asked, expires, answer, provider, user, name, \
+                   decided, why, withdrawn";
+
+/// What kind of thing is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskKind {
+    /// Whether an experiment may run.
+    Approval,
+    /// What only a person can find out.
+    Question,
+}
+
+/// Something that a person is, or was, asked.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ask {
+    /// The id of the message that asks.
+    pub id: String,
+    /// The case.
+    pub case: CaseId,
+    /// Its baseline job.
+    pub job: String,
+    /// What kind of thing is asked.
+    pub kind: AskKind,
+    /// Exactly what was shown: the data of the message.
+    pub shown: Value,
+    /// Of what was shown.
+    pub fingerprint: String,
+    /// The answers that there are.
+    pub answers: Vec<String>,
+    /// When it was asked, in seconds since the Unix epoch.
+    pub asked: f64,
+    /// Until when it can be answered, in seconds since the Unix epoch.
+    pub expires: f64,
+    /// Where it stands.
+    pub state: AskState,
+}
+
+/// Where something that is asked stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AskState {
+    /// It waits for its answer.
+    Open,
+    /// It was answered.
+    Answered(Reply),
+    /// Its case went on without an answer.
+    Withdrawn,
+}
+
+/// What an answer came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Replied {
+    /// It is the first, and is kept; the daemon will take it.
+    Kept(Ask),
+    /// Nothing changed: this is how it stands.
+    Refused(Ask),
+    /// Nothing was ever asked under this id.
+    Unknown,
+}
+
+/// Keeps what is asked; what is known by its id stays as it was.
+pub(super) fn write(transaction: &Connection, asks: &[Ask]) -> rusqlite::Result<()> {
+    for ask in asks {
+        transaction
+            .prepare_cached(
+                "INSERT INTO asks (id, case_id, job, kind, shown, fingerprint, answers, asked, expires)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute(params![
+                ask.id,
+                ask.case.0,
+                ask.job,
+                rows::name(ask.kind),
+                ask.shown.to_string(),
+                ask.fingerprint,
+                serde_json::json!(ask.answers).to_string(),
+                ask.asked,
+                ask.expires
+            ])?;
+    }
+    Ok(())
+}
+
+/// What a case asks now, if anything: everything else that it asked can no longer be answered.
+pub(super) fn stands(transaction: &Connection, case: &CaseId, now: Option<&(String, f64)>) -> rusqlite::Result<()> {
+    let id = now.map_or("", |(id, _)| id.as_str());
+    transaction
+        .prepare_cached(
+            "UPDATE asks SET withdrawn = 1 WHERE case_id = ?1 AND id <> ?2 AND answer IS NULL AND withdrawn = 0",
+        )?
+        .execute([&case.0, id])?;
+    if let Some((id, expires)) = now {
+        transaction
+            .prepare_cached("UPDATE asks SET expires = ?2 WHERE id = ?1 AND answer IS NULL AND withdrawn = 0")?
+            .execute(params![id, expires])?;
+    }
+    Ok(())
+}
+
+/// Keeps an answer where it is the first, in time, one of those that there are, and about what is shown now; the daemon is
+/// asked to take it in the same transaction.
+pub(super) fn reply(
+    transaction: &Connection,
+    id: &str,
+    fingerprint: Option<&str>,
+    reply: &Reply,
+) -> rusqlite::Result<Result<Replied, rows::Unreadable>> {
+    let ask = match one(transaction, id)? {
+        None => return Ok(Ok(Replied::Unknown)),
+        Some(Err(unreadable)) => return Ok(Err(unreadable)),
+        Some(Ok(ask)) => ask,
+    };
+    let same = fingerprint.is_none_or(|shown| shown == ask.fingerprint);
+    let in_time = reply.at < ask.expires;
+    if ask.state != AskState::Open || !same || !in_time || !ask.answers.contains(&reply.answer) {
+        return Ok(Ok(Replied::Refused(ask)));
+    }
+    let Reply { answer, by, at, why } = reply;
+    transaction
+        .prepare_cached(
+            "UPDATE asks SET answer = ?2, provider = ?3, user = ?4, name = ?5, decided = ?6, why = ?7 WHERE id = ?1",
+        )?
+        .execute(params![id, answer, by.provider, by.user, by.name, at, why])?;
+    let wish = Wish::Reply { ask: id.to_owned(), reply: reply.clone() };
+    let wish = serde_json::to_string(&wish).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    transaction
+        .prepare_cached("INSERT INTO requests (case_id, wish) VALUES (?1, ?2)")?
+        .execute(params![ask.case.0, wish])?;
+    Ok(Ok(Replied::Kept(Ask { state: AskState::Answered(reply.clone()), ..ask })))
+}
+
+/// What was asked under an id.
+pub(super) fn one(connection: &Connection, id: &str) -> rusqlite::Result<Option<Result<Ask, rows::Unreadable>>> {
+    connection.prepare_cached(&format!("SELECT {ASK} FROM asks WHERE id = ?1"))?.query_row([id], row).optional()
+}
+
+/// What was asked, oldest first: of a case, or of all; only what is open, or all of it.
+pub(super) fn list(
+    connection: &Connection,
+    case: Option<&CaseId>,
+    open_only: bool,
+) -> rusqlite::Result<Vec<Result<Ask, Unreadable>>> {
+    let open = if open_only { "AND answer IS NULL AND withdrawn = 0" } else { "" };
+    let sql = format!("SELECT {ASK}, rowid FROM asks WHERE (?1 IS NULL OR case_id = ?1) {open} ORDER BY asked, rowid");
+    let read = |found: &Row<'_>| {
+        let id = found.get("rowid")?;
+        Ok(row(found)?.map_err(|unreadable| unreadable.of_row(id)))
+    };
+    connection.prepare_cached(&sql)?.query_map([case.map(|case| &case.0)], read)?.collect()
+}
+
+/// Deletes what belongs to cases that are gone.
+pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<()> {
+    transaction.execute(
+        "DELETE FROM asks WHERE asked < ?1 AND NOT EXISTS (SELECT 1 FROM cases WHERE id = asks.case_id)",
+        [before],
+    )?;
+    Ok(())
+}
+
+fn row(row: &Row<'_>) -> rusqlite::Result<Result<Ask, rows::Unreadable>> {
+    let (kind, shown, answers): (String, String, String) = (row.get(3)?, row.get(4)?, row.get(6)?);
+    let (kind, shown) = match (rows::named("ask", kind), rows::json("ask", &shown)) {
+        (Ok(kind), Ok(shown)) => (kind, shown),
+        (Err(unreadable), _) | (_, Err(unreadable)) => return Ok(Err(unreadable)),
+    };
+    let answers = match serde_json::from_str(&answers) {
+        Ok(answers) => answers,
+        Err(error) => return Ok(Err(rows::Unreadable { what: "ask", reason: error.to_string() })),
+    };
+    let state = match (row.get::<_, Option<String>>(9)?, row.get::<_, bool>(15)?) {
+        (Some(answer), _) => AskState::Answered(Reply {
+            answer,
+            by: Person {
+                provider: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
+                user: row.get::<_, Option<String>>(11)?.unwrap_or_default(),
+                name: row.get(12)?,
+            },
+            at: row.get::<_, Option<f64>>(13)?.unwrap_or_default(),
+            why: row.get::<_, Option<String>>(14)?.unwrap_or_default(),
+        }),
+        (None, true) => AskState::Withdrawn,
+        (None, false) => AskState::Open,
+    };
+    Ok(Ok(Ask {
+        id: row.get(0)?,
+        case: CaseId(row.get(1)?),
+        job: row.get(2)?,
+        kind,
+        shown,
+        fingerprint: row.get(5)?,
+        answers,
+        asked: row.get(7)?,
+        expires: row.get(8)?,
+        state,
+    }))
+}
