@@ -3,7 +3,7 @@
 //! Owns: what weights mean, the breakdown, the prior, the status. Must not know: how weights were fitted, I/O.
 //!
 //! The weights are data (`belief/weights.json`): an expert's, refined on random programs whose faults are known by what cures
-//! them (docs/EVALUATION.md). The log-odds of the prior and of all terms add
+//! them (docs/EVALUATION.md); `examples/evaluate/weigh` fits them. The log-odds of the prior and of all terms add
 //! up to those of the probability, so that each can be recomputed by hand.
 
 mod breakdown;
@@ -177,6 +177,22 @@ mod tests {
     fn a_loss_that_stands_still_speaks_for_failing_and_one_that_falls_against() {
         assert!(failing(&stuck(), 0.05).evidence() > 1.0);
         assert!(failing(&falls(), 0.05).evidence() < -1.0);
+    }
+
+    #[test]
+    fn cures_come_with_the_likeliest_first_and_a_higher_rate_cures_what_stands_still_rather_than_what_falls() {
+        let cures = |evidence: &Evidence| Weights::shipped().cures(evidence, &examine(evidence));
+        let (of_stuck, of_falling) = (stuck(), falls());
+        let (stuck, falling) = (cures(&of_stuck), cures(&of_falling));
+        assert!(stuck.len() > 10 && stuck.is_sorted_by(|a, b| a.1.probability >= b.1.probability));
+        let higher = |cures: &[(&str, Belief)]| {
+            cures.iter().find(|(change, _)| *change == "learning_rate:higher").map(|(_, belief)| belief.probability)
+        };
+        assert!(higher(&stuck) > higher(&falling), "{:?} {:?}", higher(&stuck), higher(&falling));
+        for (change, belief) in &stuck {
+            let sum: f64 = belief.terms.iter().map(|term| term.log_odds).sum();
+            assert!((log_odds(belief.probability) - log_odds(belief.prior) - sum).abs() < 1e-9, "{change}");
+        }
     }
 
     #[test]

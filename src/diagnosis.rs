@@ -6,9 +6,9 @@ mod advice;
 mod asked;
 mod breakdown;
 mod budgets;
-mod cures;
 #[cfg(test)]
 mod consent;
+mod cures;
 mod delivery;
 mod endings;
 mod exam;

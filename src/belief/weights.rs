@@ -119,7 +119,8 @@ impl Weights {
             term.about = About::named(&term.quantity).ok_or_else(unknown)?;
             let pairs = term.knots.len() == term.log_odds.len() && !term.knots.is_empty();
             if !pairs || !term.knots.is_sorted_by(|a, b| a < b) {
-                let wrong = format!("`{}` needs as many log-odds as knots, and knots in ascending order", term.quantity);
+                let wrong =
+                    format!("`{}` needs as many log-odds as knots, and knots in ascending order", term.quantity);
                 return Err(serde_json::Error::custom(wrong));
             }
         }

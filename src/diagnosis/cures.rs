@@ -34,3 +34,23 @@ pub(super) fn priors(policy: &Policy, exam: &Exam) -> BTreeMap<String, f64> {
     let tests = policy.used().into_iter().filter(|test| test.verdict().is_some() && test.prior() > 0.0);
     tests.filter_map(|test| Some((test.name().to_owned(), of(test)?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::tests::{POLICY, site, stuck};
+    use super::super::{Memory, exam, group};
+    use super::*;
+
+    #[test]
+    fn what_a_job_shows_moves_the_odds_of_a_test_by_as_much_as_those_of_its_change() {
+        let (runs, site) = (stuck(300), site(POLICY));
+        let jobs = group(&runs, &BTreeSet::new());
+        let exam = exam(&jobs[0], &site, &Memory::only_look(&jobs[0], 1e6), 1e6);
+        let policy = &site.policies[0].policy;
+        let moved = log_odds(priors(policy, &exam)["lower"]) - log_odds(policy.tests()[0].prior());
+        let lower = exam.cures().into_iter().find(|(change, _)| *change == "learning_rate:lower").expect("a model").1;
+        assert!((moved - lower.evidence()).abs() < 1e-9 && moved != 0.0, "{moved} {}", lower.evidence());
+    }
+}

@@ -285,14 +285,15 @@ impl Test {
             return Vec::new();
         }
         let rung = run.ladder.iter().filter_map(|ladder| Some((&ladder.knob, ladder.known.first()?)));
-        let named = settings.changes.iter().map(|(knob, change)| (knob, change)).chain(rung).filter_map(|(knob, change)| {
-            Some(match change {
-                Change::To(Value::String(text)) => format!("{knob}={text}"),
-                Change::To(value) => format!("{knob}={value}"),
-                Change::Times(factor) => format!("{knob}:{}", if *factor < 1.0 { "lower" } else { "higher" }),
-                Change::Computed(_) => return None,
-            })
-        });
+        let named =
+            settings.changes.iter().map(|(knob, change)| (knob, change)).chain(rung).filter_map(|(knob, change)| {
+                Some(match change {
+                    Change::To(Value::String(text)) => format!("{knob}={text}"),
+                    Change::To(value) => format!("{knob}={value}"),
+                    Change::Times(factor) => format!("{knob}:{}", if *factor < 1.0 { "lower" } else { "higher" }),
+                    Change::Computed(_) => return None,
+                })
+            });
         named.collect()
     }
 

@@ -340,7 +340,9 @@ impl Setup<'_> {
             let mut scaled = prediction.clone();
             for row in scaled.iter_mut() {
                 let both = row.iter_mut().zip(&frequencies);
-                both.for_each(|(score, f)| *score = *score / temperature + (1.0 - 1.0 / temperature).max(0.0) * f32::ln(*f));
+                both.for_each(|(score, f)| {
+                    *score = *score / temperature + (1.0 - 1.0 / temperature).max(0.0) * f32::ln(*f)
+                });
             }
             entropy(&scaled, clean)
         });

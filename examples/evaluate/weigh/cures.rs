@@ -95,7 +95,8 @@ const LEAST: f64 = 6.0;
 pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::Result<Vec<(String, Model)>> {
     let experts: Vec<Expert> = expert::all()?.into_iter().filter(|e| SPEAKING.contains(&e.quantity.as_str())).collect();
     let layout = Layout::new(&experts)?;
-    let held_back: Vec<&Program<'_>> = others.iter().filter(|p| p.held_back && p.label.class == Class::Failing).collect();
+    let held_back: Vec<&Program<'_>> =
+        others.iter().filter(|p| p.held_back && p.label.class == Class::Failing).collect();
     let mut models = Vec::new();
     println!("cures: of failing programs, log-loss on those held back by the model and by its prior alone:");
     for (name, changes) in CHANGES {
@@ -123,7 +124,10 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
         let mean = |of: &dyn Fn(&(f64, bool)) -> f64| said.iter().map(of).sum::<f64>() / said.len().max(1) as f64;
         let (model, base) = (mean(&|(p, holds)| cost(*p, *holds)), mean(&|(_, holds)| cost(prior, *holds)));
         let count = said.iter().filter(|(_, holds)| *holds).count();
-        println!("  {name:32} cured {hits:4.0} of {of:.0}; held back {count:3} of {}: {model:.3} and {base:.3}", said.len());
+        println!(
+            "  {name:32} cured {hits:4.0} of {of:.0}; held back {count:3} of {}: {model:.3} and {base:.3}",
+            said.len()
+        );
         let calibration = vec![Calibration { points: 1e18, slope: 1.0, offset }];
         models.push((name.to_owned(), Model { prior, calibration, terms }));
     }

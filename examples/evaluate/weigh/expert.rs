@@ -58,7 +58,8 @@ pub(super) struct Expert {
 impl Expert {
     /// As a term with some log-odds.
     pub(super) fn term(&self, log_odds: Vec<f64>) -> anyhow::Result<Term> {
-        let about = About::named(&self.quantity).with_context(|| format!("expert.json: what is `{}`?", self.quantity))?;
+        let about =
+            About::named(&self.quantity).with_context(|| format!("expert.json: what is `{}`?", self.quantity))?;
         let Expert { quantity, spread, knots, .. } = self.clone();
         Ok(Term { quantity, about, spread, knots, log_odds })
     }

@@ -82,8 +82,7 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
 
     let weights = failing(&fitted, (&layout, &experts), arguments.ridge)?;
     let held_back = programs.iter().filter(|program| program.held_back);
-    let mut others: Vec<_> =
-        held_back.map(|program| thresholds::Judged::new(program, &layout, &weights)).collect();
+    let mut others: Vec<_> = held_back.map(|program| thresholds::Judged::new(program, &layout, &weights)).collect();
     others.iter_mut().for_each(|judged| judged.calibrate(&calibration, PRIOR));
     println!("held back:");
     thresholds::print(&others, alarm);
@@ -114,11 +113,7 @@ const FOCUS: f64 = 0.5;
 ///
 /// People hear of a job that is above the alarm at any look of its life. So the looks that come nearest to it count most:
 /// for a healthy program they are its false alarm, for a failing one how it is found.
-fn failing(
-    programs: &[&Program<'_>],
-    (layout, experts): (&Layout, &[Expert]),
-    ridge: f64,
-) -> anyhow::Result<Vec<f64>> {
+fn failing(programs: &[&Program<'_>], (layout, experts): (&Layout, &[Expert]), ridge: f64) -> anyhow::Result<Vec<f64>> {
     let count = |fails| programs.iter().filter(|program| program.fails() == Some(fails)).count().max(1) as f64;
     let (mean, counts) = (0.5 * (count(true) + count(false)), [count(false), count(true)]);
     let mut rows = Vec::new();
@@ -189,9 +184,18 @@ fn text(
         let rows = model.calibration.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         let terms = model.terms.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         let list = |lines: Vec<String>| {
-            if lines.is_empty() { "[]".to_owned() } else { format!("[\n{indent}  {}\n{indent} ]", lines.join(&format!(",\n{indent}  "))) }
+            if lines.is_empty() {
+                "[]".to_owned()
+            } else {
+                format!("[\n{indent}  {}\n{indent} ]", lines.join(&format!(",\n{indent}  ")))
+            }
         };
-        Ok(format!("{{\n{indent} \"prior\": {},\n{indent} \"calibration\": {},\n{indent} \"terms\": {}\n{indent}}}", model.prior, list(rows), list(terms)))
+        Ok(format!(
+            "{{\n{indent} \"prior\": {},\n{indent} \"calibration\": {},\n{indent} \"terms\": {}\n{indent}}}",
+            model.prior,
+            list(rows),
+            list(terms)
+        ))
     };
     let cures = cures
         .iter()

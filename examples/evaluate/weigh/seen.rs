@@ -59,7 +59,8 @@ pub(super) fn all(records_path: &Path, records: &BTreeMap<u64, Record>) -> anyho
         Seen { seed: record.program.seed, looks }
     };
     let mut known = read(&path).unwrap_or_default();
-    let probes: Vec<&Record> = records.values().filter(|r| known.contains_key(&r.program.seed)).step_by(PROBED).collect();
+    let probes: Vec<&Record> =
+        records.values().filter(|r| known.contains_key(&r.program.seed)).step_by(PROBED).collect();
     if parallel::map(&probes, measure).iter().any(|probe| known.get(&probe.seed) != Some(probe)) {
         known.clear();
     }

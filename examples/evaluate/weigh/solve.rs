@@ -65,10 +65,12 @@ impl Problem {
             let sum = sum(row, weights);
             row.weight * softplus(if row.holds { -sum } else { sum })
         };
-        let pulls = self.pulled.iter().zip(weights).map(|((to, strength), weight)| 0.5 * strength * (weight - to).powi(2));
-        let bends = self.bends.iter().map(|([a, b, c], strength)| {
-            0.5 * strength * (weights[*a] - 2.0 * weights[*b] + weights[*c]).powi(2)
-        });
+        let pulls =
+            self.pulled.iter().zip(weights).map(|((to, strength), weight)| 0.5 * strength * (weight - to).powi(2));
+        let bends = self
+            .bends
+            .iter()
+            .map(|([a, b, c], strength)| 0.5 * strength * (weights[*a] - 2.0 * weights[*b] + weights[*c]).powi(2));
         rows.iter().map(of_row).sum::<f64>() + pulls.sum::<f64>() + bends.sum::<f64>()
     }
 
@@ -127,7 +129,8 @@ impl Problem {
         let room: Vec<f64> = self.order.iter().map(|(a, b)| (weights[*b] - weights[*a]).max(0.0)).collect();
         let cones = [NonnegativeConeT(room.len())];
         let settings = DefaultSettingsBuilder::default().verbose(false).build().context("the solver's settings")?;
-        let mut solver = DefaultSolver::new(&quadratic, &slope, &order, &room, &cones, settings).context("the solver")?;
+        let mut solver =
+            DefaultSolver::new(&quadratic, &slope, &order, &room, &cones, settings).context("the solver")?;
         solver.solve();
         match solver.solution.status {
             SolverStatus::Solved | SolverStatus::AlmostSolved => Ok(solver.solution.x),

@@ -85,12 +85,18 @@ pub(super) fn alarm(judged: &[Judged]) -> f64 {
 pub(super) fn print(judged: &[Judged], alarm: f64) {
     let of = |fails: bool| judged.iter().filter(move |j| j.fails == Some(fails));
     let ever = |fails| of(fails).filter(|j| j.highest() >= alarm).count();
-    let at_end = |fails| of(fails).filter(|j| j.looks.last().is_some_and(|l| l.certain || l.probability >= alarm)).count();
-    let scores = |fails| -> Vec<f64> { of(fails).filter_map(|j| j.looks.last()).map(|look| look.probability).collect() };
+    let at_end =
+        |fails| of(fails).filter(|j| j.looks.last().is_some_and(|l| l.certain || l.probability >= alarm)).count();
+    let scores =
+        |fails| -> Vec<f64> { of(fails).filter_map(|j| j.looks.last()).map(|look| look.probability).collect() };
     let (failing, healthy) = (of(true).count(), of(false).count());
     let own = self::alarm(judged);
     let at_own = of(true).filter(|j| j.highest() >= own).count();
-    println!("  alarm from {alarm:.3} on: {} of {failing} failing found at any look, {} at the end", ever(true), at_end(true));
+    println!(
+        "  alarm from {alarm:.3} on: {} of {failing} failing found at any look, {} at the end",
+        ever(true),
+        at_end(true)
+    );
     println!("  {} of {healthy} healthy ones ever alarmed, {} at the end", ever(false), at_end(false));
     println!("  at exactly 3 % over a lifetime (from {own:.3} on): {at_own} of {failing} found");
     println!("  area under the curve at the end: {:.3}", crate::random::measure::area(&scores(true), &scores(false)));
