@@ -68,6 +68,13 @@ pub fn probability(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 
+impl Verdicts {
+    /// How probable it is that a verdict is right, by what a policy believes of the cause that it names.
+    pub fn confidence(self, believed: f64) -> f64 {
+        if believed <= 0.0 { 0.0 } else { probability(self.slope * log_odds(believed.min(0.9999)) + self.offset) }
+    }
+}
+
 impl Weights {
     /// The probability that a job fails, at a site where this share of all jobs does.
     pub fn failing(&self, evidence: &Evidence, findings: &[Finding], prior: f64) -> Belief {
@@ -200,6 +207,16 @@ mod tests {
         let at = |prior| failing(&stuck(), prior);
         assert!(at(0.01).probability < at(0.5).probability);
         assert!((at(0.01).evidence() - at(0.5).evidence()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_verdict_is_trusted_as_far_as_verdicts_were_right() {
+        let same = Verdicts { slope: 1.0, offset: 0.0 };
+        assert!((same.confidence(0.7) - 0.7).abs() < 1e-9 && same.confidence(0.0) == 0.0);
+        let shrunk = Verdicts { slope: 0.5, offset: -0.5 };
+        assert!(shrunk.confidence(0.95) < 0.8 && shrunk.confidence(0.95) > shrunk.confidence(0.9));
+        let shipped = Weights::shipped().verdicts;
+        assert!(shipped.slope > 0.0 && shipped.confidence(0.99) < 0.99, "{shipped:?}");
     }
 
     #[test]

@@ -496,6 +496,7 @@ impl Diagnosis {
             approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
+            confidence: |believed| Weights::shipped().verdicts.confidence(believed),
         }
     }
 

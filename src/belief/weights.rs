@@ -25,21 +25,18 @@ pub struct Weights {
     pub failing: Model,
     /// P(this change cures), by change.
     pub cures: Vec<(String, Model)>,
-    /// How often verdicts of each standing were right in the evaluation.
+    /// How often verdicts were right in the evaluation.
     pub verdicts: Verdicts,
 }
 
-/// How often a verdict is right, by what it rests on.
+/// How far to trust what a policy believes of the cause that it names: the log-odds of that belief, times `slope`, plus
+/// `offset`, are those of the verdict being right.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Verdicts {
-    /// An experiment with this change alone cured the job.
-    pub cured: f64,
-    /// It did by so little that another seed could turn it.
-    pub close: f64,
-    /// Experiments excluded the other causes, and none confirmed this one.
-    pub excluded: f64,
-    /// No experiment was made.
-    pub seen: f64,
+    /// The log-odds are multiplied by this.
+    pub slope: f64,
+    /// Added to them.
+    pub offset: f64,
 }
 
 /// One additive model.

@@ -46,6 +46,8 @@ pub struct Terms<'a> {
     pub by_hand: bool,
     /// What is left of the budgets that the case's experiments count for.
     pub allowances: &'a [Allowance],
+    /// How probable it is that a verdict is right, by what the policy believes of its cause.
+    pub confidence: fn(f64) -> f64,
 }
 
 /// What a case is opened with.
@@ -332,7 +334,10 @@ impl Case {
                 }
             }
             Next::Ask(question) => self.ask(question, terms, trace),
-            Next::Conclude(conclusion) => self.conclude(conclusion, terms.now, trace),
+            Next::Conclude(conclusion) => {
+                let confidence = (terms.confidence)(conclusion.confidence);
+                self.conclude(Conclusion { confidence, ..conclusion }, terms.now, trace);
+            }
         }
     }
 

@@ -25,19 +25,19 @@ const ROUNDS: usize = 60;
 
 /// What became of one program.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Whether a case was opened.
-    pub(super) opened: bool,
+    pub(crate) opened: bool,
     /// The verdict.
-    pub(super) verdict: Option<String>,
+    pub(crate) verdict: Option<String>,
     /// How sure it is.
-    pub(super) confidence: f64,
+    pub(crate) confidence: f64,
     /// Experiments that were trained.
-    pub(super) experiments: usize,
+    pub(crate) experiments: usize,
     /// Their optimizer steps, as multiples of the program's own.
-    pub(super) cost: f64,
+    pub(crate) cost: f64,
     /// The excess with the settings that were recommended; none where none were, or where there is nothing to learn.
-    pub(super) recommended: Option<f64>,
+    pub(crate) recommended: Option<f64>,
 }
 
 /// A program whose settings were changed; what has no such knob is named.
@@ -124,7 +124,7 @@ struct Desk<'a> {
 }
 
 /// Runs the loop on a program.
-pub(super) fn investigate(record: &Record, site: &Site) -> Outcome {
+pub(crate) fn investigate(record: &Record, site: &Site) -> Outcome {
     let mut desk = Desk {
         record,
         data: TaskData::new(&record.program.task, record.program.seed),
@@ -280,7 +280,7 @@ const MEANT: [(&str, &[&str]); 12] = [
 ];
 
 /// Whether a verdict names what cures a failing program.
-pub(super) fn right(outcome: &Outcome, label: &Label) -> bool {
+pub(crate) fn right(outcome: &Outcome, label: &Label) -> bool {
     let Some(verdict) = outcome.verdict.as_deref() else { return false };
     let cures = |name: &str| label.cures.iter().any(|cure| cure.iter().any(|change| change == name));
     match verdict {

@@ -10,7 +10,7 @@
 //! Records are kept in `~/.cache/nextrun/random` (`--cache`), one JSON line a program; what is there is not trained again.
 
 mod alternatives;
-mod closed;
+pub(crate) mod closed;
 mod data;
 mod draw;
 mod fit;

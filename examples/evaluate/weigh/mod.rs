@@ -14,6 +14,7 @@ mod rows;
 mod seen;
 mod solve;
 mod thresholds;
+mod verdicts;
 
 use std::path::PathBuf;
 
@@ -43,6 +44,10 @@ pub(crate) struct Fit {
     /// Writes what is said of each program at each look to this file, as one JSON line each.
     #[arg(long)]
     said: Option<PathBuf>,
+    /// Carries out the experiments of the programs that fail, too, to see how often verdicts are right; else what is known
+    /// of that stays.
+    #[arg(long)]
+    closed_loop: bool,
     /// How strongly weights are held to the expert's.
     #[arg(long, default_value_t = 1.0)]
     ridge: f64,
@@ -94,7 +99,7 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
 
     let failing = Model { prior: PRIOR, calibration, terms: layout.terms(&weights) };
     let cures = cures::fit(&fitted, &programs)?;
-    let verdicts = Weights::shipped().verdicts;
+    let verdicts = if arguments.closed_loop { verdicts::fit(&records)? } else { Weights::shipped().verdicts };
     let text = text(alarm, &failing, &cures, verdicts, records.len())?;
     if !arguments.dry {
         std::fs::write(&arguments.out, text).with_context(|| format!("{}: cannot write", arguments.out.display()))?;
