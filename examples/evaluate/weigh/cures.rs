@@ -162,5 +162,11 @@ fn problem(layout: &Layout, experts: &[Expert]) -> Problem {
     let bends = experts.iter().zip(layout.begins()).flat_map(|(expert, begin)| {
         (2..expert.knots.len()).map(move |at| ([begin + at - 2, begin + at - 1, begin + at], SMOOTH))
     });
-    Problem { width: layout.width, pulled: vec![(0.0, PULL); layout.width], order: Vec::new(), bends: bends.collect() }
+    Problem {
+        width: layout.width,
+        pulled: vec![(0.0, PULL); layout.width],
+        order: Vec::new(),
+        bends: bends.collect(),
+        intercept: 0.0,
+    }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Fit {
     #[arg(long)]
     closed_loop: bool,
     /// How strongly weights are held to the expert's.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 3.0)]
     ridge: f64,
 }
 
@@ -174,7 +174,7 @@ fn problem(layout: &Layout, experts: &[Expert], ridge: f64) -> solve::Problem {
             }
         }
     }
-    solve::Problem { width: layout.width, pulled: pulled.collect(), order, bends }
+    solve::Problem { width: layout.width, pulled: pulled.collect(), order, bends, intercept: 0.0 }
 }
 
 /// The file: one term a line, so that a change of the weights can be read.

@@ -19,6 +19,8 @@ pub(super) struct Problem {
     pub(super) order: Vec<(usize, usize)>,
     /// Triples of neighbours whose weights are to lie on a line, with how strongly.
     pub(super) bends: Vec<([usize; 3], f64)>,
+    /// How strongly the intercept is pulled to 0.
+    pub(super) intercept: f64,
 }
 
 /// Newton's steps, at most.
@@ -71,7 +73,8 @@ impl Problem {
             .bends
             .iter()
             .map(|([a, b, c], strength)| 0.5 * strength * (weights[*a] - 2.0 * weights[*b] + weights[*c]).powi(2));
-        rows.iter().map(of_row).sum::<f64>() + pulls.sum::<f64>() + bends.sum::<f64>()
+        let intercept = 0.5 * self.intercept * weights[self.width].powi(2);
+        rows.iter().map(of_row).sum::<f64>() + pulls.sum::<f64>() + bends.sum::<f64>() + intercept
     }
 
     /// Where the quadratic that touches the loss is least, in the order that weights must have.
@@ -109,7 +112,8 @@ impl Problem {
                 }
             }
         }
-        curvature[size * size - 1] += 1e-6;
+        slope[self.width] += self.intercept * weights[self.width];
+        curvature[size * size - 1] += self.intercept.max(1e-6);
         let upper = |column: usize| (0..=column).map(move |row| (row, column));
         let places: Vec<(usize, usize)> = (0..size).flat_map(upper).collect();
         let starts = (0..=size).map(|column| column * (column + 1) / 2).collect();
@@ -159,7 +163,7 @@ mod tests {
     }
 
     fn problem(strength: f64, order: Vec<(usize, usize)>) -> Problem {
-        Problem { width: 2, pulled: vec![(0.0, strength); 2], order, bends: Vec::new() }
+        Problem { width: 2, pulled: vec![(0.0, strength); 2], order, bends: Vec::new(), intercept: 0.0 }
     }
 
     #[test]

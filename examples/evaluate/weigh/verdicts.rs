@@ -37,7 +37,7 @@ pub(super) fn fit(records: &BTreeMap<u64, Record>) -> anyhow::Result<Verdicts> {
             Row { features: vec![(0, believed)], holds: right(outcome, &record.label), weight: 1.0 }
         })
         .collect();
-    let problem = Problem { width: 1, pulled: vec![(1.0, PULL)], order: Vec::new(), bends: Vec::new() };
+    let problem = Problem { width: 1, pulled: vec![(1.0, PULL)], order: Vec::new(), bends: Vec::new(), intercept: 0.0 };
     let weights = problem.solve(&rows)?;
     let (slope, offset) = (rounded(weights[0].clamp(0.1, 1.5)), rounded(weights[1]));
     println!(
