@@ -1,45 +1,44 @@
-//! Answers of people: the one way from a click, a command or a request to the store.
+//! Answers of people: the one path from a click, a command or a request to the store.
 //!
-//! Owns: who may answer, and what a person who answered is told. Must not know: where the answer comes from, and what
-//! follows from it.
+//! Owns: who may answer, and the reply to the person. Must not know: the origin of an answer, and its consequences.
 
 use crate::case::{CaseId, Person, RUN, Reply, SKIP, SNOOZE};
 use crate::config::Approvers;
 use crate::store::{Ask, AskKind, AskState, Replied, Store, StoreError};
 
-/// An answer that somebody wants to give.
+/// An answer to submit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// What is answered: the id of the message that asked.
+    /// The id of the message with the question.
     pub ask: String,
-    /// What that person was shown, by its fingerprint; `None` where the person looked it up just now.
+    /// Fingerprint of what that person was shown; `None` if the person has just looked it up.
     pub fingerprint: Option<String>,
     /// The answer, and who gives it.
     pub reply: Reply,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
     /// It counts.
     Taken(Ask, Reply),
-    /// Somebody was faster, or the same person clicked twice.
+    /// Another answer was first, or the same person clicked twice.
     Already(Ask, Reply),
     /// It came too late.
     Expired(Ask),
-    /// The case asks something else by now, or nothing.
+    /// The case now asks something else, or nothing.
     Withdrawn(Ask),
-    /// What was shown is not what is asked.
+    /// The question has changed since it was shown.
     Changed(Ask),
     /// This person may not answer for this job.
     NotAllowed(Ask),
     /// There is no such answer.
     NoSuchAnswer(Ask),
-    /// Nothing was ever asked under this id.
+    /// There is no question with this id.
     NoSuchAsk,
 }
 
-/// Gives an answer. The right to give it is checked now, whoever could see the question.
+/// Submits an answer. The permission is checked now, even if the person could see the question.
 ///
 /// # Errors
 /// The store failed; nothing changed.
@@ -69,7 +68,7 @@ fn why_not(ask: Ask, attempt: &Attempt) -> Said {
     }
 }
 
-/// What a case asks now.
+/// The current question of a case.
 ///
 /// # Errors
 /// The store failed.
@@ -77,7 +76,7 @@ pub fn open_ask(store: &mut dyn Store, case: &CaseId) -> Result<Option<Ask>, Sto
     Ok(store.asks(Some(case), true)?.into_iter().flatten().last())
 }
 
-/// What happens because of an answer, in a few words.
+/// The effect of an answer, in a few words.
 fn deed(ask: &Ask, answer: &str) -> String {
     match (ask.kind, answer) {
         (AskKind::Approval, RUN) => "approved".to_owned(),
@@ -93,7 +92,7 @@ impl Said {
         matches!(self, Said::Taken(..))
     }
 
-    /// What was asked, where that is known.
+    /// The question, if known.
     pub fn ask(&self) -> Option<&Ask> {
         match self {
             Said::Taken(ask, _)
@@ -107,8 +106,8 @@ impl Said {
         }
     }
 
-    /// How it stands now, as one line under what was asked. `person` and `time` say how these are written there. `None`
-    /// where it can still be answered.
+    /// The new state as one line below the question. `person` and `time` format these values. `None` if the question is
+    /// still open.
     pub fn outcome(&self, person: impl Fn(&Person) -> String, time: impl Fn(f64) -> String) -> Option<String> {
         match self {
             Said::Taken(ask, reply) | Said::Already(ask, reply) => {
@@ -120,23 +119,23 @@ impl Said {
                 Some(format!("expired at {} without an answer: not run", time(ask.expires)))
             }
             Said::Expired(ask) => Some(format!("expired at {} without an answer", time(ask.expires))),
-            Said::Withdrawn(_) => Some("no longer needed: the case went on without an answer".to_owned()),
+            Said::Withdrawn(_) => Some("no longer needed: the case continued without an answer".to_owned()),
             Said::Changed(_) | Said::NotAllowed(_) | Said::NoSuchAnswer(_) | Said::NoSuchAsk => None,
         }
     }
 
-    /// What the person who answered is told.
+    /// The reply to the person who answered.
     pub fn words(&self, person: impl Fn(&Person) -> String, time: impl Fn(f64) -> String) -> String {
         match self {
             Said::Taken(..) => self.outcome(person, time).unwrap_or_default(),
             Said::Already(..) => format!("already {}", self.outcome(person, time).unwrap_or_default()),
             Said::Expired(_) | Said::Withdrawn(_) => self.outcome(person, time).unwrap_or_default(),
-            Said::Changed(_) => "this is not what is asked any more: look at the newest message of the case".to_owned(),
+            Said::Changed(_) => "this question is out of date; see the newest message of the case".to_owned(),
             Said::NotAllowed(ask) => {
-                format!("you may not answer for {}: `approvers` in nextrun's configuration lists who may", ask.job)
+                format!("you may not answer for {}; `approvers` in nextrun's configuration lists who may", ask.job)
             }
-            Said::NoSuchAnswer(ask) => format!("the answers are {}", ask.answers.join(", ")),
-            Said::NoSuchAsk => "nextrun does not know this question: its case may have been deleted".to_owned(),
+            Said::NoSuchAnswer(ask) => format!("the possible answers are {}", ask.answers.join(", ")),
+            Said::NoSuchAsk => "nextrun does not know this question; its case may have been deleted".to_owned(),
         }
     }
 }

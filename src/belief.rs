@@ -47,6 +47,13 @@ impl Belief {
         self.terms.iter().map(|term| term.log_odds).sum()
     }
 
+    /// The same with further terms, of evidence that is independent of what it has.
+    pub fn and(mut self, terms: &[Contribution]) -> Belief {
+        self.terms.extend_from_slice(terms);
+        self.terms.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()).then(a.quantity.cmp(b.quantity)));
+        Belief { probability: probability(log_odds(self.prior) + self.evidence()), ..self }
+    }
+
     /// What speaks for it, the strongest first.
     pub fn speaks_for(&self) -> impl Iterator<Item = &Contribution> {
         self.terms.iter().filter(|term| term.log_odds > 0.0)

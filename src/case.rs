@@ -7,6 +7,8 @@ mod asking;
 mod believed;
 mod budget;
 mod control;
+mod cure;
+mod curve;
 mod digest;
 mod fates;
 mod id;
@@ -14,6 +16,7 @@ mod linking;
 mod message;
 mod notice;
 mod progress;
+mod quiet;
 mod telling;
 mod trial;
 mod version;
@@ -35,6 +38,8 @@ pub use asking::{Approval, ApprovalAsked, Approved, Awaited, Person, RUN, Reply,
 pub use believed::Believed;
 pub use budget::{Allowance, Budget, Pace, Spent, Used};
 pub use control::{CONTROL, Control, WhenControl};
+pub use cure::Cure;
+pub use curve::Curve;
 pub use digest::{Digest, DigestItem, DigestLine};
 pub use id::{case_id, experiment_of, run_name, suggestion_id};
 pub use linking::{Candidate, Known, Link, Wanted, link};
@@ -44,6 +49,7 @@ pub use message::{
 };
 pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
+pub use quiet::{Made, PROBE, Probed, Quiet, own_log_odds};
 pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
 pub use version::{CaseError, VERSION, runs_named};
 pub use versions::{POLICY_CHANGED, Versions};
@@ -118,6 +124,9 @@ pub struct Case {
     /// The budget that its next experiment would exceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_of: Option<String>,
+    /// What its baseline and experiments had logged when it last took a step; the baseline's come first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<Curve>,
     /// The experiment that a person let run, until it is suggested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approved>,
@@ -130,6 +139,9 @@ pub struct Case {
     /// What it goes on under, where that was changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goes_on_under: Option<Versions>,
+    /// The probes of its job, where there were some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
 }
 
 /// What a case waits for.
@@ -147,6 +159,8 @@ pub enum Waiting {
         /// Seconds since the Unix epoch at which the case goes on without an answer.
         until: f64,
     },
+    /// For a moment at which the next probe of its job may be made.
+    Probe,
     /// For a person to let its next experiment run.
     Approval(Awaited),
     /// For nothing: it is closed.
@@ -200,6 +214,9 @@ pub struct Experiment {
     /// It repeats the baseline unchanged.
     #[serde(default)]
     pub control: bool,
+    /// It is a quiet probe.
+    #[serde(default)]
+    pub probe: bool,
     /// It repeats an experiment whose job was lost.
     #[serde(default)]
     pub again: bool,
@@ -238,6 +255,7 @@ impl Experiment {
             waits_since: None,
             approval: None,
             control: false,
+            probe: false,
             again: false,
             cost: None,
             spent: None,
@@ -272,7 +290,7 @@ pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
     /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
-    /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `closed`.
+    /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `probed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,
@@ -306,7 +324,7 @@ impl Case {
                     experiment.clock_set_by += by;
                 }
             }
-            Waiting::Room(_) | Waiting::Nothing => {}
+            Waiting::Room(_) | Waiting::Probe | Waiting::Nothing => {}
         }
     }
 

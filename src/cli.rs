@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: one file per command.
 //!
 //! Owns: arguments, printing, exit codes. Must not know: algorithms.
 
@@ -8,11 +8,13 @@ mod config;
 mod diagnose;
 mod generate;
 mod init;
+mod login;
 mod nearby;
 mod notify;
 mod outbox;
 mod policy;
 mod preset;
+mod report;
 mod run;
 mod runner;
 mod scalars;
@@ -38,15 +40,15 @@ use crate::watch::Watcher;
 #[command(
     name = "nextrun",
     version,
-    after_help = "Exit codes: 0 all is well, 1 something was found (a failing job, a failing test), 2 it could not be done.\n\nStart with: nextrun diagnose LOGDIR"
+    after_help = "Exit codes: 0 success, 1 a job or test failed, 2 error.\n\nTo get started, run: nextrun diagnose LOGDIR"
 )]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Log more; twice: everything. RUST_LOG has the last word.
+    /// Increase log verbosity (-vv for everything). RUST_LOG overrides this.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
-    /// How to log to standard error.
+    /// Log format on standard error.
     #[arg(long, value_enum, default_value_t, global = true)]
     log: LogFormat,
 }
@@ -60,6 +62,8 @@ enum Command {
     Diagnose(diagnose::Diagnose),
     #[command(subcommand)]
     Cases(cases::Cases),
+    Report(report::Report),
+    Login(login::Login),
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
     #[command(subcommand)]
@@ -81,16 +85,16 @@ enum Command {
     Man(generate::Man),
 }
 
-/// What the process ends with.
+/// Exit status of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
-    /// All is well.
+    /// Success.
     Healthy,
-    /// Something was found: a failing job, a failing test.
+    /// A job or test failed.
     Failing,
-    /// It could not be done.
+    /// An error occurred.
     Unable,
-    /// What a command that was run ended with.
+    /// The exit code of the command that `nextrun run` ran.
     As(u8),
 }
 
@@ -105,12 +109,13 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Runs one command line, the name of the program first.
+/// Runs a command line. The first argument is the program name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version come as errors too; where standard output is closed there is nobody to tell.
+            // clap also returns help and version texts as errors. If standard output is closed, there is no one to
+            // report to.
             let _ = error.print();
             return if error.use_stderr() { Exit::Unable } else { Exit::Healthy }.into();
         }
@@ -127,6 +132,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Supervise(command) => runner::supervise(command),
         Command::Diagnose(command) => diagnose::run(command),
         Command::Cases(command) => cases::run(command),
+        Command::Report(command) => report::run(command),
+        Command::Login(command) => login::run(command),
         Command::Outbox(command) => outbox::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),
@@ -151,15 +158,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The reader of standard output has seen enough, as `head` has.
+/// The reader of standard output closed the pipe, for example `head`.
 fn closed_pipe(error: &anyhow::Error) -> bool {
     let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
     io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-#[expect(clippy::print_stderr, reason = "what the user must read goes to standard error, logged or not")]
+#[expect(clippy::print_stderr, reason = "errors must be visible even if logging is off")]
 fn complain(error: &anyhow::Error) {
-    // A mistake in a file is told on several lines.
+    // A mistake in a file is reported on several lines.
     let told = with_causes(error);
     eprintln!("error: {}", told.lines().map(plain).collect::<Vec<_>>().join("\n"));
 }
@@ -169,19 +176,19 @@ fn settings(file: Option<&Path>, overrides: &Overrides) -> anyhow::Result<Settin
     Ok(load(file, overrides, &variables(), &vocabulary())?)
 }
 
-/// Where a log directory is, on the command line.
+/// Parses the location of a log directory on the command line.
 fn place() -> impl TypedValueParser<Value = Place> {
     OsStringValueParser::new().try_map(Place::parse)
 }
 
-/// A watcher of a log directory that is there and can be read.
+/// A watcher for an existing, readable log directory.
 fn watcher_of(place: &Place) -> anyhow::Result<Watcher> {
     let logdir = logdir_at(place, &variables())?;
     logdir.check()?;
     Ok(Watcher::of(logdir))
 }
 
-/// Everything that a log directory holds now.
+/// All current runs in a log directory.
 fn runs_of(logdir: &Place) -> anyhow::Result<Runs> {
     let mut watcher = watcher_of(logdir)?;
     for problem in watcher.poll(crate::daemon::now()).problems {
@@ -190,8 +197,8 @@ fn runs_of(logdir: &Place) -> anyhow::Result<Runs> {
     Ok(watcher.into_runs())
 }
 
-/// Text from event files and receivers is data: its control characters must not reach a terminal, and its line ends must
-/// not begin lines that seem to be ours.
+/// Makes untrusted text from event files and receivers safe to print: control characters must not reach a terminal, and
+/// line breaks must not start lines that look like nextrun's own output.
 fn plain(text: &str) -> String {
     let shown = |c| match c {
         '\n' => ' ',

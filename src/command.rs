@@ -6,6 +6,7 @@
 //! Nothing is run to learn what a script takes: its source is read as text.
 
 mod files;
+mod fixed;
 mod learn;
 mod meaning;
 mod options;

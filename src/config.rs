@@ -1,7 +1,7 @@
-//! The file that the operator writes, checked, and the settings that come of it.
+//! Checks the operator's file and turns it into settings.
 //!
-//! Owns: the keys of the file, defaults, secrets, and how a knob reaches a script. Must not know: how the parts work
-//! that it sets up; what it needs to know of them is handed to it as a `Vocabulary`.
+//! Owns: the keys of the file, defaults, secrets, and how a script sets a knob. Must not know: the internals of the
+//! parts that it configures; the names that it needs are passed in as a `Vocabulary`.
 
 mod duration;
 mod glob;
@@ -28,68 +28,69 @@ pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
     ASK_WAIT, Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    Poll, PresetChoice, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources, WatchSettings,
+    Poll, PresetChoice, Probes, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources,
+    WatchSettings,
 };
 pub use show::show;
 
 use crate::yaml::Problem;
 
-/// What the file may name that other parts own.
+/// Names defined by other parts that the file can use.
 #[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
-    /// The presets of destinations, each with its fields.
+    /// The presets of destinations with their fields.
     pub presets: Vec<(String, Vec<PresetField>)>,
-    /// Reads the fields of a preset that is a file; without it there are no such presets.
+    /// Reads the fields of a preset file; `None` if preset files are not supported.
     pub preset_file: Option<ReadPreset>,
-    /// The policies that are built in.
+    /// The built-in policies.
     pub policies: Vec<String>,
     /// The symptoms that a job can show.
     pub symptoms: Vec<String>,
 }
 
-/// The fields of the preset in a file, or what is wrong with it.
+/// The fields of a preset file, or its problems.
 pub type ReadPreset = fn(&Path) -> Result<Vec<PresetField>, String>;
 
-/// A setting that a preset asks for.
+/// A setting of a preset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresetField {
     /// Its name.
     pub name: String,
-    /// What it holds.
+    /// The kind of value.
     pub holds: Holds,
-    /// Whether it must be set.
+    /// Whether it is required.
     pub need: Need,
-    /// What it is, for messages.
+    /// Its description, for messages.
     pub help: String,
 }
 
-/// What a setting of a destination holds.
+/// The kind of value of a destination's setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holds {
-    /// A token or signing secret: never in the file itself.
+    /// A token or signing secret; never written in the file itself.
     Secret,
-    /// An address; one whose path is a secret is not in the file itself.
+    /// An address. If its path is a secret, it is not written in the file itself.
     Address,
-    /// A token for each owner of jobs, in place of `user` and `token`.
+    /// A token for each job owner, in place of `user` and `token`.
     Accounts,
     /// Anything else.
     Text,
 }
 
-/// Whether a setting must be there.
+/// Whether a setting is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Without it there is no destination.
+    /// The destination cannot work without it.
     Required,
-    /// It may be left out.
+    /// It can be omitted.
     Optional,
 }
 
-/// Why there are no settings.
+/// Why the settings could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration {path} cannot be read: {source}")]
+    #[error("could not read the configuration {path}: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -97,7 +98,7 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// The file has mistakes: all of them, in the order of the file.
+    /// The file has mistakes; lists all of them in the order of the file.
     #[error("{}", listed(.0))]
     Problems(Vec<Problem>),
 }
@@ -106,27 +107,28 @@ fn listed(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n\n")
 }
 
-/// Files that people write are shorter by far; devices and logs named by mistake are not.
+/// Human-written files are much shorter; devices and logs named by mistake are longer.
 const MAX_FILE: u64 = 4 << 20;
 
-/// The text of a file that people write.
+/// Reads the text of a human-written file.
 ///
 /// # Errors
 ///
-/// It cannot be read, is no text, or is longer than 4 MiB.
+/// The file cannot be read, is not text, or is longer than 4 MiB.
 pub fn text_of(path: &Path) -> io::Result<String> {
-    let too_long = || io::Error::new(io::ErrorKind::InvalidData, "it is longer than 4 MiB, which no such file is");
+    let too_long =
+        || io::Error::new(io::ErrorKind::InvalidData, "it is longer than 4 MiB, the limit for configuration files");
     read_at_most(path, MAX_FILE)?.ok_or_else(too_long)
 }
 
-/// The text of a file; `None` if it has more than so many bytes, of which no more are read.
+/// Reads the text of a file; returns `None` if it exceeds the limit, after reading at most that many bytes.
 fn read_at_most(path: &Path, most: u64) -> io::Result<Option<String>> {
     let mut text = String::new();
     std::fs::File::open(path)?.take(most + 1).read_to_string(&mut text)?;
     Ok((text.len() as u64 <= most).then_some(text))
 }
 
-/// Reads the file, or takes the defaults where there is none, and lets the command line have the last word.
+/// Reads the file, or uses the defaults if there is none. Command-line options override the file.
 ///
 /// # Errors
 ///

@@ -1,11 +1,12 @@
-//! Wires the parts, runs the loop, and stops in order.
+//! Connects the parts, runs the main loop, and shuts down in order.
 //!
-//! Owns: threads, the clock, when to look. Must not know: the command line, and the rules of any part.
+//! Owns: threads, the clock, when to check for changes. Must not know: the command line, and the rules of any part.
 //!
-//! One thread reads event files and diagnoses; the workers of the outbox send on their own. What is decided is committed
-//! before anybody is told of it.
+//! One thread reads event files and diagnoses; the outbox workers send independently. Decisions are committed before
+//! anyone is notified.
 
 mod asks;
+mod clicks;
 mod clock;
 mod desk;
 mod engine;
@@ -43,29 +44,31 @@ use crate::store::{SharedStore, Sqlite, StateLock, Store, Unreadable};
 use crate::watch::Watcher;
 use crate::watch::notify::{Notifier, Sweep};
 
+use clicks::Clicks;
 use clock::Clocks;
 use desk::Desk;
 use engine::Engine;
 use reload::Prepared;
 use stopping::{Stoppable, end_at_last};
 
+pub use clicks::answerer;
 pub use sending::destination_of;
 pub use site::{
     PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, preset_of, site_of, vocabulary,
 };
 
-/// The name of the database below the state directory.
+/// The name of the database in the state directory.
 pub const DATABASE: &str = "nextrun.db";
 
-/// Reads the operator's settings: at the start, and again at each reload.
+/// Reads the operator's settings at the start and at each reload.
 pub type Load<'a> = dyn Fn() -> anyhow::Result<Settings> + 'a;
 
-/// What is asked of the loop from outside.
+/// Requests to the main loop from outside.
 #[derive(Debug, Clone, Default)]
 pub struct Wishes {
-    /// Whether it is to stop.
+    /// Whether to stop.
     pub stop: Arc<AtomicBool>,
-    /// Whether it is to read its settings again.
+    /// Whether to reload the settings.
     pub reload: Arc<AtomicBool>,
 }
 
@@ -74,7 +77,7 @@ pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()) + fault::clock_set_by()
 }
 
-/// An error with its causes; one that says its cause already does not say it twice.
+/// An error with its causes. Omits a cause that the error already contains.
 pub fn with_causes(error: &anyhow::Error) -> String {
     let mut told = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -85,7 +88,7 @@ pub fn with_causes(error: &anyhow::Error) -> String {
     told
 }
 
-/// The environment of this process. Names and values that are no UTF-8 hold nothing that a setting could be.
+/// The environment of this process, without names and values that are not UTF-8.
 pub fn variables() -> Variables {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -93,21 +96,21 @@ pub fn variables() -> Variables {
     std::env::vars_os().filter_map(text).collect()
 }
 
-/// Runs until it is told to stop, by `wishes` or by SIGTERM or SIGINT. SIGHUP has it read its settings again.
+/// Runs until stopped by `wishes`, SIGTERM or SIGINT. SIGHUP reloads the settings.
 ///
 /// # Errors
-/// What keeps it from starting or from going on: the state directory, the database, a policy, a destination.
+/// Problems that prevent starting or continuing: the state directory, the database, a policy, a destination.
 pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
-    let Prepared { settings, site, destinations } = Prepared::of(load()?)?;
+    let Prepared { settings, site, destinations, apps } = Prepared::of(load()?)?;
     let logdir = logdir_of(&settings)?;
     let source = logdir_at(logdir, &variables())?;
     if let Err(error) = source.check() {
-        tracing::warn!(%logdir, "{error}: it is waited for");
+        tracing::warn!(%logdir, "{error}; retrying until it appears");
     }
     let _lock =
-        StateLock::acquire(&settings.state.join("nextrun.lock")).context("could not take the state directory")?;
+        StateLock::acquire(&settings.state.join("nextrun.lock")).context("could not lock the state directory")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    // Before anything that takes long, so that a reload that comes early does not end the process.
+    // Must precede slow operations, so that an early reload signal does not end the process.
     listen_to_signals(&runtime, wishes)?;
     let board = Arc::new(Board::default());
     let serving = serve_status(&runtime, &settings, &board)?;
@@ -124,6 +127,8 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let (reports, incoming) = mpsc::unbounded_channel();
     let from_runner = runner::follow(&runtime, &settings, wishes.stop.clone())?;
     let (metrics, clock) = (board.metrics.clone(), Arc::new(now));
+    let mut clicks = Clicks::new(runtime.handle().clone(), store.clone(), board.clone());
+    clicks.follow(apps);
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
     tracing::info!(%logdir, state = %settings.state.display(), "watching");
@@ -139,6 +144,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         watcher,
         notifier,
         outbox,
+        clicks,
         board,
         wishes: wishes.clone(),
         refused: None,
@@ -153,7 +159,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let outbox = engine.into_outbox();
     runtime.block_on(async {
         if tokio::time::timeout(STOP_WITHIN, outbox.stop()).await.is_err() {
-            tracing::warn!("a destination did not answer in time; what was under way is asked about at the next start");
+            tracing::warn!("a destination did not respond in time; the outcome will be checked at the next start");
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -161,16 +167,20 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     result
 }
 
-/// A stop waits so long for requests under way.
+/// How long a stop waits for requests in progress.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 fn logdir_of(settings: &Settings) -> anyhow::Result<&Place> {
     match settings.watch.logdirs.as_slice() {
         [logdir] => Ok(logdir),
         [] => {
-            bail!("no log directory is named: write `nextrun watch LOGDIR`, or set `watch.logdir` in the configuration")
+            bail!(
+                "no log directory is given: pass one to `nextrun watch LOGDIR`, or set `watch.logdir` in the configuration"
+            )
         }
-        several => bail!("one daemon watches one log directory: start one for each of {}", listed(several)),
+        several => {
+            bail!("one daemon watches one log directory: start a separate daemon for each of {}", listed(several))
+        }
     }
 }
 
@@ -179,7 +189,7 @@ fn listed(places: &[Place]) -> String {
     shown.join(", ")
 }
 
-/// What an earlier process left.
+/// State that an earlier process left.
 struct Kept {
     store: SharedStore,
     cases: Vec<Case>,
@@ -191,7 +201,7 @@ fn open_store(settings: &Settings) -> anyhow::Result<Kept> {
     let mut store = Sqlite::open(&settings.state.join(DATABASE))?;
     let unknown = store.recover(now())?;
     if unknown > 0 {
-        tracing::warn!(unknown, "deliveries were under way when the last process ended; they are tried again");
+        tracing::warn!(unknown, "deliveries were in progress when the last process ended; retrying them");
     }
     let (mut cases, mut unreadable) = (Vec::new(), Vec::new());
     for row in store.cases(false)? {
@@ -208,7 +218,7 @@ fn open_store(settings: &Settings) -> anyhow::Result<Kept> {
             }
             Err(row) => (row.id, row.baseline, Vec::new(), row.reason),
         };
-        tracing::error!(case = %id, job = baseline, why, "a stored case cannot be read; it and its job are left alone");
+        tracing::error!(case = %id, job = baseline, why, "a stored case cannot be read; nextrun ignores it and its job");
         unreadable.push(SetAside { baseline, runs });
     }
     let mut fates = Vec::new();
@@ -223,12 +233,7 @@ fn open_store(settings: &Settings) -> anyhow::Result<Kept> {
 }
 
 fn tell_unreadable(row: &Unreadable) {
-    tracing::error!(
-        row = row.id,
-        what = row.what,
-        why = row.reason,
-        "a stored row cannot be read; it is left as it is"
-    );
+    tracing::error!(row = row.id, what = row.what, why = row.reason, "a stored row cannot be read; nextrun ignores it");
 }
 
 fn serve_status(
@@ -246,9 +251,11 @@ fn serve_status(
         report: read("report", &wanted.tokens.report)?,
         act: read("act", &wanted.tokens.act)?,
     };
-    let listen = status::Listen { address: wanted.listen, tokens };
+    let keyring = status::Keyring::open_or_make(&settings.state, now()).context("could not prepare browser login")?;
+    let links = status::Links { tensorboard: wanted.tensorboard.clone() };
+    let listen = status::Listen { address: wanted.listen, tokens, keyring: Some(keyring), links };
     let (address, serving) = runtime.block_on(status::serve(listen, board.clone()))?;
-    tracing::info!(%address, "the status page is there");
+    tracing::info!(%address, "status page available");
     Ok(runtime.spawn(serving))
 }
 

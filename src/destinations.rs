@@ -1,6 +1,6 @@
-//! Says it elsewhere: Slack, a job queue, any webhook, the terminal.
+//! Sends messages to other systems: Slack, a job queue, any webhook, the terminal.
 //!
-//! Owns: presets as data, requests, what an answer means. Must not know: the store, policies, when to try again.
+//! Owns: presets as data, requests, interpretation of responses. Must not know: the store, policies, when to retry.
 
 mod answer;
 mod block_kit;
@@ -8,16 +8,20 @@ mod channel;
 mod codes;
 mod current;
 mod engine;
+mod events;
 mod exchange;
 mod filters;
 mod fitting;
+mod headline;
 mod http;
 mod listing;
 mod mail;
 mod markup;
+mod picture;
 mod preset;
 mod rehearsal;
 mod signature;
+mod slack;
 mod sparkline;
 mod template;
 mod view;
@@ -41,6 +45,7 @@ pub use current::{Fresh, Reread};
 pub use engine::Told;
 pub use http::{Http, HttpError, Timeouts};
 pub use preset::{Field, FieldKind, Need, Patience, Preset, PresetError, SameId};
+pub use slack::{Answerer, Click, Outcome as ClickOutcome, SlackApp, SlackPace, date, mention};
 pub use sparkline::sparkline;
 pub use template::TemplateError;
 
@@ -48,101 +53,105 @@ use crate::case::{Body, Message, MessageKind};
 use crate::fate::Fate;
 use channel::{HttpChannel, check_host, headers_of};
 use current::Current;
+use events::EventsChannel;
 use exchange::Exchange;
 use mail::MailChannel;
 use preset::Send;
 use template::Scope;
 
-/// A site's own settings of a destination.
+/// The settings of a destination in the site's configuration.
 #[derive(Clone, Default)]
 pub struct Setup {
-    /// Its name in the configuration, in listings and messages.
+    /// Its name in the configuration, lists and messages.
     pub name: String,
-    /// The settings that its preset asks for.
+    /// The settings of its preset.
     pub fields: BTreeMap<String, Secret>,
-    /// Reads them again, before each request: tokens are renewed while nextrun runs.
+    /// Rereads the settings before each request, because tokens may be renewed while nextrun runs.
     pub reread: Option<Reread>,
-    /// By owner of a job, the token that runs are sent under in its name; `None` where all go under one account.
+    /// The token for each job owner, used to submit runs in the owner's name; `None` if all runs use one account.
     pub accounts: Option<BTreeMap<String, Secret>>,
-    /// The kinds of message that it gets; what its preset says where this is `None`.
+    /// The kinds of message that it receives; `None`: the default of its preset.
     pub wants: Option<Vec<MessageKind>>,
-    /// What becomes of a message that may have arrived.
+    /// How to handle a message that may have arrived.
     pub on_unknown: OnUnknown,
-    /// The age from which a message is given up; the outbox's own where this is `None`.
+    /// The age at which a message is given up; `None`: the default of the outbox.
     pub give_up_after: Option<Duration>,
-    /// How often it is asked what became of the runs that it has; the default where this is `None`.
+    /// Interval for querying the status of its runs; `None`: the default.
     pub status_every: Option<Duration>,
-    /// The hosts that messages may go to; any where this is `None`.
+    /// The hosts that may receive messages; `None`: any host.
     pub allowed_hosts: Option<Vec<String>>,
 }
 
-/// What came before a try.
+/// The state before an attempt.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Earlier {
-    /// The reference of the first message of the case that the destination has.
+    /// The destination's reference for the first message of the case.
     pub thread: Option<String>,
-    /// What became of the try before.
+    /// The result of the previous attempt.
     pub last: Last,
-    /// What the destination calls it, where it has it already and only what follows is left to do; of a cancellation, what
-    /// it calls the run.
+    /// The destination's reference, if it already has the message and only follow-up requests remain; for a
+    /// cancellation, its reference for the run.
     pub reference: Option<String>,
-    /// Seconds since the Unix epoch since when the destination says that it does not have it.
+    /// Since when the destination has reported that it does not have the message, in seconds since the Unix epoch.
     pub absent_since: Option<f64>,
-    /// Whether nobody wants it any more: it is not sent, and what is there of it is not started. Of a cancellation, whether
-    /// the destination never had the run.
+    /// Whether the message is no longer needed: it is not sent, and what already arrived is not started. For a
+    /// cancellation: whether the destination never had the run.
     pub unwanted: bool,
 }
 
-/// What the first half of a try came to.
+/// The result of the first half of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// The try is over.
+    /// The attempt is finished.
     Done(Outcome),
-    /// The destination has the message: keep the reference, then go on with [`Destination::follow`].
+    /// The destination has the message: store the reference, then continue with [`Destination::follow`].
     Accepted {
-        /// What the destination calls it.
+        /// The destination's reference.
         reference: Option<String>,
     },
 }
 
-/// What became of the try before.
+/// The result of the previous attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Last {
-    /// There was none, or it certainly did not arrive.
+    /// There was none, or the message certainly did not arrive.
     #[default]
     NotThere,
-    /// It may have arrived.
+    /// The message may have arrived.
     InDoubt,
-    /// It may have arrived, and a person wants it sent again: only a destination that says that it has it is not sent it.
+    /// The message may have arrived, and a person wants to resend it: it is sent unless the destination reports that it
+    /// has it.
     InDoubtButWanted,
 }
 
-/// What destinations need of the process that they are in.
+/// What destinations need from their process.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Name of this host, for the `source` of events.
+    /// Name of this host, used as the `source` of events.
     pub host: String,
-    /// For those that speak HTTP.
+    /// HTTP client for destinations that need one.
     pub http: Http,
-    /// Where the terminal's messages go.
+    /// Output for messages to the terminal.
     pub terminal: Arc<Mutex<dyn Write + std::marker::Send>>,
 }
 
 /// Why a destination cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// A setting is missing.
-    #[error("the destination {destination} lacks `{field}`: {help}")]
+    /// A required setting is missing.
+    #[error("the destination {destination} needs `{field}`: {help}")]
     Missing {
         /// Its name.
         destination: String,
         /// The setting.
         field: String,
-        /// What it is.
+        /// Its description.
         help: String,
     },
-    /// A setting is not one of the preset's.
-    #[error("the destination {destination} has `{field}`, which the preset {preset} does not know: it has {known}")]
+    /// The preset has no such setting.
+    #[error(
+        "the destination {destination} has the setting `{field}`, which the preset {preset} does not support: {known}"
+    )]
     Unknown {
         /// Its name.
         destination: String,
@@ -150,11 +159,11 @@ pub enum SetupError {
         field: String,
         /// The preset.
         preset: String,
-        /// The settings that there are.
+        /// The available settings.
         known: String,
     },
-    /// A setting is not what it should be; its value is not shown.
-    #[error("the destination {destination} has a `{field}` that cannot be used: {reason}")]
+    /// A setting is invalid; its value is not shown.
+    #[error("the destination {destination} has an invalid `{field}`: {reason}")]
     Unusable {
         /// Its name.
         destination: String,
@@ -163,30 +172,31 @@ pub enum SetupError {
         /// What it should be.
         reason: String,
     },
-    /// It needs TLS, which could not be set up.
+    /// TLS could not be set up.
     #[error("the destination {destination}: {reason}")]
     NoHttp {
         /// Its name.
         destination: String,
-        /// Why, and what to do.
+        /// The reason and a fix.
         reason: HttpError,
     },
 }
 
-/// A run is asked about so often if nothing else is said: a failure shows soon, and a controller is not kept busy.
+/// Default interval for querying the status of a run: short enough to notice a failure soon without burdening a
+/// controller.
 pub const STATUS_EVERY: Duration = Duration::from_secs(15);
 
-/// A place where messages go, ready to send.
+/// A destination that is ready to send.
 pub struct Destination {
     /// Its name in the configuration.
     pub name: String,
-    /// The kinds of message that it gets.
+    /// The kinds of message that it receives.
     pub wants: Vec<MessageKind>,
-    /// What becomes of a message that may have arrived; a destination that recognises ids is always sent it again.
+    /// How to handle a message that may have arrived. Destinations that recognise ids always receive it again.
     pub on_unknown: OnUnknown,
-    /// The age from which a message is given up; the outbox's own where this is `None`.
+    /// The age at which a message is given up; `None`: the default of the outbox.
     pub give_up_after: Option<Duration>,
-    /// How often it is asked what became of the runs that it has, where it can be.
+    /// Interval for querying the status of its runs, if it supports this.
     pub status_every: Duration,
     preset: Arc<Preset>,
     source: String,
@@ -199,6 +209,7 @@ pub struct Destination {
 enum Channel {
     Http(Box<HttpChannel>),
     Mail(Box<MailChannel>),
+    Events(EventsChannel),
     Terminal(Arc<Mutex<dyn Write + std::marker::Send>>),
 }
 
@@ -212,15 +223,16 @@ impl fmt::Debug for Destination {
 }
 
 impl Destination {
-    /// Sets a destination up; nothing is sent.
+    /// Sets up a destination; sends nothing.
     ///
     /// # Errors
-    /// Settings that are missing, unknown, or not what they should be.
+    /// Settings that are missing, unknown or invalid.
     pub fn new(preset: Arc<Preset>, setup: Setup, surroundings: &Surroundings) -> Result<Destination, SetupError> {
         check_fields(&preset, &setup)?;
         let channel = match &preset.send {
             Send::Terminal { .. } => Channel::Terminal(Arc::clone(&surroundings.terminal)),
             Send::Mail { settings, .. } => Channel::Mail(Box::new(open_mail(&preset, settings, &setup, surroundings)?)),
+            Send::Events { logdir, .. } => Channel::Events(EventsChannel::open(&preset, logdir, &setup)?),
             Send::Http { .. } => Channel::Http(Box::new(HttpChannel::open(&preset, &setup, &surroundings.http)?)),
         };
         let on_unknown = match preset.same_id {
@@ -242,52 +254,53 @@ impl Destination {
         })
     }
 
-    /// Whether messages may be kept back for a better moment, as its preset says.
+    /// Whether its preset permits delaying messages.
     pub fn patience(&self) -> Patience {
         self.preset.patience
     }
 
-    /// Whether it runs what is suggested by itself, as a job queue or an engine does: it gets suggested runs, and nothing
-    /// that is said to people.
+    /// Whether it runs suggestions automatically, like a job queue or an engine: it receives suggested runs and no
+    /// messages for people.
     pub fn runs_suggestions(&self) -> bool {
         let wants = |kind| self.wants.contains(&kind);
-        let for_people = self.preset.patience == Patience::MayWait || matches!(self.channel, Channel::Terminal(_));
+        let shows = matches!(self.channel, Channel::Terminal(_) | Channel::Events(_));
+        let for_people = self.preset.patience == Patience::MayWait || shows;
         wants(MessageKind::RunSuggested) && !wants(MessageKind::QuestionAsked) && !for_people
     }
 
-    /// Whether people are told through it, where they are and at any time: by chat or mail.
+    /// Whether it reaches people anywhere at any time, by chat or mail.
     pub fn reaches_people(&self) -> bool {
         self.preset.patience == Patience::MayWait && self.wants.contains(&MessageKind::QuestionAsked)
     }
 
-    /// Whether it can be asked for a message that may have arrived.
+    /// Whether it can be queried for a message that may have arrived.
     pub fn can_be_asked(&self) -> bool {
         self.preset.can_be_asked()
     }
 
-    /// Whether later messages of a case refer to its first one: [`Earlier::thread`] is read then.
+    /// Whether later messages of a case refer to its first one; [`Earlier::thread`] is then used.
     pub fn threads(&self) -> bool {
         self.preset.threads
     }
 
-    /// Whether it can be asked what became of a run.
+    /// Whether it can be queried for the status of a run.
     pub fn tells_fates(&self) -> bool {
         self.preset.status.is_some()
     }
 
-    /// Sends a message once and says what came of it, where nothing came before. `now` is in seconds since the Unix
-    /// epoch; it is the time stamp of the signature.
+    /// Sends a message once without an earlier attempt, and returns the outcome. `now` is in seconds since the Unix
+    /// epoch and is the timestamp of the signature.
     pub async fn deliver(&self, message: &Message, now: f64) -> Outcome {
         self.deliver_after(&Earlier::default(), message, now).await
     }
 
-    /// As [`Destination::deliver`], after what came before: a destination that can be asked is asked for a message that
-    /// may have arrived, and sent it only where it does not have it.
+    /// Like [`Destination::deliver`], after earlier attempts: a destination that can be queried is first asked for a
+    /// message that may have arrived, and receives it only if it does not have it.
     pub async fn deliver_after(&self, earlier: &Earlier, message: &Message, now: f64) -> Outcome {
         self.send(earlier, message, now).await.1
     }
 
-    /// As [`Destination::deliver_after`], with the status of the answer to the message where there was one.
+    /// Like [`Destination::deliver_after`]; also returns the status of the response, if any.
     pub async fn send(&self, earlier: &Earlier, message: &Message, now: f64) -> (Option<u16>, Outcome) {
         match self.submit(earlier, message, now).await {
             (status, Step::Done(outcome)) => (status, outcome),
@@ -297,8 +310,8 @@ impl Destination {
         }
     }
 
-    /// The first half of [`Destination::send`]: until the destination has the message. What it calls it is to be kept
-    /// before anything follows, so that a process that ends in between goes on from there.
+    /// The first half of [`Destination::send`]: until the destination has the message. The caller must store its
+    /// reference before any follow-up, so that a process that ends in between can continue.
     pub async fn submit(&self, earlier: &Earlier, message: &Message, now: f64) -> (Option<u16>, Step) {
         let scope = match self.scope(message, earlier.thread.as_deref()) {
             Ok(scope) => scope,
@@ -309,9 +322,14 @@ impl Destination {
                 Ok(text) => (None, Step::Done(print(writer, &text))),
                 Err(why) => (None, Step::Done(Outcome::Permanent { why })),
             },
+            Channel::Events(events) => match self.body(message, &scope) {
+                Ok(text) => (None, Step::Done(events.send(message, text.as_str().unwrap_or_default()))),
+                Err(why) => (None, Step::Done(Outcome::Permanent { why })),
+            },
             Channel::Mail(mail) => match self.body(message, &scope) {
                 Ok(body) => {
-                    let (status, outcome) = mail.send(message, &body).await;
+                    let picture = picture::of(message).await;
+                    let (status, outcome) = mail.send(message, &body, picture.as_ref()).await;
                     (status, Step::Done(outcome))
                 }
                 Err(why) => (None, Step::Done(Outcome::Permanent { why })),
@@ -346,18 +364,18 @@ impl Destination {
         }
     }
 
-    /// The second half of [`Destination::send`]: what follows a message that the destination has.
+    /// The second half of [`Destination::send`]: follow-up requests after the destination has the message.
     pub async fn follow(&self, earlier: &Earlier, message: &Message, reference: Option<&str>, now: f64) -> Outcome {
         let followed = self.with_exchange(earlier.thread.as_deref(), message, now, async |exchange| {
             let outcome = exchange.follow(reference.map(str::to_owned)).await;
             outcome.map_texts(|text| exchange.current.hidden(text))
         });
-        // What cannot be set up now was set up when the message was sent.
+        // If the client cannot be set up now, it was set up when the message was sent.
         followed.await.unwrap_or_else(|why| Outcome::Site { in_doubt: true, why })
     }
 
-    /// Asks what became of the run that this message suggested, and that the destination calls so. `None` where it cannot
-    /// be asked.
+    /// Queries the status of the run that this message suggested, under the destination's reference. `None` if it does
+    /// not support this.
     pub async fn fate(&self, message: &Message, reference: Option<&str>, now: f64) -> Option<Told> {
         let status = self.preset.status.as_ref()?;
         let told = self.with_exchange(None, message, now, async |exchange| {
@@ -373,12 +391,12 @@ impl Destination {
         Some(told.await.unwrap_or_else(Told::Cannot))
     }
 
-    /// Cancels what it may have of a message besides the run of this reference: a request that was thought to be lost may
-    /// have arrived after all.
+    /// Cancels duplicates of a message other than the run of this reference: a request that was presumed lost may have
+    /// arrived after all.
     pub async fn tidy(&self, message: &Message, kept: &str, now: f64) {
         let tidied = self.with_exchange(None, message, now, async |exchange| exchange.tidy(kept).await);
         if let Err(why) = tidied.await {
-            tracing::warn!(destination = self.name, id = message.id, why, "it cannot be asked for what it has twice");
+            tracing::warn!(destination = self.name, id = message.id, why, "it cannot be queried for duplicates");
         }
     }
 
@@ -389,20 +407,20 @@ impl Destination {
         now: f64,
         work: impl AsyncFnOnce(&Exchange<'_>) -> T,
     ) -> Result<T, String> {
-        let Channel::Http(http) = &self.channel else { return Err("it does not speak HTTP".to_owned()) };
+        let Channel::Http(http) = &self.channel else { return Err("it does not use HTTP".to_owned()) };
         let current = self.current(message)?;
         let scope = with_account(self.scope(message, thread)?, &current, &self.preset);
         Ok(work(&Exchange { destination: self, http, message, scope: &scope, current: &current, now }).await)
     }
 
-    /// The settings as they are now, for a message.
+    /// The current settings for a message.
     fn current(&self, message: &Message) -> Result<Current, String> {
         let Fresh { mut fields, accounts } = match &self.reread {
             Some(reread) => reread()?,
             None => Fresh { fields: self.fields.clone(), accounts: self.accounts.clone() },
         };
         if let Some(accounts) = &accounts {
-            let owner = owner_of(message).ok_or("nobody is known to own the job, and `users` is set")?;
+            let owner = owner_of(message).ok_or("the owner of the job is unknown, and `users` is set")?;
             let token = accounts.get(owner).ok_or_else(|| format!("`users` has no token for {owner}: add one"))?;
             fields.insert("user".to_owned(), Secret::new(owner));
             fields.insert("token".to_owned(), token.clone());
@@ -417,30 +435,31 @@ impl Destination {
         Ok(Current::new(fields, headers, secret.iter()))
     }
 
-    /// What it is sent for a message: the body of the request or of the email, or the text. `thread` is the reference of the
-    /// first message of the case.
+    /// The content sent for a message: the body of the request or of the email, or the text. `thread` is the reference
+    /// of the first message of the case.
     ///
     /// # Errors
-    /// The preset cannot say it, for people.
+    /// Why the preset cannot render the message, in words for people.
     pub fn payload(&self, message: &Message, thread: Option<&str>) -> Result<Value, String> {
         self.body(message, &self.scope(message, thread)?)
     }
 
-    /// Where it sends to, for people: of an address no more than scheme, host and port, and whether requests are signed.
+    /// The target, for people: scheme, host and port of an address, and whether requests are signed.
     pub fn target(&self) -> String {
         match &self.channel {
             Channel::Terminal(_) => "the terminal".to_owned(),
+            Channel::Events(events) => events.target(),
             Channel::Mail(mail) => mail.target(),
             Channel::Http(http) => http.target(),
         }
     }
 
-    /// Whether it has the same name, and would send the same to the same place in the same way.
+    /// Whether it has the same name and would send the same content to the same target in the same way.
     pub fn is_like(&self, other: &Destination) -> bool {
         let timeouts = |destination: &Destination| match &destination.channel {
             Channel::Http(http) => Some(http.client.timeouts()),
             Channel::Mail(mail) => Some(mail.timeouts()),
-            Channel::Terminal(_) => None,
+            Channel::Terminal(_) | Channel::Events(_) => None,
         };
         self.name == other.name
             && self.preset.is_like(&other.preset)
@@ -451,35 +470,41 @@ impl Destination {
             && timeouts(self) == timeouts(other)
     }
 
-    /// The preset that it follows.
+    /// Its preset.
     pub fn preset(&self) -> &Preset {
         &self.preset
     }
 
-    /// What templates of bodies see: of the settings, only what is no secret.
+    /// The values available to templates of bodies: settings that are not secret.
     fn scope(&self, message: &Message, thread: Option<&str>) -> Result<Scope, String> {
         let time = rfc3339(message.time).ok_or_else(|| self.unrendered(message, "its time is out of range"))?;
         let mut scope = preset::scope(message, thread, &self.source, &time);
         let text = |name: &str| self.preset.fields.get(name).is_some_and(|field| field.kind == FieldKind::Text);
         let shown = self.fields.iter().filter(|(name, _)| text(name));
         scope.insert("fields".to_owned(), values(shown));
+        scope.insert("buttons".to_owned(), Jinja::from(self.has_buttons()));
         Ok(scope)
     }
 
     fn body(&self, message: &Message, scope: &Scope) -> Result<Value, String> {
         let (node, place) = match &self.preset.send {
             Send::Http { body, .. } | Send::Mail { body, .. } => (body, "body"),
-            Send::Terminal { text } => (text, "text"),
+            Send::Terminal { text } | Send::Events { text, .. } => (text, "text"),
         };
         let body = self.preset.render_body(node, scope, place);
-        body.map_err(|error| self.unrendered(message, &error.to_string()))
+        let mut body = body.map_err(|error| self.unrendered(message, &error.to_string()))?;
+        if self.preset.patience == Patience::MayWait || !matches!(self.channel, Channel::Http(_)) {
+            // People read it; programs get texts as they are.
+            words::upright(&mut body);
+        }
+        Ok(body)
     }
 
     fn unrendered(&self, message: &Message, reason: &str) -> String {
         format!("the message {} could not be rendered by the preset {}: {reason}", message.id, self.preset.name)
     }
 
-    /// A receiver may quote what it was sent: its own secrets are not shown in what it says.
+    /// A receiver may quote the request: removes its own secrets from its response.
     fn hidden(&self, why: String) -> String {
         let secret = |name: &str| self.preset.fields.get(name).is_some_and(|field| field.kind != FieldKind::Text);
         let values =
@@ -488,7 +513,7 @@ impl Destination {
     }
 }
 
-/// Whoever gets suggested runs and can stop them is told which are not needed any more.
+/// Destinations that receive suggested runs and can stop them are notified about runs that are no longer needed.
 fn wanted(chosen: Option<Vec<MessageKind>>, preset: &Preset) -> Vec<MessageKind> {
     let mut wants = chosen.unwrap_or_else(|| preset.wants.clone());
     if preset.cancel.is_some() && wants.contains(&MessageKind::RunSuggested) {
@@ -497,7 +522,7 @@ fn wanted(chosen: Option<Vec<MessageKind>>, preset: &Preset) -> Vec<MessageKind>
     wants
 }
 
-/// The user who owns the job that a message is about.
+/// The user who owns the job of a message.
 fn owner_of(message: &Message) -> Option<&str> {
     match &message.body {
         Body::RunSuggested(run) => run.owner.as_deref(),
@@ -506,7 +531,7 @@ fn owner_of(message: &Message) -> Option<&str> {
     }
 }
 
-/// Templates of bodies see the account that a run goes under.
+/// Templates of bodies can use the account under which a run is submitted.
 fn with_account(mut scope: Scope, current: &Current, preset: &Preset) -> Scope {
     let text = |name: &str| preset.fields.get(name).is_some_and(|field| field.kind == FieldKind::Text);
     scope.insert("fields".to_owned(), values(current.fields.iter().filter(|(name, _)| text(name))));
@@ -568,6 +593,6 @@ fn values<'a>(fields: impl Iterator<Item = (&'a String, &'a Secret)>) -> Jinja {
 
 fn rfc3339(seconds: f64) -> Option<String> {
     let milliseconds = (seconds * 1000.0).round();
-    // `as` saturates, and jiff refuses what is out of its range.
+    // `as` saturates, and jiff rejects values out of its range.
     jiff::Timestamp::from_millisecond(milliseconds as i64).ok().map(|time| time.to_string())
 }

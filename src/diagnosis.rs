@@ -4,18 +4,25 @@
 
 mod advice;
 mod asked;
+mod baselines;
 mod breakdown;
 mod budgets;
+mod changes;
 #[cfg(test)]
 mod consent;
 mod cures;
+mod curves;
 mod delivery;
 mod endings;
 mod exam;
 mod experiments;
 mod fates;
 mod linking;
+mod people;
 mod plan;
+mod probes;
+#[cfg(test)]
+mod probing;
 #[cfg(test)]
 mod provenance;
 #[cfg(test)]
@@ -31,28 +38,26 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::belief::Weights;
-use crate::case::{
-    Allowance, Approval, BY_HAND, Case, CaseId, JournalEntry, Message, Opening, Pace, Reply, Terms, Trace, Waiting,
-    WhenControl, case_id,
-};
+use crate::case::{Allowance, Approval, Case, CaseId, Terms, Trace, Waiting, WhenControl};
 use crate::command::takes;
 use crate::evidence::Kind;
 use crate::facts::Facts;
 use crate::fate::JobFate;
 use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
 use crate::launched::Launched;
-use crate::policy::{Conclusion, Policy};
+use crate::policy::Policy;
 use crate::series::{RunName, Runs};
 use crate::signals::SignalRules;
 use crate::symptoms::{Finding, Severity};
 
 pub use advice::advice;
 pub use budgets::{Per, SiteBudget};
+pub use changes::Changes;
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
+pub use probes::Probes;
 pub use unlogged::{Writer, in_words, unlogged};
-use versions::ended_by_change;
 
 /// What the site decides about diagnosis.
 #[derive(Debug, Clone)]
@@ -91,6 +96,8 @@ pub struct Site {
     pub budgets: Vec<SiteBudget>,
     /// GPUs that an experiment has, for their hours.
     pub gpus: f64,
+    /// Which jobs may be probed, and how much that may cost; `None`: none.
+    pub probes: Option<Probes>,
     /// The absolute paths of the log directory, for those who tell which files a job writes.
     pub roots: Vec<String>,
 }
@@ -186,53 +193,8 @@ impl Site {
     }
 }
 
-/// What one tick changes; it is kept whole or not at all.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Changes {
-    /// Cases whose state changed.
-    pub cases: Vec<Case>,
-    /// Entries of their journals.
-    pub journal: Vec<(CaseId, JournalEntry)>,
-    /// Messages owed.
-    pub messages: Vec<Message>,
-    /// What became of jobs that no suggestion asked for.
-    pub fates: Vec<JobFate>,
-}
-
-impl Changes {
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.cases.is_empty() && self.journal.is_empty() && self.messages.is_empty() && self.fates.is_empty()
-    }
-
-    fn add(&mut self, case: &Case, trace: Trace) {
-        if trace.is_empty() {
-            return;
-        }
-        self.journal.extend(trace.journal.into_iter().map(|entry| (case.id.clone(), entry)));
-        self.messages.extend(trace.messages);
-        self.keep(case);
-    }
-
-    /// Takes in what followed at once.
-    pub fn absorb(&mut self, later: Changes) {
-        self.journal.extend(later.journal);
-        self.messages.extend(later.messages);
-        later.cases.iter().for_each(|case| self.keep(case));
-    }
-
-    fn keep(&mut self, case: &Case) {
-        self.cases.retain(|known| known.id != case.id);
-        self.cases.push(case.clone());
-    }
-}
-
 /// Seconds that the numbers of a job are kept after it has ended: people look at it, and it may go on.
 const KEPT: f64 = 3600.0;
-
-/// A job that did not learn has recovered when this share of its first loss is gone. One that loses less may creep along with
-/// its fault, as saturated units do: what stands out among its settings is tested before it is left alone.
-const RECOVERED: f64 = 0.3;
 
 /// Every job and case of one log directory.
 #[derive(Debug)]
@@ -247,6 +209,8 @@ pub struct Diagnosis {
     endings: Endings,
     /// Cases that were kept and cannot be read.
     set_aside: Vec<SetAside>,
+    /// Cases that took a step since runs were last looked at.
+    to_draw: BTreeSet<CaseId>,
 }
 
 /// A case that was kept and cannot be read. It stays as it is: its baseline is left alone, and so are its experiments.
@@ -270,6 +234,7 @@ impl Diagnosis {
             launched: BTreeMap::new(),
             endings: Endings::default(),
             set_aside: Vec::new(),
+            to_draw: BTreeSet::new(),
         }
     }
 
@@ -292,12 +257,14 @@ impl Diagnosis {
         self.note_ends(&jobs);
         self.note_versions(now, &mut changes);
         self.go_on(&jobs, now, &mut changes);
+        self.note_probes(&jobs);
         let claimed = self.claimed();
         for job in &jobs {
             if !claimed.contains(&job.name) {
                 self.look_at_baseline(job, now, &mut changes);
             }
         }
+        self.draw_changed(&jobs, &mut changes);
         changes
     }
 
@@ -319,107 +286,6 @@ impl Diagnosis {
         let experiments = self.cases.values().flat_map(|case| &case.experiments);
         let known = experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone()));
         known.chain(self.set_aside.iter().flat_map(|case| case.runs.iter().cloned())).collect()
-    }
-
-    fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
-        let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
-        let open = open.map(|case| case.id.clone());
-        let Some(memory) = self.memory.get(&job.name) else { return };
-        if !memory.due(now) || open.is_none() && self.waits_for_command(job, now) {
-            return;
-        }
-        let exam = exam(job, &self.site, memory, now);
-        match open {
-            Some(id) => self.look_again(&id, &exam, now, changes),
-            None => self.open_case(job, &exam, now, changes),
-        }
-        if let Some(memory) = self.memory.get_mut(&job.name) {
-            memory.examined(&exam, now);
-        }
-    }
-
-    /// Whether a runner may still say how a job was started: without its command no experiment could be run.
-    fn waits_for_command(&self, job: &Job<'_>, now: f64) -> bool {
-        let told = job.launched().is_some() || self.launched.contains_key(&job.name);
-        let met = self.memory.get(&job.name).and_then(|memory| memory.met);
-        !told && met.is_some_and(|met| (0.0..self.site.command_within).contains(&(now - met)))
-    }
-
-    /// A case opens when a job fails for some time, at once when it has ended or shows NaN.
-    fn open_case(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
-        let memory = &self.memory[&job.name];
-        let sure = || exam.facts.ended || !exam.facts.finite || exam.persists();
-        if exam.status().0 != Status::Failing || memory.is_history() || !sure() {
-            return;
-        }
-        let earlier = self.cases.values().filter(|case| case.baseline == job.name);
-        let begun = job.first_wall_time();
-        // One investigation a job, unless it was trained anew under the same name, its recovery did not last, or its policy
-        // was changed under it.
-        let settled = |case: &Case| {
-            let of_this_training = begun.is_none_or(|begun| begun <= case.opened);
-            of_this_training && !recovered_in_vain(case, exam) && !ended_by_change(case)
-        };
-        if earlier.clone().any(settled) {
-            return;
-        }
-        if self.set_aside.iter().any(|case| case.baseline == job.name) {
-            return;
-        }
-        let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
-        let opening = Opening {
-            id: case_id(&job.name, begun, earlier.count()),
-            baseline: job.name.clone(),
-            findings: exam.findings.clone(),
-            facts: exam.facts.clone(),
-            loss_curve: exam.loss_curve(),
-            advice: advice(&exam.facts, exam.view.life.done),
-            knobs: self.site.knobs_taken(&job.name, job.launched().or(self.launched.get(&job.name)), &exam.facts),
-            launched: job.launched().or(self.launched.get(&job.name)).cloned(),
-            settings: self.site.settings_of(job, self.launched.get(&job.name)),
-            shown_at: exam.shown_at(),
-            pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
-            fate: self.known_fate(&job.name).cloned(),
-            priors: cures::priors(&policy, exam),
-            belief: Some((&exam.belief).into()),
-            weights: Some(Weights::shipped().id.clone()),
-        };
-        let allowances = self.allowances(&job.name, None, now);
-        let (case, trace) = Case::open(opening, &self.terms(&policy, None, &allowances, now));
-        changes.add(&case, trace);
-        self.cases.insert(case.id.clone(), case);
-    }
-
-    /// While the baseline runs on, its case knows what it shows, and closes when it starts to learn by itself.
-    fn look_again(&mut self, id: &CaseId, exam: &Exam, now: f64, changes: &mut Changes) {
-        let Some(case) = self.cases.get_mut(id) else { return };
-        let before = &case.baseline_facts;
-        let grown = exam.facts.steps > 1.25 * before.steps;
-        let failed_to_learn = !before.learned || !before.finite;
-        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 != Status::Failing;
-        let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
-        if grown && recovers && beyond_doubt && exam.ends_well() {
-            let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
-            let conclusion = Conclusion {
-                state: "recovered".into(),
-                verdict: "recovered".into(),
-                confidence: 0.9,
-                summary,
-                recommended: BTreeMap::new(),
-            };
-            case.baseline_facts = exam.facts.clone();
-            let trace = case.close(conclusion, now);
-            changes.add(&case.clone(), trace);
-        } else if exam.facts.ended && !before.ended {
-            let found = std::mem::replace(&mut case.baseline_facts, exam.facts.clone());
-            if recovers {
-                // It creeps. What the case was opened for still leads the search, which ends when nothing stands out.
-                let facts = &mut case.baseline_facts;
-                (facts.recovered, facts.symptoms, facts.problems) = (true, found.symptoms, found.problems);
-            }
-            // Experiments are compared with these, by the process that follows this one, too.
-            changes.keep(case);
-        }
     }
 
     /// Open cases that could not go on at a site, for it does not have their policy, or not the state where they stand.
@@ -462,9 +328,15 @@ impl Diagnosis {
         self.memory.values().map(Memory::symptoms)
     }
 
-    /// Every job, with when something new of it was last seen, in seconds since the Unix epoch.
-    pub fn last_seen(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.memory.iter().map(|(job, memory)| (job.as_str(), memory.last_seen()))
+    /// Every job as it was last looked at.
+    pub fn jobs(&self) -> impl Iterator<Item = (&str, &Memory)> {
+        self.memory.iter().map(|(job, memory)| (job.as_str(), memory))
+    }
+
+    /// The jobs that carry out an experiment of any case.
+    pub fn jobs_of_experiments(&self) -> BTreeSet<&str> {
+        let experiments = self.cases.values().flat_map(|case| &case.experiments);
+        experiments.filter_map(|experiment| experiment.job.as_deref()).collect()
     }
 
     /// Closed cases none of whose jobs `is_there`, in the log directory: without them no job would be investigated again.
@@ -485,11 +357,15 @@ impl Diagnosis {
     /// What a case needs of the world for its next step. The experiment that it waits for leaves its room to the next one.
     fn terms<'a>(&self, policy: &'a Policy, case: Option<&CaseId>, allowances: &'a [Allowance], now: f64) -> Terms<'a> {
         let others = self.cases.values().filter(|other| Some(&other.id) != case);
-        let under_way = others.filter(|case| case.waiting == Waiting::Experiment).count();
+        let under_way = |case: &&Case| case.waiting == Waiting::Experiment;
+        let told = || others.clone().filter(|case| !case.is_quiet());
+        let waits = |case: &Case| matches!(case.waiting, Waiting::Room(_)) && case.short_of.is_none();
         Terms {
             policy,
             now,
-            room: under_way < self.site.at_once,
+            // Probes leave their room to whatever people were told of.
+            room: told().filter(under_way).count() < self.site.at_once,
+            room_for_probe: others.clone().filter(under_way).count() < self.site.at_once && !told().any(waits),
             answer_within: self.site.answer_within,
             control: self.site.control,
             approval: self.site.approval,
@@ -514,28 +390,14 @@ impl Diagnosis {
         let terms = self.terms(&policy, Some(id), &allowances, now);
         let Some(case) = self.cases.get_mut(id) else { return };
         let trace = step(case, &terms);
+        if !trace.is_empty() {
+            self.to_draw.insert(id.clone());
+        }
         changes.add(&case.clone(), trace);
     }
 
     fn policy_of(&self, case: &Case) -> Option<Arc<Policy>> {
         self.site.policy_for_case(case).cloned()
-    }
-
-    /// Closes a case by hand.
-    pub fn close(&mut self, id: &CaseId, verdict: &str, why: &str, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.cases.get_mut(id).filter(|case| case.closed.is_none()) {
-            let conclusion = Conclusion {
-                state: "closed_by_hand".into(),
-                verdict: verdict.to_owned(),
-                confidence: 1.0,
-                summary: why.to_owned(),
-                recommended: BTreeMap::new(),
-            };
-            let trace = case.close(conclusion, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
     }
 
     /// Jobs that open cases need, by name; `true` where everything below the name is the job's, as with experiments.
@@ -563,29 +425,6 @@ impl Diagnosis {
         };
         runs.keys().filter(settled).cloned().collect()
     }
-
-    /// A person answers what a case asks in the message of this id.
-    pub fn reply(&mut self, id: &CaseId, ask: &str, reply: &Reply, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        self.step(id, now, &mut changes, |case, terms| case.reply(ask, reply, terms));
-        changes
-    }
-
-    /// A person says which job carries out the open experiment of a case.
-    pub fn link(&mut self, id: &CaseId, job: &str, now: f64) -> Changes {
-        let mut changes = Changes::default();
-        if let Some(case) = self.cases.get_mut(id) {
-            let trace = case.link_to(job, BY_HAND, now);
-            changes.add(&case.clone(), trace);
-        }
-        changes
-    }
-}
-
-/// Whether a case was closed because its job recovered, and the job has gone on for long since and fails again.
-fn recovered_in_vain(case: &Case, exam: &Exam) -> bool {
-    let recovered = case.closed.as_ref().is_some_and(|end| end.verdict == "recovered");
-    recovered && exam.facts.steps > case.baseline_facts.steps && (!exam.facts.finite || !exam.ends_well())
 }
 
 /// The worst problem first; warnings and notes left out.

@@ -1,6 +1,6 @@
-//! What one job shows, as the typed numbers that policies read.
+//! The observations of one job as typed numbers, for use in policies.
 //!
-//! Owns: the list of names that a guard may use of a job, with types and meaning. Must not know: policies, cases.
+//! Owns: the names that a guard may use for a job, with types and meaning. Must not know: policies, cases.
 
 mod measure;
 
@@ -13,31 +13,31 @@ pub use measure::{Looked, measure};
 
 use crate::evidence::Kind;
 
-/// What one job shows. Numbers that are not known are NaN, and every comparison with NaN is false.
+/// The observations of one job. Unknown numbers are NaN, and every comparison with NaN is false.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
-    /// It logged at least one value of its loss (or of its reward, where it has no loss).
+    /// The job logged at least one value of its loss (or of its reward, if it has no loss).
     pub started: bool,
-    /// It will log no more: it reached its last step, said so, or has been silent for long.
+    /// The job has ended: it reached its last step, reported its end, or has logged nothing for a long time.
     pub ended: bool,
-    /// It ended before its time without saying so: far short of `max_steps`, or without a single loss.
+    /// The job ended early without reporting its end: far before `max_steps`, or without a single loss.
     pub crashed: bool,
-    /// It is judged by a training loss of its own; by its validation loss, where it logged too little of one.
+    /// The job is judged by its training loss; false if it logged too little of it and is judged by its validation loss.
     pub training_loss: bool,
-    /// Newest step of the training loss.
+    /// Latest step of the training loss.
     #[serde(with = "nan")]
     pub steps: f64,
-    /// Where the training loss started: median of its first values.
+    /// Training loss at the start: median of its first values.
     #[serde(with = "nan")]
     pub loss_start: f64,
-    /// Where the training loss stands: robust level of its last part.
+    /// Training loss at the end: robust level of its last part.
     #[serde(with = "nan")]
     pub loss_end: f64,
-    /// The best level that it held.
+    /// The best level of the training loss.
     #[serde(with = "nan")]
     pub loss_best: f64,
-    /// Share of the starting loss that is gone: 0 = none, 1 = all; negative where the loss grew.
+    /// Relative decrease of the loss since the start: 0 = none, 1 = all; negative if the loss grew.
     #[serde(with = "nan")]
     pub progress: f64,
     /// Level of the training accuracy at the end, in [0, 1].
@@ -48,46 +48,50 @@ pub struct Facts {
     /// Step of the first NaN or infinity.
     #[serde(with = "nan")]
     pub non_finite_step: f64,
-    /// How many finite losses were logged before the first NaN or infinity.
+    /// Number of finite losses before the first NaN or infinity.
     #[serde(with = "nan")]
     pub finite_points: f64,
-    /// It fits what it was given: accuracy of at least 0.9999, or the loss fell by three orders of magnitude.
+    /// The job fits its training data: accuracy of at least 0.9999, or the loss fell by three orders of magnitude.
     pub fits: bool,
-    /// Its loss is significantly and substantially below its start.
+    /// The loss is significantly and substantially lower than at the start.
     pub learned: bool,
-    /// Its validation loss was once significantly and substantially below where training started, or validation is right
-    /// well beyond chance at the end.
+    /// The validation loss was at some point significantly and substantially lower than at the start, or validation
+    /// accuracy is well above chance at the end.
     pub generalised: bool,
     /// The best level of the validation loss.
     #[serde(with = "nan")]
     pub validation_best: f64,
-    /// A case was opened for a problem that it does not show any more: it has learned since, though little.
+    /// The problem for which the case was opened is gone: the job has learned since, even if only a little.
     pub recovered: bool,
-    /// Its loss was still falling at the end.
+    /// The loss was still falling at the end.
     pub improving: bool,
-    /// Its learning rate was still on its way up at the end: the warm-up is not over.
+    /// The learning rate was still rising at the end: the warm-up is not over.
     pub warming_up: bool,
-    /// The highest learning rate that it logged.
+    /// The highest logged learning rate.
     #[serde(with = "nan")]
     pub peak_rate: f64,
-    /// Against its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or reward). A
-    /// baseline that overfits is compared by its validation loss.
+    /// Compared with its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or
+    /// reward). A baseline that overfits is compared by validation loss.
     pub better: bool,
-    /// Against its baseline at equal steps: significantly and substantially higher loss.
+    /// Compared with its baseline at equal steps: significantly and substantially higher loss.
     pub worse: bool,
-    /// Against its baseline: the difference is about as large as one that counts, so that another seed could turn it.
+    /// Compared with its baseline at equal steps: the share of the baseline's loss that is gone, at most 1; the share of its
+    /// wrong answers, or of the swing of its reward, where the losses have different units.
+    #[serde(with = "nan")]
+    pub gain: f64,
+    /// Compared with its baseline: the difference is so close to the threshold that another seed could reverse the result.
     pub close: bool,
-    /// It learned, is better than its baseline, and shows no problem.
+    /// The job learned, is better than its baseline, and shows no problem.
     pub cured: bool,
-    /// Ids of all its symptoms.
+    /// Ids of all symptoms.
     pub symptoms: Vec<String>,
-    /// Ids of its symptoms of severity `problem`.
+    /// Ids of symptoms with severity `problem`.
     pub problems: Vec<String>,
-    /// What kind of training it is.
+    /// The kind of training.
     pub kind: Kind,
-    /// Every quantity of its evidence that is known, by its name.
+    /// Every known quantity of the evidence, by name.
     pub evidence: BTreeMap<String, f64>,
-    /// Its knobs, so far as they are known. A guard reads them beside the facts: `baseline.learning_rate`.
+    /// The known knobs. Guards use them like facts: `baseline.learning_rate`.
     pub knobs: Knobs,
 }
 
@@ -117,6 +121,7 @@ impl Default for Facts {
             peak_rate: f64::NAN,
             better: false,
             worse: false,
+            gain: f64::NAN,
             close: false,
             cured: false,
             symptoms: Vec::new(),
@@ -129,7 +134,7 @@ impl Default for Facts {
 }
 
 impl Facts {
-    /// What was seen, in one line for the journal.
+    /// One line for the journal.
     pub fn in_words(&self) -> String {
         if !self.started {
             return if self.crashed { "it crashed before its first loss" } else { "it logged no loss" }.to_owned();
@@ -146,18 +151,19 @@ impl Facts {
             }
         };
         say(self.accuracy.is_finite(), &format!("accuracy {:.3}", self.accuracy));
-        say(self.fits, "fits what it was given");
+        say(self.fits, "fits its training data");
         say(self.cured, "cured");
         say(self.better && !self.cured, "better than the baseline");
         say(self.worse, "worse than the baseline");
-        say(!self.better && !self.worse && !self.fits && self.finite, "no clear difference");
-        say(self.crashed, "ended before its time");
+        let compared = !self.gain.is_nan();
+        say(compared && !self.better && !self.worse && !self.fits && self.finite, "no clear difference");
+        say(self.crashed, "ended early");
         say(!self.problems.is_empty(), &self.problems.join(" and "));
         words
     }
 }
 
-/// The type of a fact, as guards see it.
+/// The type of a fact in guards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FactType {
     /// true or false
@@ -179,13 +185,13 @@ pub enum FactValue<'a> {
     Strings(&'a [String]),
 }
 
-/// One name that a guard may use of a job.
+/// A name that a guard may use for a job.
 pub struct Field {
     /// The name, as in `experiment.fits`.
     pub name: &'static str,
     /// Its type.
     pub kind: FactType,
-    /// What it means, in one line.
+    /// Its meaning, in one line.
     pub summary: &'static str,
     /// Reads it.
     pub get: for<'a> fn(&'a Facts) -> FactValue<'a>,
@@ -193,7 +199,7 @@ pub struct Field {
 
 macro_rules! fields {
     ($($name:ident $kind:ident $summary:literal;)*) => {
-        /// Every fact that a guard may read of `baseline` and `experiment`, besides their knobs.
+        /// Every fact that a guard may use of `baseline` and `experiment`, in addition to their knobs.
         pub const FIELDS: &[Field] = &[$(Field {
             name: stringify!($name),
             kind: FactType::$kind,
@@ -206,33 +212,34 @@ macro_rules! fields {
 }
 
 fields! {
-    started Bool "it logged at least one loss";
-    ended Bool "it will log no more";
-    crashed Bool "it ended before its time without saying so";
-    training_loss Bool "it is judged by its training loss; where it logged too little of one, by its validation loss";
-    steps Number "newest step of the training loss";
-    loss_start Number "where the loss started";
-    loss_end Number "where the loss stands at the end";
+    started Bool "the job logged at least one loss";
+    ended Bool "the job has ended and will not log anything more";
+    crashed Bool "the job ended early without reporting its end";
+    training_loss Bool "the job is judged by its training loss; false if it logged too little of it and is judged by its validation loss";
+    steps Number "latest step of the training loss";
+    loss_start Number "the loss at the start";
+    loss_end Number "the loss at the end";
     loss_best Number "the best level of the loss";
-    progress Number "share of the starting loss that is gone, 0 to 1; negative where it grew";
+    progress Number "relative decrease of the loss since the start, 0 to 1; negative if it grew";
     accuracy Number "training accuracy at the end, 0 to 1";
     finite Bool "every loss was finite";
     non_finite_step Number "step of the first NaN or infinity";
-    finite_points Number "finite losses before the first NaN or infinity";
+    finite_points Number "number of finite losses before the first NaN or infinity";
     fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
-    learned Bool "the loss is significantly and substantially below its start";
-    generalised Bool "the validation loss was once significantly and substantially below where training started, or validation is right well beyond chance";
+    learned Bool "the loss is significantly and substantially lower than at the start";
+    generalised Bool "the validation loss was at some point significantly and substantially lower than at the start, or validation accuracy is well above chance";
     validation_best Number "the best level of the validation loss";
-    recovered Bool "a case was opened for a problem that it does not show any more: it has learned since, though little";
+    recovered Bool "the problem for which the case was opened is gone: the job has learned since, even if only a little";
     improving Bool "the loss was still falling at the end";
-    warming_up Bool "the learning rate was still on its way up at the end";
-    peak_rate Number "the highest learning rate that it logged";
-    better Bool "significantly and substantially better than the baseline at equal steps; than one that overfits, in its validation loss";
+    warming_up Bool "the learning rate was still rising at the end";
+    peak_rate Number "the highest logged learning rate";
+    better Bool "significantly and substantially better than the baseline at equal steps; for a baseline that overfits, in validation loss";
     worse Bool "significantly and substantially worse than the baseline at equal steps";
-    close Bool "better or not by so little that another seed could turn it";
-    cured Bool "it learned, is better than the baseline, and shows no problem";
-    symptoms Strings "ids of all its symptoms";
-    problems Strings "ids of its symptoms of severity problem";
+    gain Number "share of the baseline's loss that is gone at equal steps, at most 1; negative if the loss is higher";
+    close Bool "the difference is so small that another seed could reverse the result";
+    cured Bool "the job learned, is better than the baseline, and shows no problem";
+    symptoms Strings "ids of all symptoms";
+    problems Strings "ids of symptoms with severity `problem`";
 }
 
 /// JSON has no NaN: an unknown number is null there.

@@ -19,6 +19,9 @@ pub mod tfevents;
 /// The numbers of one run, in bounded memory.
 pub mod series;
 
+/// Charts of series, as SVG and PNG.
+pub mod picture;
+
 /// Which runs are one training process, and with which hyperparameters.
 pub mod jobs;
 
@@ -49,8 +52,9 @@ pub mod policy;
 /// Runs a policy's own tests.
 pub mod rehearsal;
 
-/// One investigation: journal, suggestions, what is owed to whom.
 pub mod case;
+/// One investigation: journal, suggestions, what is owed to whom.
+pub mod probe;
 
 /// The order of the pure steps on one page.
 pub mod diagnosis;
@@ -69,6 +73,9 @@ mod fault;
 
 /// Keeps cases and deliveries.
 pub mod store;
+
+/// What people see of jobs and cases in a browser.
+pub mod page;
 
 /// Log set-up and the names of metrics.
 pub mod telemetry;

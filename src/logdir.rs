@@ -167,10 +167,20 @@ impl Kind {
     /// What a file with this name is; `None` if nothing that is read.
     pub fn of(path: &Path) -> Option<Kind> {
         let name = path.file_name()?.to_string_lossy();
+        if is_of_a_case(path) {
+            return None;
+        }
         // `._*` are AppleDouble files that macOS leaves on foreign file systems; an empty profile says nothing.
         let events = name.contains("tfevents") && !name.ends_with(".profile-empty") && !name.starts_with("._");
         if events { Some(Kind::Events) } else { SideFile::of(&name).map(Kind::Side) }
     }
+}
+
+/// Whether a file is one that nextrun wrote for TensorBoard to show its cases (`nextrun/cases`): no job.
+fn is_of_a_case(path: &Path) -> bool {
+    let mut parts = path.components().map(|part| part.as_os_str());
+    let mut before = parts.next();
+    parts.any(|part| std::mem::replace(&mut before, Some(part)).is_some_and(|b| b == "nextrun") && part == "cases")
 }
 
 /// What was found.
@@ -216,10 +226,24 @@ mod tests {
             ("events.out.tfevents.1700000000.host.profile-empty", None),
             ("._events.out.tfevents.1700000000.host", None),
             ("hparams.yaml", Some(Kind::Side(SideFile::HparamsYaml))),
+            ("args.yaml", Some(Kind::Side(SideFile::ArgsYaml))),
             ("nextrun.json", Some(Kind::Side(SideFile::NextrunJson))),
             ("checkpoint.pt", None),
         ] {
             assert_eq!(Kind::of(&Path::new("a/b").join(name)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_nextrun_wrote_for_tensorboard_is_no_job() {
+        for (path, expected) in [
+            ("nextrun/cases/a-1/events.out.tfevents.1", None),
+            ("deeper/nextrun/cases/a-1/events.out.tfevents.1", None),
+            ("nextrun/a-1/01-control/events.out.tfevents.1", Some(Kind::Events)),
+            ("cases/events.out.tfevents.1", Some(Kind::Events)),
+            ("mynextrun/cases/events.out.tfevents.1", Some(Kind::Events)),
+        ] {
+            assert_eq!(Kind::of(Path::new(path)), expected, "{path}");
         }
     }
 

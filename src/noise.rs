@@ -1,10 +1,11 @@
-//! Who is told what, and when: routes, silences, quiet times, digests.
+//! Who receives which message and when: routes, silences, quiet periods, digests.
 //!
-//! Owns: which destinations a message goes to, and whether it waits. Must not know: how a message is sent, SQL, the clock.
+//! Owns: the destinations of a message, and whether it is delayed. Must not know: how a message is sent, SQL, the
+//! clock.
 //!
-//! Pure functions of messages, settings and time. Each message comes to exactly one end at each destination that gets
-//! it: it is owed at once, it waits and is owed later, alone or in a digest, or it is silenced, which its case's journal
-//! says. Messages of one case keep their order at each destination: what comes after a message that waits, waits too.
+//! Pure functions of messages, settings and time. At each of its destinations, a message is either sent now, delayed
+//! and sent later (alone or in a digest), or silenced, which the journal of its case records. Messages of one case stay
+//! in order at each destination: a message that follows a delayed message is also delayed.
 
 mod digest;
 mod quiet;
@@ -24,33 +25,35 @@ use crate::store::{Quieted, Silence, Wait, WaitingMessage};
 pub use quiet::quiet_until;
 use route::Subject;
 
-/// A destination, as far as it matters who is told what.
+/// The relevant properties of a destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outlet {
     /// Its name in the configuration.
     pub name: String,
-    /// The kinds of message that it gets.
+    /// The kinds of message that it receives.
     pub wants: Vec<MessageKind>,
-    /// Which of them.
+    /// The rules that select messages.
     pub route: Route,
-    /// Whether they may wait.
+    /// Whether messages can be delayed.
     pub patience: Patience,
+    /// Whether it runs what is suggested by itself: only such a destination gets quiet probes.
+    pub machine: bool,
 }
 
-/// A case that was opened lately.
+/// A recently opened case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opening {
     /// Its baseline job.
     pub job: String,
     /// The baseline's knobs.
     pub knobs: Knobs,
-    /// What was found in it.
+    /// Its symptoms.
     pub symptoms: Vec<String>,
     /// Seconds since the Unix epoch.
     pub time: f64,
 }
 
-/// A message, with the knobs of the job that it is about.
+/// A message, with the knobs of its job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Letter {
     /// The message.
@@ -59,58 +62,60 @@ pub struct Letter {
     pub knobs: Knobs,
 }
 
-/// What the choice depends on besides the messages.
+/// The inputs of the decision in addition to the messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
     /// The site's settings.
     pub noise: &'a Noise,
     /// All destinations.
     pub outlets: &'a [Outlet],
-    /// Silences, and what waits already.
+    /// Silences, and delayed messages.
     pub quieted: &'a Quieted,
-    /// The cases that were opened within the time that makes a burst, those of the messages included.
+    /// The cases opened within the digest window, including those of the messages.
     pub openings: &'a [Opening],
-    /// The destinations that have a digest under way: what comes after it must not overtake it.
+    /// The destinations with a digest in progress, which later messages must not overtake.
     pub busy: &'a BTreeSet<String>,
     /// Seconds since the Unix epoch.
     pub now: f64,
 }
 
-/// What is to be committed.
+/// The result to commit.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// Messages that go out now, each with its destinations.
+    /// Messages to send now, each with its destinations.
     pub owed: Vec<(Message, Vec<String>)>,
-    /// Messages that wait.
+    /// Messages to delay.
     pub waiting: Vec<Wait>,
-    /// Messages that waited, by their row ids, each with the message that they go out as or in.
+    /// Row ids of delayed messages to send, each with the message in which they are sent.
     pub released: Vec<(i64, String)>,
-    /// Messages that waited and were silenced meanwhile, by their row ids: they never go out.
+    /// Row ids of delayed messages that were silenced meanwhile: they are never sent.
     pub withdrawn: Vec<i64>,
-    /// The messages that a silence keeps from a destination for good.
+    /// The messages that a silence suppresses at a destination.
     pub silenced: Vec<String>,
-    /// What the cases' journals say of it.
+    /// Journal entries of the cases.
     pub journal: Vec<(CaseId, JournalEntry)>,
 }
 
-/// What becomes of a message at one destination.
+/// The decision about a message at one destination.
 enum Ruling<'a> {
     Send,
     Wait { until: f64, why: String },
     Silence(&'a Silence),
 }
 
-/// So many messages that waited go out as they are: a digest of them would say less in more words.
+/// Up to this many delayed messages are sent individually: a digest of them would be longer and contain less.
 const FEW: usize = 3;
 
 impl Situation<'_> {
-    /// Shares new messages out, in their order.
+    /// Distributes new messages in order.
     pub fn share(&self, letters: Vec<Letter>) -> Plan {
         let mut plan = Plan::default();
         for Letter { message, knobs } in letters {
             let subject = Subject::of_message(&message, &knobs);
             let mut at_once = Vec::new();
-            for outlet in self.outlets.iter().filter(|outlet| self.gets(outlet, message.kind(), &subject)) {
+            // Nobody hears of a quiet probe.
+            let outlets = self.outlets.iter().filter(|outlet| outlet.machine || !message.is_quiet());
+            for outlet in outlets.filter(|outlet| self.gets(outlet, message.kind(), &subject)) {
                 match self.rule(outlet, &message, &plan.waiting) {
                     Ruling::Send => at_once.push(outlet.name.clone()),
                     Ruling::Silence(silence) => plan.note_silenced(&message, &outlet.name, silence, self.now),
@@ -127,8 +132,8 @@ impl Situation<'_> {
         plan
     }
 
-    /// Lets what waits at a destination go out, if its time has come. `under_way` are the cases that have an earlier
-    /// message under way there.
+    /// Sends the delayed messages of a destination that are due. `under_way` are the cases with an earlier message in
+    /// progress there.
     pub fn release(&self, outlet: &str, under_way: &BTreeSet<CaseId>) -> Option<Plan> {
         let rows: Vec<&WaitingMessage> =
             self.quieted.waiting.iter().filter(|row| row.wait.destination == outlet).collect();
@@ -140,7 +145,7 @@ impl Situation<'_> {
         }
         let mut plan = Plan::default();
         let to = || vec![outlet.to_owned()];
-        // A silence that began while they waited is about them, too.
+        // A silence that began during the delay also applies.
         let (mut rows, all) = (Vec::new(), rows);
         for row in all {
             match self.silence_of(&row.wait.message) {
@@ -151,7 +156,7 @@ impl Situation<'_> {
                 None => rows.push(row),
             }
         }
-        // What makes a burst is told of in one message, however few that are.
+        // The cases of a digest are sent in one message, regardless of their number.
         let few = self.noise.digest.map_or(FEW, |burst| FEW.min(burst.cases.saturating_sub(1) as usize)).max(1);
         if rows.len() <= few {
             for row in rows {
@@ -172,15 +177,14 @@ impl Situation<'_> {
         Some(plan)
     }
 
-    /// When something that waits may go out next, in seconds since the Unix epoch. What is for a destination that is gone
-    /// waits for its return.
+    /// The earliest time at which a delayed message may be sent, in seconds since the Unix epoch. Messages to a
+    /// destination that no longer exists wait until it exists again.
     pub fn next_release(&self) -> Option<f64> {
         let known = |row: &&WaitingMessage| self.outlets.iter().any(|outlet| outlet.name == row.wait.destination);
         self.quieted.waiting.iter().filter(known).map(|row| self.due(row)).min_by(f64::total_cmp)
     }
 
-    /// When a message that waits may go out. One that was decided after now waits for a time that was never: the clock was
-    /// set back since.
+    /// When a delayed message may be sent. If it was created later than now, the clock was set back, and it is due.
     fn due(&self, row: &WaitingMessage) -> f64 {
         if row.wait.message.time > self.now { self.now } else { row.wait.until }
     }
@@ -209,26 +213,26 @@ impl Situation<'_> {
         let before = self.quieted.waiting.iter().map(|row| &row.wait).chain(waiting_now);
         let here: Vec<&Wait> = before.filter(|wait| wait.destination == outlet.name).collect();
         if let Some((until, quiet)) = quiet_until(&self.noise.quiet, self.now) {
-            return Ruling::Wait { until, why: format!("quiet time, {quiet}") };
+            return Ruling::Wait { until, why: format!("quiet period, {quiet}") };
         }
         if let Some(wait) = here.iter().find(|wait| wait.message.case == message.case) {
-            return Ruling::Wait { until: wait.until, why: "an earlier message of the case waits".to_owned() };
+            return Ruling::Wait { until: wait.until, why: "an earlier message of the case is delayed".to_owned() };
         }
         if self.busy.contains(&outlet.name) {
-            return Ruling::Wait { until: self.now, why: "a digest is under way".to_owned() };
+            return Ruling::Wait { until: self.now, why: "a digest is in progress".to_owned() };
         }
         match self.noise.digest.filter(|burst| self.is_burst(outlet, message, *burst)) {
             Some(burst) => {
                 let last = self.now + burst.within.as_secs_f64();
-                // One digest for all of a burst: those that come later wait no longer than its first.
+                // One digest for all cases of a burst: later messages wait no longer than the first.
                 let until = here.iter().map(|wait| wait.until).filter(|until| *until > self.now).fold(last, f64::min);
-                Ruling::Wait { until, why: "many cases open at once".to_owned() }
+                Ruling::Wait { until, why: "many cases opened at once".to_owned() }
             }
             None => Ruling::Send,
         }
     }
 
-    /// The silence that a message is under now.
+    /// The silence that currently applies to a message.
     fn silence_of(&self, message: &Message) -> Option<&Silence> {
         let silences = self.quieted.silences.iter();
         let mut silences = silences.filter(|silence| self.now < silence.until);

@@ -1,10 +1,10 @@
-//! Sends what is owed: one worker a destination leases, sends, records, and tries again.
+//! Sends pending messages: one worker per destination leases, sends, records and retries.
 //!
-//! Owns: when to try again, when to give up, what to report. Must not know: why something was suggested, SQL, HTTP.
+//! Owns: when to retry, when to give up, what to report. Must not know: the reason for a suggestion, SQL, HTTP.
 //!
-//! What is promised: a message that was committed is never lost; it keeps its id on every try; after a recorded success
-//! it is not sent again; a destination that is slow or down delays no other one. A message that may have arrived is sent
-//! again to destinations that recognise its id, and as the site chose to those that do not.
+//! Guarantees: a committed message is never lost; it keeps its id in every attempt; it is not sent again after a
+//! recorded success; a slow or unavailable destination does not delay others. A message that may have arrived is sent
+//! again to destinations that recognise its id; for others, the site decides.
 
 mod explain;
 mod fates;
@@ -31,22 +31,22 @@ use crate::telemetry::Metrics;
 use fates::Poller;
 use worker::Worker;
 
-/// The time in seconds since the Unix epoch, given from outside so that tests can have their own.
+/// Clock in seconds since the Unix epoch, replaceable in tests.
 pub type Clock = Arc<dyn Fn() -> f64 + Send + Sync>;
 
-/// What the daemon is told of a delivery that came to an end. The store has it before it is told.
+/// A report to the daemon about a delivery that has ended. The store records it first.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// The destination has it.
+    /// The destination has received it.
     Delivered {
         /// The message (for a suggested run, the suggestion).
         message_id: String,
         /// The destination.
         destination: String,
-        /// What the destination calls it, such as a job id.
+        /// The destination's id for it, such as a job id.
         reference: Option<String>,
     },
-    /// The script lacks these knobs.
+    /// The script does not support these knobs.
     Refused {
         /// The message (for a suggested run, the suggestion).
         message_id: String,
@@ -54,16 +54,17 @@ pub enum Report {
         destination: String,
         /// By canonical name.
         unknown_knobs: Vec<String>,
-        /// What the destination said.
+        /// The text of the response.
         why: String,
     },
-    /// The site must mend something before the destination takes it; it is tried until then. Told at each try.
+    /// An administrator must fix a problem before the destination accepts it; it is retried until then. Reported after
+    /// each attempt.
     Blocked {
         /// The message (for a suggested run, the suggestion).
         message_id: String,
         /// The destination.
         destination: String,
-        /// What the destination said, and what to do.
+        /// The response, and what to do.
         why: String,
     },
     /// It was given up.
@@ -72,14 +73,14 @@ pub enum Report {
         message_id: String,
         /// The destination.
         destination: String,
-        /// The last answer or error.
+        /// The last response or error.
         why: String,
     },
 }
 
 impl Report {
-    /// The report of a stored delivery that came to an end, `None` for one that did not: what was recorded before a
-    /// crash may never have been told.
+    /// The report for a stored delivery that has ended; `None` for any other delivery. A report recorded before a crash
+    /// may not have been processed.
     pub fn of(delivery: &Delivery) -> Option<Report> {
         let (message_id, destination) = (delivery.message.id.clone(), delivery.destination.clone());
         let words = || delivery.answer.as_ref().map(Answer::to_string).unwrap_or_default();
@@ -101,13 +102,13 @@ impl Report {
     }
 }
 
-/// The step that hands a fate to the daemon.
+/// The function that passes a job status to the daemon.
 fn fate_of(case: &CaseId, suggestion: &str, fate: &Fate) -> Commit {
     let wish = Wish::FateOfExperiment { suggestion: suggestion.to_owned(), fate: fate.clone() };
     Commit { requests: vec![(Some(case.clone()), wish)], ..Commit::default() }
 }
 
-/// An end as the store keeps it; [`Report::of`] reads it back.
+/// The result as stored; [`Report::of`] reads it back.
 fn answer_of(outcome: &Outcome) -> Answer {
     match outcome {
         Outcome::Delivered { reference } => Answer::Accepted { reference: reference.clone() },
@@ -124,8 +125,8 @@ fn answer_of(outcome: &Outcome) -> Answer {
     }
 }
 
-/// Every refusal and every dead letter in the store, oldest first: read at the start, so that none is lost between being
-/// recorded and being acted upon.
+/// All refusals and dead letters in the store, oldest first. Read at the start, so that none is lost between recording
+/// and processing.
 ///
 /// # Errors
 /// The store failed.
@@ -147,25 +148,25 @@ pub struct Outbox {
     runtime: Handle,
 }
 
-/// A worker that is under way.
+/// A running worker.
 #[derive(Debug)]
 struct Running {
     destination: Arc<Destination>,
     stop: watch::Sender<bool>,
 }
 
-/// What all workers share.
+/// Data shared by all workers.
 #[derive(Clone)]
 pub struct Sending {
-    /// Where deliveries are kept.
+    /// The store for deliveries.
     pub store: SharedStore,
-    /// When to try again.
+    /// When to retry.
     pub pace: Pace,
-    /// The time.
+    /// The clock.
     pub clock: Clock,
-    /// Where ends are told.
+    /// Channel for reports.
     pub reports: mpsc::UnboundedSender<Report>,
-    /// Where tries are counted.
+    /// Counter of attempts.
     pub metrics: Arc<Metrics>,
 }
 
@@ -176,8 +177,8 @@ impl fmt::Debug for Sending {
 }
 
 impl Outbox {
-    /// Starts one worker for each destination, on the runtime that this is called from. Call
-    /// [`crate::store::Store::recover`] before, so that what an earlier process left under way is known for what it is.
+    /// Starts one worker per destination on the current runtime. First call [`crate::store::Store::recover`] to mark
+    /// the deliveries that an earlier process left unfinished.
     pub fn start(destinations: Vec<Destination>, sending: &Sending) -> Outbox {
         let ((wake, _), (open, _)) = (watch::channel(0), watch::channel(OpenRuns::default()));
         let (sending, runtime) = (sending.clone(), Handle::current());
@@ -186,9 +187,10 @@ impl Outbox {
         outbox
     }
 
-    /// Sends to these destinations from now on. One that is as it was goes on undisturbed; one that is gone or changed
-    /// finishes and records what it is sending, and begins nothing more. What it still owed waits for a destination of
-    /// its name: a changed one begins with it at once, for a lease is given to one worker only.
+    /// Uses these destinations from now on. Unchanged destinations are not interrupted. A removed or changed
+    /// destination finishes and records its current request and starts no others. Its remaining deliveries wait for a
+    /// destination of that name; a changed destination continues with them at once, because only one worker can hold a
+    /// lease.
     pub fn replace(&mut self, destinations: Vec<Destination>) {
         let mut before = std::mem::take(&mut self.running);
         let like = |running: &Running| destinations.iter().any(|destination| running.destination.is_like(destination));
@@ -215,12 +217,12 @@ impl Outbox {
         Running { destination, stop }
     }
 
-    /// Tells the workers that something new is owed.
+    /// Notifies the workers about new messages.
     pub fn wake(&self) {
         self.wake.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Says which suggestions cases wait for: destinations that can say what became of them are asked.
+    /// Sets the suggestions that cases wait for; destinations that can report their status are queried.
     pub fn wait_for(&self, runs: &OpenRuns) {
         self.open.send_if_modified(|open| {
             let changed = open != runs;
@@ -231,9 +233,8 @@ impl Outbox {
         });
     }
 
-    /// Stops: what is being sent is finished and recorded, nothing new is begun. It takes no longer than the client's
-    /// time-out; a caller that cannot wait may drop this instead, and what was under way is `Unknown` at the next
-    /// start.
+    /// Stops: finishes and records current requests and starts no new ones. This takes at most the client's timeout. A
+    /// caller that cannot wait may drop this instead; requests in progress are then `Unknown` at the next start.
     pub async fn stop(mut self) {
         for running in self.running.values() {
             running.stop.send_replace(true);

@@ -28,8 +28,8 @@ use crate::facts::{Facts, Knobs};
 
 pub use crate::yaml::Problem;
 pub use file::{
-    Constant, ConstantValue, FOUND, LIMIT, Limits, NO_CURE, NOT_CONFIRMED, Order, Policy, SILENCE, SKIPPED, State,
-    Test, TestKind, UNAVAILABLE, Verdict,
+    Constant, ConstantValue, FOUND, LIMIT, Limits, NO_CURE, NOT_CONFIRMED, Order, PROMISING, Policy, SILENCE, SKIPPED,
+    State, Test, TestKind, UNAVAILABLE, Verdict,
 };
 pub use formula::{Formula, FormulaFault};
 pub use graph::{Page, pages};
@@ -108,6 +108,9 @@ pub struct CaseFacts {
     pub follow: Vec<String>,
     /// The test whose cause was found.
     pub found: Option<String>,
+    /// Tests whose change helps as a cure does, though not so much that no other need be tried, each with the share of the
+    /// baseline's loss that it takes away.
+    pub promising: BTreeMap<String, f64>,
     /// Tests that an outcome excluded, each with the outcome.
     pub excluded: BTreeMap<String, String>,
     /// By test, the factor that outcomes have put on the odds of its cause.

@@ -1,20 +1,20 @@
-//! Runs suggested runs on this machine: slots, GPUs, one supervisor per job, logs, fates.
+//! Runs suggested runs on this machine: slots, GPUs, one supervisor per job, logs, status.
 //!
 //! Owns: the queue of one user on one machine, and the processes of its jobs. Must not know: policies, diagnosis, and why a
 //! run was suggested.
 //!
-//! The runner is a process of its own. Each job has a *supervisor* (this program again) that outlives the runner and the
-//! daemon: it starts the command, ends its whole process tree when it must, and writes how it ended. What the queue knows
-//! stands in files, one directory per job, each file written whole or not at all:
+//! The runner is a separate process. Each job has a *supervisor* (another process of this program) that outlives the
+//! runner and the daemon. It starts the command, terminates its whole process tree if necessary, and records how it
+//! ended. The state of the queue is in files, with one directory per job. Each file is written atomically:
 //!
-//! | file | written by | says |
+//! | file | written by | content |
 //! |---|---|---|
-//! | `job.json` | runner | what is to be run; its directory appears with it |
-//! | `started.json` | supervisor | who supervises it; whoever creates it first has the job, so that it runs at most once, ever |
-//! | `files.json` | supervisor | the event files that the job was seen to write |
-//! | `stop.json` | whoever stops it | by whom |
-//! | `exit.json` | supervisor; the runner where that is gone | how it ended |
-//! | `log` | the job | what it printed |
+//! | `job.json` | runner | the run; its directory is created together with this file |
+//! | `started.json` | supervisor | the supervisor; the first process to create this file owns the job, so a job never runs twice |
+//! | `files.json` | supervisor | the event files that the job was observed to write |
+//! | `stop.json` | whoever stops the job | who stopped it |
+//! | `exit.json` | supervisor, or the runner if the supervisor is gone | how it ended |
+//! | `log` | the job | its output |
 
 mod accept;
 mod client;
@@ -52,33 +52,33 @@ pub use serve::run;
 #[cfg(target_os = "linux")]
 pub use supervisor::supervise;
 
-/// How a runner works.
+/// The settings of a runner.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where its queue is.
+    /// The directory of its queue.
     pub home: Home,
-    /// Jobs at once; `None`: one for each GPU, or one where there are none.
+    /// Maximum number of simultaneous jobs; `None`: one per GPU, or one without GPUs.
     pub slots: Option<usize>,
     /// The GPUs to use, by UUID or index; `None`: all.
     pub gpus: Option<Vec<String>>,
-    /// Bytes of memory that a job may use, where control groups allow a limit.
+    /// Memory limit per job in bytes, if cgroups permit one.
     pub memory: Option<u64>,
     /// Whether it may run as root.
     pub allow_root: bool,
-    /// It leaves the terminal and the session of whoever starts it.
+    /// Whether it detaches from the terminal and session of its starter.
     pub detached: bool,
-    /// It ends once it has had nothing to do and nobody asked it anything for so long; `None`: never.
+    /// Exits after this time without jobs and requests; `None`: never.
     pub idle_exit: Option<Duration>,
 }
 
 /// Why a runner cannot work.
 #[derive(Debug, thiserror::Error)]
 pub enum RunnerError {
-    /// It would give root's rights to commands from a queue.
-    #[error("the runner does not run as root: start it as the user whose jobs it runs, or say `--allow-root`")]
+    /// It would execute commands from a queue as root.
+    #[error("the runner does not run as root: start it as the user whose jobs it runs, or pass `--allow-root`")]
     Root,
-    /// One is there already.
-    #[error("a runner is running already for {home} (process {pid})")]
+    /// A runner is already running.
+    #[error("a runner is already running for {home} (process {pid})")]
     Running {
         /// Its directory.
         home: PathBuf,
@@ -90,13 +90,13 @@ pub enum RunnerError {
     Home {
         /// The directory.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason and a fix.
         reason: String,
     },
     /// A file could not be read or written.
     #[error("could not {action} {path}: {source}")]
     Files {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -104,10 +104,10 @@ pub enum RunnerError {
         #[source]
         source: std::io::Error,
     },
-    /// There is no job, or more than one, that is meant.
+    /// No job, or more than one, matches.
     #[error("{0}")]
     NoJob(String),
-    /// It needs what only Linux has.
+    /// It needs features that only Linux has.
     #[error("the runner needs Linux (process descriptors, subreapers): on this system, use a job queue instead")]
     NotLinux,
 }
@@ -119,7 +119,7 @@ impl RunnerError {
     }
 }
 
-/// Runs the runner until it is told to stop.
+/// Runs the runner until it is stopped.
 ///
 /// # Errors
 /// Always: this is not Linux.
@@ -137,15 +137,15 @@ pub fn supervise(_: &std::path::Path, _: &Place, _: Option<&std::path::Path>) ->
     Err(RunnerError::NotLinux)
 }
 
-/// Where a job runs.
+/// The resources of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// The slot, from 0.
     pub slot: usize,
-    /// The UUID of its GPU, where it has one.
+    /// The UUID of its GPU, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
-    /// Bytes of memory that it may use.
+    /// Memory limit in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
 }

@@ -4,25 +4,35 @@
 //! Owns: addresses and who may see what, limits on connections. Must not know: anything that it would have to compute: the
 //! engine puts on the `Board` what is shown.
 
+mod access;
 mod board;
+mod fresh;
+mod login;
 mod pages;
 mod report;
 mod serve;
+mod views;
 
 use std::net::SocketAddr;
 
-pub use board::{Board, CaseLine, Shown};
+pub use crate::page::{CaseLine, JobLine, Links, Need, NeedKind};
+pub use board::{Board, Shown, Stock};
+pub use login::{BrowserRight, KEY, Keyring, LoginError};
 pub use serve::serve;
 
 use crate::config::Secret;
 
 /// Where it listens, and who may do what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Listen {
     /// The address.
     pub address: SocketAddr,
     /// What requests must bring.
     pub tokens: Tokens,
+    /// What knows browsers that have logged in; `None`: none can.
+    pub keyring: Option<Keyring>,
+    /// Where more of a job is shown.
+    pub links: Links,
 }
 
 /// What a request must bring as `Authorization: Bearer`, by what it wants.

@@ -1,6 +1,6 @@
-//! Keeps cases, their journals, and the messages that are owed.
+//! Stores cases, their journals, and messages with their deliveries.
 //!
-//! Owns: transactions, migrations, leases. Must not know: what a state means, when to try again.
+//! Owns: transactions, migrations, leases. Must not know: the meaning of a state, when to retry.
 
 mod answer;
 mod asks;
@@ -33,7 +33,7 @@ pub use sqlite::Sqlite;
 pub use waiting::{Quieted, Silence, Wait, WaitingMessage};
 pub use wish::{Request, Wish};
 
-/// A case as it is kept: its state is opaque here.
+/// A stored case; the store does not interpret its state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredCase {
     /// Its id.
@@ -44,13 +44,13 @@ pub struct StoredCase {
     pub closed: bool,
     /// The verdict, once closed.
     pub verdict: Option<String>,
-    /// Seconds since the Unix epoch of the newest change.
+    /// Time of the latest change, in seconds since the Unix epoch.
     pub updated: f64,
     /// The whole case as JSON.
     pub state: serde_json::Value,
 }
 
-/// A case that does not read back: it is listed, and keeps nothing else from being listed.
+/// A case that cannot be decoded. It appears in lists and does not affect other cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableCase {
     /// Its id.
@@ -63,85 +63,83 @@ pub struct UnreadableCase {
     pub reason: String,
 }
 
-/// Everything that one step of the diagnosis changes; it is kept whole or not at all.
+/// All changes of one step of the diagnosis; committed atomically.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
     /// Cases to insert or replace.
     pub cases: Vec<StoredCase>,
-    /// Journal entries to append, with the case that each belongs to.
+    /// Journal entries to append, each with its case.
     pub journal: Vec<(CaseId, JournalEntry)>,
-    /// Messages owed: one delivery is made for each destination named. A message id that is known already for a
-    /// destination is left as it is.
+    /// Messages to send; each named destination gets a delivery. If a destination already has a delivery with this
+    /// message id, it stays unchanged.
     pub messages: Vec<(Message, Vec<String>)>,
-    /// What the daemon is asked to do, with the case that it is about, where it is about one.
+    /// Requests to the daemon, each with its case if there is one.
     pub requests: Vec<(Option<CaseId>, Wish)>,
-    /// Requests that were carried out, by their row ids.
+    /// Row ids of requests that were carried out.
     pub handled: Vec<i64>,
-    /// Messages that wait for a better moment.
+    /// Messages to delay.
     pub waiting: Vec<Wait>,
-    /// Messages that waited and go out, by their row ids, each with the message that they go out as or in.
+    /// Row ids of delayed messages that are now sent, each with the message in which they are sent.
     pub released: Vec<(i64, String)>,
-    /// Messages that waited and never go out, by their row ids.
+    /// Row ids of delayed messages that are never sent.
     pub withdrawn: Vec<i64>,
-    /// Silences that begin.
+    /// New silences.
     pub silences: Vec<Silence>,
-    /// Silences that end before their time, by their ids.
+    /// Ids of silences that end early.
     pub unsilenced: Vec<String>,
-    /// What people are asked. What is known by its id already is left as it is.
+    /// Questions to people. Existing ids stay unchanged.
     pub asks: Vec<Ask>,
-    /// What cases ask now, each the id and until when it can be answered, in seconds since the Unix epoch: everything else
-    /// that they asked before can no longer be answered.
+    /// The current questions of cases, each with its id and its deadline in seconds since the Unix epoch. All other
+    /// questions of these cases are withdrawn.
     pub standing: Vec<(CaseId, Option<(String, f64)>)>,
-    /// What a person decided about deliveries, by their row ids.
+    /// Decisions of a person about deliveries, by row id.
     pub decisions: Vec<(i64, Decision)>,
-    /// What became of jobs that no suggestion asked for.
+    /// Status reports about jobs without a suggestion.
     pub fates: Vec<JobFate>,
-    /// What is no longer kept.
+    /// Data to delete.
     pub forget: Option<Forget>,
 }
 
-/// What a person decides about a delivery. One that is being sent, was delivered or refused is left as it is.
+/// A decision of a person about a delivery. Deliveries that are being sent, delivered or refused stay unchanged.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// It is due at once: given up, held, or waiting for its next try.
+    /// Send it now; valid for deliveries that were given up, are held, or wait for their next attempt.
     Resend,
-    /// It is given up: waiting or held.
+    /// Give it up; valid for waiting and held deliveries.
     Drop {
-        /// Why.
+        /// The reason.
         why: String,
-        /// When, in seconds since the Unix epoch.
+        /// The time in seconds since the Unix epoch.
         at: f64,
     },
 }
 
-/// What is no longer kept, for its age.
+/// Data to delete because of their age.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forget {
-    /// Seconds since the Unix epoch: deliveries of closed cases that came to their end earlier go, with their tries and
-    /// the messages that nothing else needs. So do digests, silences that ended earlier, and fates of jobs that were
-    /// told earlier.
+    /// Time in seconds since the Unix epoch. Deliveries of closed cases that ended earlier are deleted, with their
+    /// attempts and unneeded messages, as are digests, expired silences, and status reports from before this time.
     pub before: f64,
-    /// Closed cases that go whole, with their journals; one with a delivery that is still owed, or with a message that
-    /// waits, stays.
+    /// Closed cases to delete with their journals. A case with a pending delivery or a delayed message stays.
     pub cases: Vec<CaseId>,
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
-    /// Waits for its time.
+    /// Waits until it is due.
     Pending,
-    /// Committed before the first byte goes out; found so after a crash it is `Unknown`.
+    /// Committed before the first byte is sent; a delivery in this state after a crash is `Unknown`.
     Sending,
-    /// The destination has it.
+    /// The destination has received it.
     Delivered,
-    /// The destination refused the suggestion for good because the script lacks the knobs (422).
+    /// The destination permanently refused the suggestion because the script does not support its knobs (422).
     Refused,
-    /// It may or may not have arrived.
+    /// The outcome is unknown.
     Unknown,
-    /// It may have arrived, and would be shown twice: a person decides. It is not tried again by itself, and does not keep
-    /// later messages of its case waiting.
+    /// It may have arrived and would appear twice, so a person decides. It is not retried automatically, and does not
+    /// delay later messages of its case.
     Held,
     /// Given up; shown to the operator.
     Dead,
@@ -159,7 +157,7 @@ impl DeliveryState {
         DeliveryState::Dead,
     ];
 
-    /// Its name, as in the database and in listings.
+    /// Its name in the database and in lists.
     pub fn as_str(self) -> &'static str {
         match self {
             DeliveryState::Pending => "pending",
@@ -173,103 +171,103 @@ impl DeliveryState {
     }
 }
 
-/// One message owed to one destination.
+/// One message for one destination.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// Row id, also the order within a case and destination.
+    /// Row id; also the order within a case and destination.
     pub id: i64,
     /// The message.
     pub message: Message,
     /// Name of the destination in the configuration.
     pub destination: String,
-    /// Where it stands.
+    /// Its state.
     pub state: DeliveryState,
-    /// Tries so far.
+    /// Number of attempts so far.
     pub attempts: u32,
-    /// Seconds since the Unix epoch before which it is not tried.
+    /// Earliest time of the next attempt, in seconds since the Unix epoch.
     pub due: f64,
-    /// The newest answer or error.
+    /// The latest response or error.
     pub answer: Option<Answer>,
 }
 
-/// One try of a delivery.
+/// One attempt of a delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// Which try it was, from 1.
+    /// Number of the attempt, from 1.
     pub number: u32,
-    /// When it began, in seconds since the Unix epoch.
+    /// Start time in seconds since the Unix epoch.
     pub begun: f64,
-    /// When its answer was recorded; `None` while it is under way.
+    /// Time of the response; `None` while the attempt is in progress.
     pub ended: Option<f64>,
-    /// The state that it led to.
+    /// The resulting state.
     pub outcome: Option<DeliveryState>,
-    /// The answer or error.
+    /// The response or error.
     pub answer: Option<Answer>,
 }
 
-/// A delivery with all that is known of it.
+/// A delivery with all its data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Owed {
     /// The delivery.
     pub delivery: Delivery,
-    /// When it came to its state, in seconds since the Unix epoch.
+    /// When it reached its state, in seconds since the Unix epoch.
     pub changed: f64,
-    /// Its tries, oldest first.
+    /// Its attempts, oldest first.
     pub tries: Vec<Attempt>,
 }
 
-/// A row that does not read back: it is listed, and keeps nothing else from being listed.
+/// A row that cannot be decoded. It appears in lists and does not affect other rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// Row id.
     pub id: i64,
-    /// What of it cannot be read.
+    /// The part that cannot be decoded.
     pub what: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// Which deliveries are listed.
+/// A filter for deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Which<'a> {
-    /// This one.
+    /// This delivery.
     pub delivery: Option<i64>,
-    /// Those of this message, and those of the digests that it went out in.
+    /// Deliveries of this message, and of the digests that contain it.
     pub message: Option<&'a str>,
-    /// Those of this case.
+    /// Deliveries of this case.
     pub case: Option<&'a CaseId>,
-    /// Those in this state.
+    /// Deliveries in this state.
     pub state: Option<DeliveryState>,
 }
 
-/// How many deliveries there are, by destination and state.
+/// Number of deliveries by destination and state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tally {
     /// Destination, state, number of deliveries.
     pub counts: Vec<(String, DeliveryState, u64)>,
-    /// Destination and number of messages that wait for a better moment.
+    /// Destination and number of delayed messages.
     pub waiting: Vec<(String, u64)>,
-    /// When the oldest message was decided that is still to be sent and not held, in seconds since the Unix epoch.
+    /// Creation time of the oldest message that is still to be sent and not held, in seconds since the Unix epoch.
     pub oldest: Option<f64>,
 }
 
-/// What a try came to.
+/// The result of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tried {
     /// The delivery.
     pub delivery: i64,
     /// Its new state.
     pub state: DeliveryState,
-    /// When it is due again, for `Pending`.
+    /// The time of the next attempt, for `Pending`.
     pub due: f64,
-    /// The answer or error.
+    /// The response or error.
     pub answer: Answer,
 }
 
-/// Why the store could not do what it was asked.
+/// Why an operation of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database answered with an error.
+    /// The database returned an error.
     #[error("the database {path} failed: {source}")]
     Database {
         /// Its path.
@@ -280,7 +278,8 @@ pub enum StoreError {
     },
     /// A newer nextrun wrote the database.
     #[error(
-        "the database {path} has schema {found}, this nextrun knows {known}: run the newer version, or move the file away"
+        "the database {path} has schema {found}, this nextrun knows {known}: run the newer version, or move the file \
+         away"
     )]
     Newer {
         /// Its path.
@@ -290,7 +289,7 @@ pub enum StoreError {
         /// The newest schema known.
         known: i64,
     },
-    /// An older nextrun wrote the database, and it was opened for reading only.
+    /// An older nextrun wrote the database, and it was opened read-only.
     #[error(
         "the database {path} has schema {found}, older than {known}: start `nextrun watch` on it once to update it"
     )]
@@ -302,59 +301,57 @@ pub enum StoreError {
         /// The schema needed.
         known: i64,
     },
-    /// There is no file to read.
-    #[error(
-        "there is no database at {path}: name the state directory that `nextrun watch` was started with (`--state DIR`)"
-    )]
+    /// The file does not exist.
+    #[error("there is no database at {path}: pass the state directory of `nextrun watch` (`--state DIR`)")]
     Missing {
         /// Its path.
         path: String,
     },
-    /// The file is something else.
-    #[error("{path} is not a nextrun database: move the file away, or name another state directory")]
+    /// The file is not a database of nextrun.
+    #[error("{path} is not a nextrun database: move the file away, or choose another state directory")]
     NotADatabase {
         /// Its path.
         path: String,
     },
-    /// The file, its directory or its file system cannot be written.
+    /// The file, its directory or its file system is not writable.
     #[error("the database {path} cannot be written: give this user write access to it and to its directory")]
     ReadOnly {
         /// Its path.
         path: String,
     },
-    /// There is no room left where it is.
-    #[error("the database {path} cannot grow: make room on its file system; nothing is lost meanwhile")]
+    /// The disk is full.
+    #[error("the database {path} cannot grow: free space on its file system; no data are lost meanwhile")]
     Full {
         /// Its path.
         path: String,
     },
     /// Its pages are damaged.
     #[error(
-        "the database {path} is damaged ({reason}): keep the file, and go on with a back-up in its place, or with what \
-         `sqlite3 {path} .recover` saves of it"
+        "the database {path} is damaged ({reason}): keep the file; restore a backup, or recover what you can with \
+         `sqlite3 {path} .recover`"
     )]
     Damaged {
         /// Its path.
         path: String,
-        /// What SQLite found.
+        /// The problem that SQLite found.
         reason: String,
     },
-    /// Another process held the database for longer than the busy time-out.
+    /// Another process locked the database for longer than the busy timeout.
     #[error("the database {path} is locked by another process: stop that process and try again")]
     Busy {
         /// Its path.
         path: String,
     },
-    /// Another daemon has the same state.
-    #[error("another nextrun works with {path}: stop it first, or name another state directory")]
+    /// Another daemon uses the same state directory.
+    #[error("another nextrun works with {path}: stop it first, or choose another state directory")]
     Taken {
         /// Path of the lock file.
         path: String,
     },
-    /// The file system said no.
+    /// A file system operation failed.
     #[error("could not {action} {path}: {source}")]
     Files {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// The file or directory.
         path: String,
@@ -362,24 +359,24 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// The thread that works on the store is gone.
+    /// The store's thread has ended.
     #[error("the store's thread ended before it answered: the process is stopping, or a store operation panicked")]
     Gone,
-    /// What is stored does not read back.
-    #[error("the database {path} holds a {what} that cannot be read: {reason}")]
+    /// A stored value cannot be decoded.
+    #[error("the database {path} contains a {what} that cannot be read: {reason}")]
     Corrupt {
         /// Its path.
         path: String,
-        /// What was read.
+        /// The kind of value.
         what: String,
-        /// Why it failed.
+        /// The reason.
         reason: String,
     },
 }
 
 impl StoreError {
-    /// Whether the same work may succeed later without anybody touching the database itself: there is no room, no right
-    /// to write, another process at work, or a disk that fails.
+    /// Whether the operation may succeed later without changes to the database itself: the disk is full, read-only or
+    /// failing, or another process holds the lock.
     pub fn may_pass(&self) -> bool {
         match self {
             StoreError::Full { .. } | StoreError::ReadOnly { .. } | StoreError::Busy { .. } => true,
@@ -400,57 +397,58 @@ impl StoreError {
     }
 }
 
-/// Where cases and deliveries are kept. Every query that depends on time takes it as an argument.
+/// Storage for cases and deliveries. All time-dependent queries take the time as an argument.
 pub trait Store: Send {
     /// Commits one step of the diagnosis in one transaction.
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
-    /// All cases, newest first; `open_only` leaves out closed ones.
+    /// All cases, newest first; `open_only` excludes closed cases.
     fn cases(&mut self, open_only: bool) -> Result<Vec<Result<StoredCase, UnreadableCase>>, StoreError>;
-    /// One case by id or by an unambiguous beginning of it.
+    /// One case by its id or a unique prefix.
     fn case(&mut self, id: &str) -> Result<Option<StoredCase>, StoreError>;
     /// The journal of a case, oldest first.
     fn journal(&mut self, case: &CaseId) -> Result<Vec<JournalEntry>, StoreError>;
-    /// Requests that were not carried out yet, oldest first.
+    /// Requests that have not been carried out yet, oldest first.
     fn requests(&mut self) -> Result<Vec<Result<Request, Unreadable>>, StoreError>;
-    /// What people were asked, oldest first: about one case or all; only what waits for an answer, or all of it.
+    /// Questions to people, oldest first: of one case or all cases; only open questions, or all.
     fn asks(&mut self, case: Option<&CaseId>, open_only: bool) -> Result<Vec<Result<Ask, Unreadable>>, StoreError>;
-    /// What was asked under an id.
+    /// The question with the given id.
     fn ask(&mut self, id: &str) -> Result<Option<Ask>, StoreError>;
-    /// Keeps the answer to what was asked under an id, and asks the daemon to take it, in one transaction: only where it
-    /// is the first answer, in time by its own `at`, one of those that there are, and `fingerprint`, where it is given, is
-    /// that of what was asked.
+    /// Stores the answer to a question and a request to the daemon in one transaction. The answer is accepted only if
+    /// it is the first, arrives before the deadline (according to its `at`), is one of the possible answers, and, if
+    /// `fingerprint` is given, refers to what was shown.
     fn reply(&mut self, ask: &str, fingerprint: Option<&str>, reply: &Reply) -> Result<Replied, StoreError>;
-    /// What became of jobs that no suggestion asked for, the newest of each.
+    /// The latest status report of each job without a suggestion.
     fn fates(&mut self) -> Result<Vec<Result<JobFate, Unreadable>>, StoreError>;
-    /// The case that made a suggestion, if one was made with this id and is still known.
+    /// The case that made a suggestion, if the id is known.
     fn suggested(&mut self, id: &str) -> Result<Option<OfCase>, StoreError>;
-    /// The newest case about a job: the open one, else the one that closed last.
+    /// The newest case about a job: the open one, otherwise the one closed last.
     fn newest_case_of(&mut self, job: &str) -> Result<Option<OfCase>, StoreError>;
-    /// Takes up to `limit` due deliveries of one destination and marks them `Sending`, in order per case: a delivery
-    /// waits while an earlier one of its case and destination is neither delivered nor given up. A delivery that was
-    /// `Unknown` is due like one that was `Pending`; the state in what is returned is the one before the lease. One whose last change lies after `now` is due too: the clock was set back since. The try is
-    /// counted and committed before this returns.
+    /// Leases up to `limit` due deliveries of one destination and marks them `Sending`, in order within each case: a
+    /// delivery waits while an earlier one of its case and destination is neither delivered nor given up. `Unknown`
+    /// deliveries are due like `Pending` ones; the returned state is the one before the lease. A delivery whose last
+    /// change is later than `now` is also due, because the clock was set back. The attempt is counted and committed
+    /// before this returns.
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError>;
-    /// Records what a try came to. A delivery that is recorded as delivered stays so.
+    /// Records the result of an attempt. A delivery recorded as delivered stays delivered.
     fn tried(&mut self, tried: &Tried, now: f64) -> Result<(), StoreError>;
-    /// Keeps what a destination calls a message while more is owed for it.
+    /// Stores the destination's id for a message before follow-up requests are sent.
     fn accepted(&mut self, delivery: i64, reference: &str) -> Result<(), StoreError>;
-    /// What was kept so.
+    /// The id stored in this way.
     fn reference(&mut self, delivery: i64) -> Result<Option<String>, StoreError>;
-    /// Deliveries with their tries, newest first.
+    /// Deliveries with their attempts, newest first.
     fn history(&mut self, which: Which<'_>) -> Result<Vec<Result<Owed, Unreadable>>, StoreError>;
-    /// Deliveries that read back, newest first; `case` and `state` narrow it down.
+    /// Decodable deliveries, newest first; `case` and `state` are filters.
     fn deliveries(&mut self, case: Option<&CaseId>, state: Option<DeliveryState>) -> Result<Vec<Delivery>, StoreError> {
         let listed = self.history(Which { case, state, ..Which::default() })?;
         Ok(listed.into_iter().flatten().map(|owed| owed.delivery).collect())
     }
-    /// How many deliveries there are.
+    /// The number of deliveries.
     fn tally(&mut self) -> Result<Tally, StoreError>;
-    /// Silences, and messages that wait and have not gone out, oldest first.
+    /// Silences, and delayed messages that have not been sent, oldest first.
     fn quieted(&mut self) -> Result<Quieted, StoreError>;
-    /// After a start: every delivery that is still `Sending` becomes `Unknown`. Returns how many.
+    /// Called after a start: every `Sending` delivery becomes `Unknown`. Returns the number.
     fn recover(&mut self, now: f64) -> Result<u32, StoreError>;
-    /// When [`Store::lease`] has something next for a destination, if ever: what waits for an earlier one of its case
-    /// does not count.
+    /// The next time at which [`Store::lease`] can return a delivery for a destination, if any; deliveries that wait
+    /// for an earlier one of their case do not count.
     fn next_due(&mut self, destination: &str) -> Result<Option<f64>, StoreError>;
 }

@@ -8,6 +8,7 @@
 mod documentation;
 #[cfg(test)]
 mod healthy;
+mod picture;
 mod rule;
 
 mod clipped;
@@ -35,6 +36,7 @@ use crate::evidence::{Evidence, JobView, Quantity as Q};
 use crate::numbers::{EVALUATIONS, FEW_POINTS, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
 
 pub use documentation::documentation;
+pub use picture::{POINTS, Picture};
 pub use rule::{Rule, Symptom, Test};
 use rule::{above, at_least, below, few, many, rule, sure};
 

@@ -14,7 +14,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use escape::Escaping;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, PROBED};
 
 /// How entries are written to standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -1,6 +1,6 @@
-//! Files that people write, read so that every mistake is shown at its place and all of them at once.
+//! Reads human-written files and reports all mistakes at once with their positions.
 //!
-//! Owns: YAML as a tree with places, and how a problem reads. Must not know: what a file means.
+//! Owns: YAML as a tree with source positions, and the format of problems. Must not know: the meaning of a file.
 
 mod problem;
 mod tree;

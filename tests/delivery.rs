@@ -366,7 +366,8 @@ fn owed(store: &SharedStore, id: &str, kind: MessageKind) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_case_is_one_thread_in_slack_also_after_a_restart() {
-    let script = vec![posted("1.1"), posted("1.2"), posted("1.3"), Act::body(200, r#"{"ok": true}"#)];
+    let updated = Act::body(200, r#"{"ok": true}"#);
+    let script = vec![posted("1.1"), posted("1.2"), updated.clone(), posted("1.3"), updated];
     let server = Server::start(script, Act::status(500)).await;
     let state = State::new();
     let mut process = state.start(vec![slack_bot(&server, OnUnknown::Resend)]).await;
@@ -390,7 +391,8 @@ async fn a_case_is_one_thread_in_slack_also_after_a_restart() {
     let row = |path: &str, thread: &str, ts: &str| (format!("/api/{path}"), thread.to_owned(), ts.to_owned());
     let first = row("chat.postMessage", "", "");
     let later = row("chat.postMessage", "1.1", "");
-    assert_eq!(seen, [first, later.clone(), later, row("chat.update", "", "1.1")], "the end is shown in the first");
+    let update = row("chat.update", "", "1.1");
+    assert_eq!(seen, [first, later.clone(), update.clone(), later, update], "the first shows how the case stands");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,9 @@ use std::process::Command;
 
 use nextrun::case::{Body, MessageKind};
 use nextrun::fate::FateState;
+use nextrun::picture::{Chart, Line, Window};
 use nextrun::policy::{KNOBS, VERDICTS};
+use nextrun::series::{Outline, Point, Sketch};
 use nextrun::symptoms;
 use regex::Regex;
 
@@ -139,6 +141,47 @@ fn the_page_of_symptoms_is_what_the_detectors_say() {
     assert!(page == symptoms::documentation(), "write it anew: UPDATE_DOCS=1 cargo test --test docs");
 }
 
+/// The curves of a symptom, drawn as nextrun draws curves.
+fn drawn(symptom: &symptoms::Symptom) -> String {
+    let line = |(style, (name, at)): (usize, &(&str, fn(f64) -> f64))| {
+        let mut sketch = Sketch::default();
+        for step in 0..symptoms::POINTS {
+            let value = at(step as f64 / symptoms::POINTS as f64);
+            if value != f64::NEG_INFINITY {
+                sketch.push(Point { step: step as i64, wall_time: step as f64, value });
+            }
+        }
+        Line { name: (*name).to_owned(), outline: Outline::of(&sketch), style }
+    };
+    let lines = symptom.picture.iter().enumerate().map(line).collect();
+    let last = (0..symptoms::POINTS).rposition(|step| {
+        let share = step as f64 / symptoms::POINTS as f64;
+        symptom.picture.iter().any(|(_, at)| at(share) != f64::NEG_INFINITY)
+    });
+    let last = last.unwrap_or_default() + 1;
+    let silence = Window { from: last as f64, to: symptoms::POINTS as f64, name: "nothing is logged".to_owned() };
+    let windows = if last < symptoms::POINTS { vec![silence] } else { Vec::new() };
+    Chart { title: symptom.id.replace('_', " "), lines, windows }.svg()
+}
+
+#[test]
+fn the_pictures_of_symptoms_are_what_the_rules_find() {
+    let folder = Path::new(ROOT).join("docs/symptoms");
+    let ids: Vec<String> = symptoms::ALL.iter().map(|symptom| format!("{}.svg", symptom.id)).collect();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::create_dir_all(&folder).unwrap();
+        for (symptom, file) in symptoms::ALL.iter().zip(&ids) {
+            fs::write(folder.join(file), drawn(symptom)).unwrap();
+        }
+    }
+    for (symptom, file) in symptoms::ALL.iter().zip(&ids) {
+        let picture = fs::read_to_string(folder.join(file)).unwrap_or_default();
+        assert!(picture == drawn(symptom), "{file}: write it anew: UPDATE_DOCS=1 cargo test --test docs");
+    }
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(files.into_iter().all(|file| ids.contains(&file)), "a picture of no symptom");
+}
+
 /// Where the generated part of the page of policies begins.
 const GENERATED: &str = "<!-- generated: UPDATE_DOCS=1 cargo test --test docs -->\n";
 
@@ -207,13 +250,15 @@ fn every_verdict_and_every_fate_is_described() {
 #[test]
 fn every_field_of_a_suggested_run_is_described() {
     let page = fs::read_to_string(Path::new(ROOT).join("docs/DESTINATIONS.md")).unwrap();
-    let section = page.split("## What a suggested run says").nth(1).unwrap().split("\n## ").next().unwrap();
+    let section = page.split("## Fields of a suggested run").nth(1).unwrap().split("\n## ").next().unwrap();
     let described: BTreeSet<&str> = section
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split(" |").next())
         .flat_map(|fields| fields.split("`, `").map(|field| field.trim_end_matches('`')))
         .collect();
-    let data = Body::read(MessageKind::RunSuggested, serde_json::json!({})).unwrap().data();
+    // What a message may lack is there.
+    let some = serde_json::json!({"probability": 0.5, "speaks_for": [{}], "speaks_against": [{}], "believed": [{}]});
+    let data = Body::read(MessageKind::RunSuggested, some).unwrap().data();
     let fields: BTreeSet<&str> = data.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(described, fields);
 }

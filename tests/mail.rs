@@ -5,8 +5,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nextrun::case::{Body, CaseId, Message, StopSuggested};
+use nextrun::case::{About, Body, CaseId, CaseOpened, Curve, Message, StopSuggested};
 use nextrun::destinations::{Destination, Http, Outcome, Preset, Secret, Setup, SetupError, Surroundings, Timeouts};
+use nextrun::series::{Level, Outline};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -111,9 +112,26 @@ async fn an_email_says_what_the_terminal_shows_and_nothing_in_it_is_more_than_te
         assert_eq!(count(line), 1, "{line}: {heard:?}");
     }
     let all = heard.join("\n").replace("=\n", "");
-    assert!(all.contains("Subject: resnet/7 Bcc: eve@example.org: stop it?"), "{all}");
-    assert!(all.contains("why     the loss is <b>NaN</b> & worse . DATA"), "{all}");
-    assert!(all.contains("why     the loss is &lt;b&gt;NaN&lt;/b&gt; &amp; worse . DATA"), "{all}");
+    assert!(all.contains("Subject: Consider stopping resnet/7 Bcc: eve@example.org"), "{all}");
+    assert!(all.contains("why       the loss is <b>NaN</b> & worse . DATA"), "{all}");
+    assert!(all.contains("why       the loss is &lt;b&gt;NaN&lt;/b&gt; &amp; worse . DATA"), "{all}");
+}
+
+#[tokio::test]
+async fn curves_come_as_a_picture() {
+    let level = |step: i32| Level { step: step.into(), mean: 1.0, low: 1.0, high: 1.0 };
+    let outline = Outline { levels: (0..9).map(level).collect(), broken: vec![] };
+    let curve = Curve { suggestion: None, signal: "loss".into(), tag: "train/loss".into(), outline };
+    let about = About { baseline_run: "a".into(), curves: vec![curve], ..About::default() };
+    let body = Body::CaseOpened(CaseOpened { about, ..CaseOpened::default() });
+    let (server, heard) = relay(TAKES).await;
+    let outcome = email(&server, PLAIN, PATIENT).unwrap().deliver(&Message { body, ..message() }, 0.0).await;
+    assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
+    let heard = heard.lock().unwrap().clone();
+    for line in ["Content-Type: image/png", "Content-Disposition: attachment; filename=\"c1.png\""] {
+        assert!(heard.iter().any(|heard| heard == line), "{line}");
+    }
+    assert!(heard.iter().any(|line| line.starts_with("iVBORw0KGgo")), "the bytes of a PNG");
 }
 
 #[tokio::test]

@@ -29,11 +29,11 @@ fn notify(server: &Server, destination: &str) -> (i32, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_answer_is_told_with_its_meaning_and_its_exit_code() {
     for (act, code, words) in [
-        (Act::body(200, r#"{"job_id": 17}"#), 0, ["answer  200", "delivered, and known there as 17"]),
-        (Act::status(409), 0, ["answer  409", "delivered"]),
-        (Act::status(503), 1, ["answer  503", "tried again later"]),
-        (Act::body(400, "no such type"), 1, ["answer  400", "given up: http://127.0.0.1"]),
-        (Act::Drop, 1, ["answer  none", "may have arrived"]),
+        (Act::body(200, r#"{"job_id": 17}"#), 0, ["response  200", "delivered; the receiver's id is 17"]),
+        (Act::status(409), 0, ["response  409", "delivered"]),
+        (Act::status(503), 1, ["response  503", "retry later"]),
+        (Act::body(400, "no such type"), 1, ["response  400", "give up: http://127.0.0.1"]),
+        (Act::Drop, 1, ["response  none", "may have arrived"]),
     ] {
         let server = Server::start(vec![], act.clone()).await;
         let (exit, said) = notify(&server, "cluster");

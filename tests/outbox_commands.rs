@@ -50,7 +50,7 @@ fn listings_tell_what_is_owed_and_what_was_tried() {
     assert!(history.iter().any(|row| row["outcome"] == "delivered" && row["destination"] == "cluster"), "{history:?}");
     assert!(history.windows(2).all(|two| two[0]["begun"].as_f64() >= two[1]["begun"].as_f64()), "the newest first");
     let (_, text, _) = state.outbox(&["list", "--only", "pending"]);
-    assert!(text.contains("nextrun.case.opened to audit: team/bad (case 599e32c3a7aa, 2 tries)"), "{text}");
+    assert!(text.contains("nextrun.case.opened to audit: team/bad (case 599e32c3a7aa, 2 attempts)"), "{text}");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn what_cannot_be_asked_is_refused_whole_with_a_reason() {
         assert!(code == 2 && err.contains(words), "{arguments:?}: {err}");
     }
     let (code, _, err) = state.outbox(&["drop", "w7", "--why", "x"]);
-    assert!(code == 2 && err.contains("no message w7 waits"), "{err}");
+    assert!(code == 2 && err.contains("there is no waiting message w7"), "{err}");
     let asked = || Sqlite::open(&state.database()).unwrap().requests().unwrap();
     assert_eq!(asked(), [], "either all or none");
     let (code, out, err) = state.outbox(&["resend", "2", "7", "--stale"]);

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Context;
-use nextrun::config::{Overrides, load};
-use nextrun::daemon::{now, site_of, vocabulary};
+use nextrun::config::{Overrides, PolicyChoice, Settings, load};
+use nextrun::daemon::{load_policy, now, site_of, vocabulary};
 use nextrun::diagnosis::{Exam, Memory, Site, exam};
 use nextrun::facts::{Facts, measure};
 use nextrun::jobs::group;
 use nextrun::logdir::DiskLogdir;
+use nextrun::policy::Policy;
 use nextrun::watch::{Options, Watcher};
 use serde_json::{Map, Value};
 
@@ -49,9 +50,21 @@ pub(crate) struct Lab {
 /// # Errors
 /// When the built-in policy cannot be used.
 pub(crate) fn site() -> anyhow::Result<Site> {
+    Ok(site_of(&settings()?)?)
+}
+
+fn settings() -> anyhow::Result<Settings> {
     let quiet_after = Some(std::time::Duration::from_secs_f64(PATIENCE));
     let overrides = Overrides { quiet_after, ..Overrides::default() };
-    Ok(site_of(&load(None, &overrides, &nextrun::daemon::variables(), &vocabulary())?)?)
+    Ok(load(None, &overrides, &nextrun::daemon::variables(), &vocabulary())?)
+}
+
+/// A built-in policy, by its name.
+///
+/// # Errors
+/// When there is none of this name.
+pub(crate) fn policy(name: &str) -> anyhow::Result<Policy> {
+    Ok(load_policy(&PolicyChoice::BuiltIn(name.to_owned()), &settings()?)?)
 }
 
 /// Seconds of silence after which a job has ended. Clocks of evaluations are made up: it is only to be longer than any

@@ -64,6 +64,12 @@ class Overrides(unittest.TestCase):
             self.assertEqual([type(value) for value in found[:2]], [float, int])
             self.assertEqual((nextrun.suggestion_id(), nextrun.is_experiment()), ("s1", True))
 
+    def test_an_experiment_has_a_folder_of_its_own(self) -> None:
+        os.environ.pop("NEXTRUN_LOG_DIR", None)
+        self.assertEqual(nextrun.log_dir("runs/a"), "runs/a")
+        with environment(NEXTRUN_LOG_DIR="/runs/nextrun/a/01-x"):
+            self.assertEqual(nextrun.log_dir("runs/a"), "/runs/nextrun/a/01-x")
+
     def test_changes_that_cannot_be_read_end_the_run(self) -> None:
         for text in ("{", "[1]", "3"):
             with environment(NEXTRUN_OVERRIDES=text), self.assertRaises(ValueError):

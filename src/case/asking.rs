@@ -166,7 +166,7 @@ impl Case {
         match &self.waiting {
             Waiting::Answer { question, until } => Some((question_id(&self.id, &question.at), *until)),
             Waiting::Approval(awaited) if awaited.again.is_none() => Some((awaited.id(), awaited.until)),
-            Waiting::Approval(_) | Waiting::Room(_) | Waiting::Experiment | Waiting::Nothing => None,
+            Waiting::Approval(_) | Waiting::Room(_) | Waiting::Experiment | Waiting::Probe | Waiting::Nothing => None,
         }
     }
 
@@ -205,10 +205,10 @@ impl Case {
         let n = self.experiments.len() + 1;
         let at = &proposal.at;
         let (suggestion, run_name) = (suggestion_id(&self.id, at, n), run_name(&self.id, &self.baseline, at, n));
-        let control = at.state == CONTROL;
+        let (control, probe) = (at.state == CONTROL, self.is_quiet());
         let cost = self.expected_cost(&proposal.changes, control);
-        let believed = self.believed_before(terms.policy);
-        Experiment { control, cost, believed, ..Experiment::new(suggestion, proposal, run_name, terms.now) }
+        let believed = if probe { Vec::new() } else { self.believed_before(terms.policy) };
+        Experiment { control, probe, cost, believed, ..Experiment::new(suggestion, proposal, run_name, terms.now) }
     }
 
     /// A person answers what the case asks in the message of this id. Nothing changes where it asks something else by now.
@@ -220,7 +220,7 @@ impl Case {
         let state = match &self.waiting {
             Waiting::Answer { question, .. } => question.at.state.clone(),
             Waiting::Approval(awaited) => awaited.proposal.at.state.clone(),
-            Waiting::Room(_) | Waiting::Experiment | Waiting::Nothing => return trace,
+            Waiting::Room(_) | Waiting::Experiment | Waiting::Probe | Waiting::Nothing => return trace,
         };
         trace.note(
             terms.now,

@@ -74,7 +74,7 @@ impl Case {
         terms: &Terms<'_>,
         trace: &mut Trace,
     ) -> Option<Proposal> {
-        if self.control != Control::Undecided || !self.experiments.is_empty() {
+        if self.control != Control::Undecided || self.experiments.iter().any(|experiment| !experiment.probe) {
             return Some(proposal);
         }
         let why = match (terms.control, self.unsure()) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApprovalAsked, Believed, CaseId, Digest, Notice};
+use super::{ApprovalAsked, Believed, CaseId, Cure, Curve, Digest, Notice};
 use crate::belief::Reason;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
@@ -34,6 +34,15 @@ impl Message {
     /// Its kind.
     pub fn kind(&self) -> MessageKind {
         self.body.kind()
+    }
+
+    /// Whether it is about a quiet probe, of which nobody hears.
+    pub fn is_quiet(&self) -> bool {
+        match &self.body {
+            Body::RunSuggested(run) => run.probe,
+            Body::RunCancelled(run) => run.probe,
+            _ => false,
+        }
     }
 }
 
@@ -182,6 +191,21 @@ impl Body {
         }
     }
 
+    /// As [`Body::about`], to be changed.
+    pub fn about_mut(&mut self) -> Option<&mut About> {
+        match self {
+            Body::CaseOpened(body) => Some(&mut body.about),
+            Body::RunSuggested(body) => Some(&mut body.about),
+            Body::ApprovalAsked(body) => Some(&mut body.run.about),
+            Body::RunCancelled(body) => Some(&mut body.about),
+            Body::StopSuggested(body) => Some(&mut body.about),
+            Body::QuestionAsked(body) => Some(&mut body.about),
+            Body::Notice(body) => Some(&mut body.about),
+            Body::CaseClosed(body) => Some(&mut body.about),
+            Body::Digest(_) => None,
+        }
+    }
+
     /// Why it is said, where it says so.
     pub fn why(&self) -> Option<&str> {
         match self {
@@ -228,6 +252,9 @@ pub struct About {
     pub evidence: Vec<Evidence>,
     /// Up to sixty levels of the baseline's loss; null where it was not finite.
     pub loss_curve: Vec<Option<f64>>,
+    /// The same, and that of the experiment that tells most, with their steps: where a case opens or closes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub curves: Vec<Curve>,
     /// How probable it was that the baseline fails when the case was opened, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
@@ -237,6 +264,9 @@ pub struct About {
     /// What spoke against it, the strongest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub speaks_against: Vec<Reason>,
+    /// Whose job it is: `slack:ID`, `discord:ID`, or names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<String>,
     /// Whether the message is a test of a destination, and about nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
@@ -301,6 +331,9 @@ pub struct CaseOpened {
     pub hyperparameters: Knobs,
     /// What these alone suggest.
     pub advice: Vec<String>,
+    /// Why the run should be stopped, where it should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<String>,
 }
 
 /// An experiment that somebody should run.
@@ -404,6 +437,9 @@ pub struct RunCancelled {
     /// The user who owns the baseline, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Whether it is of a quiet probe.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
 }
 
 impl RunCancelled {
@@ -466,6 +502,9 @@ pub struct CaseClosed {
     pub not_tried: Vec<String>,
     /// What cures it, where that is known.
     pub recommended: Option<Recommended>,
+    /// The experiment that shows it, with both figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cure: Option<Cure>,
 }
 
 /// An experiment, as the closing message lists it.

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::asking::overdue;
 use super::budget::exceeded;
 use super::{
-    Allowance, Approval, CONTROL, Case, CaseId, Control, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace, Trace,
-    VERSION, Versions, Waiting, WhenControl,
+    Allowance, Approval, CONTROL, Case, CaseId, Control, Curve, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace,
+    Trace, VERSION, Versions, Waiting, WhenControl,
 };
 use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
@@ -34,6 +34,8 @@ pub struct Terms<'a> {
     pub now: f64,
     /// Whether one more experiment may start.
     pub room: bool,
+    /// Whether one more probe may start.
+    pub room_for_probe: bool,
     /// Seconds that a person has for an answer; 0: ask, and go on at once.
     pub answer_within: f64,
     /// When a control is run.
@@ -79,6 +81,8 @@ pub struct Opening {
     pub fate: Option<Fate>,
     /// By test, how likely its change is to cure.
     pub priors: BTreeMap<String, f64>,
+    /// What it has logged.
+    pub curves: Vec<Curve>,
     /// How probable it is that it fails.
     pub belief: Option<Breakdown>,
     /// The id of the weights by which that is judged.
@@ -88,8 +92,16 @@ pub struct Opening {
 impl Case {
     /// Opens a case and takes the first step of its policy.
     pub fn open(opening: Opening, terms: &Terms<'_>) -> (Case, Trace) {
-        let Opening { id, baseline, findings, facts, loss_curve, advice, knobs, priors, .. } = opening;
-        let mut case = Case {
+        let advice = opening.advice.clone();
+        let (mut case, mut trace) = (Case::new(opening, terms), Trace::default());
+        case.begin(&advice, terms, &mut trace);
+        (case, trace)
+    }
+
+    /// A case before its first step.
+    pub(super) fn new(opening: Opening, terms: &Terms<'_>) -> Case {
+        let Opening { id, baseline, findings, facts, loss_curve, knobs, priors, .. } = opening;
+        Case {
             version: VERSION,
             id,
             baseline,
@@ -113,29 +125,32 @@ impl Case {
             paused: None,
             in_vain: None,
             short_of: None,
+            curves: opening.curves,
             approved: None,
             belief: opening.belief,
             versions: Versions { policy: Some(terms.policy.id().to_owned()), weights: opening.weights },
             goes_on_under: None,
-        };
-        let mut trace = Trace::default();
-        let found: Vec<&str> = case.findings.iter().map(|f| f.summary.as_str()).collect();
+            quiet: None,
+        }
+    }
+
+    /// People are told, and the policy takes its first step.
+    pub(super) fn begin(&mut self, advice: &[String], terms: &Terms<'_>, trace: &mut Trace) {
+        let found: Vec<&str> = self.findings.iter().map(|f| f.summary.as_str()).collect();
         let detail = json!({
-            "baseline": case.baseline, "policy": case.policy, "seen": found, "versions": case.versions,
-            "probability": case.belief.as_ref().map(|belief| belief.probability),
+            "baseline": self.baseline, "policy": self.policy, "seen": found, "versions": self.versions,
+            "probability": self.belief.as_ref().map(|belief| belief.probability),
         });
         trace.note(terms.now, "opened", detail);
-        trace.messages.push(case.opened_message(&advice));
-        if !case.baseline_facts.ended && !case.baseline_facts.finite {
-            trace.messages.push(case.stop_message(terms.now));
+        trace.messages.push(self.opened_message(advice));
+        if !self.baseline_facts.ended && !self.baseline_facts.finite {
+            trace.messages.push(self.stop_message(terms.now));
         }
-        if let Some(conclusion) = case.broke_down() {
-            case.conclude(conclusion, terms.now, &mut trace);
-            return (case, trace);
+        if let Some(conclusion) = self.broke_down() {
+            return self.conclude(conclusion, terms.now, trace);
         }
-        let advance = policy::enter(terms.policy, terms.policy.start(), &case.environment(None, 1));
-        case.follow(advance, terms, &mut trace);
-        (case, trace)
+        let advance = policy::enter(terms.policy, terms.policy.start(), &self.environment(None, 1));
+        self.follow(advance, terms, trace);
     }
 
     /// A baseline that its engine says broke down, and that shows nothing else: no experiment is needed.
@@ -157,6 +172,9 @@ impl Case {
 
     /// The newest experiment came to an end of whatever kind: the policy goes on.
     pub fn judge(&mut self, happened: Happened<'_>, terms: &Terms<'_>) -> Trace {
+        if self.is_quiet() {
+            return self.judge_probe(&happened, terms);
+        }
         if self.open_experiment().is_some_and(|experiment| experiment.control) {
             return self.judge_control(&happened, terms);
         }
@@ -216,7 +234,9 @@ impl Case {
         if let Some(outcome) = outcome {
             experiment.outcome = Some(outcome.to_owned());
         }
-        self.facts.record_hours(hours);
+        if !experiment.probe {
+            self.facts.record_hours(hours);
+        }
         self.cancel_open("it has shown what it was run for", now, trace);
     }
 
@@ -261,9 +281,11 @@ impl Case {
         }
     }
 
-    /// Tells people of something about the case that they have to know.
+    /// Tells people of something about the case that they have to know; nobody hears of a probe.
     pub(super) fn notify(&self, notice: Notice, now: f64, trace: &mut Trace) {
-        trace.messages.push(self.notice_message(notice, now));
+        if !self.is_quiet() {
+            trace.messages.push(self.notice_message(notice, now));
+        }
     }
 
     /// Time has passed: a question may have run out, or room may have come for the next experiment.
@@ -276,12 +298,16 @@ impl Case {
             }
             Waiting::Answer { until, .. } if overdue(until, terms.now) => self.judge(Happened::Unanswered, terms),
             Waiting::Approval(awaited) => self.wait_for_approval(awaited, terms),
+            Waiting::Probe => self.next_probe(terms),
             Waiting::Experiment | Waiting::Answer { .. } | Waiting::Nothing => Trace::default(),
         }
     }
 
     /// Closes the case with a conclusion of whatever origin.
     pub fn close(&mut self, conclusion: Conclusion, now: f64) -> Trace {
+        if self.is_quiet() {
+            return self.end_quietly(conclusion, now);
+        }
         let mut trace = Trace::default();
         if self.waiting == Waiting::Experiment {
             self.cancel_open("its case is closed", now, &mut trace);
@@ -419,9 +445,11 @@ impl Case {
 
     /// A conclusion that counts only experiments that ran, and knows what became of the baseline.
     fn as_it_was(&self, mut conclusion: Conclusion) -> Conclusion {
-        let none_ran = self.experiments.iter().all(|experiment| experiment.facts.is_none());
+        let mut made = self.experiments.iter().filter(|experiment| !experiment.probe).peekable();
+        let some_made = made.peek().is_some();
+        let none_ran = made.all(|experiment| experiment.facts.is_none());
         let own_words = conclusion.state == POLICY_CHANGED;
-        if conclusion.verdict == "inconclusive" && !own_words && !self.experiments.is_empty() && none_ran {
+        if conclusion.verdict == "inconclusive" && !own_words && some_made && none_ran {
             let why: Vec<String> = self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect();
             conclusion.summary = format!("no experiment ran, so no cause can be named: {}", why.join("; "));
             conclusion.confidence = 0.0;

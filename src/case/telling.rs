@@ -26,30 +26,37 @@ impl Case {
             self.belief.iter().flat_map(of).take(REASONS).cloned().collect::<Vec<Reason>>()
         };
         About {
-            case_id: Some(self.id.clone()),
+            case_id: Some(self.id.clone()).filter(|_| !self.is_quiet()),
             baseline_run: self.baseline.clone(),
-            policy: Some(self.policy.clone()),
+            policy: Some(self.policy.clone()).filter(|_| !self.is_quiet()),
             symptoms: self.findings.iter().map(|finding| finding.symptom.clone()).collect(),
             evidence: self.findings.iter().map(Into::into).collect(),
             loss_curve: self.loss_curve.clone(),
+            curves: Vec::new(),
             probability: self.belief.as_ref().map(|belief| belief.probability),
             speaks_for: reasons(|belief| &belief.speaks_for),
             speaks_against: reasons(|belief| &belief.speaks_against),
+            owners: Vec::new(),
             test: false,
         }
     }
 
     pub(super) fn opened_message(&self, advice: &[String]) -> Message {
         let hyperparameters = self.baseline_facts.knobs.clone();
-        let body = CaseOpened { about: self.about(), hyperparameters, advice: advice.to_vec() };
+        let hopeless = !self.baseline_facts.ended && !self.baseline_facts.finite;
+        let stop = hopeless.then(|| self.why_stop());
+        let body = CaseOpened { about: self.about(), hyperparameters, advice: advice.to_vec(), stop };
         self.message(format!("{}-opened", self.id), self.opened, Body::CaseOpened(body))
     }
 
     /// A loss that is not finite does not come back by itself.
     pub(super) fn stop_message(&self, time: f64) -> Message {
-        let why = self.findings.first().map_or_else(String::new, |f| f.summary.clone());
-        let body = StopSuggested { about: self.about(), why };
+        let body = StopSuggested { about: self.about(), why: self.why_stop() };
         self.message(format!("{}-stop", self.id), time, Body::StopSuggested(body))
+    }
+
+    fn why_stop(&self) -> String {
+        self.findings.first().map_or_else(String::new, |found| found.summary.clone())
     }
 
     pub(super) fn suggested_message(&self, experiment: &Experiment, policy: &Policy) -> Message {
@@ -79,9 +86,10 @@ impl Case {
             overrides: proposal.changes.clone(),
             settings: self.known_settings(),
             cost: experiment.cost,
-            beliefs: self.beliefs(policy),
+            beliefs: if experiment.probe { Vec::new() } else { self.beliefs(policy) },
             believed: if believed.is_empty() { experiment.believed.clone() } else { believed },
             control: experiment.control,
+            probe: experiment.probe,
             env: BTreeMap::from([("NEXTRUN_SUGGESTION_ID".to_owned(), experiment.suggestion.clone())]),
             step: proposal.step.clone(),
             why: proposal.why.clone(),
@@ -105,6 +113,7 @@ impl Case {
             run_name: experiment.run_name.clone(),
             why: why.to_owned(),
             owner: None,
+            probe: experiment.probe,
         };
         self.message(RunCancelled::id_for(&experiment.suggestion), time, Body::RunCancelled(body))
     }
@@ -145,6 +154,7 @@ impl Case {
             experiments: self.experiments.iter().map(|experiment| self.tried(experiment)).collect(),
             not_tried: self.not_tried.iter().map(|n| format!("{}: {}", n.state, n.why)).collect(),
             recommended: Some(recommended).filter(|recommended| !recommended.overrides.is_empty()),
+            cure: self.cure(conclusion),
         };
         self.message(format!("{}-closed", self.id), time, Body::CaseClosed(Box::new(body)))
     }

@@ -74,6 +74,10 @@ impl Case {
     /// row that came to nothing for the same reason, the case waits for a person, and then asks for the same again.
     pub fn void(&mut self, void: &Void, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
+        if self.is_quiet() {
+            self.probe_was_void(&void.why, &void.outcome, terms.now, &mut trace);
+            return trace;
+        }
         let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
             return trace;
         };
@@ -136,6 +140,10 @@ impl Case {
         let waits = self.open_experiment().is_some_and(|e| e.suggestion == suggestion) && self.paused.is_none();
         if waits {
             let why = format!("{destination} does not take suggested runs: {why}");
+            if self.is_quiet() {
+                self.probe_was_void(&why, "refused", now, &mut trace);
+                return trace;
+            }
             self.notify(Notice::of(suggestion, "refused", &why, None), now, &mut trace);
             self.pause(why, PauseEnds::Delivery, now, &mut trace);
         }

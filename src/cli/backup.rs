@@ -9,11 +9,11 @@ use super::Exit;
 use super::cases::At;
 use crate::store::Sqlite;
 
-/// Copy the daemon's database, as it is at one moment, while it runs or not.
+/// Copy the daemon's database to a file, also while the daemon runs.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  nextrun backup /srv/backup/nextrun.db --state /var/lib/nextrun")]
 pub(super) struct Backup {
-    /// The new file; one that is there already is left alone.
+    /// The new file; it must not exist yet.
     file: PathBuf,
     #[command(flatten)]
     at: At,
@@ -21,6 +21,6 @@ pub(super) struct Backup {
 
 pub(super) fn run(command: &Backup) -> anyhow::Result<Exit> {
     Sqlite::back_up(&command.at.database()?, &command.file)?;
-    writeln!(io::stdout().lock(), "{} has it all", command.file.display())?;
+    writeln!(io::stdout().lock(), "backup written to {}", command.file.display())?;
     Ok(Exit::Healthy)
 }

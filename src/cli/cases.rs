@@ -1,4 +1,4 @@
-//! `nextrun cases`: what the daemon is investigating, and what it found.
+//! `nextrun cases`: open and closed cases.
 
 mod answer;
 mod believed;
@@ -20,106 +20,106 @@ use crate::config::{Overrides, Settings};
 use crate::daemon::DATABASE;
 use crate::store::{Answer, Commit, Sqlite, Store, StoredCase, UnreadableCase, Wish};
 
-/// List, show, link or close cases.
+/// List, show, link, answer or close cases.
 #[derive(Debug, Subcommand)]
 pub(super) enum Cases {
-    /// List cases, the newest first.
+    /// List cases, newest first.
     #[command(
         after_help = "Examples:\n  nextrun cases list\n  nextrun cases list --all --state /var/lib/nextrun\n  nextrun cases list --format json"
     )]
     List {
-        /// Closed cases too.
+        /// Include closed cases, and jobs that were examined by quiet probes.
         #[arg(long)]
         all: bool,
-        /// For people or for programs: one JSON object a line.
+        /// Output format: text, or one JSON object per line.
         #[arg(long, value_enum, default_value_t)]
         format: Format,
         #[command(flatten)]
         at: At,
     },
-    /// Show a case with its whole journal.
+    /// Show a case with its complete journal.
     #[command(after_help = "Examples:\n  nextrun cases show 3f2a\n  nextrun cases show 3f2a --format json")]
     Show {
-        /// The id, or an unambiguous beginning of it.
+        /// The id of the case, or a unique prefix.
         case: String,
-        /// For people or for programs: one JSON object.
+        /// Output format: text, or one JSON object.
         #[arg(long, value_enum, default_value_t)]
         format: Format,
         #[command(flatten)]
         at: At,
     },
-    /// Say which job carries out the open experiment of a case; the daemon takes it up within a second.
+    /// Name the job that runs the open experiment of a case. The daemon applies this within a second.
     #[command(after_help = "Example:\n  nextrun cases link 3f2a runs/my-own-try")]
     Link {
-        /// The id, or an unambiguous beginning of it.
+        /// The id of the case, or a unique prefix.
         case: String,
         /// The job, relative to the log directory.
         job: String,
         #[command(flatten)]
         at: At,
     },
-    /// Let the experiment run that a case waits for; `cases show` shows its command and its cost.
+    /// Approve the experiment that a case is waiting to run; `cases show` displays its command and cost.
     #[command(after_help = "Example:\n  nextrun cases approve 3f2a")]
     Approve {
-        /// The case: its id or a unique prefix of it.
+        /// The id of the case, or a unique prefix.
         case: String,
-        /// Why, for the journal.
+        /// The reason, for the journal.
         #[arg(long, default_value = "")]
         why: String,
         #[command(flatten)]
         at: At,
     },
-    /// Do not run the experiment that a case waits for; the case goes on without it.
+    /// Decline the experiment that a case is waiting to run; the case continues without it.
     #[command(after_help = "Example:\n  nextrun cases decline 3f2a --why 'the data is being replaced'")]
     Decline {
-        /// The case: its id or a unique prefix of it.
+        /// The id of the case, or a unique prefix.
         case: String,
-        /// Why, for the journal.
+        /// The reason, for the journal.
         #[arg(long, default_value = "")]
         why: String,
         #[command(flatten)]
         at: At,
     },
-    /// Answer the question that a case asks; `cases show` lists the answers.
+    /// Answer the question of a case; `cases show` lists the possible answers.
     #[command(after_help = "Example:\n  nextrun cases answer 3f2a found")]
     Answer {
-        /// The case: its id or a unique prefix of it.
+        /// The id of the case, or a unique prefix.
         case: String,
         /// The name of the answer.
         answer: String,
-        /// Why, for the journal.
+        /// The reason, for the journal.
         #[arg(long, default_value = "")]
         why: String,
         #[command(flatten)]
         at: At,
     },
-    /// Let a paused case go on: what it was paused for is mended. `cases show` says why it was.
+    /// Resume a paused case after you have fixed its problem; `cases show` displays the reason for the pause.
     #[command(after_help = "Example:\n  nextrun cases resume 3f2a")]
     Resume {
-        /// The id, or an unambiguous beginning of it.
+        /// The id of the case, or a unique prefix.
         case: String,
         #[command(flatten)]
         at: At,
     },
-    /// Close a case by hand; the daemon takes it up within a second.
+    /// Close a case manually. The daemon applies this within a second.
     #[command(
         after_help = "Example:\n  nextrun cases close 3f2a --verdict data_pipeline --why 'labels were shifted by one'"
     )]
     Close {
-        /// The id, or an unambiguous beginning of it.
+        /// The id of the case, or a unique prefix.
         case: String,
         /// The verdict.
         #[arg(long, default_value = "inconclusive", value_parser = clap::builder::PossibleValuesParser::new(crate::policy::VERDICTS))]
         verdict: String,
-        /// Why.
-        #[arg(long, default_value = "closed by hand")]
+        /// The reason.
+        #[arg(long, default_value = "closed manually")]
         why: String,
         #[command(flatten)]
         at: At,
     },
 }
 
-/// How cases are printed.
+/// Output format of cases.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     #[default]
@@ -127,7 +127,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// Where the daemon keeps its state.
+/// Location of the daemon's state.
 #[derive(Debug, Args)]
 pub(super) struct At {
     /// The daemon's state directory.
@@ -144,7 +144,7 @@ impl At {
         settings(self.config.as_deref(), &overrides)
     }
 
-    /// Whether it names the configuration that the daemon runs with.
+    /// Whether the arguments identify the daemon's configuration.
     pub(super) fn names_configuration(&self) -> bool {
         self.config.is_some()
     }
@@ -183,16 +183,16 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
             let case = find(&mut store, case)?;
             let paused = Case::read(case.state.clone()).ok().and_then(|case| case.paused);
             if paused.is_none() {
-                bail!("case {} is not paused: see `nextrun cases show {}`", case.id, case.id);
+                bail!("case {} is not paused; see `nextrun cases show {}`", case.id, case.id);
             }
             ask(&mut store, &case, Wish::Resume)?;
-            writeln!(out, "the daemon will let case {} go on", case.id)?;
+            writeln!(out, "the daemon will resume case {}", case.id)?;
         }
         Cases::Close { case, verdict, why, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
             let case = find(&mut store, case)?;
             if case.closed {
-                bail!("case {} is closed already, with {}", case.id, case.verdict.unwrap_or_default());
+                bail!("case {} is already closed with {}", case.id, case.verdict.unwrap_or_default());
             }
             ask(&mut store, &case, Wish::Close { verdict: verdict.clone(), why: why.clone() })?;
             writeln!(out, "the daemon will close case {} with {verdict}", case.id)?;
@@ -202,10 +202,11 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
 }
 
 pub(super) fn find(store: &mut Sqlite, id: &str) -> anyhow::Result<StoredCase> {
-    store.case(id)?.with_context(|| format!("there is no case {}: see `nextrun cases list --all`", plain(id)))
+    store.case(id)?.with_context(|| format!("there is no case {}; see `nextrun cases list --all`", plain(id)))
 }
 
-/// The daemon owns its cases: it is asked, and takes the request up at its next turn (or its next start).
+/// The daemon owns its cases: the command stores a request, and the daemon carries it out in its next pass or at its
+/// next start.
 fn ask(store: &mut Sqlite, case: &StoredCase, wish: Wish) -> anyhow::Result<()> {
     Ok(store.commit(&Commit { requests: vec![(Some(case.id.clone()), wish)], ..Commit::default() })?)
 }
@@ -215,10 +216,20 @@ pub(super) fn time(seconds: f64) -> String {
     jiff::Timestamp::from_second(seconds as i64).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }
 
+/// Whether nobody has been told of a case: its job is probed, or was.
+fn is_quiet(case: &StoredCase) -> bool {
+    case.state.pointer("/quiet/untold").and_then(Value::as_bool).unwrap_or(false)
+}
+
 fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     let state = case.state.pointer("/position/state").and_then(Value::as_str).unwrap_or("?");
     let paused = if case.state.get("paused").is_some_and(Value::is_object) { "paused " } else { "" };
     let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("{paused}at {state}"));
+    let where_it_stands = match (is_quiet(case), case.closed) {
+        (true, true) => format!("probed: {where_it_stands}"),
+        (true, false) => "probed, nobody was told".to_owned(),
+        (false, _) => where_it_stands,
+    };
     let tried = case.state.get("experiments").and_then(Value::as_array).map_or(0, Vec::len);
     writeln!(
         out,
@@ -232,6 +243,10 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
 
 fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> anyhow::Result<()> {
     for row in store.cases(!all)? {
+        // Nobody hears of probes who does not ask for everything.
+        if !all && row.as_ref().is_ok_and(is_quiet) {
+            continue;
+        }
         match (row, format) {
             (Ok(case), Format::Text) => print_line(out, &case)?,
             (Err(unreadable), Format::Text) => print_unreadable(out, &unreadable)?,
@@ -270,7 +285,10 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         writeln!(out, "\n  {} ({}): {}", finding.symptom, plain(&finding.tag), plain(&finding.summary))?;
     }
     answer::show(out, store, &stored.id)?;
-    for text in [believed::failing(&case), believed::table(&case)].iter().filter(|text| !text.is_empty()) {
+    for text in [believed::failing(&case), believed::probes(&case), believed::table(&case)]
+        .iter()
+        .filter(|text| !text.is_empty())
+    {
         writeln!(out)?;
         text.lines().try_for_each(|line| writeln!(out, "  {}", plain(line)))?;
     }
@@ -286,7 +304,7 @@ fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow
         let state = serde_json::to_value(delivery.state)?;
         writeln!(
             out,
-            "\n  {} to {}: {} after {} tries ({})",
+            "\n  {} to {}: {} after {} attempts ({})",
             delivery.message.kind().event_type(),
             delivery.destination,
             state.as_str().unwrap_or("?"),

@@ -1,4 +1,4 @@
-//! `nextrun config`: look at the configuration without running it.
+//! `nextrun config`: inspect the configuration without running it.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,22 +13,22 @@ use crate::logdir::Place;
 /// Check or show the configuration.
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
-    /// Check the file, the policies that it names, and the destinations as far as their secrets can be read from here.
+    /// Check the configuration file, its policies, and its destinations as far as their secrets are readable.
     #[command(after_help = "Example:\n  nextrun config check /etc/nextrun/nextrun.yaml")]
     Check {
         /// The configuration file.
         file: PathBuf,
     },
-    /// Print the settings that are in force, secrets left out.
+    /// Print the effective settings, without secrets.
     #[command(after_help = "Examples:\n  nextrun config show\n  nextrun config show /etc/nextrun/nextrun.yaml")]
     Show {
-        /// The configuration file; the defaults without it.
+        /// The configuration file; if omitted, prints the defaults.
         file: Option<PathBuf>,
     },
 }
 
-/// The secrets that cannot be read: who checks may be another user than the daemon's, without its credentials. With those
-/// that can be, the destinations are set up.
+/// Returns the secrets that cannot be read; the user who checks may lack the daemon's credentials. Sets up each
+/// destination whose secrets are readable.
 fn secrets_missing(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let mut missing = Vec::new();
     for destination in &settings.destinations {
@@ -50,22 +50,22 @@ fn secrets_missing(settings: &Settings) -> anyhow::Result<Vec<String>> {
     Ok(missing)
 }
 
-/// What is missing for the settings to work as they are: folders that are not there, and a command for those who need one.
+/// Returns missing prerequisites: directories that do not exist, and commands for destinations that need one.
 fn not_there(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let mut told = Vec::new();
     for place in &settings.watch.logdirs {
         if let Place::Disk(folder) = place
             && !folder.is_dir()
         {
-            told.push(format!("the log directory {} does not exist: it is waited for", folder.display()));
+            told.push(format!("the log directory {} does not exist; the daemon will wait for it", folder.display()));
         }
     }
     let no_command = settings.launches.iter().all(|launch| launch.command().is_none());
     for destination in settings.destinations.iter().filter(|_| no_command) {
         if preset_of(&destination.preset)?.needs_command() {
             told.push(format!(
-                "the destination {} starts runs by their command, and `launch.command` is not set: it starts those alone whose \
-                 command is known otherwise, such as from `nextrun run`",
+                "the destination {} needs a command to start runs, but `launch.command` is not set: it can only start \
+                 runs whose command is known from another source, such as `nextrun run`",
                 destination.name
             ));
         }
@@ -89,7 +89,7 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<Exit> {
             let secrets = secrets_missing(&settings)?;
             writeln!(out, "{}: no problems", file.display())?;
             for missing in secrets {
-                writeln!(out, "not to be read from here, though: {}", plain(&missing))?;
+                writeln!(out, "cannot be read by this user: {}", plain(&missing))?;
             }
             for missing in not_there(&settings)? {
                 writeln!(out, "note: {}", plain(&missing))?;

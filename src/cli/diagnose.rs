@@ -1,15 +1,16 @@
-//! `nextrun diagnose`: one look at every job of a log directory.
+//! `nextrun diagnose`: one check of every job in a log directory.
 
 mod text;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::report::write_new;
 use super::{Exit, nearby, place, plain, runs_of, settings};
 use crate::belief::{Belief, Contribution, Weights};
 use crate::case::experiment_of;
@@ -19,10 +20,12 @@ use crate::diagnosis::{Exam, Memory, Site, Status, exam, first_step, unlogged};
 use crate::evidence::{Measured, Quantity};
 use crate::jobs::{Job, group};
 use crate::logdir::Place;
+use crate::picture::{Chart, Line, Window, png};
+use crate::series::Outline;
 use crate::signals::{Matched, Signal};
 use crate::symptoms::first_detected;
 
-/// Look once at every job of a log directory and say what is wrong with it.
+/// Check every job of a log directory once and report problems.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  nextrun diagnose runs/\n  nextrun diagnose runs/ --format json | jq 'select(.status == \"failing\")'"
@@ -31,15 +34,19 @@ pub(super) struct Diagnose {
     /// The log directory: a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
     #[arg(value_parser = place())]
     logdir: Place,
-    /// How to print: for people, or one JSON object a line.
+    /// Output format: text, or one JSON object per line.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// The configuration file: tag patterns, knobs, policy.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How long a job may be without a new event before it counts as ended.
+    /// How long a job may log nothing before it counts as ended.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     quiet_after: Option<Duration>,
+    /// Write the loss curves of all jobs that are not healthy (or of all jobs if every job is healthy) to this PNG
+    /// file. An existing file is replaced.
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,11 +55,11 @@ enum Format {
     Json,
 }
 
-/// A job that was looked at.
+/// A job with its diagnosis.
 struct Looked<'a> {
     job: &'a Job<'a>,
     exam: Exam,
-    /// It carries out a suggestion: its case judges it, and it never counts as failing.
+    /// The job is an experiment: its case judges it, and it never counts as failing.
     experiment: bool,
     status: Status,
     reason: Option<String>,
@@ -80,6 +87,9 @@ pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
         Format::Text if !looked.is_empty() => text::print(&mut out, &looked, &plain(&place.to_string()))?,
         Format::Text => {}
     }
+    if let Some(path) = &arguments.png {
+        write_png(path, &looked)?;
+    }
     if looked.is_empty() {
         writeln!(io::stderr(), "{}", plain(&nearby::nothing_in(&place)))?;
     }
@@ -87,11 +97,35 @@ pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
     Ok(if failing { Exit::Failing } else { Exit::Healthy })
 }
 
+/// The loss curve of a job, with the steps of its findings marked.
+fn chart(looked: &Looked<'_>) -> Chart {
+    let Looked { job, exam, .. } = looked;
+    let Some(judged) = exam.view.judged() else { return Chart::default() };
+    let of_it = exam.shown().into_iter().filter(|finding| finding.tag == judged.tag);
+    let window = |finding: crate::symptoms::Finding| Window {
+        from: finding.first_step as f64,
+        to: finding.last_step as f64,
+        name: finding.symptom.replace('_', " "),
+    };
+    Chart {
+        title: format!("{}: {} ({})", plain(&job.name), looked.status.as_str(), plain(&judged.tag)),
+        lines: vec![Line { name: "loss".to_owned(), outline: Outline::of(&judged.sketch), style: 0 }],
+        windows: of_it.map(window).collect(),
+    }
+}
+
+fn write_png(path: &Path, looked: &[Looked<'_>]) -> anyhow::Result<()> {
+    let all_healthy = looked.iter().all(|job| job.status == Status::Healthy);
+    let shown = looked.iter().filter(|job| all_healthy || job.status != Status::Healthy && !job.experiment);
+    let charts: Vec<Chart> = shown.map(chart).collect();
+    write_new(path, &png(&charts)?, true)
+}
+
 fn look<'a>(job: &'a Job<'a>, site: &Site, now: f64) -> Looked<'a> {
     let exam = exam(job, site, &Memory::only_look(job, now), now);
     let experiment = experiment_of(&job.name).is_some() || job.suggestion_id().is_some();
     let (status, reason) = match exam.status() {
-        _ if experiment => (Status::Unknown, Some("it is an experiment of nextrun, which its case judges".to_owned())),
+        _ if experiment => (Status::Unknown, Some("this is an experiment of nextrun; its case judges it".to_owned())),
         judged => judged,
     };
     let next = next(job, &exam, site, status);
@@ -138,7 +172,7 @@ fn next(job: &Job<'_>, exam: &Exam, site: &Site, status: Status) -> Value {
     policy.map_or(Value::Null, |policy| first_step(policy, &exam.facts, site.knobs_of_script(&job.name)))
 }
 
-/// The signals that were found, each with its tag; layers as lists.
+/// The recognised signals with their tags; layers as lists.
 fn signals(exam: &Exam) -> Map<String, Value> {
     let mut map = Map::new();
     for (signal, matched) in exam.signals.iter() {

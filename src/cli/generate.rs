@@ -1,4 +1,4 @@
-//! `nextrun completions` and `nextrun man`: what a package installs beside the program.
+//! `nextrun completions` and `nextrun man`: files that a package installs.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use super::{Arguments, Exit};
 
-/// Print the completions of the command line for a shell.
+/// Print shell completions.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  nextrun completions bash > /usr/share/bash-completion/completions/nextrun")]
 pub(super) struct Completions {
@@ -18,16 +18,16 @@ pub(super) struct Completions {
     shell: Shell,
 }
 
-/// Write the manual pages, one a command.
+/// Write the manual pages, one per command.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  nextrun man /usr/local/share/man/man1")]
 pub(super) struct Man {
-    /// The folder to write them into; made if need be.
+    /// The directory for the pages; created if necessary.
     folder: PathBuf,
 }
 
 pub(super) fn run_completions(command: &Completions) -> anyhow::Result<Exit> {
-    // In memory first: the generator does not survive a pipe that is closed.
+    // Writes to memory first, because the generator panics on a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(command.shell, &mut Arguments::command(), "nextrun", &mut script);
     io::stdout().lock().write_all(&script)?;
@@ -36,14 +36,14 @@ pub(super) fn run_completions(command: &Completions) -> anyhow::Result<Exit> {
 
 pub(super) fn run_man(command: &Man) -> anyhow::Result<Exit> {
     let folder = &command.folder;
-    fs::create_dir_all(folder).with_context(|| format!("could not make the folder {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("could not create the directory {}", folder.display()))?;
     let mut program = Arguments::command();
     program.build();
     write_pages(&program, folder)?;
     Ok(Exit::Healthy)
 }
 
-/// The page of a command and those of the commands below it, named as `git` names its own: `nextrun-policy-check.1`.
+/// Writes the page of a command and its subcommands, with file names as in git: `nextrun-policy-check.1`.
 fn write_pages(command: &Command, folder: &Path) -> anyhow::Result<()> {
     let page = clap_mangen::Man::new(command.clone());
     let path = folder.join(page.get_filename());

@@ -1,6 +1,6 @@
-//! `nextrun init`: finds out how a script is told its settings, and writes the configuration.
+//! `nextrun init`: finds the options of a script and writes the configuration.
 //!
-//! Owns: asking, printing, the file. Must not know: how options are matched with knobs.
+//! Owns: prompts, output, the file. Must not know: how options are matched to knobs.
 
 mod report;
 mod start;
@@ -21,12 +21,15 @@ use crate::launch::{ask, child, survey};
 use crate::logdir::Place;
 use crate::setup::{self, Logged, Plan, Proof};
 
-/// Find out how a training script is told its settings, and write the configuration for it.
+/// Find out which options a training script has, and write a configuration for it.
 ///
-/// The script's source is read as text; nothing of it is run without --may-run or --try, or a yes at the terminal.
+/// nextrun reads the script's source as text. It runs the script only with --may-run or --try, or after you confirm on
+/// a terminal.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The command is the one given, else that of a job that runs now, else that of the newest job that `nextrun run` recorded.\n\nExamples:\n  nextrun init runs -- python train.py --lr 0.1 --logdir runs/a\n  nextrun init runs --try\n  nextrun init runs --sweep sweep.yaml"
+    after_help = "Uses COMMAND if given, otherwise the command of a running job, otherwise the command of the newest \
+        job that `nextrun run` recorded.\n\nExamples:\n  nextrun init runs -- python train.py --lr 0.1 --logdir \
+        runs/a\n  nextrun init runs --try\n  nextrun init runs --sweep sweep.yaml"
 )]
 pub(super) struct Init {
     /// The log directory.
@@ -38,16 +41,16 @@ pub(super) struct Init {
     /// Replace the file if it exists.
     #[arg(long)]
     force: bool,
-    /// Run the script with --help (or --cfg job, or --print_config), to learn options that its source does not show.
+    /// Run the script with --help (or --cfg job, or --print_config) to find options that its source does not show.
     #[arg(long)]
     may_run: bool,
-    /// Run two steps of an experiment, to see that its settings arrive.
+    /// Run two steps of an experiment to verify that its settings take effect.
     #[arg(long = "try")]
     try_it: bool,
-    /// How long the two steps may take.
+    /// Timeout for the two steps.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "3m")]
     try_for: Duration,
-    /// Take the command from a sweep file of W&B.
+    /// Take the command from a W&B sweep file.
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     sweep: Option<PathBuf>,
     /// The command that starts the script, as you would type it.
@@ -57,12 +60,12 @@ pub(super) struct Init {
 
 pub(super) fn run(arguments: &Init) -> anyhow::Result<Exit> {
     let Place::Disk(folder) = &arguments.logdir else {
-        bail!("`nextrun init` needs a log directory on a disk: give the one that the script writes to");
+        bail!("`nextrun init` needs a local log directory: pass the directory that the script writes to");
     };
     if arguments.output.exists() && !arguments.force {
-        bail!("{} exists: name another file with --output, or replace it with --force", arguments.output.display());
+        bail!("{} exists; choose another file with --output, or replace it with --force", arguments.output.display());
     }
-    // A command makes its log directory itself.
+    // The command creates its log directory.
     let given = !arguments.command.is_empty() || arguments.sweep.is_some();
     if !given || folder.exists() {
         nearby::meant(&arguments.logdir)?;
@@ -82,7 +85,7 @@ pub(super) fn run(arguments: &Init) -> anyhow::Result<Exit> {
     Ok(if tried { Exit::Healthy } else { Exit::Failing })
 }
 
-/// Reads the script, and has it print its options where that is allowed.
+/// Reads the script. Runs it to list its options if permitted.
 fn look(arguments: &Init, start: &Start, out: &mut impl Write) -> anyhow::Result<Survey> {
     let read = |printed: &[Printed]| survey(start.source, &start.argv, &start.cwd, &start.env, printed);
     let survey = read(&[]);
@@ -94,20 +97,24 @@ fn look(arguments: &Init, start: &Start, out: &mut impl Write) -> anyhow::Result
         || (lacking && asked(&format!("The source shows few options. Run `{}` to list them?", plain(&line)))?);
     if !allowed {
         if lacking {
-            writeln!(out, "The source shows few options. With --may-run, `{}` is run to list them.", plain(&line))?;
+            writeln!(
+                out,
+                "The source shows few options. With --may-run, nextrun runs `{}` to list them.",
+                plain(&line)
+            )?;
         }
         return Ok(survey);
     }
     match ask::ask(question, survey.style, &start.cwd, &start.env) {
         Ok(printed) => Ok(read(&[printed])),
         Err(error) => {
-            writeln!(out, "`{}` said nothing of its options: {error}", plain(&line))?;
+            writeln!(out, "`{}` did not list its options: {error}", plain(&line))?;
             Ok(survey)
         }
     }
 }
 
-/// Whether somebody at a terminal says yes; nobody is asked elsewhere.
+/// Asks for confirmation on a terminal. Elsewhere, the answer is no.
 fn asked(question: &str) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(false);
@@ -118,25 +125,25 @@ fn asked(question: &str) -> anyhow::Result<bool> {
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }
 
-/// Runs two steps where that is allowed; `false` where they showed that something is wrong.
+/// Runs two steps if permitted. Returns `false` if they revealed a problem.
 fn try_it(arguments: &Init, plan: &Plan, start: &Start, out: &mut impl Write) -> anyhow::Result<bool> {
-    if !arguments.try_it && !asked("Run two steps of an experiment now, to see that its settings arrive?")? {
+    if !arguments.try_it && !asked("Run two steps of an experiment now to verify that its settings take effect?")? {
         return Ok(true);
     }
     let scratch = tempfile::Builder::new().prefix("nextrun-init-").tempdir()?;
     let folder = scratch.path().canonicalize()?;
-    // Relative to the log directory, as every run is named.
+    // Relative to the log directory, like the name of every run.
     let up = "../".repeat(plan.logdir.split('/').filter(|part| !part.is_empty()).count());
     let run_name = format!("{up}{}/run", folder.display().to_string().trim_start_matches('/'));
     let trial = match setup::trial(plan, &run_name) {
         Ok(trial) => trial,
         Err(why) => {
-            writeln!(out, "\nNothing was tried: {why}")?;
+            writeln!(out, "\nNothing was run: {why}")?;
             return Ok(false);
         }
     };
     let run = folder.join("run");
-    writeln!(out, "\nTwo steps: {}", plain(&report::line(&trial.command.words())))?;
+    writeln!(out, "\nRunning two steps: {}", plain(&report::line(&trial.command.words())))?;
     out.flush()?;
     for (path, text) in &trial.command.files {
         let path = Path::new(path);
@@ -145,12 +152,12 @@ fn try_it(arguments: &Init, plan: &Plan, start: &Start, out: &mut impl Write) ->
     }
     let mut env = start.env.clone();
     trial.command.unset.iter().for_each(|name| drop(env.remove(name)));
-    env.extend(trial.variables(&run_name, &run.join("output").display().to_string()));
+    env.extend(trial.variables(&run_name, &run.display().to_string()));
     let short = child::Short { argv: trial.command.argv.clone(), cwd: start.cwd.clone(), env };
     let ran = match short.train(folder.clone(), arguments.try_for) {
         Ok(ran) => ran,
         Err(error) => {
-            writeln!(out, "  wrong    it cannot be started: {error}")?;
+            writeln!(out, "  wrong    it could not be started: {error}")?;
             return Ok(false);
         }
     };
@@ -164,7 +171,7 @@ fn try_it(arguments: &Init, plan: &Plan, start: &Start, out: &mut impl Write) ->
     for left in ran.folders.iter().filter(|left| !left.starts_with(&folder)) {
         writeln!(
             out,
-            "  The run made a folder of its own, which can be deleted: {}",
+            "  The run created its own directory, which you can delete: {}",
             plain(&left.display().to_string())
         )?;
     }
@@ -177,10 +184,10 @@ fn write(arguments: &Init, plan: &Plan, out: &mut impl Write) -> anyhow::Result<
     let origin = arguments.output.display().to_string();
     if let Err(problems) = crate::config::parse(&written.text, &origin, folder, &vocabulary()) {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        bail!("the configuration that was found is not valid, so nothing was written:\n{}", problems.join("\n"));
+        bail!("the generated configuration is not valid, so nothing was written:\n{}", problems.join("\n"));
     }
     let mut file =
-        tempfile::NamedTempFile::new_in(folder).with_context(|| format!("{} cannot be written", folder.display()))?;
+        tempfile::NamedTempFile::new_in(folder).with_context(|| format!("could not write {}", folder.display()))?;
     file.write_all(written.text.as_bytes())?;
     if arguments.force {
         file.persist(&arguments.output)?;
@@ -191,7 +198,7 @@ fn write(arguments: &Init, plan: &Plan, out: &mut impl Write) -> anyhow::Result<
     if let Some(why) = written.no_command {
         writeln!(
             out,
-            "It has no `launch.command`: {}. Jobs started with `nextrun run -- COMMAND` need none.",
+            "It has no `launch.command`: {}. Jobs started with `nextrun run -- COMMAND` do not need one.",
             plain(&why)
         )?;
     }

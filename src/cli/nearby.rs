@@ -1,6 +1,6 @@
-//! Where the log directories are, for people who named another place.
+//! Finds nearby log directories for a wrong path.
 //!
-//! Owns: a bounded look for event files, and which names are those of log directories. Must not know: what is in the files.
+//! Owns: a bounded search for event files, and typical names of log directories. Must not know: the content of files.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::logdir::{Kind, Place};
 
-/// Names that people and libraries give to log directories.
+/// Typical names of log directories.
 const NAMES: &[&str] = &[
     "runs",
     "logs",
@@ -24,20 +24,20 @@ const NAMES: &[&str] = &[
     "multirun",
 ];
 
-/// A look takes in so many directories at most: it is for a hint, so it must be over at once.
+/// Maximum number of directories searched; a hint must be available immediately.
 const MOST: usize = 2_000;
 
-/// Directories below each other, at most.
+/// Maximum search depth.
 const DEEPEST: usize = 5;
 
-/// So many places are named.
+/// Maximum number of suggestions.
 const SHOWN: usize = 4;
 
-/// The place that was meant: of an event file, its folder, which is said on standard error.
+/// The intended log directory. For an event file, this is its directory, which is reported on standard error.
 ///
 /// # Errors
 ///
-/// The place is a file of another kind, or does not exist; the error names log directories nearby.
+/// The path is another kind of file, or does not exist. The error suggests nearby log directories.
 pub(super) fn meant(place: &Place) -> anyhow::Result<Place> {
     let Place::Disk(path) = place else { return Ok(place.clone()) };
     if path.is_dir() {
@@ -46,14 +46,14 @@ pub(super) fn meant(place: &Place) -> anyhow::Result<Place> {
     if path.is_file() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if Kind::of(path) == Some(Kind::Events) {
-            let _ = writeln!(std::io::stderr(), "{} is an event file: its directory is looked at", path.display());
+            let _ = writeln!(std::io::stderr(), "{} is an event file; using its directory", path.display());
             return Ok(Place::Disk(folder.to_owned()));
         }
-        anyhow::bail!("{} is a file: give the directory that holds the runs{}", path.display(), hint(folder));
+        anyhow::bail!("{} is a file: pass the directory that contains the runs{}", path.display(), hint(folder));
     }
     let near = path.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(Path::new("."));
     let near = if near.as_os_str().is_empty() { Path::new(".") } else { near };
-    // A path that may not be looked at is told as such by whoever reads it.
+    // If access is denied, the code that reads the path reports it.
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             anyhow::bail!("the log directory {} does not exist{}", path.display(), hint(near))
@@ -62,7 +62,7 @@ pub(super) fn meant(place: &Place) -> anyhow::Result<Place> {
     }
 }
 
-/// What is said of a log directory without events.
+/// The message for a log directory without events.
 pub(super) fn nothing_in(place: &Place) -> String {
     let near = match place {
         Place::Disk(path) => match path.parent() {
@@ -72,10 +72,10 @@ pub(super) fn nothing_in(place: &Place) -> String {
         },
         Place::Objects(_) => String::new(),
     };
-    format!("no event files below {place}: a job writes files named events.out.tfevents.…{near}")
+    format!("no event files in {place}: jobs write files named events.out.tfevents.…{near}")
 }
 
-/// Log directories in a folder, as the end of a sentence; empty where there are none.
+/// Log directories in a directory, as the end of a sentence. Empty if there are none.
 fn hint(folder: &Path) -> String {
     let found = below(folder);
     if found.is_empty() {
@@ -83,11 +83,11 @@ fn hint(folder: &Path) -> String {
     }
     let more = if found.len() > SHOWN { ", …" } else { "" };
     let names: Vec<String> = found.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
-    format!("; there are event files below {}{more}", names.join(", "))
+    format!("; found event files in {}{more}", names.join(", "))
 }
 
-/// The log directories below a folder: the outermost directory with such a name above event files, or the first below the
-/// folder.
+/// The log directories in a directory: the outermost directory with a typical name above event files, or the first
+/// directory level.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     let mut ahead = VecDeque::from([(folder.to_owned(), 0)]);
@@ -129,15 +129,15 @@ fn outermost(folder: &Path, run: &Path) -> PathBuf {
     rest.components().next().map_or_else(|| folder.to_owned(), |first| folder.join(first))
 }
 
-/// The log directories that a directory of several projects holds, by the names of its jobs, each with its number of jobs;
-/// empty where it is one log directory itself.
+/// The log directories in a directory of several projects, with the number of jobs in each, derived from the job names.
+/// Empty if the directory is itself a log directory.
 pub(super) fn projects<'a>(jobs: impl Iterator<Item = &'a str>) -> BTreeMap<String, usize> {
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for job in jobs {
         let parts: Vec<&str> = job.split('/').collect();
-        // The last part is the run itself, whatever it is called.
+        // The last part is the run itself, regardless of its name.
         let at = parts[..parts.len() - 1].iter().position(|part| NAMES.contains(part));
-        // A job outside of such directories makes the whole one log directory.
+        // If a job is outside of such directories, the whole directory is one log directory.
         let Some(at) = at.filter(|at| *at > 0) else { return BTreeMap::new() };
         *found.entry(parts[..=at].join("/")).or_default() += 1;
     }

@@ -1,4 +1,4 @@
-//! `nextrun notify`: try a destination out before a message depends on it.
+//! `nextrun notify`: test a destination.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,13 +13,15 @@ use crate::config::Overrides;
 use crate::daemon::{destination_of, now};
 use crate::destinations::{Earlier, Outcome, SameId};
 
-/// Try a destination out.
+/// Test a destination.
 #[derive(Debug, Subcommand)]
 pub(super) enum Notify {
-    /// Send a message that says that it is a test, as the daemon would send it: same template, signature and reading of
-    /// the answer. Nothing is kept of it.
+    /// Send a test message exactly as the daemon would: with the same template, signature and interpretation of the
+    /// response. Nothing is stored.
     #[command(
-        after_help = "Exit codes: 0 the destination has it, 1 it answered otherwise or not at all, 2 it could not be tried.\n\nExamples:\n  nextrun notify test team --config /etc/nextrun/nextrun.yaml\n  nextrun notify test cluster --config nextrun.yaml --kind run_suggested"
+        after_help = "Exit codes: 0 delivered, 1 rejected or no response, 2 could not send.\n\nExamples:\n  nextrun \
+            notify test team --config /etc/nextrun/nextrun.yaml\n  nextrun notify test cluster --config nextrun.yaml \
+            --kind run_suggested"
     )]
     Test {
         /// The name of the destination in the configuration.
@@ -27,17 +29,17 @@ pub(super) enum Notify {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// The kind of message: case_opened, run_suggested, stop_suggested, question_asked or case_closed. A job queue may
-        /// start what a run_suggested names: a command that does nothing.
+        /// The kind of message: case_opened, run_suggested, stop_suggested, question_asked or case_closed. A job queue
+        /// may start the run of a run_suggested test; its command does nothing.
         #[arg(long, default_value = "case_opened", value_parser = kind)]
         kind: MessageKind,
     },
 }
 
 fn kind(name: &str) -> Result<MessageKind, String> {
-    // A digest is made of other messages.
+    // A digest consists of other messages.
     let kind = serde_json::from_value(Value::String(name.to_owned())).ok().filter(|kind| *kind != MessageKind::Digest);
-    kind.ok_or_else(|| "a kind is case_opened, run_suggested, stop_suggested, question_asked or case_closed".to_owned())
+    kind.ok_or_else(|| "must be case_opened, run_suggested, stop_suggested, question_asked or case_closed".to_owned())
 }
 
 pub(super) fn run(command: &Notify) -> anyhow::Result<Exit> {
@@ -45,53 +47,56 @@ pub(super) fn run(command: &Notify) -> anyhow::Result<Exit> {
     let settings = settings(Some(config), &Overrides::default())?;
     let wanted = settings.destinations.iter().find(|known| known.name == *name).with_context(|| {
         let known: Vec<&str> = settings.destinations.iter().map(|known| known.name.as_str()).collect();
-        format!("the configuration has no destination {}: it has {}", plain(name), known.join(", "))
+        format!("the configuration has no destination {}; it has {}", plain(name), known.join(", "))
     })?;
     let destination = destination_of(&settings, wanted)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut out = io::stdout().lock();
     writeln!(out, "to      {}", plain(&destination.target()))?;
-    // A destination that prints to the terminal needs it for itself.
+    // A destination that prints to the terminal needs the lock itself.
     drop(out);
     let (status, outcome) =
         runtime.block_on(destination.send(&Earlier::default(), &test_message(*kind, now())?, now()));
     let mut out = io::stdout().lock();
     match status {
-        Some(status) => writeln!(out, "answer  {status}")?,
-        None => writeln!(out, "answer  none")?,
+        Some(status) => writeln!(out, "response  {status}")?,
+        None => writeln!(out, "response  none")?,
     }
     let again = match destination.preset().same_id {
-        SameId::Recognised => "it is sent again",
-        SameId::Repeated if destination.can_be_asked() => "the destination is asked for it before it is sent again",
-        SameId::Repeated => "it is sent again, or held, as `on_unknown` says",
+        SameId::Recognised => "the daemon sends it again",
+        SameId::Repeated if destination.can_be_asked() => "the daemon asks the destination before it sends it again",
+        SameId::Repeated => "the daemon sends it again or holds it, depending on `on_unknown`",
     };
     let (meaning, exit) = match &outcome {
         Outcome::Delivered { reference: None } => ("delivered".to_owned(), Exit::Healthy),
         Outcome::Delivered { reference: Some(name) } => {
-            (format!("delivered, and known there as {name}"), Exit::Healthy)
+            (format!("delivered; the receiver's id is {name}"), Exit::Healthy)
         }
-        Outcome::Refused { why, .. } => (format!("refused for good: {why}"), Exit::Failing),
-        Outcome::Later { why, .. } => (format!("a message is tried again later: {why}"), Exit::Failing),
-        Outcome::Unknown { why } => (format!("it may have arrived, and {again}: {why}"), Exit::Failing),
+        Outcome::Refused { why, .. } => (format!("permanently rejected: {why}"), Exit::Failing),
+        Outcome::Later { why, .. } => (format!("the daemon would retry later: {why}"), Exit::Failing),
+        Outcome::Unknown { why } => (format!("may have arrived; {again}: {why}"), Exit::Failing),
         Outcome::Held { why } => {
-            (format!("it may have arrived, and is held for a person to decide: {why}"), Exit::Failing)
+            (format!("may have arrived; the daemon holds it for a person to decide: {why}"), Exit::Failing)
         }
-        Outcome::Site { why, .. } => {
-            (format!("not taken until you have mended something; a suggested run waits for it: {why}"), Exit::Failing)
-        }
+        Outcome::Site { why, .. } => (
+            format!(
+                "not accepted until an administrator fixes the problem; a suggested run would wait for this: {why}"
+            ),
+            Exit::Failing,
+        ),
         Outcome::Settling { why, .. } | Outcome::Dropped { why } => (format!("not sent: {why}"), Exit::Failing),
-        Outcome::Permanent { why } => (format!("a message is given up: {why}"), Exit::Failing),
+        Outcome::Permanent { why } => (format!("the daemon would give up: {why}"), Exit::Failing),
     };
     writeln!(out, "means   {}", plain(&meaning))?;
     if !destination.wants.contains(kind) {
-        writeln!(out, "note    the daemon does not send {} there: see `wants`", kind.event_type())?;
+        writeln!(out, "note    the daemon does not send {} to this destination; see `wants`", kind.event_type())?;
     }
     Ok(exit)
 }
 
-/// A message of any kind, with every field that messages of that kind have, which says that it is a test.
+/// A test message of the given kind, with all fields of that kind.
 fn test_message(kind: MessageKind, now: f64) -> anyhow::Result<Message> {
-    let said = "this is a test of nextrun's messages: nothing is wrong, and nothing needs to be done";
+    let said = "this is a test message from nextrun; no action is needed";
     let id = format!("test-{:x}", (now * 1000.0) as u64);
     let evidence = json!([{ "symptom": "non_finite", "severity": "info", "tag": "test", "first_step": 0, "last_step": 1,
         "summary": said, "numbers": {} }]);
@@ -102,7 +107,7 @@ fn test_message(kind: MessageKind, now: f64) -> anyhow::Result<Message> {
         "env": { "NEXTRUN_SUGGESTION_ID": id }, "step": "test", "why": said, "hypothesis": "the destination works",
         "expect": "an answer", "checklist": [said], "verdict": "healthy", "confidence": 1.0, "summary": said,
     });
-    let body = Body::read(kind, data).context("a test message cannot be made")?;
+    let body = Body::read(kind, data).context("could not create a test message")?;
     Ok(Message { id, case: CaseId("test".to_owned()), subject: "nextrun-test".to_owned(), time: now, body })
 }
 
@@ -112,8 +117,7 @@ mod tests {
     use crate::config::{DestinationSettings, FieldValue, Settings};
     use crate::destinations::{Field, FieldKind, Need, Preset};
 
-    /// A setting that can be used. Nothing listens there, so a message that can be rendered is one that could not be
-    /// brought.
+    /// A valid setting. No server listens there, so a message that cannot be sent was at least rendered.
     fn setting(name: &str, field: &Field) -> FieldValue {
         let text = match (field.kind, name) {
             (FieldKind::Url, _) => "http://127.0.0.1:9/",

@@ -1,4 +1,4 @@
-//! `nextrun outbox`: what was sent, what is owed, and why; and what a person decides about it.
+//! `nextrun outbox`: messages sent and pending, with reasons, and decisions about them.
 
 mod decide;
 mod print;
@@ -18,59 +18,60 @@ use crate::daemon::{now, preset_of};
 use crate::outbox::{Place, Unsent, explain, explain_wait};
 use crate::store::{DeliveryState, Owed, Sqlite, Store, Unreadable, WaitingMessage, Which};
 
-/// See what was sent and what is owed, and why; send again or drop.
+/// Inspect sent and pending messages; resend or drop them.
 #[derive(Debug, Subcommand)]
 pub(super) enum OutboxCommand {
-    /// List what is owed and what was sent, the newest first: one for each message and destination.
+    /// List sent and pending messages, newest first, with one line per message and destination.
     #[command(
         after_help = "Examples:\n  nextrun outbox list --only dead\n  nextrun outbox list --case 3f2a --format json"
     )]
     List {
-        /// Only those that stand so.
+        /// Show only deliveries in this state.
         #[arg(long, value_name = "STANDING")]
         only: Option<Standing>,
         #[command(flatten)]
         listing: Listing,
     },
-    /// List every try of every delivery, the newest first: when, what, why, to whom, and what was answered.
+    /// List all delivery attempts, newest first: time, message, reason, destination and response.
     #[command(after_help = "Example:\n  nextrun outbox history --case 3f2a")]
     History {
         #[command(flatten)]
         listing: Listing,
     },
-    /// Say why a delivery, or every delivery of a case, was sent, is not sent yet, or was given up.
+    /// Explain why a delivery, or every delivery of a case, was sent, is pending, or was given up.
     #[command(
         after_help = "Examples:\n  nextrun outbox explain 17\n  nextrun outbox explain 3f2a --config /etc/nextrun/nextrun.yaml"
     )]
     Explain {
-        /// The number of a delivery or of a message that waits, or the id of a case (an unambiguous beginning will do).
+        /// The number of a delivery or of a waiting message, or the id of a case (a unique prefix is enough).
         what: String,
         #[command(flatten)]
         at: At,
     },
-    /// Send deliveries again that were given up or are held, or try those at once that wait for their next try.
-    #[command(
-        after_help = "A destination that does not recognise ids, such as Slack, may then show a message twice.\n\nExample:\n  nextrun outbox resend 17 18"
-    )]
+    /// Send deliveries again that were given up or are held, or retry pending deliveries immediately.
+    #[command(after_help = "A destination that does not recognise ids, such as Slack, may then show a message \
+            twice.\n\nExample:\n  nextrun outbox resend 17 18")]
     Resend {
         /// The numbers of the deliveries.
         #[arg(required = true)]
         deliveries: Vec<i64>,
-        /// Also suggestions whose case has gone on without them.
+        /// Include suggestions whose case has continued without them.
         #[arg(long)]
         stale: bool,
         #[command(flatten)]
         at: At,
     },
-    /// Give up what waits or is held; a case whose suggestion nobody else gets goes on without it.
+    /// Give up on pending or held messages. If no other destination receives a suggestion, its case continues without
+    /// it.
     #[command(
-        after_help = "Examples:\n  nextrun outbox drop 17 --why 'told them by phone'\n  nextrun outbox drop w3 --why 'nobody needs it in the morning'"
+        after_help = "Examples:\n  nextrun outbox drop 17 --why 'told them by phone'\n  nextrun outbox drop w3 --why \
+            'not relevant in the morning'"
     )]
     Drop {
-        /// The numbers of deliveries, or of messages that wait for a better moment (such as w3).
+        /// The numbers of deliveries, or of waiting messages (such as w3).
         #[arg(required = true)]
         numbers: Vec<Number>,
-        /// Why; it is kept with the delivery.
+        /// The reason, stored with the delivery.
         #[arg(long)]
         why: String,
         #[command(flatten)]
@@ -78,11 +79,11 @@ pub(super) enum OutboxCommand {
     },
 }
 
-/// The number of something that is owed.
+/// The number of a delivery or waiting message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Number {
     Delivery(i64),
-    /// A message that waits has no delivery yet; its number begins with a `w`.
+    /// A waiting message has no delivery yet; its number begins with `w`.
     Waiting(i64),
 }
 
@@ -94,24 +95,24 @@ impl FromStr for Number {
             Some(digits) => (Number::Waiting, digits),
             None => (Number::Delivery, text),
         };
-        digits.parse().map(kind).map_err(|_| "it is a number such as 17 or w3: see `nextrun outbox list`".to_owned())
+        digits.parse().map(kind).map_err(|_| "must be a number such as 17 or w3; see `nextrun outbox list`".to_owned())
     }
 }
 
-/// What a listing shows, and how.
+/// Filter and format of a listing.
 #[derive(Debug, Args)]
 pub(super) struct Listing {
-    /// Only this case: its id or an unambiguous beginning of it.
+    /// Show only this case: its id or a unique prefix.
     #[arg(long)]
     case: Option<String>,
-    /// For people or for programs: one JSON object a line.
+    /// Output format: text, or one JSON object per line.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
     at: At,
 }
 
-/// How a listing is printed.
+/// Output format of a listing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     #[default]
@@ -119,7 +120,7 @@ enum Format {
     Json,
 }
 
-/// Where a delivery stands; a message without a delivery waits for a better moment.
+/// The state of a delivery. A message without a delivery is waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Standing {
     Pending,
@@ -165,7 +166,7 @@ pub(super) fn run(command: &OutboxCommand) -> anyhow::Result<Exit> {
         OutboxCommand::List { only, listing } => {
             let stands = |row: &Result<Owed, Unreadable>| match (only, row) {
                 (Some(only), Ok(owed)) => Standing::of(owed) == *only,
-                // What it was is not known: it may be what is looked for.
+                // Its content is unknown, so it may match.
                 (Some(_), Err(_)) | (None, _) => true,
             };
             if only.is_none_or(|only| only == Standing::Waiting) {
@@ -195,7 +196,7 @@ impl Listing {
         }
     }
 
-    /// Messages that wait for a better moment.
+    /// Messages delayed by quiet hours or a digest.
     fn waiting(&self) -> anyhow::Result<Vec<WaitingMessage>> {
         let mut store = Sqlite::open_read_only(&self.at.database()?)?;
         let case = self.case.as_deref().map(|case| find(&mut store, case)).transpose()?;
@@ -216,7 +217,7 @@ fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()>
     if let Ok(Number::Waiting(id)) = what.parse() {
         return explain_waiting(out, &waiting(&mut store, id)?, place);
     }
-    // A short number is a delivery's; ids of cases have twelve characters, of which some may all be digits.
+    // Short numbers are deliveries; case ids have twelve characters, which may all be digits.
     let delivery = what.parse().ok().filter(|_| what.len() < 12);
     let (rows, others) = match delivery {
         Some(id) => {
@@ -254,7 +255,7 @@ fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The messages of a case that have no delivery of their own: what is silenced, what was told in a digest, what waits.
+/// The messages of a case without their own delivery: silenced, sent in a digest, or waiting.
 fn explain_others(
     out: &mut impl Write,
     store: &mut Sqlite,
@@ -277,7 +278,7 @@ fn explain_others(
                 print::title_without(out, "digested", message, destination)?;
                 for owed in store.history(Which { message: Some(&digest), ..Which::default() })?.into_iter().flatten() {
                     let told = explain(&owed, &[], place(destination), now());
-                    writeln!(out, "    told in delivery {}: {}", owed.delivery.id, plain(&told))?;
+                    writeln!(out, "    sent in delivery {}: {}", owed.delivery.id, plain(&told))?;
                 }
             }
             None => {}
@@ -299,7 +300,7 @@ fn of_case(store: &mut Sqlite, case: &CaseId) -> anyhow::Result<Vec<Result<Owed,
     Ok(store.history(Which { case: Some(case), ..Which::default() })?)
 }
 
-/// A message that a destination does not want is owed to nobody there: that explains its absence.
+/// Lists the kinds of message that each destination receives, which explains why a message is absent.
 fn print_wants(out: &mut impl Write, settings: &Settings) -> anyhow::Result<()> {
     for destination in &settings.destinations {
         let wants = match &destination.wants {
@@ -312,18 +313,18 @@ fn print_wants(out: &mut impl Write, settings: &Settings) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// One delivery; it must be there.
+/// Returns a delivery, or an error if it does not exist.
 fn one(store: &mut Sqlite, id: i64) -> anyhow::Result<Result<Owed, Unreadable>> {
     match store.history(Which { delivery: Some(id), ..Which::default() })?.pop() {
         Some(row) => Ok(row),
-        None => bail!("there is no delivery {id}: see `nextrun outbox list`"),
+        None => bail!("there is no delivery {id}; see `nextrun outbox list`"),
     }
 }
 
-/// A message that waits; it must be there.
+/// Returns a waiting message, or an error if it does not exist.
 fn waiting(store: &mut Sqlite, id: i64) -> anyhow::Result<WaitingMessage> {
     match store.quieted()?.waiting.into_iter().find(|row| row.id == id) {
         Some(row) => Ok(row),
-        None => bail!("no message w{id} waits: see `nextrun outbox list --only waiting`"),
+        None => bail!("there is no waiting message w{id}; see `nextrun outbox list --only waiting`"),
     }
 }

@@ -15,53 +15,54 @@ use crate::rehearsal::{explain, rehearse};
 /// Check, test, draw or explain a policy.
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// Find mistakes without running anything: unknown names, tests that are never made, states without a way in or out.
+    /// Find mistakes without running anything: undefined names, tests that never run, unreachable states, infinite
+    /// loops.
     #[command(after_help = "Examples:\n  nextrun policy check article\n  nextrun policy check policies/mine.yaml")]
     Check(Named),
-    /// Run the stories in the test file beside the policy (`mine.yaml`, `mine.test.yaml`).
+    /// Run the stories in the policy's test file (`mine.test.yaml` for `mine.yaml`).
     #[command(after_help = "Example:\n  nextrun policy test policies/mine.yaml\n  nextrun policy test article")]
     Test(Named),
-    /// Draw the policy: an overview, and one page for each state.
+    /// Draw the policy: an overview, and one page per state.
     #[command(
         after_help = "Examples:\n  nextrun policy graph article\n  nextrun policy graph article --format svg --output pictures/"
     )]
     Graph(Graph),
-    /// Tell a story from the test file in words: what is tested, why, and what follows.
+    /// Explain a story from the test file in words: each test, its reason, and its result.
     #[command(after_help = "Example:\n  nextrun policy explain article --story 'the case study'")]
     Explain(Explain),
 }
 
-/// How a policy is drawn.
+/// How to draw a policy.
 #[derive(Debug, clap::Args)]
 pub(super) struct Graph {
     #[command(flatten)]
     named: Named,
-    /// Only this page: `overview`, or the name of a state.
+    /// Draw only this page: `overview`, or the name of a state.
     #[arg(long, value_name = "NAME")]
     page: Option<String>,
-    /// The notation.
+    /// The output format.
     #[arg(long, value_enum, default_value = "mermaid")]
     format: Notation,
-    /// Write each page to a file in this folder, not to standard output.
+    /// Write each page to a file in this directory instead of standard output.
     #[arg(short, long, value_name = "FOLDER")]
     output: Option<PathBuf>,
 }
 
-/// How a diagram is written.
+/// The format of a diagram.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Notation {
     /// Mermaid flow charts.
     Mermaid,
-    /// Pictures.
+    /// SVG images.
     Svg,
 }
 
-/// Which story is told.
+/// The story to explain.
 #[derive(Debug, clap::Args)]
 pub(super) struct Explain {
     #[command(flatten)]
     named: Named,
-    /// The name of the story, or the beginning of it.
+    /// The name of the story, or a prefix of it.
     #[arg(long, value_name = "NAME")]
     story: String,
 }
@@ -71,7 +72,7 @@ pub(super) struct Explain {
 pub(super) struct Named {
     /// The file, or the name of a built-in policy.
     policy: String,
-    /// The configuration file, for the site's own knobs.
+    /// The configuration file, for custom knobs.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -106,7 +107,7 @@ fn draw(policy: &Policy, graph: &Graph, out: &mut impl Write) -> anyhow::Result<
     if let Some(wanted) = &graph.page {
         let known = pages.iter().map(|page| page.name.clone()).collect::<Vec<_>>().join(", ");
         pages.retain(|page| page.name == *wanted);
-        anyhow::ensure!(!pages.is_empty(), "there is no page `{wanted}`: there are {known}");
+        anyhow::ensure!(!pages.is_empty(), "there is no page `{wanted}`; available: {known}");
     }
     for page in &pages {
         let (text, ending) = match graph.format {
@@ -115,9 +116,9 @@ fn draw(policy: &Policy, graph: &Graph, out: &mut impl Write) -> anyhow::Result<
         };
         match &graph.output {
             Some(folder) => {
-                std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+                std::fs::create_dir_all(folder).with_context(|| format!("could not create {}", folder.display()))?;
                 let file = folder.join(format!("{}-{}.{ending}", policy.name(), page.name));
-                std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+                std::fs::write(&file, text).with_context(|| format!("could not write {}", file.display()))?;
             }
             None => writeln!(out, "{text}")?,
         }
@@ -135,14 +136,14 @@ fn load(named: &Named, settings: &Settings) -> anyhow::Result<Policy> {
     Ok(load_policy(&choice, settings)?)
 }
 
-/// The stories of a policy, and where they are from.
+/// The stories of a policy and their source file.
 fn stories(named: &str) -> anyhow::Result<(String, String)> {
     if let Some((text, origin)) = built_in_tests(named) {
         return Ok((text.to_owned(), origin));
     }
     let tests = Path::new(named).with_extension("test.yaml");
     let text = std::fs::read_to_string(&tests);
-    Ok((text.with_context(|| format!("the tests {} cannot be read", tests.display()))?, tests.display().to_string()))
+    Ok((text.with_context(|| format!("could not read the tests {}", tests.display()))?, tests.display().to_string()))
 }
 
 fn test(policy: &Policy, named: &str, out: &mut impl Write) -> anyhow::Result<Exit> {

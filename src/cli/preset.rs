@@ -1,4 +1,4 @@
-//! `nextrun preset`: the kinds of destination, and tests of one's own.
+//! `nextrun preset`: the built-in presets, and tests of custom ones.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,26 +11,26 @@ use crate::config::PresetChoice;
 use crate::daemon::preset_of;
 use crate::destinations::{Need, Preset};
 
-/// List, show or test presets: the kinds of destination that messages can go to.
+/// List, show or test presets, which define the kinds of destinations.
 #[derive(Debug, Subcommand)]
 pub(super) enum PresetCommand {
-    /// List the presets that come with nextrun, with their settings.
+    /// List the built-in presets with their settings.
     #[command(after_help = "Example:\n  nextrun preset list")]
     List,
-    /// Print the file of a preset, to start one's own from.
+    /// Print the file of a preset as a starting point for your own.
     #[command(after_help = "Example:\n  nextrun preset show webhook > mine.yaml")]
     Show {
-        /// The name of a preset that comes with nextrun.
+        /// The name of a built-in preset.
         name: String,
     },
-    /// Check a preset and run the tests that stand in it; nothing is sent.
+    /// Check a preset and run its tests; sends nothing.
     #[command(
         after_help = "Examples:\n  nextrun preset test mine.yaml\n  nextrun preset test slack\n  nextrun preset test kubernetes --bodies"
     )]
     Test {
-        /// The file, or the name of a preset that comes with nextrun.
+        /// The file, or the name of a built-in preset.
         preset: String,
-        /// Print the body that each test would send, as one line of JSON, before the result on standard error.
+        /// Print the body of each test as one line of JSON; results go to standard error.
         #[arg(long)]
         bodies: bool,
     },

@@ -1,10 +1,10 @@
-//! `nextrun run`: a command as it is, recorded beside its events.
+//! `nextrun run`: runs a command unchanged and records it next to its events.
 //!
-//! Owns: passing on what concerns the command: its words, its environment, its terminal, signals, its exit. Must not know:
-//! what is recorded.
+//! Owns: passing the arguments, environment, terminal, signals and exit status. Must not know: what is recorded.
 //!
-//! The command stays in the process group of this program, so that terminal and job control treat both as one: what the
-//! terminal sends reaches the command by itself. What another process sends to this program alone is passed on.
+//! The command stays in the process group of this program, so that the terminal and job control treat both as one.
+//! Signals from the terminal reach the command directly. Signals that another process sends only to this program are
+//! forwarded.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,16 +27,16 @@ use signal_hook::low_level;
 use super::{Exit, plain};
 use crate::launch::recorder::{self, Started};
 
-/// Runs a training command as it is, and records it beside its events.
+/// Run a training command unchanged, and record it next to its events.
 ///
-/// The command's exit code, signals, terminal and environment are passed through. Into the folder where the command writes
-/// event files goes nextrun.json: the command, its working directory, the state of its code, when it started and ended. Its
-/// experiments are then the same command with one change.
+/// Passes through the command's exit code, signals, terminal and environment. Writes nextrun.json to the directory with
+/// the command's event files: the command, its working directory, the version of its code, its start and end time.
+/// Experiments are then the same command with one change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  nextrun run -- python train.py --lr 0.1")]
 pub(super) struct Run {
-    /// Where the command logs, for a command whose event files cannot be seen while it runs (it is very short, or runs on
-    /// other machines)
+    /// Where the command logs, if its event files cannot be observed while it runs (because it is very short, or runs
+    /// on other machines)
     #[arg(long, value_name = "DIR")]
     logdir: Option<PathBuf>,
     /// The command
@@ -44,16 +44,17 @@ pub(super) struct Run {
     command: Vec<OsString>,
 }
 
-/// How long the end of the command waits for its record to be written: a file system that hangs must not hold it.
+/// How long to wait for the record to be written after the command ends; an unresponsive file system must not block the
+/// exit.
 const LAST_WORD: Duration = Duration::from_secs(20);
 
-/// Signals that are passed on where they were sent to this program alone.
+/// Signals that are forwarded if they were sent only to this program.
 const PASSED_ON: [i32; 14] = [
     SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGXCPU, SIGWINCH, SIGCONT, SIGTSTP,
     SIGTTIN, SIGTTOU,
 ];
 
-/// What a command ended with.
+/// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Code(u8),
@@ -62,7 +63,7 @@ enum Ending {
 
 pub(super) fn run(command: &Run) -> anyhow::Result<Exit> {
     let prepared = prepare(command);
-    // Before the command starts, so that a signal meant for it is not the end of this program instead.
+    // Must happen before the command starts, so that a signal meant for the command does not end this program instead.
     let signals = listen();
     let mut words = command.command.iter();
     let Some(program) = words.next() else { return Ok(Exit::Unable) };
@@ -78,22 +79,24 @@ pub(super) fn run(command: &Run) -> anyhow::Result<Exit> {
             Ending::Code(code) => i32::from(code),
             Ending::Signal(signal) => 128 + signal,
         };
-        // What cannot be recorded is no reason to end otherwise than the command did.
+        // A failure to record must not change how the command ends.
         let _ = ended.send(code);
         if recorded.recv_timeout(LAST_WORD).is_ok_and(|folders| folders == 0) {
-            tracing::warn!("no event file of the command was seen, so it is not recorded; --logdir says where it logs");
+            tracing::warn!(
+                "no event files of the command were observed, so it is not recorded; use --logdir to name its log directory"
+            );
         }
     }
     Ok(end_as(ending))
 }
 
-/// What is known before the start; nothing where it cannot be recorded.
+/// The data known before the start; `None` if the command cannot be recorded.
 fn prepare(command: &Run) -> Option<Started> {
     let text = |word: &OsString| word.to_str().map(str::to_owned);
     let argv: Option<Vec<String>> = command.command.iter().map(text).collect();
     let cwd = std::env::current_dir().ok().and_then(|cwd| cwd.to_str().map(str::to_owned));
     let (Some(argv), Some(cwd)) = (argv, cwd) else {
-        tracing::warn!("the command or its folder is not UTF-8, so it is not recorded");
+        tracing::warn!("the command or its working directory is not UTF-8, so it is not recorded");
         return None;
     };
     let variables: BTreeMap<String, String> =
@@ -103,14 +106,14 @@ fn prepare(command: &Run) -> Option<Started> {
     Some(Started { argv, cwd, variables, logdir, at, process: 0 })
 }
 
-/// As a shell says it: 127 for a command that is not there, 126 for one that cannot be run.
-#[expect(clippy::print_stderr, reason = "what a shell would say")]
+/// Exit codes as in a shell: 127 if the command was not found, 126 if it could not be run.
+#[expect(clippy::print_stderr, reason = "the same message as from a shell")]
 fn not_started(program: &OsString, error: &io::Error) -> Exit {
     eprintln!("nextrun: {}: {error}", plain(&program.to_string_lossy()));
     Exit::As(if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 })
 }
 
-/// Records on a thread of its own; the second channel gives the number of folders once everything is written.
+/// Records on a separate thread. The second channel returns the number of directories once everything is written.
 fn record(started: Started) -> (mpsc::Sender<i32>, mpsc::Receiver<usize>) {
     let (ended, ends) = mpsc::channel();
     let (done, recorded) = mpsc::channel();
@@ -121,23 +124,23 @@ fn record(started: Started) -> (mpsc::Sender<i32>, mpsc::Receiver<usize>) {
     (ended, recorded)
 }
 
-/// Catches signals. One that was ignored at the start, as by nohup, is left alone: caught here, it would be the end of the
+/// Catches signals, except those that were ignored at the start, for example by nohup: catching them here would end the
 /// command.
 fn listen() -> Option<SignalsInfo<WithOrigin>> {
     let ignored = ignored();
     let caught = PASSED_ON.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
     let signals = SignalsInfo::<WithOrigin>::new(caught);
-    signals.inspect_err(|error| tracing::warn!(%error, "signals are not passed on to the command")).ok()
+    signals.inspect_err(|error| tracing::warn!(%error, "signals are not forwarded to the command")).ok()
 }
 
-/// The signals that this process ignores, as a mask.
+/// The signals ignored by this process, as a bit mask.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Stands by the command until it ends.
+/// Forwards signals until the command ends.
 fn accompany(process: u32, signals: Option<SignalsInfo<WithOrigin>>) -> Ending {
     let handle = signals.as_ref().map(SignalsInfo::handle);
     let passing = signals.map(|signals| thread::spawn(move || pass_on(signals, process)));
@@ -146,7 +149,7 @@ fn accompany(process: u32, signals: Option<SignalsInfo<WithOrigin>>) -> Ending {
         handle.close();
     }
     if let Some(passing) = passing {
-        // It ended, for its signals were closed.
+        // The thread has ended because its signals were closed.
         let _ = passing.join();
     }
     ending
@@ -158,17 +161,17 @@ fn pid_of(process: u32) -> Option<Pid> {
 
 fn pass_on(mut signals: SignalsInfo<WithOrigin>, process: u32) {
     for origin in signals.forever() {
-        // The kernel tells the whole process group of what happens at the terminal, and a command may tell its own.
+        // The kernel sends terminal signals to the whole process group, and a command may signal its own group.
         let sender = origin.process.map(|sender| sender.pid);
         let alone = sender.is_some_and(|sender| u32::try_from(sender) != Ok(process));
         if let (true, Some(pid), Some(signal)) = (alone, pid_of(process), Signal::from_named_raw(origin.signal)) {
-            // It may have ended just now.
+            // The process may just have ended.
             let _ = kill_process(pid, signal);
         }
     }
 }
 
-/// Waits for the end. When the command is stopped, so is this program: the shell that started it gets its terminal back.
+/// Waits for the end. If the command is stopped, this program stops too, so that the shell regains its terminal.
 fn wait(process: u32) -> Ending {
     loop {
         match waitpid(pid_of(process), WaitOptions::UNTRACED) {
@@ -182,18 +185,18 @@ fn wait(process: u32) -> Ending {
                 }
             }
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            // Nothing else takes the child away; without it nothing is known.
+            // No other code reaps the child; without it, the exit status is unknown.
             Err(_) => return Ending::Code(u8::MAX),
         }
     }
 }
 
-/// Ends as the command did: a shell sees the same code, or the same signal.
+/// Ends like the command: a shell sees the same exit code or signal.
 fn end_as(ending: Ending) -> Exit {
     match ending {
         Ending::Code(code) => Exit::As(code),
         Ending::Signal(signal) => {
-            // The command has left its core where one was wanted.
+            // The command has already written a core file if core dumps are enabled.
             let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
             let _ = low_level::emulate_default_handler(signal);
             Exit::As(u8::try_from(128 + signal).unwrap_or(u8::MAX))

@@ -1,4 +1,4 @@
-//! `nextrun runner`: suggested runs are run on this machine.
+//! `nextrun runner`: executes suggested runs on this machine.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -12,11 +12,13 @@ use crate::config::{Overrides, parse_duration};
 use crate::fate::FateState;
 use crate::runner::{self, By, Home, Job, Options, Place};
 
-/// Run suggested runs on this machine, as the user who starts it; Linux only.
+/// Execute suggested runs on this machine, as the user who starts it. Linux only.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "It runs until it is stopped; its jobs go on without it, and the next runner goes on with them.\n`nextrun watch LOGDIR --runner` starts it by itself.\n\nExamples:\n  nextrun runner\n  nextrun runner --slots 2 --gpus 0,1\n  nextrun runner list\n  nextrun runner logs 3f2a"
+    after_help = "The runner runs until you stop it. Its jobs keep running without it, and the next runner takes them \
+        over.\n`nextrun watch LOGDIR --runner` starts a runner automatically.\n\nExamples:\n  nextrun runner\n  \
+        nextrun runner --slots 2 --gpus 0,1\n  nextrun runner list\n  nextrun runner logs 3f2a"
 )]
 pub(super) struct Runner {
     #[command(subcommand)]
@@ -27,22 +29,22 @@ pub(super) struct Runner {
 
 #[derive(Debug, Args)]
 struct Start {
-    /// Run as root. Whoever can write the daemon's configuration can then have commands run as root.
+    /// Allow running as root. Anyone who can write the daemon's configuration can then run commands as root.
     #[arg(long)]
     allow_root: bool,
-    /// Jobs at once (default: one for each GPU, or one).
+    /// Number of simultaneous jobs (default: one per GPU, or one).
     #[arg(long, value_name = "NUMBER")]
     slots: Option<usize>,
     /// The GPUs to use, by UUID or index (default: those in CUDA_VISIBLE_DEVICES, or all).
     #[arg(long, value_name = "GPU,…", value_delimiter = ',')]
     gpus: Option<Vec<String>>,
-    /// Memory that a job may use, such as 16G; needs a control group of its own, as the unit in deploy/ has.
+    /// Memory limit per job, such as 16G; requires its own cgroup, which the unit in deploy/ provides.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     memory: Option<u64>,
-    /// End after this time without jobs and requests.
+    /// Exit after this time without jobs and requests.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     idle_exit: Option<Duration>,
-    /// Leave the terminal of whoever starts it.
+    /// Detach from the terminal.
     #[arg(long, hide = true)]
     detached: bool,
     #[command(flatten)]
@@ -51,34 +53,34 @@ struct Start {
 
 #[derive(Debug, Subcommand)]
 enum RunnerCommand {
-    /// List jobs, the newest last.
+    /// List jobs, newest last.
     #[command(after_help = "Example:\n  nextrun runner list")]
     List {
         #[command(flatten)]
         at: At,
     },
-    /// Print what a job has printed.
+    /// Print the output of a job.
     #[command(after_help = "Example:\n  nextrun runner logs 3f2a")]
     Logs {
-        /// The id, or an unambiguous beginning of it.
+        /// The id of the job, or a unique prefix.
         job: String,
         #[command(flatten)]
         at: At,
     },
-    /// Stop a job: one that waits never starts; of one that runs, every process is ended.
+    /// Stop a job. A queued job never starts; for a running job, all processes are terminated.
     #[command(after_help = "Example:\n  nextrun runner stop 3f2a")]
     Stop {
-        /// The id, or an unambiguous beginning of it.
+        /// The id of the job, or a unique prefix.
         job: String,
         #[command(flatten)]
         at: At,
     },
 }
 
-/// Where the runner keeps its queue.
+/// Location of the runner's queue.
 #[derive(Debug, Args)]
 struct At {
-    /// The state directory that the daemon has.
+    /// The daemon's state directory.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// The daemon's configuration file.
@@ -96,12 +98,12 @@ impl At {
 /// Supervise one job of the runner.
 #[derive(Debug, Args)]
 pub(super) struct Supervise {
-    /// Its directory.
+    /// The directory of the job.
     directory: PathBuf,
-    /// Where it runs, as JSON.
+    /// Slot and GPU of the job, as JSON.
     #[arg(long)]
     place: String,
-    /// The control group to make for it.
+    /// The cgroup to create for the job.
     #[arg(long)]
     cgroup: Option<PathBuf>,
 }
@@ -161,13 +163,13 @@ fn list(home: &Home) -> anyhow::Result<()> {
 fn stop(job: &Job) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match job.stop(By::Person)? {
-        true => writeln!(out, "{} is stopped", job.id())?,
-        false => writeln!(out, "{} had ended already: {}", job.id(), job.fate()?.state.word())?,
+        true => writeln!(out, "{} has been stopped", job.id())?,
+        false => writeln!(out, "{} had already ended: {}", job.id(), job.fate()?.state.word())?,
     }
     Ok(())
 }
 
-/// The job that an id, or the beginning of one, means.
+/// Finds a job by its id or a prefix.
 fn find(home: &Home, id: &str) -> anyhow::Result<Job> {
     let mut found: Vec<Job> =
         runner::jobs(home)?.into_iter().map(|(_, job)| job).filter(|job| job.id().starts_with(id)).collect();
@@ -176,14 +178,14 @@ fn find(home: &Home, id: &str) -> anyhow::Result<Job> {
     }
     match found.len() {
         1 => Ok(found.swap_remove(0)),
-        0 => bail!("there is no job {}: `nextrun runner list` has all", plain(id)),
-        several => bail!("{several} jobs begin with {}: write more of the id", plain(id)),
+        0 => bail!("there is no job {}; `nextrun runner list` shows all jobs", plain(id)),
+        several => bail!("{several} jobs begin with {}: use a longer prefix", plain(id)),
     }
 }
 
 /// A number of bytes, with K, M, G or T for powers of 1024.
 fn parse_bytes(text: &str) -> Result<u64, String> {
-    let bad = || format!("`{text}` is no size such as 500M or 16G");
+    let bad = || format!("`{text}` is not a size such as 500M or 16G");
     let (number, power) = match text.trim_end_matches(['B', 'b', 'i']).char_indices().last() {
         Some((at, unit)) if unit.is_ascii_alphabetic() => {
             let power = "KMGT".find(unit.to_ascii_uppercase()).ok_or_else(bad)?;

@@ -1,4 +1,4 @@
-//! `nextrun scalars` and `nextrun files`: what is in a log directory, as read.
+//! `nextrun scalars` and `nextrun files`: the content of a log directory as read.
 
 mod columns;
 mod output;
@@ -18,7 +18,7 @@ use crate::watch::{FileState, FileStatus, each_scalar};
 use columns::Columns;
 use output::{Output, is_shown};
 
-/// Print every scalar point of a log directory as it was read.
+/// Print every scalar point of a log directory as read.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  nextrun scalars runs/ > points.jsonl\n  nextrun scalars s3://bucket/runs --format parquet --output points.parquet"
@@ -27,25 +27,25 @@ pub(super) struct Scalars {
     /// The log directory: a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
     #[arg(value_parser = place())]
     logdir: Place,
-    /// How to print.
+    /// The output format.
     #[arg(long, value_enum, default_value_t = Format::Jsonl)]
     format: Format,
-    /// The file to write; it is there whole or not at all.
+    /// The output file; written atomically.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One JSON object a line; NaN and infinities are strings.
+    /// One JSON object per line; NaN and infinities are strings.
     Jsonl,
     /// Comma-separated values with a header.
     Csv,
-    /// Parquet with the columns run, tag, step, wall_time (seconds since 1970; null where it is not known) and value.
+    /// Parquet with the columns run, tag, step, wall_time (seconds since 1970; null if unknown) and value.
     Parquet,
 }
 
-/// Points on their way out.
+/// Writer for points.
 enum Sink {
     Jsonl(Box<dyn Write + Send>),
     Csv(Box<dyn Write + Send>),
@@ -94,7 +94,7 @@ impl Sink {
 pub(super) fn run(arguments: &Scalars) -> anyhow::Result<Exit> {
     let path = arguments.output.as_deref();
     if arguments.format == Format::Parquet && is_shown(path) {
-        bail!("a Parquet file is not for a terminal: name a file with --output FILE, or a pipe");
+        bail!("Parquet output cannot be written to a terminal: name a file with --output FILE, or use a pipe");
     }
     let logdir = logdir_at(&arguments.logdir, &variables())?;
     logdir.check()?;
@@ -113,7 +113,7 @@ pub(super) fn run(arguments: &Scalars) -> anyhow::Result<Exit> {
     Ok(Exit::Healthy)
 }
 
-/// JSON has neither NaN nor infinity: they are strings, as in TensorBoard's own JSON.
+/// JSON supports neither NaN nor infinity, so they are strings, as in TensorBoard's own JSON.
 fn number(value: f64) -> serde_json::Value {
     match serde_json::Number::from_f64(value) {
         Some(number) => serde_json::Value::Number(number),
@@ -124,10 +124,13 @@ fn number(value: f64) -> serde_json::Value {
 }
 
 fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    // A spreadsheet takes what begins so for a formula, and runs it.
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-/// Print a line for every event file: how far it was read, and what was wrong with it.
+/// Print one line per event file: how far it was read, and any problems.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  nextrun files runs/")]
 pub(super) struct Files {
@@ -150,14 +153,16 @@ pub(super) fn run_files(arguments: &Files) -> anyhow::Result<Exit> {
     Ok(Exit::Healthy)
 }
 
-/// A file in one line: how far it was read, what was passed over, how it stands.
+/// One line about a file: read position, skipped data, and state.
 fn line_of(file: &FileStatus) -> String {
     let state = match &file.state {
-        FileState::Read => "read to its end".to_owned(),
-        FileState::Unfinished { lost: false, .. } => "ends inside a record: an unfinished write".to_owned(),
-        FileState::Unfinished { lost: true, .. } => "ends inside a record: its writer must have died".to_owned(),
-        FileState::Damaged { lost: false, .. } => "what follows is no record yet (zeros, or damage)".to_owned(),
-        FileState::Damaged { lost: true, .. } => "what follows is damaged".to_owned(),
+        FileState::Read => "read to the end".to_owned(),
+        FileState::Unfinished { lost: false, .. } => "ends within a record: unfinished write".to_owned(),
+        FileState::Unfinished { lost: true, .. } => "ends within a record: the writer probably died".to_owned(),
+        FileState::Damaged { lost: false, .. } => {
+            "followed by data that are not a record yet (zeros, or damage)".to_owned()
+        }
+        FileState::Damaged { lost: true, .. } => "followed by damaged data".to_owned(),
         FileState::Unreadable(why) => format!("cannot be read: {why}"),
     };
     let path = plain(&file.path.display().to_string());

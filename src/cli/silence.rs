@@ -1,4 +1,4 @@
-//! `nextrun silence`: no messages to people about some jobs for a while.
+//! `nextrun silence`: temporarily suppresses messages to people about some jobs.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -13,24 +13,24 @@ use crate::config::{Glob, parse_duration};
 use crate::daemon::{now, variables};
 use crate::store::{Commit, Silence, Sqlite, Store};
 
-/// Add, list or remove silences: people hear nothing about some jobs for a while.
+/// Add, list or remove silences, which temporarily suppress messages to people about some jobs.
 #[derive(Debug, Subcommand)]
 pub(super) enum SilenceCommand {
-    /// Send nothing about some jobs to destinations for people; job queues and webhooks still get everything. A silenced
-    /// message is not sent later either: `cases show` has it, with why.
+    /// Suppress messages to people about some jobs; job queues and webhooks still receive everything. Silenced messages
+    /// are never sent; `cases show` lists them with the reason.
     #[command(
         after_help = "Example:\n  nextrun silence add 'vision/**' --for 8h --why 'known bad data, fixed tomorrow'"
     )]
     Add {
-        /// The pattern of the jobs: * for any characters, ** for any folders; a folder means all in it.
+        /// The job pattern: * matches any characters, ** any directories; a directory matches everything in it.
         jobs: String,
-        /// How long, such as 30m, 8h or 2d.
+        /// The duration, such as 30m, 8h or 2d.
         #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
         lasts: Duration,
-        /// Why.
+        /// The reason.
         #[arg(long)]
         why: String,
-        /// Who wants it; the user without it.
+        /// Name to record as author (default: the current user).
         #[arg(long)]
         author: Option<String>,
         #[command(flatten)]
@@ -39,16 +39,16 @@ pub(super) enum SilenceCommand {
     /// List silences.
     #[command(after_help = "Examples:\n  nextrun silence list\n  nextrun silence list --all")]
     List {
-        /// Those that have ended too.
+        /// Include expired silences.
         #[arg(long)]
         all: bool,
         #[command(flatten)]
         at: At,
     },
-    /// End a silence before its time.
+    /// End a silence early.
     #[command(after_help = "Example:\n  nextrun silence remove 3f2a9c01")]
     Remove {
-        /// Its id, as `silence list` shows it.
+        /// The id of the silence, as shown by `silence list`.
         id: String,
         #[command(flatten)]
         at: At,
@@ -60,7 +60,7 @@ pub(super) fn run(command: &SilenceCommand) -> anyhow::Result<Exit> {
     match command {
         SilenceCommand::Add { jobs, lasts, why, author, at } => {
             if Glob::new(jobs).is_none() {
-                bail!("`{}` is no pattern of jobs: write a job or folder below the log directory", plain(jobs));
+                bail!("`{}` is not a job pattern: use a job or directory relative to the log directory", plain(jobs));
             }
             let silence = silence(jobs, *lasts, why, author.as_ref());
             let commit = Commit { silences: vec![silence.clone()], ..Commit::default() };
@@ -76,10 +76,10 @@ pub(super) fn run(command: &SilenceCommand) -> anyhow::Result<Exit> {
         SilenceCommand::Remove { id, at } => {
             let mut store = Sqlite::open_existing(&at.database()?)?;
             if !store.quieted()?.silences.iter().any(|silence| silence.id == *id) {
-                bail!("there is no silence {}: see `nextrun silence list --all`", plain(id));
+                bail!("there is no silence {}; see `nextrun silence list --all`", plain(id));
             }
             store.commit(&Commit { unsilenced: vec![id.clone()], ..Commit::default() })?;
-            writeln!(out, "the silence {id} is removed")?;
+            writeln!(out, "silence {id} removed")?;
         }
     }
     Ok(Exit::Healthy)

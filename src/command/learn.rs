@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::files;
+use super::fixed::Fixed;
 use super::meaning;
-use super::options::{Dialect, Opt, Taken, taken};
+use super::options::{Dialect, Opt, Taken, asks_where_to_log, complete, taken};
 use super::peel::{Peeled, Script, base, is_assignment, peel};
 use super::printed::Printed;
 use super::python::{Source, Token};
@@ -104,17 +105,32 @@ pub fn survey(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>, printed: &[
         }
     }
     options.extend(unknown_words(seen.argv, &peeled, &options));
+    // What a configuration file or a command only sets, the source explains.
+    for option in options.iter_mut().filter(|option| matches!(option.way, Way::KeyValue | Way::File)) {
+        script.sources.iter().for_each(|source| complete(option, source));
+    }
     let given = |option: &Opt| is_given(&seen, &peeled, option);
     launched.flags = meaning::flags(&options, &given);
     // What cannot be rewritten must not look as if it could.
     launched.flags.retain(|flag| flag.file.as_ref().is_none_or(|file| launched.files.contains_key(file)));
-    launched.settings = settings(&seen, &peeled, &meaning::flags(&options, &given));
+    let flags = meaning::flags(&options, &given);
+    launched.settings = settings(&seen, &peeled, &flags);
+    // What an option can change is not fixed, whatever the option's value is.
+    let fixed = script.fixed.settings().into_iter().filter(|(knob, _)| flags.iter().all(|flag| flag.knob != *knob));
+    for (knob, value) in fixed {
+        launched.settings.entry(knob).or_insert(value);
+    }
     if script.dialect == Some(Dialect::Hydra) {
         let folder =
             Flag { name: HYDRA_FOLDER.to_owned(), knob: "folder".to_owned(), way: Way::KeyValue, ..Flag::default() };
         launched.outputs.push(folder);
     }
     outputs(&seen, &options, &mut launched);
+    if script.sources.iter().any(asks_where_to_log) {
+        let folder =
+            Flag { name: "log_dir".to_owned(), knob: "folder".to_owned(), way: Way::Overrides, ..Flag::default() };
+        launched.outputs.push(folder);
+    }
     let offered = options.iter().map(|option| offer(&seen, &peeled, option, &launched.flags)).collect();
     Survey { launched, offered, style: script.style, has_source: script.has_source }
 }
@@ -167,6 +183,8 @@ struct Scripts {
     options: Vec<Opt>,
     dialect: Option<Dialect>,
     style: Style,
+    fixed: Fixed,
+    sources: Vec<Source>,
     has_source: bool,
 }
 
@@ -196,10 +214,12 @@ impl Scripts {
             let source = Source::read(&text);
             scripts.has_source = true;
             scripts.style.note(&source);
+            scripts.fixed.note(&source);
             let found = taken(&source);
             let own = looked.len() == 1;
             scripts.add(look, found, own.then_some(home.as_str()));
             open.extend(imports(&source, &home, folder(&path), seen.cwd));
+            scripts.sources.push(source);
         }
         scripts
     }

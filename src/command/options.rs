@@ -12,6 +12,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+pub(super) use package::asks_where_to_log;
+
 use super::python::{Source, Token};
 use crate::launched::{Kind, Way};
 
@@ -73,20 +75,24 @@ pub(super) fn taken(source: &Source) -> Taken {
         options.extend(plain::defaults(source, dialect));
     }
     (taken.dialect, taken.files) = (dialect, files);
-    for option in &mut taken.options {
-        if option.choices.is_empty() && matches!(option.kind, Kind::Text | Kind::Any) {
-            option.choices = choices(source, &option.dest);
-            // What a script does by default it often does in an `else`, without comparing.
-            if let Some(Value::String(default)) = &option.default
-                && !option.choices.is_empty()
-                && !default.is_empty()
-                && !option.choices.contains(default)
-            {
-                option.choices.push(default.clone());
-            }
-        }
-    }
+    taken.options.iter_mut().for_each(|option| complete(option, source));
     taken
+}
+
+/// Adds the values that a source understands to an option that takes a text and does not list them.
+pub(super) fn complete(option: &mut Opt, source: &Source) {
+    if !option.choices.is_empty() || !matches!(option.kind, Kind::Text | Kind::Any) {
+        return;
+    }
+    option.choices = choices(source, &option.dest);
+    // What a script does by default it often does in an `else`, without comparing.
+    if let Some(Value::String(default)) = &option.default
+        && !option.choices.is_empty()
+        && !default.is_empty()
+        && !option.choices.contains(default)
+    {
+        option.choices.push(default.clone());
+    }
 }
 
 /// The kind of a type's name.

@@ -314,6 +314,10 @@ impl<'a> Editor<'a> {
     fn place(&mut self, target: &Target<'_>) -> Placed {
         let own = if changes_each_time(target.baseline) { Placed::MakesItsOwn } else { Placed::WouldOverwrite };
         let Some(root) = target.logdir else { return own };
+        // The script itself asks where to log.
+        if self.launched.outputs.iter().any(|flag| flag.way == Way::Overrides) {
+            return Placed::Redirected;
+        }
         let (baseline, experiment) = (absolute(root, target.baseline), absolute(root, target.run_name));
         let folders = Folders {
             cwd: &self.launched.cwd,

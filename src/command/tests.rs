@@ -258,6 +258,29 @@ fn epochs_do_not_end_a_run_before_its_steps() {
     );
 }
 
+#[test]
+fn a_value_of_a_configuration_is_one_that_the_source_understands() {
+    let script = "cfg = OmegaConf.merge(OmegaConf.load('c.yaml'), OmegaConf.from_cli())\nif cfg.model.init == 'zeros': pass\nelif cfg.model.init == 'he': pass\n";
+    let site = Site {
+        files: &[("t.py", script), ("c.yaml", "model: {init: zeros}\nout: runs/a\n")],
+        command: "python t.py",
+        env: &[],
+    };
+    let changed = rewritten(&learned(&site), &json!({"initializer": "variance_scaling"}), "a");
+    assert_eq!(changed.argv.join(" "), "python t.py model.init=he out=/w/runs/nextrun/a/01-x");
+}
+
+#[test]
+fn a_script_that_asks_the_package_needs_no_option() {
+    let script =
+        "import nextrun\nlr = nextrun.setting('learning_rate', 0.5)\nw = SummaryWriter(nextrun.log_dir('runs/exp'))\n";
+    let launched = learned(&Site { files: &[("t.py", script)], command: "python t.py", env: &[] });
+    assert_eq!(settings(&launched), json!({"learning_rate": 0.5}));
+    let changed = rewritten(&launched, &json!({"learning_rate": 0.1}), "exp");
+    assert_eq!((changed.argv.join(" ").as_str(), changed.placed), ("python t.py", Placed::Redirected));
+    assert!(changed.unplaced.is_empty() && rewritten(&launched, &json!({"seed": 1}), "exp").unplaced.len() == 1);
+}
+
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z'\"$`\\\\ ;&|<>(){}*?!#~\n\t-]{1,40}",

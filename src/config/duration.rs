@@ -1,35 +1,33 @@
-//! Lengths of time as people write them: `10m`, `24h`, `1h30m`.
+//! Durations as written by people: `10m`, `24h`, `1h30m`.
 
 use std::time::Duration;
 
-/// The units, longest first, each with its seconds.
+/// The units in seconds, longest first.
 const UNITS: [(&str, f64); 6] =
     [("w", 604_800.0), ("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
 
-/// A hundred years: what is longer is a slip of the keyboard, and would overflow clocks.
+/// One hundred years. Longer durations are typing errors and would overflow clocks.
 const LONGEST: f64 = 100.0 * 365.25 * 86_400.0;
 
-/// Why a text is no length of time.
+/// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
-    /// A number alone.
+    /// A number without a unit.
     #[error("`{0}` has no unit: write {0}s, {0}m, {0}h or {0}d")]
     NoUnit(String),
-    /// Something else.
-    #[error(
-        "`{0}` is not a length of time: write a number with one of the units ms, s, m, h, d, w, such as 10m or 1h30m"
-    )]
+    /// Any other text.
+    #[error("`{0}` is not a duration: write a number with one of the units ms, s, m, h, d, w, such as 10m or 1h30m")]
     Unreadable(String),
     /// Longer than a hundred years.
     #[error("`{0}` is longer than a hundred years")]
     TooLong(String),
 }
 
-/// Reads a length of time, to the millisecond: numbers with units, such as `90s`, `1.5h` or `1d12h`.
+/// Reads a duration with millisecond precision: numbers with units, such as `90s`, `1.5h` or `1d12h`.
 ///
 /// # Errors
 ///
-/// The text is something else; the error says what to write.
+/// The text is not a duration; the error explains what to write.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let text = text.trim();
     let unreadable = || DurationError::Unreadable(text.to_owned());
@@ -50,19 +48,19 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
             return Err(DurationError::TooLong(text.to_owned()));
         }
         if rest.is_empty() {
-            // Not by way of seconds: a fraction of them would miss the millisecond by a hair.
+            // Computing in seconds would round incorrectly.
             return Ok(Duration::from_millis((seconds * 1000.0).round() as u64));
         }
     }
 }
 
-/// Writes a length of time so that [`parse_duration`] reads the same, to the millisecond: `1h30m`.
+/// Writes a duration such that [`parse_duration`] reads the same value to the millisecond: `1h30m`.
 pub fn show_duration(duration: Duration) -> String {
     let mut left = duration.as_millis();
     let mut text = String::new();
     for (name, seconds) in UNITS {
         let unit = (seconds * 1000.0) as u128;
-        // Weeks are read, but nobody writes 1w3d for 10d.
+        // Weeks are accepted, but 10d is more readable than 1w3d.
         if name != "w" && left >= unit {
             text.push_str(&format!("{}{name}", left / unit));
             left %= unit;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use regex::Regex;
 
-/// A pattern of job names. `*` is any characters but `/`, `**` any characters, `?` one character but `/`. A pattern that
-/// matches a folder matches everything below it.
+/// A pattern of job names. `*` matches any characters except `/`, `**` any characters, `?` one character except `/`. A
+/// pattern that matches a directory matches everything in it.
 #[derive(Debug, Clone)]
 pub struct Glob {
     text: String,
@@ -13,7 +13,7 @@ pub struct Glob {
 }
 
 impl Glob {
-    /// Reads a pattern; `None` where it is empty or longer than a path can be.
+    /// Reads a pattern; `None` if it is empty or longer than a path can be.
     pub fn new(text: &str) -> Option<Glob> {
         let inner = text.trim_matches('/');
         if inner.is_empty() || inner.len() > 4096 {
@@ -39,12 +39,12 @@ impl Glob {
         Some(Glob { text: text.to_owned(), regex: Regex::new(&expression).ok()? })
     }
 
-    /// Whether it is about a job.
+    /// Whether the pattern matches a job.
     pub fn matches(&self, job: &str) -> bool {
         self.regex.is_match(job)
     }
 
-    /// The pattern as it was written.
+    /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }

@@ -1,6 +1,6 @@
-//! How knobs reach a training script: as arguments, environment variables or Hydra overrides.
+//! How to pass knobs to a training script: as arguments, environment variables or Hydra overrides.
 //!
-//! Owns: the rendering of a suggestion for one site. Must not know: policies, and why a knob changes.
+//! Owns: rendering a suggestion for one site. Must not know: policies, and the reason for a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,47 +13,47 @@ use super::glob::Glob;
 use super::words::{self, Template};
 use crate::policy::{Formula, KNOBS};
 
-/// The placeholders of a command.
+/// The placeholders in a command.
 pub(super) const COMMAND_HOLES: [&str; 5] = ["arguments", "settings", "run_name", "baseline", "suggestion_id"];
 
 /// How the jobs of one script are started.
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
-    /// The jobs that it is about; all where this is empty.
+    /// The jobs that this applies to; all if empty.
     pub(super) jobs: Vec<Glob>,
     pub(super) command: Option<Template>,
-    /// How each knob reaches the script; `None`: every knob as `--its-name=value`.
+    /// How to pass each knob; `None`: every knob as `--its-name=value`.
     pub(super) knobs: Option<BTreeMap<String, Vec<Carrier>>>,
-    /// Names under which the script logs knobs, each with the knob's canonical name.
+    /// Names under which the script logs knobs, with the canonical name of each.
     pub own_names: BTreeMap<String, String>,
-    /// Knobs of the site's own, each with its meaning.
+    /// Custom knobs of the site, with their meanings.
     pub own_knobs: BTreeMap<String, String>,
 }
 
-/// One way in which a knob reaches the script.
+/// One way to pass a knob to the script.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Carrier {
     pub(super) way: Way,
     pub(super) pattern: Pattern,
 }
 
-/// By what a knob is carried.
+/// The carrier of a knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Words of the command line.
+    /// Command-line arguments.
     Argument,
     /// An environment variable.
     Env,
-    /// One word of the command line in Hydra's grammar.
+    /// One argument in Hydra's grammar.
     Hydra,
 }
 
-/// What is written for a value.
+/// The text for a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Pattern {
-    /// The same for every value.
+    /// The same template for every value.
     Always(Vec<Template>),
-    /// By the value's text.
+    /// A template for each value.
     ByValue { cases: BTreeMap<String, Vec<Template>>, otherwise: Option<Vec<Template>> },
 }
 
@@ -68,54 +68,54 @@ impl Way {
     }
 }
 
-/// The run that is suggested, as the placeholders of a command name it.
+/// The suggested run, for the placeholders of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement<'a> {
     /// The suggestion's id.
     pub suggestion_id: &'a str,
-    /// The folder for the new run, relative to the log directory.
+    /// The directory for the new run, relative to the log directory.
     pub run_name: &'a str,
     /// The baseline job.
     pub baseline: &'a str,
 }
 
-/// A suggestion as the site's script wants it.
+/// A suggestion in the form that the site's script expects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rendered {
-    /// Words for the command line, not quoted.
+    /// Command-line arguments, unquoted.
     pub arguments: Vec<String>,
-    /// Environment variables, `NEXTRUN_SUGGESTION_ID` and `NEXTRUN_RUN_NAME` among them.
+    /// Environment variables, including `NEXTRUN_SUGGESTION_ID` and `NEXTRUN_RUN_NAME`.
     pub env: BTreeMap<String, String>,
-    /// The whole command line for a POSIX shell, where the site gave one.
+    /// The whole command line for a POSIX shell, if the site configured one.
     pub command: Option<String>,
-    /// Knobs that the script does not have, or not with this value, each with the reason.
+    /// Knobs (or values of knobs) that the script does not support, each with the reason.
     pub unknown: BTreeMap<String, String>,
 }
 
 impl Launch {
-    /// The command as the site wrote it, where it did.
+    /// The command as configured by the site, if any.
     pub fn command(&self) -> Option<&str> {
         self.command.as_ref().map(|command| command.source())
     }
 
-    /// Whether it is about a job.
+    /// Whether this applies to a job.
     pub fn is_for(&self, job: &str) -> bool {
         self.jobs.is_empty() || self.jobs.iter().any(|glob| glob.matches(job))
     }
 
-    /// The knobs that the script has, where the site lists them.
+    /// The knobs that the script supports, if the site lists them.
     pub fn knobs(&self) -> Option<BTreeSet<String>> {
         self.knobs.as_ref().map(|knobs| knobs.keys().cloned().collect())
     }
 
-    /// Whether the command says all settings of the run, not the changes only.
+    /// Whether the command contains all settings of the run, not only the changes.
     pub fn says_settings(&self) -> bool {
         self.command.as_ref().is_some_and(|command| command.has("settings"))
     }
 
-    /// Renders the changes of a suggestion, and for `{settings}` what else is known of the baseline. Names and values are
-    /// data: they stay one word whatever is in them, and a value that could be taken for an option, or that has control
-    /// characters, is not passed on.
+    /// Renders the changes of a suggestion and, for `{settings}`, the other known settings of the baseline. Names and
+    /// values are data: each remains one argument regardless of its content. Values that look like options or contain
+    /// control characters are not passed.
     pub fn render(&self, changes: &Knobs, settings: &Knobs, placement: &Placement<'_>) -> Rendered {
         let mut rendered = Rendered::default();
         let mut all = settings.clone();
@@ -125,12 +125,12 @@ impl Launch {
                 rendered.unknown.insert(knob.clone(), why);
             }
         }
-        // What is known of the baseline comes first, so that a change has the last word in scripts that take the last.
+        // The baseline's settings come first, so that a change takes precedence in scripts that use the last value.
         let mut whole = Rendered::default();
         if self.says_settings() {
             let kept = settings.iter().filter(|(knob, value)| !changes.contains_key(*knob) && !value.is_null());
             for (knob, value) in kept.filter(|(knob, _)| self.may_have(knob)) {
-                // A setting that the script cannot be given was not given by this command before either.
+                // If a setting cannot be passed to the script, the command did not pass it before either.
                 let _ = self.carry(knob, value, &all, &mut whole);
             }
             whole.env.extend(rendered.env.clone());
@@ -154,7 +154,7 @@ impl Launch {
         rendered
     }
 
-    /// Without a list, a script is taken to have the knobs of the contract and of the site.
+    /// Without a list, the script is assumed to support the standard knobs and those of the site.
     fn may_have(&self, knob: &str) -> bool {
         match &self.knobs {
             Some(knobs) => knobs.contains_key(knob),
@@ -162,44 +162,58 @@ impl Launch {
         }
     }
 
-    /// Adds the knobs of this section to a command that is known otherwise: the words and variables of one knob.
+    /// The options, keys and variables by which this section sets a knob; `None` where it does not list the knob.
+    pub fn names_of(&self, knob: &str) -> Option<BTreeSet<String>> {
+        let templates = |pattern: &Pattern| -> Vec<Template> {
+            match pattern {
+                Pattern::Always(words) => words.clone(),
+                Pattern::ByValue { cases, otherwise } => cases.values().chain(otherwise).flatten().cloned().collect(),
+            }
+        };
+        let carriers = self.knobs.as_ref()?.get(knob)?;
+        let words = carriers.iter().flat_map(|carrier| templates(&carrier.pattern));
+        Some(words.filter_map(|word| Some(word.source().split('=').next()?.to_owned())).collect())
+    }
+
+    /// Adds knobs from this section to a known command: the arguments and variables of one knob.
     ///
     /// # Errors
     ///
-    /// The section does not say how the script is given this knob.
+    /// The section does not define how to pass this knob.
     pub fn added(&self, knob: &str, value: &Value, settings: &Knobs) -> Result<Rendered, String> {
         if self.knobs.is_none() {
-            return Err(format!("the script has no `{knob}`"));
+            return Err(format!("the script does not support `{knob}`"));
         }
         let mut rendered = Rendered::default();
         self.carry(knob, value, settings, &mut rendered)?;
         Ok(rendered)
     }
 
-    /// Adds one knob. Nothing is added where that cannot be done.
+    /// Adds one knob. If that is not possible, adds nothing.
     fn carry(&self, knob: &str, value: &Value, settings: &Knobs, rendered: &mut Rendered) -> Result<(), String> {
         let value = &typed(knob, value);
-        let text = text_of(knob, value).ok_or_else(|| format!("the value of `{knob}` cannot be one word"))?;
+        let text = text_of(knob, value).ok_or_else(|| format!("the value of `{knob}` cannot be a single argument"))?;
         let Some(knobs) = &self.knobs else {
             rendered.arguments.push(format!("--{}={text}", knob.replace('_', "-")));
             return Ok(());
         };
-        let carriers = knobs.get(knob).ok_or_else(|| format!("the script has no `{knob}`"))?;
+        let carriers = knobs.get(knob).ok_or_else(|| format!("the script does not support `{knob}`"))?;
         let like_an_option = value.is_string() && text.starts_with('-');
         let mut found = Vec::new();
         for Carrier { way, pattern } in carriers {
-            let templates = pattern.of(&text, value).ok_or_else(|| format!("the script has no {text} for `{knob}`"))?;
+            let templates =
+                pattern.of(&text, value).ok_or_else(|| format!("the script does not support {text} for `{knob}`"))?;
             if like_an_option && *way == Way::Argument && templates.iter().any(Template::is_bare) {
-                return Err(format!("the value of `{knob}` would be taken for an option"));
+                return Err(format!("the value of `{knob}` looks like an option"));
             }
             let quoted = |text: String| if *way == Way::Hydra { words::hydra(&text) } else { text };
             let computed = |formula: &Formula| {
                 let value = formula.value(value, settings)?;
-                Ok(quoted(text_of("", &value).ok_or("it is no single word")?))
+                Ok(quoted(text_of("", &value).ok_or("it is not a single argument")?))
             };
             let words: Result<Vec<String>, String> =
                 templates.iter().map(|template| template.compute(|_| quoted(text.clone()), computed)).collect();
-            found.push((*way, words.map_err(|why| format!("`{knob}` cannot be worked out: {why}"))?));
+            found.push((*way, words.map_err(|why| format!("`{knob}` cannot be computed: {why}"))?));
         }
         for (way, words) in found {
             match way {
@@ -215,7 +229,7 @@ impl Launch {
 }
 
 impl Pattern {
-    /// What is written for a value; a whole number may stand in the file without its point.
+    /// The text for a value. In the file, whole numbers can be written without a decimal point.
     fn of(&self, text: &str, value: &Value) -> Option<&[Template]> {
         match self {
             Pattern::Always(words) => Some(words),
@@ -228,8 +242,8 @@ impl Pattern {
     }
 }
 
-/// The value as a script reads it; `None` for what cannot be one word. A float has a point and no exponent, which YAML 1.1
-/// would read as a text.
+/// The value as a script reads it; `None` if it cannot be a single argument. Floats have a decimal point and no
+/// exponent, which YAML 1.1 would read as text.
 fn text_of(knob: &str, value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),

@@ -1,6 +1,6 @@
-//! Which messages a destination gets, and when people are left in peace.
+//! Which messages a destination receives, and when people are not disturbed.
 //!
-//! Owns: what can be set. Must not know: what becomes of a message by it.
+//! Owns: the available settings. Must not know: their effect on a message.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,104 +11,104 @@ use serde_json::Value;
 
 use super::glob::Glob;
 
-/// The messages that a destination gets of those that it wants.
+/// The messages that a destination receives, among the kinds that it wants.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Route {
     /// All of them.
     #[default]
     All,
-    /// Those that one of the rules is about.
+    /// Messages that match one of the rules.
     Rules(Vec<Rule>),
-    /// Those that no destination with rules gets.
+    /// Messages that match no destination with rules.
     Rest,
 }
 
-/// One rule: all of its conditions hold; one that is empty always does.
+/// One rule. All its conditions must match; an empty condition always matches.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rule {
     /// The baseline job is one of these.
     pub jobs: Vec<Glob>,
     /// The baseline's knobs have these values.
     pub knobs: Vec<(String, KnobTest)>,
-    /// One of these was found in the baseline.
+    /// The baseline has one of these symptoms.
     pub symptoms: Vec<String>,
-    /// The message ends a case with one of these.
+    /// The message closes a case with one of these verdicts.
     pub verdicts: Vec<String>,
 }
 
-/// What a knob must be.
+/// The condition for a knob.
 #[derive(Debug, Clone, PartialEq)]
 pub enum KnobTest {
     /// One of these values.
     OneOf(Vec<Value>),
-    /// A number between these, both included.
+    /// A number in this range, inclusive.
     Within {
-        /// The least; none where this is `None`.
+        /// The minimum; `None`: no minimum.
         at_least: Option<f64>,
-        /// The most; none where this is `None`.
+        /// The maximum; `None`: no maximum.
         at_most: Option<f64>,
     },
 }
 
-/// When messages for people wait.
+/// When to delay messages to people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Noise {
-    /// From how many cases on they are told of together; `None`: never.
+    /// When to combine cases in a digest; `None`: never.
     pub digest: Option<Burst>,
-    /// When people are left in peace.
+    /// When people must not be disturbed.
     pub quiet: Vec<Quiet>,
 }
 
-/// Many cases at once.
+/// The condition for a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Burst {
-    /// So many cases that open …
+    /// This many cases that open …
     pub cases: u32,
-    /// … within this time; messages about them wait as long.
+    /// … within this time. Messages about them are delayed by at most this time.
     pub within: Duration,
 }
 
 impl Default for Noise {
     fn default() -> Self {
-        // A sweep that fails for one reason fails within minutes; five messages in a row are read as five.
+        // A sweep that fails for one reason fails within minutes; five separate messages are still readable.
         Noise { digest: Some(Burst { cases: 5, within: Duration::from_secs(120) }), quiet: Vec::new() }
     }
 }
 
-/// A time during which people are left in peace.
+/// A time during which people must not be disturbed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quiet {
-    /// When.
+    /// The period.
     pub span: Span,
     /// The time zone of the hours and days.
     pub zone: TimeZone,
-    /// Why, for those who wonder.
+    /// The reason, for readers of the file.
     pub why: Option<String>,
 }
 
-/// When it is quiet.
+/// The period of a quiet time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Span {
-    /// Every day or week: it begins on these days, all where the list is empty, and goes into the next day where `to`
+    /// Every day or week. It starts on these days (all days if the list is empty) and extends into the next day if `to`
     /// is not after `from`.
     Daily {
-        /// The days on which it begins.
+        /// The days on which it starts.
         days: Vec<Weekday>,
-        /// The time at which it begins.
+        /// The start time.
         from: Time,
-        /// The time at which it ends.
+        /// The end time.
         to: Time,
     },
-    /// Once.
+    /// A single period.
     Once {
-        /// Its begin.
+        /// Its start.
         from: DateTime,
         /// Its end.
         to: DateTime,
     },
 }
 
-/// The days of the week as the file names them.
+/// The days of the week as written in the file.
 pub(super) const DAYS: [(&str, Weekday); 7] = [
     ("mon", Weekday::Monday),
     ("tue", Weekday::Tuesday),

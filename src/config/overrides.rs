@@ -1,4 +1,4 @@
-//! What the command line says, which has the last word.
+//! Settings from the command line, which override the file.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use crate::logdir::Place;
 
 use super::settings::{DestinationSettings, FieldValue, QuietAfter, RunnerSettings, Settings};
 
-/// Settings from the command line; what is not said stays as it is.
+/// Settings from the command line; absent settings stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// `LOGDIR`: watched in place of those in the file, where there is one.
+    /// `LOGDIR`: watched instead of the log directories in the file.
     pub logdirs: Vec<Place>,
-    /// `--queue URL`: suggested runs go there.
+    /// `--queue URL`: destination for suggested runs.
     pub queue: Option<String>,
-    /// `--webhook URL`: all other events go there, and suggested runs too where there is no queue.
+    /// `--webhook URL`: destination for all other events, and for suggested runs if there is no queue.
     pub webhook: Option<String>,
     /// `--state DIR`.
     pub state: Option<PathBuf>,
@@ -25,7 +25,7 @@ pub struct Overrides {
     pub runner: Option<RunnerSettings>,
 }
 
-/// Every kind of message but suggested runs.
+/// Every kind of message except suggested runs.
 const REPORTS: [MessageKind; 6] = [
     MessageKind::CaseOpened,
     MessageKind::ApprovalAsked,
@@ -61,11 +61,11 @@ impl Overrides {
     }
 }
 
-/// The destination of a flag: the one of that name in the file, whose secret then still holds, or a new one.
+/// The destination for a flag: the one of that name in the file, which keeps its secret, or a new one.
 fn redirect<'s>(settings: &'s mut Settings, name: &str, url: &str) -> &'s mut DestinationSettings {
     let known = settings.destinations.iter().position(|d| d.name == name && d.preset.is(name));
     let place = known.unwrap_or_else(|| {
-        // A name of the file's own with another preset stays; the flag's destination goes beside it.
+        // A destination of that name with another preset stays unchanged; the flag's destination is added to it.
         let taken = settings.destinations.iter().any(|d| d.name == name);
         let own = if taken { format!("{name}-flag") } else { name.to_owned() };
         settings.destinations.push(DestinationSettings::new(&own, name));

@@ -1,25 +1,25 @@
-//! People, as the configuration names them: who may answer, and whose a job is.
+//! People in the configuration: who may answer, and who owns a job.
 
 use super::glob::Glob;
 use crate::case::Person;
 
-/// Who may answer what is asked about a job: the first pattern that matches a job counts. Without any, everybody may whom
-/// the provider lets through; with some, nobody may answer for a job that none of them matches.
+/// Who may answer questions about a job. The first matching pattern applies. Without patterns, everyone accepted by the
+/// provider may answer; with patterns, nobody may answer for a job that matches none of them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Approvers(Vec<(Glob, Vec<String>)>);
 
 impl Approvers {
-    /// Each pattern of jobs with people as `PROVIDER:USER`, or `PROVIDER:*` for all of a provider.
+    /// Job patterns, each with people as `PROVIDER:USER`, or `PROVIDER:*` for all users of a provider.
     pub fn new(by_job: Vec<(Glob, Vec<String>)>) -> Approvers {
         Approvers(by_job)
     }
 
-    /// The patterns in their order.
+    /// The patterns in order.
     pub fn by_job(&self) -> &[(Glob, Vec<String>)] {
         &self.0
     }
 
-    /// Whether this person may answer what is asked about this job.
+    /// Whether this person may answer questions about this job.
     pub fn may(&self, job: &str, person: &Person) -> bool {
         let listed = |people: &Vec<String>| {
             people
@@ -31,25 +31,25 @@ impl Approvers {
     }
 }
 
-/// What vouches for people who answer.
+/// The provider that authenticates people who answer.
 pub(super) const PROVIDERS: [&str; 3] = ["slack", "local", "http"];
 
-/// Whose jobs are whose, for messages: the first pattern that matches a job counts.
+/// The owners of jobs, for messages. The first matching pattern applies.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Owners(Vec<(Glob, Vec<String>)>);
 
 impl Owners {
-    /// Each pattern of jobs with its owners: `slack:ID` and `discord:ID` are mentioned there, anything else is a name.
+    /// Job patterns, each with its owners: `slack:ID` and `discord:ID` are mentioned, anything else is a name.
     pub fn new(by_job: Vec<(Glob, Vec<String>)>) -> Owners {
         Owners(by_job)
     }
 
-    /// The patterns in their order.
+    /// The patterns in order.
     pub fn by_job(&self) -> &[(Glob, Vec<String>)] {
         &self.0
     }
 
-    /// The owners of a job; none where no pattern matches.
+    /// The owners of a job; empty if no pattern matches.
     pub fn of(&self, job: &str) -> &[String] {
         self.0.iter().find(|(glob, _)| glob.matches(job)).map_or(&[], |(_, owners)| owners)
     }

@@ -1,8 +1,8 @@
-//! The file to checked settings.
+//! Converts the file to checked settings.
 //!
-//! Owns: the keys of the file. Must not know: where files are, and what is in the environment.
+//! Owns: the keys of the file. Must not know: the location of files, the environment.
 //!
-//! Reading goes on after a mistake, so that one look shows them all; settings with a mistake are never returned.
+//! Reading continues after a mistake so that all are reported at once. Settings with a mistake are never returned.
 
 mod budgets;
 mod destinations;
@@ -23,7 +23,7 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "watch",
     "destinations",
     "allowed_hosts",
@@ -37,6 +37,7 @@ const KEYS: [&str; 18] = [
     "approvers",
     "owners",
     "budgets",
+    "probes",
     "signals",
     "prior",
     "state",
@@ -49,14 +50,15 @@ const LIMITS: [&str; 5] = ["experiments", "hours", "at_once", "start_within", "a
 
 /// Reads a configuration.
 ///
-/// `origin` names the text in messages; relative paths in it are below `folder`; `vocabulary` is what it may name.
+/// `origin` is the name of the text in messages, `folder` the base of relative paths, and `vocabulary` the names that
+/// the file can use.
 ///
 /// # Errors
 ///
-/// Every mistake that was found, in the order of the text.
+/// All mistakes, in the order of the text.
 pub fn parse(text: &str, origin: &str, folder: &Path, vocabulary: &Vocabulary) -> Result<Settings, Vec<Problem>> {
     let mut reader = Reader { problems: Problems::new(text, origin), folder, vocabulary };
-    // A file in which every line is a comment sets nothing.
+    // A file that contains only comments sets nothing.
     let only_comments = text.lines().map(str::trim_start).all(|line| line.is_empty() || line.starts_with('#'));
     if only_comments {
         return Ok(Settings::default());
@@ -108,6 +110,7 @@ impl Reader<'_> {
         settings.approvers = fields.get("approvers").map(|node| self.approvers(node)).unwrap_or_default();
         settings.owners = fields.get("owners").map(|node| self.owners(node)).unwrap_or_default();
         settings.budgets = fields.get("budgets").map(|node| self.budgets(node)).unwrap_or_default();
+        settings.probes = fields.get("probes").map(|node| self.probes(node)).unwrap_or_default();
         if let Some(node) = fields.get("signals") {
             settings.signals = self.signals(node);
         }
@@ -122,12 +125,12 @@ impl Reader<'_> {
         settings
     }
 
-    /// A probability that evidence can move: 0 and 1 cannot be.
+    /// A probability that evidence can change, so neither 0 nor 1.
     fn prior(&mut self, node: &Node) -> Option<f64> {
         let prior = node.number("`prior`", &mut self.problems)?;
         if !(prior > 0.0 && prior < 1.0) {
-            let help = "it is the share of all jobs that fail: 0.05 where one in twenty does";
-            self.problems.add_help(node.place, "`prior` lies between 0 and 1, both excluded", help);
+            let help = "this is the fraction of all jobs that fail: for example 0.05 if one job in twenty fails";
+            self.problems.add_help(node.place, "`prior` must be between 0 and 1, exclusive", help);
             return None;
         }
         Some(prior)
@@ -167,8 +170,8 @@ impl Reader<'_> {
             }
             Some(node) => {
                 if let Some(key) = fields.key("quiet_floor") {
-                    let help = "take it away, or write `quiet_after: adaptive`";
-                    self.problems.add_help(key.place, "`quiet_floor` has no effect beside a fixed `quiet_after`", help);
+                    let help = "remove it, or write `quiet_after: adaptive`";
+                    self.problems.add_help(key.place, "`quiet_floor` has no effect with a fixed `quiet_after`", help);
                 }
                 let time = self.duration(node, "`quiet_after`", "`adaptive` or ");
                 time.map_or_else(QuietAfter::default, QuietAfter::Fixed)
@@ -217,12 +220,12 @@ impl Reader<'_> {
         policies
     }
 
-    /// A policy, or `by_kind`: the built-in one for a job's kind of training.
+    /// A policy, or `by_kind`: the built-in policy for a job's kind of training.
     fn default_policy(&mut self, node: &Node) -> Option<PolicyChoice> {
         if node.kind == Kind::Scalar("by_kind".into()) { None } else { self.policy(node) }
     }
 
-    /// What looks like a path is one; anything else must be built in.
+    /// Text that looks like a path is a file; anything else must be a built-in policy.
     fn policy(&mut self, node: &Node) -> Option<PolicyChoice> {
         let name = node.text("a policy", &mut self.problems)?;
         let like_a_path = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
@@ -233,8 +236,8 @@ impl Reader<'_> {
         if !built_in.iter().any(|known| known == name) {
             let help = suggest(name, built_in.iter().map(String::as_str));
             let help = help.map_or(String::new(), |help| format!("{help} "))
-                + "a file is written with its folder, as in ./mine.yaml";
-            self.problems.add_help(node.place, format!("no policy `{name}` is built in"), help);
+                + "write a file with its directory, as in ./mine.yaml";
+            self.problems.add_help(node.place, format!("there is no built-in policy `{name}`"), help);
             return None;
         }
         Some(PolicyChoice::BuiltIn(name.to_owned()))
@@ -281,11 +284,11 @@ impl Reader<'_> {
         }
     }
 
-    /// A path; a relative one is below the folder of the file.
+    /// A path; relative paths are relative to the directory of the file.
     fn path(&mut self, node: &Node, what: &str) -> Option<PathBuf> {
         let text = node.text(what, &mut self.problems)?;
         if text.is_empty() || text == "~" || text.starts_with("~/") || text.contains('\0') {
-            let help = "write the whole path, or one relative to the folder of this file; `~` is not expanded";
+            let help = "write an absolute path, or a path relative to the directory of this file; `~` is not expanded";
             self.problems.add_help(node.place, format!("{what} must be a path, but this is `{text}`"), help);
             return None;
         }

@@ -1,26 +1,26 @@
-//! Values that must not be shown, and where they are kept: never in the configuration itself.
+//! Secret values and their sources, which are never the configuration itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The environment variables that a secret may come from.
+/// The environment variables that can contain secrets.
 pub type Variables = BTreeMap<String, String>;
 
-/// A secret's file has at most so many bytes; what is larger is the wrong file.
+/// Maximum size of a secret file in bytes; a larger file is probably the wrong one.
 const MAX_BYTES: u64 = 64 * 1024;
 
-/// A token, a signing secret, or an address with a secret path. It prints as `***`.
+/// A token, a signing secret, or an address with a secret path. Prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps `value`; white space around it, such as the newline at the end of a file, is not part of it.
+    /// Stores `value` without surrounding white space, such as a newline at the end of a file.
     pub fn new(value: &str) -> Secret {
         Secret(value.trim().to_owned())
     }
 
-    /// The value itself, for the request that needs it.
+    /// The value, for the request that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -44,22 +44,22 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Where a secret is kept.
+/// The source of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In a file of its own.
+    /// A separate file.
     File(PathBuf),
-    /// In an environment variable.
+    /// An environment variable.
     Env(String),
-    /// In a systemd credential of that name (`LoadCredential=`).
+    /// The systemd credential of that name (`LoadCredential=`).
     Credential(String),
 }
 
-/// Why a secret could not be read.
+/// Why a secret cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("the secret's file {path} cannot be read ({source}): create it, readable by the user that runs nextrun")]
+    #[error("could not read the secret file {path} ({source}): create it, readable by the user that runs nextrun")]
     File {
         /// The file.
         path: PathBuf,
@@ -67,16 +67,16 @@ pub enum SecretError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is not a secret.
-    #[error("the secret's file {path} has more than {MAX_BYTES} bytes: name the file that holds the secret alone")]
+    /// The file is too large.
+    #[error("the secret file {path} has more than {MAX_BYTES} bytes: name a file that contains only the secret")]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// The file or the variable has nothing in it.
+    /// The file or the variable is empty.
     #[error("{place} is empty: put the secret there")]
     Empty {
-        /// Where it should be.
+        /// The expected location.
         place: String,
     },
     /// The variable does not exist.
@@ -85,10 +85,10 @@ pub enum SecretError {
         /// Its name.
         name: String,
     },
-    /// No credentials were handed over.
+    /// The service has no credentials.
     #[error(
-        "there is no credential {name}, for CREDENTIALS_DIRECTORY is not set: start nextrun as a systemd service with \
-         LoadCredential={name}:PATH, or use `file` or `env`"
+        "there is no credential {name} because CREDENTIALS_DIRECTORY is not set: start nextrun as a systemd service \
+         with LoadCredential={name}:PATH, or use `file` or `env`"
     )]
     NoCredentials {
         /// The name of the credential.
@@ -101,7 +101,7 @@ impl SecretSource {
     ///
     /// # Errors
     ///
-    /// It is not there, cannot be read, or is empty.
+    /// The secret does not exist, cannot be read, or is empty.
     pub fn read(&self, variables: &Variables) -> Result<Secret, SecretError> {
         match self {
             SecretSource::File(path) => read_file(path),
@@ -131,7 +131,7 @@ fn read_file(path: &Path) -> Result<Secret, SecretError> {
     let failed = |source| SecretError::File { path: path.to_owned(), source };
     let text = super::read_at_most(path, MAX_BYTES).map_err(failed)?;
     let text = text.ok_or_else(|| SecretError::TooLarge { path: path.to_owned() })?;
-    filled(&text, || format!("the secret's file {}", path.display()))
+    filled(&text, || format!("the secret file {}", path.display()))
 }
 
 fn filled(value: &str, place: impl Fn() -> String) -> Result<Secret, SecretError> {

@@ -1,4 +1,4 @@
-//! The checked settings, with their defaults in one place.
+//! The checked settings and all defaults.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,93 +15,97 @@ use super::noise::{Noise, Route};
 use super::people::{Approvers, Owners};
 use super::secret::{Secret, SecretError, SecretSource, Variables};
 
-/// People who are asked through a chat or by mail have until the same time of the next day.
+/// People asked by chat or mail have one day to answer.
 pub const ASK_WAIT: Duration = DAY;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A quiet job is not called ended before this, whatever its rhythm: evaluations and checkpoints take minutes.
+/// Minimum silence before a job counts as ended, regardless of its usual interval; evaluations and checkpoints take
+/// minutes.
 pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
 
-/// One job in twenty fails, until the site knows better.
+/// One job in twenty fails, unless the site sets another value.
 const PRIOR: f64 = 0.05;
 
-/// The share of jobs that fail where they are run on this machine: whoever starts nextrun beside a script has a reason to.
+/// Fraction of jobs that fail on the local machine. It is higher because users start nextrun next to a script for a
+/// reason.
 const PRIOR_HERE: f64 = 0.2;
 
-/// Everything that the operator may set.
+/// All settings of the operator.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// What is watched.
+    /// What to watch.
     pub watch: WatchSettings,
-    /// Where messages go, in the order of the file.
+    /// Destinations of messages, in the order of the file.
     pub destinations: Vec<DestinationSettings>,
-    /// The hosts that messages may go to; any where this is `None`.
+    /// Hosts that may receive messages; `None`: any host.
     pub allowed_hosts: Option<Vec<String>>,
-    /// When messages for people wait.
+    /// When to delay messages to people.
     pub noise: Noise,
-    /// How scripts are started; the first that is for a job counts.
+    /// How to start scripts; the first entry that matches a job applies.
     pub launches: Vec<Launch>,
-    /// What every experiment is given besides its command.
+    /// The environment of experiments.
     pub experiments: Experiments,
-    /// Which policy a job is investigated with.
+    /// The policy for each job.
     pub policies: Policies,
-    /// How far investigations go.
+    /// Limits of investigations.
     pub limits: Limits,
-    /// When the baseline is repeated unchanged before anything is changed.
+    /// When to repeat the baseline unchanged before changing anything.
     pub control: WhenControl,
-    /// Which experiments need a person's consent.
+    /// Which experiments need approval.
     pub approval: Approval,
-    /// Who may give it, and answer questions.
+    /// Who may approve and answer questions.
     pub approvers: Approvers,
-    /// Whose jobs are whose.
+    /// The owners of jobs.
     pub owners: Owners,
-    /// What experiments may cost.
+    /// Cost limits of experiments.
     pub budgets: Budgets,
-    /// The site's own patterns of tags, before those that are built in.
+    /// Which suspicious jobs may be examined by quiet probes.
+    pub probes: Probes,
+    /// The site's tag patterns, which precede the built-in ones.
     pub signals: Vec<SiteRule>,
-    /// The share of all jobs that fail, before anything is known of one, as the site sets it; see [`Settings::prior`].
+    /// The prior probability that a job fails, as set by the site; see [`Settings::prior`].
     pub prior: Option<f64>,
-    /// The folder for the database; empty until the defaults are filled in.
+    /// The directory of the database; empty until the defaults are applied.
     pub state: PathBuf,
-    /// How long closed cases and what was sent for them are kept.
+    /// How long closed cases and their messages are kept.
     pub keep: Keep,
-    /// Where the daemon says over HTTP how it is; `None`: nowhere.
+    /// The HTTP status page; `None`: disabled.
     pub status: Option<StatusSettings>,
-    /// Whether suggested runs are run on this machine.
+    /// Whether this machine executes suggested runs.
     pub runner: Option<RunnerSettings>,
 }
 
-/// Suggested runs are run on this machine.
+/// Settings for executing suggested runs on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunnerSettings {
-    /// The runner may run as root.
+    /// Whether the runner may run as root.
     pub allow_root: bool,
 }
 
-/// What experiments may cost; what would exceed a budget waits.
+/// Cost limits of experiments. An experiment that would exceed a budget waits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Budgets {
-    /// The experiments of one case.
+    /// Limits per case.
     pub case: Budget,
-    /// All experiments of a day.
+    /// Limits for all experiments within a day.
     pub day: Budget,
-    /// The experiments of some jobs, on a day, in the order of the file.
+    /// Limits for the experiments of some jobs within a day, in the order of the file.
     pub teams: Vec<Team>,
-    /// GPUs that an experiment has.
+    /// GPUs per experiment.
     pub gpus: f64,
 }
 
-/// Jobs with a budget of their own.
+/// Jobs with a separate budget.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Team {
     /// Its name.
     pub name: String,
     /// Its jobs.
     pub jobs: Vec<Glob>,
-    /// What their experiments may cost on a day.
+    /// The limits for their experiments within a day.
     pub day: Budget,
 }
 
@@ -111,18 +115,36 @@ impl Default for Budgets {
     }
 }
 
-/// What every experiment is given besides its command.
+/// Which suspicious jobs may be examined by quiet probes (experiments without messages), and the cost limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probes {
+    /// The jobs; none if empty.
+    pub jobs: Vec<Glob>,
+    /// Maximum total run time of a job's probes, as a fraction of the job's own run time.
+    pub share: f64,
+    /// Fraction of unsuspicious jobs that are probed to measure missed failures.
+    pub audit: f64,
+}
+
+impl Default for Probes {
+    /// A tenth of the run time is affordable, and probing one job in a hundred measures the missed failures within months.
+    fn default() -> Self {
+        Probes { jobs: Vec::new(), share: 0.1, audit: 0.01 }
+    }
+}
+
+/// The environment of experiments.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiments {
-    /// Variables that are set for it.
+    /// Environment variables.
     pub env: BTreeMap<String, String>,
-    /// A folder for what it writes besides events, with `{suggestion_id}` and `{run_name}`; `None`: one below its run's.
+    /// A directory for output other than events, with `{suggestion_id}` and `{run_name}`; `None`: a directory below
+    /// that of the run.
     pub output_dir: Option<String>,
 }
 
 impl Default for Experiments {
-    /// An experiment is nobody's result: it must not show up among those, and needs nothing that its baseline did not
-    /// fetch.
+    /// Experiments must not appear among anyone's results, and need no downloads beyond those of the baseline.
     fn default() -> Self {
         let offline = [("HF_HUB_OFFLINE", "1"), ("WANDB_MODE", "offline")];
         let env = offline.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -130,61 +152,63 @@ impl Default for Experiments {
     }
 }
 
-/// How long closed cases and what was sent for them are kept.
+/// How long closed cases and their messages are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// For ever.
+    /// Permanently.
     Always,
     /// For this time.
     For(Duration),
 }
 
 impl Default for Keep {
-    /// A quarter: what was found is still there when somebody writes about it.
+    /// Three months, so that results are still available for reports.
     fn default() -> Self {
         Keep::For(DAY.saturating_mul(90))
     }
 }
 
-/// Where the daemon says over HTTP how it is. It is off unless asked for: two daemons on one machine would want the same
-/// port, and on a login node every user could read the names of all jobs.
+/// The HTTP status page. Disabled by default: two daemons on one machine would compete for the same port, and on a
+/// login node every user could read the names of all jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusSettings {
-    /// The address; with a token for reading where others than this machine can reach it.
+    /// The address; requires a read token if other machines can reach it.
     pub listen: SocketAddr,
-    /// What requests must bring.
+    /// The tokens that requests must include.
     pub tokens: TokenSources,
+    /// The address of a TensorBoard for the same log directory, used in links.
+    pub tensorboard: Option<String>,
 }
 
-/// Where the tokens of the status page come from, by what they allow.
+/// The sources of the status page's tokens, by permission.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenSources {
-    /// To see cases and metrics; without it everybody who can connect may.
+    /// Permits reading cases and metrics; without it, everyone who can connect may read.
     pub read: Option<SecretSource>,
-    /// To report what became of jobs; without it nobody may.
+    /// Permits reporting the status of jobs; without it, nobody may report.
     pub report: Option<SecretSource>,
-    /// To act for a person; without it nobody may.
+    /// Permits acting on behalf of a person; without it, nobody may act.
     pub act: Option<SecretSource>,
 }
 
-/// What is watched, and how.
+/// What to watch, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatchSettings {
     /// The log directories.
     pub logdirs: Vec<Place>,
-    /// Jobs to look at; all where this is empty.
+    /// Jobs to watch; all if empty.
     pub include: Vec<Glob>,
-    /// Jobs to leave alone, whatever `include` says.
+    /// Jobs to ignore; takes precedence over `include`.
     pub exclude: Vec<Glob>,
-    /// A run none of whose files was modified for so long is not read, and a job whose last event is older than this when it
-    /// is first seen gets no case; `None`: all are read and judged.
+    /// Runs whose files have not been modified for this long are skipped, and a job whose last event is older than this
+    /// when first seen gets no case; `None`: all are read and judged.
     pub ignore_older_than: Option<Duration>,
     /// When a silent job counts as ended.
     pub quiet_after: QuietAfter,
-    /// How often every file that is followed is looked at, and new ones are looked for, whatever the notifications say;
-    /// `None`: what suits the storage.
+    /// Interval for checking all followed files and looking for new ones, independent of notifications; `None`: depends
+    /// on the storage.
     pub sweep: Option<Duration>,
-    /// How growth is noticed.
+    /// How to detect changes.
     pub poll: Poll,
 }
 
@@ -202,20 +226,20 @@ impl Default for WatchSettings {
     }
 }
 
-/// A stat of 10,000 files costs some 15 ms: under 1 % of a core.
+/// Calling stat on 10,000 files takes about 15 ms: less than 1 % of a core.
 const SWEEP_DISK: Duration = Duration::from_secs(5);
 
-/// Listings are paid for: at 0.005 USD a thousand, each of a thousand keys, a million keys cost 14 USD a day.
+/// Listing costs money: at USD 0.005 per 1,000 requests with 1,000 keys each, a million keys cost USD 14 per day.
 const SWEEP_OBJECTS: Duration = Duration::from_secs(30);
 
 impl WatchSettings {
-    /// How often every file is looked at, if nothing else is said.
+    /// The default interval for checking every file.
     pub fn sweep(&self) -> Duration {
         let in_objects = self.logdirs.iter().any(|place| matches!(place, Place::Objects(_)));
         self.sweep.unwrap_or(if in_objects { SWEEP_OBJECTS } else { SWEEP_DISK })
     }
 
-    /// Whether a job is looked at.
+    /// Whether to watch a job.
     pub fn watches(&self, job: &str) -> bool {
         let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(job));
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
@@ -225,9 +249,9 @@ impl WatchSettings {
 /// When a silent job counts as ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuietAfter {
-    /// By its own rhythm, but not before `floor`.
+    /// Based on the job's usual interval, but not before `floor`.
     Adaptive {
-        /// The least silence.
+        /// The minimum silence.
         floor: Duration,
     },
     /// After this time.
@@ -240,65 +264,64 @@ impl Default for QuietAfter {
     }
 }
 
-/// How growth is noticed.
+/// How to detect changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Poll {
-    /// By notifications where the file system has them, else by looking.
+    /// By notifications if the file system supports them, otherwise by polling.
     #[default]
     Auto,
-    /// By looking only.
+    /// By polling only.
     Always,
 }
 
-/// What becomes of a message that may or may not have arrived, where sending it again would show it twice.
+/// How to handle a message that may have arrived if sending it again would show it twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUnknown {
-    /// It is sent again: rather twice than never.
+    /// Send it again; it may be duplicated.
     #[default]
     Resend,
-    /// It is kept for a person to decide: rather never than twice.
+    /// Hold it for a person to decide; it may be lost.
     Hold,
 }
 
-/// Whether messages may wait for a better moment.
+/// Whether messages can be delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// Each goes out at once.
+    /// Every message is sent immediately.
     AtOnce,
-    /// Silences, quiet times and digests apply.
+    /// Silences, quiet periods and digests apply.
     MayWait,
 }
 
-/// A place where messages go.
+/// A destination of messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DestinationSettings {
     /// Its name.
     pub name: String,
-    /// The preset that it follows.
+    /// Its preset.
     pub preset: PresetChoice,
-    /// What the preset asks for.
+    /// The settings of the preset.
     pub fields: BTreeMap<String, FieldValue>,
-    /// The setting that holds a token for each owner of jobs, and where each is kept; `None`: all runs go under one
-    /// account.
+    /// The setting with a token for each job owner, and the source of each token; `None`: all runs use one account.
     pub accounts: Option<(String, BTreeMap<String, SecretSource>)>,
-    /// The kinds of message that it gets; `None`: what its preset says.
+    /// The kinds of message that it receives; `None`: the default of its preset.
     pub wants: Option<Vec<MessageKind>>,
-    /// Which of them it gets.
+    /// Which of these messages it receives.
     pub route: Route,
-    /// Whether they may wait; `None`: what its preset says.
+    /// Whether messages can be delayed; `None`: the default of its preset.
     pub patience: Option<Patience>,
-    /// What becomes of a message that may have arrived.
+    /// How to handle a message that may have arrived.
     pub on_unknown: OnUnknown,
-    /// How long a message is tried.
+    /// How long to retry a message.
     pub give_up_after: Duration,
-    /// How long an answer is waited for.
+    /// Response timeout.
     pub timeout: Duration,
-    /// How often it is asked what became of the runs that it has.
+    /// Interval for querying the status of its runs.
     pub status_every: Duration,
 }
 
 impl DestinationSettings {
-    /// A destination with nothing but a preset that comes with nextrun.
+    /// A destination with a built-in preset and no other settings.
     pub fn new(name: &str, preset: &str) -> DestinationSettings {
         DestinationSettings {
             name: name.to_owned(),
@@ -309,20 +332,22 @@ impl DestinationSettings {
             route: Route::All,
             patience: None,
             on_unknown: OnUnknown::default(),
-            // A weekend, and the Monday to notice.
+            // A weekend, and Monday to notice.
             give_up_after: DAY.saturating_mul(3),
-            // Standard Webhooks asks for 15 to 30 s; a Slurm REST daemon needs 9 s to say that its controller is down.
+            // Standard Webhooks recommends 15 to 30 s; a Slurm REST daemon needs 9 s to report that its controller is
+            // down.
             timeout: Duration::from_secs(30),
-            // A run that fails at once is seen soon, and a controller that serves thousands is not kept busy.
+            // Short enough to detect a run that fails immediately, long enough not to burden a controller with
+            // thousands of jobs.
             status_every: Duration::from_secs(15),
         }
     }
 
-    /// The tokens of the owners of jobs, read.
+    /// Reads the tokens of job owners.
     ///
     /// # Errors
     ///
-    /// The setting with the first owner whose token could not be read, with the reason.
+    /// The setting and the first owner whose token could not be read, with the reason.
     pub fn read_accounts(
         &self,
         variables: &Variables,
@@ -335,11 +360,11 @@ impl DestinationSettings {
         accounts.iter().map(read).collect::<Result<_, _>>().map(Some)
     }
 
-    /// The fields with their secrets read.
+    /// Reads the settings and their secrets.
     ///
     /// # Errors
     ///
-    /// The first field whose secret could not be read, with the reason.
+    /// The first setting whose secret could not be read, with the reason.
     pub fn read_fields(&self, variables: &Variables) -> Result<BTreeMap<String, Secret>, (String, SecretError)> {
         let read = |(name, value): (&String, &FieldValue)| match value.read(variables) {
             Ok(secret) => Ok((name.clone(), secret)),
@@ -349,17 +374,17 @@ impl DestinationSettings {
     }
 }
 
-/// A preset, by where it is.
+/// A preset, by location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PresetChoice {
-    /// One that comes with nextrun, by its name.
+    /// A built-in preset, by name.
     Shipped(String),
-    /// A file of the site's own.
+    /// A file of the site.
     File(PathBuf),
 }
 
 impl PresetChoice {
-    /// Whether it is the one of this name that comes with nextrun.
+    /// Whether it is the built-in preset of this name.
     pub fn is(&self, name: &str) -> bool {
         matches!(self, PresetChoice::Shipped(shipped) if shipped == name)
     }
@@ -368,9 +393,9 @@ impl PresetChoice {
 /// The value of a destination's setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldValue {
-    /// As it stands in the file or on the command line.
+    /// Written in the file or on the command line.
     Plain(String),
-    /// Kept elsewhere.
+    /// Stored elsewhere.
     Kept(SecretSource),
 }
 
@@ -379,7 +404,7 @@ impl FieldValue {
     ///
     /// # Errors
     ///
-    /// It is kept elsewhere and could not be read there.
+    /// The value is stored elsewhere and could not be read.
     pub fn read(&self, variables: &Variables) -> Result<Secret, SecretError> {
         match self {
             FieldValue::Plain(text) => Ok(Secret::new(text)),
@@ -388,75 +413,75 @@ impl FieldValue {
     }
 }
 
-/// Which policy a job is investigated with.
+/// The policy for each job.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policies {
-    /// The policy of all other jobs; `None`: the built-in one for a job's kind of training.
+    /// The policy for all other jobs; `None`: the built-in policy for the job's kind of training.
     pub default: Option<PolicyChoice>,
-    /// Policies by job: the first pattern that matches counts.
+    /// Policies by job; the first matching pattern applies.
     pub by_job: Vec<(Glob, PolicyChoice)>,
 }
 
 impl Settings {
-    /// The share of all jobs that fail, before anything is known of one.
+    /// The prior probability that a job fails.
     pub fn prior(&self) -> f64 {
         self.prior.unwrap_or(if self.runner.is_some() { PRIOR_HERE } else { PRIOR })
     }
 }
 
 impl Policies {
-    /// The policy that the site names for a job; `None`: the one for its kind of training.
+    /// The policy that the site sets for a job; `None`: the built-in policy for its kind of training.
     pub fn of(&self, job: &str) -> Option<&PolicyChoice> {
         let named = self.by_job.iter().find(|(glob, _)| glob.matches(job)).map(|(_, choice)| choice);
         named.or(self.default.as_ref())
     }
 
-    /// Every policy that is named, the default first.
+    /// All named policies, the default first.
     pub fn all(&self) -> impl Iterator<Item = &PolicyChoice> {
         self.default.iter().chain(self.by_job.iter().map(|(_, choice)| choice))
     }
 }
 
-/// A policy, by where it is.
+/// A policy, by location.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PolicyChoice {
-    /// One that is built in, by its name.
+    /// A built-in policy, by name.
     BuiltIn(String),
     /// A file.
     File(PathBuf),
 }
 
-/// How far investigations go.
+/// Limits of investigations.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Experiments of one case; `None`: what its policy says.
+    /// Maximum experiments per case; `None`: set by its policy.
     pub experiments: Option<u32>,
-    /// Hours that the experiments of one case may run, in all; `None`: what its policy says.
+    /// Maximum total hours of the experiments of a case; `None`: set by its policy.
     pub hours: Option<f64>,
-    /// Suggestions of all cases that may be open at once.
+    /// Maximum number of open suggestions of all cases.
     pub at_once: u32,
-    /// An experiment that has not logged anything so long after it was suggested never started.
+    /// If an experiment has not logged anything within this time after its suggestion, it counts as not started.
     pub start_within: Duration,
-    /// How long a question waits for an answer before the case goes on without one; `None`: [`ASK_WAIT`] where a
-    /// destination reaches people, else not at all.
+    /// How long a question waits before the case continues without an answer; `None`: [`ASK_WAIT`] if a destination
+    /// reaches people, otherwise zero.
     pub ask_wait: Option<Duration>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        // Eight are few enough not to flood a queue when a whole sweep fails for one reason.
+        // Eight suggestions do not flood a queue when a whole sweep fails for one reason.
         Limits { experiments: None, hours: None, at_once: 8, start_within: HOUR * 24, ask_wait: None }
     }
 }
 
 impl Settings {
-    /// How the script of a job is started.
+    /// How to start the script of a job.
     pub fn launch_of(&self, job: &str) -> Launch {
         self.launches.iter().find(|launch| launch.is_for(job)).cloned().unwrap_or_default()
     }
 
-    /// Fills in what depends on the surroundings: the folder for the database, and the terminal where nothing else was
-    /// asked for.
+    /// Fills in defaults that depend on the environment: the directory of the database, and the terminal if no other
+    /// destination is set.
     pub(super) fn fill_defaults(&mut self, variables: &Variables) {
         if self.destinations.is_empty() {
             self.destinations.push(DestinationSettings::new("terminal", "terminal"));
@@ -467,10 +492,10 @@ impl Settings {
     }
 }
 
-/// systemd's choice, else the user's, else the working directory's.
+/// systemd's choice, otherwise the user's, otherwise the working directory.
 fn state_folder(variables: &Variables) -> PathBuf {
     let set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
-    // systemd joins several with colons; the unit asks for one.
+    // systemd separates several directories with colons; the unit requests one.
     let systemd = set("STATE_DIRECTORY").and_then(|value| value.split(':').next()).map(PathBuf::from);
     let xdg = || set("XDG_STATE_HOME").map(|home| Path::new(home).join("nextrun"));
     let home = || set("HOME").map(|home| Path::new(home).join(".local/state/nextrun"));

@@ -1,4 +1,4 @@
-//! The settings as they are in force, for the operator to read; nothing secret is in them.
+//! Prints the effective settings without secrets.
 
 use serde_json::{Map, Value, json};
 
@@ -9,13 +9,13 @@ use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
     Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    Poll, PresetChoice, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
+    Poll, PresetChoice, Probes, QuietAfter, Settings, StatusSettings, Team, WatchSettings,
 };
 use super::words::Template;
 use crate::case::{Approval, Budget, WhenControl};
 
-/// Writes the settings as a configuration file. Secrets are named by where they are kept; of addresses only scheme and
-/// host are shown.
+/// Writes the settings as a configuration file. For secrets, it shows only their source; for addresses, only scheme and
+/// host.
 pub fn show(settings: &Settings) -> String {
     let mut file = Map::new();
     file.insert("watch".to_owned(), watch(&settings.watch));
@@ -43,6 +43,11 @@ pub fn show(settings: &Settings) -> String {
     }
     if settings.budgets != Budgets::default() {
         file.insert("budgets".to_owned(), budgets(&settings.budgets));
+    }
+    if !settings.probes.jobs.is_empty() {
+        let Probes { jobs, share, audit } = &settings.probes;
+        let jobs: Vec<&str> = jobs.iter().map(Glob::as_str).collect();
+        file.insert("probes".to_owned(), json!({ "jobs": jobs, "share": share, "audit": audit }));
     }
     if !settings.signals.is_empty() {
         file.insert("signals".to_owned(), signals(settings));
@@ -158,6 +163,9 @@ fn status(status: &StatusSettings) -> Value {
     if !tokens.is_empty() {
         map.insert("tokens".to_owned(), Value::Object(tokens));
     }
+    if let Some(address) = &status.tensorboard {
+        map.insert("tensorboard".to_owned(), json!(address));
+    }
     Value::Object(map)
 }
 
@@ -219,7 +227,8 @@ fn quiet(quiet: &Quiet) -> Value {
     Value::Object(map)
 }
 
-/// Scheme and host of an address; a text that is none is shown whole, for it was written into the file openly.
+/// Scheme and host of an address. A text that is not an address is shown unchanged because it was not secret in the
+/// file.
 fn without_path(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -252,7 +261,7 @@ fn launch(launch: &Launch) -> Value {
 fn experiments(experiments: &Experiments) -> Value {
     let mut env: Map<String, Value> =
         experiments.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    // A default that was taken away must not come back when the file is read.
+    // A removed default must not return when the file is read again.
     let missing = Experiments::default().env.into_keys().filter(|name| !experiments.env.contains_key(name));
     env.extend(missing.map(|name| (name, Value::Null)));
     let mut map = Map::from_iter([("env".to_owned(), Value::Object(env))]);
@@ -276,7 +285,7 @@ fn carrier(carrier: &Carrier) -> (String, Value) {
     (carrier.way.key().to_owned(), pattern)
 }
 
-/// A word as it must be written so that it is one word again.
+/// A word with quotes if necessary, so that it is read as one word.
 fn requote(word: &str) -> String {
     if !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c == '\'' || c == '"') {
         word.to_owned()

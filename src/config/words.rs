@@ -1,4 +1,4 @@
-//! Texts of the launch section: words with placeholders, and values put into them so that a shell sees data.
+//! Texts of the launch section: words with placeholders, whose values are quoted for a shell.
 //!
 //! Owns: splitting, placeholders, quoting. Must not know: knobs.
 
@@ -8,7 +8,7 @@ use crate::command::is_one_program;
 pub(super) use crate::command::{hydra, shell};
 use crate::policy::{Formula, FormulaFault};
 
-/// A text with placeholders `{name}`, or formulas in their place; `{{` and `}}` are braces.
+/// A text with placeholders `{name}` or formulas; `{{` and `}}` are literal braces.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
     parts: Vec<Part>,
@@ -28,20 +28,20 @@ enum Part {
     Formula(Formula),
 }
 
-/// How a formula is read.
+/// Parser for formulas.
 pub(super) type Compile<'c> = &'c dyn Fn(&str) -> Result<Formula, Vec<FormulaFault>>;
 
-/// Why a text is no template.
+/// Why a text is not a valid template.
 #[derive(Debug)]
 pub(super) enum Wrong {
-    /// What is wrong with the text.
+    /// A problem of the text.
     Text(String),
-    /// What is wrong with a formula in it, which reads so.
+    /// A problem of a formula, with the formula.
     Formula(String, Vec<FormulaFault>),
 }
 
 impl Template {
-    /// Reads a text that may use the placeholders `holes`; the error says what is wrong with it.
+    /// Reads a text that can use the placeholders `holes`. The error describes the problem.
     pub(super) fn parse(text: &str, holes: &[&str]) -> Result<Template, String> {
         Template::read(text, holes, None).map_err(|wrong| match wrong {
             Wrong::Text(reason) => reason,
@@ -49,7 +49,7 @@ impl Template {
         })
     }
 
-    /// The same where what is no placeholder may be a formula.
+    /// Like the above, but anything that is not a placeholder can be a formula.
     pub(super) fn read(text: &str, holes: &[&str], compile: Option<Compile<'_>>) -> Result<Template, Wrong> {
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -60,7 +60,8 @@ impl Template {
                 rest = &rest[2..];
             } else if c == '{' {
                 let closed = rest.find('}');
-                let end = closed.ok_or_else(|| Wrong::Text("a `{` is not closed: write {{ for a brace".to_owned()))?;
+                let end = closed
+                    .ok_or_else(|| Wrong::Text("a `{` is not closed; write {{ for a literal brace".to_owned()))?;
                 let name = &rest[1..end];
                 parts.push(Part::Text(std::mem::take(&mut plain)));
                 parts.push(match compile {
@@ -71,12 +72,12 @@ impl Template {
                     None => {
                         let known: Vec<String> = holes.iter().map(|hole| format!("{{{hole}}}")).collect();
                         let known = known.join(", ");
-                        return Err(Wrong::Text(format!("`{{{name}}}` is not a placeholder here: there is {known}")));
+                        return Err(Wrong::Text(format!("`{{{name}}}` is not a placeholder here; available: {known}")));
                     }
                 });
                 rest = &rest[end + 1..];
             } else if c == '}' {
-                return Err(Wrong::Text("a `}` without `{`: write }} for a brace".to_owned()));
+                return Err(Wrong::Text("a `}` without `{`; write }} for a literal brace".to_owned()));
             } else {
                 plain.push(c);
                 rest = &rest[c.len_utf8()..];
@@ -87,13 +88,13 @@ impl Template {
         Ok(Template { parts, source: text.to_owned() })
     }
 
-    /// The text with every placeholder replaced.
+    /// The text with all placeholders replaced.
     pub(super) fn fill(&self, value: impl Fn(&str) -> String) -> String {
-        // A text of a command has no formulas.
+        // The text of a command contains no formulas.
         self.compute(value, |_| Ok(String::new())).unwrap_or_default()
     }
 
-    /// The text with every placeholder and formula replaced; the error is that of the first formula without a value.
+    /// The text with all placeholders and formulas replaced. The error is that of the first formula without a value.
     pub(super) fn compute(
         &self,
         value: impl Fn(&str) -> String,
@@ -106,22 +107,22 @@ impl Template {
         })
     }
 
-    /// Whether the placeholder is used.
+    /// Whether the text uses the placeholder.
     pub(super) fn has(&self, hole: &str) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Hole(name) if name == hole))
     }
 
-    /// Whether it is a placeholder and nothing else.
+    /// Whether the text consists only of the placeholder.
     pub(super) fn is_bare(&self) -> bool {
         matches!(self.parts.as_slice(), [Part::Hole(_)])
     }
 
-    /// The text as it was written.
+    /// The text as written.
     pub(super) fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether a placeholder stands between quotes, where a value that is quoted itself would end them.
+    /// Whether a placeholder is between quotes; a quoted value would end them.
     pub(super) fn has_quoted_hole(&self) -> bool {
         let mut open: Option<char> = None;
         for part in &self.parts {
@@ -135,7 +136,7 @@ impl Template {
     }
 }
 
-/// The quote that is open after a text, if it was `open` before.
+/// The quote that is open after a text, given the quote open before it.
 fn quote_after(mut open: Option<char>, text: &str) -> Option<char> {
     let mut escaped = false;
     for c in text.chars() {
@@ -150,7 +151,7 @@ fn quote_after(mut open: Option<char>, text: &str) -> Option<char> {
     open
 }
 
-/// A command line with variables set for the whole of it: `A=1 cd X && python` would set them for `cd` alone.
+/// A command line with variables for the whole command: `A=1 cd X && python` would set them only for `cd`.
 pub(super) fn with_environment(env: &BTreeMap<String, String>, command: &str) -> String {
     if env.is_empty() {
         return command.to_owned();
@@ -160,7 +161,7 @@ pub(super) fn with_environment(env: &BTreeMap<String, String>, command: &str) ->
     if is_one_program(command) { format!("env {pairs} {command}") } else { format!("export {pairs}; {command}") }
 }
 
-/// Splits a text into words as a shell would: at spaces, but not between quotes, nor in the braces of a formula.
+/// Splits a text into words like a shell: at spaces, except between quotes and in the braces of a formula.
 pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

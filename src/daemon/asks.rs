@@ -1,10 +1,10 @@
-//! What people are asked, as it is kept: from the message that asks.
+//! Converts messages that ask something to stored questions.
 
 use crate::case::{Body, Case, Message};
 use crate::store::{Ask, AskKind, AskState};
 
-/// The row of a message that asks something, with exactly what it shows; `None` for any other message, and for a question
-/// whose case does not wait for the answer.
+/// The row for a message that asks something, with exactly what it shows; `None` for any other message, and for a
+/// question whose case does not wait for the answer.
 pub(super) fn ask_of(message: &Message, cases: &[Case]) -> Option<Ask> {
     let (kind, fingerprint, answers, expires) = match &message.body {
         Body::ApprovalAsked(asked) => (AskKind::Approval, &asked.fingerprint, &asked.answers, asked.expires),

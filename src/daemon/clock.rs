@@ -1,13 +1,13 @@
-//! Whether somebody set the clock.
+//! Detects clock changes.
 //!
-//! Owns: the comparison of the wall clock with one that nobody sets. Must not know: what time is used for.
+//! Owns: the comparison of the wall clock with a monotonic clock. Must not know: what time is used for.
 
 use std::time::Instant;
 
-/// Less is the ordinary work of a time daemon, and of the scheduler between two looks at two clocks.
+/// Smaller differences are caused by time synchronisation and by scheduling between two clock readings.
 const NOTICEABLE: f64 = 2.0;
 
-/// Both clocks as they were at the last look.
+/// Both clocks at the last check.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clocks {
     /// Seconds since the Unix epoch.
@@ -20,8 +20,8 @@ impl Clocks {
         Clocks { wall, steady }
     }
 
-    /// The seconds by which the wall clock was set since the last look, if it was: forward, also when the machine slept,
-    /// or back.
+    /// The seconds by which the wall clock jumped since the last check, if it did: positive (also after a suspend) or
+    /// negative.
     pub(super) fn set_by(&mut self, wall: f64, steady: Instant) -> Option<f64> {
         let passed = steady.saturating_duration_since(self.steady).as_secs_f64();
         let by = (wall - self.wall) - passed;

@@ -1,4 +1,4 @@
-//! Who is told of what was decided, and when what waits goes out: the store's side of [`crate::noise`].
+//! Who receives which message, and when delayed messages are sent: the store's side of [`crate::noise`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +10,24 @@ use crate::store::{DeliveryState, Quieted, SharedStore, Store, StoreError};
 
 pub(super) struct Desk {
     outlets: Vec<Outlet>,
-    /// The destinations that run what is suggested by themselves.
+    /// The destinations that run suggestions automatically.
     machines: BTreeSet<String>,
     noise: Noise,
-    /// By destination, the digests that it was owed and may not have yet.
+    /// By destination: the digests that are queued and may not have been delivered yet.
     digests: BTreeMap<String, BTreeSet<CaseId>>,
-    /// When something that waits may go out next, in seconds since the Unix epoch.
+    /// The earliest time at which a delayed message may be sent, in seconds since the Unix epoch.
     next_release: Option<f64>,
 }
 
-/// What the store says of what keeps messages from going out at once.
+/// The stored silences and delayed messages.
 pub(super) struct Around {
     quieted: Quieted,
-    /// The destinations that have a digest under way.
+    /// The destinations with a digest in progress.
     busy: BTreeSet<String>,
 }
 
 impl Desk {
-    /// The desk of these destinations, which stand in the order of the settings.
+    /// The desk for these destinations, in the order of the settings.
     ///
     /// # Errors
     /// The store failed.
@@ -36,14 +36,28 @@ impl Desk {
         destinations: &[Destination],
         store: &SharedStore,
     ) -> Result<Desk, StoreError> {
+        let runs_themselves = destinations.iter().any(Destination::runs_suggestions);
+        // Where something runs what is suggested, people need not be told of each run, unless that stays in a thread or
+        // the site wants it.
+        let wants = |destination: &Destination, wanted: &crate::config::DestinationSettings| {
+            let told = |kind: &MessageKind| {
+                *kind != MessageKind::RunSuggested
+                    || wanted.wants.is_some()
+                    || !runs_themselves
+                    || destination.threads()
+                    || !destination.reaches_people()
+            };
+            destination.wants.iter().copied().filter(told).collect()
+        };
         let outlet = |(destination, wanted): (&Destination, &crate::config::DestinationSettings)| Outlet {
             name: destination.name.clone(),
-            wants: destination.wants.clone(),
+            wants: wants(destination, wanted),
             route: wanted.route.clone(),
             patience: wanted.patience.unwrap_or(match destination.patience() {
                 destinations::Patience::AtOnce => Patience::AtOnce,
                 destinations::Patience::MayWait => Patience::MayWait,
             }),
+            machine: destination.runs_suggestions(),
         };
         let outlets = destinations.iter().zip(&settings.destinations).map(outlet).collect();
         let machines = destinations.iter().filter(|destination| destination.runs_suggestions());
@@ -67,12 +81,12 @@ impl Desk {
         self.outlets.iter().map(|outlet| outlet.name.as_str())
     }
 
-    /// Whether a destination runs what is suggested by itself.
+    /// Whether a destination runs suggestions automatically.
     pub(super) fn is_machine(&self, destination: &str) -> bool {
         self.machines.contains(destination)
     }
 
-    /// Each suggested run of a plan, with the destinations that get it and run it by themselves.
+    /// Each suggested run of a plan, with the destinations that receive it and run it automatically.
     pub(super) fn machines_of(&self, plan: &Plan) -> Vec<(String, Vec<String>)> {
         let is_run = |message: &Message| message.kind() == MessageKind::RunSuggested;
         let owed = plan.owed.iter().filter(|(message, _)| is_run(message));
@@ -86,7 +100,7 @@ impl Desk {
         shared.into_iter().collect()
     }
 
-    /// What the store says of silences, and of what waits.
+    /// The stored silences and delayed messages.
     ///
     /// # Errors
     /// The store failed.
@@ -94,7 +108,7 @@ impl Desk {
         Ok(Around { quieted: store.blocking(|store| store.quieted())?, busy: self.busy(store)? })
     }
 
-    /// Shares messages out; `cases` are all cases, those of the messages as they are now.
+    /// Distributes messages; `cases` are all cases, including the updated ones.
     pub(super) fn share(&mut self, around: &Around, messages: Vec<Message>, cases: &[&Case], now: f64) -> Plan {
         let knobs = |message: &Message| {
             let case = cases.iter().find(|case| case.id == message.case);
@@ -102,7 +116,7 @@ impl Desk {
         };
         let letters = messages.into_iter().map(|message| Letter { knobs: knobs(&message), message }).collect();
         let within = self.noise.digest.map_or(0.0, |burst| burst.within.as_secs_f64());
-        let recent = cases.iter().filter(|case| now - case.opened <= within);
+        let recent = cases.iter().filter(|case| now - case.opened <= within && !case.is_quiet());
         let openings: Vec<Opening> = recent.map(|case| opening(case)).collect();
         let plan = self.situation(around, &openings, now).share(letters);
         if !plan.waiting.is_empty() {
@@ -111,12 +125,12 @@ impl Desk {
         plan
     }
 
-    /// What was to go out at a time that was never may go out now.
+    /// Messages delayed until a time that a clock jump skipped may be sent now.
     pub(super) fn clock_was_set(&mut self) {
         self.next_release = Some(0.0);
     }
 
-    /// What waited and goes out now.
+    /// Delayed messages that are sent now.
     ///
     /// # Errors
     /// The store failed.
@@ -151,7 +165,7 @@ impl Desk {
         }
     }
 
-    /// The destinations that have a digest under way; those that have theirs are forgotten.
+    /// The destinations with a digest in progress; removes those whose digest was delivered.
     fn busy(&mut self, store: &SharedStore) -> Result<BTreeSet<String>, StoreError> {
         let mut busy = BTreeSet::new();
         for (name, digests) in &mut self.digests {
@@ -179,7 +193,7 @@ fn opening(case: &Case) -> Opening {
     }
 }
 
-/// The cases that wait for a destination and have an earlier message under way there.
+/// The cases with a delayed message for a destination and an earlier message in progress there.
 fn under_way(store: &mut dyn Store, quieted: &Quieted, destination: &str) -> Result<BTreeSet<CaseId>, StoreError> {
     let rows = quieted.waiting.iter().filter(|row| row.wait.destination == destination);
     let cases: BTreeSet<&CaseId> = rows.map(|row| &row.wait.message.case).collect();

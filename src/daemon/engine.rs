@@ -1,4 +1,4 @@
-//! The loop: wait for a change, read it, diagnose, commit, tell the outbox.
+//! The main loop: wait for a change, read it, diagnose, commit, notify the outbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,9 +10,10 @@ use sd_notify::NotifyState;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::asks::ask_of;
+use super::clicks::Clicks;
 use super::clock::Clocks;
 use super::desk::Desk;
-use super::owner::tell_owner;
+use super::owner::{tell_owner, tell_people};
 use super::{Load, Wishes, now};
 use crate::case::Message;
 use crate::config::Settings;
@@ -26,22 +27,23 @@ use crate::store::{Commit, SharedStore, StoreError, StoredCase};
 use crate::watch::notify::{Notifier, Woken};
 use crate::watch::{self, Watcher};
 
-/// Jobs are looked at no more often than this, however fast they write.
+/// Minimum interval between two checks of the jobs, regardless of how fast they write.
 const TICK: Duration = Duration::from_millis(500);
 
-/// New files are not looked for again before this many times as long as the last look took: at most 4 % of a core.
+/// The minimum interval between searches for new files is this multiple of the duration of the last search: at most 4 %
+/// of a core.
 const BETWEEN_SWEEPS: u32 = 24;
 
-/// How often every file and the whole outbox are counted.
+/// Interval for counting all files and the whole outbox.
 const STOCK: Duration = Duration::from_secs(5);
 
-/// How often the memory of jobs that ended is given back.
+/// Interval for releasing the memory of ended jobs.
 const TIDY: Duration = Duration::from_secs(60);
 
-/// How often what closed long ago is looked for.
+/// Interval for deleting old closed cases.
 const FORGET: Duration = Duration::from_secs(3600);
 
-/// How often a store that cannot do its work for now is asked again.
+/// Interval for retrying a failing store.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Engine {
@@ -49,31 +51,32 @@ pub(super) struct Engine {
     pub(super) store: SharedStore,
     pub(super) incoming: UnboundedReceiver<outbox::Report>,
     pub(super) from_runner: UnboundedReceiver<News>,
-    /// Processes that train, by event files that were not read yet.
+    /// Training processes by event files that have not been read yet.
     pub(super) trainers: BTreeMap<PathBuf, Trainer>,
     pub(super) desk: Desk,
     pub(super) settings: Settings,
     pub(super) watcher: Watcher,
     pub(super) notifier: Notifier,
     pub(super) outbox: Outbox,
+    pub(super) clicks: Clicks,
     pub(super) board: Arc<Board>,
     pub(super) wishes: Wishes,
     /// Why the newest settings are not in force.
     pub(super) refused: Option<String>,
-    /// Jobs that open cases need, and whether everything below their names belongs to them.
+    /// Jobs that open cases need, and whether all runs below their names belong to them.
     pub(super) needed: BTreeSet<(String, bool)>,
-    /// Events of each run at the last look.
+    /// Number of events of each run at the last check.
     pub(super) events: BTreeMap<RunName, u64>,
     pub(super) clocks: Clocks,
-    /// Requests that cannot be read, by their row ids: each is told once.
+    /// Row ids of requests that cannot be decoded; each is reported once.
     pub(super) unreadable_requests: BTreeSet<i64>,
 }
 
-/// When what is due next.
+/// The time of the next scheduled action.
 struct Due {
     tick: Instant,
     sweep: Instant,
-    /// New files and directories are not looked for before this.
+    /// Earliest time of the next search for new files and directories.
     everywhere: Instant,
     stock: Instant,
     tidy: Instant,
@@ -85,19 +88,19 @@ impl Engine {
         self.outbox
     }
 
-    /// Runs until it is told to stop. `told` are reports that an earlier process recorded and may not have acted upon.
+    /// Runs until stopped. `told` are reports that an earlier process recorded and may not have processed.
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
         let begun = now();
         let read = self.watcher.poll(begun);
         if self.stops() {
-            tracing::info!("told to stop before everything was read: nothing was decided");
+            tracing::info!("stopped before all files were read; no decisions were made");
             return Ok(());
         }
         self.take_in(&read);
         self.diagnosis.looked(begun);
         self.watch_directories();
-        tracing::info!(read = self.watcher.runs().len(), old = self.watcher.old_runs(), "everything was looked at");
+        tracing::info!(read = self.watcher.runs().len(), old = self.watcher.old_runs(), "all files were read");
         for report in told {
             self.take(&report)?;
         }
@@ -137,19 +140,19 @@ impl Engine {
         if let Some(by) = self.clocks.set_by(now(), begun) {
             tracing::warn!(
                 seconds = by,
-                "the clock was set, or the machine slept: nothing counts as having waited for it"
+                "clock jump detected (clock change or suspend); timeouts were extended to compensate"
             );
             let changes = self.diagnosis.clock_was_set(by);
             self.commit(changes, Vec::new())?;
             self.desk.clock_was_set();
-            // What was written meanwhile comes before any judgement.
+            // Events written in the meantime must be read before any judgement.
             (due.sweep, due.everywhere) = (begun, begun);
         }
         if begun >= due.sweep {
             self.sweep(due, begun);
         }
         if self.stops() {
-            // What was read last may have been broken off.
+            // The last read may have been interrupted.
             return Ok(());
         }
         let problems = self.notifier.take_problems();
@@ -165,7 +168,7 @@ impl Engine {
         self.upkeep(due)
     }
 
-    /// Looks at every file that is followed, and for new ones unless that took long a moment ago.
+    /// Checks every followed file, and searches for new files unless the last search was slow and recent.
     fn sweep(&mut self, due: &mut Due, begun: Instant) {
         let (everywhere, time) = (begun >= due.everywhere, now());
         let read = if everywhere { self.watcher.poll(time) } else { self.watcher.poll_known(time) };
@@ -195,7 +198,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts what was read, and says what could not be.
+    /// Counts what was read, and reports errors.
     pub(super) fn take_in(&mut self, read: &watch::Changes) {
         self.count(read);
         if let Some(parts) = self.recall_parts(&read.appeared) {
@@ -230,7 +233,7 @@ impl Engine {
         self.release()?;
         self.outbox.wait_for(&self.open_runs());
         self.publish();
-        // The watchdog is fed by a turn of the whole loop, never by a timer that would go on while the loop hangs.
+        // The watchdog is fed by a pass of the whole loop, never by a timer that would continue while the loop hangs.
         let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&self.in_one_line())]);
         Ok(())
     }
@@ -242,13 +245,17 @@ impl Engine {
         OpenRuns::new(runs.collect())
     }
 
-    /// Keeps what was decided and what is owed for it in one transaction.
+    /// Stores decisions and the resulting messages in one transaction.
     pub(super) fn commit(&mut self, mut changes: Changes, handled: Vec<i64>) -> anyhow::Result<()> {
         if changes.is_empty() && handled.is_empty() {
             return Ok(());
         }
         let updated = now();
-        changes.messages.iter_mut().for_each(|message| tell_owner(message, &self.settings));
+        for message in &mut changes.messages {
+            let case = self.diagnosis.cases().find(|case| case.id == message.case);
+            tell_people(message, &self.settings, case.and_then(|case| case.launched.as_ref()));
+            tell_owner(message, &self.settings);
+        }
         self.dress_all(&mut changes, updated)?;
         let asks = changes.messages.iter().filter_map(|message| ask_of(message, &changes.cases)).collect();
         let standing = changes.cases.iter().map(|case| (case.id.clone(), case.asks())).collect();
@@ -278,7 +285,7 @@ impl Engine {
         self.keep_with(commit, plan)
     }
 
-    /// Says who is told of messages.
+    /// Determines the receivers of messages.
     fn share(&mut self, messages: Vec<Message>, now: f64) -> anyhow::Result<Plan> {
         if messages.is_empty() {
             return Ok(Plan::default());
@@ -288,7 +295,7 @@ impl Engine {
         Ok(self.desk.share(&around, messages, &cases, now))
     }
 
-    /// Lets go out what waited for a better moment. A store that cannot be read for now is asked at the next turn.
+    /// Sends delayed messages that are due. If the store is temporarily unavailable, the next pass retries.
     fn release(&mut self) -> anyhow::Result<()> {
         let plans = match self.desk.release(&self.store, now()) {
             Err(error) if error.may_pass() => {
@@ -307,7 +314,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Keeps a step together with who is told of it.
+    /// Stores a step together with the receivers of its messages.
     fn keep_with(&mut self, mut commit: Commit, plan: Plan) -> anyhow::Result<()> {
         commit.journal.extend(plan.journal);
         (commit.messages, commit.waiting) = (plan.owed, plan.waiting);
@@ -320,13 +327,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Commits. What cannot be kept for now, as on a full disk, is kept as soon as it can be: until then nothing else is
-    /// decided, and nothing is lost, for all of it would be decided again by a process that starts anew.
+    /// Commits. If this fails temporarily, for example on a full disk, retries until it succeeds. Nothing else is
+    /// decided until then, and nothing is lost, because a new process would make the same decisions again.
     pub(super) fn keep(&mut self, commit: &Commit) -> anyhow::Result<()> {
         self.waited_for(|engine| engine.store.blocking(|store| store.commit(commit)))
     }
 
-    /// Work of the store that nothing goes on without: it is tried until it can be done, or a stop is asked for.
+    /// An operation of the store that must succeed before anything else happens: retried until it succeeds or a stop is
+    /// requested.
     pub(super) fn waited_for<T>(
         &mut self,
         mut work: impl FnMut(&mut Engine) -> Result<T, StoreError>,
@@ -346,21 +354,21 @@ impl Engine {
         }
     }
 
-    /// The store could not do its work for now: people are told, and the watchdog knows that this is no hang.
+    /// The store is temporarily unavailable: logs this, and tells the watchdog that this is not a hang.
     pub(super) fn store_failed(&self, error: &StoreError) {
         self.board.metrics.store_errors.inc();
         if self.board.trouble(Some(error.to_string())) {
-            tracing::error!(%error, "the store cannot do its work; it is asked again until it can");
+            tracing::error!(%error, "database unavailable; retrying");
         }
         self.board.turned();
         let status = format!("waiting: {error}");
         let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(&status)]);
     }
 
-    /// The store did its work.
+    /// The store is available.
     pub(super) fn store_works(&self) {
         if self.board.trouble(None) {
-            tracing::info!("the store works again");
+            tracing::info!("database available again");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Old runs that are read after all, and directories that are watched although nothing in them is read.
+//! Old runs that are read after all, and directories that are watched although no run in them is read.
 //!
-//! Owns: which those are. Must not know: how they are found and read.
+//! Owns: the selection of these. Must not know: how they are found and read.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use crate::jobs::{directory_of, may_belong, topmost_job};
 use crate::series::RunName;
 use crate::watch::Changes;
 
-/// What a job wrote so many seconds before the first event of one of its runs is its own as well.
+/// Events that a job wrote up to this many seconds before the first event of one of its runs also belong to it.
 const BEFORE_ITS_START: f64 = 3600.0;
 
-/// So many directories are watched without a thought: as many as the least that a kernel allows a user by default, halved.
+/// Number of directories that can always be watched: half of the smallest default limit of a kernel.
 const FEW_WATCHES: usize = 4096;
 
 impl Engine {
-    /// Reads the old runs that belong to jobs of which a run has just been read: a job may write its hyperparameters into
-    /// a folder of their own on its first day and its loss into another one for weeks.
+    /// Reads the old runs that belong to jobs with a newly read run: a job may write its hyperparameters to a separate
+    /// directory on its first day and its loss to another one for weeks.
     pub(super) fn recall_parts(&mut self, appeared: &[RunName]) -> Option<Changes> {
         if self.watcher.old_runs() == 0 {
             return None;
@@ -37,8 +37,9 @@ impl Engine {
         (!names.is_empty()).then(|| self.watcher.recall(now(), &names, since))
     }
 
-    /// Reads the runs of open cases and their experiments, whatever their age. The run of an experiment may be old when it
-    /// comes to light, long after it was asked for: the clock was set forward meanwhile, or it was copied with its times.
+    /// Reads the runs of open cases and their experiments, regardless of age. The run of an experiment can be old when
+    /// it is found, long after it was suggested, if the clock was set forward or the files were copied with their
+    /// times.
     pub(super) fn recall_needed(&mut self) {
         let needed = self.diagnosis.needed();
         let is_run = |name: &str| self.watcher.has(name);
@@ -58,7 +59,8 @@ impl Engine {
         }
     }
 
-    /// Has the kernel tell of what happens where runs are read, and where new ones may appear, if those are not too many.
+    /// Requests kernel notifications for directories with read runs and for directories where new runs may appear,
+    /// unless there are too many.
     pub(super) fn watch_directories(&mut self) {
         self.notifier.watch(self.watcher.directories());
         let fresh = self.watcher.take_fresh();
@@ -66,7 +68,7 @@ impl Engine {
         self.notifier.watch(fresh.iter().take(room).map(|path| path.as_path()));
     }
 
-    /// Gives watches back where there are many: runs that ended are looked at in turn.
+    /// Removes watches if there are many: runs that ended are checked in rotation.
     pub(super) fn unwatch_old(&mut self) {
         if self.notifier.watches().0 > FEW_WATCHES {
             self.notifier.unwatch(|directory| self.watcher.is_old(directory));

@@ -1,5 +1,5 @@
-//! How a suggested run is started, added to its message: the baseline's own command with the changes in it where that
-//! command is known, else what the site's configuration says.
+//! Adds to each suggested run how it is started: the baseline's own command with the changes if it is known, otherwise
+//! the command in the site's configuration.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use crate::command::{Placed, Rewritten, Target, rewrite, typed};
 use crate::config::{Launch, Placement, Rendered, Settings};
 use crate::diagnosis::{Changes, Report};
 use crate::facts::Knobs;
-use crate::launched::{CommandFrom, Launched, Source};
+use crate::launched::{CommandFrom, Launched, Source, Way};
 use crate::logdir::Place;
 use crate::store::AskKind;
 
 use super::engine::Engine;
 
-/// What is known of a baseline.
+/// What is known about a baseline.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     /// How it was started.
     pub(super) launched: Option<Launched>,
-    /// Its settings, those that its command says among them.
+    /// Its settings, including those in its command.
     pub(super) settings: Knobs,
-    /// Newest step of its training loss.
+    /// Latest step of its training loss.
     pub(super) steps: Option<f64>,
 }
 
-/// Adds command, arguments, environment and settings to a suggested run, and the command to a recommendation. Gives the
-/// knobs that the script cannot be given as they were asked for, each with the reason: such a run must not be suggested.
+/// Adds command, arguments, environment and settings to a suggested run, and the command to a recommendation. Returns
+/// the knobs that cannot be passed to the script as requested, each with the reason: such a run must not be suggested.
 pub(super) fn dress(message: &mut Message, settings: &Settings, known: &Known) -> BTreeMap<String, String> {
     match &mut message.body {
         Body::RunSuggested(run) => dress_run(run, &message.subject, settings, known),
@@ -51,7 +51,7 @@ pub(super) fn dress(message: &mut Message, settings: &Settings, known: &Known) -
 }
 
 impl Engine {
-    /// What is known of the baseline that a message is about.
+    /// What is known about the baseline of a message.
     fn known(&self, message: &Message) -> Known {
         let Some(case) = self.diagnosis.cases().find(|case| case.id == message.case) else { return Known::default() };
         Known {
@@ -61,10 +61,10 @@ impl Engine {
         }
     }
 
-    /// Dresses the messages of a step. A run whose script cannot be given a knob as it was asked for is not suggested: its
-    /// case goes on as if it had been refused for that.
+    /// Completes the messages of a step. A run is not suggested if a knob cannot be passed to the script as requested;
+    /// its case continues as if it had been refused for this reason.
     pub(super) fn dress_all(&mut self, changes: &mut Changes, now: f64) -> anyhow::Result<()> {
-        // Each refusal takes a knob away from its case, so this ends; the bound is for a mistake in that.
+        // Each refusal removes a knob from its case, so this terminates; the bound protects against bugs.
         for _ in 0..MOST_REFUSALS {
             let mut refused = None;
             for (at, message) in changes.messages.iter_mut().enumerate() {
@@ -80,7 +80,7 @@ impl Engine {
             }
             let Some((at, unplaced)) = refused else { return Ok(()) };
             let message = changes.messages.remove(at);
-            tracing::info!(case = %message.case, reasons = ?unplaced, "the script cannot be given these knobs");
+            tracing::info!(case = %message.case, reasons = ?unplaced, "these knobs cannot be passed to the script");
             let suggestion = match message.body {
                 Body::ApprovalAsked(asked) => asked.run.suggestion_id,
                 _ => message.id,
@@ -91,8 +91,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a suggested run that a person approved exactly what that person was shown, whatever the configuration says by
-    /// now. Says whether it was approved so.
+    /// Replaces a suggested run that a person approved with exactly what was shown to that person, regardless of the
+    /// current configuration. Returns whether it was approved this way.
     fn is_as_approved(&mut self, message: &mut Message) -> anyhow::Result<bool> {
         let Body::RunSuggested(run) = &mut message.body else { return Ok(false) };
         let case = self.diagnosis.cases().find(|case| case.id == message.case);
@@ -105,7 +105,7 @@ impl Engine {
     }
 }
 
-/// Suggestions of one step that are taken back at most.
+/// Maximum number of withdrawn suggestions per step.
 const MOST_REFUSALS: usize = 256;
 
 /// A command as it is suggested.
@@ -130,8 +130,11 @@ fn dress_run(run: &mut RunSuggested, baseline: &str, site: &Settings, known: &Kn
     let set = |env: &mut BTreeMap<String, String>, name: &str, value: String| drop(env.insert(name.to_owned(), value));
     set(&mut run.env, "NEXTRUN_SUGGESTION_ID", run.suggestion_id.clone());
     set(&mut run.env, "NEXTRUN_RUN_NAME", run.run_name.clone());
-    // A map of texts and JSON values is always JSON.
+    // A map of texts and JSON values is always valid JSON.
     set(&mut run.env, "NEXTRUN_OVERRIDES", serde_json::to_string(&run.overrides).unwrap_or_default());
+    if let Some(root) = logdir_of(site) {
+        set(&mut run.env, "NEXTRUN_LOG_DIR", format!("{root}/{}", run.run_name));
+    }
     if let Some(folder) = output_dir(run, site) {
         set(&mut run.env, "NEXTRUN_OUTPUT_DIR", folder);
     }
@@ -153,7 +156,7 @@ fn dress_recommendation(end: &mut CaseClosed, baseline: &str, site: &Settings, k
     (recommended.arguments, recommended.command) = (suggested.arguments, suggested.command);
 }
 
-/// What was logged is stronger than what the command says.
+/// Logged settings take precedence over those in the command.
 fn all_settings(logged: &Knobs, known: &Known) -> Knobs {
     let mut all = known.launched.as_ref().map(|launched| launched.settings.clone()).unwrap_or_default();
     all.extend(known.settings.clone());
@@ -165,8 +168,8 @@ fn floats(knobs: &Knobs) -> Knobs {
     knobs.iter().map(|(knob, value)| (knob.clone(), typed(knob, value))).collect()
 }
 
-/// The command of an experiment, from the strongest source that may be used: a known command only where it is this user's
-/// own and can be told to write elsewhere.
+/// The command of an experiment, from the first source that can be used. A known command is used only if it belongs to
+/// this user and its output can be redirected.
 fn suggest(
     overrides: &Knobs,
     settings: &Knobs,
@@ -188,11 +191,12 @@ fn suggest(
         settings,
         steps: known.steps,
     };
+    let launched = &as_configured(launched, &launch);
     let mut rewritten = rewrite(launched, overrides, &target);
     let mut env = BTreeMap::new();
     by_site(&launch, &mut rewritten, &mut env, overrides, settings);
     if !owned(launched) || rewritten.placed == Placed::WouldOverwrite {
-        // Its script is known all the same, and with it what cannot be asked of it.
+        // Its script is still known, and with it the knobs that it does not support.
         let known = rendered.command.is_none().then_some(rewritten.unplaced);
         let site = of_site(rendered);
         return Suggested { unplaced: known.unwrap_or_else(|| site.unplaced.clone()), ..site };
@@ -214,12 +218,12 @@ fn suggest(
     }
 }
 
-/// A run that makes a folder of its own says there whose experiment it is: nothing else ties the folder to its suggestion
-/// before the case of somebody else takes it for a job of its own.
+/// A run that creates its own directory marks it as an experiment: otherwise, nothing links the directory to its
+/// suggestion before another user's daemon treats it as a separate job.
 fn state_itself(rewritten: &mut Rewritten, launched: &Launched) {
     let here = match launched.source {
         Source::Run | Source::Process => std::env::current_exe().ok().filter(|program| program.exists()),
-        // An engine's machines need not have this program.
+        // The machines of an engine may not have this program.
         Source::Engine => None,
     };
     let Some(program) = here.as_ref().and_then(|program| program.to_str()) else { return };
@@ -235,7 +239,7 @@ fn of_site(rendered: Rendered) -> Suggested {
     Suggested { arguments, command, from, env, unplaced: unknown, ..Suggested::default() }
 }
 
-/// Knobs that the command does not show and the site's configuration says how to give.
+/// Knobs that the command does not contain and that the site's configuration can pass.
 fn by_site(
     launch: &Launch,
     rewritten: &mut Rewritten,
@@ -255,12 +259,26 @@ fn by_site(
     });
 }
 
-/// Whether a command is this user's own: one that somebody else may have written is never run by itself.
+/// What is known of a script, without the options that the site's configuration says are others: somebody has looked.
+fn as_configured(launched: &Launched, launch: &Launch) -> Launched {
+    let mut launched = launched.clone();
+    launched.flags.retain(|flag| {
+        // A script that counts epochs is told its steps by them.
+        let knob = if flag.knob == "epochs" { "max_steps" } else { &flag.knob };
+        let own = [&flag.name].into_iter().chain(&flag.also).chain(&flag.off);
+        launch
+            .names_of(knob)
+            .is_none_or(|names| own.into_iter().any(|name| names.contains(name)) || flag.way == Way::File)
+    });
+    launched
+}
+
+/// Whether a command belongs to this user. A command that another user may have written is never run automatically.
 fn owned(launched: &Launched) -> bool {
     launched.owner == Some(rustix::process::geteuid().as_raw())
 }
 
-/// The absolute path of the log directory, as processes see it; none for an object store.
+/// The absolute path of the log directory as seen by processes; none for an object store.
 fn logdir_of(site: &Settings) -> Option<String> {
     let Some(Place::Disk(path)) = site.watch.logdirs.first() else { return None };
     let path = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok()?;
@@ -332,6 +350,23 @@ mod tests {
         assert_eq!(run.env["NEXTRUN_OVERRIDES"], r#"{"learning_rate":1.0}"#);
         assert_eq!((run.env["WANDB_MODE"].as_str(), run.env["NEXTRUN_PROBE"].as_str()), ("offline", "1"));
         assert_eq!(run.env["NEXTRUN_OUTPUT_DIR"], "/runs/nextrun/a/01-x/output");
+    }
+
+    #[test]
+    fn an_option_that_the_site_names_is_used_instead_of_the_one_that_was_found() {
+        let parse = |knobs: &str| {
+            let text = format!("launch:\n  knobs: {knobs}\n");
+            let vocabulary = crate::daemon::vocabulary();
+            crate::config::parse(&text, "t", std::path::Path::new("/"), &vocabulary).expect("it is valid")
+        };
+        let changed = |knobs: &str| {
+            let (site, known) = (parse(knobs), launched(None));
+            let launched = as_configured(&known, &site.launch_of("a"));
+            launched.flags.iter().map(|flag| flag.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(changed("{ learning_rate: { argument: \"--lr={value}\" } }"), ["--lr"]);
+        assert_eq!(changed("{ batch_size: { argument: \"--bs={value}\" } }"), ["--lr"]);
+        assert_eq!(changed("{ learning_rate: { argument: \"--rate={value}\" } }"), Vec::<String>::new());
     }
 
     #[test]

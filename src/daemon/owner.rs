@@ -1,13 +1,28 @@
-//! Whose a job is: the user under whose account its experiments run where each owner has one.
+//! The owner of a job: the user under whose account its experiments run if each owner has one.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::case::{Body, Message};
 use crate::config::Settings;
+use crate::launched::Launched;
 use crate::logdir::Place;
 
-/// Says whose job a suggested run is about, where a destination has accounts for owners.
+/// Adds the owners of the job to a message: those named by the site, otherwise the user who started it, unless that is the
+/// user of this process.
+pub(super) fn tell_people(message: &mut Message, settings: &Settings, launched: Option<&Launched>) {
+    let named = settings.owners.of(&message.subject).to_vec();
+    let started = || {
+        let user = launched?.owner.filter(|user| *user != 0 && *user != rustix::process::geteuid().as_raw())?;
+        name_of(user)
+    };
+    let owners = if named.is_empty() { started().into_iter().collect() } else { named };
+    if let Some(about) = message.body.about_mut() {
+        about.owners = owners;
+    }
+}
+
+/// Adds the owner of the job to a suggested run if a destination has accounts for owners.
 pub(super) fn tell_owner(message: &mut Message, settings: &Settings) {
     if settings.destinations.iter().all(|destination| destination.accounts.is_none()) {
         return;
@@ -22,8 +37,8 @@ pub(super) fn tell_owner(message: &mut Message, settings: &Settings) {
     }
 }
 
-/// The user who owns a folder and every file in it, where nobody else may write there: whoever could put files into it
-/// must not have runs started in the owner's name.
+/// The user who owns a directory and every file in it, if no other user can write to it. Otherwise, anyone who can add
+/// files could start runs in the owner's name.
 fn owner_of(folder: &Path) -> Option<u32> {
     let of_folder = std::fs::metadata(folder).ok()?;
     let others_may_write = of_folder.mode() & 0o022 != 0;

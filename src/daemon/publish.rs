@@ -1,19 +1,25 @@
-//! What is shown of the engine: on the status page, as metrics, and to systemd.
+//! Publishes the state of the engine to the status page, the metrics and systemd.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::engine::Engine;
 use super::now;
-use crate::case::{Case, Waiting};
-use crate::status::{CaseLine, Shown};
+use crate::case::Case;
+use crate::diagnosis::Memory;
+use crate::page::month_of;
+use crate::status::{CaseLine, JobLine, Need, NeedKind, Shown, Stock};
 use crate::store::Tally;
+use crate::telemetry::PROBED;
 use crate::watch::FileState;
 
-/// So many closed cases are listed, the newest.
+/// Maximum number of closed cases listed, newest first.
 const CLOSED_SHOWN: usize = 100;
 
 impl Engine {
-    /// Puts on the board what changes with every turn.
+    /// Updates the values that change in every pass.
     pub(super) fn publish(&self) {
         let metrics = &self.board.metrics;
         {
@@ -30,17 +36,52 @@ impl Engine {
                 metrics.jobs_with_symptom.with_label_values(&[symptom]).set(found.get(symptom).copied().unwrap_or(0));
             }
             self.publish_cases();
+            self.publish_probes();
         }
-        let mut cases: Vec<&Case> = self.diagnosis.cases().collect();
+        // No other code needs the names of all cases and jobs.
+        if self.settings.status.is_some() {
+            self.show();
+        }
+        self.board.turned();
+    }
+
+    /// Data for the status page, without quiet probes.
+    fn show(&self) {
+        let mut cases: Vec<&Case> = self.diagnosis.cases().filter(|case| !case.is_quiet()).collect();
         cases.sort_by(|a, b| a.closed.is_some().cmp(&b.closed.is_some()).then(b.opened.total_cmp(&a.opened)));
         let open = cases.iter().filter(|case| case.closed.is_none()).count();
-        let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(line).collect();
-        // Nobody else asks for the names of all jobs.
-        let reports = self.settings.status.as_ref().is_some_and(|status| status.tokens.report.is_some());
-        let last_seen = self.diagnosis.last_seen().filter(|_| reports);
-        let jobs = last_seen.map(|(job, time)| (job.to_owned(), time)).collect();
-        self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs });
-        self.board.turned();
+        let cases = cases.into_iter().take(open + CLOSED_SHOWN).map(CaseLine::of).collect();
+        let experiments = self.diagnosis.jobs_of_experiments();
+        let job = |(name, memory): (&str, &Memory)| {
+            let judged = memory.judged().filter(|_| !experiments.contains(name));
+            let status = judged.map(|(status, _)| status.as_str());
+            let line = JobLine {
+                status: if experiments.contains(name) { Some("experiment") } else { status },
+                probability: judged.map(|(_, probability)| probability),
+                symptoms: if judged.is_some() { memory.symptoms().to_vec() } else { Vec::new() },
+                last_seen: memory.last_seen(),
+            };
+            (name.to_owned(), line)
+        };
+        let jobs = self.diagnosis.jobs().map(job).collect();
+        let refused = self.refused.as_ref().map(|why| {
+            let text = format!("the changed configuration was rejected; the previous settings are in force: {why}");
+            Need::new(NeedKind::Trouble, text)
+        });
+        self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs, needs: refused.into_iter().collect() });
+    }
+
+    /// Data for the status page that are expensive to collect.
+    fn show_stock(&self) {
+        let now = now();
+        let month = Timestamp::from_second(now as i64).unwrap_or_default().to_zoned(TimeZone::UTC);
+        let begin = month.first_of_month().and_then(|first| first.start_of_day());
+        let begin = begin.map_or(0.0, |begin| begin.timestamp().as_second() as f64);
+        let told = self.diagnosis.cases().filter(|case| !case.is_quiet());
+        let month = month_of(told, month.strftime("%B %Y").to_string(), begin, now);
+        let curves = self.diagnosis.live_curves(self.watcher.runs());
+        let curves = curves.into_iter().map(|(case, curves)| (case.0, curves)).collect();
+        self.board.show_stock(Stock { month, curves });
     }
 
     fn publish_cases(&self) {
@@ -50,7 +91,7 @@ impl Engine {
         for choice in &self.diagnosis.site().policies {
             metrics.cases_open.with_label_values(&[choice.policy.name()]).set(0);
         }
-        for case in self.diagnosis.cases() {
+        for case in self.diagnosis.cases().filter(|case| !case.is_quiet()) {
             match &case.closed {
                 None => metrics.cases_open.with_label_values(&[&case.policy]).inc(),
                 Some(end) => metrics.cases_closed.with_label_values(&[&case.policy, &end.verdict]).inc(),
@@ -58,8 +99,41 @@ impl Engine {
         }
     }
 
-    /// Counts what takes a look at every file and at the whole outbox.
+    /// Counts probed jobs by result.
+    fn publish_probes(&self) {
+        let metrics = &self.board.metrics;
+        let (mut states, mut outcomes) = (BTreeMap::<&str, i64>::new(), BTreeMap::<&str, i64>::new());
+        let (mut probes, mut jobs) = (0.0, 0.0);
+        for case in self.diagnosis.cases() {
+            let Some(quiet) = &case.quiet else { continue };
+            let state = match &case.closed {
+                _ if !case.is_quiet() => "told",
+                None => "open",
+                Some(end) if end.verdict == "healthy" => "healthy",
+                Some(_) => "inconclusive",
+            };
+            *states.entry(state).or_default() += 1;
+            for experiment in case.experiments.iter().filter(|experiment| experiment.probe) {
+                *outcomes.entry(experiment.outcome.as_deref().unwrap_or("open")).or_default() += 1;
+            }
+            (probes, jobs) = (probes + case.spent_on_probes(), jobs + quiet.job.seconds);
+        }
+        for state in PROBED {
+            metrics.probed_jobs.with_label_values(&[state]).set(states.get(state).copied().unwrap_or(0));
+        }
+        metrics.probes.reset();
+        for (outcome, count) in outcomes {
+            metrics.probes.with_label_values(&[outcome]).set(count);
+        }
+        metrics.probe_seconds.set(probes);
+        metrics.probed_seconds.set(jobs);
+    }
+
+    /// Counts that require checking every file and the whole outbox.
     pub(super) fn publish_stock(&self, tally: &Tally) {
+        if self.settings.status.is_some() {
+            self.show_stock();
+        }
         let metrics = &self.board.metrics;
         let (mut states, mut bad, mut lag) = ([0; 4], 0u64, 0u64);
         for file in self.watcher.files() {
@@ -98,15 +172,15 @@ impl Engine {
         metrics.oldest_pending.set(tally.oldest.map_or(0.0, |oldest| (now() - oldest).max(0.0)));
     }
 
-    /// What `systemctl status` shows.
+    /// The text in `systemctl status`.
     pub(super) fn in_one_line(&self) -> String {
-        let open = self.diagnosis.cases().filter(|case| case.closed.is_none()).count();
+        let open = self.diagnosis.cases().filter(|case| case.closed.is_none() && !case.is_quiet()).count();
         let refused = match &self.refused {
-            Some(_) => "; the reload was refused: the settings before it are in force",
+            Some(_) => "; the reload was rejected, the previous settings are in force",
             None => "",
         };
         format!(
-            "{} runs followed, {} old ones, {open} cases open{refused}",
+            "{} runs followed, {} old runs, {open} open cases{refused}",
             self.watcher.runs().len(),
             self.watcher.old_runs()
         )
@@ -115,26 +189,4 @@ impl Engine {
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn line(case: &Case) -> CaseLine {
-    let waiting = match case.waiting {
-        _ if case.paused.is_some() => "paused",
-        Waiting::Room(_) if case.short_of.is_some() => "budget",
-        Waiting::Room(_) => "room",
-        Waiting::Experiment => "experiment",
-        Waiting::Answer { .. } => "answer",
-        Waiting::Approval(_) => "approval",
-        Waiting::Nothing => "nothing",
-    };
-    CaseLine {
-        case_id: case.id.to_string(),
-        baseline_run: case.baseline.clone(),
-        policy: case.policy.clone(),
-        state: case.position.state.clone(),
-        waiting: waiting.to_owned(),
-        experiments: case.experiments.len(),
-        opened: case.opened,
-        verdict: case.closed.as_ref().map(|end| end.verdict.clone()),
-    }
 }

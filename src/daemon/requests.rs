@@ -1,6 +1,6 @@
-//! What operators ask for, and what destinations said in the end: both change cases.
+//! Requests of operators and results of deliveries, both of which change cases.
 //!
-//! Owns: which request is carried out how. Must not know: when to look.
+//! Owns: how each request is carried out. Must not know: when to check for requests.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::outbox;
 use crate::store::{Commit, Decision, DeliveryState, JournalEntry, Owed, Request, Unreadable, Which, Wish};
 
 impl Engine {
-    /// Carries out what operators asked for.
+    /// Carries out the requests of operators.
     pub(super) fn take_requests(&mut self) -> anyhow::Result<()> {
         let requests = match self.store.blocking(|store| store.requests()) {
             Err(error) if error.may_pass() => {
@@ -33,7 +33,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Does what is asked. The case that is asked about may be gone by now: then nothing changes.
+    /// Carries out a request. If its case no longer exists, nothing changes.
     fn carry_out(&mut self, request: &Request) -> anyhow::Result<()> {
         let none = CaseId(String::new());
         let case = request.case.as_ref().unwrap_or(&none);
@@ -60,45 +60,45 @@ impl Engine {
         self.commit(changes, vec![request.id])
     }
 
-    /// A request that a newer version wrote, or that was damaged, stays where it is, and is told once.
+    /// A request that was damaged, or written by a newer version, stays in place and is reported once.
     fn tell_unreadable(&mut self, request: &Unreadable) {
         if self.unreadable_requests.insert(request.id) {
-            tracing::warn!(request = request.id, why = request.reason, "a request cannot be read and is left undone");
+            tracing::warn!(request = request.id, why = request.reason, "a request cannot be read and is ignored");
         }
     }
 
     fn resend(&mut self, request: i64, delivery: i64) -> anyhow::Result<()> {
-        tracing::info!(delivery, "sent again, as asked");
+        tracing::info!(delivery, "sent again as requested");
         let (handled, decisions) = (vec![request], vec![(delivery, Decision::Resend)]);
         self.keep(&Commit { handled, decisions, ..Commit::default() })?;
         self.outbox.wake();
         Ok(())
     }
 
-    /// Gives a delivery up. The case is told before the request is done with, so that a process that ends in between does
-    /// it again; one that is being sent is left for the next turn.
+    /// Gives up a delivery. The case is notified before the request is removed, so that a process that ends in between
+    /// repeats it. A delivery that is being sent is postponed to the next pass.
     fn drop_delivery(&mut self, request: i64, delivery: i64, why: &str) -> anyhow::Result<()> {
-        let why = format!("dropped by hand: {why}");
+        let why = format!("dropped manually: {why}");
         self.keep(&Commit { decisions: vec![(delivery, Decision::Drop { why, at: now() })], ..Commit::default() })?;
         match self.owed(Which { delivery: Some(delivery), ..Which::default() })?.first() {
             Some(owed) if owed.delivery.state == DeliveryState::Sending => return Ok(()),
             Some(owed) if owed.delivery.state == DeliveryState::Dead => {
-                tracing::info!(delivery, "dropped, as asked");
+                tracing::info!(delivery, "dropped as requested");
                 if let Some(report) = outbox::Report::of(&owed.delivery) {
                     self.take(&report)?;
                 }
                 self.outbox.wake();
             }
-            _ => tracing::warn!(delivery, "not dropped, as asked: it came to another end before"),
+            _ => tracing::warn!(delivery, "not dropped as requested: it had already ended"),
         }
         self.commit(Changes::default(), vec![request])
     }
 
-    /// Takes back a message that waits for a better moment. As above, the case is told before the request is done with.
+    /// Withdraws a delayed message. As above, the case is notified before the request is removed.
     fn withdraw(&mut self, request: &Request, row: i64, message: &str, detail: Value) -> anyhow::Result<()> {
         let quieted = self.waited_for(|engine| engine.store.blocking(|store| store.quieted()))?;
         if quieted.waiting.iter().any(|known| known.id == row) {
-            tracing::info!(id = message, "dropped while it waited, as asked");
+            tracing::info!(id = message, "dropped as requested while it was delayed");
             let entry = JournalEntry { time: now(), kind: "dropped".to_owned(), detail };
             let journal = request.case.iter().map(|case| (case.clone(), entry.clone())).collect();
             self.keep(&Commit { journal, withdrawn: vec![row], ..Commit::default() })?;
@@ -122,7 +122,7 @@ impl Engine {
     pub(super) fn take(&mut self, report: &outbox::Report) -> anyhow::Result<()> {
         let report = match report {
             outbox::Report::Delivered { message_id, destination, .. } => {
-                tracing::debug!(message_id, destination, "told of a delivery");
+                tracing::debug!(message_id, destination, "delivery reported");
                 let mut changes = self.diagnosis.taken(message_id, now());
                 if self.desk.is_machine(destination) {
                     self.diagnosis.handed_to(message_id, std::slice::from_ref(destination), &mut changes);
@@ -130,7 +130,7 @@ impl Engine {
                 return self.commit(changes, Vec::new());
             }
             outbox::Report::Refused { message_id, destination, unknown_knobs, why } => {
-                tracing::debug!(message_id, destination, why, "told of a refusal");
+                tracing::debug!(message_id, destination, why, "refusal reported");
                 let mut changes = Changes::default();
                 self.diagnosis.not_run_by(message_id, destination, &mut changes);
                 self.commit(changes, Vec::new())?;
@@ -138,8 +138,8 @@ impl Engine {
                 Report::Refused { suggestion: message_id.clone(), unknown_knobs }
             }
             outbox::Report::Blocked { message_id, destination, why } => {
-                tracing::debug!(message_id, destination, why, "told of what the site must mend");
-                // Where something runs what is suggested, it does not matter that people are not told of it.
+                tracing::debug!(message_id, destination, why, "problem for the site reported");
+                // If another destination runs the suggestion, it does not matter that people were not notified.
                 if !self.desk.is_machine(destination) && !self.diagnosis.site().by_hand {
                     return Ok(());
                 }
@@ -147,7 +147,7 @@ impl Engine {
                 return self.commit(changes, Vec::new());
             }
             outbox::Report::Dead { message_id, destination, why } => {
-                tracing::debug!(message_id, destination, why, "told of a dead letter");
+                tracing::debug!(message_id, destination, why, "dead letter reported");
                 let mut changes = Changes::default();
                 self.diagnosis.not_run_by(message_id, destination, &mut changes);
                 self.commit(changes, Vec::new())?;
@@ -158,8 +158,8 @@ impl Engine {
         self.commit(changes, Vec::new())
     }
 
-    /// A message is given up at a destination: a case that waits for what it suggests goes on without it where nobody
-    /// else has it.
+    /// A destination gave up a message. If no other destination has the suggestion, the case that waits for it
+    /// continues without it.
     pub(super) fn may_never_start(&mut self, message: &str) -> anyhow::Result<()> {
         if !self.diagnosis.waits_for(message) || self.may_start(message)? {
             return Ok(());
@@ -168,7 +168,8 @@ impl Engine {
         self.commit(changes, Vec::new())
     }
 
-    /// Whether another destination has a suggestion, or may yet get it: then its run can start although one gave up.
+    /// Whether another destination has the suggestion or may still receive it; its run can then start although one
+    /// destination gave up.
     fn may_start(&mut self, message: &str) -> anyhow::Result<bool> {
         let quieted = self.waited_for(|engine| engine.store.blocking(|store| store.quieted()))?;
         if quieted.waiting.iter().any(|row| row.wait.message.id == message) {

@@ -1,4 +1,4 @@
-//! The runner of this machine: found or started, asked once a second what happened.
+//! The runner on this machine: found or started, queried once per second.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -19,19 +19,19 @@ use crate::jobs::Grouping;
 use crate::logdir::{Place, run_of};
 use crate::runner::{Client, Cursor, Home, News, RunnerError, start};
 
-/// How often it is asked: an experiment waits for what it tells.
+/// Interval for queries, because experiments wait for the result.
 const ASK: Duration = Duration::from_millis(500);
 
-/// A runner that does not answer is given so long before another is started.
+/// How long a runner may not respond before another one is started.
 const STARTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// The name of the preset and of the destination.
+/// The name of both the preset and the destination.
 const NAME: &str = "runner";
 
-/// Presets whose receivers run what is suggested: with the runner beside them everything would be run twice.
+/// Presets whose receivers run suggestions: together with the runner, every suggestion would run twice.
 const ENGINES: [&str; 3] = ["queue", "slurm", "ray"];
 
-/// The settings with the runner among the destinations, where the command line asks for it.
+/// The settings with the runner as a destination, if the command line requests it.
 pub(super) fn with_runner(mut settings: Settings) -> anyhow::Result<Settings> {
     let Some(runner) = settings.runner else { return Ok(settings) };
     refuse_root(runner)?;
@@ -41,7 +41,7 @@ pub(super) fn with_runner(mut settings: Settings) -> anyhow::Result<Settings> {
             && destination.wants.as_ref().is_none_or(|wants| wants.contains(&MessageKind::RunSuggested))
     };
     if let Some(other) = settings.destinations.iter().find(|destination| takes_runs(destination)) {
-        bail!("`--runner` and the destination {} would both run what is suggested: leave one of them out", other.name);
+        bail!("both `--runner` and the destination {} would run the suggestions: remove one of them", other.name);
     }
     let socket = Home::below(&settings.state).socket()?;
     if !settings.destinations.iter().any(|destination| destination.preset.is(NAME)) {
@@ -67,17 +67,17 @@ fn refuse_root(runner: RunnerSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The log directory as processes of this machine name it.
+/// The log directory as processes on this machine name it.
 fn logdir_of(settings: &Settings) -> anyhow::Result<PathBuf> {
     match super::logdir_of(settings)? {
         Place::Disk(path) => {
             path.canonicalize().or_else(|_| std::path::absolute(path)).context("the log directory has no absolute path")
         }
-        other => bail!("`--runner` runs on this machine, and {other} is elsewhere: name a directory of this machine"),
+        other => bail!("`--runner` works on this machine, but {other} is elsewhere: name a local directory"),
     }
 }
 
-/// The socket of the runner that is among the destinations, where one is.
+/// The socket of the runner among the destinations, if there is one.
 fn socket_of(settings: &Settings) -> anyhow::Result<Option<PathBuf>> {
     let Some(destination) = settings.destinations.iter().find(|destination| destination.preset.is(NAME)) else {
         return Ok(None);
@@ -88,11 +88,11 @@ fn socket_of(settings: &Settings) -> anyhow::Result<Option<PathBuf>> {
     Ok(fields.get("socket").map(|socket| PathBuf::from(socket.expose())))
 }
 
-/// Asks the runner what happened until the process ends, where one is among the destinations. With `--runner` it is started
-/// where none is.
+/// Queries the runner until the process ends, if there is one among the destinations. With `--runner`, starts it if
+/// necessary.
 ///
 /// # Errors
-/// There is no way to it.
+/// The runner cannot be reached.
 pub(super) fn follow(
     runtime: &Runtime,
     settings: &Settings,
@@ -134,7 +134,7 @@ async fn ask(
                 keeper.iter_mut().for_each(Keeper::nobody_is_there);
             }
             Err(error) if !silent => {
-                tracing::warn!(%error, "the runner does not answer; it is asked again each second");
+                tracing::warn!(%error, "the runner does not respond; retrying every second");
                 silent = true;
             }
             Err(_) => {}
@@ -145,7 +145,7 @@ async fn ask(
 }
 
 impl Engine {
-    /// Takes in what the runner told.
+    /// Processes the runner's response.
     pub(super) fn take_from_runner(&mut self) -> anyhow::Result<()> {
         while let Ok(news) = self.from_runner.try_recv() {
             for (suggestion, fate) in &news.fates {
@@ -159,7 +159,8 @@ impl Engine {
         self.take_trainers()
     }
 
-    /// Tells the diagnosis how jobs were started, and that their processes ended, as soon as their files were read.
+    /// Reports to the diagnosis how jobs were started, and that their processes ended, as soon as their files have been
+    /// read.
     fn take_trainers(&mut self) -> anyhow::Result<()> {
         if self.trainers.is_empty() {
             return Ok(());
@@ -182,7 +183,7 @@ impl Engine {
             self.commit(changes, Vec::new())?;
             let fate = match trainer.running {
                 true => Fate::new(FateState::Running),
-                // Nobody but its parent is told how a process ended.
+                // Only the parent of a process learns how it ended.
                 false => Fate { reason: Some("its process has ended".to_owned()), ..Fate::new(FateState::Gone) },
             };
             let changes = self.diagnosis.fate_of_job(&job, &fate, now());
@@ -192,7 +193,7 @@ impl Engine {
     }
 }
 
-/// Starts the runner, again where it ended.
+/// Starts the runner, or restarts it after it ended.
 struct Keeper {
     home: Home,
     state: PathBuf,
@@ -208,17 +209,18 @@ impl Keeper {
         }
         match start(&self.home, &self.state, self.allow_root) {
             Ok(child) => {
-                tracing::info!(process = child.id(), log = %self.home.log().display(), "the runner was started");
+                tracing::info!(process = child.id(), log = %self.home.log().display(), "runner started");
                 self.started = Some((child, Instant::now()));
             }
-            Err(error) => tracing::error!(%error, "the runner could not be started; it is tried again"),
+            Err(error) => tracing::error!(%error, "could not start the runner; retrying"),
         }
     }
 
-    /// A process that ended stays in the list of the system until somebody asks how.
+    /// An ended process remains in the system's process table until someone collects its status.
     fn reap(&mut self) {
         if let Some((child, _)) = &mut self.started {
-            // It may have ended because another runs already, or because it was idle: its log says why.
+            // It may have ended because another one is already running, or because it was idle; its log contains the
+            // reason.
             let _ = child.try_wait();
         }
     }

@@ -1,20 +1,26 @@
-//! From the operator's settings to destinations that are ready to send.
+//! Converts the operator's settings to destinations that are ready to send.
 
 use std::sync::{Arc, Mutex};
 
 use super::{preset_of, variables};
-use crate::config::{DestinationSettings, Settings};
+use crate::config::{DestinationSettings, Secret, Settings};
 use crate::destinations::{Destination, Fresh, Http, Reread, Setup, Surroundings, Timeouts};
+use crate::logdir::Place;
 
-/// A destination of the configuration, with its preset and its secrets read; nothing is sent.
+/// A destination of the configuration, with its preset and secrets; sends nothing.
 ///
 /// # Errors
-/// Its preset or its secrets cannot be read, a setting is not what it should be, or its host is not allowed.
+/// Its preset or its secrets cannot be read, a setting is invalid, or its host is not allowed.
 pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyhow::Result<Destination> {
     let preset = Arc::new(preset_of(&wanted.preset)?);
-    let fields = wanted
+    let mut fields = wanted
         .read_fields(&variables())
         .map_err(|(field, error)| anyhow::anyhow!("the destination {}: `{field}`: {error}", wanted.name))?;
+    // What writes into the log directory writes into the one that is watched.
+    if let (true, [Place::Disk(logdir)]) = (preset.fields.contains_key("logdir"), settings.watch.logdirs.as_slice()) {
+        let absolute = std::path::absolute(logdir)?.display().to_string();
+        fields.entry("logdir".to_owned()).or_insert_with(|| Secret::new(&absolute));
+    }
     let surroundings = Surroundings {
         host: host(),
         http: Http::new(Timeouts { whole: wanted.timeout, ..Timeouts::default() }),
@@ -37,7 +43,7 @@ pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyh
     Ok(Destination::new(preset, setup, &surroundings)?)
 }
 
-/// Reads the settings of a destination again: a token that was renewed in its file is taken up.
+/// Rereads the settings of a destination, to pick up a renewed token.
 fn reread(wanted: &DestinationSettings) -> Reread {
     let wanted = wanted.clone();
     Arc::new(move || {

@@ -1,4 +1,4 @@
-//! From the operator's settings to what the diagnosis needs of the site.
+//! Converts the operator's settings to the input of the diagnosis.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,24 +9,25 @@ use crate::config::{
     self, ASK_WAIT, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of,
 };
 use crate::destinations::{self, Preset};
-use crate::diagnosis::{Choice, Per, Script, Site, SiteBudget};
+use crate::diagnosis::{Choice, Per, Probes, Script, Site, SiteBudget};
 use crate::jobs::Patience;
 use crate::logdir::Place;
 use crate::policy::{self, Policy, Problem};
 use crate::signals::SignalRules;
 use crate::symptoms;
 
-/// Seconds that the runner needs at most to find the process of a job and to read what its script takes, git included.
+/// Maximum number of seconds that the runner needs to find the process of a job and to analyse its script, including
+/// git.
 const COMMAND_WITHIN: f64 = 5.0;
 
-/// A policy that is built in, with its tests.
+/// A built-in policy with its tests.
 struct BuiltIn {
     name: &'static str,
     text: &'static str,
     tests: &'static str,
 }
 
-/// A policy by its name, from `policies/`.
+/// A policy from `policies/`, by name.
 macro_rules! built_in {
     ($name:literal) => {
         BuiltIn {
@@ -37,7 +38,7 @@ macro_rules! built_in {
     };
 }
 
-/// The policies that are built in; a new one is one more name.
+/// The built-in policies; to add one, add its name.
 const BUILT_IN: &[BuiltIn] = &[
     built_in!("article"),
     built_in!("boosting"),
@@ -51,15 +52,15 @@ const BUILT_IN: &[BuiltIn] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// There is no built-in policy of this name.
-    #[error("there is no built-in policy `{name}`: there are {known}")]
+    #[error("there is no built-in policy `{name}`; available: {known}")]
     Unknown {
         /// The name.
         name: String,
-        /// The names that there are.
+        /// The available names.
         known: String,
     },
     /// Its file cannot be read.
-    #[error("the policy {path} cannot be read: {source}")]
+    #[error("could not read the policy {path}: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -70,12 +71,12 @@ pub enum PolicyError {
     /// It has problems.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<Problem>),
-    /// A tag pattern of the site cannot be used.
+    /// A tag pattern of the site is invalid.
     #[error("signals, rule {number}: {reason}")]
     Signals {
-        /// Which one, from 1.
+        /// Its number, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
 }
@@ -85,16 +86,16 @@ pub fn built_in_policies() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|policy| policy.name)
 }
 
-/// The tests of a built-in policy, and where they are from.
+/// The tests of a built-in policy, and their source.
 pub fn built_in_tests(name: &str) -> Option<(&'static str, String)> {
     let policy = BUILT_IN.iter().find(|policy| policy.name == name)?;
     Some((policy.tests, format!("{name}.test.yaml")))
 }
 
-/// The text of a policy and where it is from.
+/// The text of a policy and its source.
 ///
 /// # Errors
-/// There is none of that name, or its file cannot be read.
+/// There is no policy of that name, or its file cannot be read.
 pub fn policy_text(choice: &PolicyChoice) -> Result<(String, String), PolicyError> {
     match choice {
         PolicyChoice::BuiltIn(name) => {
@@ -114,7 +115,7 @@ pub fn policy_text(choice: &PolicyChoice) -> Result<(String, String), PolicyErro
 /// Reads and checks a policy.
 ///
 /// # Errors
-/// It cannot be read, or has problems.
+/// The policy cannot be read, or has problems.
 pub fn load_policy(choice: &PolicyChoice, settings: &Settings) -> Result<Policy, PolicyError> {
     let (text, origin) = policy_text(choice)?;
     let named = settings.launches.iter().flat_map(|l| l.knobs().unwrap_or_default());
@@ -128,14 +129,14 @@ pub fn load_policy(choice: &PolicyChoice, settings: &Settings) -> Result<Policy,
     Ok(policy.with_limits(limits))
 }
 
-/// What the diagnosis needs of the site.
+/// The input of the diagnosis.
 ///
 /// # Errors
-/// A policy or a tag pattern cannot be used.
+/// A policy or a tag pattern is invalid.
 pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
     let signals = SignalRules::with_site(&settings.signals)
         .map_err(|(i, error)| PolicyError::Signals { number: i + 1, reason: error.to_string() })?;
-    // The first that is for a kind of training is taken: `quick` is chosen by name only, after `article`.
+    // The first policy for a kind of training applies; `quick` comes after `article` and is chosen only by name.
     let by_kind = BUILT_IN.iter().map(|policy| PolicyChoice::BuiltIn(policy.name.to_owned()));
     let mut named: Vec<PolicyChoice> = settings.policies.all().cloned().collect();
     named.extend(by_kind.filter(|_| settings.policies.default.is_none()));
@@ -178,6 +179,7 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         by_hand: false,
         budgets: budgets_of(settings),
         gpus: settings.budgets.gpus,
+        probes: probes_of(settings),
         roots: roots_of(settings),
         command_within: if settings.destinations.iter().any(|d| d.preset.is("runner")) { COMMAND_WITHIN } else { 0.0 },
         history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
@@ -192,18 +194,24 @@ fn budgets_of(settings: &Settings) -> Vec<SiteBudget> {
         is_for: Arc::new(move |job| jobs.is_empty() || jobs.iter().any(|glob| glob.matches(job))),
     };
     let budgets = &settings.budgets;
-    let mut all = vec![of("the case's budget".to_owned(), Per::Case, budgets.case, Vec::new())];
-    all.push(of("the budget of a day".to_owned(), Per::Day, budgets.day, Vec::new()));
+    let mut all = vec![of("the budget of the case".to_owned(), Per::Case, budgets.case, Vec::new())];
+    all.push(of("the daily budget".to_owned(), Per::Day, budgets.day, Vec::new()));
     let teams = budgets.teams.iter();
     all.extend(
-        teams
-            .map(|team| of(format!("the team {}'s budget of a day", team.name), Per::Day, team.day, team.jobs.clone())),
+        teams.map(|team| of(format!("the daily budget of team {}", team.name), Per::Day, team.day, team.jobs.clone())),
     );
     all.retain(|budget| budget.budget != Budget::default());
     all
 }
 
-/// The log directories as those name them who see which files a job opens: by their own paths, whatever links lead there.
+/// Probes need the consent of job owners, so without a pattern there are none.
+fn probes_of(settings: &Settings) -> Option<Probes> {
+    let config::Probes { jobs, share, audit } = settings.probes.clone();
+    let is_for = move |job: &str| jobs.iter().any(|glob| glob.matches(job));
+    (!settings.probes.jobs.is_empty()).then(|| Probes { is_for: Arc::new(is_for), share, audit })
+}
+
+/// The log directories as named by those who observe which files a job opens: by their real paths, with links resolved.
 fn roots_of(settings: &Settings) -> Vec<String> {
     let mut roots = Vec::new();
     for place in &settings.watch.logdirs {
@@ -215,7 +223,7 @@ fn roots_of(settings: &Settings) -> Vec<String> {
     roots
 }
 
-/// The names under which a script logs its knobs; one of the site's own is logged under its own name, too.
+/// The names under which a script logs its knobs; a custom knob is also logged under its own name.
 fn own_names(launch: &config::Launch) -> BTreeMap<String, String> {
     let plain = launch.own_knobs.keys().map(|name| (name.clone(), name.clone()));
     plain.chain(launch.own_names.clone()).collect()
@@ -224,7 +232,7 @@ fn own_names(launch: &config::Launch) -> BTreeMap<String, String> {
 /// The preset of a destination.
 ///
 /// # Errors
-/// There is none of that name, or its file cannot be read.
+/// There is no preset of that name, or its file cannot be read.
 pub fn preset_of(choice: &PresetChoice) -> Result<Preset, destinations::PresetError> {
     match choice {
         PresetChoice::Shipped(name) => Preset::shipped(name),
@@ -232,7 +240,7 @@ pub fn preset_of(choice: &PresetChoice) -> Result<Preset, destinations::PresetEr
     }
 }
 
-/// What the configuration may name that other parts own.
+/// Names defined by other parts that the configuration can use.
 pub fn vocabulary() -> config::Vocabulary {
     let presets = Preset::names().filter_map(|name| Preset::shipped(name).ok().map(|preset| (name.to_owned(), preset)));
     config::Vocabulary {

@@ -1,9 +1,10 @@
-//! A stop that is asked for in the middle of work.
+//! Stopping while work is in progress.
 //!
-//! Owns: what ends reading early, and the end of a process that cannot end by itself. Must not know: why it is to stop.
+//! Owns: interruption of reading, and the end of a process that cannot end on its own. Must not know: the reason for
+//! the stop.
 //!
-//! The first look at a log directory reads everything that there is, which may take minutes, and nothing is decided before
-//! its end: to break it off loses nothing.
+//! The first scan of a log directory reads all files, which can take minutes. No decision is made before it ends, so
+//! interrupting it loses nothing.
 
 use std::io;
 use std::path::Path;
@@ -13,11 +14,11 @@ use std::time::Duration;
 
 use crate::logdir::{Directories, Discovery, Failure, Listing, LogFile, Logdir, Stat};
 
-/// What hangs for longer after a stop was asked for is left as it is: a file system that does not answer may hold the
-/// loop up for ever. It is more than an orderly stop takes.
+/// How long a hanging operation is tolerated after a stop request: an unresponsive file system could block the loop
+/// permanently. This is longer than an orderly stop takes.
 const LAST_RESORT: Duration = Duration::from_secs(12);
 
-/// A log directory that gives nothing more once a stop is asked for.
+/// A log directory that returns no more data after a stop request.
 pub(super) struct Stoppable {
     pub(super) inner: Box<dyn Logdir>,
     pub(super) stop: Arc<AtomicBool>,
@@ -64,7 +65,7 @@ impl Logdir for Stoppable {
 
 impl Directories for Stoppable {
     fn list(&self, directory: &Path) -> Listing {
-        // Whoever asked for the stop need not be told.
+        // Whoever requested the stop does not need a message.
         let failure = match go_on(&self.stop) {
             Ok(()) => match self.inner.directories() {
                 Some(directories) => return directories.list(directory),
@@ -99,12 +100,12 @@ impl LogFile for StoppableFile {
     }
 }
 
-/// Ends the process if it does not end by itself after a stop was asked for. What was under way is then as after a crash,
+/// Ends the process if it does not end on its own after a stop request. The state is then the same as after a crash,
 /// which loses nothing.
-#[expect(clippy::exit, reason = "what hangs cannot be asked to return")]
+#[expect(clippy::exit, reason = "a hanging operation cannot be interrupted")]
 pub(super) async fn end_at_last() {
     tokio::time::sleep(LAST_RESORT).await;
-    tracing::warn!("something hangs and is left as it is, mostly a file system that does not answer");
+    tracing::warn!("shutdown timed out, probably on an unresponsive file system; exiting anyway");
     std::process::exit(0);
 }
 
@@ -117,7 +118,7 @@ mod tests {
     use crate::tfevents::encode;
     use crate::watch::{FileState, Options, Watcher};
 
-    /// Asks for a stop when a file of this name is opened.
+    /// Requests a stop when a file of this name is opened.
     struct StopsAt(DiskLogdir, &'static str, Arc<AtomicBool>);
 
     impl Logdir for StopsAt {
@@ -153,7 +154,7 @@ mod tests {
         let inner = Box::new(StopsAt(DiskLogdir::new(root.path()), "4", stop.clone()));
         let mut watcher = Watcher::new(Box::new(Stoppable { inner, stop: stop.clone() }), Options { threads: 1 });
         watcher.poll(0.0);
-        // The shortest first, by one thread.
+        // The shortest path first, by one thread.
         let read = |watcher: &Watcher| watcher.files().filter(|file| file.state == FileState::Read).count();
         assert_eq!(read(&watcher), 4);
         assert_eq!(watcher.poll(1.0).vanished, []);

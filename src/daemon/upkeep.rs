@@ -1,4 +1,4 @@
-//! What is done once in a while: memory given back, old things forgotten, stock taken.
+//! Periodic maintenance: releases memory, deletes old data, updates counts.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use crate::jobs::directory_of;
 use crate::store::{Commit, Forget};
 
 impl Engine {
-    /// A job that ended costs nothing but rows.
+    /// A job that ended uses only database rows.
     pub(super) fn tidy(&mut self) {
         for run in self.diagnosis.settled(self.watcher.runs(), now()) {
-            tracing::debug!(%run, "its numbers are forgotten until it grows again");
+            tracing::debug!(%run, "its sketches are dropped until it grows again");
             self.watcher.release(&run);
             self.events.remove(&run);
         }
@@ -29,8 +29,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets what closed long ago. A case whose jobs are still in the log directory stays: it is what keeps them from
-    /// being investigated again.
+    /// Deletes old closed cases. A case stays while its jobs are in the log directory, because it prevents a new
+    /// investigation of them.
     pub(super) fn forget(&mut self) -> anyhow::Result<()> {
         let Keep::For(time) = self.settings.keep else { return Ok(()) };
         let before = now() - time.as_secs_f64();

@@ -1,8 +1,9 @@
-//! What an answer means.
+//! Interprets responses.
 //!
 //! Owns: the table of statuses, `Retry-After`, which knobs a refusal is about. Must not know: HTTP, the store, presets.
 //!
-//! The expressions of rules and references see `answer`, the body as JSON or nothing, and `message`, what it answers.
+//! The expressions of rules and references can use `answer` (the body as JSON, or empty) and `message` (the message
+//! that was sent).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,66 +20,66 @@ use super::http::Reply;
 use super::template::{Node, Scope, TemplateError, check_expression, holds};
 use crate::facts::Knobs;
 
-/// What a try came to.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The destination has it.
+    /// The destination has received the message.
     Delivered {
-        /// What the destination calls it, such as a job id.
+        /// The destination's reference, such as a job id.
         reference: Option<String>,
     },
-    /// The destination will never take it: the script lacks these knobs.
+    /// The destination will never accept it: the script does not support these knobs.
     Refused {
         /// The knobs, by canonical name.
         unknown_knobs: Vec<String>,
-        /// What the destination said.
+        /// The text of the response.
         why: String,
     },
-    /// Not now; it certainly did not arrive.
+    /// Not accepted now; it certainly did not arrive.
     Later {
-        /// How long the destination asked to be left alone.
+        /// The pause that the destination requested.
         after: Option<Duration>,
-        /// What it said, or why it was not reached.
+        /// The text of the response, or why the destination was not reached.
         why: String,
     },
-    /// It was sent, and may or may not have arrived.
+    /// It was sent; it is unknown whether it arrived.
     Unknown {
-        /// What happened instead of an answer.
+        /// What happened instead of a response.
         why: String,
     },
-    /// It may have arrived, the destination cannot say, and the site wants a person to decide.
+    /// It may have arrived, the destination cannot tell, and the site wants a person to decide.
     Held {
-        /// Why it cannot say.
+        /// Why the destination cannot tell.
         why: String,
     },
-    /// The site must mend something first, such as a partition or a token; it is tried until that is done.
+    /// An administrator must first fix a problem, such as a partition or a token; it is retried until then.
     Site {
         /// Whether it may have arrived.
         in_doubt: bool,
-        /// What the destination said, and the remedy where it is known.
+        /// The text of the response, and the fix if known.
         why: String,
     },
-    /// The destination does not have it, and may yet get it from a try before: it is asked once more.
+    /// The destination does not have it but may still receive it from an earlier attempt; it is queried once more.
     Settling {
-        /// How long to wait before.
+        /// How long to wait before the query.
         after: Duration,
-        /// What is known.
+        /// The explanation.
         why: String,
     },
-    /// Nobody wants it any more, and it was not sent.
+    /// It is no longer needed and was not sent.
     Dropped {
         /// Why.
         why: String,
     },
-    /// It will never be taken as it is; a person must look.
+    /// It will never be accepted in this form; a person must look into it.
     Permanent {
-        /// What the destination said, and the remedy where it is known.
+        /// The text of the response, and the fix if known.
         why: String,
     },
 }
 
 impl Outcome {
-    /// The same, with its texts changed.
+    /// The same outcome with its texts changed.
     #[must_use]
     pub(super) fn map_texts(self, change: impl Fn(String) -> String) -> Outcome {
         match self {
@@ -95,7 +96,7 @@ impl Outcome {
     }
 }
 
-/// What a rule of a preset says of an answer.
+/// The interpretation of a response according to a rule of a preset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Meaning {
@@ -104,29 +105,30 @@ pub(super) enum Meaning {
     Later,
     Unknown,
     Permanent,
-    /// The site must mend something.
+    /// An administrator must fix a problem.
     Site,
-    /// What the table of codes says of the first code in the answer that it has; the rule does not apply where it has none.
+    /// The interpretation of the first code in the response that the table contains; if there is none, the rule does
+    /// not apply.
     ByCode,
-    /// To a question: it has no such message.
+    /// For a query: the destination does not have the message.
     Absent,
 }
 
-/// One rule: answers with this status, and of this kind where one is given, mean that.
+/// One rule: responses with this status and, if given, this content have this meaning.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
-    /// A status (`409`) or a class of them (`5xx`).
+    /// A status (`409`) or a class of statuses (`5xx`).
     status: Statuses,
-    /// A text that the body must hold.
+    /// A text that the body must contain.
     #[serde(default)]
     text: Option<String>,
-    /// An expression that must hold.
+    /// An expression that must be true.
     #[serde(default)]
     when: Option<String>,
-    /// What it means.
+    /// The meaning.
     means: Meaning,
-    /// What the operator can do about it.
+    /// What the operator can do.
     #[serde(default)]
     hint: Option<String>,
 }
@@ -153,8 +155,8 @@ impl TryFrom<String> for Statuses {
     }
 }
 
-/// What an answer means where no rule of the preset applies. 408, 425 and 429 ask to come again, and a 5xx is the
-/// receiver's own trouble; every other refusal will be the same next time.
+/// The interpretation of a response if no rule of the preset applies. 408, 425 and 429 ask for a retry, and a 5xx is a
+/// problem of the receiver; any other refusal would be the same next time.
 fn usual(status: u16) -> (Meaning, Option<&'static str>) {
     match status {
         200..=299 => (Meaning::Delivered, None),
@@ -167,41 +169,41 @@ fn usual(status: u16) -> (Meaning, Option<&'static str>) {
     }
 }
 
-/// How a preset reads answers.
+/// How a preset interprets responses.
 #[derive(Debug)]
 pub(super) struct Answers {
-    /// The first that applies decides.
+    /// The first matching rule applies.
     rules: Vec<Rule>,
-    /// The destination's own id, in an answer.
+    /// The destination's reference in a response.
     reference: Option<Node>,
     codes: Option<Arc<Codes>>,
     environment: Environment<'static>,
 }
 
-/// What an answer is read with.
+/// The context of a response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading<'a> {
-    /// Who answered: scheme, host and port.
+    /// The responder: scheme, host and port.
     pub(super) site: &'a str,
-    /// What it answers, as templates see it.
+    /// The message that was sent, as seen by templates.
     pub(super) scope: &'a Scope,
-    /// The knobs that a refusal can be about.
+    /// The knobs that a refusal can refer to.
     pub(super) overrides: Option<&'a Knobs>,
-    /// Seconds since the Unix epoch, which a `Retry-After` date is read against.
+    /// Seconds since the Unix epoch, the base for a `Retry-After` date.
     pub(super) now: f64,
 }
 
-/// The most of an answer that a reason quotes.
+/// Maximum length of a quotation from a response.
 const QUOTED: usize = 500;
 
-/// In bytes. Whatever is longer is no id that anybody looks up.
+/// In bytes. Longer values are not ids that anyone would look up.
 const LONGEST_REFERENCE: usize = 500;
 
 impl Answers {
     /// Checks the expressions of rules and of the reference; `place` is their name in messages.
     ///
     /// # Errors
-    /// The place of the first that does not parse.
+    /// The position of the first expression that does not parse.
     pub(super) fn parse(
         rules: Vec<Rule>,
         reference: Option<&String>,
@@ -222,12 +224,12 @@ impl Answers {
         Ok(Answers { rules, reference, codes, environment })
     }
 
-    /// Whether a rule says so.
+    /// Whether a rule matches.
     pub(super) fn means(&self, meaning: Meaning) -> bool {
         self.rules.iter().any(|rule| rule.means == meaning)
     }
 
-    /// What `reply` means by the rules, or as usual, and why it is no success.
+    /// The meaning of `reply` according to the rules or the defaults, and why it is not a success.
     pub(super) fn meaning<'a>(&'a self, reply: &Reply, reading: Reading<'_>) -> (Meaning, String) {
         let scope = with_answer(reading.scope, reply);
         let when = |text: &String| holds(&self.environment, &scope, text, "when").unwrap_or(false);
@@ -248,7 +250,7 @@ impl Answers {
         (meaning, format!("{} answered {}{separator}{said}{hint}", reading.site, reply.status))
     }
 
-    /// What `reply` to a message means.
+    /// The meaning of `reply` to a message.
     pub(super) fn read(&self, reply: &Reply, reading: Reading<'_>) -> Outcome {
         let (meaning, why) = self.meaning(reply, reading);
         match (meaning, reading.overrides) {
@@ -267,7 +269,7 @@ impl Answers {
         }
     }
 
-    /// The destination's own id: a text of one line that is not empty, or a number.
+    /// The destination's reference: a non-empty text of one line, or a number.
     pub(super) fn reference_in(&self, scope: &Scope) -> Option<String> {
         let rendered = self.reference.as_ref()?.render(&self.environment, scope, "reference").ok()??;
         match rendered {
@@ -278,15 +280,15 @@ impl Answers {
         }
     }
 
-    /// The value of an expression over an answer; `None` where there is nothing, as with an empty list.
+    /// The value of an expression over a response; `None` if it is empty, such as an empty list.
     ///
     /// # Errors
-    /// The answer has another form than the expression expects.
+    /// The response has a different form than the expression expects.
     pub(super) fn part(&self, expression: &str, scope: &Scope) -> Result<Option<Jinja>, String> {
         self.value(expression, scope).map(|value| Some(value).filter(Jinja::is_true))
     }
 
-    /// The value of an expression over an answer, whatever it is.
+    /// The value of an expression over a response, including empty values.
     ///
     /// # Errors
     /// As [`Answers::part`].
@@ -297,7 +299,7 @@ impl Answers {
     }
 }
 
-/// What expressions over an answer see.
+/// The values available to expressions over a response.
 pub(super) fn with_answer(scope: &Scope, reply: &Reply) -> Scope {
     let answer = serde_json::from_str::<Value>(&reply.body).ok();
     let mut scope = scope.clone();
@@ -306,13 +308,13 @@ pub(super) fn with_answer(scope: &Scope, reply: &Reply) -> Scope {
 }
 
 impl Reply {
-    /// The wait that its `Retry-After` asks for, seen from `now` in seconds since the Unix epoch.
+    /// The wait that its `Retry-After` requests, relative to `now` in seconds since the Unix epoch.
     pub(super) fn wait(&self, now: f64) -> Option<Duration> {
         self.retry_after.as_deref().and_then(|text| retry_after(text, now))
     }
 }
 
-/// What an answer says, in one line: its `error` if it is JSON with one, else its beginning.
+/// The message of a response in one line: its `error` if it is JSON with one, otherwise its beginning.
 fn said(body: &str) -> String {
     let parsed = serde_json::from_str::<Value>(body).ok();
     let error = parsed.as_ref().and_then(|answer| answer.get("error")).and_then(Value::as_str).map(str::to_owned);
@@ -329,7 +331,7 @@ fn said(body: &str) -> String {
     }
 }
 
-/// The texts of a list of `errors`, each with its number, as Slurm gives them.
+/// The texts of a list of `errors`, each with its number, in Slurm's format.
 fn listed_errors(answer: &Value) -> Option<String> {
     let errors = answer.get("errors")?.as_array()?;
     let told = errors.iter().filter_map(|error| {
@@ -342,11 +344,11 @@ fn listed_errors(answer: &Value) -> Option<String> {
     Some(told.join("; ")).filter(|told| !told.is_empty())
 }
 
-/// Knobs that every training script has in some form, so that a refusal that names none is not about them.
+/// Knobs that every training script has in some form; a refusal that names no knob is assumed not to be about them.
 const CORE: [&str; 4] = ["learning_rate", "batch_size", "max_steps", "seed"];
 
-/// The knobs that a refusal is about: those that it lists; else those of ours that its text names; else all but the
-/// [`CORE`] ones; else all of them.
+/// The knobs that a refusal is about: those that it lists; otherwise, known knobs named in its text; otherwise, all
+/// except [`CORE`]; otherwise, all.
 fn unknown_knobs(body: &str, overrides: &Knobs) -> Vec<String> {
     let answer = serde_json::from_str::<Value>(body).ok();
     let listed: Vec<&str> = answer
@@ -361,7 +363,7 @@ fn unknown_knobs(body: &str, overrides: &Knobs) -> Vec<String> {
     overrides.keys().filter(|knob| chosen.is_some_and(|test| test(knob))).cloned().collect()
 }
 
-/// Whether `text` holds `word` as a whole word: `loss` is not named by `loss_scale`.
+/// Whether `text` contains `word` as a whole word: `loss_scale` does not contain `loss`.
 fn names(text: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word).any(|(at, _)| {
@@ -369,7 +371,7 @@ fn names(text: &str, word: &str) -> bool {
     })
 }
 
-/// The wait that a `Retry-After` header asks for: seconds, or an HTTP date (RFC 9110, section 10.2.3). Some services
+/// The wait that a `Retry-After` header requests: seconds, or an HTTP date (RFC 9110, section 10.2.3). Some services
 /// send fractions of seconds.
 fn retry_after(text: &str, now: f64) -> Option<Duration> {
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.') {

@@ -1,8 +1,8 @@
 //! Slack's limits and markup.
 //!
-//! Owns: escapes, and cutting what is too long. Must not know: what a message says. Limits:
-//! <https://docs.slack.dev/reference/block-kit/blocks>; the sum over a message is undocumented, and messages of some
-//! 13,200 characters have been refused (`msg_blocks_too_long`).
+//! Owns: escapes, and shortening of long texts. Must not know: the content of a message. Limits:
+//! <https://docs.slack.dev/reference/block-kit/blocks>; the total limit of a message is undocumented, and messages of
+//! about 13,200 characters have been rejected (`msg_blocks_too_long`).
 
 use serde_json::{Value, json};
 
@@ -13,10 +13,10 @@ const MOST_HEADER: usize = 150;
 const MOST_SECTION: usize = 3000;
 const MOST_FIELD: usize = 2000;
 const MOST_ELEMENTS: usize = 10;
-/// Of all texts of a message together, with a margin to where Slack was seen to refuse.
+/// Limit for all texts of a message together, with a margin below the size that Slack was observed to reject.
 const MOST_MESSAGE: usize = 12_000;
 
-/// Text as `mrkdwn`: nothing in it is a link, a mention or the end of a code block.
+/// Text as `mrkdwn` without links, mentions or the end of a code block.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut ticks = 0;
@@ -47,21 +47,21 @@ pub(super) fn fence(text: &str) -> String {
     format!("```\n{}\n```", escape(text.trim_end()))
 }
 
-/// Text for where Slack shows no markup, and where it is unsure whether escapes are read: look-alikes for what could be
-/// a mention.
+/// Text for places where Slack shows no markup and may not decode escapes: characters that could form a mention are
+/// replaced with look-alikes.
 pub(super) fn plain(text: &str) -> String {
     super::words::one_line(text).replace('<', "‹").replace('>', "›").replace('`', "ˋ")
 }
 
-/// A payload within Slack's limits: texts that are too long are cut, code blocks closed again, blocks beyond the limit
-/// left out with a remark. What is cut first is prose, last code.
+/// A payload within Slack's limits: long texts are shortened, code blocks closed, and blocks beyond the limit omitted
+/// with a note. Prose is shortened first, code last.
 pub(super) fn fit(mut payload: Value) -> Value {
     if let Some(blocks) = payload.get_mut("blocks").and_then(Value::as_array_mut) {
         blocks.iter_mut().for_each(fit_block);
         blocks.retain(|block| block.pointer("/text/text").is_none_or(|text| text != ""));
         if blocks.len() > MOST_BLOCKS {
             let left_out = blocks.len() - MOST_BLOCKS + 1;
-            let text = format!("… {left_out} more parts left out");
+            let text = format!("… {left_out} more parts omitted");
             let remark = json!({"type": "context", "elements": [{"type": "mrkdwn", "text": text, "verbatim": true}]});
             blocks.splice(MOST_BLOCKS - 2..MOST_BLOCKS - 2 + left_out, [remark]);
         }

@@ -1,6 +1,7 @@
-//! The way to one HTTP receiver: its address, its headers, and what signs the requests.
+//! The connection to one HTTP receiver: its address, its headers, and the key that signs requests.
 //!
-//! Owns: the checks of an address, the headers of every request. Must not know: what a message says, what answers mean.
+//! Owns: validation of addresses, the headers of every request. Must not know: the content of a message, interpretation
+//! of responses.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,12 +21,14 @@ use super::{Secret, Setup, SetupError, values};
 pub(super) struct HttpChannel {
     pub(super) client: HttpClient,
     pub(super) url: Url,
-    /// The socket on this machine that it goes through, where it does.
+    /// The local socket used for the connection, if any.
     socket: Option<PathBuf>,
     keys: Option<Keys>,
+    /// The hosts that messages may go to; any where this is `None`.
+    pub(super) allowed_hosts: Option<Vec<String>>,
 }
 
-/// What the parts of a setup are checked with.
+/// The context for validating a setup.
 struct Opening<'a> {
     preset: &'a Preset,
     setup: &'a Setup,
@@ -33,10 +36,10 @@ struct Opening<'a> {
 }
 
 impl HttpChannel {
-    /// Checks where and how requests go; nothing is sent.
+    /// Validates the target and method of requests; sends nothing.
     ///
     /// # Errors
-    /// An address, a header or a secret that cannot be used, a host that is not allowed, or no TLS.
+    /// An invalid address, header or secret, a host that is not allowed, or missing TLS.
     pub(super) fn open(preset: &Preset, setup: &Setup, http: &Http) -> Result<HttpChannel, SetupError> {
         let opening =
             Opening { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
@@ -61,10 +64,11 @@ impl HttpChannel {
         let client = http.client(way);
         let client = client.map_err(|reason| SetupError::NoHttp { destination: setup.name.clone(), reason })?;
         headers_of(preset, &opening.fields()).map_err(|reason| opening.unusable("headers", reason))?;
-        Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())? })
+        let allowed_hosts = setup.allowed_hosts.clone();
+        Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())?, allowed_hosts })
     }
 
-    /// Where requests go, for people: no more of the address than scheme, host and port, and whether they are signed.
+    /// The target of requests, for people: scheme, host and port of the address, and whether they are signed.
     pub(super) fn target(&self) -> String {
         if let Some(socket) = &self.socket {
             return format!("POST {}, through {}", self.url.path(), socket.display());
@@ -73,14 +77,14 @@ impl HttpChannel {
         format!("POST {}/***, {signed}", site(&self.url))
     }
 
-    /// The request that carries a message: besides the preset's headers, the id of the event, so that a receiver knows
-    /// it again, and its signature. `now` is in seconds since the Unix epoch.
+    /// The request that carries a message. In addition to the preset's headers, it has the id of the event, by which a
+    /// receiver recognises it, and its signature. `now` is in seconds since the Unix epoch.
     pub(super) fn carrying(&self, id: &str, body: &Value, current: &Current, now: f64) -> Outgoing {
         let body = body.to_string().into_bytes();
         let timestamp = now as i64;
         let mut headers = current.headers.clone();
         let mut insert = |name: &'static str, text: &str| {
-            // An id that no header may hold stays in the body alone.
+            // An id that is not valid in a header appears only in the body.
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.insert(name, value);
             }
@@ -95,11 +99,11 @@ impl HttpChannel {
         Outgoing { method, url, headers, body: Some(body), most_answer: MOST_ANSWER, sieve: None }
     }
 
-    /// A request besides that one. Its address sees all `fields`, its body those of `scope`. What comes with a message
-    /// must not choose whom the headers' secrets go to, so that every request goes to the same receiver.
+    /// An additional request. Its address can use all `fields`, its body only `scope`. Every request goes to the same
+    /// receiver, so that the content of a message cannot redirect the secrets in the headers.
     ///
     /// # Errors
-    /// Why it cannot be made.
+    /// Why the request cannot be built.
     pub(super) fn besides(
         &self,
         request: &Request,
@@ -110,33 +114,33 @@ impl HttpChannel {
         let mut of_address = scope.clone();
         of_address.insert("fields".to_owned(), values(current.fields.iter()));
         let address = preset.render(&request.url, &of_address, "url").map_err(|error| error.to_string())?;
-        let url = address.as_str().and_then(|text| Url::parse(text).ok()).ok_or("the address is none")?;
+        let url = address.as_str().and_then(|text| Url::parse(text).ok()).ok_or("the address is invalid")?;
         if url.origin() != self.url.origin() {
             return Err(format!("the address is at {}, not at {}", site(&url), site(&self.url)));
         }
         let body = request.body.as_ref().map(|body| preset.render_body(body, scope, "body")).transpose();
         let body = body.map_err(|error| error.to_string())?.map(|body| body.to_string().into_bytes());
         let sieve = request.list.as_ref().map(|list| sieve(list, preset, scope)).transpose()?;
-        // What is asked for besides may be a list of everything, also where it is not sifted.
+        // Additional requests may return long lists, even if they are not filtered.
         let (headers, most_answer) = (current.headers.clone(), MOST_LIST);
         Ok(Outgoing { method: request.method, url, headers, body, most_answer, sieve })
     }
 }
 
-/// What of a long list is kept.
+/// The parts of a long list to keep.
 fn sieve(list: &List, preset: &Preset, scope: &Scope) -> Result<Sieve, String> {
     let any = list.any.iter().map(|(field, node)| {
         let text = preset.render(node, scope, "list.any").map_err(|error| error.to_string())?;
-        let text = text.as_str().ok_or_else(|| format!("`list.any.{field}` is no text"))?;
+        let text = text.as_str().ok_or_else(|| format!("`list.any.{field}` is not a text"))?;
         Ok((field.clone(), text.to_owned()))
     });
     Ok(Sieve { of: list.of.clone(), any: any.collect::<Result<_, String>>()? })
 }
 
-/// The headers of every request, with these settings.
+/// The headers of every request with these settings.
 ///
 /// # Errors
-/// The setting that a header cannot hold, and why.
+/// The setting that is not valid in a header, and the reason.
 pub(super) fn headers_of(preset: &Preset, fields: &BTreeMap<String, Secret>) -> Result<HeaderMap, String> {
     let Send::Http { headers, .. } = &preset.send else { return Ok(HeaderMap::new()) };
     let scope = Scope::from([("fields".to_owned(), values(fields.iter()))]);
@@ -145,7 +149,7 @@ pub(super) fn headers_of(preset: &Preset, fields: &BTreeMap<String, Secret>) -> 
     for (name, value) in rendered.as_object().into_iter().flatten() {
         let text = value.as_str().unwrap_or_default();
         let header = HeaderName::try_from(name.as_str()).ok().zip(HeaderValue::try_from(text).ok());
-        let (name, mut value) = header.ok_or_else(|| format!("the header {name} holds what no header may"))?;
+        let (name, mut value) = header.ok_or_else(|| format!("the header {name} contains invalid characters"))?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
@@ -153,7 +157,7 @@ pub(super) fn headers_of(preset: &Preset, fields: &BTreeMap<String, Secret>) -> 
 }
 
 impl Opening<'_> {
-    /// The settings, with something for what each owner's account gives.
+    /// The settings, with placeholders for those that each owner's account provides.
     fn fields(&self) -> BTreeMap<String, Secret> {
         let mut fields = self.setup.fields.clone();
         if self.setup.accounts.is_some() {
@@ -174,7 +178,7 @@ impl Opening<'_> {
         usable.ok_or_else(|| self.unusable("url", "it must be an address such as https://host/path".to_owned()))
     }
 
-    /// A path among the settings; nothing where it comes to no text.
+    /// A path among the settings; `None` if it renders to an empty text.
     fn path(&self, node: &Node, name: &str) -> Result<Option<PathBuf>, SetupError> {
         let path = self.preset.render(node, &self.scope, name);
         let path = path.map_err(|error| self.unusable(name, error.to_string()))?;
@@ -189,30 +193,30 @@ impl Opening<'_> {
     fn keys(&self, signed_with: Option<&String>) -> Result<Option<Keys>, SetupError> {
         let secret = signed_with.and_then(|field| Some((field, self.setup.fields.get(field)?)));
         let secret = secret.filter(|(_, secret)| !secret.expose().is_empty());
-        let reason = "it must be `whsec_` and base64; `echo whsec_$(openssl rand -base64 32)` makes one";
+        let reason = "it must be `whsec_` and base64; `echo whsec_$(openssl rand -base64 32)` creates one";
         let keys =
             secret.map(|(field, secret)| Keys::parse(secret).ok_or_else(|| self.unusable(field, reason.to_owned())));
         keys.transpose()
     }
 }
 
-/// Refuses a host that messages may not go to; `field` is the setting that names it.
+/// Rejects a host that may not receive messages; `field` is the setting that contains it.
 ///
 /// # Errors
-/// It is not among those that are allowed.
+/// The host is not allowed.
 pub(super) fn check_host(setup: &Setup, field: &str, host: &str) -> Result<(), SetupError> {
     match &setup.allowed_hosts {
         Some(allowed) if !allowed.iter().any(|pattern| is_allowed(host, pattern)) => Err(SetupError::Unusable {
             destination: setup.name.clone(),
             field: field.to_owned(),
-            reason: format!("its host {host} is not among `allowed_hosts`: add it there if messages may go to it"),
+            reason: format!("its host {host} is not in `allowed_hosts`; add it there to permit messages to it"),
         }),
         _ => Ok(()),
     }
 }
 
-/// Whether a host is one of a list's: the same name, or below it where the list has `*.name`.
-fn is_allowed(host: &str, pattern: &str) -> bool {
+/// Whether a host is in a list: the same name, or a subdomain if the list contains `*.name`.
+pub(super) fn is_allowed(host: &str, pattern: &str) -> bool {
     match pattern.strip_prefix("*.") {
         Some(parent) => host.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
         None => host.eq_ignore_ascii_case(pattern.trim_matches(['[', ']'])) || host.eq_ignore_ascii_case(pattern),

@@ -1,6 +1,6 @@
-//! What the error codes in a receiver's answers mean.
+//! Meaning of the error codes in a receiver's responses.
 //!
-//! Owns: tables of codes, and which of them come with nextrun. Must not know: HTTP, which answer holds the codes.
+//! Owns: tables of codes, including the built-in ones. Must not know: HTTP, which response contains the codes.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::answer::Meaning;
 use super::template::Scope;
 
-/// The tables that come with nextrun: name and YAML.
+/// The built-in tables: name and YAML.
 const SHIPPED: [(&str, &str); 1] = [("slurm", include_str!("presets/codes/slurm.yaml"))];
 
-/// Where the codes of a preset's answers stand, and the table that they are looked up in.
+/// The location of the codes in a preset's responses, and the table for looking them up.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CodesFile {
@@ -23,16 +23,16 @@ pub(super) struct CodesFile {
     table: String,
 }
 
-/// What one code means.
+/// The meaning of one code.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Code {
     code: i64,
-    /// Its name in the receiver's sources.
+    /// Its name in the receiver's source code.
     name: String,
-    /// What it means.
+    /// The meaning.
     pub(super) means: Meaning,
-    /// What the operator can do about it.
+    /// What the operator can do.
     #[serde(default)]
     pub(super) hint: Option<String>,
 }
@@ -72,7 +72,7 @@ impl Codes {
         &self.of
     }
 
-    /// The first code of an answer that the table has.
+    /// The first code of a response that is in the table.
     pub(super) fn of_answer(&self, environment: &Environment<'_>, scope: &Scope) -> Option<&Code> {
         let context = Jinja::from_pairs(scope.iter().map(|(name, value)| (name.clone(), value.clone())));
         let codes = environment.compile_expression(&self.of).ok()?.eval(context).ok()?;
@@ -103,7 +103,7 @@ mod tests {
         ] {
             assert_eq!(codes.by_number[&number].means, want, "{number}");
         }
-        // A job that is held (2042) is there, and so is whatever has a number.
+        // A held job (2042) exists, and so does anything with a job number.
         assert!(codes.by_number.values().all(|code| !matches!(code.means, Meaning::Delivered | Meaning::ByCode)));
         let unknown = CodesFile { of: "answer".to_owned(), table: "slrm".to_owned() };
         assert!(Codes::read(unknown).unwrap_err().contains("there are slurm"));

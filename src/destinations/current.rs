@@ -1,7 +1,7 @@
-//! The settings of a destination as they are at one request: secrets that changed meanwhile, the account of an owner.
+//! The current settings of a destination for one request: renewed secrets and the account of an owner.
 //!
-//! Owns: which settings a request is made with, and what of an answer must not be shown. Must not know: HTTP, where
-//! secrets are kept.
+//! Owns: the settings of a request, and the parts of a response that must not be shown. Must not know: HTTP, where
+//! secrets are stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use reqwest::header::HeaderMap;
 
 use super::Secret;
 
-/// Reads the settings again, each secret from where it is kept.
+/// Rereads the settings; each secret is read from its source.
 ///
 /// # Errors
-/// Which could not be read, and why.
+/// The setting that could not be read, and the reason.
 pub type Reread = Arc<dyn Fn() -> Result<Fresh, String> + Send + Sync>;
 
-/// What was read again.
+/// The result of rereading.
 #[derive(Debug, Clone)]
 pub struct Fresh {
     /// The settings by name.
     pub fields: BTreeMap<String, Secret>,
-    /// By owner of a job, a token; `None` where all runs go under one account.
+    /// The token for each job owner; `None` if all runs use one account.
     pub accounts: Option<BTreeMap<String, Secret>>,
 }
 
@@ -31,9 +31,9 @@ pub struct Fresh {
 pub(super) struct Current {
     /// The settings by name.
     pub(super) fields: BTreeMap<String, Secret>,
-    /// The headers that follow from them.
+    /// The resulting headers.
     pub(super) headers: HeaderMap,
-    /// Values that are taken out of what a receiver says.
+    /// Values that are removed from the receiver's responses.
     secrets: Vec<String>,
 }
 
@@ -47,14 +47,14 @@ impl Current {
         Current { fields, headers, secrets }
     }
 
-    /// A receiver may quote what it was sent: its own secrets are not shown in what it says.
+    /// A receiver may quote the request: removes its own secrets from its response.
     pub(super) fn hidden(&self, why: String) -> String {
         self.secrets.iter().fold(why, |why, value| why.replace(value, "***"))
     }
 }
 
-/// A secret and, of an address, what a receiver may quote of it alone: its path and its query. Short ones are words of
-/// their own, not secrets.
+/// A secret and, for an address, the parts that a receiver may quote: its path and its query. Short values are ordinary
+/// words, not secrets.
 pub(super) fn secrets_in(secret: &Secret) -> Vec<String> {
     let value = secret.expose();
     let url = Url::parse(value).ok();

@@ -1,6 +1,6 @@
-//! What a destination is asked about a run that it has: what became of it, and to stop it.
+//! Requests about an existing run: query its status, and stop it.
 //!
-//! Owns: from an answer to a fate. Must not know: when to ask, what follows from a fate.
+//! Owns: conversion of a response to a status. Must not know: when to ask, the consequences of a status.
 
 use minijinja::Value as Jinja;
 
@@ -12,18 +12,18 @@ use super::preset::{Also, Cancel, Status, Tail};
 use super::template::Scope;
 use crate::fate::{Fate, FateState};
 
-/// What a destination says of a run.
+/// The destination's response about a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
-    /// This became of it.
+    /// The status of the run.
     Fate(Fate),
-    /// It does not say now, and why.
+    /// The destination cannot tell now, with the reason.
     NotNow(String),
-    /// It does not say, and why; a person must look.
+    /// The destination cannot tell, with the reason; a person must look into it.
     Cannot(String),
 }
 
-/// What one place that was asked says.
+/// The response of one queried location.
 #[derive(Debug, PartialEq)]
 pub(super) enum Record {
     Fate(Fate),
@@ -34,7 +34,7 @@ pub(super) enum Record {
 }
 
 impl Exchange<'_> {
-    /// Asks what became of the run with this reference. Where nobody has a record of it, it is gone.
+    /// Queries the status of the run with this reference. If no location has a record of it, the run is gone.
     pub(super) async fn fate(&self, status: &Status, reference: Option<&str>) -> Told {
         let scope = self.after(reference);
         let mut asked = Some(status);
@@ -73,7 +73,7 @@ impl Exchange<'_> {
                 Err(why) => return Record::Cannot(why),
             };
             match self.http.client.send(request).await {
-                // A right that was not given, or a part that this site does not have, leaves a fate less exact.
+                // A missing permission, or a component that this site does not have, makes the status less precise.
                 Ok(reply) if matches!(reply.status, 200 | 403 | 404) => also.insert(&mut scope, &reply),
                 Ok(reply) => return Record::NotNow(format!("{}: HTTP {}", also.name, reply.status)),
                 Err(Unanswered::NotSent(why) | Unanswered::NoAnswer(why)) => return Record::NotNow(why),
@@ -82,7 +82,7 @@ impl Exchange<'_> {
         self.recorded(status, scope)
     }
 
-    /// A further request that the fate is read from; nothing where its condition does not hold.
+    /// An additional request for the status; skipped if its condition is false.
     pub(super) fn asking_also(&self, also: &Also, scope: &Scope) -> Result<Option<Outgoing>, String> {
         let preset = &self.destination.preset;
         if let Some(condition) = &also.condition
@@ -97,10 +97,10 @@ impl Exchange<'_> {
         self.http.besides(&status.request, &self.destination.preset, scope, self.current)
     }
 
-    /// What an expression may see once the destination has told.
+    /// The values available to expressions after the destination has responded.
     ///
     /// # Errors
-    /// It has not.
+    /// The destination has not responded.
     pub(super) fn told(&self, status: &Status, scope: &Scope, reply: &Reply) -> Result<Scope, Record> {
         let site = site(&self.http.url);
         let reading = Reading { site: &site, scope, overrides: None, now: self.now };
@@ -114,26 +114,26 @@ impl Exchange<'_> {
         }
         let scope = with_answer(scope, reply);
         if scope.get("answer").is_none_or(Jinja::is_none) {
-            return Err(Record::NotNow(format!("{site} answered what is no JSON, or more than is read")));
+            return Err(Record::NotNow(format!("{site} returned invalid JSON, or more data than the limit")));
         }
         Ok(scope)
     }
 
-    /// What all answers together say of the run.
+    /// The status of the run according to all responses.
     pub(super) fn recorded(&self, status: &Status, scope: Scope) -> Record {
         let site = site(&self.http.url);
-        read(status, scope).unwrap_or_else(|why| Record::Cannot(format!("{site} answered in another form: {why}")))
+        read(status, scope).unwrap_or_else(|why| Record::Cannot(format!("{site} returned an unexpected format: {why}")))
     }
 
-    /// The last lines of the log, where the run came to its end and the destination has them. They are of use, but no
-    /// fate waits for them.
+    /// The last lines of the log, if the run has ended and the destination has them. They are useful, but the status
+    /// does not wait for them.
     async fn with_tail(&self, status: &Status, scope: &Scope, fate: Fate) -> Fate {
         let Some(tail) = status.tail.as_ref().filter(|_| fate.state.is_final()) else { return fate };
         let request = self.http.besides(&tail.request, &self.destination.preset, scope, self.current);
         let reply = match request {
             Ok(request) => self.http.client.send(request).await.ok().filter(|reply| reply.status == 200),
             Err(why) => {
-                self.warn(why, "the log of a run cannot be asked for");
+                self.warn(why, "the log of a run cannot be requested");
                 None
             }
         };
@@ -141,7 +141,7 @@ impl Exchange<'_> {
         Fate { tail: text.or(fate.tail), ..fate }
     }
 
-    /// Stops the run with this reference, or says that it is none of the destination's any more.
+    /// Stops the run with this reference, or reports that the destination no longer has it.
     pub(super) async fn cancel(&self, cancel: &Cancel, reference: Option<&str>) -> Outcome {
         let scope = self.after(reference);
         let request = match self.cancelling(cancel, &scope) {
@@ -150,7 +150,7 @@ impl Exchange<'_> {
         };
         match self.http.client.send(request).await {
             Ok(reply) => self.cancelled(cancel, &scope, &reply),
-            // To stop it twice is to stop it once.
+            // Stopping twice has the same effect as stopping once.
             Err(Unanswered::NotSent(why) | Unanswered::NoAnswer(why)) => Outcome::Later { after: None, why },
         }
     }
@@ -170,7 +170,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Stops what the destination has twice.
+    /// Cancels duplicates at the destination.
     pub(super) async fn cancel_all_but(&self, kept: Option<&str>, all: &[String]) {
         let Some((cancel, kept)) = self.destination.preset.cancel.as_ref().zip(kept) else { return };
         for reference in all.iter().filter(|reference| *reference != kept) {
@@ -178,18 +178,18 @@ impl Exchange<'_> {
                 destination = self.destination.name,
                 id = self.message.id,
                 reference,
-                "the destination has the same run twice: all but one are cancelled"
+                "the destination has the same run twice; all but one will be cancelled"
             );
             if let Outcome::Later { why, .. } | Outcome::Permanent { why } | Outcome::Site { why, .. } =
                 self.cancel(cancel, Some(reference)).await
             {
-                self.warn(why, "a run that is there twice could not be cancelled");
+                self.warn(why, "could not cancel a duplicate run");
             }
         }
     }
 
-    /// Cancels what a message that may have arrived twice has left behind: a request that was thought to be lost may
-    /// arrive after the one that took its place.
+    /// Cancels the remains of a message that may have arrived twice: a request that was presumed lost may arrive after
+    /// its replacement.
     pub(super) async fn tidy(&self, kept: &str) {
         let Some(ask) = self.destination.preset.ask.as_ref().filter(|ask| ask.all.is_some()) else { return };
         if let Known::There { all, .. } = self.ask(ask).await {
@@ -199,7 +199,7 @@ impl Exchange<'_> {
 }
 
 impl Also {
-    /// Lets expressions see the answer by its name; nothing where it is no JSON.
+    /// Makes the response available to expressions by its name; empty if it is not JSON.
     pub(super) fn insert(&self, scope: &mut Scope, reply: &Reply) {
         let answer = with_answer(&Scope::new(), reply).remove("answer").unwrap_or_default();
         scope.insert(self.name.clone(), answer);
@@ -211,7 +211,7 @@ fn tail_in(tail: &Tail, answers: &Answers, scope: &Scope) -> Option<String> {
     part.as_str().map(str::to_owned)
 }
 
-/// The fate that an answer tells; an error says that the answer has another form than the preset expects.
+/// The status in a response. An error means that the response has a different format than the preset expects.
 fn read(status: &Status, mut scope: Scope) -> Result<Record, String> {
     let answers = &status.answers;
     let Some(job) = answers.part(&status.job, &scope)? else { return Ok(Record::None) };

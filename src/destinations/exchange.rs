@@ -1,54 +1,57 @@
-//! All that is said to a destination about one message: the question whether it has it already, the message, and what
-//! follows it.
+//! All requests for one message: the query whether the destination already has it, the message itself, and follow-up
+//! requests.
 //!
-//! Owns: the order of the requests, and what their outcomes come to together. Must not know: when to try again.
+//! Owns: the order of the requests, and their combined outcome. Must not know: when to retry.
 
 use minijinja::Value as Jinja;
+use serde_json::Value;
 
 use super::answer::{Meaning, Reading, with_answer};
 use super::channel::HttpChannel;
 use super::current::Current;
 use super::http::{Outgoing, Reply, Unanswered, site};
-use super::preset::{Ask, Then};
+use super::picture;
+use super::preset::{Ask, PictureBy, Then};
+use super::slack::{Upload, with_block};
 use super::template::Scope;
 use super::{Destination, Earlier, Last, Need, OnUnknown, Outcome, Step};
 use crate::case::{Body, Message};
 
-/// One try.
+/// One attempt.
 pub(super) struct Exchange<'a> {
     pub(super) destination: &'a Destination,
     pub(super) http: &'a HttpChannel,
     pub(super) message: &'a Message,
     pub(super) scope: &'a Scope,
-    /// The settings as they are now.
+    /// The current settings.
     pub(super) current: &'a Current,
     /// Seconds since the Unix epoch.
     pub(super) now: f64,
 }
 
-/// What the destination says of a message that may have arrived.
+/// The destination's response about a message that may have arrived.
 #[derive(Debug, PartialEq)]
 pub(super) enum Known {
-    /// It has it.
+    /// It has the message.
     There {
-        /// What it calls it.
+        /// Its reference.
         reference: Option<String>,
-        /// The references of everything that it has of this message, where the preset lists them.
+        /// The references of all copies of this message, if the preset lists them.
         all: Vec<String>,
     },
-    /// It does not have it.
+    /// It does not have the message.
     Absent,
-    /// It did not say now.
+    /// It could not tell now.
     NotNow(String),
-    /// It will say once the site has mended something.
+    /// It can tell once an administrator has fixed a problem.
     Site(String),
-    /// It will never say.
+    /// It will never be able to tell.
     Cannot(String),
 }
 
 impl Exchange<'_> {
-    /// The first half of a try: everything up to the point where the destination has the message. With the status of the
-    /// answer to the message where it was sent and answered.
+    /// The first half of an attempt: everything until the destination has the message. Also returns the status of the
+    /// response to the message, if there was one.
     pub(super) async fn submit(&self, earlier: &Earlier) -> (Option<u16>, Step) {
         let done = |outcome| (None, Step::Done(outcome));
         if let Some(reference) = &earlier.reference {
@@ -63,14 +66,17 @@ impl Exchange<'_> {
                 }
                 Known::Absent if !ask.grace.is_zero() && !self.is_settled(ask, earlier) => {
                     let site = site(&self.http.url);
-                    let why = format!("{site} does not have it; it is asked once more, for it may still arrive");
+                    let why =
+                        format!("{site} does not have it; nextrun will ask once more because it may still arrive");
                     return done(Outcome::Settling { after: ask.grace, why });
                 }
                 Known::Absent => {}
                 Known::NotNow(why) => return done(Outcome::Unknown { why }),
                 Known::Site(why) => return done(Outcome::Site { in_doubt: true, why }),
                 Known::Cannot(why) if held => return done(Outcome::Held { why }),
-                Known::Cannot(why) => self.warn(why, "it cannot say whether it has the message, which is sent again"),
+                Known::Cannot(why) => {
+                    self.warn(why, "it cannot tell whether it has the message, so the message is sent again")
+                }
             }
         }
         if earlier.unwanted {
@@ -82,12 +88,12 @@ impl Exchange<'_> {
         }
     }
 
-    /// Whether it was absent long enough ago already.
+    /// Whether it has been absent for long enough.
     fn is_settled(&self, ask: &Ask, earlier: &Earlier) -> bool {
         earlier.absent_since.is_some_and(|since| self.now - since >= ask.grace.as_secs_f64())
     }
 
-    /// The destination has it: what follows is owed, unless nobody wants it any more.
+    /// The destination has the message: follow-up requests are due, unless it is no longer needed.
     fn accepted(&self, reference: Option<String>, earlier: &Earlier) -> Step {
         if earlier.unwanted || self.destination.preset.then.is_empty() {
             Step::Done(Outcome::Delivered { reference })
@@ -101,15 +107,46 @@ impl Exchange<'_> {
             Ok(body) => body,
             Err(why) => return (None, Outcome::Permanent { why }),
         };
-        match self.http.client.send(self.http.carrying(&self.message.id, &body, self.current, self.now)).await {
+        if let Some(block) = self.picture().await {
+            match self.post(&with_block(body.clone(), block)).await {
+                // Slack may not have the picture ready, whatever it says of it. Nothing was posted then.
+                Ok(reply) if reply.body.contains("invalid_blocks") => {}
+                posted => return self.come_to(posted),
+            }
+        }
+        let posted = self.post(&body).await;
+        self.come_to(posted)
+    }
+
+    async fn post(&self, body: &Value) -> Result<Reply, Unanswered> {
+        self.http.client.send(self.http.carrying(&self.message.id, body, self.current, self.now)).await
+    }
+
+    fn come_to(&self, posted: Result<Reply, Unanswered>) -> (Option<u16>, Outcome) {
+        match posted {
             Ok(reply) => (Some(reply.status), self.understand(&reply)),
             Err(Unanswered::NotSent(why)) => (None, Outcome::Later { after: None, why }),
             Err(Unanswered::NoAnswer(why)) => (None, Outcome::Unknown { why }),
         }
     }
 
+    /// The block that shows the curves of the message, where the preset has pictures and this one can be shown.
+    async fn picture(&self) -> Option<Value> {
+        let PictureBy::Slack = self.destination.preset.picture?;
+        let picture = picture::of(self.message).await?;
+        let allowed_hosts = self.http.allowed_hosts.as_deref();
+        match (Upload { http: self.http, current: self.current, allowed_hosts }).block(&picture).await {
+            Ok(block) => Some(block),
+            Err(why) => {
+                let (destination, id) = (&self.destination.name, &self.message.id);
+                tracing::info!(destination, id, why = self.current.hidden(why), "a message goes without its picture");
+                None
+            }
+        }
+    }
+
     pub(super) fn understand(&self, reply: &Reply) -> Outcome {
-        // Only a suggested run can be refused for a knob that its script lacks.
+        // Only a suggested run can be refused because the script does not support a knob.
         let overrides = match &self.message.body {
             Body::RunSuggested(run) => Some(&run.overrides),
             Body::CaseOpened(_)
@@ -126,7 +163,7 @@ impl Exchange<'_> {
         self.destination.preset.answers.read(reply, reading)
     }
 
-    /// Asks, and asks further where it is absent and there is another place to ask.
+    /// Queries the destination, and a further location if the message is absent.
     pub(super) async fn ask(&self, ask: &Ask) -> Known {
         let mut asked = Some(ask);
         while let Some(ask) = asked {
@@ -175,7 +212,7 @@ impl Exchange<'_> {
         }
         let mut scope = with_answer(self.scope, reply);
         if scope.get("answer").is_none_or(Jinja::is_none) {
-            return Known::Cannot(format!("{site} answered what is no JSON, or more than is read"));
+            return Known::Cannot(format!("{site} returned invalid JSON, or more data than the limit"));
         }
         let unsure = ask.unsure.as_ref().map_or(Ok(None), |unsure| ask.answers.part(unsure, &scope));
         match (ask.answers.part(&ask.found, &scope), unsure) {
@@ -188,12 +225,12 @@ impl Exchange<'_> {
             }
             (Ok(None), Ok(None)) => Known::Absent,
             (Ok(None), Ok(Some(_))) => Known::Cannot(format!("{site} lists too much, or too little, to tell")),
-            (Err(why), _) | (_, Err(why)) => Known::Cannot(format!("{site} answered in another form: {why}")),
+            (Err(why), _) | (_, Err(why)) => Known::Cannot(format!("{site} returned an unexpected format: {why}")),
         }
     }
 
-    /// The second half of a try: what follows the message once the destination has it. Where a request that must succeed
-    /// did not, the next try goes on from here.
+    /// The second half of an attempt: follow-up requests once the destination has the message. If a required request
+    /// fails, the next attempt continues here.
     pub(super) async fn follow(&self, reference: Option<String>) -> Outcome {
         let scope = self.after(reference.as_deref());
         for then in &self.destination.preset.then {
@@ -205,7 +242,7 @@ impl Exchange<'_> {
                 return failed;
             }
             if let Outcome::Permanent { why } | Outcome::Unknown { why } | Outcome::Site { why, .. } = failed {
-                self.warn(why, "what should have followed a message failed");
+                self.warn(why, "a follow-up request of a message failed");
             }
         }
         Outcome::Delivered { reference }
@@ -216,14 +253,14 @@ impl Exchange<'_> {
         tracing::warn!(destination, id, why = self.current.hidden(why), "{what}");
     }
 
-    /// What templates of the requests that follow see.
+    /// The values available to templates of follow-up requests.
     pub(super) fn after(&self, reference: Option<&str>) -> Scope {
         let mut scope = self.scope.clone();
         scope.insert("reference".to_owned(), reference.map_or(Jinja::from(()), Jinja::from));
         scope
     }
 
-    /// The request, where its condition holds.
+    /// The request, if its condition is true.
     pub(super) fn following(&self, then: &Then, scope: &Scope) -> Option<Result<Outgoing, String>> {
         let preset = &self.destination.preset;
         let holds = then.condition.as_ref().map(|condition| preset.holds(condition, scope, &then.name));

@@ -1,9 +1,10 @@
-//! What templates may call besides what minijinja has.
+//! Filters and functions for templates in addition to those of minijinja.
 //!
 //! Owns: names. Must not know: presets, messages. Filters of texts: `words`, `sentence` and `one_line`, `cut(most)`
 //! (characters, an open code block is closed again), `required(why)` (an empty text is an error), `hours_later(n)` (of
 //! a time in RFC 3339), `shell_word`, `from_json`, `below(name)` (of an address). For Slack `slack` (prose), `slack_name` (inline code), `slack_code` (a code block) and
-//! `slack_plain` (where no markup is read); for Discord `discord`, `discord_name`, `discord_code` and `plain`.
+//! `slack_plain` (where no markup is read); for Discord `discord`, `discord_name`, `discord_code` and `plain`; for any other
+//! Markdown `markdown`, `markdown_name` and `markdown_code`.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
@@ -12,7 +13,7 @@ use reqwest::Url;
 
 use super::{block_kit, fitting, markup, words};
 
-/// For what is sent: a name that is not defined is an error.
+/// For requests: an undefined name is an error.
 pub(super) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -33,13 +34,16 @@ pub(super) fn environment() -> Environment<'static> {
     environment.add_filter("slack_name", |text: String| block_kit::code(&text));
     environment.add_filter("slack_code", |text: String| block_kit::fence(&text));
     environment.add_filter("slack_plain", |text: String| block_kit::plain(&text));
+    environment.add_filter("markdown", |text: String| markup::discord(&text));
+    environment.add_filter("markdown_name", |text: String| markup::discord_name(&text));
+    environment.add_filter("markdown_code", |text: String| markup::discord_code(&text));
     environment.add_filter("discord", |text: String| markup::discord(&text));
     environment.add_filter("discord_name", |text: String| markup::discord_name(&text));
     environment.add_filter("discord_code", |text: String| markup::discord_code(&text));
     environment
 }
 
-/// For what is read: an answer may be of any form, so that what is not there is nothing, at any depth.
+/// For responses: they can have any form, so missing values are empty at any depth.
 pub(super) fn answers() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
@@ -57,9 +61,9 @@ fn from_json(text: String) -> Result<Jinja, Error> {
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
 }
 
-/// The address of what stands below another, its query kept.
+/// The address of a subpath, with the query kept.
 fn below(address: String, name: String) -> Result<String, Error> {
-    let wrong = || Error::new(ErrorKind::InvalidOperation, "not an address that anything stands below");
+    let wrong = || Error::new(ErrorKind::InvalidOperation, "not an address that can have subpaths");
     let mut url = Url::parse(&address).map_err(|_| wrong())?;
     url.path_segments_mut().map_err(|()| wrong())?.pop_if_empty().push(&name);
     Ok(url.to_string())

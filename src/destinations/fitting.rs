@@ -1,19 +1,19 @@
-//! Cutting what is too long.
+//! Shortening of long texts.
 //!
-//! Owns: where a text may be cut, and which texts of a payload are cut first. Must not know: what a message says, whose
-//! limits these are.
+//! Owns: where a text can be shortened, and which texts of a payload are shortened first. Must not know: the content of
+//! a message, the source of the limits.
 
 use serde_json::Value;
 
-/// Characters as most services count them: in UTF-16 units, as JavaScript does.
+/// Number of characters as most services count them: UTF-16 units, as in JavaScript.
 pub(super) fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// What a cut text ends with: the ellipsis, and what may have to be closed.
+/// The end of a shortened text: the ellipsis, and closing marks if necessary.
 const TAIL: usize = 1 + "\n```".len() + "`".len();
 
-/// `text` within `most` characters; an escape is not cut in two, and code that was begun is ended.
+/// `text` within `most` characters; escapes are not split, and open code blocks are closed.
 pub(super) fn cut(text: &str, most: usize) -> String {
     if length(text) <= most {
         return text.to_owned();
@@ -42,7 +42,7 @@ pub(super) fn cut(text: &str, most: usize) -> String {
     format!("{kept}…{}", if open { "`" } else { "" })
 }
 
-/// Every text of a payload under the key `text`: what people read.
+/// Every text of a payload under the key `text`, which people read.
 pub(super) fn texts(payload: &mut Value) -> Vec<&mut String> {
     match payload {
         Value::Object(map) => {
@@ -61,10 +61,11 @@ pub(super) fn texts(payload: &mut Value) -> Vec<&mut String> {
     }
 }
 
-/// The longest that each text may be, from one round of cutting to the next.
+/// The maximum length of each text, from one round of shortening to the next.
 pub(super) const ROUNDS: [usize; 7] = [2000, 1000, 500, 200, 100, 50, 20];
 
-/// A payload of at most so many bytes of JSON, as far as cutting its texts can make it so: the longest are cut first.
+/// A payload of at most this many bytes of JSON, if shortening its texts can achieve it; the longest texts are
+/// shortened first.
 pub(super) fn within_bytes(mut payload: Value, most: usize) -> Value {
     for longest in ROUNDS {
         if payload.to_string().len() <= most {

@@ -1,7 +1,7 @@
-//! One request over HTTP, and whether it can have arrived.
+//! One HTTP request, and whether it may have arrived.
 //!
-//! Owns: the client, time-outs, limits, what a transport error means. Must not know: messages, presets. Errors never
-//! hold an address beyond scheme, host and port: paths and queries carry secrets.
+//! Owns: the client, timeouts, limits, the meaning of transport errors. Must not know: messages, presets. Errors
+//! contain only scheme, host and port of an address, because paths and queries contain secrets.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, OnceLock};
@@ -12,16 +12,16 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Certificate, Client, ClientBuilder, Response, Url, redirect};
 use serde::Deserialize;
 
-/// As much of an answer as is read: enough for a reason and a job id, and no more memory than that.
+/// Maximum size of a response: enough for a reason and a job id.
 pub(super) const MOST_ANSWER: usize = 64 * 1024;
 
-/// As much as is read of a list that is asked for: every job of a busy cluster, some kilobytes each.
+/// Maximum size of a requested list: every job of a busy cluster, with a few kilobytes each.
 pub(super) const MOST_LIST: usize = 32 * 1024 * 1024;
 
-/// As much as is read of a list of which little is kept.
+/// Maximum size of a list of which only parts are kept.
 pub(super) const MOST_SIFTED: usize = 1024 * 1024 * 1024;
 
-/// What is done at an address.
+/// The HTTP method and body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum Method {
@@ -45,26 +45,26 @@ impl Method {
     }
 }
 
-/// A request, ready to go out.
+/// A request that is ready to be sent.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Vec<u8>>,
-    /// As many bytes of the answer as are read.
+    /// Maximum number of bytes to read of the response.
     pub(super) most_answer: usize,
-    /// What of a long list in the answer is kept; such an answer may have [`MOST_SIFTED`] bytes.
+    /// The parts of a long list to keep; such a response may have [`MOST_SIFTED`] bytes.
     pub(super) sieve: Option<Sieve>,
 }
 
-/// How long to wait for a receiver.
+/// Timeouts for a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the connection, TLS included. A request that fails by then was never sent.
+    /// For the connection, including TLS. A request that fails within this time was never sent.
     pub connect: Duration,
-    /// For all of it, the answer included. Standard Webhooks asks for 15 to 30 s; slurmrestd needs 9 s to say that its
-    /// controller is down.
+    /// For the whole exchange, including the response. Standard Webhooks recommends 15 to 30 s; slurmrestd needs 9 s to
+    /// report that its controller is down.
     pub whole: Duration,
 }
 
@@ -74,39 +74,39 @@ impl Default for Timeouts {
     }
 }
 
-/// How destinations speak HTTP. Nothing is set up before the first of them needs it; clones share what is.
+/// The HTTP clients of destinations. Created on first use; clones share them.
 #[derive(Debug, Clone)]
 pub struct Http {
     timeouts: Timeouts,
     clients: Arc<Clients>,
 }
 
-/// Where the receivers of requests are.
+/// The location of receivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way<'a> {
-    /// At the host of the address.
+    /// The host of the address.
     Net(&'a Url),
-    /// At the host of the address, whose certificate must be signed by one in this file.
+    /// The host of the address, whose certificate must be signed by one in this file.
     Certified(&'a Path),
-    /// On this machine, behind a socket; the host of the address is a name only.
+    /// This machine, behind a socket; the host of the address is only a name.
     Socket(&'a Path),
 }
 
 #[derive(Debug, Default)]
 struct Clients {
-    /// Trusts whom the system trusts.
+    /// Trusts the system's certificates.
     trusting: OnceLock<Result<Client, HttpError>>,
-    /// Trusts nobody: for addresses without TLS, where the system has no certificates.
+    /// Trusts no certificates: for addresses without TLS on systems without certificates.
     plain: OnceLock<Result<Client, HttpError>>,
 }
 
 /// Why there is no client.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HttpError {
-    /// The client cannot be made.
+    /// The client cannot be created.
     #[error("could not set up HTTP: {0}; the system's certificates may be missing (package ca-certificates)")]
     Client(String),
-    /// The site's own certificates cannot be used.
+    /// The site's own certificates are invalid.
     #[error("the certificates in {file} cannot be used: {why}")]
     Certificates {
         /// The file.
@@ -123,7 +123,7 @@ pub(super) struct HttpClient {
     timeouts: Timeouts,
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub(super) status: u16,
@@ -131,22 +131,31 @@ pub(super) struct Reply {
     pub(super) body: String,
 }
 
-/// No answer.
+/// No response.
 #[derive(Debug, Clone)]
 pub(super) enum Unanswered {
-    /// It cannot have arrived.
+    /// The request cannot have arrived.
     NotSent(String),
-    /// It may have arrived.
+    /// The request may have arrived.
     NoAnswer(String),
 }
 
+impl Unanswered {
+    /// Why there is none.
+    pub(super) fn why(self) -> String {
+        match self {
+            Unanswered::NotSent(why) | Unanswered::NoAnswer(why) => why,
+        }
+    }
+}
+
 impl Http {
-    /// HTTP with these time-outs.
+    /// HTTP with these timeouts.
     pub fn new(timeouts: Timeouts) -> Http {
         Http { timeouts, clients: Arc::default() }
     }
 
-    /// How long receivers are waited for.
+    /// The timeouts.
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
@@ -177,12 +186,12 @@ impl Http {
         Ok(HttpClient { client: client?, timeouts: self.timeouts })
     }
 
-    /// A client that follows no redirects and keeps no connection open between messages: one that the receiver closed
-    /// meanwhile would make a message's fate unknown.
+    /// A client that follows no redirects and keeps no connection open between messages: if the receiver had closed it
+    /// meanwhile, the outcome of a message would be unknown.
     fn builder(&self) -> ClientBuilder {
         static PROVIDER: Once = Once::new();
         PROVIDER.call_once(|| {
-            // An error says that the process has one already, which then serves as well.
+            // An error means that the process already has a provider, which can be used.
             drop(rustls::crypto::ring::default_provider().install_default());
         });
         Client::builder()
@@ -199,7 +208,7 @@ fn certificates(file: &Path) -> Result<Vec<Certificate>, HttpError> {
     let unusable = |why: String| HttpError::Certificates { file: file.to_owned(), why };
     let text = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
     let all = Certificate::from_pem_bundle(&text).map_err(|error| unusable(reason(error)))?;
-    if all.is_empty() { Err(unusable("it holds no certificate in PEM".to_owned())) } else { Ok(all) }
+    if all.is_empty() { Err(unusable("it contains no PEM certificate".to_owned())) } else { Ok(all) }
 }
 
 fn build(builder: ClientBuilder) -> Result<Client, HttpError> {
@@ -207,7 +216,7 @@ fn build(builder: ClientBuilder) -> Result<Client, HttpError> {
 }
 
 impl HttpClient {
-    /// How long its receivers are waited for.
+    /// The timeouts of its receivers.
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
@@ -228,12 +237,13 @@ impl HttpClient {
             Err(error) if error.is_connect() || error.is_builder() => {
                 Err(Unanswered::NotSent(format!("could not reach {site}: {}", reason(error))))
             }
-            Err(error) => Err(Unanswered::NoAnswer(format!("no answer from {site}: {}", reason(error)))),
+            Err(error) => Err(Unanswered::NoAnswer(format!("no response from {site}: {}", reason(error)))),
         }
     }
 }
 
-/// The status decides, so an answer whose body breaks off or does not end is read as far as it goes.
+/// The status determines the outcome, so a response whose body breaks off or does not end is used as far as it was
+/// read.
 async fn read(mut response: Response, most: usize) -> Reply {
     let status = response.status().as_u16();
     let retry_after =
@@ -248,8 +258,8 @@ async fn read(mut response: Response, most: usize) -> Reply {
     Reply { status, retry_after, body: String::from_utf8_lossy(&body).into_owned() }
 }
 
-/// An answer with a long list, of which only what matters is kept. One that breaks off is none: what is not in its first
-/// half may be in the other.
+/// A response with a long list, of which only matching parts are kept. If it breaks off, it is unusable, because the
+/// missing half may contain the match.
 async fn read_list(mut response: Response, sieve: Sieve) -> Result<Reply, String> {
     let status = response.status().as_u16();
     let (feed, chunks) = listing::channel();
@@ -259,10 +269,11 @@ async fn read_list(mut response: Response, sieve: Sieve) -> Result<Reply, String
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            Err(error) => return Err(format!("the answer broke off: {}", reason(error))),
+            Err(error) => return Err(format!("the response broke off: {}", reason(error))),
         };
-        left = left.checked_sub(chunk.len()).ok_or_else(|| format!("the answer has more than {MOST_SIFTED} bytes"))?;
-        // It does not read on after what is no JSON.
+        left =
+            left.checked_sub(chunk.len()).ok_or_else(|| format!("the response has more than {MOST_SIFTED} bytes"))?;
+        // The reader stops at invalid JSON.
         if feed.send(chunk.to_vec()).await.is_err() {
             break;
         }
@@ -270,14 +281,14 @@ async fn read_list(mut response: Response, sieve: Sieve) -> Result<Reply, String
     drop(feed);
     let body = match sifting.await {
         Ok(Ok(kept)) => kept.to_string(),
-        // It is read like any other answer that is not JSON.
+        // Treated like any other response that is not JSON.
         Ok(Err(Unread::NotThat)) => String::new(),
-        Ok(Err(Unread::BrokeOff)) | Err(_) => return Err("the answer broke off".to_owned()),
+        Ok(Err(Unread::BrokeOff)) | Err(_) => return Err("the response broke off".to_owned()),
     };
     Ok(Reply { status, retry_after: None, body })
 }
 
-/// Scheme, host and port of an address: what may be shown.
+/// Scheme, host and port of an address, which may be shown.
 pub(super) fn site(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())

@@ -1,8 +1,8 @@
-//! A long list in an answer, read element by element: only what matters of it is kept.
+//! Reads a long list in a response element by element and keeps only matching elements.
 //!
-//! Owns: walking the JSON of one answer as it arrives. Must not know: HTTP, what the elements are.
+//! Owns: streaming the JSON of one response. Must not know: HTTP, the meaning of elements.
 //!
-//! A busy cluster lists every job, some kilobytes each: the whole may have hundreds of megabytes.
+//! A busy cluster lists every job with a few kilobytes each, which can add up to hundreds of megabytes.
 
 use std::io::{self, Read};
 
@@ -10,31 +10,31 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::{Receiver, Sender};
 
-/// So many chunks wait to be read at most: the receiver waits then.
+/// Maximum number of buffered chunks; beyond this, the receiver waits.
 const CHUNKS: usize = 8;
 
-/// What is kept of an answer: its list, and of which elements.
+/// The parts of a response to keep: its list, and which elements.
 #[derive(Debug, Clone)]
 pub(super) struct Sieve {
-    /// The key that holds the list.
+    /// The key of the list.
     pub(super) of: String,
-    /// Fields of an element, each with a text: one of them must be there.
+    /// Fields of an element with a text each; at least one must match.
     pub(super) any: Vec<(String, String)>,
 }
 
-/// As many elements as are kept; more would be no answer to a question about one message.
+/// Maximum number of elements to keep; more would not answer a question about one message.
 const MOST_KEPT: usize = 100;
 
-/// The other parts of the answer are kept up to this many of their texts' bytes, such as errors.
+/// Other parts of the response, such as errors, are kept up to this many bytes of text.
 const MOST_BESIDES: usize = 64 * 1024;
 
-/// A way for the bytes of an answer to [`sift`]: it waits where the reading side is behind.
+/// Passes the bytes of a response to [`sift`]; waits if the reader is behind.
 pub(super) fn channel() -> (Sender<Vec<u8>>, Chunks) {
     let (sender, receiver) = tokio::sync::mpsc::channel(CHUNKS);
     (sender, Chunks { receiver, chunk: Vec::new(), at: 0 })
 }
 
-/// The bytes of an answer, in the order in which they arrive; read from a thread that may block.
+/// The bytes of a response in order of arrival; read from a thread that may block.
 pub(super) struct Chunks {
     receiver: Receiver<Vec<u8>>,
     chunk: Vec<u8>,
@@ -56,16 +56,16 @@ impl Read for Chunks {
     }
 }
 
-/// Why nothing is kept of an answer.
+/// Why nothing of a response could be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unread {
-    /// It broke off.
+    /// The response broke off.
     BrokeOff,
-    /// It is no object with that list.
+    /// It is not an object with that list.
     NotThat,
 }
 
-/// What is kept of an answer.
+/// The kept parts of a response.
 ///
 /// # Errors
 /// It is not JSON of this form, or breaks off.
@@ -79,7 +79,7 @@ pub(super) fn sift(answer: impl Read, sieve: &Sieve) -> Result<Value, Unread> {
     Ok(value)
 }
 
-/// The whole answer, an object.
+/// The whole response, an object.
 struct Whole<'a>(&'a Sieve);
 
 impl<'de> DeserializeSeed<'de> for Whole<'_> {
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn of_a_list_longer_than_memory_allows_one_element_is_kept() {
         let (feed, chunks) = channel();
-        // 64 MiB of other jobs, and the one that matters in their middle.
+        // 64 MiB of other jobs, with the matching one in the middle.
         let other = json!({"name": "other", "text": "x".repeat(1024 * 1024)}).to_string();
         let ours = json!({"name": "nextrun-m1", "job_id": 17}).to_string();
         let feeding = std::thread::spawn(move || {

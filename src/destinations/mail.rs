@@ -1,8 +1,9 @@
-//! One message to an SMTP relay, and whether it can have arrived.
+//! Sends one message to an SMTP relay and determines whether it may have arrived.
 //!
-//! Owns: the conversation with the relay, the form of an email. Must not know: what a message says, presets.
+//! Owns: the conversation with the relay, the format of an email. Must not know: the content of a message, presets.
 
-use lettre::message::{Mailbox, Mailboxes, MultiPart};
+use lettre::message::header::ContentType;
+use lettre::message::{Attachment, Mailbox, Mailboxes, MultiPart};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
@@ -12,16 +13,17 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Outcome;
 use super::http::Timeouts;
+use super::picture::Picture;
 use crate::case::Message;
 
-/// How the relay is spoken to.
+/// The security of the connection to the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Security {
-    /// In the clear until the relay takes `STARTTLS`; without that, nothing is sent.
+    /// Unencrypted until the relay accepts `STARTTLS`; without it, nothing is sent.
     StartTls,
     /// Encrypted from the first byte.
     Tls,
-    /// In the clear.
+    /// Unencrypted.
     None,
 }
 
@@ -32,17 +34,17 @@ pub(super) struct MailChannel {
     credentials: Option<Credentials>,
     from: Mailbox,
     to: Mailboxes,
-    /// The name that this host gives itself.
+    /// The name of this host in the SMTP greeting.
     hello: String,
     timeouts: Timeouts,
 }
 
 impl MailChannel {
-    /// Checks the settings; nothing is sent. `settings` are `server`, `security`, `user`, `password`, `from` and `to`,
+    /// Validates the settings; sends nothing. `settings` are `server`, `security`, `user`, `password`, `from` and `to`,
     /// all of them texts.
     ///
     /// # Errors
-    /// The setting that cannot be used, and what it should be.
+    /// The invalid setting, and what it should be.
     pub(super) fn open(settings: &Value, hello: &str, timeouts: Timeouts) -> Result<MailChannel, (String, String)> {
         let text = |key: &str| settings.get(key).and_then(Value::as_str).unwrap_or_default().trim().to_owned();
         let wrong = |key: &str, reason: &str| (key.to_owned(), reason.to_owned());
@@ -59,7 +61,7 @@ impl MailChannel {
         let (user, password) = (text("user"), text("password"));
         let credentials = if user.is_empty() { None } else { Some(Credentials::new(user, password)) };
         if security == Security::None && credentials.is_some() {
-            return Err(wrong("security", "a password must not go over the wire in the clear: use starttls or tls"));
+            return Err(wrong("security", "a password must not be sent unencrypted: use starttls or tls"));
         }
         let address = "it must be an address such as nextrun@example.org, or Name <name@example.org>";
         let from = text("from").parse::<Mailbox>().map_err(|_| wrong("from", address))?;
@@ -67,7 +69,7 @@ impl MailChannel {
         Ok(MailChannel { server, host, security, credentials, from, to, hello: hello.to_owned(), timeouts })
     }
 
-    /// Where emails go, for people: the relay, and how it is spoken to.
+    /// The target of emails, for people: the relay and its security.
     pub(super) fn target(&self) -> String {
         let security = match self.security {
             Security::StartTls => "STARTTLS",
@@ -85,16 +87,22 @@ impl MailChannel {
         &self.host
     }
 
-    /// Sends a message once, and gives the relay's reply code where it replied; `body` has its `subject` and `text`. What
-    /// breaks off before the email is begun has not arrived; after that only the relay's word tells.
-    pub(super) async fn send(&self, message: &Message, body: &Value) -> (Option<u16>, Outcome) {
-        let email = match self.email(message, body) {
+    /// Sends a message once, and returns the relay's reply code if there was one; `body` has its `subject` and `text`.
+    /// If the connection breaks before the email begins, the email has not arrived; after that, only the relay's reply
+    /// tells.
+    pub(super) async fn send(
+        &self,
+        message: &Message,
+        body: &Value,
+        picture: Option<&Picture>,
+    ) -> (Option<u16>, Outcome) {
+        let email = match self.email(message, body, picture) {
             Ok(email) => email,
             Err(error) => {
-                return (None, Outcome::Permanent { why: format!("no email could be made of it: {error}") });
+                return (None, Outcome::Permanent { why: format!("could not create the email: {error}") });
             }
         };
-        let timed_out = || format!("no answer from {}: timed out", self.server);
+        let timed_out = || format!("no response from {}: timed out", self.server);
         let end = Instant::now() + self.timeouts.whole;
         let mut relay = match timeout_at(end, self.connect()).await {
             Ok(Ok(relay)) => relay,
@@ -103,7 +111,7 @@ impl MailChannel {
         };
         match timeout_at(end, relay.send(email.envelope(), &email.formatted())).await {
             Ok(Ok(said)) => {
-                // It has the email; how it says goodbye changes nothing.
+                // The relay has accepted the email; errors while closing the connection do not matter.
                 drop(timeout_at(end, relay.quit()).await);
                 (Some(said.code().into()), Outcome::Delivered { reference: said.first_line().map(str::to_owned) })
             }
@@ -128,7 +136,7 @@ impl MailChannel {
     }
 
     fn not_begun(&self, error: &Error) -> Outcome {
-        let why = format!("could not speak with {}: {error}", self.server);
+        let why = format!("could not communicate with {}: {error}", self.server);
         if error.is_permanent() || error.is_client() {
             Outcome::Permanent { why: format!("{why} (check `security`, `user` and `password` in the configuration)") }
         } else {
@@ -137,7 +145,7 @@ impl MailChannel {
     }
 
     fn not_taken(&self, error: &Error) -> Outcome {
-        let why = format!("{} did not take it: {error}", self.server);
+        let why = format!("{} did not accept it: {error}", self.server);
         if error.is_permanent() {
             Outcome::Permanent { why: format!("{why} (check `from` and `to` in the configuration)") }
         } else if error.is_transient() {
@@ -147,28 +155,42 @@ impl MailChannel {
         }
     }
 
-    fn email(&self, message: &Message, body: &Value) -> Result<lettre::Message, lettre::error::Error> {
+    fn email(
+        &self,
+        message: &Message,
+        body: &Value,
+        picture: Option<&Picture>,
+    ) -> Result<lettre::Message, lettre::error::Error> {
         let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
         let id = |name: &str| {
             let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
             format!("<{name}@{}>", self.from.email.domain())
         };
         let to = self.to.iter().fold(lettre::Message::builder(), |builder, to| builder.to(to.clone()));
-        // Mail programs show what refers to the same id as one thread.
+        // Mail clients show emails that refer to the same id as one thread.
+        let said = MultiPart::alternative_plain_html(text("text").to_owned(), html(text("text")));
+        let png = |picture: &Picture| {
+            let kind = ContentType::parse("image/png").ok()?;
+            Some(Attachment::new(picture.name.clone()).body(picture.bytes.clone(), kind))
+        };
+        let parts = match picture.and_then(png) {
+            Some(picture) => MultiPart::mixed().multipart(said).singlepart(picture),
+            None => said,
+        };
         to.from(self.from.clone())
             .message_id(Some(id(&message.id)))
             .references(id(&message.case.0))
             .subject(super::words::one_line(text("subject")))
-            .multipart(MultiPart::alternative_plain_html(text("text").to_owned(), html(text("text"))))
+            .multipart(parts)
     }
 }
 
-/// The relay's reply code in an error, where it replied.
+/// The relay's reply code in an error, if any.
 fn code(error: &Error) -> Option<u16> {
     error.status().map(u16::from)
 }
 
-/// The text as a page that shows it as it is.
+/// The text as HTML that preserves its layout.
 fn html(text: &str) -> String {
     let mut page = String::from("<pre style=\"white-space: pre-wrap\">");
     for c in text.chars() {

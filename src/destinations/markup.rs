@@ -1,14 +1,13 @@
-//! Discord's markup, and texts where there should be none.
+//! Discord's markup, and texts without markup.
 //!
-//! Owns: escapes. Must not know: what a message says. Markup: <https://docs.discord.com/developers/reference>.
+//! Owns: escapes. Must not know: the content of a message. Markup: <https://docs.discord.com/developers/reference>.
 
 use super::words::one_line;
 
-/// Put after what would begin a mention: people see nothing, programs no mention.
+/// Inserted after characters that would begin a mention; invisible to people.
 const JOINER: char = '\u{200b}';
 
-/// Text as Discord's Markdown: nothing in it is a mention, a link with a text of its own, a heading or the end of a code
-/// block.
+/// Text as Discord's Markdown without mentions, named links, headings or the end of a code block.
 pub(super) fn discord(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -34,9 +33,10 @@ pub(super) fn discord_code(text: &str) -> String {
     format!("```\n{}\n```", text.trim_end().replace("```", "ˋˋˋ").replace('@', &format!("@{JOINER}")))
 }
 
-/// One line for where no markup should be read: look-alikes for what could be some.
+/// One line for places without markup; characters that could form markup are replaced with look-alikes.
 pub(super) fn plain(text: &str) -> String {
-    one_line(text).replace('`', "ˋ").replace('<', "‹").replace('>', "›").replace('@', &format!("@{JOINER}"))
+    let text = one_line(text).replace('`', "ˋ").replace('<', "‹").replace('>', "›").replace("](", "] (");
+    text.replace('@', &format!("@{JOINER}"))
 }
 
 #[cfg(test)]

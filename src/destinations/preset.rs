@@ -1,8 +1,9 @@
-//! Presets: a kind of destination as data.
+//! Presets: kinds of destinations as data.
 //!
-//! Owns: what a preset is, and its checks. Must not know: HTTP, secrets, a site's own settings. How templates are written
-//! stands in [`super::template`]; what they see, at [`scope`]; the filters that they may use besides minijinja's own, at
-//! [`super::filters`]. The keys of the file are described in `docs/DESTINATIONS.md`.
+//! Owns: the structure of presets and their checks. Must not know: HTTP, secrets, a site's settings.
+//! [`super::template`] describes how templates are written, [`scope`] the values that they can use, and
+//! [`super::filters`] the filters in addition to those of minijinja. `docs/DESTINATIONS.md` describes the keys of the
+//! file.
 
 mod file;
 mod lookups;
@@ -23,11 +24,12 @@ use super::template::{Node, Scope, TemplateError};
 use super::view::View;
 use super::{block_kit, filters, fitting};
 use crate::case::{Message, MessageKind};
+pub(super) use file::PictureBy;
 use file::{HttpFile, Limits, MailFile, PresetFile, SendFile, Threads};
 pub(super) use lookups::{Also, Ask, Cancel, List, Request, Status, Tail, Then};
 
-/// The presets that come with nextrun: name and YAML.
-const SHIPPED: [(&str, &str); 14] = [
+/// The built-in presets: name and YAML.
+const SHIPPED: [(&str, &str); 15] = [
     ("alertmanager", include_str!("presets/alertmanager.yaml")),
     ("discord", include_str!("presets/discord.yaml")),
     ("email", include_str!("presets/email.yaml")),
@@ -39,6 +41,7 @@ const SHIPPED: [(&str, &str); 14] = [
     ("slack_bot", include_str!("presets/slack_bot.yaml")),
     ("slurm", include_str!("presets/slurm.yaml")),
     ("teams", include_str!("presets/teams.yaml")),
+    ("tensorboard", include_str!("presets/tensorboard.yaml")),
     ("terminal", include_str!("presets/terminal.yaml")),
     ("trainjob", include_str!("presets/trainjob.yaml")),
     ("webhook", include_str!("presets/webhook.yaml")),
@@ -48,7 +51,7 @@ const SHIPPED: [(&str, &str); 14] = [
 #[derive(Debug, thiserror::Error)]
 pub enum PresetError {
     /// Its file cannot be read.
-    #[error("the preset {path} cannot be read: {source}")]
+    #[error("could not read the preset {path}: {source}")]
     File {
         /// The file.
         path: PathBuf,
@@ -56,29 +59,29 @@ pub enum PresetError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is not as it should be.
-    #[error("the preset {preset} cannot be read: {reason}")]
+    /// The file is invalid.
+    #[error("the preset {preset} is invalid: {reason}")]
     Yaml {
         /// Its name or file.
         preset: String,
         /// Line, column and reason.
         reason: String,
     },
-    /// A template in it is wrong.
+    /// A template is invalid.
     #[error("the preset {preset} has a template that does not parse: {source}")]
     Template {
         /// Its name or file.
         preset: String,
-        /// Where and why.
+        /// The position and the reason.
         #[source]
         source: TemplateError,
     },
-    /// There is none of this name.
-    #[error("there is no preset {name}: use one of {known}, or a file, written with its folder, as in ./mine.yaml")]
+    /// There is no preset of this name.
+    #[error("there is no preset {name}: use one of {known}, or a file with its directory, as in ./mine.yaml")]
     Unknown {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// Those that there are.
+        /// The available presets.
         known: String,
     },
 }
@@ -87,73 +90,73 @@ pub enum PresetError {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
-    /// What it holds.
+    /// The kind of value.
     pub kind: FieldKind,
-    /// Whether it must be set.
+    /// Whether it is required.
     pub need: Need,
-    /// What it is, and where to get it.
+    /// Its description, and where to get the value.
     pub help: String,
 }
 
-/// What a setting holds; templates of addresses and headers see all of them, those of bodies only text.
+/// The kind of value of a setting. Templates of addresses and headers can use all settings, those of bodies only text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldKind {
-    /// An `http` or `https` address; its path may be secret.
+    /// An `http` or `https` address, whose path may be secret.
     Url,
     /// A token or signing secret.
     Secret,
-    /// Tokens by the owner of a job, which take the place of `user` and `token`.
+    /// Tokens by job owner, in place of `user` and `token`.
     Accounts,
     /// Anything else.
     Text,
 }
 
-/// Whether a setting must be there, or a request must succeed.
+/// Whether a setting is required, or a request must succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// Without it there is no destination, or no delivery.
+    /// Required for the destination or the delivery.
     Required,
-    /// It may be left out, or fail.
+    /// Can be omitted, or may fail.
     Optional,
 }
 
-/// What a destination does with an event id that it has seen before.
+/// How a destination treats an event id that it has seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SameId {
-    /// It takes it for the same message: sending again is safe.
+    /// As the same message: sending it again is safe.
     Recognised,
-    /// It shows the message twice.
+    /// As a new message, so it is shown twice.
     Repeated,
 }
 
-/// Whether a message may be kept back for a better moment.
+/// Whether a message can be delayed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Patience {
-    /// Programs read it, or somebody who waits for it: each message goes out at once.
+    /// For programs, or for people who wait for it: each message is sent immediately.
     #[default]
     AtOnce,
-    /// People read it: silences, quiet hours and digests apply.
+    /// For people: silences, quiet hours and digests apply.
     MayWait,
 }
 
 /// A kind of destination.
 #[derive(Debug)]
 pub struct Preset {
-    /// What a configuration calls it.
+    /// Its name in a configuration.
     pub name: String,
-    /// What it is, in one line.
+    /// One-line description.
     pub summary: String,
     /// Its settings.
     pub fields: BTreeMap<String, Field>,
-    /// The kinds of message that it gets where the configuration does not say.
+    /// The kinds of message that it receives by default.
     pub wants: Vec<MessageKind>,
-    /// What it does with an id that it has seen.
+    /// How it treats a repeated id.
     pub same_id: SameId,
-    /// Whether its messages may wait.
+    /// Whether its messages can be delayed.
     pub patience: Patience,
     pub(super) threads: bool,
     needs_command: bool,
@@ -164,9 +167,10 @@ pub struct Preset {
     pub(super) status: Option<Status>,
     pub(super) cancel: Option<Cancel>,
     pub(super) tests: Vec<PresetTest>,
+    pub(super) picture: Option<PictureBy>,
     limits: Limits,
     environment: Environment<'static>,
-    /// The YAML that it was read from.
+    /// Its YAML source.
     yaml: String,
 }
 
@@ -175,12 +179,12 @@ pub struct Preset {
 pub(super) enum Send {
     Http {
         url: Node,
-        /// The socket on this machine that the receiver listens on; `None`: it is at the host of the address.
+        /// The receiver's local socket; `None`: the receiver is at the host of the address.
         socket: Option<Node>,
-        /// The file with the certificates that the receiver's must be signed by; `None`: the system's.
+        /// The file with CA certificates for the receiver; `None`: the system's.
         certificates: Option<Node>,
         headers: Node,
-        /// The field that holds a signing secret.
+        /// The field with a signing secret.
         signed_with: Option<String>,
         body: Node,
     },
@@ -193,9 +197,14 @@ pub(super) enum Send {
     Terminal {
         text: Node,
     },
+    /// Event files for TensorBoard.
+    Events {
+        logdir: Node,
+        text: Node,
+    },
 }
 
-/// What a preset's templates are read with.
+/// The context for reading a preset's templates.
 struct Parser<'a> {
     origin: &'a str,
     environment: Environment<'static>,
@@ -231,12 +240,12 @@ impl Parser<'_> {
 
     fn http(&self, http: HttpFile, fields: &BTreeMap<String, Field>) -> Result<Send, PresetError> {
         if let Some(field) = http.signed_with.as_ref().filter(|field| !fields.contains_key(*field)) {
-            return Err(self.unreadable(format!("`signed_with: {field}` names no field")));
+            return Err(self.unreadable(format!("`signed_with: {field}` does not name a field")));
         }
         let body = match &http.like {
             Some(name) => match body_of(name)? {
                 Value::Object(body) => extended(body, http.body),
-                _ => return Err(self.unreadable(format!("`like: {name}` has no body of JSON"))),
+                _ => return Err(self.unreadable(format!("`like: {name}` has no JSON body"))),
             },
             None => http.body,
         };
@@ -253,7 +262,7 @@ impl Parser<'_> {
     fn mail(&self, mail: MailFile) -> Result<Send, PresetError> {
         let text = body_of(&mail.text_like)?;
         if !text.is_string() {
-            return Err(self.unreadable(format!("`text_like: {}` shows no text", mail.text_like)));
+            return Err(self.unreadable(format!("`text_like: {}` produces no text", mail.text_like)));
         }
         let settings = serde_json::json!({
             "server": mail.server, "security": mail.security, "user": mail.user, "password": mail.password,
@@ -268,7 +277,8 @@ impl Preset {
     /// Reads a preset; `origin` is its name or file, for messages.
     ///
     /// # Errors
-    /// With line and column: not YAML, unknown or missing keys; with its place: a template that does not parse.
+    /// Invalid YAML, or unknown or missing keys, with line and column; or a template that does not parse, with
+    /// its position.
     pub fn parse(origin: &str, yaml: &str) -> Result<Preset, PresetError> {
         let mut parser = Parser { origin, environment: filters::environment(), codes: None };
         let file: PresetFile = serde_saphyr::from_str(yaml).map_err(|error| parser.unreadable(error.to_string()))?;
@@ -276,13 +286,13 @@ impl Preset {
         parser.codes = codes.map(Arc::new);
         let answers = parser.answers(file.answers, file.reference.as_ref(), "answers")?;
         if answers.means(Meaning::Absent) {
-            return Err(parser.unreadable("`means: absent` is for the answers of `ask` only"));
+            return Err(parser.unreadable("`means: absent` is only for the answers of `ask`"));
         }
         let ask = file.ask.map(|ask| parser.ask(ask, "ask")).transpose()?;
         let status = file.status.map(|status| parser.status(status, "status")).transpose()?;
         let cancel = file.cancel.map(|cancel| parser.cancel(cancel)).transpose()?;
         let then: Vec<Then> = file.then.into_iter().map(|then| parser.then(then)).collect::<Result<_, _>>()?;
-        // Without a question, a message whose second request failed would be sent a second time.
+        // Without a query, a message whose follow-up request failed would be sent a second time.
         if ask.is_none() && then.iter().any(|then| then.need == Need::Required) {
             return Err(parser.unreadable("a request under `then` with `need: required` needs an `ask`"));
         }
@@ -290,6 +300,10 @@ impl Preset {
             SendFile::Http(http) => parser.http(http, &file.fields)?,
             SendFile::Mail(mail) => parser.mail(mail)?,
             SendFile::Terminal(terminal) => Send::Terminal { text: parser.text(&terminal.text, "text")? },
+            SendFile::Events(events) => Send::Events {
+                logdir: parser.text(&events.logdir, "logdir")?,
+                text: parser.text(&events.text, "text")?,
+            },
         };
         Ok(Preset {
             name: file.name,
@@ -307,61 +321,62 @@ impl Preset {
             status,
             cancel,
             tests: file.tests,
+            picture: file.picture,
             limits: file.limits,
             environment: parser.environment,
             yaml: yaml.to_owned(),
         })
     }
 
-    /// A preset that comes with nextrun.
+    /// A built-in preset.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is no preset of this name.
     pub fn shipped(name: &str) -> Result<Preset, PresetError> {
         Preset::parse(name, Preset::yaml(name)?)
     }
 
-    /// The YAML of a preset that comes with nextrun, to start one's own from.
+    /// The YAML of a built-in preset, as a starting point for a custom one.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is no preset of this name.
     pub fn yaml(name: &str) -> Result<&'static str, PresetError> {
         let known = || SHIPPED.map(|(known, _)| known).join(", ");
         let found = SHIPPED.iter().find(|(known, _)| *known == name);
         found.map(|(_, yaml)| *yaml).ok_or_else(|| PresetError::Unknown { name: name.to_owned(), known: known() })
     }
 
-    /// A preset of the site's own.
+    /// A preset file of the site.
     ///
     /// # Errors
-    /// The file cannot be read, or is no preset.
+    /// The file cannot be read, or is invalid.
     pub fn from_file(path: &Path) -> Result<Preset, PresetError> {
         let yaml = std::fs::read_to_string(path);
         let yaml = yaml.map_err(|source| PresetError::File { path: path.to_owned(), source })?;
         Preset::parse(&path.display().to_string(), &yaml)
     }
 
-    /// The names of the presets that come with nextrun.
+    /// The names of the built-in presets.
     pub fn names() -> impl Iterator<Item = &'static str> {
         SHIPPED.iter().map(|(name, _)| *name)
     }
 
-    /// Whether it can be asked for a message that may have arrived.
+    /// Whether it can be queried for a message that may have arrived.
     pub fn can_be_asked(&self) -> bool {
         self.ask.is_some()
     }
 
-    /// Whether it starts a run by its command, so that one must be known.
+    /// Whether it starts runs by their command, which must then be known.
     pub fn needs_command(&self) -> bool {
         self.needs_command
     }
 
-    /// Whether it says the same, so that a file that changed is another preset.
+    /// Whether its content is equal; a file that changed is a different preset.
     pub(super) fn is_like(&self, other: &Preset) -> bool {
         self.yaml == other.yaml
     }
 
-    /// A template of this preset, rendered; null where it comes to nothing.
+    /// A template of this preset, rendered; null if it is empty.
     pub(super) fn render(&self, node: &Node, scope: &Scope, place: &str) -> Result<Value, TemplateError> {
         Ok(node.render(&self.environment, scope, place)?.unwrap_or_default())
     }
@@ -376,13 +391,13 @@ impl Preset {
         })
     }
 
-    /// Whether a condition of this preset holds.
+    /// Whether a condition of this preset is true.
     pub(super) fn holds(&self, condition: &str, scope: &Scope, place: &str) -> Result<bool, TemplateError> {
         super::template::holds(&self.environment, scope, condition, place)
     }
 }
 
-/// The body or text of a shipped preset, as it is written.
+/// The source of the body or text of a built-in preset.
 fn body_of(name: &str) -> Result<Value, PresetError> {
     let unreadable = |reason: String| PresetError::Yaml { preset: name.to_owned(), reason };
     let file: PresetFile =
@@ -390,7 +405,9 @@ fn body_of(name: &str) -> Result<Value, PresetError> {
     match file.send {
         SendFile::Http(http) => Ok(http.body),
         SendFile::Terminal(terminal) => Ok(Value::String(terminal.text)),
-        SendFile::Mail(_) => Err(unreadable("it has nothing that another could be like".to_owned())),
+        SendFile::Mail(_) | SendFile::Events(_) => {
+            Err(unreadable("it has no body or text that another preset could use".to_owned()))
+        }
     }
 }
 
@@ -401,9 +418,9 @@ fn extended(mut body: Map<String, Value>, more: Value) -> Value {
     Value::Object(body)
 }
 
-/// What templates of a message see: `message` with the attributes of the CloudEvent and its data as it is, `view`, the
-/// same for people, and `thread`, the reference of the first message of its case, where there is one. `time` is in RFC
-/// 3339; `message.seconds` is the same in seconds since the Unix epoch.
+/// The values that templates of a message can use: `message` with the attributes of the CloudEvent and its unchanged
+/// data; `view`, its content for people; and `thread`, the reference of the first message of its case, if any. `time`
+/// is in RFC 3339; `message.seconds` is the same time in seconds since the Unix epoch.
 pub(super) fn scope(message: &Message, thread: Option<&str>, source: &str, time: &str) -> Scope {
     let event = serde_json::json!({
         "id": message.id,

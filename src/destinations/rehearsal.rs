@@ -1,6 +1,6 @@
-//! The tests that stand in presets: what becomes of a message, and what an answer to it means.
+//! The tests in presets: the request for a message, and the interpretation of a response.
 //!
-//! Owns: their form, and running them; nothing is sent. Must not know: which presets there are.
+//! Owns: their format and execution; sends nothing. Must not know: which presets exist.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use super::http::{Http, Outgoing, Reply, Timeouts};
 use super::{Channel, Destination, Outcome, Preset, Secret, Setup, Surroundings};
 use crate::case::{Body, CaseId, Message, MessageKind};
 
-/// A test that stands in a preset: what becomes of a message, and what an answer to it means.
+/// A test in a preset: the request for a message, and the interpretation of a response.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PresetTest {
@@ -26,30 +26,30 @@ pub(super) struct PresetTest {
     /// The reference of the first message of the case.
     #[serde(default)]
     thread: Option<String>,
-    /// The address that the request must go to.
+    /// The expected address of the request.
     #[serde(default)]
     url: Option<String>,
-    /// Headers that the request must have.
+    /// The expected headers of the request.
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// The body that must come out, whole.
+    /// The complete expected body.
     #[serde(default)]
     body: Option<Value>,
-    /// Parts that the body must have, by JSON pointer.
+    /// Expected parts of the body, by JSON pointer.
     #[serde(default)]
     parts: BTreeMap<String, Value>,
     #[serde(default)]
     answer: Option<TestAnswer>,
-    /// The question whether it has the message.
+    /// The query whether the destination has the message.
     #[serde(default)]
     ask: Option<TestAsk>,
-    /// Questions what became of the run.
+    /// Status queries about the run.
     #[serde(default)]
     fates: Vec<TestFate>,
     /// The request that stops the run.
     #[serde(default)]
     cancel: Option<TestCancel>,
-    /// The requests that must follow once it has the message, all of them.
+    /// The complete list of expected follow-up requests once it has the message.
     #[serde(default)]
     then: Option<Vec<TestThen>>,
 }
@@ -66,7 +66,7 @@ impl PresetTest {
     }
 }
 
-/// A message of a test; what is left out has a fixed value.
+/// A message of a test; omitted fields have fixed values.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestMessage {
@@ -75,21 +75,19 @@ struct TestMessage {
 }
 
 impl TestMessage {
-    /// What it says; a field that messages of its kind do not have is a mistake.
+    /// Its data; a field that messages of its kind do not have is a mistake.
     fn body(&self) -> Result<Body, String> {
         let body =
             Body::read(self.kind, self.data.clone()).map_err(|error| format!("the data of the message: {error}"))?;
         let (known, given) = (body.data(), self.data.as_object());
         match given.into_iter().flatten().find(|(field, _)| known.get(field).is_none()) {
-            Some((field, _)) => {
-                Err(format!("the data of a {} message have no field `{field}`", self.kind.event_type()))
-            }
+            Some((field, _)) => Err(format!("the data of a {} message has no field `{field}`", self.kind.event_type())),
             None => Ok(body),
         }
     }
 }
 
-/// An answer, and the outcome that must follow.
+/// A response and the expected outcome.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestAnswer {
@@ -102,16 +100,16 @@ struct TestAnswer {
     reference: Option<String>,
     #[serde(default)]
     unknown_knobs: Option<Vec<String>>,
-    /// A text that the reason must hold.
+    /// A text that the reason must contain.
     #[serde(default)]
     why: Option<String>,
 }
 
-/// A question that must be asked, an answer to it, and what it must say.
+/// An expected query, a response to it, and the expected interpretation.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestAsk {
-    /// Which of the places that are asked one after the other, from 1.
+    /// The number of the queried location, from 1.
     #[serde(default = "first")]
     place: usize,
     #[serde(default)]
@@ -123,7 +121,7 @@ struct TestAsk {
     says: String,
     #[serde(default)]
     reference: Option<String>,
-    /// The references of all that it has.
+    /// The references of all copies.
     #[serde(default)]
     all: Option<Vec<String>>,
 }
@@ -132,14 +130,14 @@ fn first() -> usize {
     1
 }
 
-/// A question what became of a run, an answer to it, and the fate that must follow.
+/// A status query, a response to it, and the expected status.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestFate {
-    /// What the destination calls the run.
+    /// The destination's reference for the run.
     #[serde(default)]
     reference: Option<String>,
-    /// Which of the places that are asked one after the other, from 1.
+    /// The number of the queried location, from 1.
     #[serde(default = "first")]
     place: usize,
     #[serde(default)]
@@ -147,10 +145,10 @@ struct TestFate {
     status: u16,
     #[serde(default)]
     body: String,
-    /// Answers to the further requests, by their names; those that are left out answer with 404.
+    /// Responses to additional requests by their names; omitted ones respond with 404.
     #[serde(default)]
     also: BTreeMap<String, TestAlso>,
-    /// A fate, or `none` where there is no record, `not_now`, `cannot`.
+    /// A status, or `none` if there is no record, `not_now`, `cannot`.
     says: String,
     #[serde(default)]
     reason: Option<String>,
@@ -162,7 +160,7 @@ struct TestFate {
     attempt: Option<u32>,
 }
 
-/// An answer to a further request.
+/// A response to an additional request.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestAlso {
@@ -171,11 +169,11 @@ struct TestAlso {
     body: String,
 }
 
-/// A request that stops a run, an answer to it, and the outcome that must follow.
+/// A request that stops a run, a response to it, and the expected outcome.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestCancel {
-    /// What the destination calls the run.
+    /// The destination's reference for the run.
     #[serde(default)]
     reference: Option<String>,
     #[serde(default)]
@@ -187,7 +185,7 @@ struct TestCancel {
     outcome: String,
 }
 
-/// A request that must follow.
+/// An expected follow-up request.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TestThen {
@@ -199,7 +197,7 @@ struct TestThen {
 }
 
 impl Preset {
-    /// Runs the tests that stand in the preset, and returns what did not go as they say, one text a test.
+    /// Runs the tests in the preset, and returns one text per failed test.
     pub fn failures(self: &Arc<Self>) -> Vec<String> {
         self.tests
             .iter()
@@ -207,7 +205,7 @@ impl Preset {
             .collect()
     }
 
-    /// What each test that stands in the preset sends: its name, the address, and the body.
+    /// What each test in the preset sends: its name, the address, and the body.
     ///
     /// # Errors
     /// Why a test sends nothing.
@@ -222,7 +220,7 @@ impl Preset {
         sent.collect()
     }
 
-    /// How many tests stand in the preset.
+    /// The number of tests in the preset.
     pub fn test_count(&self) -> usize {
         self.tests.len()
     }
@@ -264,11 +262,11 @@ fn run(preset: &Arc<Preset>, test: &PresetTest) -> Result<(), String> {
 fn asked(exchange: &Exchange<'_>, want: &TestAsk) -> Result<(), String> {
     let mut ask = exchange.destination.preset.ask.as_ref().ok_or("the preset has no `ask`")?;
     for _ in 1..want.place {
-        ask = ask.otherwise.as_deref().ok_or("the preset asks in fewer places")?;
+        ask = ask.otherwise.as_deref().ok_or("the preset has fewer locations to query")?;
     }
     let request = exchange.asking(ask)?;
     if let Some(url) = &want.url {
-        same("the address of the question", request.url.as_str(), url)?;
+        same("the address of the query", request.url.as_str(), url)?;
     }
     let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
     let (says, reference, all) = match exchange.known(ask, &reply) {
@@ -278,23 +276,23 @@ fn asked(exchange: &Exchange<'_>, want: &TestAsk) -> Result<(), String> {
         Known::Site(_) => ("site", None, Vec::new()),
         Known::Cannot(_) => ("cannot", None, Vec::new()),
     };
-    same("the answer to the question", says, &want.says)?;
+    same("the response to the query", says, &want.says)?;
     if let Some(want) = &want.all {
-        same("all that it has", &all.join(", "), &want.join(", "))?;
+        same("the references of all copies", &all.join(", "), &want.join(", "))?;
     }
     same("the reference", &format!("{reference:?}"), &format!("{:?}", want.reference))
 }
 
-/// What an answer says of a run.
+/// The interpretation of a response about a run.
 fn became(exchange: &Exchange<'_>, want: &TestFate) -> Result<(), String> {
     let mut status = exchange.destination.preset.status.as_ref().ok_or("the preset has no `status`")?;
     for _ in 1..want.place {
-        status = status.otherwise.as_deref().ok_or("the preset asks in fewer places")?;
+        status = status.otherwise.as_deref().ok_or("the preset has fewer locations to query")?;
     }
     let scope = exchange.after(want.reference.as_deref());
     let request = exchange.asking_status(status, &scope)?;
     if let Some(url) = &want.url {
-        same("the address of the question what became of it", request.url.as_str(), url)?;
+        same("the address of the status query", request.url.as_str(), url)?;
     }
     let reply = Reply { status: want.status, retry_after: None, body: want.body.clone() };
     let record = match exchange.told(status, &scope, &reply) {
@@ -315,13 +313,13 @@ fn became(exchange: &Exchange<'_>, want: &TestFate) -> Result<(), String> {
     };
     let fate = match record {
         Record::Fate(fate) => fate,
-        Record::None => return same("what became of it", "none", &want.says),
-        Record::NotNow(_) => return same("what became of it", "not_now", &want.says),
+        Record::None => return same("the status", "none", &want.says),
+        Record::NotNow(_) => return same("the status", "not_now", &want.says),
         Record::Cannot(why) => {
-            return same("what became of it", "cannot", &want.says).map_err(|no| format!("{no}: {why}"));
+            return same("the status", "cannot", &want.says).map_err(|no| format!("{no}: {why}"));
         }
     };
-    same("what became of it", fate.state.word(), &want.says)?;
+    same("the status", fate.state.word(), &want.says)?;
     same("the reason", &format!("{:?}", fate.reason), &format!("{:?}", want.reason))?;
     let numbers = (fate.exit_code, fate.signal, fate.attempt);
     let wanted = (want.exit_code, want.signal, want.attempt);
@@ -358,18 +356,18 @@ fn followed(exchange: &Exchange<'_>, reference: Option<&str>, want: &[TestThen])
     let scope = exchange.after(reference);
     let all = exchange.destination.preset.then.iter().filter_map(|then| exchange.following(then, &scope));
     let requests: Vec<Outgoing> = all.collect::<Result<_, _>>()?;
-    same("the number of requests that follow", &requests.len().to_string(), &want.len().to_string())?;
+    same("the number of follow-up requests", &requests.len().to_string(), &want.len().to_string())?;
     for (request, want) in requests.iter().zip(want) {
-        same("the address of what follows", request.url.as_str(), &want.url)?;
+        same("the address of the follow-up request", request.url.as_str(), &want.url)?;
         let sent = request.body.as_deref().unwrap_or(b"null");
         let body: Value = serde_json::from_slice(sent).map_err(|error| error.to_string())?;
-        compare("the body of what follows", &body, want.body.as_ref(), &want.parts)?;
+        compare("the body of the follow-up request", &body, want.body.as_ref(), &want.parts)?;
     }
     Ok(())
 }
 
 fn compare(what: &str, got: &Value, whole: Option<&Value>, parts: &BTreeMap<String, Value>) -> Result<(), String> {
-    // The order of an object's fields means nothing.
+    // The order of an object's fields is not significant.
     if let Some(want) = whole.filter(|want| *want != got) {
         same(what, &format!("{got:#}"), &format!("{want:#}"))?;
     }
@@ -413,7 +411,7 @@ fn check(outcome: Outcome, want: &TestAnswer) -> Result<(), String> {
     };
     same("the outcome", name, &want.outcome)?;
     match want.why.as_deref().filter(|part| !why.contains(*part)) {
-        Some(part) => Err(format!("the reason {why:?} does not hold {part:?}")),
+        Some(part) => Err(format!("the reason {why:?} does not contain {part:?}")),
         None => Ok(()),
     }
 }

@@ -10,13 +10,13 @@ use sha2::Sha256;
 
 use super::Secret;
 
-/// The keys of one destination: more than one while a secret is being changed.
+/// The keys of one destination; more than one while a secret is being changed.
 #[derive(Clone)]
 pub(super) struct Keys(Vec<Vec<u8>>);
 
 impl Keys {
-    /// Reads `whsec_` and base64, or base64 alone; several are separated by white space. `None` when one of them is
-    /// neither, or there is none.
+    /// Reads `whsec_` and base64, or only base64; several keys are separated by white space. `None` if one of them is
+    /// invalid, or there is none.
     pub(super) fn parse(secret: &Secret) -> Option<Keys> {
         let decode = |word: &str| STANDARD.decode(word.strip_prefix("whsec_").unwrap_or(word)).ok();
         let keys: Vec<Vec<u8>> = secret.expose().split_whitespace().map(decode).collect::<Option<_>>()?;
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn it_signs_as_the_specification_says() {
-        // The example of the specification's reference libraries.
+        // The example from the specification's reference libraries.
         let keys = Keys::parse(&Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
         let signature = keys.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");

@@ -1,38 +1,39 @@
-//! A loss curve in one line of text.
+//! A loss curve as one line of text.
 //!
 //! Owns: scaling and characters. Must not know: messages.
 
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// What stands for a value that was NaN or infinite: visibly not a level.
+/// The symbol for NaN and infinity, which cannot be mistaken for a level.
 const BROKEN: char = '×';
 
-/// Above this ratio of the largest to the smallest value the scale is logarithmic, or most of the curve would lie on the
-/// lowest level: two decades.
+/// If the ratio of the largest to the smallest value exceeds this, the scale is logarithmic; otherwise, most of the
+/// curve would be on the lowest level. Two decades.
 const LOG_FROM: f64 = 100.0;
 
-/// A curve whose values differ by less than this share of their size is drawn accordingly flatter: a loss that does not
-/// move must not look like one that swings. Noise of a few per cent is usual between the logged steps of a healthy run.
+/// A curve whose relative range is smaller than this is drawn flatter, so that a constant loss does not look unstable.
+/// Noise of a few per cent is normal between the logged steps of a healthy run.
 const FULL_HEIGHT_FROM: f64 = 0.05;
 
-/// A curve as one character a value, `▁` the lowest and `█` the highest; `None` is a value that was not finite, shown as
-/// `×`. A flat curve lies in the middle. Positive values that span more than two decades are scaled by their logarithm.
+/// A curve with one character per value, `▁` for the lowest and `█` for the highest; `None` is a value that was not
+/// finite, shown as `×`. A flat curve is in the middle. Positive values that span more than two decades are scaled
+/// logarithmically.
 pub fn sparkline(values: &[Option<f64>]) -> String {
     let finite = || values.iter().flatten().copied().filter(|value| value.is_finite());
     let (low, high) = finite().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
     let scale = if is_logarithmic(low, high) { f64::ln } else { |value: f64| value };
-    // Halves first: the difference of two finite numbers may not be finite.
+    // Halves first, because the difference of two finite numbers may not be finite.
     let (bottom, top) = (scale(low) / 2.0, scale(high) / 2.0);
     let full = top - bottom;
     let least = FULL_HEIGHT_FROM * low.abs().max(high.abs()) / 2.0;
     let flat = full < least && !is_logarithmic(low, high);
-    // A flat curve lies in the middle of a level, where its noise does not make it hop between two.
+    // A flat curve is in the middle of a level, so that noise does not make it jump between two levels.
     let (height, centre) = if flat { (least, 0.5 + 0.5 / 8.0) } else { (full, 0.5) };
     let middle = bottom + full / 2.0;
     let level = |value: f64| {
         let share = centre + (scale(value) / 2.0 - middle) / height;
         let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.5 };
-        // The share is within 0 and 1, so the index is within the array.
+        // The fraction is between 0 and 1, so the index is within the array.
         LEVELS[((share * 8.0) as usize).min(7)]
     };
     values.iter().map(|value| value.filter(|value| value.is_finite()).map_or(BROKEN, level)).collect()

@@ -3,32 +3,32 @@
 //!
 //! Owns: the notation. Must not know: messages, presets, HTTP.
 //!
-//! - A leaf string is a minijinja template; a name that is not defined is an error (`is defined`, `default`).
-//! - A leaf that is one expression and nothing else, `"{{ x }}"`, becomes the value of `x`, with its type.
-//! - `{if: CONDITION, then: NODE, else: NODE}` becomes one of the two. Without `else` it becomes nothing: an absent
-//!   element of a list, an absent key of a map.
-//! - `{for: NAME in LIST, each: NODE}` becomes a list of one element for each of LIST.
-//! - Within a list, the lists that `for`, and a list under `then` or `else`, come to are spliced in.
+//! - A leaf string is a minijinja template; an undefined name is an error (`is defined`, `default`).
+//! - A leaf that consists of a single expression, `"{{ x }}"`, becomes the value of `x` with its type.
+//! - `{if: CONDITION, then: NODE, else: NODE}` becomes one of the two nodes. Without `else`, it can become nothing: an
+//!   absent element of a list, or an absent key of a map.
+//! - `{for: NAME in LIST, each: NODE}` becomes a list with one element for each element of LIST.
+//! - Within a list, the lists produced by `for`, and by a list under `then` or `else`, are spliced in.
 
 use std::collections::BTreeMap;
 
 use minijinja::{Environment, Error, ErrorKind, Value as Jinja};
 use serde_json::{Map, Value};
 
-/// The values that templates see, by name.
+/// The values available to templates, by name.
 pub(super) type Scope = BTreeMap<String, Jinja>;
 
 /// Why a template could not be read or rendered.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {reason}")]
 pub struct TemplateError {
-    /// Where in the structure, as `body.blocks[2].text`.
+    /// Position in the structure, as `body.blocks[2].text`.
     place: String,
-    /// What is wrong, with the template itself.
+    /// The problem, with the template itself.
     reason: String,
 }
 
-/// A structure with templates in it, checked for syntax.
+/// A structure with templates, checked for syntax.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     Constant(Value),
@@ -44,7 +44,7 @@ impl Node {
     /// Reads a structure; `place` is its name in messages.
     ///
     /// # Errors
-    /// The place of the first template that does not parse.
+    /// The position of the first template that does not parse.
     pub(super) fn parse(value: &Value, place: &str, environment: &Environment<'_>) -> Result<Node, TemplateError> {
         match value {
             Value::String(text) => leaf(text, place, environment),
@@ -81,7 +81,7 @@ impl Node {
     /// The structure with every template rendered; `None` is an `if` without a value.
     ///
     /// # Errors
-    /// The place of the first template that fails, as one that names what is not defined.
+    /// The position of the first template that fails, for example because of an undefined name.
     pub(super) fn render(
         &self,
         environment: &Environment<'_>,
@@ -174,10 +174,10 @@ fn evaluate(environment: &Environment<'_>, scope: &Scope, expression: &str) -> R
     if value.is_undefined() { Err(Error::from(ErrorKind::UndefinedError)) } else { Ok(value) }
 }
 
-/// Refuses an expression that does not parse.
+/// Rejects an expression that does not parse.
 ///
 /// # Errors
-/// Its place and what is wrong.
+/// Its position and the problem.
 pub(super) fn check_expression(
     environment: &Environment<'_>,
     expression: &str,
@@ -186,10 +186,10 @@ pub(super) fn check_expression(
     check(environment.compile_expression(expression), place, expression)
 }
 
-/// Whether an expression comes to something: not false, 0, empty or nothing.
+/// Whether an expression is truthy: not false, 0 or empty.
 ///
 /// # Errors
-/// Its place and why it failed, as for one that names what is not defined.
+/// Its position and why it failed, for example because of an undefined name.
 pub(super) fn holds(
     environment: &Environment<'_>,
     scope: &Scope,

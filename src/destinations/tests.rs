@@ -47,11 +47,12 @@ fn plain(preset_name: &str) -> Destination {
             ("server", _) => "mail.example:587",
             ("from" | "to", _) => "ada@example.org",
             ("socket", _) => "/run/user/1000/runner.sock",
+            ("logdir", _) => "/runs",
             _ => "t0k3n",
         })
     };
     let required = preset(preset_name);
-    let required = required.fields.iter().filter(|(_, field)| field.need == Need::Required);
+    let required = required.fields.iter().filter(|(name, field)| field.need == Need::Required || *name == "logdir");
     let fields = required.map(|(name, field)| (name.clone(), value(name, field))).collect();
     let setup = Setup { name: preset_name.to_owned(), fields, ..Setup::default() };
     Destination::new(preset(preset_name), setup, &surroundings()).unwrap()
@@ -113,93 +114,92 @@ fn closed() -> Message {
             ],
             "not_tried": ["l1_or_l2: the script has no knob `loss`"],
             "recommended": {"overrides": {"initializer": "variance_scaling"}, "command": "python train.py --init=he"},
+            "cure": {"suggestion_id": "m3", "run_name": "c", "overrides": {"initializer": "variance_scaling"},
+                "of": "loss", "baseline": 2.301, "experiment": 0.0412},
+            "owners": ["slack:U024BE7LH"],
         }),
     )
 }
 
-#[test]
-fn a_suggested_run_reads_well_in_slack() {
-    assert_snapshot!(slack_text(&suggested()), @r#"
-    text: Suggested run for `resnet/7`: 1 overfit one point (batch_size = 1, max_steps = 2000, train_examples = 1)
-    [header]
-    Next run: 1 overfit one point
-    [section]
-    `resnet/7` shows:
-    • *not learning*: 2.301 at step 4,000, no better than the best constant (2.303) · train/loss, steps 0 to 4,000
-    [section]
-    Training loss
-    ```
-    ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  2.299 → 2.305
-    ```
-    [section]
-    *Why:* A network that cannot fit one point cannot fit many, and nothing else is worth trying before.
-    *Tests whether* the network and its loss can represent the answer at all
-    *Confirmed if* the loss falls by three orders of magnitude, or accuracy reaches 0.9999
-    [section]
-    *Change:* `batch_size = 1, max_steps = 2000, train_examples = 1`
-    [section]
-    ```
-    NEXTRUN_SUGGESTION_ID=m1 python train.py --limit-examples=1 --batch-size=1 --max-steps=2000
-    ```
-    [context]
-    case `c1` · policy article · logs into `nextrun/c1/1-overfit`
-    "#);
+fn opened() -> Message {
+    message(
+        MessageKind::CaseOpened,
+        json!({
+            "case_id": "c1", "baseline_run": "resnet/7", "policy": "article", "symptoms": ["non_finite"],
+            "owners": ["slack:U024BE7LH", "discord:80351110224678912", "ada"],
+            "evidence": [{"symptom": "non_finite", "severity": "problem", "tag": "train/loss", "first_step": 12,
+                "last_step": 12, "summary": "the loss is NaN"}],
+            "loss_curve": [2.3, 7.5, 900.0, null], "stop": "the loss is NaN",
+        }),
+    )
 }
 
-#[test]
-fn a_closed_case_reads_well_in_slack() {
-    assert_snapshot!(slack_text(&closed()), @r#"
-    text: `resnet/7`: batch norm hides exploding gradients
-    [header]
-    Batch norm hides exploding gradients
-    [section]
-    *Case closed* for `resnet/7`, 87 % sure.
-    One point is fitted with batch norm and diverges without it: the initial weights are too large, and batch norm hides it until the batches get small.
-    [section]
-    *Tried*
-    1. overfit one point (batch_size = 2, train_examples = 1) → *fits*
-    2. drop batch norm (batch_norm = false, batch_size = 1) → *explodes*
-    [section]
-    *Not tried*
-    • l1 or l2: the script has no knob `loss`
-    [section]
-    *Recommended:* `initializer = variance_scaling`
-    [section]
-    ```
-    python train.py --init=he
-    ```
-    [context]
-    case `c1` · policy article
-    "#);
+fn approval() -> Message {
+    message(
+        MessageKind::ApprovalAsked,
+        json!({
+            "suggestion_id": "c1-01-x", "case_id": "c1", "baseline_run": "resnet/7", "run_name": "nextrun/resnet-7/01-rate",
+            "symptoms": ["not_learning"], "state": "lower_rate", "step": "2 lower the learning rate", "attempt": 1,
+            "overrides": {"learning_rate": 0.001, "max_steps": 2000}, "command": "python train.py --lr 0.001 --steps 2000",
+            "why": "the loss oscillates around its start", "hypothesis": "the learning rate is too high",
+            "expect": "the loss falls", "cost": {"steps": 2000, "seconds": 5400.0, "gpu_hours": 1.5},
+            "loss_curve": curve(), "answers": ["run", "skip", "snooze"], "expires": 1_763_928_000.0, "fingerprint": "f00",
+        }),
+    )
 }
 
+fn asked() -> Message {
+    message(
+        MessageKind::QuestionAsked,
+        json!({
+            "case_id": "c1", "baseline_run": "resnet/7", "symptoms": ["not_learning"],
+            "step": "6 reshape", "why": "One point is fitted, many are not.",
+            "checklist": ["Print one batch after the reshape: does each row still hold one example?", "Are labels shuffled with their inputs?"],
+            "answers": ["broken", "fine"], "expires": 1_763_928_000.0, "fingerprint": "f00",
+        }),
+    )
+}
+
+fn notice() -> Message {
+    message(
+        MessageKind::Notice,
+        json!({
+            "case_id": "c1", "baseline_run": "resnet/7", "symptoms": ["not_learning"], "what": "failed",
+            "why": "2 experiments in a row failed without a result: it failed with exit code 2",
+            "suggestion_id": "m1", "run_name": "nextrun/resnet-7/01-rate",
+            "fate": {"state": "failed", "exit_code": 2, "tail": "train.py: error: unrecognized arguments: --steps"},
+        }),
+    )
+}
+
+/// Every kind of message as every destination for people shows it: read the snapshots as a person would.
 #[test]
-fn a_question_reads_well_in_slack() {
-    let data = json!({
-        "step": "6 reshape", "why": "One point is fitted, many are not.",
-        "checklist": ["Print one batch after the reshape: does each row still hold one example?", "Are labels shuffled with their inputs?"],
-        "answers": ["broken", "fine"], "expires": 1_763_928_000.0,
-    });
-    assert_snapshot!(slack_text(&message(MessageKind::QuestionAsked, data)), @r#"
-    text: A question about `resnet/7`: 6 reshape
-    [header]
-    Please look: 6 reshape
-    [section]
-    `resnet/7`
-    [section]
-    *Why:* One point is fitted, many are not.
-    [section]
-    1. Print one batch after the reshape: does each row still hold one example?
-    2. Are labels shuffled with their inputs?
-    *Answers:* `broken`, `fine`
-    [section]
-    To answer:
-    ```
-    nextrun cases answer c1 ANSWER
-    ```
-    [context]
-    case `c1`
-    "#);
+fn every_kind_of_message_reads_well_everywhere() {
+    let all = [opened(), suggested(), approval(), asked(), notice(), closed()];
+    let app = [("token", "xoxb-t0k3n"), ("channel", "C1"), ("app_token", "xapp-t0k3n")];
+    let mut told = String::new();
+    for message in &all {
+        told.push_str(&format!("======== {}\n{}\n\n", message.kind().event_type(), slack_text(message)));
+    }
+    insta::assert_snapshot!("slack", told);
+    let buttons = |message: &Message| {
+        let body = body("slack_bot", &app, message).unwrap();
+        let actions = body["blocks"].as_array().unwrap().iter().find(|block| block["type"] == "actions").cloned();
+        serde_json::to_string_pretty(&actions).unwrap()
+    };
+    insta::assert_snapshot!("slack_buttons", format!("{}\n{}", buttons(&approval()), buttons(&asked())));
+    let terminal: Vec<String> = all.iter().map(terminal_text).collect();
+    insta::assert_snapshot!("terminal", terminal.join("\n\n"));
+    for name in ["discord", "teams"] {
+        let pretty =
+            |message: &Message| serde_json::to_string_pretty(&rendered(&plain(name), message).unwrap()).unwrap();
+        let told: Vec<String> = all.iter().map(pretty).collect();
+        insta::assert_snapshot!(name, told.join("\n\n"));
+    }
+    let subject =
+        |message: &Message| rendered(&plain("email"), message).unwrap()["subject"].as_str().unwrap().to_owned();
+    let subjects: Vec<String> = all.iter().map(subject).collect();
+    insta::assert_snapshot!("email_subjects", subjects.join("\n"));
 }
 
 #[test]
@@ -214,67 +214,21 @@ fn a_digest_reads_well() {
     let digest =
         message(MessageKind::Digest, json!({"items": items, "messages": 4, "why": "quiet time, 22:00 to 07:00"}));
     assert_snapshot!(format!("{}\n\n{}", slack_text(&digest), terminal_text(&digest)), @r#"
-    text: 2 cases, 4 messages that waited
+    text: 4 messages about 2 cases
     [header]
-    2 cases, 4 messages that waited
+    4 messages about 2 cases
     [section]
     • `sweep/1`: NaN or infinity, exploding gradients
-    • `sweep/2`: not learning; next run: 1 overfit one point (train_examples = 1); closed: the learning rate is too high
+    • `sweep/2`: not learning; suggested run: 1 overfit one point (train_examples = 1); cause: the learning rate is too high
     [section]
     *Why:* quiet time, 22:00 to 07:00
     [context]
     more with `nextrun cases list`
 
-    ≡ 2 cases, 4 messages that waited
+    ≡ 4 messages about 2 cases
       sweep/1: NaN or infinity, exploding gradients
-      sweep/2: not learning; next run: 1 overfit one point (train_examples = 1); closed: the learning rate is too high
-      why     quiet time, 22:00 to 07:00
-    "#);
-}
-
-#[test]
-fn an_opened_case_reads_well_in_slack() {
-    let data = json!({"evidence": [{"symptom": "non_finite", "severity": "problem", "first_step": 12, "last_step": 12, "summary": "the loss is NaN"}],
-        "loss_curve": [2.3, 7.5, 900.0, null], "policy": "article"});
-    assert_snapshot!(slack_text(&message(MessageKind::CaseOpened, data)), @r#"
-    text: `resnet/7` does not look right: NaN or infinity
-    [header]
-    Something is wrong with resnet/7
-    [section]
-    `resnet/7` shows:
-    • *NaN or infinity*: the loss is NaN · step 12
-    [section]
-    Training loss
-    ```
-    ▁▂█×  2.3 → 900, log scale, × = NaN or infinity
-    ```
-    [context]
-    case `c1` · policy article
-    "#);
-}
-
-#[test]
-fn messages_read_well_in_a_terminal() {
-    assert_snapshot!(format!("{}\n\n{}", terminal_text(&suggested()), terminal_text(&closed())), @r#"
-    ▶ resnet/7: suggested run, 1 overfit one point
-      shows   not learning: 2.301 at step 4,000, no better than the best constant (2.303) [train/loss, steps 0 to 4,000]
-      loss    ▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  2.299 → 2.305
-      why     A network that cannot fit one point cannot fit many, and nothing else is worth trying before.
-      if      the network and its loss can represent the answer at all
-      expect  the loss falls by three orders of magnitude, or accuracy reaches 0.9999
-      change  batch_size = 1, max_steps = 2000, train_examples = 1
-      run     NEXTRUN_SUGGESTION_ID=m1 python train.py --limit-examples=1 --batch-size=1 --max-steps=2000
-      logs to nextrun/c1/1-overfit
-      case    c1, policy article
-
-    ✔ resnet/7: batch norm hides exploding gradients (87 % sure)
-      so      One point is fitted with batch norm and diverges without it: the initial weights are too large, and batch norm hides it until the batches get small.
-      tried   overfit one point (batch_size = 2, train_examples = 1): fits
-      tried   drop batch norm (batch_norm = false, batch_size = 1): explodes
-      not tried  l1 or l2: the script has no knob `loss`
-      use     initializer = variance_scaling
-      run     python train.py --init=he
-      case    c1, policy article
+      sweep/2: not learning; suggested run: 1 overfit one point (train_examples = 1); cause: the learning rate is too high
+      why       quiet time, 22:00 to 07:00
     "#);
 }
 

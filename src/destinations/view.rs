@@ -1,29 +1,36 @@
-//! A message as people are shown it: every field there, in words.
+//! The content of a message for people: every field in words.
 //!
-//! Owns: what of a message people read, and what stands for what is absent. Must not know: markup, which destination
-//! shows it.
+//! Owns: the parts of a message that people read, and the replacements for absent values. Must not know: markup, which
+//! destination shows it.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::headline::{self, Owner};
 use super::sparkline::{is_logarithmic, sparkline};
-use super::words::{number, one_line, settings, shell_word, words};
+use super::words::{number, one_line, sentence, settings, shell_word, words};
 use crate::case::{
     About, ApprovalAsked, Believed, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message,
-    MessageKind, Notice, QuestionAsked, Recommended, RunSuggested, Tried,
+    MessageKind, Notice, QuestionAsked, RUN, Recommended, RunSuggested, SKIP, SNOOZE, Tried,
 };
 use crate::command::{is_one_program, masked_line};
 
-/// What templates see as `view`; `docs/DESTINATIONS.md` describes each field. Texts and lists are empty where the message
-/// does not have them.
+/// The value of `view` in templates; `docs/DESTINATIONS.md` describes each field. Texts and lists that a message does
+/// not have are empty.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(super) struct View {
     /// The baseline job.
     run: String,
+    /// The news in one line, with the job's name.
+    headline: String,
+    /// What is wrong with the job, as a sentence.
+    problem: String,
+    /// Whose job it is.
+    owners: Vec<Owner>,
     case: String,
     policy: String,
-    /// Which step of the sequence, such as `1 overfit one point`.
+    /// The step of the sequence, such as `1 overfit one point`.
     step: String,
     /// 1 for the first experiment of a step.
     attempt: u32,
@@ -31,44 +38,71 @@ pub(super) struct View {
     hypothesis: String,
     expect: String,
     summary: String,
-    /// What is wrong with its numbers.
+    /// The findings, with numbers.
     troubles: Vec<Trouble>,
-    /// The loss as a line of text, with where it started and stands.
+    /// The loss as a text sparkline, with its first and last value.
     curve: String,
     /// The changes to the baseline's knobs.
     settings: String,
-    /// What the run is expected to cost.
+    /// The expected cost of the run.
     cost: String,
-    /// The most probable causes, with how far the experiment before this one moved them.
+    /// The most probable causes, with the change by the previous experiment.
     believed: String,
     /// The exact command, with its environment.
     command: String,
-    /// The same for people to read: what looks like a secret is masked.
+    /// The same for people, with values that look like secrets masked.
     shown_command: String,
-    /// Where the new run has to log.
+    /// The directory that the new run must log to.
     run_name: String,
     checklist: Vec<String>,
     answers: Vec<String>,
-    /// The command that answers; empty where nobody waits for an answer.
+    /// The command that answers; empty if no answer is expected.
     reply: String,
-    /// Until when it can be answered, for people.
+    /// The deadline for the answer, for people.
     expires: String,
-    /// Of what is shown, for buttons.
+    /// Fingerprint of what is shown, for buttons.
     fingerprint: String,
+    /// The answers as buttons; empty if no answer is expected.
+    buttons: Vec<Button>,
+    /// How the case ended, as a heading; empty while it is open.
+    cause: String,
+    /// What cured the job, with the figures of both runs.
+    cure: String,
+    /// Why the run should be stopped; empty where it need not.
+    stop: String,
     /// The verdict in words, and its id.
     verdict: String,
     verdict_id: String,
-    /// In percent, without the sign.
+    /// In per cent, without the sign.
     confidence: String,
     experiments: Vec<Experiment>,
     recommended_settings: String,
     recommended_command: String,
     not_tried: Vec<String>,
-    /// What a digest says in one line, and what it lists.
+    /// The title of a digest, and its entries.
     title: String,
     items: Vec<Item>,
     /// The last lines of a job's log, without control characters.
     log: String,
+}
+
+/// An answer as a button.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Button {
+    answer: String,
+    label: String,
+}
+
+impl Button {
+    fn of(answer: &str) -> Button {
+        let label = match answer {
+            RUN => "Run".to_owned(),
+            SKIP => "Skip".to_owned(),
+            SNOOZE => "Snooze 4 h".to_owned(),
+            other => sentence(&words(&one_line(other))),
+        };
+        Button { answer: one_line(answer), label }
+    }
 }
 
 /// A symptom with its evidence.
@@ -88,7 +122,7 @@ struct Item {
     said: String,
 }
 
-/// An experiment that was done.
+/// An experiment that has been judged.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Experiment {
     step: String,
@@ -100,7 +134,9 @@ impl View {
     /// The view of a message.
     pub(super) fn of(message: &Message) -> View {
         let mut view = match &message.body {
-            Body::CaseOpened(_) => View::default(),
+            Body::CaseOpened(opened) => {
+                View { stop: text(opened.stop.as_deref().unwrap_or_default()), ..View::default() }
+            }
             Body::RunSuggested(run) => View::of_run(run),
             Body::ApprovalAsked(asked) => View::of_approval(asked, &message.case.0),
             Body::RunCancelled(run) => {
@@ -123,7 +159,26 @@ impl View {
         if let Some(about) = message.body.about() {
             view.tell(about);
         }
+        view.headline = view.headline(&message.body);
         view
+    }
+
+    /// The news in one line.
+    fn headline(&self, body: &Body) -> String {
+        let View { run, step, .. } = self;
+        match body {
+            Body::CaseOpened(_) => self.problem.clone(),
+            Body::RunSuggested(_) if self.attempt > 1 => {
+                format!("Suggested run for {run}: {step}, attempt {}", self.attempt)
+            }
+            Body::RunSuggested(_) => format!("Suggested run for {run}: {step}"),
+            Body::ApprovalAsked(_) => format!("Approve a run for {run}? {}", sentence(step)),
+            Body::RunCancelled(_) => format!("{run}: a suggested run is no longer needed"),
+            Body::StopSuggested(_) => format!("Consider stopping {run}"),
+            Body::QuestionAsked(_) => format!("Question about {run}: {step}"),
+            Body::Notice(_) | Body::Digest(_) => self.title.clone(),
+            Body::CaseClosed(end) => format!("{run}: {}", headline::cause_in_line(&end.verdict)),
+        }
     }
 
     fn tell(&mut self, about: &About) {
@@ -131,6 +186,8 @@ impl View {
             self.run = one_line(&about.baseline_run);
         }
         self.policy = one_line(about.policy.as_deref().unwrap_or_default());
+        self.problem = headline::problem(&self.run, about);
+        self.owners = about.owners.iter().map(|owner| Owner::of(owner)).collect();
         self.troubles = troubles(about);
         self.curve = curve(&about.loss_curve);
     }
@@ -155,9 +212,10 @@ impl View {
     fn of_approval(asked: &ApprovalAsked, case: &str) -> View {
         View {
             answers: asked.answers.iter().map(|answer| one_line(answer)).collect(),
-            reply: format!("nextrun cases approve {case}  (or: decline)", case = one_line(case)),
+            reply: format!("nextrun cases approve {}  # or decline", one_line(case)),
             expires: when(asked.expires),
             fingerprint: one_line(&asked.fingerprint),
+            buttons: asked.answers.iter().map(|answer| Button::of(answer)).collect(),
             ..View::of_run(&asked.run)
         }
     }
@@ -172,17 +230,18 @@ impl View {
             reply: Some(reply).filter(|_| question.expires.is_some()).unwrap_or_default(),
             expires: question.expires.map(when).unwrap_or_default(),
             fingerprint: one_line(&question.fingerprint),
+            buttons: question.answers.iter().filter(|_| question.expires.is_some()).map(|a| Button::of(a)).collect(),
             ..View::default()
         }
     }
 
     fn of_notice(notice: &Notice, run: &str) -> View {
         let what = match notice.what.as_str() {
-            "not_as_asked" => "an experiment is not what was asked for",
+            "not_as_asked" => "an experiment ran with other settings than suggested",
             "refused" => "suggested runs are refused",
-            "disputed" => "an experiment has several runs",
-            "budget" => "the next experiment waits for its budget",
-            _ => "an experiment came to nothing",
+            "disputed" => "several runs claim to be one experiment",
+            "budget" => "the next experiment exceeds the budget",
+            _ => "an experiment failed without a result",
         };
         View {
             title: format!("{}: {what}", one_line(run)),
@@ -199,6 +258,8 @@ impl View {
         let confidence = Some(end.confidence).filter(|share| *share > 0.0);
         View {
             summary: text(&end.summary),
+            cause: headline::cause(&end.verdict),
+            cure: end.cure.as_ref().map(headline::cure).unwrap_or_default(),
             verdict: words(&one_line(&end.verdict)),
             verdict_id: one_line(&end.verdict),
             confidence: confidence.map(|share| format!("{:.0}", share * 100.0)).unwrap_or_default(),
@@ -230,12 +291,12 @@ fn not_tried(left_out: &str) -> String {
     }
 }
 
-/// A text without the blanks around it.
+/// A text without surrounding blanks.
 fn text(text: &str) -> String {
     text.trim().to_owned()
 }
 
-/// A step of the published sequence, else the name of the test in words.
+/// A step of the published sequence; otherwise the name of the test in words.
 fn step(step: &str, state: &str) -> String {
     if step.trim().is_empty() { words(&one_line(state)) } else { one_line(step) }
 }
@@ -264,14 +325,16 @@ impl Item {
     }
 }
 
-/// What a digest is about, in one line.
+/// The subject of a digest, in one line.
 fn title(digest: &Digest) -> String {
     let (cases, messages) = (digest.items.len(), digest.messages);
     let mut said = digest.items.iter().flat_map(|item| &item.messages);
     if said.all(|said| said.kind == MessageKind::CaseOpened) {
-        format!("{cases} jobs do not look right")
+        format!("{cases} jobs are failing")
     } else {
-        format!("{cases} cases, {messages} messages that waited")
+        let (case, message) =
+            (if cases == 1 { "case" } else { "cases" }, if messages == 1 { "message" } else { "messages" });
+        format!("{messages} {message} about {cases} {case}")
     }
 }
 
@@ -281,15 +344,15 @@ fn in_short(said: &DigestLine) -> String {
     match said.kind {
         MessageKind::CaseOpened => said.symptoms.iter().map(|id| words(&one_line(id))).collect::<Vec<_>>().join(", "),
         MessageKind::RunSuggested => match said.overrides.as_ref().map(settings) {
-            Some(settings) if !settings.is_empty() => format!("next run: {step} ({settings})"),
-            _ => format!("next run: {step}"),
+            Some(settings) if !settings.is_empty() => format!("suggested run: {step} ({settings})"),
+            _ => format!("suggested run: {step}"),
         },
         MessageKind::ApprovalAsked => format!("needs your approval: {step}"),
-        MessageKind::RunCancelled => "its suggested run is not needed any more".to_owned(),
-        MessageKind::StopSuggested => "no longer making progress: consider stopping it".to_owned(),
+        MessageKind::RunCancelled => "its suggested run is no longer needed".to_owned(),
+        MessageKind::StopSuggested => "consider stopping it".to_owned(),
         MessageKind::QuestionAsked => format!("a question: {step}"),
         MessageKind::Notice => "an experiment needs attention".to_owned(),
-        MessageKind::CaseClosed => format!("closed: {}", words(&one_line(said.verdict.as_deref().unwrap_or_default()))),
+        MessageKind::CaseClosed => headline::cause_in_line(said.verdict.as_deref().unwrap_or_default()),
         MessageKind::Digest => "several messages".to_owned(),
     }
 }
@@ -304,7 +367,7 @@ impl Experiment {
     }
 }
 
-/// The evidence, or the symptoms alone where there is none.
+/// The evidence, or only the symptoms if there is none.
 fn troubles(about: &About) -> Vec<Trouble> {
     let by_id = |id: &String| Trouble { what: words(&one_line(id)), said: String::new(), place: String::new() };
     let troubles: Vec<Trouble> = match about.evidence.is_empty() {
@@ -323,7 +386,7 @@ fn curve(values: &[Option<f64>]) -> String {
     format!("{}  {} → {}{scale}{broken}", sparkline(values), number(*first), number(*last))
 }
 
-/// An expected cost: steps, time and GPU time, as far as they are known.
+/// An expected cost: steps, time and GPU time, as far as known.
 fn cost(cost: &Cost) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a number as people read it")]
     let steps = cost.steps.map(|steps| format!("{} steps", number(steps as f64)));
@@ -336,10 +399,10 @@ fn cost(cost: &Cost) -> String {
     [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// So many causes fit on a line.
+/// Maximum number of causes on a line.
 const CAUSES: usize = 3;
 
-/// The most probable causes in per cent, with what they were before the newest experiment.
+/// The most probable causes in per cent, with their values before the previous experiment.
 fn believed(all: &[Believed]) -> String {
     let per_cent = |probability: f64| format!("{:.0} %", 100.0 * probability);
     let mut all: Vec<&Believed> = all.iter().collect();
@@ -354,7 +417,7 @@ fn believed(all: &[Believed]) -> String {
     said.collect::<Vec<_>>().join("; ")
 }
 
-/// The command with its environment before it, or, where no command is known, the arguments alone.
+/// The command preceded by its environment or, if no command is known, only the arguments.
 fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, String>) -> String {
     // The changes as JSON are for programs; people see them in the command.
     let env = env.iter().filter(|(name, _)| *name != "NEXTRUN_OVERRIDES");
@@ -363,19 +426,19 @@ fn command(command: Option<&str>, arguments: &[String], env: &BTreeMap<String, S
     match command.map(str::trim).filter(|command| !command.is_empty()) {
         Some(command) if variables.is_empty() => command.to_owned(),
         Some(command) if is_one_program(command) => format!("{variables} {command}"),
-        // A variable in front of `cd X && python` would be set for `cd` alone.
+        // A variable in front of `cd X && python` would be set only for `cd`.
         Some(command) => format!("export {variables}; {command}"),
         None => arguments.iter().map(|argument| shell_word(argument)).collect::<Vec<_>>().join(" "),
     }
 }
 
-/// The last lines of a log as they may be shown: a stranger wrote them.
+/// The last lines of a log, made safe for display because their content is untrusted.
 fn visible(tail: &str) -> String {
     let from = tail.lines().count().saturating_sub(LOG_LINES);
     tail.lines().skip(from).map(one_line).collect::<Vec<_>>().join("\n")
 }
 
-/// So many lines of a log show how a job ended.
+/// Maximum number of log lines that show how a job ended.
 const LOG_LINES: usize = 12;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Ids, numbers and settings as people read them.
+//! Ids, numbers and settings as text for people.
 //!
 //! Owns: spelling. Must not know: messages, markup.
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::facts::Knobs;
 
-/// Ids that need more than their underscores taken out.
+/// Ids whose text differs from the id with spaces.
 const PHRASES: &[(&str, &str)] = &[
     ("non_finite", "NaN or infinity"),
     ("stalled_after_lr_drop", "stalled after the learning rate dropped"),
@@ -36,19 +36,19 @@ pub(super) fn words(id: &str) -> String {
     }
 }
 
-/// A text with a capital at its start; the rest stays, as `NaN` must.
+/// A text with an initial capital; the rest is unchanged, as required for `NaN`.
 pub(super) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// A text without line breaks and control characters, so that a name cannot pass for more than a name.
+/// A text without line breaks and control characters, so that a name cannot look like other content.
 pub(super) fn one_line(text: &str) -> String {
     let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     visible.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A measured number: whole ones with separators, others with four significant digits.
+/// A measured number: integers with separators, others with four significant digits.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
@@ -101,7 +101,23 @@ pub(super) fn settings(overrides: &Knobs) -> String {
     overrides.iter().map(setting).collect::<Vec<_>>().join(", ")
 }
 
-/// A word as a POSIX shell reads it back, quoted only where it must be.
+/// Takes out of every text in a payload what is not seen and changes how the rest is: control characters but line ends and
+/// tabs, and marks of direction, which show a name or a command backwards.
+pub(super) fn upright(payload: &mut Value) {
+    let harmless = |c: &char| match c {
+        '\n' | '\t' => true,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => false,
+        c => !c.is_control(),
+    };
+    match payload {
+        Value::String(text) if !text.chars().all(|c| harmless(&c)) => *text = text.chars().filter(harmless).collect(),
+        Value::Array(values) => values.iter_mut().for_each(upright),
+        Value::Object(map) => map.values_mut().for_each(upright),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A word quoted for a POSIX shell if necessary.
 pub(super) fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

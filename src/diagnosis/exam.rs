@@ -1,6 +1,6 @@
 //! One job, looked at once: what its tags mean, what is wrong with it, what it shows.
 
-use crate::belief::{Belief, Weights};
+use crate::belief::{Belief, Contribution, Weights};
 use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
 use crate::facts::{Facts, Knobs, Looked, measure};
 use crate::fate::{Fate, FateState};
@@ -29,6 +29,8 @@ pub struct Memory {
     examined: Option<Look>,
     /// What the last examination found.
     symptoms: Vec<String>,
+    /// How the job was doing by it, and how probable it was that it fails.
+    judged: Option<(Status, f64)>,
     /// What it says of itself, once somebody asked.
     described: Option<Described>,
     /// Nobody will look again: where its length is not known, what there is counts as all of it.
@@ -37,6 +39,8 @@ pub struct Memory {
     fate: Option<Fate>,
     /// How it was started, where somebody else than its own files tells.
     launched: Option<Launched>,
+    /// What probes have shown of it.
+    probed: Vec<Contribution>,
     /// When this process first saw it, in seconds since the Unix epoch.
     pub(super) met: Option<f64>,
 }
@@ -102,10 +106,12 @@ impl Memory {
             history,
             examined: None,
             symptoms: Vec::new(),
+            judged: None,
             described: None,
             only_look: false,
             fate: None,
             launched: None,
+            probed: Vec::new(),
             met: None,
         }
     }
@@ -122,6 +128,14 @@ impl Memory {
     pub(super) fn was_launched(&mut self, launched: Option<&Launched>) {
         if self.launched.as_ref() != launched {
             self.launched = launched.cloned();
+            self.look_anew();
+        }
+    }
+
+    /// Notes what probes have shown of the job; it is looked at anew if that is news.
+    pub(super) fn was_probed(&mut self, shown: Vec<Contribution>) {
+        if self.probed != shown {
+            self.probed = shown;
             self.look_anew();
         }
     }
@@ -154,7 +168,7 @@ impl Memory {
     }
 
     /// When something new of it was last seen, in seconds since the Unix epoch.
-    pub(super) fn last_seen(&self) -> f64 {
+    pub fn last_seen(&self) -> f64 {
         self.last_seen
     }
 
@@ -174,6 +188,12 @@ impl Memory {
         self.examined = Some(Look { events: self.events, said: self.said, again });
         self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
         self.symptoms.dedup();
+        self.judged = Some((exam.status().0, exam.belief.probability));
+    }
+
+    /// How the job was doing by the last examination, and how probable it was that it fails.
+    pub fn judged(&self) -> Option<(Status, f64)> {
+        self.judged
     }
 
     /// Its events, when it was last looked at.
@@ -273,6 +293,8 @@ pub struct Exam {
     tags: Vec<String>,
     /// Why a file of it cannot be read.
     unreadable: Option<String>,
+    /// What probes have shown of it.
+    probed: Vec<Contribution>,
 }
 
 /// Looks at one job.
@@ -303,7 +325,7 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End
     let view = JobView::new(job, &signals, knobs, stage, done);
     let evidence = Evidence::of(&view);
     let mut findings = examine(&evidence);
-    let belief = Weights::shipped().failing(&evidence, &findings, site.prior);
+    let belief = Weights::shipped().failing(&evidence, &findings, site.prior).and(&memory.probed);
     // A job that fails by all that is known of it together shows its worst warning as its problem.
     let worst = findings.first_mut().filter(|_| belief.probability >= Weights::shipped().alarm);
     if let Some(worst) = worst.filter(|worst| worst.severity == Severity::Warning) {
@@ -311,7 +333,8 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End
     }
     let facts = measure(Looked { view: &view, evidence: &evidence, findings: &findings }, None);
     let unreadable = job.runs.iter().find_map(|(_, run)| run.unreadable.as_deref().map(str::to_owned));
-    Exam { signals, view, evidence, findings, belief, facts, tags: scalars.collect(), unreadable }
+    let (tags, probed) = (scalars.collect(), memory.probed.clone());
+    Exam { signals, view, evidence, findings, belief, facts, tags, unreadable, probed }
 }
 
 impl Exam {
@@ -337,17 +360,37 @@ impl Exam {
     /// Whether it failed for some time already, and not only since the newest points: it did so when it had one part in
     /// twenty less. This depends on the points alone, so a daemon that was restarted meanwhile agrees.
     pub fn persists(&self) -> bool {
-        let Some((first, last)) = self.view.judged().map(Observed::steps) else { return false };
-        self.fails_at(&self.view, first + ((last - first) as f64 / (1.0 + GROWTH)) as i64)
+        self.a_little_earlier().is_some_and(|step| self.fails_at(&self.view, step))
+    }
+
+    /// Whether it was suspicious at least for as long.
+    pub(super) fn was_suspect(&self) -> bool {
+        let suspect = |step| self.believed_at(&self.view, step).0.probability >= Weights::shipped().suspect;
+        self.a_little_earlier().is_some_and(suspect)
+    }
+
+    fn a_little_earlier(&self) -> Option<i64> {
+        let (first, last) = self.view.judged().map(Observed::steps)?;
+        Some(first + ((last - first) as f64 / (1.0 + GROWTH)) as i64)
+    }
+
+    /// What was believed of the job at a step, and what was wrong with it.
+    fn believed_at(&self, view: &JobView, step: i64) -> (Belief, Vec<Finding>) {
+        let evidence = Evidence::of(&view.at(step));
+        let findings = examine(&evidence);
+        (Weights::shipped().failing(&evidence, &findings, self.belief.prior).and(&self.probed), findings)
     }
 
     /// Whether the job failed by all that was known of it at a step.
     fn fails_at(&self, view: &JobView, step: i64) -> bool {
-        let evidence = Evidence::of(&view.at(step));
-        let findings = examine(&evidence);
-        let belief = Weights::shipped().failing(&evidence, &findings, self.belief.prior);
+        let (belief, findings) = self.believed_at(view, step);
         let certain = super::problems(&findings).iter().any(|problem| CERTAIN.contains(&problem.as_str()));
         certain || belief.probability >= Weights::shipped().alarm
+    }
+
+    /// What probes have shown of it.
+    pub(super) fn probed(&self) -> &[Contribution] {
+        &self.probed
     }
 
     /// How the job is doing, with the reason where it is not `healthy` or `failing`. Belief decides; NaN, a
@@ -528,7 +571,7 @@ fn curve_of(sketch: &Sketch) -> Vec<Option<f64>> {
     levels
 }
 
-fn tags_of<'a>(job: &'a Job<'_>) -> Vec<TagInfo<'a>> {
+pub(super) fn tags_of<'a>(job: &'a Job<'_>) -> Vec<TagInfo<'a>> {
     let mut tags = Vec::new();
     for (folder, run) in &job.runs {
         let scalars = run.series().map(|(tag, series)| (tag, series.sketch.count(), TagKind::Scalar));

@@ -86,7 +86,7 @@ impl Diagnosis {
             let Some(case) = self.cases.get(&id) else { continue };
             match &case.waiting {
                 Waiting::Experiment => self.look_at_experiment(&id, jobs, now, changes),
-                Waiting::Room(_) | Waiting::Answer { .. } | Waiting::Approval(_) => {
+                Waiting::Room(_) | Waiting::Answer { .. } | Waiting::Approval(_) | Waiting::Probe => {
                     self.step(&id, now, changes, |case, terms| case.wait(terms))
                 }
                 Waiting::Nothing => {}
@@ -112,12 +112,17 @@ impl Diagnosis {
                 return self.failed_to_start(id, fate, now, changes);
             }
         }
-        let Some(job) = job else { return self.wait_for_start(id, now, changes) };
+        let Some(job) = job else {
+            self.stop_long_probe(id, None, now, changes);
+            return self.wait_for_start(id, now, changes);
+        };
         let Some(case) = self.cases.get(id) else { return };
         let baseline = jobs.iter().find(|job| job.name == case.baseline);
         let Some(experiment) = case.open_experiment() else { return };
         let trial = Trial { case, experiment, job, logged: self.site.logged_knobs(job), fate: end.as_ref() };
-        let Some(((spent, fails), weighed)) = self.weigh(&trial, baseline, now) else { return };
+        let Some(((spent, fails), weighed)) = self.weigh(&trial, baseline, now) else {
+            return self.stop_long_probe(id, Some(job), now, changes);
+        };
         if self.is_disputed(id, jobs, now, changes) {
             return;
         }

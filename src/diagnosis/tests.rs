@@ -45,6 +45,7 @@ pub(super) fn site(policy: &str) -> Site {
         by_hand: false,
         budgets: Vec::new(),
         gpus: 1.0,
+        probes: None,
         roots: vec!["/logs".into()],
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::tests::{POLICY, site, stuck};
 use super::*;
-use crate::case::{Body, Budget, Control, MessageKind, Person};
+use crate::case::{Body, Budget, Control, Message, MessageKind, Person, Reply};
 use crate::fate::{Fate, FateState};
 use crate::launched::Flag;
 use crate::series::{Point, RunData};

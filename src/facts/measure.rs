@@ -74,14 +74,17 @@ fn measure_loss(facts: &mut Facts, job: &JobView, evidence: &Evidence) {
         (facts.loss_start, facts.loss_end, facts.loss_best) = (first.value, last.value, low.value);
         facts.progress = (first.value - last.value) / first.value.abs();
     }
-    let head = sketch.head().iter().copied().filter(|value| value.is_finite());
-    // One point is fitted within a few steps: its start is the highest of the first values, not their median.
-    let start = head.fold(facts.loss_start, f64::max);
-    let small = |level: f64| start > 0.0 && (0.0..=FITS_SHARE * start).contains(&level);
+    // Few values: a start is the first of them, or their median, whichever is higher.
+    let start = sketch.first().map_or(facts.loss_start, |first| facts.loss_start.max(first.value));
     let accurate = facts.accuracy >= FITS_ACCURACY && (!facts.training_loss || facts.loss_end < HALF * start);
-    let fits = accurate || facts.training_loss && (small(facts.loss_end) || small(facts.loss_best));
-    facts.fits = facts.finite && fits;
+    let fell = fits_from(start, facts.loss_end) || fits_from(start, facts.loss_best);
+    facts.fits = facts.finite && (accurate || facts.training_loss && fell);
     facts.generalised = generalised(job, evidence);
+}
+
+/// Whether a loss is about 0 beside where it started.
+fn fits_from(start: f64, level: f64) -> bool {
+    start > 0.0 && (0.0..=FITS_SHARE * start).contains(&level)
 }
 
 fn learned(job: &JobView, curve: &Curve, evidence: &Evidence) -> bool {
@@ -135,24 +138,72 @@ fn crashed(job: &JobView, facts: &Facts) -> bool {
 
 fn compare(facts: &mut Facts, looked: Looked<'_>, baseline: Looked<'_>) {
     let job = looked.view;
+    let start = start_of(baseline.view).filter(|_| !other_loss(job, baseline.view));
+    // The first values of few are fitted already where the steps are many: those of the baseline are not.
+    let fits = |start| fits_from(start, facts.loss_end);
+    facts.fits |= facts.finite && facts.training_loss && start.is_some_and(fits);
+    if examples(job) != examples(baseline.view) {
+        // The loss of some examples is not that of all.
+        return;
+    }
     let before = baseline.problems();
     let by_validation = before.iter().any(|problem| problem == "overfitting");
     let gain = by_validation.then(|| gain_in_validation(job, facts, baseline.view)).flatten();
     let gain = gain.unwrap_or_else(|| gain_over(job, facts, baseline.view));
-    (facts.better, facts.worse) = (gain > 1.0, gain < -1.0);
+    (facts.better, facts.worse, facts.gain) = (gain.counts > 1.0, gain.counts < -1.0, gain.share);
     // Few first values say little of where a run started; a baseline that never left its own start says it for both.
-    let below_start = facts.progress > LEARNED && !other_loss(job, baseline.view);
-    facts.learned |= facts.better && facts.finite && below_start && !guesses(looked.evidence);
+    let below = |start: f64| (start - facts.loss_end) / start.abs() > LEARNED;
+    let below_start = start.is_some() && facts.progress > LEARNED;
+    // One that learns within its first value shows no fall of its own.
+    let at_once = start.is_some_and(below) && (facts.fits || gain.share > HALF) && facts.progress > -LEARNED;
+    let answers = looked.evidence.above(Q::AccuracyGain, ACCURACY_GAIN) && facts.progress > 0.0;
+    facts.learned |= facts.better && facts.finite && (below_start || at_once || answers) && !guesses(looked.evidence);
     // Between half and twice of what counts as a difference another seed could turn it.
     let close = |share: f64| HALF < share && share < 1.0 / HALF;
-    facts.close = close(gain.abs()) || facts.better && close(facts.progress / LEARNED);
+    facts.close = close(gain.counts.abs()) || facts.better && close(facts.progress / LEARNED) && !at_once;
     let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()) || before.contains(p));
     facts.cured = facts.learned && facts.better && facts.finite && !trouble;
 }
 
-/// By how much an experiment is better than its baseline at equal steps, in units of what counts as a difference: above 1
-/// it is better, below -1 worse.
-fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
+/// Where the loss that a job is judged by started.
+fn start_of(job: &JobView) -> Option<f64> {
+    let observed = job.judged()?;
+    let first = observed.sketch.first().map(|first| first.value);
+    observed.curve.as_ref().map(|curve| curve.start).or(first).filter(|start| start.is_finite())
+}
+
+/// How many training examples a job uses; none: all.
+fn examples(job: &JobView) -> Option<u64> {
+    job.knobs.get("train_examples").and_then(serde_json::Value::as_u64)
+}
+
+/// By how much an experiment is better than its baseline at equal steps.
+#[derive(Debug, Clone, Copy)]
+struct Gain {
+    /// In units of what counts as a difference: above 1 it is better, below -1 worse.
+    counts: f64,
+    /// The share of the baseline's loss that is gone, 1 at most.
+    share: f64,
+}
+
+impl Gain {
+    fn new(counts: f64, share: f64) -> Gain {
+        Gain { counts, share }
+    }
+
+    /// A loss near that of a guess moves little where many answers become right; and it must not have become worse.
+    fn or_in_answers(self, accuracy: Option<Gain>) -> Gain {
+        let better = |gain: &Gain| self.counts > -1.0 && gain.counts > self.counts.max(1.0);
+        accuracy.filter(better).map_or(self, |gain| Gain::new(gain.counts, gain.share.max(self.share)))
+    }
+
+    /// Nothing gained, whatever it looks like, unless it is a loss.
+    fn no_gain(self) -> Gain {
+        Gain { counts: self.counts.min(0.0), share: self.share.min(0.0) }
+    }
+}
+
+fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain {
     if job.learning == Learning::Reinforcement {
         return gain_in_reward(job, baseline);
     }
@@ -160,10 +211,10 @@ fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
         let sketch = view.loss().map(|observed| &observed.sketch);
         sketch.is_some_and(|sketch| sketch.last().is_some_and(|point| point.value.is_finite()))
     };
-    let sure = |better: bool| if better { f64::INFINITY } else { 0.0 };
+    let sure = |better: bool| if better { Gain::new(f64::INFINITY, facts.progress) } else { Gain::new(0.0, 0.0) };
     match (finite(job), finite(baseline)) {
-        (false, true) => return f64::NEG_INFINITY,
-        (false, false) => return 0.0,
+        (false, true) => return Gain::new(f64::NEG_INFINITY, f64::NEG_INFINITY),
+        (false, false) => return Gain::new(0.0, 0.0),
         (true, false) => return sure(facts.learned),
         (true, true) => {}
     }
@@ -175,28 +226,30 @@ fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
     let curve = |view: &JobView| judged(view).and_then(|observed| observed.curve);
     let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return sure(facts.learned) };
     let at_end = gain_of((level_at(&base, &experiment), experiment.end), experiment.end_error.hypot(base.end_error));
-    if at_end.abs() > 1.0 || experiment.last.step < base.last.step {
+    let at_end = at_end.or_in_answers(gain_in_accuracy(job, baseline));
+    if at_end.counts.abs() > 1.0 || experiment.last.step < base.last.step {
         return at_end;
     }
     // Where single levels swing, the second halves as a whole may still tell the two apart.
     let by_rank = gain_by_rank(&base, &experiment);
-    if by_rank.abs() > at_end.abs() { by_rank } else { at_end }
+    if by_rank.counts.abs() > at_end.counts.abs() { by_rank } else { at_end }
 }
 
 /// A loss that swings over orders of magnitude has no error that another could be significant against: where nearly all
 /// levels of the second half of one lie below nearly all of the other's, their medians are compared as they are.
-fn gain_by_rank(base: &Curve, experiment: &Curve) -> f64 {
+fn gain_by_rank(base: &Curve, experiment: &Curve) -> Gain {
     let half = |curve: &Curve| curve.from(HALF).iter().map(|(_, mean)| *mean).collect::<Vec<f64>>();
     let (ours, theirs) = (half(experiment), half(base));
     let (few, share) = (ours.len().min(theirs.len()) < FEW_POINTS as usize, share_below(&ours, &theirs));
     let apart = share > COLLAPSE.max(NOT_DONE) || share < 1.0 - NOT_DONE;
-    if few || !apart { 0.0 } else { gain_of((median(&theirs), median(&ours)), 0.0) }
+    if few || !apart { Gain::new(0.0, 0.0) } else { gain_of((median(&theirs), median(&ours)), 0.0) }
 }
 
-/// What was lost from one level to another, in units of what counts as a difference between them.
-fn gain_of((base, experiment): (f64, f64), error: f64) -> f64 {
+/// What was lost from one level to another.
+fn gain_of((base, experiment): (f64, f64), error: f64) -> Gain {
     let counts = (SIGNIFICANT * error).max(LEARNED * base.abs());
-    if counts > 0.0 { (base - experiment) / counts } else { 0.0 }
+    let share = |unit: f64| if unit > 0.0 { (base - experiment) / unit } else { 0.0 };
+    Gain::new(share(counts), share(base.abs()))
 }
 
 /// Whether two runs have losses of different units. Where nobody knows the baseline's, the same start speaks for the same
@@ -212,44 +265,53 @@ fn other_loss(job: &JobView, baseline: &JobView) -> bool {
 
 /// What a baseline that overfits has to gain is in its validation; of an experiment that learned less, and therefore
 /// overfits less, that is no gain. `None` where one of the two has no validation loss.
-fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Option<f64> {
+fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Option<Gain> {
     let curve = |view: &JobView| view.validation_loss.as_ref().and_then(|o| o.curve.clone());
     let (experiment, base) = (curve(job)?, curve(baseline)?);
     let training = job.loss().and_then(|o| o.curve.as_ref());
     let learns = facts.generalised && training.is_some_and(|curve| curve.lost(LEARNED));
     let (gain, holds) = if other_loss(job, baseline) {
-        ((experiment.relative_drop() - base.relative_drop()) / LEARNED, experiment.relative_drop() > -LEARNED)
+        let gain = experiment.relative_drop() - base.relative_drop();
+        (Gain::new(gain / LEARNED, gain), experiment.relative_drop() > -LEARNED)
     } else {
         (gain_of((base.end, experiment.end), experiment.end_error.hypot(base.end_error)), true)
     };
-    Some(if learns && holds { gain } else { gain.min(0.0) })
+    Some(if learns && holds { gain } else { gain.no_gain() })
 }
 
 /// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
 /// start.
-fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> f64 {
-    let accuracy = |view: &JobView| view.own_accuracy().and_then(|o| o.curve.as_ref()).map(|curve| curve.end);
-    if let (Some(experiment), Some(base)) = (accuracy(job), accuracy(baseline)) {
-        return (experiment - base) / ACCURACY_GAIN;
+fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain {
+    if let Some(gain) = gain_in_accuracy(job, baseline) {
+        return gain;
     }
     let progress = baseline.loss().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
     // A loss that runs away below zero "drops" without bound; that is no progress to beat.
-    let gain = (facts.progress - if progress > 1.0 { 0.0 } else { progress }) / LEARNED;
-    if facts.learned { gain } else { gain.min(0.0) }
+    let gain = facts.progress - if progress > 1.0 { 0.0 } else { progress };
+    let gain = Gain::new(gain / LEARNED, gain);
+    if facts.learned { gain } else { gain.no_gain() }
 }
 
-fn gain_in_reward(job: &JobView, baseline: &JobView) -> f64 {
+/// What was gained in right answers, where both log them.
+fn gain_in_accuracy(job: &JobView, baseline: &JobView) -> Option<Gain> {
+    let accuracy = |view: &JobView| view.own_accuracy().and_then(|o| o.curve.as_ref()).map(|curve| curve.end);
+    let (experiment, base) = (accuracy(job)?, accuracy(baseline)?);
+    let wrong = (1.0 - base).max(ACCURACY_GAIN);
+    Some(Gain::new((experiment - base) / ACCURACY_GAIN, (experiment - base) / wrong))
+}
+
+fn gain_in_reward(job: &JobView, baseline: &JobView) -> Gain {
     let curve = |view: &JobView| view.reward.as_ref().and_then(|o| o.curve.clone());
-    let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return 0.0 };
-    let margin = REWARD_GAIN * (base.highest.value - base.lowest.value);
-    let counts = margin.max(SIGNIFICANT * experiment.end_error.hypot(base.end_error));
+    let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return Gain::new(0.0, 0.0) };
+    let swing = base.highest.value - base.lowest.value;
+    let counts = (REWARD_GAIN * swing).max(SIGNIFICANT * experiment.end_error.hypot(base.end_error));
     let gain = experiment.end - level_at(&base, &experiment);
     if counts > 0.0 {
-        gain / counts
+        Gain::new(gain / counts, gain / swing.max(counts))
     } else if gain > 0.0 {
-        f64::INFINITY
+        Gain::new(f64::INFINITY, 1.0)
     } else {
-        0.0
+        Gain::new(0.0, 0.0)
     }
 }
 
@@ -484,6 +546,47 @@ mod tests {
         let close = |end: f64| facts(&level(end), Some(&level(1.0))).close;
         assert!(close(0.93) && close(0.88));
         assert!(!close(0.999) && !close(0.3));
+    }
+
+    #[test]
+    fn a_run_that_learns_within_its_first_value_has_learned() {
+        let stuck = with_loss((0..20).map(|i| 8.0 + 1e-6 * noise(i)));
+        let at_once = with_loss((0..20).map(|i| 0.0002 + 0.0001 * noise(i)));
+        let facts = facts(&at_once, Some(&stuck));
+        assert!(facts.better && facts.learned && facts.fits && facts.gain > 0.99, "{facts:?}");
+    }
+
+    #[test]
+    fn right_answers_count_where_the_loss_is_near_that_of_a_guess() {
+        let with = |drop: f64, gain: f64| {
+            let mut job = with_loss((0..20).map(|i| 0.75 - drop * i as f64 / 20.0 + 0.002 * noise(i)));
+            job.accuracy = observed((0..20).map(|i| 0.5 + gain * i as f64 / 20.0));
+            job
+        };
+        let facts = facts(&with(0.06, 0.3), Some(&with(0.02, 0.0)));
+        assert!(facts.better && facts.learned && facts.gain > 0.3, "{facts:?}");
+    }
+
+    #[test]
+    fn some_examples_are_not_compared_with_all() {
+        let mut few = falling();
+        few.knobs.insert("train_examples".into(), 1.into());
+        let facts = facts(&few, Some(&stuck()));
+        assert!(!facts.better && !facts.cured && facts.gain.is_nan(), "{facts:?}");
+    }
+
+    #[test]
+    fn the_start_of_the_baseline_says_what_about_nothing_is() {
+        let mut few = with_loss((0..16).map(|i| 0.2 * (-(i as f64) / 3.0).exp()));
+        assert!(!facts(&few, None).fits);
+        few.knobs.insert("train_examples".into(), 1.into());
+        assert!(facts(&few, Some(&with_loss((0..20).map(|i| 80.0 + noise(i))))).fits);
+    }
+
+    #[test]
+    fn a_loss_that_exploded_on_its_way_does_not_fit_what_it_came_back_to() {
+        let wild = with_loss([2.4, 1.6, 80_000.0, 4_000.0, 2_000.0, 900.0, 600.0, 500.0, 447.0]);
+        assert!(!facts(&wild, None).fits);
     }
 
     #[test]

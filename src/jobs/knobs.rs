@@ -186,6 +186,8 @@ pub fn canonical_value(knob: &str, value: &Value) -> Option<Value> {
         (Value::Number(number), _) if SWITCHES.contains(&knob) => Some(Value::Bool(number.as_f64() != Some(0.0))),
         (Value::Number(number), "max_steps" | "epochs" | "train_examples") if number.as_f64()? <= 0.0 => None,
         (Value::Number(number), _) => Some(whole(number.as_f64()?)),
+        // The library chooses: which one it took is not known.
+        (Value::String(text), "optimizer") if text == "auto" => None,
         (
             Value::String(text),
             "optimizer" | "activation" | "loss" | "initializer" | "output_activation" | "input_scaling",

@@ -1,4 +1,4 @@
-//! Small files beside event files: the hyperparameters that Lightning saves, and the mark that links an experiment.
+//! Small files beside event files: the hyperparameters that Lightning and Ultralytics save, and the mark that links an experiment.
 //!
 //! Owns: their names and their contents. Must not know: which names are knobs.
 
@@ -13,6 +13,8 @@ use crate::launched::Launched;
 pub enum SideFile {
     /// Lightning's hyperparameters.
     HparamsYaml,
+    /// The arguments of Ultralytics, and of programs that save theirs under the same name.
+    ArgsYaml,
     /// `{"suggestion_id": "…"}`: which suggestion this run carries out.
     NextrunJson,
 }
@@ -30,6 +32,7 @@ impl SideFile {
     pub(super) fn of(name: &str) -> Option<SideFile> {
         match name {
             "hparams.yaml" => Some(SideFile::HparamsYaml),
+            "args.yaml" => Some(SideFile::ArgsYaml),
             "nextrun.json" => Some(SideFile::NextrunJson),
             _ => None,
         }
@@ -39,6 +42,7 @@ impl SideFile {
     pub fn name(self) -> &'static str {
         match self {
             SideFile::HparamsYaml => "hparams.yaml",
+            SideFile::ArgsYaml => "args.yaml",
             SideFile::NextrunJson => "nextrun.json",
         }
     }

@@ -1,4 +1,4 @@
-//! Several messages as one.
+//! Combines several messages into one.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use sha2::{Digest as _, Sha256};
 use crate::case::{Body, CaseId, Digest, DigestItem, DigestLine, Message};
 use crate::store::WaitingMessage;
 
-/// A digest lists no more cases: what is longer is not read, and would be cut.
+/// Maximum number of cases in a digest; longer ones are not read and would be shortened.
 const MOST_CASES: usize = 30;
 
-/// The digests of what waited, each with the rows that it stands for. A case is in one of them, with all of its messages
-/// in their order.
+/// Digests of delayed messages, each with the rows that it contains. A case is in only one of them, with all its
+/// messages in order.
 pub(super) fn digests(rows: &[&WaitingMessage], outlet: &str, now: f64) -> Vec<(Message, Vec<i64>)> {
     let mut order: Vec<&CaseId> = Vec::new();
     let mut by_case: BTreeMap<&CaseId, Vec<&WaitingMessage>> = BTreeMap::new();
@@ -40,13 +40,13 @@ fn digest(rows: &[&WaitingMessage], items: Vec<DigestItem>, outlet: &str, now: f
     let id = format!("digest-{name}");
     let since = rows.iter().map(|row| row.wait.message.time).fold(now, f64::min);
     let reasons: Vec<&str> = rows.iter().map(|row| row.wait.why.as_str()).collect();
-    // The first says what began it; what came after waits for that.
+    // The first message determines the reason; later messages wait for it.
     let why = reasons.first().copied().unwrap_or_default();
     let body = Body::Digest(Digest { items, messages: rows.len(), since, why: why.to_owned() });
     Message { case: CaseId(id.clone()), id, subject: "digest".to_owned(), time: now, body }
 }
 
-/// A case with what was to be said of it.
+/// A case with its messages.
 fn item(case: &CaseId, rows: &[&WaitingMessage]) -> DigestItem {
     let run = rows.first().map(|row| row.wait.message.subject.clone()).unwrap_or_default();
     let messages = rows.iter().map(|row| DigestLine::from(&row.wait.message)).collect();

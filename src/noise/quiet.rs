@@ -1,4 +1,4 @@
-//! Whether it is a quiet time, and until when.
+//! Whether it is a quiet period, and until when.
 
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
@@ -6,11 +6,11 @@ use jiff::{Timestamp, ToSpan, Zoned};
 
 use crate::config::{Quiet, Span};
 
-/// Quiet times that follow each other without a gap are one, but not more than so many: the rest comes at its end.
+/// Consecutive quiet periods without a gap count as one, up to this number.
 const MOST_IN_A_ROW: usize = 100;
 
-/// The end of the quiet time that `now` is in, in seconds since the Unix epoch, and the one that it begins with; `None`
-/// where it is none. Quiet times that meet are one.
+/// The end of the quiet period that contains `now`, in seconds since the Unix epoch, and the first period of it; `None`
+/// if there is none. Adjacent periods count as one.
 pub fn quiet_until(quiet: &[Quiet], now: f64) -> Option<(f64, &Quiet)> {
     let end_at = |time: f64| {
         let ends = quiet.iter().filter_map(|quiet| Some((end(quiet, time)?, quiet)));
@@ -26,9 +26,9 @@ pub fn quiet_until(quiet: &[Quiet], now: f64) -> Option<(f64, &Quiet)> {
     Some((until, first))
 }
 
-/// The end of one quiet time, where `now` is in it.
+/// The end of a quiet period, if it contains `now`.
 fn end(quiet: &Quiet, now: f64) -> Option<f64> {
-    // `as` saturates, and jiff refuses what is out of its range.
+    // `as` saturates, and jiff rejects values out of its range.
     let here = Timestamp::from_millisecond((now * 1000.0) as i64).ok()?.to_zoned(quiet.zone.clone());
     let begins_and_ends = match &quiet.span {
         Span::Once { from, to } => vec![(seconds(*from, &quiet.zone)?, seconds(*to, &quiet.zone)?)],
@@ -51,7 +51,7 @@ fn end(quiet: &Quiet, now: f64) -> Option<f64> {
     within.map(|(_, end)| end).max_by(f64::total_cmp)
 }
 
-/// A time of the clock on the wall; where the clock is put forward over it, the moment after, as jiff has it.
+/// A wall-clock time. If a clock change skips it, the moment after the change, as in jiff.
 fn seconds(time: jiff::civil::DateTime, zone: &TimeZone) -> Option<f64> {
     let zoned: Zoned = time.to_zoned(zone.clone()).ok()?;
     Some(zoned.timestamp().as_millisecond() as f64 / 1000.0)
@@ -86,7 +86,7 @@ mod tests {
         let weekend = daily(&[Weekday::Saturday, Weekday::Sunday], Time::midnight(), Time::midnight());
         let from = date(2026, 11, 25).at(12, 0, 0, 0);
         let once = Quiet { span: Span::Once { from, to: from + 2.hours() }, zone: berlin(), why: None };
-        // Winter time: Berlin is an hour ahead of UTC. 2026-11-23 is a Monday.
+        // Standard time: Berlin is one hour ahead of UTC. 2026-11-23 is a Monday.
         for (now, end) in [
             ("2026-11-23T12:00:00Z", None),
             ("2026-11-23T20:59:59Z", None),

@@ -1,4 +1,4 @@
-//! Whether a message is one that a rule is about.
+//! Whether a rule matches a message.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::case::Message;
 use crate::config::{KnobTest, Rule};
 use crate::facts::Knobs;
 
-/// What rules read of a message.
+/// The parts of a message that rules use.
 pub(super) struct Subject<'a> {
     job: &'a str,
     knobs: &'a Knobs,
@@ -16,19 +16,19 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Of a message, with its baseline's knobs.
+    /// From a message and its baseline's knobs.
     pub(super) fn of_message(message: &'a Message, knobs: &'a Knobs) -> Subject<'a> {
         let symptoms = message.body.about().into_iter().flat_map(|about| &about.symptoms).map(String::as_str).collect();
         Subject { job: &message.subject, knobs, symptoms, verdict: message.body.verdict() }
     }
 
-    /// Of the message that a case was opened.
+    /// From the message that opened a case.
     pub(super) fn of_opening(opening: &'a Opening) -> Subject<'a> {
         let symptoms = opening.symptoms.iter().map(String::as_str).collect();
         Subject { job: &opening.job, knobs: &opening.knobs, symptoms, verdict: None }
     }
 
-    /// Whether a rule is about it: all of its conditions hold.
+    /// Whether a rule matches: all its conditions are true.
     pub(super) fn suits(&self, rule: &Rule) -> bool {
         let among = |names: &[String], name: &str| names.iter().any(|known| known == name);
         (rule.jobs.is_empty() || rule.jobs.iter().any(|glob| glob.matches(self.job)))
@@ -47,7 +47,7 @@ fn passes(value: &Value, test: &KnobTest) -> bool {
     }
 }
 
-/// Numbers are the same however they are written: 1 and 1.0.
+/// Numbers are equal regardless of their spelling: 1 and 1.0.
 fn same(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => a == b,

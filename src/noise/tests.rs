@@ -16,7 +16,7 @@ const HOUR: f64 = 3600.0;
 
 fn outlet(name: &str, patience: Patience, route: Route) -> Outlet {
     let wants = vec![MessageKind::CaseOpened, MessageKind::RunSuggested, MessageKind::CaseClosed];
-    Outlet { name: name.to_owned(), wants, route, patience }
+    Outlet { name: name.to_owned(), wants, route, patience, machine: patience == Patience::AtOnce }
 }
 
 fn knobs(value: Value) -> Knobs {

@@ -1,85 +1,83 @@
-//! Why a message was sent, was not sent yet, or was given up, in words.
+//! Explains in words why a message was sent, is pending, or was given up.
 //!
-//! Owns: the reasons. Must not know: the store, how they are shown.
+//! Owns: the reasons. Must not know: the store, how they are displayed.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::store::{Answer, Delivery, DeliveryState, JournalEntry, Owed, Wait};
 
-/// What is known of the destination of a delivery.
+/// What is known about the destination of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// It is in the configuration.
+    /// The configuration contains it.
     Configured,
-    /// The configuration was read, and does not have it.
+    /// The configuration was read and does not contain it.
     Gone,
-    /// No configuration was named.
+    /// No configuration was given.
     NotLooked,
 }
 
-/// Says where a delivery stands and why. `others` are the deliveries of its case, itself or not; `now` is in seconds
-/// since the Unix epoch.
+/// Explains the state of a delivery. `others` are the deliveries of its case, possibly including itself; `now` is in
+/// seconds since the Unix epoch.
 pub fn explain(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
     let delivery = &owed.delivery;
-    let answer = delivery.answer.as_ref().map_or_else(|| "nothing was answered yet".to_owned(), Answer::to_string);
+    let answer = delivery.answer.as_ref().map_or_else(|| "no response yet".to_owned(), Answer::to_string);
     let since = time(owed.changed);
     let tries = tries(delivery.attempts);
     match delivery.state {
         DeliveryState::Delivered => format!("sent: delivered at {since} after {tries}; {answer}"),
         DeliveryState::Refused => {
-            format!("sent, and refused for good at {since}: {answer}; its case skipped the step")
+            format!("permanently refused at {since}: {answer}; its case skipped the step")
         }
         DeliveryState::Dead => format!(
-            "given up at {since} after {tries}: {answer}; `nextrun outbox resend {}` sends it once more",
+            "given up at {since} after {tries}: {answer}; `nextrun outbox resend {}` sends it again",
             delivery.id
         ),
         DeliveryState::Sending => format!("being sent since {since}: {tries}"),
         DeliveryState::Held => format!(
-            "held since {since}: it may have arrived ({answer}), and would be shown twice; \
-             `nextrun outbox resend {id}` sends it again, `nextrun outbox drop {id}` lets it be",
+            "held since {since}: it may have arrived ({answer}) and would be shown twice; `nextrun outbox resend \
+             {id}` sends it again, `nextrun outbox drop {id}` discards it",
             id = delivery.id
         ),
         DeliveryState::Pending | DeliveryState::Unknown => waiting(owed, others, place, now),
     }
 }
 
-/// Says why a message has no delivery yet. `now` is in seconds since the Unix epoch.
+/// Explains why a message has no delivery yet. `now` is in seconds since the Unix epoch.
 pub fn explain_wait(wait: &Wait, place: Place, now: f64) -> String {
     let Wait { destination, until, why, .. } = wait;
     match place {
-        Place::Gone => format!("not sent: the configuration has no destination {destination}; put it back"),
-        _ if *until > now => format!("not sent yet: waits until {}: {why}", time(*until)),
-        _ => format!("waits: {why}; the running daemon will send it, alone or in a digest, once nothing blocks it"),
+        Place::Gone => format!("not sent: the configuration has no destination {destination}; add it again"),
+        _ if *until > now => format!("not sent yet: delayed until {}: {why}", time(*until)),
+        _ => format!("delayed: {why}; the running daemon will send it, alone or in a digest, once nothing blocks it"),
     }
 }
 
-/// What a case's journal says of a message that a destination did not get by itself.
+/// Journal entry of a case about a message without its own delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsent {
-    /// It was told with others, in this message.
+    /// It was sent with others in this message.
     Digested(String),
-    /// It never goes out, in words.
+    /// It is never sent; the reason in words.
     Silenced(String),
-    /// A person took it back while it waited, in words.
+    /// A person withdrew it while it was delayed; the reason in words.
     Dropped(String),
 }
 
 impl Unsent {
-    /// Reads an entry of a journal; most are of something else.
+    /// Reads a journal entry; most entries are about something else.
     pub fn of(entry: &JournalEntry) -> Option<Unsent> {
         let text = |key: &str| entry.detail.get(key).and_then(Value::as_str).unwrap_or("?");
         match entry.kind.as_str() {
             "digested" => Some(Unsent::Digested(text("digest").to_owned())),
             "silenced" => Some(Unsent::Silenced(format!(
-                "not sent, and not to be sent later: silence {} of {}: {}",
+                "not sent: suppressed by silence {} of {}: {}",
                 text("silence"),
                 text("by"),
                 text("why")
             ))),
-            "dropped" => {
-                Some(Unsent::Dropped(format!("not sent, and not to be sent later: dropped by hand: {}", text("why"))))
-            }
+            "dropped" => Some(Unsent::Dropped(format!("not sent: dropped manually: {}", text("why")))),
             _ => None,
         }
     }
@@ -89,11 +87,11 @@ fn waiting(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
     let delivery = &owed.delivery;
     let failed = match &delivery.answer {
         Some(answer) => format!("{} failed, the last at {}: {answer}", tries(delivery.attempts), time(owed.changed)),
-        None => "not tried yet".to_owned(),
+        None => "not attempted yet".to_owned(),
     };
     if place == Place::Gone {
         return format!(
-            "not sent: the configuration has no destination {}; put it back, or `nextrun outbox drop {}`",
+            "not sent: the configuration has no destination {}; add it again, or run `nextrun outbox drop {}`",
             delivery.destination, delivery.id
         );
     }
@@ -107,7 +105,7 @@ fn waiting(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
         );
     }
     if delivery.due > now {
-        return format!("not sent yet: {failed}; next try at {}", time(delivery.due));
+        return format!("not sent yet: {failed}; next attempt at {}", time(delivery.due));
     }
     format!("due now: {failed}; the running daemon will send it after the destination's back-off")
 }
@@ -123,11 +121,11 @@ fn blocks(other: &Delivery, delivery: &Delivery) -> bool {
 }
 
 fn tries(count: u32) -> String {
-    if count == 1 { "1 try".to_owned() } else { format!("{count} tries") }
+    if count == 1 { "1 try".to_owned() } else { format!("{count} attempts") }
 }
 
 fn time(seconds: f64) -> String {
-    // `as` saturates, and jiff refuses what is out of its range.
+    // `as` saturates, and jiff rejects values out of its range.
     #[expect(clippy::cast_possible_truncation, reason = "whole seconds of a time")]
     let time = Timestamp::from_second(seconds as i64);
     time.map_or_else(|_| "an unknown time".to_owned(), |time| time.to_string())

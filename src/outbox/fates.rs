@@ -1,6 +1,6 @@
-//! Asks a destination what became of the runs that it has.
+//! Queries destinations for the status of their runs.
 //!
-//! Owns: which runs are asked about, and how often. Must not know: what follows from a fate.
+//! Owns: which runs are queried, and how often. Must not know: the consequences of a status.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::store::{DeliveryState, Owed, StoreError, Which};
 /// The suggestions that cases wait for, each with its case.
 pub type OpenRuns = Arc<BTreeMap<String, CaseId>>;
 
-/// A request that was thought to be lost arrives within this many seconds after the one that took its place, or never.
+/// A request that was presumed lost arrives within this many seconds after its replacement, or never.
 const LATE: f64 = 30.0;
 
 /// The runs of one destination.
 pub(super) struct Poller {
     destination: Arc<Destination>,
     sending: Sending,
-    /// By suggestion, what was told last.
+    /// The last reported status by suggestion.
     told: BTreeMap<String, Fate>,
-    /// Suggestions that a person was told of, for the destination cannot say what became of them.
+    /// Suggestions for which a person was notified because the destination cannot report their status.
     untold: BTreeSet<String>,
-    /// Suggestions of which it is known that the destination has them once.
+    /// Suggestions that the destination is known to have exactly once.
     tidied: BTreeSet<String>,
 }
 
@@ -38,7 +38,7 @@ impl Poller {
         Poller { destination, sending, told, untold, tidied }
     }
 
-    /// Asks until it is told to stop.
+    /// Queries until it is stopped.
     pub(super) async fn run(mut self, mut open: watch::Receiver<OpenRuns>, mut stopped: watch::Receiver<bool>) {
         while !*stopped.borrow() {
             let runs = open.borrow_and_update().clone();
@@ -46,20 +46,20 @@ impl Poller {
             self.untold.retain(|suggestion| runs.contains_key(suggestion));
             self.tidied.retain(|suggestion| runs.contains_key(suggestion));
             let round = self.round(&runs);
-            // What is being asked changes nothing, and may be broken off.
+            // A query changes nothing and can be interrupted.
             tokio::select! {
                 asked = round => if let Err(error) = asked {
                     if matches!(error, StoreError::Gone) {
                         return;
                     }
-                    tracing::error!(destination = self.destination.name, %error, "fates could not be kept");
+                    tracing::error!(destination = self.destination.name, %error, "could not store the status of jobs");
                     self.sending.metrics.store_errors.inc();
                 },
                 changed = stopped.changed() => if changed.is_err() { return },
             }
             let pause = async {
                 if runs.is_empty() {
-                    // An error says that the outbox was dropped, which the other branch notices.
+                    // An error means that the outbox was dropped; the other branch handles this.
                     drop(open.changed().await);
                 } else {
                     tokio::time::sleep(self.destination.status_every.max(SHORTEST)).await;
@@ -72,7 +72,8 @@ impl Poller {
         }
     }
 
-    /// One look at each run. One that is not answered ends it: the destination is down, and each would wait as long.
+    /// Queries each run once. Stops at the first query without a response, because the destination is down and each
+    /// further query would wait as long.
     async fn round(&mut self, runs: &BTreeMap<String, CaseId>) -> Result<(), StoreError> {
         for (suggestion, case) in runs {
             if !self.look(suggestion, case).await? {
@@ -82,7 +83,7 @@ impl Poller {
         Ok(())
     }
 
-    /// Whether the destination answers.
+    /// Whether the destination responds.
     async fn look(&mut self, suggestion: &str, case: &CaseId) -> Result<bool, StoreError> {
         let Some(owed) = self.delivered(suggestion).await? else { return Ok(true) };
         let reference = match Report::of(&owed.delivery) {
@@ -98,7 +99,7 @@ impl Poller {
                     destination = self.destination.name,
                     suggestion,
                     why,
-                    "what became of a run is not told"
+                    "could not report the status of a run"
                 );
                 return Ok(false);
             }
@@ -107,7 +108,7 @@ impl Poller {
                     destination = self.destination.name,
                     suggestion,
                     why,
-                    "what became of a run is not told"
+                    "could not report the status of a run"
                 );
             }
             Some(Told::Cannot(_)) | None => {}
@@ -133,7 +134,7 @@ impl Poller {
         }
     }
 
-    /// Hands a fate over, where it is news.
+    /// Reports a status if it is new.
     async fn tell(&mut self, suggestion: &str, case: &CaseId, fate: Fate) -> Result<(), StoreError> {
         self.untold.remove(suggestion);
         if self.told.get(suggestion) == Some(&fate) {
@@ -146,5 +147,5 @@ impl Poller {
     }
 }
 
-/// A destination is left alone at least so long between two looks.
+/// Minimum pause between two rounds of queries.
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -1,6 +1,7 @@
-//! When a delivery is tried again, and when it is given up.
+//! When to retry a delivery, and when to give it up.
 //!
-//! Owns: the arithmetic of waiting and the choice of the next state; pure. Must not know: the store, destinations' ways.
+//! Owns: computation of delays and the choice of the next state; pure. Must not know: the store, properties of
+//! destinations.
 
 use std::time::Duration;
 
@@ -9,21 +10,22 @@ use crate::case::MessageKind;
 use crate::destinations::{OnUnknown, Outcome};
 use crate::store::{Delivery, DeliveryState, Tried};
 
-/// How a worker paces itself.
+/// The retry schedule of a worker.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// The wait after the first failure; it doubles with each further one.
+    /// The delay after the first failure; doubles after each further failure.
     pub first: Duration,
-    /// The longest wait between two tries.
+    /// The maximum delay between two attempts.
     pub most: Duration,
-    /// The age of a message from which a failed try is the last.
+    /// The age of a message after which a failed attempt is the last.
     pub give_up: Duration,
-    /// Tries that a message gets whatever its age, as when nextrun itself was stopped for days.
+    /// Minimum number of attempts regardless of age, for example when nextrun itself was stopped for days.
     pub least_tries: u32,
 }
 
 impl Default for Pace {
-    /// From 5 s, doubling, to an hour; three days, which spans a weekend; the ten tries take some 43 minutes.
+    /// From 5 s, doubling, up to one hour; three days, which includes a weekend; the ten attempts take about 43
+    /// minutes.
     fn default() -> Self {
         Pace {
             first: Duration::from_secs(5),
@@ -34,23 +36,23 @@ impl Default for Pace {
     }
 }
 
-/// The longest wait that a `Retry-After` may impose; more is taken for a mistake of the receiver.
+/// The maximum accepted `Retry-After`; larger values are probably mistakes of the receiver.
 const MOST_ASKED: Duration = Duration::from_secs(24 * 3600);
 
-/// The longest wait for what the operator must mend: who has mended it waits for it to be noticed.
+/// The maximum delay for problems that the operator must fix, so that a fix takes effect soon.
 const MOST_MENDED: Duration = Duration::from_secs(60);
 
 impl Pace {
-    /// The wait after `failures` failures in a row (at least one), in seconds. `chance`, in [0, 1), spreads it over its
-    /// upper half, so that many messages do not come back at the same moment.
+    /// The delay after `failures` consecutive failures (at least one), in seconds. `chance`, in [0, 1), spreads it over
+    /// its upper half, so that messages do not return at the same moment.
     pub(super) fn wait(&self, failures: u32, chance: f64) -> f64 {
-        // 2^1023 is still finite, and the cap comes at once.
+        // 2^1023 is still finite, and the cap applies.
         let doublings = i32::try_from(failures.saturating_sub(1)).unwrap_or(1023).min(1023);
         let wait = (self.first.as_secs_f64() * 2f64.powi(doublings)).min(self.most.as_secs_f64());
         wait * (0.5 + chance / 2.0)
     }
 
-    /// What becomes of a delivery after a try. `now` is in seconds since the Unix epoch.
+    /// The next state of a delivery after an attempt. `now` is in seconds since the Unix epoch.
     pub(super) fn judge(&self, delivery: &Delivery, outcome: &Outcome, on_unknown: OnUnknown, at: Moment) -> Tried {
         let too_old = at.now - delivery.message.time >= self.give_up.as_secs_f64();
         let last = too_old && delivery.attempts >= self.least_tries;
@@ -60,7 +62,7 @@ impl Pace {
             Outcome::Delivered { .. } => (DeliveryState::Delivered, 0.0),
             Outcome::Refused { .. } => (DeliveryState::Refused, 0.0),
             Outcome::Permanent { .. } | Outcome::Dropped { .. } => (DeliveryState::Dead, 0.0),
-            // A case that waits for what the site must mend waits for as long as that takes.
+            // A case that waits for the site to fix a problem waits as long as necessary.
             Outcome::Site { in_doubt, .. } if suggested || !last => {
                 let state = if *in_doubt { DeliveryState::Unknown } else { DeliveryState::Pending };
                 (state, at.now + wait.min(MOST_MENDED.as_secs_f64()))
@@ -80,7 +82,7 @@ impl Pace {
     }
 }
 
-/// The outer world at a try, read once.
+/// External inputs of an attempt, read once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     /// Seconds since the Unix epoch.

@@ -15,47 +15,47 @@ use crate::destinations::{Destination, Earlier, Last, OnUnknown, Outcome, Step};
 use crate::fault;
 use crate::store::{Answer, Attempt, Delivery, DeliveryState, Store, StoreError, Tried, Which};
 
-/// The longest sleep while something is due later: a clock that is set forward is noticed by then.
+/// The maximum sleep while a delivery is due later, so that a clock change is detected by then.
 const LONGEST_SLEEP: f64 = 60.0;
 
-/// The longest that a destination as a whole is left alone for its own failures: one message after the other may fail
-/// for its own reason, and those behind it must get their try.
+/// The maximum pause of a destination after consecutive failures: messages may fail for their own reasons, and those
+/// behind them must be attempted.
 const LONGEST_PAUSE: f64 = 60.0;
 
-/// The longest that a `Retry-After` keeps a destination from getting anything.
+/// The maximum time for which `Retry-After` can pause a destination.
 const LONGEST_ASKED_PAUSE: f64 = 3600.0;
 
 pub(super) struct Worker {
     destination: Arc<Destination>,
     sending: Sending,
-    /// Failures in a row, over all messages.
+    /// Consecutive failures over all messages.
     failures: u32,
-    /// By delivery, since when the destination says that it does not have it, in seconds since the Unix epoch. A process
-    /// that starts anew asks anew.
+    /// By delivery: since when the destination has reported that it does not have the message, in seconds since the
+    /// Unix epoch. Not persisted.
     absent: BTreeMap<i64, f64>,
-    /// Deliveries that wait for the site to mend something.
+    /// Deliveries that wait for the site to fix a problem.
     blocked: BTreeSet<i64>,
 }
 
-/// What the worker does after a step.
+/// What the worker does next.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Then {
-    /// Look for the next delivery at once.
+    /// Looks for the next delivery immediately.
     GoOn,
-    /// Wait for this many seconds whatever comes in: the destination is down or asked for it.
+    /// Pauses for this many seconds regardless of new messages: the destination is down or asked for a pause.
     Pause(f64),
-    /// Wait until something comes in, or for this many seconds.
+    /// Waits for new messages, or for this many seconds.
     Sleep(Option<f64>),
 }
 
 impl Worker {
-    /// A worker keeps the common pace, but for the age at which its destination's messages are given up.
+    /// Workers share one schedule, except for the age at which their messages are given up.
     pub(super) fn new(destination: Arc<Destination>, mut sending: Sending) -> Worker {
         sending.pace.give_up = destination.give_up_after.unwrap_or(sending.pace.give_up);
         Worker { destination, sending, failures: 0, absent: BTreeMap::new(), blocked: BTreeSet::new() }
     }
 
-    /// Works until it is told to stop; what is being sent then is finished and recorded.
+    /// Works until it is stopped; the current request is finished and recorded.
     pub(super) async fn run(mut self, mut woken: watch::Receiver<u64>, mut stopped: watch::Receiver<bool>) {
         loop {
             woken.mark_unchanged();
@@ -65,11 +65,11 @@ impl Worker {
             let then = match self.step().await {
                 Ok(then) => then,
                 Err(error @ StoreError::Gone) => {
-                    tracing::error!(destination = self.destination.name, %error, "the outbox ends for a destination");
+                    tracing::error!(destination = self.destination.name, %error, "the outbox worker of a destination ended");
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(destination = self.destination.name, %error, "the outbox could not use the store");
+                    tracing::error!(destination = self.destination.name, %error, "the outbox could not access the store");
                     self.sending.metrics.store_errors.inc();
                     self.failures = self.failures.saturating_add(1);
                     Then::Pause(self.pause(fastrand::f64()))
@@ -86,7 +86,7 @@ impl Worker {
                     None => std::future::pending().await,
                 }
             };
-            // An error says that the outbox was dropped, which is a stop as well.
+            // An error means that the outbox was dropped, which is also a stop.
             tokio::select! {
                 () = sleep => {}
                 changed = woken.changed(), if wakes => if changed.is_err() { return },
@@ -95,7 +95,7 @@ impl Worker {
         }
     }
 
-    /// One delivery: leased alone, so that a crash leaves no more than this one in doubt.
+    /// One delivery, leased alone, so that a crash leaves at most this one in doubt.
     async fn step(&mut self) -> Result<Then, StoreError> {
         let now = (self.sending.clock)();
         let name = self.destination.name.clone();
@@ -113,7 +113,7 @@ impl Worker {
         let outcome = match self.earlier(&delivery).await {
             Ok(earlier) => self.deliver(&delivery, &earlier, now).await?,
             Err(StoreError::Gone) => return Err(StoreError::Gone),
-            // Nothing was sent, but what was in doubt before still is.
+            // Nothing was sent, but the earlier attempts are still in doubt.
             Err(error) if delivery.state == DeliveryState::Unknown => Outcome::Unknown { why: error.to_string() },
             Err(error) => Outcome::Later { after: None, why: error.to_string() },
         };
@@ -130,8 +130,8 @@ impl Worker {
         Ok(self.after(&outcome, moment.chance))
     }
 
-    /// One try. What the destination calls the message is kept before anything follows it: a process that ends in between
-    /// goes on from there, and asks nobody.
+    /// One attempt. The destination's id for the message is stored before follow-up requests, so that a process that
+    /// ends in between can continue without asking anyone.
     async fn deliver(&self, delivery: &Delivery, earlier: &Earlier, now: f64) -> Result<Outcome, StoreError> {
         fault::point();
         let (_, step) = self.destination.submit(earlier, &delivery.message, now).await;
@@ -151,7 +151,7 @@ impl Worker {
         }
     }
 
-    /// Remembers since when the destination says that it does not have a message.
+    /// Remembers since when the destination has reported that it does not have a message.
     fn settle(&mut self, delivery: &Delivery, outcome: &Outcome, now: f64) {
         match outcome {
             Outcome::Settling { .. } => {
@@ -164,17 +164,22 @@ impl Worker {
         }
     }
 
-    /// The operator is told once of what must be mended, at each try the daemon.
+    /// Notifies the operator once about a problem to fix, and the daemon after each attempt.
     fn blocked(&mut self, delivery: &Delivery, why: &str) {
         if self.blocked.insert(delivery.id) {
             let (destination, id) = (&self.destination.name, &delivery.message.id);
-            tracing::error!(destination, id, why, "it is not taken until the site has mended something");
+            tracing::error!(
+                destination,
+                id,
+                why,
+                "the destination will not accept it until an administrator fixes the problem"
+            );
         }
         let (message_id, destination) = (delivery.message.id.clone(), self.destination.name.clone());
         drop(self.sending.reports.send(Report::Blocked { message_id, destination, why: why.to_owned() }));
     }
 
-    /// A destination that can be asked is asked first; whether a message is held depends on what it says.
+    /// A destination that can be queried is queried first; the response decides whether a message is held.
     fn on_unknown(&self) -> OnUnknown {
         if self.destination.can_be_asked() { OnUnknown::Resend } else { self.destination.on_unknown }
     }
@@ -193,7 +198,7 @@ impl Worker {
                 let rows = self.here(cancelled.suggestion_id.clone()).await?;
                 let delivered = rows.iter().find(|row| row.state == DeliveryState::Delivered);
                 reference = delivered.and_then(reference_of);
-                // What it never got needs no cancelling.
+                // A message that never arrived needs no cancellation.
                 unwanted = delivered.is_none();
             }
             Body::CaseOpened(_)
@@ -226,8 +231,8 @@ impl Worker {
         Ok(rows.await?.into_iter().flatten().map(|owed| owed.delivery).filter(here).collect())
     }
 
-    /// Whether it may have arrived before. A person may have had a delivery sent again that was in doubt, and it waits
-    /// then like any other: its tries tell.
+    /// Whether it may have arrived before. After a person resends a delivery in doubt, it waits like any other; its
+    /// attempts show this.
     async fn last(&self, delivery: &Delivery) -> Result<Last, StoreError> {
         if delivery.state == DeliveryState::Unknown {
             return Ok(Last::InDoubt);
@@ -245,12 +250,12 @@ impl Worker {
 
     async fn hold(&mut self, delivery: &Delivery, now: f64) -> Result<(), StoreError> {
         let before = delivery.answer.as_ref().map_or_else(|| "it may have arrived".to_owned(), Answer::to_string);
-        let answer = Answer::Said(format!("{before}: not sent again, but held for a person to decide"));
+        let answer = Answer::Said(format!("{before}: not sent again; held for a person to decide"));
         let tried = Tried { delivery: delivery.id, state: DeliveryState::Held, due: 0.0, answer };
         self.record(delivery.clone(), tried, now, false).await
     }
 
-    /// Records what a try came to, and tells it after that.
+    /// Records the result of an attempt, then reports it.
     async fn record(&mut self, delivery: Delivery, tried: Tried, now: f64, dropped: bool) -> Result<(), StoreError> {
         let row = tried.clone();
         self.until_kept(move |store| store.tried(&row, now)).await?;
@@ -264,14 +269,14 @@ impl Worker {
         }
         let ended = Delivery { state: tried.state, due: tried.due, answer: Some(tried.answer), ..delivery };
         if let Some(report) = Report::of(&ended) {
-            // Nobody listens any more when the daemon stops; the store has it.
+            // When the daemon stops, nobody listens any more; the store has the result.
             drop(self.sending.reports.send(report));
         }
         Ok(())
     }
 
-    /// Keeps something. A store that fails for a while is asked until it answers: the destination may have the message, and
-    /// only what is kept keeps it from getting it twice.
+    /// Stores a value, retrying while the store fails: the destination may have the message, and only the record
+    /// prevents a duplicate.
     async fn until_kept<F>(&self, keep: F) -> Result<(), StoreError>
     where
         F: Fn(&mut dyn Store) -> Result<(), StoreError> + Clone + Send + 'static,
@@ -282,7 +287,7 @@ impl Worker {
                 Ok(()) => break,
                 Err(StoreError::Gone) => return Err(StoreError::Gone),
                 Err(error) => {
-                    tracing::error!(destination = self.destination.name, %error, "the outbox could not record a try");
+                    tracing::error!(destination = self.destination.name, %error, "the outbox could not record an attempt");
                     self.sending.metrics.store_errors.inc();
                     let wait = self.sending.pace.wait(failures, fastrand::f64()).min(LONGEST_PAUSE);
                     tokio::time::sleep(Duration::from_secs_f64(wait)).await;
@@ -303,12 +308,13 @@ impl Worker {
                 tracing::warn!(destination, id, answer, "may have arrived; held for a person to decide");
             }
             DeliveryState::Unknown | DeliveryState::Pending | DeliveryState::Sending => {
-                tracing::warn!(destination, id, attempts, answer, "not delivered yet, will be tried again");
+                tracing::warn!(destination, id, attempts, answer, "not delivered yet; will retry");
             }
         }
     }
 
-    /// A destination that is down is asked once in a while, not once a message; one that asked to be left alone is.
+    /// A destination that is down gets one request from time to time, not one per message. A requested pause is
+    /// honoured.
     fn after(&mut self, outcome: &Outcome, chance: f64) -> Then {
         match outcome {
             Outcome::Delivered { .. }
@@ -337,7 +343,7 @@ impl Worker {
     }
 }
 
-/// What the destination calls a message that it has.
+/// The destination's id for a message that it has received.
 fn reference_of(delivery: &Delivery) -> Option<String> {
     match Report::of(delivery)? {
         Report::Delivered { reference, .. } => reference,

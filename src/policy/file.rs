@@ -536,6 +536,8 @@ impl State {
 pub const FOUND: &str = "found";
 /// The outcome of a test with a cause that was not found, where the test names no other.
 pub const NO_CURE: &str = "no_cure";
+/// The outcome of a test whose change helps as a cure does, where others may help more: it is found when none does.
+pub const PROMISING: &str = "promising";
 /// The outcome of a test that was found and did not hold with another seed.
 pub const NOT_CONFIRMED: &str = "not_confirmed";
 /// The outcome of a test that was passed over because the policy says so, or because nothing was left to change.
@@ -548,7 +550,8 @@ pub const LIMIT: &str = "limit";
 pub const SILENCE: &str = "silence";
 
 /// The outcomes that the engine gives; a policy cannot define its own of these names.
-pub(super) const OWN_OUTCOMES: [&str; 7] = [FOUND, NO_CURE, NOT_CONFIRMED, SKIPPED, UNAVAILABLE, LIMIT, SILENCE];
+pub(super) const OWN_OUTCOMES: [&str; 8] =
+    [FOUND, NO_CURE, PROMISING, NOT_CONFIRMED, SKIPPED, UNAVAILABLE, LIMIT, SILENCE];
 
 /// Where a state leads to end the case with the cause that was found.
 pub(super) const CONCLUDE: &str = "conclude";

@@ -4,20 +4,28 @@
 //!
 //! Causes exclude each other here: one of them is the case, or none of those listed. A test whose change cures is
 //! [`SENSITIVITY`] likely to be found where its cause is the case, and [`CROSS`] likely where another one is, because many
-//! changes help a little against many faults. A test without a cause tells what its `believe` says.
+//! changes help a little against many faults; the more of the loss one takes away, the more it says ([`LIKELIHOODS`]). A
+//! test without a cause tells what its `believe` says.
 
 use std::collections::BTreeMap;
 
-use super::file::{Action, FOUND, Policy, SKIPPED, Test, TestKind, UNAVAILABLE};
+use super::file::{Action, FOUND, PROMISING, Policy, SKIPPED, Test, TestKind, UNAVAILABLE};
 use super::guard::Evaluator;
 use super::settings;
 use super::{CaseFacts, Environment};
+use crate::facts::Facts;
 
-/// A cure is seen in nine experiments of ten that make the right change: the share of closed loops over programs with a
-/// known cure in which the right change was judged a cure (docs/EVALUATION.md).
-const SENSITIVITY: f64 = 0.9;
-/// A change that is not the cure is judged one in a tenth of experiments (docs/EVALUATION.md).
+/// How often an experiment that makes the right change is read as a cure (docs/EVALUATION.md, how experiments are read).
+const SENSITIVITY: f64 = 0.75;
+/// How often one that makes another change is (likewise).
 const CROSS: f64 = 0.1;
+/// How many times as often an experiment takes away this share of the baseline's loss, or more, where its change cures: shares
+/// and likelihood ratios (likewise).
+const LIKELIHOODS: [(f64, f64); 3] = [(0.8, 16.0), (0.5, 8.0), (0.0, 2.0)];
+/// A change that takes away this share of the loss needs no comparison with others.
+const BEYOND_DOUBT: f64 = 0.8;
+/// Nor does one whose cause is so probable.
+const PROBABLE: f64 = 0.7;
 /// What the curves of the baseline show by themselves (a hang, a validation loss that turned) is this many times as likely.
 const SHOWN: f64 = 100.0;
 /// What the settings speak for is this many times as likely as it would be.
@@ -51,8 +59,12 @@ fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
     let called_for = test.when.as_ref().is_none_or(|when| Evaluator::new(environment).holds(when));
     let outcome = match case.outcomes.get(test.name()).map(String::as_str) {
         Some(FOUND) if test.kind() == TestKind::Read => SHOWN,
-        Some(FOUND) if case.entered.keys().any(|at| policy.state(at).is_some()) => (SENSITIVITY / CROSS).powi(2),
-        Some(FOUND) => SENSITIVITY / CROSS,
+        Some(FOUND | PROMISING) => {
+            let once = likelihood(case, test);
+            let confirmed =
+                case.found.as_deref() == Some(test.name()) && case.entered.keys().any(|at| policy.state(at).is_some());
+            if confirmed { once * once } else { once }
+        }
         // It may still be the cause: a script without the knob, or a change that could not be made.
         Some(UNAVAILABLE | SKIPPED) | None => 1.0,
         Some(_) => (1.0 - SENSITIVITY) / (1.0 - CROSS),
@@ -60,6 +72,24 @@ fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
     let odds = case.odds.get(test.name()).copied().unwrap_or(1.0);
     let suspected = if suspected() { SUSPECTED } else { 1.0 };
     if called_for { prior * suspected * odds * outcome } else { 0.0 }
+}
+
+/// What an experiment that was read as a cure says for its cause. What a test of another kind found is found.
+fn likelihood(case: &CaseFacts, test: &Test) -> f64 {
+    let gain = case.shown.get(test.name()).map_or(f64::NAN, |facts| facts.gain);
+    let row = LIKELIHOODS.iter().find(|(share, _)| gain >= *share);
+    row.map_or(SENSITIVITY / CROSS, |(_, ratio)| *ratio)
+}
+
+/// Whether so much of the loss is gone that no other change need be compared. Where that is not known, the reading of the
+/// test itself decides.
+pub(super) fn is_most(facts: &Facts) -> bool {
+    facts.gain.is_nan() || facts.gain >= BEYOND_DOUBT
+}
+
+/// Whether the cause of a test is so probable that no other need be looked for.
+pub(super) fn is_probable(policy: &Policy, test: &Test, environment: Environment<'_>) -> bool {
+    beliefs(policy, environment).get(test.name()).is_some_and(|probability| *probability >= PROBABLE)
 }
 
 /// The bits that a test is expected to give for its cost in runs of the baseline, by what is believed of each cause.
@@ -115,9 +145,14 @@ fn likelihoods(test: &Test, causes: &[(&str, f64)]) -> Vec<Vec<f64>> {
     factors.iter().map(share).collect()
 }
 
-/// The cost of a test in runs of the baseline; a question costs a person's time, more than any short run.
+/// The cost of a test in runs of the baseline; a question costs a person's time, more than any short run, and a reading of
+/// the baseline next to nothing.
 fn cost(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
-    let Action::Run(run) = &test.action else { return 1.0 };
+    let run = match &test.action {
+        Action::Run(run) => run,
+        Action::Read => return OVERHEAD / 10.0,
+        Action::Ask(_) => return 1.0,
+    };
     let Ok(changes) = settings::of_experiment(run, environment, policy.vocabulary()) else { return 1.0 };
     let whole = environment.baseline.knobs.get("max_steps").and_then(serde_json::Value::as_f64);
     let whole = whole.unwrap_or(environment.baseline.steps);

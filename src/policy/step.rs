@@ -6,8 +6,8 @@
 use crate::facts::{Facts, Knobs};
 
 use super::file::{
-    Action, Ask, CONCLUDE, FOUND, LIMIT, NO_CURE, NOT_CONFIRMED, Order, Phase, Policy, Run, SILENCE, SKIPPED, Test,
-    Try, UNAVAILABLE, Verdict,
+    Action, Ask, CONCLUDE, FOUND, LIMIT, NO_CURE, NOT_CONFIRMED, Order, PROMISING, Phase, Policy, Run, SILENCE,
+    SKIPPED, Test, Try, UNAVAILABLE, Verdict,
 };
 use super::guard::{Evaluator, Expression, show_number};
 use super::settings::{self, Obstacle};
@@ -158,7 +158,23 @@ impl<'p, 'e> Walk<'p, 'e> {
 
     fn nothing_left(&mut self, phase: &'p Try) -> Option<Next> {
         let way = phase.empty.iter().find(|(when, _)| when.as_ref().is_none_or(|when| self.holds(when)));
-        way.and_then(|(_, go)| self.go(go))
+        let (_, go) = way?;
+        if self.policy.state(go).is_none()
+            && let Some(test) = self.most_promising()
+        {
+            return self.found(test, "of all changes that help, it helps most".to_owned());
+        }
+        self.go(go)
+    }
+
+    /// Of the tests whose changes help, the one whose cause is the most probable.
+    fn most_promising(&self) -> Option<&'p Test> {
+        let beliefs = gain::beliefs(self.policy, self.environment(1, None));
+        let probability = |name: &String| beliefs.get(name).copied().unwrap_or_default();
+        let gain = |name: &String| self.case.promising.get(name).copied().unwrap_or_default();
+        let names = self.case.promising.keys();
+        let best = names.max_by(|a, b| probability(a).total_cmp(&probability(b)).then(gain(a).total_cmp(&gain(b))))?;
+        self.policy.test(best)
     }
 
     /// Goes to a state, or ends the case.
@@ -285,20 +301,33 @@ impl<'p, 'e> Walk<'p, 'e> {
         let Shown { attempt, changes, facts } = shown;
         let found = test.cause.is_some() && self.says_found(test, attempt, facts);
         let improves = self.improves(test, facts);
-        if found || improves {
+        if improves || found && !self.case.promising.contains_key(&test.name) {
             self.case.keep_best(&test.name, changes, facts);
         }
-        if found {
-            let why = format!("{prefix}{}", facts.in_words());
-            return self.found(test, why);
+        if found && (improves || !self.case.promising.contains_key(&test.name)) {
+            self.case.promising.insert(test.name.clone(), facts.gain);
         }
         let goes_on = run.ladder.as_ref().is_some_and(|ladder| match (&ladder.goes_on, &self.policy.helped) {
             (Some(condition), _) => self.holds_of(condition, attempt, facts),
             (None, Some(helped)) => improves && self.holds_of(helped, attempt, facts),
             (None, None) => false,
         });
+        let why = format!("{prefix}{}", facts.in_words());
+        // A reading of its own says what others cannot; a cure by the policy's measure may be one of many.
+        let compares = self.policy.cured.as_ref().is_some_and(|cured| self.holds_of(cured, attempt, facts));
+        if found && (!compares || gain::is_most(facts)) {
+            return self.found(test, why);
+        }
         if goes_on && attempt < test.rungs() {
             return self.propose(test, run, attempt.saturating_add(1), "the value before it helped");
+        }
+        if self.case.promising.contains_key(&test.name) {
+            self.case.outcomes.insert(test.name.clone(), PROMISING.to_owned());
+            if gain::is_probable(self.policy, test, self.environment(attempt, None)) {
+                return self.found(test, why);
+            }
+            self.settle(test, PROMISING, why);
+            return None;
         }
         let (outcome, why) = self.outcome(test, attempt, facts);
         self.settle(test, &outcome, format!("{prefix}{why}"));
@@ -318,7 +347,10 @@ impl<'p, 'e> Walk<'p, 'e> {
             (false, true) => true,
             // One that is not finite either is no worse: the ladder of a rate that is far too high goes on.
             (false, false) => true,
-            (true, true) => facts.better && !best.better || facts.progress > best.progress,
+            (true, true) if facts.gain.is_nan() || best.gain.is_nan() => {
+                facts.better && !best.better || facts.progress > best.progress
+            }
+            (true, true) => facts.gain > best.gain,
         }
     }
 
@@ -336,6 +368,7 @@ impl<'p, 'e> Walk<'p, 'e> {
 
     /// The cause of a test is found.
     fn found(&mut self, test: &Test, why: String) -> Option<Next> {
+        self.case.promising.remove(&test.name);
         self.settle(test, FOUND, why);
         self.case.found = Some(test.name.clone());
         let found = match self.policy.state(&self.case.phase).map(|state| &state.phase) {
@@ -447,7 +480,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         let changes: Vec<String> = changes.iter().map(|(knob, value)| format!("{knob} = {}", plain(value))).collect();
         let number = |value: f64| if value.is_nan() { "an unknown loss".to_owned() } else { show_number(value) };
         format!(
-            "with {}, and all else as it was, the loss falls from {} to {}; the baseline's ended at {}",
+            "with {}, and everything else unchanged, the loss falls from {} to {}; the baseline ended at {}",
             changes.join(", "),
             number(shown.loss_start),
             number(shown.loss_end),

@@ -1,6 +1,7 @@
 //! Tests of the policy engine as a whole.
 
 mod problems;
+mod promising;
 mod walks;
 
 use super::{Policy, Vocabulary, parse};

@@ -1,10 +1,11 @@
-//! Which suggested runs are run here: who may run what.
+//! Which suggested runs are accepted, depending on the owner of the command.
 //!
-//! Owns: the one way from a message to an [`Order`], and so to a process. Must not know: sockets, files, slots.
+//! Owns: the only conversion from a message to an [`Order`], and thus to a process. Must not know: sockets, files,
+//! slots.
 //!
-//! A command belongs to whoever wrote it. The site's configuration is read by the daemon of this user, who alone reaches the
-//! runner's socket. A command that came from a record or a process is run only where that belongs to this user too:
-//! otherwise whoever can write into a log directory could have their commands run by its readers.
+//! A command belongs to whoever wrote it. The site's configuration is read by the daemon of this user, which has
+//! exclusive access to the runner's socket. A command from a record or a process is accepted only if it also belongs to
+//! this user: otherwise, anyone who can write to a log directory could execute commands as its readers.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,50 +15,53 @@ use serde_json::Value;
 
 use crate::launched::{CommandFrom, CommandSource};
 
-/// The longest id, in bytes: it is the name of a directory.
+/// The maximum length of an id in bytes, because it is the name of a directory.
 const LONGEST_ID: usize = 128;
 
-/// What is to be run. There is no way to make one but [`Order::accept`], which checks whose command it is.
+/// A run to execute. It can only be created by [`Order::accept`], which checks the owner of the command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Order {
     id: String,
     /// For a POSIX shell.
     command: String,
-    /// The directory that it runs in; the runner's own where there is none.
+    /// Its working directory; if there is none, the runner's.
     #[serde(default)]
     cwd: Option<PathBuf>,
-    /// Set for this run.
+    /// Variables set for this run.
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// The stored environment that it runs with.
+    /// The stored environment of the run.
     #[serde(default)]
     environment: Option<String>,
-    /// The folder that it should log to, relative to the log directory.
+    /// The directory that it should log to, relative to the log directory.
     #[serde(default)]
     run_name: String,
     /// The log directory.
     #[serde(default)]
     logdir: Option<PathBuf>,
-    /// The job that it is an experiment of.
+    /// The baseline job.
     #[serde(default)]
     baseline: String,
+    /// A quiet probe, which runs after all other waiting jobs.
+    #[serde(default)]
+    probe: bool,
 }
 
-/// Why a message is not run.
+/// Why a message is not accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It is no suggested run as the contract has it.
+    /// It is not a valid suggested run.
     Malformed(String),
-    /// It may not be run here, or it says no command: the site can mend that.
+    /// It may not run here, or it contains no command; an administrator can fix this.
     NotAllowed(String),
 }
 
-/// The parts of the message that matter here.
+/// The relevant parts of the message.
 #[derive(Debug, Deserialize)]
 struct Event {
     #[serde(rename = "type")]
     kind: String,
-    /// The log directory, where its sender is on this machine.
+    /// The log directory, if the sender is on this machine.
     #[serde(default)]
     nextrunlogdir: Option<PathBuf>,
     data: Data,
@@ -80,23 +84,30 @@ struct Data {
     environment: Option<String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    probe: bool,
 }
 
 impl Order {
-    /// Takes a message for an order, if its command may be run by user `me`.
+    /// Converts a message to an order if user `me` may run its command.
     ///
     /// # Errors
-    /// It is no suggested run, says no command, or its command belongs to somebody else.
+    /// It is not a suggested run, contains no command, or its command belongs to another user.
     pub(super) fn accept(message: &Value, me: u32) -> Result<Order, Refusal> {
         let malformed = |why: String| Refusal::Malformed(why);
-        let event: Event =
-            serde_json::from_value(message.clone()).map_err(|error| malformed(format!("this is no event: {error}")))?;
+        let event: Event = serde_json::from_value(message.clone())
+            .map_err(|error| malformed(format!("this is not an event: {error}")))?;
         if event.kind != "nextrun.run.suggested" {
-            return Err(malformed(format!("`{}` is not for a runner: it takes nextrun.run.suggested", event.kind)));
+            return Err(malformed(format!(
+                "`{}` is not for a runner, which accepts only nextrun.run.suggested",
+                event.kind
+            )));
         }
         let data = event.data;
         if !is_a_name(&data.suggestion_id) {
-            return Err(malformed(format!("the suggestion id has at most {LONGEST_ID} letters, digits, - and _")));
+            return Err(malformed(format!(
+                "a suggestion id consists of at most {LONGEST_ID} letters, digits, - and _"
+            )));
         }
         let command = data.command.filter(|command| !command.trim().is_empty()).ok_or_else(|| {
             let how = "start it with `nextrun run -- COMMAND`, or set `launch.command`";
@@ -105,7 +116,9 @@ impl Order {
         may_run(data.command_from.as_ref(), me)?;
         let holds_nul = |text: &String| text.contains('\0');
         if holds_nul(&command) || data.env.iter().any(|(name, value)| !is_variable(name) || holds_nul(value)) {
-            return Err(malformed("a command or a variable holds what no process can be given".to_owned()));
+            return Err(malformed(
+                "a command or a variable contains characters that cannot be passed to a process".to_owned(),
+            ));
         }
         if data.cwd.as_ref().is_some_and(|cwd| !cwd.is_absolute()) {
             return Err(malformed("`cwd` is not absolute".to_owned()));
@@ -119,6 +132,7 @@ impl Order {
             run_name: data.run_name,
             logdir: event.nextrunlogdir.filter(|logdir| logdir.is_absolute()),
             baseline: data.baseline_run,
+            probe: data.probe,
         })
     }
 
@@ -137,17 +151,22 @@ impl Order {
         self.cwd.as_deref()
     }
 
-    /// What is set for this run.
+    /// Whether it is a quiet probe, which runs after all other waiting jobs.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe
+    }
+
+    /// Variables set for this run.
     pub fn env(&self) -> &BTreeMap<String, String> {
         &self.env
     }
 
-    /// The stored environment that it runs with.
+    /// The stored environment of the run.
     pub fn environment(&self) -> Option<&str> {
         self.environment.as_deref()
     }
 
-    /// The folder that it should log to, relative to the log directory.
+    /// The directory that it should log to, relative to the log directory.
     pub fn run_name(&self) -> &str {
         &self.run_name
     }
@@ -157,29 +176,30 @@ impl Order {
         self.logdir.as_deref()
     }
 
-    /// The job that it is an experiment of.
+    /// The baseline job.
     pub fn baseline(&self) -> &str {
         &self.baseline
     }
 }
 
-/// Whether a command from there may be run by user `me`. What does not say where it is from is not run.
+/// Whether user `me` may run a command from this source. A command without a source is rejected.
 fn may_run(from: Option<&CommandFrom>, me: u32) -> Result<(), Refusal> {
     let refused = |why: String| Err(Refusal::NotAllowed(why));
-    let Some(from) = from else { return refused("the message does not say where its command is from".to_owned()) };
+    let Some(from) = from else { return refused("the message does not contain the source of its command".to_owned()) };
     match (from.source, from.owner) {
         (CommandSource::Configuration, _) => Ok(()),
         (CommandSource::Run | CommandSource::Engine | CommandSource::Process, Some(owner)) if owner == me => Ok(()),
         (CommandSource::Run | CommandSource::Engine | CommandSource::Process, Some(owner)) => {
-            refused(format!("the command belongs to user {owner}, and this runner runs those of user {me} only"))
+            refused(format!("the command belongs to user {owner}, but this runner executes only commands of user {me}"))
         }
-        (CommandSource::Run | CommandSource::Engine | CommandSource::Process, None) => {
-            refused("whose command it is is not known: others may write the file that it was read from".to_owned())
-        }
+        (CommandSource::Run | CommandSource::Engine | CommandSource::Process, None) => refused(
+            "the owner of the command is unknown because other users can write to the file from which it was read"
+                .to_owned(),
+        ),
     }
 }
 
-/// Whether a text can be the name of a directory, and nothing else.
+/// Whether a text is a valid directory name.
 pub(super) fn is_a_name(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -189,7 +209,7 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])
 }
 
-/// A name from a stranger, short and in one line.
+/// A name from an untrusted source, shortened and on one line.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(200).collect()
 }

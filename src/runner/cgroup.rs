@@ -1,17 +1,17 @@
-//! The control group of a job: a limit on its memory, and a way to end all of it at once, where the system allows that.
+//! The cgroup of a job: a memory limit, and a way to terminate the whole job at once, if the system permits it.
 //!
-//! Owns: the files below `/sys/fs/cgroup`. Must not know: what a job is. Nothing here must work: without a group a job has no
-//! limit, and its tree is ended process by process.
+//! Owns: the files below `/sys/fs/cgroup`. Must not know: jobs. All of this is optional: without a cgroup, a job has no
+//! limit, and its processes are terminated one by one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The groups that this runner may make.
+/// The cgroups that this runner can create.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Groups {
-    /// The group that those of the jobs are made in; `None`: none can be.
+    /// The parent of the cgroups of jobs; `None`: none can be created.
     parent: Option<PathBuf>,
-    /// Whether a limit on memory is possible.
+    /// Whether a memory limit is possible.
     limits: bool,
 }
 
@@ -20,8 +20,8 @@ pub(super) struct Groups {
 pub(super) struct Group(PathBuf);
 
 impl Groups {
-    /// What the system allows. A group of one's own with controllers is what `Delegate=yes` of a unit gives; groups that hold
-    /// processes of others are left alone.
+    /// What the system permits. `Delegate=yes` in a unit provides a separate cgroup with controllers; cgroups with
+    /// processes of others are not touched.
     pub(super) fn find() -> Groups {
         let Some(own) = own_group() else { return Groups::default() };
         let alone = fs::read_to_string(own.join("cgroup.procs"))
@@ -39,18 +39,19 @@ impl Groups {
         Groups { parent: can.then_some(own), limits: false }
     }
 
-    /// Whether a limit on memory is possible.
+    /// Whether a memory limit is possible.
     pub(super) fn limit_memory(&self) -> bool {
         self.limits
     }
 
-    /// Where the group of a job would be: a place of its own at each try, for other runners may have jobs of the same id.
+    /// The location of a job's cgroup: a new one for each attempt, because other runners may have jobs with the same
+    /// id.
     pub(super) fn path_for(&self, job: &str) -> Option<PathBuf> {
         self.parent.as_ref().map(|parent| parent.join(format!("nextrun-{job}-{:08x}", fastrand::u32(..))))
     }
 }
 
-/// Removes the groups of jobs whose supervisor outlived its runner. One that still holds a process cannot be removed.
+/// Removes the cgroups of jobs whose supervisor outlived its runner. A cgroup with processes cannot be removed.
 fn sweep(own: &Path) {
     for entry in fs::read_dir(own).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("nextrun-") {
@@ -59,7 +60,7 @@ fn sweep(own: &Path) {
     }
 }
 
-/// Moves this process into a group below its own, which leaves that one free to share its controllers out.
+/// Moves this process to a child cgroup, so that the parent can distribute its controllers.
 fn enable_memory(own: &Path) -> bool {
     if !fs::read_to_string(own.join("cgroup.controllers"))
         .is_ok_and(|list| list.split_whitespace().any(|c| c == "memory"))
@@ -67,13 +68,13 @@ fn enable_memory(own: &Path) -> bool {
         return false;
     }
     let leaf = own.join("nextrun-runner");
-    // It may be there already, from a runner before.
+    // It may already exist from an earlier runner.
     let _ = fs::create_dir(&leaf);
     fs::write(leaf.join("cgroup.procs"), std::process::id().to_string()).is_ok()
         && fs::write(own.join("cgroup.subtree_control"), "+memory").is_ok()
 }
 
-/// The group of this process in the unified hierarchy.
+/// The cgroup of this process in the unified hierarchy.
 fn own_group() -> Option<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
@@ -82,7 +83,7 @@ fn own_group() -> Option<PathBuf> {
     group.join("cgroup.procs").exists().then_some(group)
 }
 
-/// Where the unified hierarchy is mounted.
+/// The mount point of the unified hierarchy.
 fn unified_mount(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
@@ -91,11 +92,11 @@ fn unified_mount(mounts: &str) -> Option<PathBuf> {
 }
 
 impl Group {
-    /// Makes a group and moves this process into it. `None` where that is not allowed.
+    /// Creates a cgroup and moves this process to it. `None` if that is not permitted.
     pub(super) fn enter(path: &Path, memory: Option<u64>) -> Option<Group> {
         fs::create_dir(path).ok()?;
         if let Some(bytes) = memory {
-            // Where there is no such file there is no limit; the runner has said so.
+            // Without this file there is no limit; the runner has logged that.
             let _ = fs::write(path.join("memory.max"), bytes.to_string());
             let _ = fs::write(path.join("memory.swap.max"), "0");
         }
@@ -108,17 +109,17 @@ impl Group {
         }
     }
 
-    /// The group at a path, as a file says that it is.
+    /// The cgroup at a path read from a file.
     pub(super) fn at(path: &Path) -> Group {
         Group(path.to_owned())
     }
 
-    /// Where it is.
+    /// Its path.
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Whether the kernel has killed a process of it for want of memory.
+    /// Whether the kernel has killed one of its processes because of the memory limit.
     pub(super) fn ran_out_of_memory(&self) -> bool {
         let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
@@ -131,12 +132,12 @@ impl Group {
         pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
     }
 
-    /// Ends every process of it at once.
+    /// Terminates all its processes at once.
     pub(super) fn kill(&self) {
         let _ = fs::write(self.0.join("cgroup.kill"), "1");
     }
 
-    /// Removes it, once nothing is in it.
+    /// Removes it once it is empty.
     pub(super) fn remove(&self) {
         let _ = fs::remove_dir(&self.0);
     }

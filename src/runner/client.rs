@@ -1,6 +1,6 @@
-//! What a daemon asks its runner, and how it starts one.
+//! Requests of a daemon to its runner, and how to start a runner.
 //!
-//! Owns: the requests through the socket. Must not know: what follows from an answer.
+//! Owns: the requests over the socket. Must not know: the consequences of a response.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
@@ -16,61 +16,61 @@ use super::{Home, RunnerError, files};
 use crate::fate::Fate;
 use crate::launched::Launched;
 
-/// An answer takes no longer than the runner needs to learn what a command is.
+/// A response takes no longer than the runner needs to analyse a command.
 const WITHIN: Duration = Duration::from_secs(20);
 
-/// A runner that a daemon started ends this long after the daemon, once its jobs have ended.
+/// A runner started by a daemon exits this long after the daemon, once its jobs have ended.
 const IDLE_EXIT: &str = "60s";
 
-/// A process that trains, or did.
+/// A training process, running or ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trainer {
-    /// The event files that it was seen to write.
+    /// The event files that it was observed to write.
     pub files: BTreeSet<PathBuf>,
     /// How it was started.
     pub launched: Launched,
-    /// Whether it runs.
+    /// Whether it is running.
     pub running: bool,
 }
 
-/// How far a daemon knows what happened.
+/// How much a daemon already knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// The log directory that it is about.
     pub logdir: PathBuf,
-    /// The runner that counted; another begins anew.
+    /// The runner that assigned the numbers; a new runner starts over.
     pub life: String,
-    /// News of jobs up to this number are known.
+    /// Job updates up to this number are known.
     pub jobs: u64,
-    /// News of processes up to this number are known.
+    /// Process updates up to this number are known.
     pub trainers: u64,
 }
 
-/// What happened since.
+/// Updates since the last query.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct News {
-    /// What to ask with the next time.
+    /// The position for the next query.
     pub cursor: Cursor,
-    /// What became of jobs, by suggestion.
+    /// Status of jobs, by suggestion.
     pub fates: BTreeMap<String, Fate>,
-    /// Processes that began to train, write to another file, or ended.
+    /// Processes that started training, wrote to another file, or ended.
     pub trainers: Vec<Trainer>,
 }
 
-/// The way to a runner.
+/// The connection to a runner.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
 }
 
 impl Client {
-    /// A client for the runner behind a socket; nothing is sent.
+    /// A client for the runner behind a socket; sends nothing.
     ///
     /// # Errors
     /// HTTP cannot be set up.
     pub fn new(socket: &Path) -> Result<Client, RunnerError> {
-        let failed = |error: reqwest::Error| RunnerError::files("talk to", socket)(io::Error::other(error));
-        // An error says that the process has a provider already. Nothing is encrypted on this way.
+        let failed = |error: reqwest::Error| RunnerError::files("connect to", socket)(io::Error::other(error));
+        // An error means that the process already has a provider. This connection is not encrypted.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
             .unix_socket(socket.to_owned())
@@ -82,24 +82,24 @@ impl Client {
         Ok(Client { http })
     }
 
-    /// What happened since.
+    /// Updates since the last query.
     ///
     /// # Errors
-    /// Nobody answers, or not in the way of this version.
+    /// The runner does not respond, or uses another version of the protocol.
     pub async fn news(&self, cursor: &Cursor) -> Result<News, reqwest::Error> {
         let answer = self.http.post("http://runner/v1/news").json(cursor).send().await?;
         answer.error_for_status()?.json().await
     }
 }
 
-/// Starts a runner that outlives this process. Where one runs already, the new one ends at once.
+/// Starts a runner that outlives this process. If a runner is already running, the new one exits immediately.
 ///
 /// # Errors
 /// It cannot be started.
 pub fn start(home: &Home, state: &Path, allow_root: bool) -> io::Result<Child> {
     files::make_private(home.path())?;
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(home.log())?;
-    // This program as it is now, even if its file was replaced since.
+    // The current program, even if its file has been replaced since.
     let mut command = Command::new("/proc/self/exe");
     command.arg("runner").arg("--state").arg(std::path::absolute(state)?).args([
         "--detached",
@@ -109,7 +109,7 @@ pub fn start(home: &Home, state: &Path, allow_root: bool) -> io::Result<Child> {
     if allow_root {
         command.arg("--allow-root");
     }
-    // What systemd told the daemon is not for the runner.
+    // The environment variables of systemd are for the daemon, not for the runner.
     command.env_remove("NOTIFY_SOCKET").env_remove("STATE_DIRECTORY");
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()
 }

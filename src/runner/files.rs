@@ -1,6 +1,6 @@
-//! Files that are there whole or not at all.
+//! Atomic file writes.
 //!
-//! Owns: the order of write, fsync and rename. Must not know: what a file says.
+//! Owns: the order of write, fsync and rename. Must not know: the content of files.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Only its owner may read what is written here: commands and logs may hold secrets.
+/// Only the owner may read these files, because commands and logs may contain secrets.
 const PRIVATE: u32 = 0o600;
 
-/// Makes a directory, and those above it, for its owner alone.
+/// Creates a directory and its parents, accessible only to the owner.
 pub(super) fn make_private(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-/// Writes a file in place of what was there.
+/// Writes a file and replaces an existing one.
 pub(super) fn replace(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let draft = write_draft(path, value)?;
     let moved = fs::rename(&draft, path);
@@ -29,7 +29,7 @@ pub(super) fn replace(path: &Path, value: &impl Serialize) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Writes a file that is not there yet; `false` where it is, which is then left as it is. Of several that try at once, one
+/// Writes a new file; returns `false` and changes nothing if it already exists. If several processes try at once, one
 /// succeeds.
 pub(super) fn create(path: &Path, value: &impl Serialize) -> io::Result<bool> {
     let draft = write_draft(path, value)?;
@@ -42,7 +42,7 @@ pub(super) fn create(path: &Path, value: &impl Serialize) -> io::Result<bool> {
     }
 }
 
-/// Reads a file; `None` where it is not there.
+/// Reads a file; `None` if it does not exist.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -51,7 +51,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     serde_json::from_slice(&text).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Has the names in a directory on the disk.
+/// Syncs the entries of a directory to disk.
 pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

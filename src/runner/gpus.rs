@@ -1,12 +1,11 @@
-//! Which GPUs there are.
+//! Detects the GPUs.
 //!
-//! Owns: what `nvidia-smi` says. Must not know: which job has which. GPUs are named by UUID: the driver, CUDA and others
-//! number them each in their own order.
+//! Owns: the output of `nvidia-smi`. Must not know: the assignment of jobs. GPUs are identified by UUID because the
+//! driver, CUDA and other libraries number them differently.
 
 use std::process::{Command, Stdio};
 
-/// The UUIDs of the GPUs of this machine that `wanted` names, by UUID, the beginning of one, or index; all where it names
-/// none.
+/// The UUIDs of the GPUs on this machine selected by `wanted`: by UUID, prefix of a UUID, or index; all if it is empty.
 pub(super) fn find(wanted: Option<&[String]>) -> Vec<String> {
     let output = Command::new("nvidia-smi")
         .args(["--query-gpu=index,uuid", "--format=csv,noheader,nounits"])
@@ -15,7 +14,7 @@ pub(super) fn find(wanted: Option<&[String]>) -> Vec<String> {
         .output();
     let listed = match output {
         Ok(output) if output.status.success() => String::from_utf8_lossy(&output.stdout).into_owned(),
-        // No driver, or none that works: there are no GPUs to give out.
+        // Without a working driver, there are no GPUs to assign.
         Ok(_) | Err(_) => String::new(),
     };
     choose(&listed, wanted)
@@ -34,15 +33,15 @@ fn choose(listed: &str, wanted: Option<&[String]>) -> Vec<String> {
         match gpus.iter().find(is) {
             Some((_, uuid)) if !chosen.contains(&(*uuid).to_owned()) => chosen.push((*uuid).to_owned()),
             Some(_) => {}
-            // Slices of a GPU are not in the list; they are named as they are.
+            // GPU slices are not in the list; their names are used unchanged.
             None if name.starts_with("MIG-") => chosen.push(name.clone()),
-            None => tracing::warn!(gpu = name, "nvidia-smi knows no such GPU"),
+            None => tracing::warn!(gpu = name, "nvidia-smi does not list this GPU"),
         }
     }
     chosen
 }
 
-/// The GPUs that the environment leaves to this process.
+/// The GPUs that the environment makes visible to this process.
 pub(super) fn visible() -> Option<Vec<String>> {
     let names = std::env::var("CUDA_VISIBLE_DEVICES").ok()?;
     Some(names.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())

@@ -1,6 +1,6 @@
 //! The directory of a runner: one per user and machine.
 //!
-//! Owns: where its files are, who may read them. Must not know: what they say.
+//! Owns: the location of its files and their permissions. Must not know: their content.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 
 use super::{RunnerError, files};
 
-/// A socket's address holds no longer path (`sun_path` has 108 bytes, the last of them 0).
+/// The maximum length of a socket path (`sun_path` has 108 bytes, including a final 0).
 const LONGEST_SOCKET: usize = 107;
 
-/// Where a runner keeps its queue.
+/// The location of a runner's queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
     path: PathBuf,
 }
 
 impl Home {
-    /// The runner's part of a state directory. Home directories are shared between machines; process ids are not, so each
-    /// machine has its own.
+    /// The runner's part of a state directory. Home directories are shared between machines but process ids are not, so
+    /// each machine has its own part.
     pub fn below(state: &Path) -> Home {
         let state = std::path::absolute(state).unwrap_or_else(|_| state.to_owned());
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -34,22 +34,22 @@ impl Home {
         &self.path
     }
 
-    /// The directories of jobs.
+    /// The directories of the jobs.
     pub fn jobs(&self) -> PathBuf {
         self.path.join("jobs")
     }
 
-    /// Where the runner that nobody started by hand logs.
+    /// The log file of a runner that was started automatically.
     pub fn log(&self) -> PathBuf {
         self.path.join("runner.log")
     }
 
-    /// Held by the runner while it runs.
+    /// Locked by the runner while it runs.
     pub(super) fn lock(&self) -> PathBuf {
         self.path.join("lock")
     }
 
-    /// The socket that it listens on: in its directory, or in `$XDG_RUNTIME_DIR` where that path is too long for a socket.
+    /// The socket that it listens on: in its directory, or in `$XDG_RUNTIME_DIR` if that path is too long for a socket.
     ///
     /// # Errors
     /// Both are too long.
@@ -63,7 +63,7 @@ impl Home {
         let elsewhere = runtime.map(|directory| directory.join(format!("nextrun-{}.sock", self.key())));
         elsewhere.filter(short).ok_or_else(|| RunnerError::Home {
             path: own,
-            reason: format!("a socket's path has at most {LONGEST_SOCKET} bytes: name a shorter `--state`"),
+            reason: format!("a socket path has at most {LONGEST_SOCKET} bytes: choose a shorter `--state`"),
         })
     }
 
@@ -74,10 +74,10 @@ impl Home {
         hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Makes the directory, for its owner alone.
+    /// Creates the directory, accessible only to the owner.
     ///
     /// # Errors
-    /// It cannot be made, or belongs to somebody else.
+    /// It cannot be created, or belongs to another user.
     pub(super) fn prepare(&self) -> Result<(), RunnerError> {
         let jobs = self.jobs();
         files::make_private(&jobs).map_err(RunnerError::files("make", &jobs))?;
@@ -85,7 +85,8 @@ impl Home {
             let metadata = fs::symlink_metadata(directory).map_err(RunnerError::files("read", directory))?;
             let me = rustix::process::geteuid().as_raw();
             if !metadata.is_dir() || metadata.uid() != me {
-                let reason = format!("it belongs to user {}, not to user {me}: name another `--state`", metadata.uid());
+                let reason =
+                    format!("it belongs to user {}, not to user {me}: choose another `--state`", metadata.uid());
                 return Err(RunnerError::Home { path: directory.clone(), reason });
             }
             fs::set_permissions(directory, fs::Permissions::from_mode(0o700))

@@ -1,6 +1,6 @@
-//! One job, as its directory says.
+//! One job, based on its directory.
 //!
-//! Owns: what stands in the files of a job, and what follows from them. Must not know: slots, sockets, how a command is
+//! Owns: the content of a job's files, and the resulting state. Must not know: slots, sockets, how a command is
 //! started.
 
 use std::fs::{self, DirBuilder};
@@ -14,63 +14,63 @@ use super::accept::{Order, is_a_name};
 use super::{Home, Place, RunnerError, files, log};
 use crate::fate::{Fate, FateState};
 
-/// What `job.json` holds.
+/// The content of `job.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Queued {
-    /// What is to be run.
+    /// The run.
     pub order: Order,
-    /// When it was taken, in seconds since the Unix epoch: jobs start in this order.
+    /// When it was accepted, in seconds since the Unix epoch; jobs start in this order.
     pub queued: f64,
 }
 
-/// What `started.json` holds.
+/// The content of `started.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Started {
-    /// A supervisor has it.
+    /// A supervisor owns it.
     By(Supervisor),
-    /// It was stopped before any supervisor had it, and none ever will.
+    /// It was stopped before any supervisor owned it.
     Never,
 }
 
 /// The supervisor of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Supervisor {
-    /// The boot that its process id belongs to.
+    /// The boot id to which its process id belongs.
     pub(super) boot: String,
     /// Its process id.
     pub(super) pid: i32,
-    /// When that process started, in the kernel's ticks since boot: with the boot, nobody else ever has both.
+    /// The start time of that process, in the kernel's ticks since boot; unique together with the boot id.
     pub(super) ticks: u64,
-    /// When it began, in seconds since the Unix epoch.
+    /// When it started, in seconds since the Unix epoch.
     pub(super) started: f64,
-    /// Where the job runs.
+    /// The resources of the job.
     pub(super) place: Place,
-    /// The control group of the job, where it has one.
+    /// The cgroup of the job, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cgroup: Option<PathBuf>,
 }
 
-/// Who stops a job.
+/// Who stopped a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum By {
-    /// nextrun, which has no more use for it.
+    /// nextrun, which no longer needs it.
     Nextrun,
     /// A person.
     Person,
 }
 
-/// What `stop.json` holds.
+/// The content of `stop.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Stop {
     pub(super) by: By,
-    /// When, in seconds since the Unix epoch.
+    /// The time in seconds since the Unix epoch.
     pub(super) asked: f64,
 }
 
 impl Stop {
-    /// How a job ends that is stopped so.
+    /// The status of a job stopped in this way.
     pub(super) fn fate(&self) -> Fate {
         match self.by {
             By::Nextrun => Fate::new(FateState::Stopped),
@@ -79,12 +79,12 @@ impl Stop {
     }
 }
 
-/// What `exit.json` holds.
+/// The content of `exit.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Exit {
-    /// How it ended; without the end of its log and its files, which stand elsewhere.
+    /// How it ended; without the end of its log and its files, which are stored separately.
     pub(super) fate: Fate,
-    /// When, in seconds since the Unix epoch.
+    /// The time in seconds since the Unix epoch.
     pub(super) ended: f64,
 }
 
@@ -95,16 +95,15 @@ pub struct Job {
 }
 
 impl Job {
-    /// The job whose directory this is.
+    /// The job of this directory.
     pub(super) fn at(directory: &Path) -> Job {
         Job { directory: directory.to_owned() }
     }
 
-    /// Takes an order: its directory appears with all that it holds, and is on the disk then. `None` where there was such a
-    /// job already.
+    /// Accepts an order: creates its directory with all content and syncs it to disk. `None` if the job already exists.
     ///
     /// # Errors
-    /// The disk cannot hold it; nothing is there then.
+    /// It cannot be written; nothing exists in that case.
     pub(super) fn create(home: &Home, order: Order, now: f64) -> io::Result<Option<Job>> {
         let directory = home.jobs().join(order.id());
         if directory.exists() {
@@ -120,7 +119,7 @@ impl Job {
             Ok(()) => Ok(Some(Job { directory })),
             Err(error) => {
                 let _ = fs::remove_dir_all(&draft);
-                // A directory that is not empty is not replaced: somebody else was first.
+                // A directory that is not empty is not replaced: another process was first.
                 if directory.exists() { Ok(None) } else { Err(error) }
             }
         }
@@ -136,12 +135,12 @@ impl Job {
         &self.directory
     }
 
-    /// What it printed.
+    /// Its output.
     pub fn log(&self) -> PathBuf {
         self.directory.join("log")
     }
 
-    /// What is to be run, and since when it waits.
+    /// The run, and since when it has waited.
     ///
     /// # Errors
     /// It cannot be read.
@@ -154,7 +153,7 @@ impl Job {
         files::read(&self.directory.join("started.json"))
     }
 
-    /// Has `started` have this job, for ever; `false` where another has it.
+    /// Makes `started` the permanent owner of this job; `false` if it already has an owner.
     pub(super) fn claim(&self, started: &Started) -> io::Result<bool> {
         files::create(&self.directory.join("started.json"), started)
     }
@@ -163,7 +162,7 @@ impl Job {
         files::read(&self.directory.join("stop.json"))
     }
 
-    /// Asks its supervisor to stop it; who asks first stays.
+    /// Asks its supervisor to stop it; the first request counts.
     pub(super) fn ask_to_stop(&self, stop: &Stop) -> io::Result<bool> {
         files::create(&self.directory.join("stop.json"), stop)
     }
@@ -172,12 +171,12 @@ impl Job {
         files::read(&self.directory.join("exit.json"))
     }
 
-    /// Writes how it ended; the first to say so stays.
+    /// Records how it ended; the first record counts.
     pub(super) fn end(&self, exit: &Exit) -> io::Result<bool> {
         files::create(&self.directory.join("exit.json"), exit)
     }
 
-    /// The event files that it was seen to write.
+    /// The event files that it was observed to write.
     pub(super) fn event_files(&self) -> Vec<String> {
         files::read(&self.directory.join("files.json")).ok().flatten().unwrap_or_default()
     }
@@ -186,7 +185,7 @@ impl Job {
         files::replace(&self.directory.join("files.json"), &seen)
     }
 
-    /// What became of it, with the end of its log and its event files.
+    /// Its status, with the end of its log and its event files.
     ///
     /// # Errors
     /// Its files cannot be read.
@@ -208,7 +207,7 @@ impl Job {
         Ok(self.exit()?.map(|exit| exit.ended))
     }
 
-    /// When it started, and on which GPU.
+    /// When it started, and its GPU.
     ///
     /// # Errors
     /// Its files cannot be read.
@@ -219,8 +218,8 @@ impl Job {
         }))
     }
 
-    /// Stops it: one that waits never starts; of one that runs, the whole process tree is ended. `false` where it has ended
-    /// already.
+    /// Stops it. A waiting job never starts; for a running job, the whole process tree is terminated. `false` if it has
+    /// already ended.
     ///
     /// # Errors
     /// Its files cannot be read or written.
@@ -239,25 +238,25 @@ impl Job {
         }
         #[cfg(target_os = "linux")]
         if let Some(Started::By(supervisor)) = self.started().map_err(failed)? {
-            // It looks for the file by itself too; the signal only wakes it.
+            // The supervisor also polls for the file; the signal only wakes it.
             supervisor.signal(rustix::process::Signal::TERM);
         }
         Ok(true)
     }
 
-    /// Writes its log, the middle of a long one left out.
+    /// Writes its log, without the omitted middle of a long one.
     ///
     /// # Errors
-    /// The log cannot be read, or `out` not be written.
+    /// The log cannot be read, or `out` cannot be written.
     pub fn copy_log(&self, out: &mut impl io::Write) -> io::Result<()> {
         log::copy(&self.log(), out)
     }
 }
 
-/// Every job of a runner, in the order in which they were taken.
+/// All jobs of a runner, in order of acceptance.
 ///
 /// # Errors
-/// The directory cannot be read. A job whose file cannot be read is left out, and told in the log.
+/// The directory cannot be read. A job whose files cannot be read is logged and omitted.
 pub fn jobs(home: &Home) -> Result<Vec<(Queued, Job)>, RunnerError> {
     let folder = home.jobs();
     let entries = match fs::read_dir(&folder) {
@@ -272,7 +271,7 @@ pub fn jobs(home: &Home) -> Result<Vec<(Queued, Job)>, RunnerError> {
         let job = Job::at(&entry.path());
         match job.queued() {
             Ok(queued) => found.push((queued, job)),
-            Err(error) => tracing::warn!(job = %entry.path().display(), %error, "this job cannot be read"),
+            Err(error) => tracing::warn!(job = %entry.path().display(), %error, "could not read this job"),
         }
     }
     found.sort_by(|a, b| a.0.queued.total_cmp(&b.0.queued).then_with(|| a.0.order.id().cmp(b.0.order.id())));

@@ -1,6 +1,6 @@
-//! The log of a job: its head and its tail are kept, however much it prints.
+//! The log of a job: only its head and tail are kept.
 //!
-//! Owns: how much is kept, and how it is read. Must not know: who prints.
+//! Owns: how much is kept, and how it is read. Must not know: who writes it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,24 +9,25 @@ use std::path::Path;
 
 use crate::fate::LONGEST_TAIL;
 
-/// The beginning says what was started and with which settings.
+/// The beginning shows the command and its settings.
 const HEAD: u64 = 1024 * 1024;
 
-/// The end says how it went.
+/// The end shows the result.
 const TAIL: u64 = 4 * 1024 * 1024;
 
-/// The middle is given back in parts of at least this size, a multiple of every file system's block.
+/// The middle is released in blocks of at least this size, a multiple of every file system's block size.
 const PART: u64 = 4 * 1024 * 1024;
 
-/// Opens the log of a job for appending: what is cut from outside is then no hole for whoever prints.
+/// Opens the log of a job for appending, so that truncation from outside leaves no hole for the writer.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)
 }
 
-/// Gives the middle of a long log back to the file system. `given_back` is what was before, in bytes from the head.
+/// Releases the middle of a long log to the file system. `given_back` is the number of bytes released before, counted
+/// from the head.
 ///
 /// # Errors
-/// The file cannot be read or cut.
+/// The file cannot be read or truncated.
 pub(super) fn trim(file: &File, given_back: &mut u64) -> io::Result<()> {
     let size = file.metadata()?.len();
     let from = HEAD + *given_back;
@@ -41,7 +42,7 @@ pub(super) fn trim(file: &File, given_back: &mut u64) -> io::Result<()> {
     cut(file, size, given_back)
 }
 
-/// Makes a hole, which loses nothing that is printed meanwhile; `false` where the file system has no holes.
+/// Punches a hole, which loses no concurrent output; `false` if the file system does not support this.
 #[cfg(target_os = "linux")]
 fn punch(file: &File, from: u64, bytes: u64) -> io::Result<bool> {
     use rustix::fs::FallocateFlags;
@@ -57,7 +58,7 @@ fn punch(_: &File, _: u64, _: u64) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Writes head and tail anew. What is printed between reading and cutting is lost, a few lines at most.
+/// Rewrites head and tail. Output between reading and truncating is lost, a few lines at most.
 fn cut(file: &File, size: u64, given_back: &mut u64) -> io::Result<()> {
     let mut log = file;
     let mut tail = Vec::new();
@@ -65,7 +66,7 @@ fn cut(file: &File, size: u64, given_back: &mut u64) -> io::Result<()> {
     log.take(TAIL).read_to_end(&mut tail)?;
     file.set_len(HEAD)?;
     *given_back = 0;
-    log.write_all(b"\n[the middle of this log was left out]\n")?;
+    log.write_all(b"\n[the middle of this log was omitted]\n")?;
     log.write_all(&tail)
 }
 
@@ -86,10 +87,10 @@ fn last(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a log to `out`, and a line in place of what was given back.
+/// Writes a log to `out`, with a line in place of the released part.
 ///
 /// # Errors
-/// The log cannot be read, or `out` not be written.
+/// The log cannot be read, or `out` cannot be written.
 pub(super) fn copy(path: &Path, out: &mut impl Write) -> io::Result<()> {
     let mut file = File::open(path)?;
     let mut part = vec![0; 64 * 1024];
@@ -104,7 +105,7 @@ pub(super) fn copy(path: &Path, out: &mut impl Write) -> io::Result<()> {
             let text: Vec<u8> = line.iter().copied().filter(|byte| *byte != 0).collect();
             if text.len() < line.len() && !left_out {
                 left_out = true;
-                out.write_all(b"\n[the middle of this log was left out]\n")?;
+                out.write_all(b"\n[the middle of this log was omitted]\n")?;
             }
             out.write_all(&text)?;
         }

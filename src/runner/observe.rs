@@ -1,7 +1,8 @@
-//! Which event files a job writes, so that a script that makes its own folder needs no redirection.
+//! Observes which event files a job writes, so that a script that creates its own directory needs no redirection.
 //!
-//! Owns: how that is seen. Must not know: what becomes of it. Two signs are read: the files that the job's processes have
-//! open, and the process id in the names of those in the log directory: some writers open their file for each write only.
+//! Owns: the observation. Must not know: how the result is used. Two sources are used: the files that the job's
+//! processes have open, and the process ids in the names of files in the log directory, because some writers open their
+//! file only while writing.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,33 +12,33 @@ use std::time::{Duration, Instant, SystemTime};
 use super::process::{self, Stat};
 use crate::launch::processes;
 
-/// The log directory is walked no more often than this.
+/// Minimum interval between two walks through the log directory.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// A walk takes at most one part in so many of the time: a large directory is walked less often.
+/// A walk takes at most this fraction of the time; large directories are walked less often.
 const SHARE: u32 = 50;
 
-/// Directories below each other, at most: beyond are no runs.
+/// Maximum depth of directories; there are no runs below it.
 const DEEPEST: usize = 16;
 
-/// A file system may round times up to this.
+/// Maximum rounding of file times by the file system.
 const ROUNDED: Duration = Duration::from_secs(2);
 
-/// What one job was seen to write.
+/// The observations about one job.
 #[derive(Debug)]
 pub(super) struct Observer {
     logdir: Option<PathBuf>,
     since: SystemTime,
-    /// Every process of the job so far.
+    /// All processes of the job so far.
     pids: BTreeSet<i32>,
-    /// Those of them that write event files.
+    /// Those that write event files.
     writers: BTreeSet<i32>,
     files: BTreeSet<String>,
     walk_at: Instant,
 }
 
 impl Observer {
-    /// Observes a job that starts now.
+    /// Starts to observe a job.
     pub(super) fn new(logdir: Option<&Path>) -> Observer {
         Observer {
             logdir: logdir.map(Path::to_owned),
@@ -49,17 +50,17 @@ impl Observer {
         }
     }
 
-    /// Whether a process was seen to write event files.
+    /// Whether a process was observed to write event files.
     pub(super) fn writes(&self, pid: i32) -> bool {
         self.writers.contains(&pid)
     }
 
-    /// Every event file so far.
+    /// All event files so far.
     pub(super) fn files(&self) -> Vec<String> {
         self.files.iter().cloned().collect()
     }
 
-    /// Looks at the job's processes, and at the log directory if it is time; `true` where there is something new.
+    /// Checks the job's processes, and the log directory if it is due; `true` if there is something new.
     pub(super) fn look(&mut self, tree: &[Stat]) -> bool {
         let before = self.files.len();
         for process in tree {
@@ -77,7 +78,7 @@ impl Observer {
         self.files.len() > before
     }
 
-    /// Looks at the log directory once more: the job has ended. `true` where there is something new.
+    /// Checks the log directory a last time after the job has ended. `true` if there is something new.
     pub(super) fn look_at_last(&mut self) -> bool {
         let before = self.files.len();
         self.walk();

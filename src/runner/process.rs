@@ -1,7 +1,7 @@
-//! Processes of this machine, as `/proc` shows them.
+//! Processes on this machine, from `/proc`.
 //!
-//! Owns: who a process is, so that no signal ever goes to another that has its number now; what it was started with. Must
-//! not know: jobs.
+//! Owns: the identity of a process, so that a signal never reaches another process that has reused its id; the command
+//! that started it. Must not know: jobs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -15,25 +15,25 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::fault;
 use crate::logdir::Kind;
 
-/// One process, told from any other that has its number later in the same boot.
+/// A process, distinguished from any later process with the same id in the same boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Identity {
     pub(super) pid: i32,
-    /// When it started, in the kernel's ticks since boot.
+    /// Start time in the kernel's ticks since boot.
     pub(super) ticks: u64,
 }
 
-/// What `/proc/PID/stat` says.
+/// The content of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) identity: Identity,
     pub(super) parent: i32,
     pub(super) session: i32,
-    /// It has ended, and nobody has asked how yet.
+    /// It has ended, and its status has not been collected yet.
     pub(super) zombie: bool,
 }
 
-/// The id of this boot of the machine.
+/// The id of the current boot of the machine.
 pub(super) fn boot_id() -> String {
     if let Some(injected) = fault::boot_id() {
         return injected;
@@ -41,7 +41,7 @@ pub(super) fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-/// How often the kernel has killed a process for want of memory, on the whole machine.
+/// The number of out-of-memory kills on the whole machine.
 pub(super) fn memory_kills() -> u64 {
     let counters = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     let counter = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
@@ -56,7 +56,7 @@ pub(super) fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &fs::read_to_string(file(pid, "stat")).ok()?)
 }
 
-/// The name of the program stands in parentheses and may hold anything, parentheses too.
+/// The name of the program is in parentheses and may contain any characters, including parentheses.
 fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
     let rest = text.get(text.rfind(')')? + 1..)?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -70,7 +70,7 @@ fn parse_stat(pid: i32, text: &str) -> Option<Stat> {
 }
 
 impl Identity {
-    /// The process that has this number now.
+    /// The process that currently has this id.
     pub(super) fn of(pid: i32) -> Option<Identity> {
         stat(pid).map(|stat| stat.identity)
     }
@@ -79,8 +79,8 @@ impl Identity {
         stat(self.pid).is_some_and(|stat| stat.identity == self && !stat.zombie)
     }
 
-    /// Sends it a signal; `false` where it is no more. The descriptor is opened first and the identity compared then, so
-    /// that the number cannot change hands in between.
+    /// Sends it a signal; `false` if it no longer exists. The descriptor is opened before the identity is compared, so
+    /// that the id cannot be reused in between.
     pub(super) fn signal(self, signal: Signal) -> bool {
         let Some(descriptor) = self.open() else { return false };
         pidfd_send_signal(descriptor, signal).is_ok()
@@ -102,7 +102,7 @@ pub(super) fn of_user(uid: u32) -> Vec<i32> {
     entries.flatten().filter_map(number).collect()
 }
 
-/// Every process below `root`, without it; those that have ended and were not asked how are left out.
+/// Every process below `root`, excluding it and zombies.
 pub(super) fn descendants(root: i32) -> Vec<Stat> {
     let mut found = Vec::new();
     let mut known = BTreeSet::from([root]);
@@ -129,7 +129,7 @@ fn children(pid: i32) -> Vec<i32> {
     for thread in threads.flatten() {
         match fs::read_to_string(thread.path().join("children")) {
             Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
-            // A kernel without these files.
+            // The kernel does not provide these files.
             Err(_) => return children_by_parent(pid),
         }
     }
@@ -142,7 +142,7 @@ fn children_by_parent(parent: i32) -> Vec<i32> {
     pids.filter(|pid| stat(*pid).is_some_and(|stat| stat.parent == parent)).collect()
 }
 
-/// The words that a process was started with.
+/// The arguments of a process.
 pub(super) fn arguments(pid: i32) -> Option<Vec<String>> {
     let bytes = fs::read(file(pid, "cmdline")).ok()?;
     let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
@@ -155,7 +155,7 @@ pub(super) fn directory(pid: i32) -> Option<PathBuf> {
     fs::read_link(file(pid, "cwd")).ok().filter(|path| path.is_absolute())
 }
 
-/// The environment that it was started with. Variables that are no UTF-8 are left out.
+/// The environment of a process at its start, without variables that are not UTF-8.
 pub(super) fn environment(pid: i32) -> Option<BTreeMap<String, String>> {
     let bytes = fs::read(file(pid, "environ")).ok()?;
     let pair = |entry: &[u8]| {
@@ -172,12 +172,13 @@ pub(super) fn has_variable(pid: i32, name: &str, value: &Path) -> bool {
     bytes.split(|byte| *byte == 0).any(|entry| entry == wanted)
 }
 
-/// Whether a file is one that TensorBoard reads, by its name.
+/// Whether the name of a file is one that TensorBoard reads.
 pub(super) fn is_event_file(path: &Path) -> bool {
     Kind::of(path) == Some(Kind::Events)
 }
 
-/// The process that wrote an event file, as its name says: `events.out.tfevents.TIME.HOST.PID.…` with this machine's name.
+/// The process that wrote an event file, according to its name: `events.out.tfevents.TIME.HOST.PID.…` with this
+/// machine's name.
 pub(super) fn writer_of(path: &Path) -> Option<i32> {
     let name = path.file_name()?.to_str()?;
     let rest = name.split_once("tfevents.")?.1.split_once('.')?.1;

@@ -1,7 +1,7 @@
-//! The queue: which job runs where.
+//! The queue, which assigns jobs to slots.
 //!
-//! Owns: slots, starting supervisors, noticing that one is gone. Must not know: sockets. All that it decides by stands in the
-//! directories of the jobs, so that one that starts anew goes on where another was killed.
+//! Owns: slots, starting supervisors, detecting lost supervisors. Must not know: sockets. All its state is in the
+//! directories of the jobs, so that a new process can continue after the old one was killed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,14 +20,15 @@ use super::supervisor::JOB_VARIABLE;
 use super::{Home, Place, RunnerError};
 use crate::fate::{Fate, FateState};
 
-/// A supervisor that could not take its job, as on a full disk, is followed by another after this.
+/// If a supervisor could not take its job, for example on a full disk, another one is started after this time.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
-/// Where a job stands.
+/// The state of a job.
 enum Standing {
-    /// Waits, and is not tried before this.
+    /// Waits until this time at least.
     Waits(Instant),
-    /// A supervisor was started and has not taken it yet. One that an earlier runner started is nobody's child here.
+    /// A supervisor was started and has not taken it yet. A supervisor started by an earlier runner is not a child of
+    /// this process.
     Starting { place: Place, identity: Identity },
     /// It has a supervisor.
     Runs(Supervisor),
@@ -37,11 +38,13 @@ enum Standing {
 
 struct Entry {
     job: Job,
+    /// Whatever else waits comes first.
+    probe: bool,
     logdir: Option<PathBuf>,
     standing: Standing,
-    /// Its files could not be read or written at the last look.
+    /// Its files could not be read or written at the last check.
     troubled: bool,
-    /// What was told of it last, and the number of that news.
+    /// The last reported status and the number of that update.
     told: Option<Fate>,
     news: u64,
 }
@@ -51,16 +54,16 @@ pub(super) struct Queue {
     home: Home,
     slots: Vec<Place>,
     groups: Groups,
-    /// In the order in which they were taken.
+    /// In order of acceptance.
     entries: Vec<Entry>,
     by_id: BTreeMap<String, usize>,
-    /// Supervisors that this process started, each with its control group, until they have ended.
+    /// Supervisors started by this process, each with its cgroup, until they have ended.
     children: Vec<(Child, Option<PathBuf>)>,
     news: u64,
 }
 
 impl Queue {
-    /// Goes on with what the directories hold.
+    /// Continues with the state in the directories.
     pub(super) fn load(home: &Home, slots: Vec<Place>, groups: Groups) -> Result<Queue, RunnerError> {
         let mut queue = Queue {
             home: home.clone(),
@@ -72,17 +75,18 @@ impl Queue {
             news: 0,
         };
         for (queued, job) in jobs(home)? {
-            queue.add(job, queued.order.logdir());
+            queue.add(job, &queued.order);
         }
         queue.adopt();
         Ok(queue)
     }
 
-    fn add(&mut self, job: Job, logdir: Option<&Path>) {
-        let logdir = logdir.map(Path::to_owned);
+    fn add(&mut self, job: Job, order: &Order) {
+        let logdir = order.logdir().map(Path::to_owned);
         self.by_id.insert(job.id(), self.entries.len());
         self.entries.push(Entry {
             job,
+            probe: order.is_probe(),
             logdir,
             standing: Standing::Waits(Instant::now()),
             troubled: false,
@@ -91,7 +95,8 @@ impl Queue {
         });
     }
 
-    /// Supervisors that an earlier runner started may be about to take their jobs: each holds its slot until it is known.
+    /// Supervisors that an earlier runner started may be about to take their jobs; each occupies its slot until this is
+    /// known.
     fn adopt(&mut self) {
         for pid in process::of_user(rustix::process::geteuid().as_raw()) {
             let Some(arguments) = process::arguments(pid) else { continue };
@@ -107,36 +112,35 @@ impl Queue {
         }
     }
 
-    /// Takes an order; `false` where there is, or was, such a job.
+    /// Accepts an order; `false` if the job already exists or existed.
     ///
     /// # Errors
-    /// The disk cannot hold it.
+    /// It cannot be written to disk.
     pub(super) fn take(&mut self, order: Order) -> io::Result<bool> {
-        let logdir = order.logdir().map(Path::to_owned);
-        let created = Job::create(&self.home, order, now())?;
+        let created = Job::create(&self.home, order.clone(), now())?;
         let taken = created.is_some();
         if let Some(job) = created {
-            self.add(job, logdir.as_deref());
+            self.add(job, &order);
         }
         Ok(taken)
     }
 
-    /// The job of this id.
+    /// The job with this id.
     pub(super) fn job(&self, id: &str) -> Option<&Job> {
         self.by_id.get(id).and_then(|at| self.entries.get(*at)).map(|entry| &entry.job)
     }
 
-    /// Every job, in the order in which they were taken.
+    /// All jobs in order of acceptance.
     pub(super) fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.entries.iter().map(|entry| &entry.job)
     }
 
-    /// Whether there is nothing to run and nothing running.
+    /// Whether no job is waiting or running.
     pub(super) fn is_idle(&self) -> bool {
         self.entries.iter().all(|entry| matches!(entry.standing, Standing::Over)) && self.children.is_empty()
     }
 
-    /// Takes note of what changed, and starts what there is room for.
+    /// Records changes, and starts jobs that have a free slot.
     pub(super) fn turn(&mut self) {
         self.children.retain_mut(|(child, group)| {
             let runs = matches!(child.try_wait(), Ok(None));
@@ -149,7 +153,7 @@ impl Queue {
             if !matches!(entry.standing, Standing::Over) {
                 let followed = entry.follow();
                 if let (Err(error), false) = (&followed, entry.troubled) {
-                    tracing::warn!(job = entry.job.id(), %error, "the files of a job cannot be read or written; it is tried again");
+                    tracing::warn!(job = entry.job.id(), %error, "could not read or write the files of a job; retrying");
                 }
                 entry.troubled = followed.is_err();
                 if let Ok(standing) = followed {
@@ -160,8 +164,8 @@ impl Queue {
         self.start_waiting();
     }
 
-    /// The fates of the jobs that log below `logdir` and changed since the news of number `after`, and the newest number.
-    /// The end of a log alone is no news before the job has ended.
+    /// The status of the jobs that log below `logdir` and changed since update number `after`, and the newest number. A
+    /// change of the log alone is not an update before the job has ended.
     pub(super) fn news(&mut self, logdir: &Path, after: u64) -> (u64, BTreeMap<String, Fate>) {
         let mut changed = BTreeMap::new();
         for entry in &mut self.entries {
@@ -184,7 +188,9 @@ impl Queue {
     }
 
     fn start_waiting(&mut self) {
-        for at in 0..self.entries.len() {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_by_key(|at| self.entries[*at].probe);
+        for at in order {
             let Standing::Waits(after) = self.entries[at].standing else { continue };
             let Some(place) = self.free_place() else { return };
             if after > Instant::now() {
@@ -196,17 +202,17 @@ impl Queue {
                     Standing::Starting { place, identity }
                 }
                 Err(error) => {
-                    tracing::warn!(job = self.entries[at].job.id(), %error, "a supervisor could not be started");
+                    tracing::warn!(job = self.entries[at].job.id(), %error, "could not start a supervisor");
                     Standing::Waits(Instant::now() + TRY_AGAIN)
                 }
             };
         }
     }
 
-    /// A place that no job has. A job that started under other settings has its GPU as well.
+    /// A free slot. A job that started under other settings also occupies its GPU.
     fn free_place(&self) -> Option<Place> {
         let taken: Vec<&Place> = self.entries.iter().filter_map(|entry| entry.standing.place()).collect();
-        // From before the slots were what they are now.
+        // From before the slots were changed.
         let foreign = |other: &Place| self.slots.get(other.slot).is_none_or(|place| place.gpu != other.gpu);
         let shares = |place: &Place| {
             let same_gpu = |other: &Place| place.gpu.is_some() && other.gpu == place.gpu;
@@ -218,7 +224,7 @@ impl Queue {
         self.slots.iter().find(|place| !shares(place)).cloned()
     }
 
-    /// Starts a supervisor: this program again, as it is now, even if its file was replaced since.
+    /// Starts a supervisor: another process of the current program, even if its file has been replaced since.
     fn start(&self, job: &Job, place: &Place) -> io::Result<(Child, Option<PathBuf>, Identity)> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("nextrun").arg("supervise").arg(job.directory());
@@ -230,13 +236,13 @@ impl Queue {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(super::log::open(&self.home.log())?);
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).map_err(|_| io::Error::other("a process id beyond all bounds"))?;
-        let identity = Identity::of(pid).ok_or_else(|| io::Error::other("it has ended at once"))?;
+        let identity = Identity::of(pid).ok_or_else(|| io::Error::other("it ended immediately"))?;
         Ok((child, group, identity))
     }
 }
 
 impl Standing {
-    /// The place that it keeps others from.
+    /// The slot that it occupies.
     fn place(&self) -> Option<&Place> {
         match self {
             Standing::Starting { place, .. } => Some(place),
@@ -247,14 +253,14 @@ impl Standing {
 }
 
 impl Entry {
-    /// Where it stands now, by its files and its supervisor.
+    /// Its current state, according to its files and its supervisor.
     fn follow(&mut self) -> io::Result<Standing> {
         if self.job.exit()?.is_some() {
             return self.over();
         }
         match self.job.started()? {
             Some(Started::Never) => {
-                // Whoever stopped it did not get as far as saying so.
+                // Whoever stopped it did not finish recording it.
                 let fate = self.job.stop_asked()?.map_or_else(|| Fate::new(FateState::Cancelled), |stop| stop.fate());
                 self.job.end(&Exit { fate, ended: now() })?;
                 self.over()
@@ -265,7 +271,7 @@ impl Entry {
                 Standing::Starting { place, identity } if identity.is_alive() => {
                     Standing::Starting { place: place.clone(), identity: *identity }
                 }
-                // It may have taken the job since, and ended, since it was looked for.
+                // It may have taken the job and ended since the check.
                 Standing::Starting { .. } if self.job.started()?.is_some() => return self.follow(),
                 Standing::Starting { .. } => Standing::Waits(Instant::now() + TRY_AGAIN),
                 Standing::Waits(after) => Standing::Waits(*after),
@@ -281,21 +287,21 @@ impl Entry {
         Ok(Standing::Over)
     }
 
-    /// The supervisor is gone. If it had not written the end by then, nobody knows how the job ended, or whether it has: what
-    /// is left of it is ended, and then it is lost.
+    /// The supervisor is gone. If it did not record the end, it is unknown how or whether the job ended: its remaining
+    /// processes are terminated, and the job is lost.
     fn supervisor_is_gone(&self, supervisor: Supervisor) -> io::Result<Standing> {
         if self.job.exit()?.is_some() {
             return self.over();
         }
         let same_boot = supervisor.boot == process::boot_id();
         if same_boot && end_what_is_left(&self.job, &supervisor) {
-            // They are looked for again: it may take a moment, and one may have made another.
+            // Checks again, because termination takes a moment and a process may have created another.
             return Ok(Standing::Runs(supervisor));
         }
         let stopped = self.job.stop_asked()?.map(|stop| stop.fate());
         let reason = match same_boot {
             true => "its supervisor was killed",
-            false => "the machine was started anew",
+            false => "the machine was rebooted",
         };
         let lost = || Fate { reason: Some(reason.to_owned()), ..Fate::new(FateState::Lost) };
         self.job.end(&Exit { fate: stopped.unwrap_or_else(lost), ended: now() })?;
@@ -303,13 +309,13 @@ impl Entry {
     }
 }
 
-/// Ends the processes of a job that has no supervisor any more; `false` where there are none.
+/// Terminates the processes of a job that no longer has a supervisor; `false` if there are none.
 fn end_what_is_left(job: &Job, supervisor: &Supervisor) -> bool {
     let group = supervisor.cgroup.as_deref().map(Group::at);
     if let Some(group) = &group {
         group.kill();
     }
-    // The number of a session is nobody else's as long as one process is in it.
+    // A session id cannot be reused while a process is in the session.
     let session_is_its = process::stat(supervisor.pid).is_none_or(|stat| stat.identity == supervisor.identity());
     let is_its = |pid: &i32| {
         let in_session = session_is_its && process::stat(*pid).is_some_and(|stat| stat.session == supervisor.pid);
@@ -329,7 +335,7 @@ fn end_what_is_left(job: &Job, supervisor: &Supervisor) -> bool {
     !left.is_empty() || group.is_some_and(|group| !group.processes().is_empty())
 }
 
-/// The places of a runner: one for each GPU, else one, or as many as are wanted.
+/// The slots of a runner: one per GPU, or one without GPUs, or the requested number.
 pub(super) fn places(slots: Option<usize>, gpus: &[String], memory: Option<u64>) -> Vec<Place> {
     let count = slots.unwrap_or(gpus.len()).max(1);
     let gpu = |slot: usize| gpus.get(slot % gpus.len().max(1)).cloned();

@@ -1,11 +1,11 @@
-//! Which processes of this user train: the command of a job that nobody wrapped in `nextrun run`.
+//! Detects training processes of this user: finds the command of a job that was not started with `nextrun run`.
 //!
-//! Owns: how a process is matched with the event files that it writes, and what is kept of it. Must not know: knobs, cases.
-//! Only this user's processes are looked at, and only for log directories that a daemon of this user asks about.
+//! Owns: matching processes to the event files that they write, and the stored result. Must not know: knobs, cases.
+//! Only processes of this user are inspected, and only for log directories that a daemon of this user asks about.
 //!
-//! Two signs say that a process writes a file: it has it open, or the file's name holds its number and it was there when the
-//! file was made. Some writers open their file for each write only. A process may be gone before its file is noticed, so
-//! every process is remembered for a while.
+//! Two observations show that a process writes a file: it has the file open, or the file's name contains its id and the
+//! process existed when the file was created, because some writers open their file only while writing. A process may
+//! end before its file is found, so every process is remembered for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,45 +20,45 @@ use super::{Home, files};
 use crate::launch::{self, environment, processes};
 use crate::launched::{Launched, Source};
 
-/// How often processes are looked at while a daemon asks.
+/// Interval for checking processes while a daemon asks.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
-/// A log directory that nobody asked about for so long is not looked at.
+/// A log directory that nobody has asked about for this long is not checked.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
-/// A walk through a log directory takes at most one part in so many of the time.
+/// A walk through a log directory takes at most this fraction of the time.
 const SHARE: u32 = 50;
 
-/// Directories below each other, at most.
+/// Maximum depth of directories.
 const DEEPEST: usize = 16;
 
-/// A process that is gone is remembered so long: its file is found by the next walk.
+/// How long an ended process is remembered; the next walk finds its file.
 const REMEMBERED: Duration = Duration::from_secs(120);
 
-/// A process looks different once it has become the program that it was started for; it does so at once.
+/// The command line of a process changes when it executes its program, which happens immediately.
 const BECOMES: u32 = 3;
 
-/// What is known of a command is kept so long after its process was last seen.
+/// How long the command is kept after its process was last seen.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// Seconds by which the clocks of a file system and of the kernel may differ.
+/// Maximum difference in seconds between the clocks of a file system and of the kernel.
 const CLOCKS_DIFFER: f64 = 2.0;
 
-/// The kernel's unit of a process's start: the same on every machine that GPUs are put into.
+/// The kernel's unit for the start time of a process; the same on all machines with GPUs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// A process, whether or not it trains.
+/// A process, training or not.
 #[derive(Debug, Clone)]
 struct Process {
     argv: Vec<String>,
     cwd: PathBuf,
     env: BTreeMap<String, String>,
-    /// How often it was read.
+    /// The number of times it was read.
     looks: u32,
     gone: Option<Instant>,
 }
 
-/// One that trains, with the number of its newest news.
+/// A training process, with the number of its latest update.
 struct Entry {
     trainer: Trainer,
     news: u64,
@@ -66,16 +66,16 @@ struct Entry {
 
 #[derive(Default)]
 struct Inner {
-    /// Log directories, each with when it was asked about last and when it is to be walked.
+    /// Log directories, each with the time of the last query and of the next walk.
     watched: BTreeMap<PathBuf, (Instant, Instant)>,
     processes: BTreeMap<Identity, Process>,
     entries: BTreeMap<String, Entry>,
-    /// The entry of each process that trains.
+    /// The entry of each training process.
     of_process: BTreeMap<Identity, String>,
     news: u64,
 }
 
-/// The processes of this user that train.
+/// The training processes of this user.
 pub(super) struct Seen {
     folder: PathBuf,
     user: u32,
@@ -85,7 +85,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Goes on with what was kept.
+    /// Continues with the stored state.
     pub(super) fn load(home: &Home, user: u32) -> Seen {
         let folder = home.path().join("seen");
         let boot = process::boot_id();
@@ -100,7 +100,7 @@ impl Seen {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is new about processes that write below `logdir`, after the news of number `after`.
+    /// Updates about processes that write below `logdir`, after update number `after`.
     pub(super) fn news(&self, logdir: &Path, after: u64) -> (u64, Vec<Trainer>) {
         let mut inner = self.inner();
         let now = Instant::now();
@@ -112,7 +112,7 @@ impl Seen {
         (inner.news, new.map(|entry| entry.trainer.clone()).collect())
     }
 
-    /// Looks at every process of this user, and at the log directories if it is time.
+    /// Checks every process of this user, and the log directories if they are due.
     pub(super) fn look(&self) {
         let mut inner = self.inner();
         inner.watched.retain(|_, (asked, _)| asked.elapsed() < ASKED_WITHIN);
@@ -166,14 +166,15 @@ impl Seen {
         }
     }
 
-    /// How a process was started. Values of its environment go to the file of this user alone, without secrets.
+    /// How a process was started. The values of its environment, without secrets, go to a file that only this user can
+    /// read.
     fn learn(&self, process: &Process) -> Launched {
         let cwd = process.cwd.to_string_lossy();
         let mut launched = launch::learn(Source::Process, &process.argv, &cwd, &process.env);
         launched.owner = Some(self.user);
         launched.environment = environment::folder(&process.env).and_then(|folder| {
             let kept = environment::keep(&folder, &process.env);
-            kept.inspect_err(|error| tracing::warn!(%error, "the environment of a job cannot be kept")).ok()
+            kept.inspect_err(|error| tracing::warn!(%error, "could not store the environment of a job")).ok()
         });
         launched
     }
@@ -183,7 +184,7 @@ impl Seen {
         let path = self.folder.join(format!("{key}.json"));
         let kept = files::make_private(&self.folder).and_then(|()| files::replace(&path, &entry.trainer));
         if let Err(error) = kept {
-            tracing::warn!(%error, "how a job was started cannot be kept: after a restart it is not known");
+            tracing::warn!(%error, "could not store how a job was started; this will be unknown after a restart");
         }
     }
 }
@@ -234,13 +235,13 @@ impl Inner {
     fn read(&mut self, identity: Identity, looks: u32) {
         let read = |pid| Some((process::arguments(pid)?, process::directory(pid)?, process::environment(pid)?));
         let Some((argv, cwd, env)) = read(identity.pid) else { return };
-        // The number may have changed hands while it was read.
+        // The id may have been reused during the read.
         if Identity::of(identity.pid) == Some(identity) {
             self.processes.insert(identity, Process { argv, cwd, env, looks, gone: None });
         }
     }
 
-    /// Event files that processes have open below a watched directory.
+    /// Event files below a watched directory that processes have open.
     fn open_files(&self) -> Vec<(Identity, PathBuf)> {
         let open = |identity: &Identity| {
             let files = u32::try_from(identity.pid).map(processes::event_files).unwrap_or_default();
@@ -255,7 +256,8 @@ impl Inner {
         self.watched.keys().any(|logdir| file.starts_with(logdir))
     }
 
-    /// Event files below a watched directory whose names hold the number of a process that was there when they were made.
+    /// Event files below a watched directory whose names contain the id of a process that existed when they were
+    /// created.
     fn named_files(&mut self, booted: f64) -> Vec<(Identity, PathBuf)> {
         let mut found = Vec::new();
         let now = Instant::now();
@@ -280,8 +282,8 @@ impl Inner {
         found
     }
 
-    /// The process that was started for what `writer` does: workers of a training have the command of their parent.
-    /// `None` for experiments: their runner knows them.
+    /// The process that was started for the work of `writer`: workers of a training have the command of their parent.
+    /// `None` for experiments, which their runner knows.
     fn commander(&self, writer: Identity) -> Option<Identity> {
         let mut at = writer;
         loop {
@@ -300,7 +302,7 @@ impl Inner {
     }
 }
 
-/// Programs that start a training script several times.
+/// Launchers that start a training script several times.
 const LAUNCHERS: [&str; 7] = [
     "torchrun",
     "accelerate",
@@ -311,7 +313,7 @@ const LAUNCHERS: [&str; 7] = [
     "accelerate.commands.launch",
 ];
 
-/// Whether a process was made by its parent to do a part of its work.
+/// Whether a process was created by its parent as a worker.
 fn is_worker(argv: &[String], parent: &[String]) -> bool {
     let forked = argv == parent;
     let spawned = argv.iter().any(|word| {
@@ -326,7 +328,7 @@ fn is_worker(argv: &[String], parent: &[String]) -> bool {
     forked || spawned || parent.iter().take(4).any(launches)
 }
 
-/// Every event file below a directory, with when it changed last, in seconds since the Unix epoch.
+/// Every event file below a directory, with its modification time in seconds since the Unix epoch.
 fn walk(directory: &Path, depth: usize, see: &mut dyn FnMut(&Path, f64)) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let Ok(kind) = entry.file_type() else { continue };
@@ -342,7 +344,7 @@ fn walk(directory: &Path, depth: usize, see: &mut dyn FnMut(&Path, f64)) {
     }
 }
 
-/// When a file was made, as its name says: `events.out.tfevents.TIME.…`.
+/// When a file was created, according to its name: `events.out.tfevents.TIME.…`.
 fn made_at(path: &Path) -> Option<f64> {
     let name = path.file_name()?.to_str()?;
     name.split_once("tfevents.")?.1.split('.').next()?.parse().ok()
@@ -352,14 +354,14 @@ fn seconds(time: SystemTime) -> Option<f64> {
     time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
 }
 
-/// When this machine was started, in seconds since the Unix epoch.
+/// When this machine was booted, in seconds since the Unix epoch.
 fn booted_at() -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let booted = stat.lines().find_map(|line| line.strip_prefix("btime "));
     booted.and_then(|time| time.trim().parse().ok()).unwrap_or(0.0)
 }
 
-/// The process that an entry is named after, if it was of this boot.
+/// The process named by an entry, if it belongs to the current boot.
 fn identity_in(key: &str, boot: &str) -> Option<Identity> {
     let rest = key.strip_prefix(boot.get(..8)?)?.strip_prefix('-')?;
     let (pid, ticks) = rest.split_once('-')?;
@@ -439,7 +441,7 @@ mod tests {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let now = seconds(SystemTime::now()).unwrap();
         let mut child = Command::new("sleep").arg("1000").env_remove("NEXTRUN_SUGGESTION_ID").spawn().unwrap();
-        // The same number in a file from long ago was another process.
+        // The same id in an old file refers to another process.
         for time in [now, 1000.0] {
             fs::write(logdir.join(format!("events.out.tfevents.{time:.0}.{host}.{}.0", child.id())), "x").unwrap();
         }

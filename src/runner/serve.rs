@@ -1,6 +1,6 @@
-//! The runner as a process: its lock, its socket, its loop.
+//! The runner process: its lock, its socket, its loop.
 //!
-//! Owns: who may connect, what stands at which address, when it ends. Must not know: how a job runs.
+//! Owns: who may connect, the addresses, when it exits. Must not know: how a job runs.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -31,23 +31,23 @@ use super::queue::{Queue, places};
 use super::seen::{self, Seen};
 use super::{Home, Options, RunnerError, gpus};
 
-/// How often jobs are looked at while there are any.
+/// Interval for checking jobs while there are any.
 const TURN: Duration = Duration::from_millis(200);
 
-/// So many connections at once: the daemon has a few.
+/// Maximum number of connections; the daemon needs only a few.
 const MOST_CONNECTIONS: usize = 32;
 
-/// A connection is over by then, answered or not.
+/// Maximum duration of a connection.
 const OVER_WITHIN: Duration = Duration::from_secs(30);
 
-/// What the handlers share with the loop.
+/// State shared by the handlers and the loop.
 struct Desk {
     queue: Mutex<Queue>,
-    /// Something came in.
+    /// A request arrived.
     news: Notify,
     asked: Mutex<Instant>,
     seen: Arc<Seen>,
-    /// This runner, told from those before it: the numbers of news are its own.
+    /// Identifies this runner, because update numbers are valid only within one runner.
     life: String,
     user: u32,
 }
@@ -66,18 +66,18 @@ impl Desk {
     }
 }
 
-/// Runs the runner until it is told to stop, or has nothing to do for long. Its jobs go on without it, and the next runner
-/// goes on with them.
+/// Runs the runner until it is stopped or has been idle for long. Its jobs keep running, and the next runner takes them
+/// over.
 ///
 /// # Errors
-/// It may not run as root, one is running already, or its directory cannot be used.
+/// It may not run as root, another runner is active, or its directory cannot be used.
 pub fn run(options: &Options) -> Result<(), RunnerError> {
     let user = rustix::process::geteuid().as_raw();
     if user == 0 && !options.allow_root {
         return Err(RunnerError::Root);
     }
     if options.detached {
-        // One that leads a session already has no terminal to leave.
+        // A process that already leads a session has no terminal to detach from.
         let _ = rustix::process::setsid();
     }
     options.home.prepare()?;
@@ -86,10 +86,10 @@ pub fn run(options: &Options) -> Result<(), RunnerError> {
     let found = gpus::find(names.as_deref());
     let groups = Groups::find();
     if options.memory.is_some() && !groups.limit_memory() {
-        tracing::warn!("jobs get no limit on memory: no control group with a memory controller belongs to this runner");
+        tracing::warn!("jobs have no memory limit: this runner has no cgroup with a memory controller");
     }
     let slots = places(options.slots, &found, options.memory);
-    tracing::info!(home = %options.home.path().display(), slots = slots.len(), gpus = found.len(), "the runner is there");
+    tracing::info!(home = %options.home.path().display(), slots = slots.len(), gpus = found.len(), "runner ready");
     let queue = Queue::load(&options.home, slots, groups)?;
     let seen = Arc::new(Seen::load(&options.home, user));
     look_beside(&seen);
@@ -101,8 +101,8 @@ pub fn run(options: &Options) -> Result<(), RunnerError> {
     runtime.block_on(serve(options, Arc::new(desk)))
 }
 
-/// Looks at this user's processes on a thread of its own: to learn what a command is may take git some seconds. It ends with
-/// the process.
+/// Checks this user's processes on a separate thread, because analysing a command can take git several seconds. The
+/// thread ends with the process.
 fn look_beside(seen: &Arc<Seen>) {
     let seen = seen.clone();
     std::thread::spawn(move || {
@@ -113,7 +113,7 @@ fn look_beside(seen: &Arc<Seen>) {
     });
 }
 
-/// One runner a directory. The lock ends with its process, however that ends.
+/// One runner per directory. The lock is released whenever its process ends.
 fn lock(home: &Home) -> Result<File, RunnerError> {
     let path = home.lock();
     let failed = |error| RunnerError::files("lock", &path)(error);
@@ -124,18 +124,18 @@ fn lock(home: &Home) -> Result<File, RunnerError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            // The number is for people only.
+            // The process id is only for people.
             let _ = file.read_to_string(&mut pid);
             return Err(RunnerError::Running { home: home.path().to_owned(), pid: pid.trim().to_owned() });
         }
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
-    // Written for people: a disk that is full keeps no runner from running.
+    // For people only: a full disk must not prevent the runner from running.
     let _ = file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
     Ok(file)
 }
 
-/// Binds the socket under another name first, so that it is never there with wider rights than it should have.
+/// Binds the socket under another name first, so that it never exists with wrong permissions.
 fn bind(home: &Home) -> Result<UnixListener, RunnerError> {
     let path = home.socket()?;
     let draft = path.with_extension(format!("{}", std::process::id() % 1000));
@@ -151,7 +151,7 @@ async fn serve(options: &Options, desk: Arc<Desk>) -> Result<(), RunnerError> {
     let failed = |error| RunnerError::files("run", options.home.path())(error);
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate()).map_err(failed)?, signal(SignalKind::interrupt()).map_err(failed)?);
-    // What an earlier runner left is looked at before anybody is answered.
+    // Checks the state left by an earlier runner before answering requests.
     desk.queue().turn();
     let listener = bind(&options.home)?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -160,7 +160,7 @@ async fn serve(options: &Options, desk: Arc<Desk>) -> Result<(), RunnerError> {
         desk.queue().turn();
         let idle = desk.queue().is_idle();
         if idle && options.idle_exit.is_some_and(|time| desk.idle_for() >= time) {
-            tracing::info!("nothing to do, and nobody asks for anything: the runner ends");
+            tracing::info!("idle without requests: the runner exits");
             break;
         }
         let pause = if idle { TURN * 5 } else { TURN };
@@ -172,7 +172,7 @@ async fn serve(options: &Options, desk: Arc<Desk>) -> Result<(), RunnerError> {
         }
     }
     accepting.abort();
-    // Whoever connects now is told at once that nobody is there.
+    // Clients that connect now immediately learn that no runner is there.
     let _ = fs::remove_file(options.home.socket()?);
     Ok(())
 }
@@ -189,16 +189,17 @@ async fn accept(listener: UnixListener, router: Router, user: u32) {
                     drop(place);
                 });
             }
-            Ok(_) => tracing::warn!("another user connected to the runner's socket and was turned away"),
+            Ok(_) => tracing::warn!("rejected a connection of another user to the runner's socket"),
             Err(error) => {
-                tracing::warn!(%error, "the runner could not take a connection");
+                tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
 }
 
-/// Whether the process at the other end is this user's, as the kernel says; the rights of a file may have been changed.
+/// Whether the process at the other end belongs to this user, according to the kernel; file permissions may have been
+/// changed.
 fn is_from(stream: &UnixStream, user: u32) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == user)
 }
@@ -210,7 +211,7 @@ async fn answer(stream: UnixStream, router: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(OVER_WITHIN)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that went away or was too slow is no concern of ours.
+    // A client that disconnected or was too slow can be ignored.
     drop(tokio::time::timeout(OVER_WITHIN, connection).await);
 }
 
@@ -227,12 +228,12 @@ fn refused(status: StatusCode, why: String) -> Response {
     (status, Json(json!({ "error": why }))).into_response()
 }
 
-/// Takes a suggested run. It is on the disk before it is answered.
+/// Accepts a suggested run. It is on disk before the response.
 async fn take(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
     desk.was_asked();
     let message: Value = match serde_json::from_slice(&body) {
         Ok(message) => message,
-        Err(error) => return refused(StatusCode::BAD_REQUEST, format!("this is no JSON: {error}")),
+        Err(error) => return refused(StatusCode::BAD_REQUEST, format!("this is not JSON: {error}")),
     };
     let order = match Order::accept(&message, desk.user) {
         Ok(order) => order,
@@ -249,15 +250,15 @@ async fn take(State(desk): State<Arc<Desk>>, body: Bytes) -> Response {
         }
         Ok(false) => (StatusCode::CONFLICT, Json(json!({ "job_id": id }))).into_response(),
         Err(error) => {
-            tracing::warn!(job = id, %error, "a run cannot be taken for now");
+            tracing::warn!(job = id, %error, "could not accept a run; try again");
             let later = [(header::RETRY_AFTER, "5")];
-            (later, refused(StatusCode::SERVICE_UNAVAILABLE, format!("it cannot be kept for now: {error}")))
+            (later, refused(StatusCode::SERVICE_UNAVAILABLE, format!("it could not be stored; try again: {error}")))
                 .into_response()
         }
     }
 }
 
-/// What happened since the daemon asked last: fates of jobs, and processes that train.
+/// Updates since the daemon's last query: status of jobs, and training processes.
 async fn news(State(desk): State<Arc<Desk>>, Json(cursor): Json<Cursor>) -> Response {
     desk.was_asked();
     let known = cursor.life == desk.life;
@@ -266,17 +267,19 @@ async fn news(State(desk): State<Arc<Desk>>, Json(cursor): Json<Cursor>) -> Resp
     let seen = desk.seen.clone();
     let (logdir, since) = (cursor.logdir.clone(), after(cursor.trainers));
     let Ok((trainers, found)) = tokio::task::spawn_blocking(move || seen.news(&logdir, since)).await else {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, "processes cannot be looked at for now".to_owned());
+        return refused(StatusCode::SERVICE_UNAVAILABLE, "could not check processes; try again".to_owned());
     };
     let cursor = Cursor { logdir: cursor.logdir, life: desk.life.clone(), jobs, trainers };
     Json(News { cursor, fates, trainers: found }).into_response()
 }
 
-/// A job for programs: its fate, and its id.
+/// A job as JSON: its status and its id.
 fn shown(job: &Job) -> Response {
     let fate = match job.fate() {
         Ok(fate) => fate,
-        Err(error) => return refused(StatusCode::SERVICE_UNAVAILABLE, format!("it cannot be read for now: {error}")),
+        Err(error) => {
+            return refused(StatusCode::SERVICE_UNAVAILABLE, format!("it could not be read; try again: {error}"));
+        }
     };
     match serde_json::to_value(&fate) {
         Ok(mut value) => {

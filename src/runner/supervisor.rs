@@ -1,9 +1,9 @@
-//! The supervisor of one job: this program again, one process per job.
+//! The supervisor of one job: a separate process of this program for each job.
 //!
 //! Owns: the process tree of the command, from its start to its last process. Must not know: slots, the socket.
 //!
-//! It has a session of its own, and every process below it that loses its parent becomes its child, whatever session that
-//! process made for itself. So it knows when nothing of the job is left, and can end all of it.
+//! It has its own session, and every orphaned process below it becomes its child, whatever session that process
+//! created. Therefore, it knows when no process of the job is left, and can terminate all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -25,42 +25,43 @@ use super::{Place, RunnerError, log};
 use crate::fate::{Fate, FateState};
 use crate::launch::environment;
 
-/// Names the job of a process: what is left of a job whose supervisor was killed is found by it.
+/// Variable with the job id of a process, used to find the remaining processes of a job whose supervisor was killed.
 pub(super) const JOB_VARIABLE: &str = "NEXTRUN_RUNNER_JOB";
 
-/// What is told to end has so long for it: a checkpoint takes seconds.
+/// Time to exit after SIGTERM; writing a checkpoint takes seconds.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What the command leaves behind has so long to end by itself.
+/// Time for the remaining processes of the command to exit on their own.
 const LEFT_BEHIND: Duration = Duration::from_secs(5);
 
-/// How often the job is looked at.
+/// Interval for checking the job.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How often what does not end is killed again.
+/// Interval for killing processes that do not exit.
 const KILL_AGAIN: Duration = Duration::from_millis(20);
 
-/// Experiments give way to whatever else runs on this machine.
+/// Experiments yield to all other processes on this machine.
 const NICE: i32 = 10;
 
-/// How often the end is written again where the disk cannot hold it.
+/// Interval for retrying to write the result on a full disk.
 const WRITE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs the job in `directory`, if no other supervisor has it; returns once nothing of it is left and its end is written.
+/// Runs the job in `directory` if no other supervisor has it; returns once no process is left and the result is
+/// written.
 ///
 /// # Errors
-/// The job cannot be read or taken; it waits on then.
+/// The job cannot be read or taken; it keeps waiting.
 pub fn supervise(directory: &Path, place: &Place, cgroup: Option<&Path>) -> Result<(), RunnerError> {
     let job = Job::at(directory);
     let failed = |action| move |error| RunnerError::files(action, directory)(error);
     let queued = job.queued().map_err(failed("read"))?;
-    // It may lead a session already; either way no terminal and no group of another ends it.
+    // It may already lead a session; in both cases, it is independent of terminals and process groups of others.
     let _ = rustix::process::setsid();
     let me = rustix::process::getpid();
     rustix::process::set_child_subreaper(Some(me)).map_err(|error| failed("supervise")(error.into()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed("supervise"))?;
     let _inside = runtime.enter();
-    // Before it can be told anything.
+    // Must precede any signal.
     let terminate = signal(SignalKind::terminate()).map_err(failed("supervise"))?;
     let child = signal(SignalKind::child()).map_err(failed("supervise"))?;
     let Some(identity) = Identity::of(me.as_raw_nonzero().get()) else { return Ok(()) };
@@ -99,13 +100,13 @@ enum MainEnd {
     NeverStarted(String),
 }
 
-/// The end of the whole tree, once it is wanted.
+/// The termination of the whole tree, once requested.
 #[derive(Debug)]
 struct Ending {
     since: Instant,
-    /// What the job comes to; `None`: what its command came to.
+    /// The result of the job; `None`: the result of its command.
     fate: Option<Fate>,
-    /// Who was told to end already.
+    /// Processes that have already received SIGTERM.
     told: BTreeSet<Identity>,
 }
 
@@ -147,7 +148,7 @@ impl Supervision {
         }
         let exit = Exit { fate: self.fate(), ended: now() };
         while let Err(error) = self.job.end(&exit) {
-            tracing::warn!(%error, "the end of the job cannot be written; it is tried again");
+            tracing::warn!(%error, "could not write the result of the job; retrying");
             tokio::time::sleep(WRITE_AGAIN).await;
         }
     }
@@ -156,11 +157,11 @@ impl Supervision {
         let log = log::open(&self.job.log())?;
         let (out, err) = (log.try_clone()?, log.try_clone()?);
         self.log = Some(log);
-        // No more is asked than the kernel gives everybody, so that this does not fail.
+        // Requests no more than the kernel permits to all processes, so this does not fail.
         let _ = rustix::process::nice(NICE);
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(order.command()).stdin(Stdio::null()).stdout(out).stderr(err);
-        // A command may end its own group, which must not be the supervisor's.
+        // A command may signal its own process group, which must not contain the supervisor.
         command.process_group(0);
         if let Some(cwd) = order.cwd() {
             let known = cwd.is_dir();
@@ -178,11 +179,11 @@ impl Supervision {
             command.env("CUDA_VISIBLE_DEVICES", gpu).env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
         }
         let child = command.spawn()?;
-        // It is waited for with all others.
+        // Collected together with all others.
         i32::try_from(child.id()).map_err(|_| io::Error::other("a process id beyond all bounds"))
     }
 
-    /// Takes note of every process that has ended; `false` once there is none left.
+    /// Collects every process that has ended; `false` once none is left.
     fn reap(&mut self) -> bool {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
@@ -220,14 +221,14 @@ impl Supervision {
 
     fn keep_files(&self) {
         if let Err(error) = self.job.saw_event_files(&self.observer.files()) {
-            tracing::warn!(%error, "the event files of the job cannot be noted");
+            tracing::warn!(%error, "could not record the event files of the job");
         }
     }
 
     fn trim(&mut self) {
         let Some(log) = &self.log else { return };
         if let Err(error) = log::trim(log, &mut self.given_back) {
-            tracing::warn!(%error, "the log of the job cannot be cut");
+            tracing::warn!(%error, "could not shorten the log of the job");
         }
     }
 
@@ -244,14 +245,15 @@ impl Supervision {
         self.job.stop_asked().ok().flatten()
     }
 
-    /// It was sent SIGTERM: by whoever wrote `stop.json`, or by somebody who ends everything, as a shutdown does.
+    /// It received SIGTERM: from the process that wrote `stop.json`, or from a process that terminates everything, as
+    /// during a shutdown.
     fn told_to_end(&mut self) {
         if self.ending.is_some() || self.main_ended.is_some() {
             return;
         }
         let fate = self.stop().map_or_else(
             || Fate {
-                reason: Some("its supervisor was told to end, as at a shutdown".into()),
+                reason: Some("its supervisor received SIGTERM, as during a shutdown".into()),
                 ..Fate::new(FateState::Lost)
             },
             |stop| stop.fate(),
@@ -263,14 +265,14 @@ impl Supervision {
         self.ending = Some(Ending { since: Instant::now(), fate, told: BTreeSet::new() });
     }
 
-    /// Once the command has ended, what it left behind is ended too, unless it trains.
+    /// Once the command has ended, its remaining processes are terminated too, unless they train.
     fn end_what_is_left(&mut self, tree: &[Stat]) {
         let left = |ended: &Instant| ended.elapsed() >= LEFT_BEHIND;
         let trains = tree.iter().any(|stat| self.observer.writes(stat.identity.pid));
         if self.ending.is_none() && !trains && self.main_ended.as_ref().is_some_and(|(_, ended)| left(ended)) {
             self.end(None);
         }
-        // A stop that comes while only the rest of the job runs ends that too.
+        // A stop while only remaining processes run also terminates them.
         if self.ending.is_none() && self.main_ended.is_some() && self.stop().is_some() {
             self.end(None);
         }
@@ -284,7 +286,7 @@ impl Supervision {
         for stat in tree {
             if ending.told.insert(stat.identity) {
                 stat.identity.signal(Signal::TERM);
-                // One that is stopped does not hear.
+                // A stopped process does not react to signals.
                 stat.identity.signal(Signal::CONT);
             }
         }
@@ -298,7 +300,7 @@ impl Supervision {
         }
     }
 
-    /// What became of the job.
+    /// The result of the job.
     fn fate(&self) -> Fate {
         let own = match &self.main_ended {
             Some((MainEnd::NeverStarted(why), _)) => Fate { reason: Some(why.clone()), ..Fate::new(FateState::Failed) },
@@ -319,7 +321,7 @@ impl Supervision {
         let killed = signal == Some(9) || exit_code == Some(128 + 9);
         let group_ran_out = self.group.as_ref().is_some_and(Group::ran_out_of_memory);
         if killed && (group_ran_out || process::memory_kills() > self.memory_kills) {
-            let reason = Some("the kernel killed it for want of memory".to_owned());
+            let reason = Some("the kernel killed it because it was out of memory".to_owned());
             return Fate { reason, exit_code, signal, ..Fate::new(FateState::OutOfMemory) };
         }
         let said = log::tail(&self.job.log()).and_then(|tail| out_of_memory(&tail).map(str::to_owned));
@@ -330,18 +332,21 @@ impl Supervision {
     }
 }
 
-/// The environment of the baseline, where it was kept. What looks like a secret is not in it, and is what this process has.
+/// The stored environment of the baseline. Values that look like secrets are not stored; they come from this process.
 fn stored_environment(order: &Order) -> io::Result<BTreeMap<String, String>> {
     let Some(id) = order.environment() else { return Ok(BTreeMap::new()) };
     let own =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let folder = environment::folder(&own.collect()).ok_or_else(|| {
-        io::Error::new(io::ErrorKind::NotFound, "neither XDG_STATE_HOME nor HOME says where its environment is kept")
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            "the location of its environment is unknown because neither XDG_STATE_HOME nor HOME is set",
+        )
     })?;
     environment::kept(&folder, id)
 }
 
-/// How programs say at their end that they had no memory left: Python's own error, PyTorch's, and that of TensorFlow and JAX.
+/// Out-of-memory messages at the end of a program: Python's own error, and those of PyTorch, TensorFlow and JAX.
 const OUT_OF_MEMORY: [&str; 6] = [
     "MemoryError",
     "torch.OutOfMemoryError",
@@ -351,7 +356,7 @@ const OUT_OF_MEMORY: [&str; 6] = [
     "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED",
 ];
 
-/// The line of a traceback that says so. The message of an exception may have several lines.
+/// The line of a traceback with the error. The message of an exception may have several lines.
 fn out_of_memory(tail: &str) -> Option<&str> {
     let line = tail.lines().rev().take(20).find(|line| OUT_OF_MEMORY.iter().any(|error| line.starts_with(error)))?;
     let end = line.char_indices().nth(200).map_or(line.len(), |(at, _)| at);
@@ -364,12 +369,12 @@ impl Supervisor {
         Identity { pid: self.pid, ticks: self.ticks }
     }
 
-    /// Whether it is still there: a number from before this boot is somebody else's.
+    /// Whether it still exists; an id from before this boot belongs to another process.
     pub(super) fn is_alive(&self) -> bool {
         self.boot == process::boot_id() && self.identity().is_alive()
     }
 
-    /// Sends it a signal, if it is still there.
+    /// Sends it a signal if it still exists.
     pub(super) fn signal(&self, signal: Signal) -> bool {
         self.boot == process::boot_id() && self.identity().signal(signal)
     }

@@ -81,7 +81,7 @@ pub fn configuration(plan: &Plan) -> Written {
     if !plan.absent.is_empty() {
         let _ = writeln!(
             text,
-            "    # absent: {}\n    # Experiments that need them are passed over. If the script has one, add a line such as\n    #   {}: {{ argument: \"--its-option={{value}}\" }}",
+            "    # absent: {}\n    # Experiments that need them are skipped. If the script has one, add a line such as\n    #   {}: {{ argument: \"--its-option={{value}}\" }}",
             plan.absent.join(", "),
             plan.absent[0]
         );

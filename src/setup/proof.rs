@@ -116,13 +116,16 @@ fn words(knob: &str) -> String {
 
 impl Trial {
     /// What the run is told besides its command.
+    /// `folder` is where the run logs, as an absolute path.
     pub fn variables(&self, run_name: &str, folder: &str) -> Vec<(String, String)> {
+        let output = format!("{folder}/output");
         let changes = Value::Object(self.changes.clone().into_iter().collect()).to_string();
         [
             ("NEXTRUN_SUGGESTION_ID", "init"),
             ("NEXTRUN_RUN_NAME", run_name),
             ("NEXTRUN_OVERRIDES", &changes),
-            ("NEXTRUN_OUTPUT_DIR", folder),
+            ("NEXTRUN_LOG_DIR", folder),
+            ("NEXTRUN_OUTPUT_DIR", &output),
             ("WANDB_MODE", "offline"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -4,35 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use tokio::sync::watch;
 
+use crate::case::Curve;
 use crate::config::Approvers;
+use crate::page::{CaseLine, JobLine, Month, Need};
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
 
 /// A loop that has not turned for so long hangs: its longest honest turn reads what a whole cluster wrote meanwhile.
 const HANGS: Duration = Duration::from_secs(60);
-
-/// A case as it is listed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CaseLine {
-    /// Its id.
-    pub case_id: String,
-    /// The baseline job.
-    pub baseline_run: String,
-    /// The policy that it runs.
-    pub policy: String,
-    /// Where it stands in its policy.
-    pub state: String,
-    /// What it waits for: `room`, `experiment`, `answer`, `approval` or `nothing`.
-    pub waiting: String,
-    /// Experiments so far.
-    pub experiments: usize,
-    /// When it was opened, in seconds since the Unix epoch.
-    pub opened: f64,
-    /// Its verdict, once closed.
-    pub verdict: Option<String>,
-}
 
 /// What is shown.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,13 +22,25 @@ pub struct Shown {
     pub runs: usize,
     /// Open cases, and the newest closed ones.
     pub cases: Vec<CaseLine>,
-    /// Every job, with when something new of it was last seen, in seconds since the Unix epoch.
-    pub jobs: BTreeMap<String, f64>,
+    /// Every job by name.
+    pub jobs: BTreeMap<String, JobLine>,
+    /// What needs a person besides cases.
+    pub needs: Vec<Need>,
+}
+
+/// What is shown and takes longer to put together.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stock {
+    /// What this month has cost and saved.
+    pub month: Month,
+    /// The curves of each open case, by its id.
+    pub curves: BTreeMap<String, Vec<Curve>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     shown: Arc<Shown>,
+    stock: Arc<Stock>,
     /// When the loop turned last; `None` until the first look is done.
     turned: Option<Instant>,
     /// Why the daemon cannot do its work although it runs.
@@ -62,6 +55,8 @@ pub struct Board {
     state: Mutex<State>,
     /// Where reports are kept, once it is open.
     store: OnceLock<SharedStore>,
+    /// How often something changed that people look at.
+    changes: watch::Sender<u64>,
     /// Who may answer.
     approvers: Mutex<Arc<Approvers>>,
 }
@@ -88,7 +83,7 @@ impl Board {
 
     /// When something new of a job was last seen; `None` for one that is not known.
     pub(super) fn job_last_seen(&self, job: &str) -> Option<f64> {
-        self.shown().jobs.get(job).copied()
+        self.shown().jobs.get(job).map(|job| job.last_seen)
     }
 
     /// The loop has turned.
@@ -98,7 +93,24 @@ impl Board {
 
     /// Shows this from now on.
     pub fn show(&self, shown: Shown) {
-        self.state().shown = Arc::new(shown);
+        let before = std::mem::replace(&mut self.state().shown, Arc::new(shown));
+        if !looks_alike(&before, &self.shown()) {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    /// Shows this from now on, too.
+    pub fn show_stock(&self, stock: Stock) {
+        let stock = Arc::new(stock);
+        let before = std::mem::replace(&mut self.state().stock, stock.clone());
+        if *before != *stock {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    /// Tells of each change from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The daemon cannot do its work, or can again. Says whether that is news.
@@ -111,6 +123,10 @@ impl Board {
 
     pub(super) fn shown(&self) -> Arc<Shown> {
         self.state().shown.clone()
+    }
+
+    pub(super) fn stock(&self) -> Arc<Stock> {
+        self.state().stock.clone()
     }
 
     /// Whether the loop is alive; else why it seems not to be.
@@ -138,9 +154,39 @@ impl Board {
     }
 }
 
+/// Whether a page would look the same: that a job goes on writing is no news.
+fn looks_alike(before: &Shown, now: &Shown) -> bool {
+    let jobs = |shown: &Shown| {
+        shown.jobs.iter().map(|(name, job)| (name.clone(), job.status, job.symptoms.clone())).collect::<Vec<_>>()
+    };
+    (before.runs, &before.cases, &before.needs) == (now.runs, &now.cases, &now.needs) && jobs(before) == jobs(now)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_people_would_see_is_a_change() {
+        let board = Board::default();
+        let mut told = board.changes();
+        let job = |last_seen: f64, status| JobLine {
+            status: Some(status),
+            probability: Some(0.1),
+            symptoms: vec![],
+            last_seen,
+        };
+        let shown =
+            |last_seen, status| Shown { jobs: [("a".to_owned(), job(last_seen, status))].into(), ..Shown::default() };
+        board.show(shown(1.0, "healthy"));
+        assert!(told.has_changed().unwrap());
+        told.mark_unchanged();
+        board.show(shown(2.0, "healthy"));
+        assert!(!told.has_changed().unwrap());
+        assert_eq!(board.job_last_seen("a"), Some(2.0));
+        board.show(shown(2.0, "failing"));
+        assert!(told.has_changed().unwrap());
+    }
 
     #[test]
     fn it_is_alive_before_it_is_ready_and_not_ready_while_it_is_in_trouble() {

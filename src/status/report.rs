@@ -8,9 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Form, Path, State};
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Redirect, Response};
 use axum::routing::post;
 use serde::Deserialize;
 use serde_json::json;
@@ -41,7 +41,10 @@ pub(super) fn reporting() -> Router<Arc<Board>> {
 
 /// What people may do.
 pub(super) fn acting() -> Router<Arc<Board>> {
-    Router::new().route("/v1/cases/{id}/answer", post(answer)).layer(DefaultBodyLimit::max(LONGEST_REPORT))
+    Router::new()
+        .route("/v1/cases/{id}/answer", post(answer))
+        .route("/cases/{id}/answer", post(answer_on_page))
+        .layer(DefaultBodyLimit::max(LONGEST_REPORT))
 }
 
 /// What is said to whoever told something.
@@ -126,8 +129,23 @@ async fn answer(State(board): State<Arc<Board>>, Path(id): Path<String>, body: B
         Ok(answered) => answered,
         Err(error) => return Said::Invalid(format!("the body must be {{\"answer\": NAME}}: {error}")).into_response(),
     };
+    give_answer(&board, id, answered).await
+}
+
+/// The same from the form of a page, which then shows the case again.
+async fn answer_on_page(
+    State(board): State<Arc<Board>>,
+    Path(id): Path<String>,
+    Form(answered): Form<Answered>,
+) -> Response {
+    let page = format!("/cases/{id}");
+    let said = give_answer(&board, id, answered).await;
+    if said.status() == StatusCode::ACCEPTED { Redirect::to(&page).into_response() } else { said }
+}
+
+async fn give_answer(board: &Board, id: String, answered: Answered) -> Response {
     let (approvers, at) = (board.approvers(), now());
-    in_store(&board, move |store| {
+    in_store(board, move |store| {
         // An abbreviation is for people who type: a program has the whole id.
         let Some(stored) = store.case(&id)?.filter(|case| case.id.0 == id) else {
             return Ok(Said::Unknown(format!("there is no case {id}")));

@@ -40,7 +40,7 @@ pub async fn serve(
     let failed = |source| StatusError::Address { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let router = pages::router(board, listen.tokens);
+    let router = pages::router(board, listen.tokens, listen.keyring, listen.links);
     Ok((bound, accept(listener, router)))
 }
 
@@ -83,18 +83,21 @@ async fn answer(stream: TcpStream, router: axum::Router) {
 mod tests {
     use super::*;
     use crate::config::Secret;
-    use crate::status::Tokens;
+    use crate::status::{Links, Tokens};
 
     #[tokio::test]
     async fn it_listens_for_others_only_with_a_token() {
         let listen = |address: &str, token: Option<&str>| Listen {
             address: address.parse().unwrap(),
             tokens: Tokens { read: token.map(Secret::new), ..Tokens::default() },
+            keyring: None,
+            links: Links::default(),
         };
         let refused = serve(listen("0.0.0.0:0", None), Arc::default()).await.err().unwrap();
         assert!(refused.to_string().contains("`status.tokens.read`"), "{refused}");
         for open in [listen("0.0.0.0:0", Some("t")), listen("127.0.0.1:0", None), listen("[::1]:0", None)] {
-            assert!(serve(open.clone(), Arc::default()).await.is_ok(), "{open:?}");
+            let shown = format!("{open:?}");
+            assert!(serve(open, Arc::default()).await.is_ok(), "{shown}");
         }
         let (taken, _listening) = serve(listen("127.0.0.1:0", None), Arc::default()).await.unwrap();
         let refused = serve(listen(&taken.to_string(), None), Arc::default()).await.err().unwrap();

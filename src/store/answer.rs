@@ -1,25 +1,25 @@
-//! What a destination said to a message.
+//! The response of a destination to a message.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a destination answered, or why it did not.
+/// The response of a destination, or the reason why there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It has the message.
+    /// The destination has received the message.
     Accepted {
-        /// What it calls the message, such as a job id.
+        /// The destination's id for the message, such as a job id.
         #[serde(default)]
         reference: Option<String>,
     },
-    /// It refused the suggestion for good: the script lacks these knobs.
+    /// The destination permanently refused the suggestion: the script does not support these knobs.
     Refused {
         /// By canonical name.
         #[serde(default)]
         unknown_knobs: Vec<String>,
-        /// What the destination said.
+        /// The text of the response.
         #[serde(default)]
         why: String,
     },
@@ -28,7 +28,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// What the destination calls the message, where it said so.
+    /// The destination's id for the message, if any.
     pub fn reference(&self) -> Option<&str> {
         match self {
             Answer::Accepted { reference } => reference.as_deref(),

@@ -1,6 +1,6 @@
-//! What people are asked, and what they answered: the first answer wins.
+//! Questions to people and their answers: the first answer counts.
 //!
-//! Owns: SQL over `asks`. Must not know: who may answer, what follows from an answer.
+//! Owns: SQL for `asks`. Must not know: who may answer, the consequences of an answer.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{Unreadable, Wish, rows};
 use crate::case::{CaseId, Person, Reply};
 
-/// The step of the schema that makes the table. Questions that are open get their rows, so that they can be answered; an
-/// answer that the daemon has not taken yet becomes one of the form of today.
+/// The migration that creates the table. Open questions get rows so that they can be answered; an answer that the
+/// daemon has not processed yet is converted to the current format.
 pub(super) const TABLE: &str = "
     CREATE TABLE asks (
         id TEXT PRIMARY KEY,
@@ -53,65 +53,65 @@ pub(super) const TABLE: &str = "
 const ASK: &str = "id, case_id, job, kind, shown, fingerprint, answers, asked, expires, answer, provider, user, name, \
                    decided, why, withdrawn";
 
-/// What kind of thing is asked.
+/// The kind of question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AskKind {
-    /// Whether an experiment may run.
+    /// Approval of an experiment.
     Approval,
-    /// What only a person can find out.
+    /// A question that only a person can answer.
     Question,
 }
 
-/// Something that a person is, or was, asked.
+/// A current or past question to a person.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ask {
-    /// The id of the message that asks.
+    /// The id of the message with the question.
     pub id: String,
     /// The case.
     pub case: CaseId,
     /// Its baseline job.
     pub job: String,
-    /// What kind of thing is asked.
+    /// The kind of question.
     pub kind: AskKind,
     /// Exactly what was shown: the data of the message.
     pub shown: Value,
-    /// Of what was shown.
+    /// Fingerprint of what was shown.
     pub fingerprint: String,
-    /// The answers that there are.
+    /// The possible answers.
     pub answers: Vec<String>,
     /// When it was asked, in seconds since the Unix epoch.
     pub asked: f64,
-    /// Until when it can be answered, in seconds since the Unix epoch.
+    /// The deadline, in seconds since the Unix epoch.
     pub expires: f64,
-    /// Where it stands.
+    /// Its state.
     pub state: AskState,
 }
 
-/// Where something that is asked stands.
+/// The state of a question.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AskState {
-    /// It waits for its answer.
+    /// Open.
     Open,
-    /// It was answered.
+    /// Answered.
     Answered(Reply),
-    /// Its case went on without an answer.
+    /// Withdrawn: the case continued without an answer.
     Withdrawn,
 }
 
-/// What an answer came to.
+/// The result of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Replied {
-    /// It is the first, and is kept; the daemon will take it.
+    /// It is the first and has been stored; the daemon will process it.
     Kept(Ask),
-    /// Nothing changed: this is how it stands.
+    /// Nothing changed; this is the current state.
     Refused(Ask),
-    /// Nothing was ever asked under this id.
+    /// There is no question with this id.
     Unknown,
 }
 
-/// Keeps what is asked; what is known by its id stays as it was.
+/// Stores questions; existing ids stay unchanged.
 pub(super) fn write(transaction: &Connection, asks: &[Ask]) -> rusqlite::Result<()> {
     for ask in asks {
         transaction
@@ -134,7 +134,7 @@ pub(super) fn write(transaction: &Connection, asks: &[Ask]) -> rusqlite::Result<
     Ok(())
 }
 
-/// What a case asks now, if anything: everything else that it asked can no longer be answered.
+/// The current question of a case, if any; withdraws all other questions of the case.
 pub(super) fn stands(transaction: &Connection, case: &CaseId, now: Option<&(String, f64)>) -> rusqlite::Result<()> {
     let id = now.map_or("", |(id, _)| id.as_str());
     transaction
@@ -150,8 +150,8 @@ pub(super) fn stands(transaction: &Connection, case: &CaseId, now: Option<&(Stri
     Ok(())
 }
 
-/// Keeps an answer where it is the first, in time, one of those that there are, and about what is shown now; the daemon is
-/// asked to take it in the same transaction.
+/// Stores an answer if it is the first, on time, one of the possible answers, and about what is currently shown. Stores
+/// the request to the daemon in the same transaction.
 pub(super) fn reply(
     transaction: &Connection,
     id: &str,
@@ -182,12 +182,12 @@ pub(super) fn reply(
     Ok(Ok(Replied::Kept(Ask { state: AskState::Answered(reply.clone()), ..ask })))
 }
 
-/// What was asked under an id.
+/// The question with the given id.
 pub(super) fn one(connection: &Connection, id: &str) -> rusqlite::Result<Option<Result<Ask, rows::Unreadable>>> {
     connection.prepare_cached(&format!("SELECT {ASK} FROM asks WHERE id = ?1"))?.query_row([id], row).optional()
 }
 
-/// What was asked, oldest first: of a case, or of all; only what is open, or all of it.
+/// Questions, oldest first: of one case or all; only open ones, or all.
 pub(super) fn list(
     connection: &Connection,
     case: Option<&CaseId>,
@@ -202,7 +202,7 @@ pub(super) fn list(
     connection.prepare_cached(&sql)?.query_map([case.map(|case| &case.0)], read)?.collect()
 }
 
-/// Deletes what belongs to cases that are gone.
+/// Deletes questions of cases that no longer exist.
 pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<()> {
     transaction.execute(
         "DELETE FROM asks WHERE asked < ?1 AND NOT EXISTS (SELECT 1 FROM cases WHERE id = asks.case_id)",

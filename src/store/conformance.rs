@@ -1,7 +1,7 @@
-//! What every store must do, as one suite over `dyn Store`.
+//! The requirements for every store, as one suite over `dyn Store`.
 //!
-//! Owns: the expectations. Must not know: which store it is given. `open` opens the same empty store again each time it
-//! is called, as a restart would.
+//! Owns: the expectations. Must not know: the store under test. `open` opens the same store each time it is called,
+//! like a restart; the store is empty at first.
 
 mod asks;
 mod besides;
@@ -16,10 +16,10 @@ use super::*;
 use crate::case::{Body, RunSuggested};
 use crate::fate::{Fate, FateState};
 
-/// Opens the store under test; every call sees what earlier ones committed.
+/// Opens the store under test; every call sees what earlier calls committed.
 pub(super) type Open<'a> = &'a dyn Fn() -> Box<dyn Store>;
 
-/// The whole suite. `fresh` gives a way to open a store that is empty at first.
+/// The whole suite. `fresh` returns a function that opens an empty store.
 pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
     for check in [
         cases_read_back,
@@ -34,6 +34,7 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         a_message_is_owed_once,
         a_lease_is_committed_and_counted,
         order_is_kept_within_a_case_and_destination,
+        what_is_refused_again_and_again_keeps_no_other_case_waiting,
         a_failed_try_waits_for_its_time,
         a_recorded_success_stays,
         what_was_under_way_is_unknown_after_a_start,
@@ -51,20 +52,20 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
     }
 }
 
-/// What can happen to a store between two looks at it.
+/// Events that can happen to a store.
 #[derive(Debug, Clone)]
 enum Event {
     /// A message of this case is committed.
     Owe(u8),
-    /// A worker takes what is due.
+    /// A worker leases due deliveries.
     Lease,
-    /// The oldest try under way ends in this state.
+    /// The oldest attempt in progress ends in this state.
     End(DeliveryState),
-    /// The process ends and starts again.
+    /// The process ends and restarts.
     Crash,
 }
 
-/// Sequences of them.
+/// Sequences of these events.
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let end = prop::sample::select(vec![
         DeliveryState::Delivered,
@@ -84,8 +85,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     )
 }
 
-/// Whatever happens in whatever order: of each case at most one message is under way, none overtakes another, none goes
-/// out after it came to an end, and in the end all have.
+/// For any events in any order: at most one message per case is in progress, no message overtakes another, none is sent
+/// after it ended, and finally all messages have ended.
 pub(super) fn nothing_is_lost_doubled_or_overtaken<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
     let mut runner = TestRunner::new(ProptestConfig::with_cases(48));
     let result = runner.run(&events(), |events| {
@@ -316,6 +317,22 @@ fn order_is_kept_within_a_case_and_destination(open: Open) {
     assert_eq!(ids(&newest_first), ["m3", "m2", "m1"]);
 }
 
+fn what_is_refused_again_and_again_keeps_no_other_case_waiting(open: Open) {
+    let mut store = open();
+    let fail = |store: &mut dyn Store, now: f64, due: f64| {
+        let next = store.lease("queue", now, 1).unwrap().remove(0);
+        store.tried(&tried(&next, DeliveryState::Pending, due), now).unwrap();
+        next.message.id
+    };
+    owe(store.as_mut(), "m1", "c1", &["queue"]);
+    assert_eq!(fail(store.as_mut(), 0.0, 1.0), "m1");
+    owe(store.as_mut(), "n1", "c2", &["queue"]);
+    owe(store.as_mut(), "o1", "c3", &["queue"]);
+    // All are due.
+    let order: Vec<String> = (0..6).map(|n| fail(store.as_mut(), 10.0 + f64::from(n), 10.5 + f64::from(n))).collect();
+    assert_eq!(order, ["n1", "o1", "m1", "n1", "o1", "m1"]);
+}
+
 fn a_failed_try_waits_for_its_time(open: Open) {
     let mut store = open();
     owe(store.as_mut(), "m1", "c1", &["queue"]);
@@ -346,7 +363,8 @@ fn what_was_under_way_is_unknown_after_a_start(open: Open) {
     assert_eq!(again.recover(6.0).unwrap(), 0);
     let unknown = again.deliveries(None, Some(DeliveryState::Unknown)).unwrap();
     assert_eq!(ids(&unknown), ["m1"]);
-    let leased = again.lease("queue", 7.0, 9).unwrap();
+    let mut leased = again.lease("queue", 7.0, 9).unwrap();
+    leased.sort_by(|a, b| a.message.id.cmp(&b.message.id));
     assert_eq!(ids(&leased), ["m1", "m2"]);
     assert_eq!(leased[0].state, DeliveryState::Unknown, "whoever sends must know that it may have arrived");
 }

@@ -1,6 +1,6 @@
-//! What became of jobs that no suggestion asked for, and whose suggestion an id is.
+//! Status of jobs without a suggestion, and the case of a suggestion id.
 //!
-//! Owns: SQL over `fates`. Must not know: what follows from a fate.
+//! Owns: SQL for `fates`. Must not know: the consequences of a status.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -8,7 +8,7 @@ use super::Unreadable;
 use crate::case::CaseId;
 use crate::fate::JobFate;
 
-/// The step of the schema that makes the table.
+/// The migration that creates the table.
 pub(super) const TABLE: &str = "
     CREATE TABLE fates (
         job TEXT PRIMARY KEY,
@@ -19,18 +19,18 @@ pub(super) const TABLE: &str = "
 
 pub(super) const ALL: &str = "SELECT job, fate, told, rowid FROM fates ORDER BY told, job";
 
-/// A case, as far as those who report need it.
+/// A case, with the data needed by those who report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OfCase {
     /// Its id.
     pub case: CaseId,
     /// Whether it is closed.
     pub closed: bool,
-    /// Seconds since the Unix epoch of its newest change.
+    /// Time of its latest change, in seconds since the Unix epoch.
     pub updated: f64,
 }
 
-/// Keeps fates, each in the place of the one before.
+/// Stores status reports; each replaces the previous one.
 pub(super) fn write(transaction: &Connection, fates: &[JobFate]) -> rusqlite::Result<()> {
     for told in fates {
         let fate =
@@ -42,7 +42,7 @@ pub(super) fn write(transaction: &Connection, fates: &[JobFate]) -> rusqlite::Re
     Ok(())
 }
 
-/// Deletes what was told before a time, in seconds since the Unix epoch.
+/// Deletes reports from before a time, in seconds since the Unix epoch.
 pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<()> {
     transaction.execute("DELETE FROM fates WHERE told < ?1", [before])?;
     Ok(())
@@ -55,14 +55,14 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<Result<JobFate, Unreadable>
     Ok(serde_json::from_str(&fate).map_err(unreadable).map(|fate| JobFate { job, fate, told }))
 }
 
-/// The case that made a suggestion, if one was made with this id and is still known.
+/// The case that made a suggestion, if the id is known.
 pub(super) fn suggested(connection: &Connection, id: &str) -> rusqlite::Result<Option<OfCase>> {
     let sql = "SELECT m.case_id, coalesce(c.closed, 0), coalesce(c.updated, m.time)
         FROM messages m LEFT JOIN cases c ON c.id = m.case_id WHERE m.id = ?1 AND m.kind = 'run_suggested'";
     connection.prepare_cached(sql)?.query_row([id], of_case).optional()
 }
 
-/// The newest case about a job: the open one, else the one that closed last.
+/// The newest case about a job: the open one, otherwise the one closed last.
 pub(super) fn newest_case_of(connection: &Connection, job: &str) -> rusqlite::Result<Option<OfCase>> {
     let sql = "SELECT id, closed, updated FROM cases WHERE baseline = ?1 ORDER BY closed, updated DESC LIMIT 1";
     connection.prepare_cached(sql)?.query_row([job], of_case).optional()

@@ -1,12 +1,12 @@
-//! What is no longer kept, and the room that it leaves.
+//! Deletes old data and frees their space.
 //!
-//! Owns: SQL that deletes for age, and shrinking the file. Must not know: how long something is kept.
+//! Owns: SQL for deletion by age, and shrinking the file. Must not know: how long data are kept.
 
 use rusqlite::{Connection, params};
 
 use super::{Forget, asks, fates, waiting};
 
-/// Deletes what is named. What is still owed is never deleted, nor what belongs to it.
+/// Deletes the given data. Pending deliveries and the data they need are never deleted.
 pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Result<()> {
     // A digest belongs to no case.
     transaction.execute(
@@ -25,7 +25,7 @@ pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Res
         )?;
     }
     asks::forget(transaction, forget.before)?;
-    // A closed case owes nothing new, so a message without deliveries is not needed to know its id again.
+    // A closed case creates no new messages, so the ids of messages without deliveries are no longer needed.
     transaction.execute(
         "DELETE FROM messages WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = messages.id)
            AND NOT EXISTS (SELECT 1 FROM waiting WHERE message_id = messages.id)
@@ -39,16 +39,16 @@ pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Res
     Ok(())
 }
 
-/// Gives pages that hold nothing back to the file system.
+/// Returns empty pages to the file system.
 pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<()> {
-    // Each row is a step of the work: all are taken.
+    // Each row is one unit of work, so all must be fetched.
     let mut steps = connection.prepare("PRAGMA incremental_vacuum")?;
     let mut rows = steps.query([])?;
     while rows.next()?.is_some() {}
     Ok(())
 }
 
-/// Makes a database that was begun by an older version one that can be shrunk: once, by writing it anew.
+/// Enables shrinking for a database created by an older version, once, by rewriting it.
 pub(super) fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
     let mode: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     if mode == INCREMENTAL {
@@ -57,5 +57,5 @@ pub(super) fn make_shrinkable(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM")
 }
 
-/// As SQLite numbers it.
+/// SQLite's number for this mode.
 const INCREMENTAL: i64 = 2;

@@ -1,6 +1,6 @@
-//! Tries of deliveries, listings with them, and what people decide.
+//! Delivery attempts, lists with attempts, and decisions of people.
 //!
-//! Owns: SQL over `attempts`, and over `deliveries` for people. Must not know: when to try again.
+//! Owns: SQL for `attempts`, and for lists of `deliveries`. Must not know: when to retry.
 
 use rusqlite::{Connection, Row, ToSql, params};
 
@@ -8,7 +8,7 @@ use super::rows::{self, DELIVERY};
 use super::waiting;
 use super::{Answer, Attempt, Decision, Delivery, DeliveryState, Owed, Tally, Tried, Unreadable, Which};
 
-/// A try begins.
+/// Records the start of an attempt.
 pub(super) fn begin(transaction: &Connection, delivery: &Delivery, now: f64) -> rusqlite::Result<()> {
     transaction
         .prepare_cached("INSERT INTO attempts (delivery_id, number, begun) VALUES (?1, ?2, ?3)")?
@@ -16,7 +16,7 @@ pub(super) fn begin(transaction: &Connection, delivery: &Delivery, now: f64) -> 
     Ok(())
 }
 
-/// The try that is under way came to something.
+/// Records the result of the current attempt.
 pub(super) fn end(transaction: &Connection, tried: &Tried, now: f64) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
@@ -26,7 +26,7 @@ pub(super) fn end(transaction: &Connection, tried: &Tried, now: f64) -> rusqlite
     Ok(())
 }
 
-/// Carries out what a person decided, where the delivery still allows it.
+/// Carries out a person's decision, if the state of the delivery permits it.
 pub(super) fn decide(transaction: &Connection, delivery: i64, decision: &Decision) -> rusqlite::Result<()> {
     match decision {
         Decision::Resend => transaction.execute(
@@ -43,10 +43,10 @@ pub(super) fn decide(transaction: &Connection, delivery: i64, decision: &Decisio
     Ok(())
 }
 
-/// A message that went out in a digest has no delivery of its own.
+/// A message sent in a digest has no delivery of its own.
 const OF_MESSAGE: &str = "d.message_id IN (SELECT ? UNION SELECT sent_as FROM waiting WHERE message_id = ?)";
 
-/// Deliveries with their tries, newest first.
+/// Deliveries with their attempts, newest first.
 pub(super) fn list(connection: &Connection, which: Which<'_>) -> rusqlite::Result<Vec<Result<Owed, Unreadable>>> {
     let (case, state) = (which.case.map(|case| &case.0), which.state.map(DeliveryState::as_str));
     let asked: [(&str, Option<&dyn ToSql>); 4] = [
@@ -55,7 +55,7 @@ pub(super) fn list(connection: &Connection, which: Which<'_>) -> rusqlite::Resul
         ("d.case_id = ?", case.as_ref().map(|value| value as _)),
         ("d.state = ?", state.as_ref().map(|value| value as _)),
     ];
-    // Only what is asked for is in the query, so that the index of that column is used.
+    // The query contains only the requested conditions, so that the index on the column is used.
     let (mut conditions, mut values) = (String::new(), Vec::new());
     for (condition, value) in asked.into_iter().filter_map(|(condition, value)| Some((condition, value?))) {
         values.push(value);
@@ -77,7 +77,7 @@ pub(super) fn list(connection: &Connection, which: Which<'_>) -> rusqlite::Resul
 fn owed(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Result<Owed, Unreadable>> {
     let id = row.get(0)?;
     let unreadable = |what: &str, reason: String| Ok(Err(Unreadable { id, what: what.to_owned(), reason }));
-    // A column of the wrong type is damage as well: it stays with this row.
+    // A column of the wrong type is also damage and affects only this row.
     let delivery = match rows::delivery(row) {
         Ok(Ok(delivery)) => delivery,
         Ok(Err(error)) => return unreadable(error.what, error.reason),
@@ -108,7 +108,7 @@ fn tries(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Attempt
         .collect()
 }
 
-/// How many deliveries there are. A state that this program does not know is left out.
+/// The number of deliveries. Unknown states are omitted.
 pub(super) fn tally(connection: &Connection) -> rusqlite::Result<Tally> {
     let mut tally = Tally::default();
     let mut query = connection.prepare_cached("SELECT destination, state, count(*) FROM deliveries GROUP BY 1, 2")?;

@@ -1,27 +1,27 @@
-//! One daemon a state directory.
+//! Only one daemon per state directory.
 //!
-//! Owns: the lock file. Must not know: the database. Two daemons on one database would each take the other's deliveries
-//! under way for those of a crash, and send them again.
+//! Owns: the lock file. Must not know: the database. Two daemons on one database would each treat the other's
+//! deliveries in progress as interrupted by a crash, and send them again.
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use super::StoreError;
 
-/// WaitingMessage for as long as the daemon lives; the kernel lets go of it when the process ends, however it ends.
+/// Held while the daemon lives; the kernel releases it whenever the process ends.
 #[derive(Debug)]
 pub struct StateLock {
     _file: File,
 }
 
 impl StateLock {
-    /// Takes the lock file `path` (made if need be) for this process.
+    /// Takes the lock file `path` for this process; creates it if necessary.
     ///
     /// # Errors
-    /// [`StoreError::Taken`] when another process has it, [`StoreError::Files`] when it cannot be made.
+    /// [`StoreError::Taken`] if another process holds it, [`StoreError::Files`] if it cannot be created.
     pub fn acquire(path: &Path) -> Result<StateLock, StoreError> {
         let shown = || path.display().to_string();
-        let failed = |source| StoreError::Files { action: "make the lock file", path: shown(), source };
+        let failed = |source| StoreError::Files { action: "create the lock file", path: shown(), source };
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(failed)?;
         }

@@ -1,6 +1,6 @@
-//! Rows of the tables as the types of the store.
+//! Conversion of table rows to the types of the store.
 //!
-//! Owns: the spelling of states and kinds in the database. Must not know: which rows are asked for.
+//! Owns: the spelling of states and kinds in the database. Must not know: which rows are requested.
 
 use rusqlite::Row;
 use serde::Serialize;
@@ -10,22 +10,22 @@ use serde_json::Value;
 use super::{Answer, Delivery, DeliveryState, JournalEntry, Request, StoredCase, UnreadableCase};
 use crate::case::{Body, CaseId, Message};
 
-/// Why a row does not read back: what it is, and the reason. The caller knows the path.
+/// Why a row cannot be decoded: its kind and the reason. The caller knows the path.
 pub(super) struct Unreadable {
-    /// What was read.
+    /// The kind of row.
     pub(super) what: &'static str,
-    /// Why it failed.
+    /// The reason.
     pub(super) reason: String,
 }
 
 impl Unreadable {
-    /// As it is listed.
+    /// For lists.
     pub(super) fn of_row(self, id: i64) -> super::Unreadable {
         super::Unreadable { id, what: self.what.to_owned(), reason: self.reason }
     }
 }
 
-/// A row that SQLite could read, but whose content may not.
+/// A row that SQLite could read but whose content may be invalid.
 pub(super) type Read<T> = rusqlite::Result<Result<T, Unreadable>>;
 
 /// The columns that [`delivery`] reads, of `deliveries d JOIN messages m`.
@@ -35,11 +35,11 @@ pub(super) const DELIVERY: &str = "d.id, d.destination, d.state, d.attempts, d.d
 /// The columns that [`case`] reads.
 pub(super) const CASE: &str = "id, baseline, closed, verdict, updated, state";
 
-/// A unit variant as its serde name, which is what the database holds.
+/// A unit variant as its serde name, which is the spelling in the database.
 pub(super) fn name<T: Serialize>(variant: T) -> String {
     match serde_json::to_value(variant) {
         Ok(Value::String(name)) => name,
-        // Not reached by a unit variant; a table's CHECK refuses whatever else comes.
+        // Unit variants do not reach this; a CHECK of the table rejects other values.
         Ok(other) => other.to_string(),
         Err(error) => error.to_string(),
     }
@@ -49,7 +49,7 @@ pub(super) fn named<T: DeserializeOwned>(what: &'static str, name: String) -> Re
     serde_json::from_value(Value::String(name)).map_err(|error| Unreadable { what, reason: error.to_string() })
 }
 
-/// A delivery's state, if it is one that this program knows.
+/// The state of a delivery, if this program knows it.
 pub(super) fn state(name: String) -> Option<DeliveryState> {
     named("delivery", name).ok()
 }
@@ -69,31 +69,31 @@ pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Result<StoredCase, Unreada
     })
 }
 
-/// A journal entry, of the columns time, kind, detail.
+/// A journal entry from the columns time, kind, detail.
 pub(super) fn entry(row: &Row<'_>) -> Read<JournalEntry> {
     let (time, kind, detail): (f64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(json("journal entry", &detail).map(|detail| JournalEntry { time, kind, detail }))
 }
 
-/// A request, of the columns id, case_id, wish.
+/// A request from the columns id, case_id, wish.
 pub(super) fn request(row: &Row<'_>) -> Read<Request> {
     let (id, case, wish): (i64, Option<String>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let wish = serde_json::from_str(&wish).map_err(|error| Unreadable { what: "request", reason: error.to_string() });
     Ok(wish.map(|wish| Request { id, case: case.map(CaseId), wish }))
 }
 
-/// An answer as the database holds it.
+/// A response as stored in the database.
 pub(super) fn stored(answer: &Answer) -> String {
-    // An answer is an object of texts, which is always JSON.
+    // A response is an object of texts, which can always be JSON.
     serde_json::to_string(answer).unwrap_or_default()
 }
 
-/// An answer of the database; one of another form is shown as it is.
+/// A response from the database; an unknown format is shown as text.
 pub(super) fn answer(stored: String) -> Answer {
     serde_json::from_str(&stored).unwrap_or(Answer::Said(stored))
 }
 
-/// A message, of the columns id, case_id, kind, subject, time, data from `first` on.
+/// A message from the columns id, case_id, kind, subject, time, data, starting at `first`.
 pub(super) fn message(row: &Row<'_>, first: usize) -> Read<Message> {
     let (kind, data): (String, String) = (row.get(first + 2)?, row.get(first + 5)?);
     let body = match body(kind, &data) {

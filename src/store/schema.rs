@@ -1,11 +1,11 @@
-//! The tables of the database, and how an older database becomes a current one.
+//! The tables of the database, and migrations from older versions.
 //!
-//! Owns: SQL that changes the schema. Must not know: what is asked of the tables later.
+//! Owns: SQL that changes the schema. Must not know: later queries.
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// One step from a schema version to the next; the version is the number of steps taken (`user_version`). A step that
-/// has been released is never edited: append another.
+/// Migrations, one per schema version; the version is the number of applied migrations (`user_version`). Never edit a
+/// released migration; append a new one.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE cases (
@@ -91,9 +91,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
     super::asks::TABLE,
 ];
 
-/// Deliveries that are held have a state of their own, answers say what they are, a request may be about no case, and
-/// messages that wait are called so. The tables are made anew: a column's constraints cannot be changed. Every name that
-/// is asked of JSON is asked of valid JSON only: an error here would keep the database from being opened.
+/// Held deliveries get their own state, responses are typed, a request can be about no case, and delayed messages are
+/// renamed. The tables are recreated because column constraints cannot be changed. JSON functions are applied only to
+/// valid JSON: an error here would prevent the database from opening.
 const TYPED: &str = "
     CREATE TABLE requests_new (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -174,7 +174,7 @@ const TYPED: &str = "
     CREATE INDEX waiting_open ON waiting (id) WHERE sent_as IS NULL;
     ";
 
-/// The newest schema that this program knows.
+/// The newest schema that this program supports.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 
 /// The schema version of a database; 0 for an empty one.
@@ -182,7 +182,8 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0))
 }
 
-/// Whether what is there may be used: nothing at all, or the tables of the first schema, which every later one has.
+/// Whether the database can be used: it is empty, or has the tables of the first schema, which all later versions
+/// contain.
 pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     let tables =
         "SELECT count(*), count(*) FILTER (WHERE name IN ('cases', 'journal', 'requests', 'messages', 'deliveries'))
@@ -191,7 +192,7 @@ pub(super) fn is_ours(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(if version(connection)? == 0 { all == 0 } else { ours == 5 })
 }
 
-/// Takes the steps that are missing, in one transaction. A newer database is left as it is.
+/// Applies the missing migrations in one transaction. A newer database stays unchanged.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;

@@ -1,6 +1,6 @@
-//! A store that several tasks use.
+//! A store shared by several tasks.
 //!
-//! Owns: who has the store when. Must not know: what is done with it.
+//! Owns: access to the store. Must not know: the operations on it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,17 +23,17 @@ impl SharedStore {
         SharedStore(Arc::new(Mutex::new(store)))
     }
 
-    /// Runs `work` on the store from a thread of one's own, which waits for it.
+    /// Runs `work` on the store from a dedicated thread, which blocks.
     pub fn blocking<T>(&self, work: impl FnOnce(&mut dyn Store) -> T) -> T {
-        // A panic elsewhere left the store between two transactions, never inside one: SQLite rolled it back.
+        // A panic elsewhere left the store between two transactions, never within one: SQLite rolled it back.
         work(self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
     }
 
-    /// Runs `work` on the store, on a thread that may block. Once started it runs to its end, also when the caller is
+    /// Runs `work` on the store in a thread that may block. Once started, it runs to completion even if the caller is
     /// dropped.
     ///
     /// # Errors
-    /// What `work` returns, or [`StoreError::Gone`] when the runtime is shutting down or `work` panicked.
+    /// Errors of `work`, or [`StoreError::Gone`] if the runtime is shutting down or `work` panicked.
     pub async fn with<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -41,7 +41,7 @@ impl SharedStore {
     {
         let store = Arc::clone(&self.0);
         let run = move || {
-            // A panic elsewhere left the store between two transactions, never inside one: SQLite rolled it back.
+            // A panic elsewhere left the store between two transactions, never within one: SQLite rolled it back.
             let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
             work(store.as_mut())
         };

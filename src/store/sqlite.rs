@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file.
 //!
-//! Owns: SQL, transactions, pragmas. Must not know: what a state means, when to try again. The file must be on a local
-//! disk: WAL needs shared memory, which network file systems lack.
+//! Owns: SQL, transactions, pragmas. Must not know: the meaning of a state, when to retry. The file must be on a local
+//! disk: WAL needs shared memory, which network file systems do not support.
 
 #[cfg(test)]
 mod tests;
@@ -20,24 +20,25 @@ use crate::case::{CaseId, Message, Reply};
 use crate::fate::JobFate;
 use crate::fault;
 
-/// How long a statement waits for another process. The daemon's transactions take milliseconds; an operator's backup
-/// may hold the file for seconds.
+/// How long a statement waits for another process. The daemon's transactions take milliseconds; a backup can lock the
+/// file for seconds.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// The order of leases is that of this index, so that the search ends with the first delivery that may go out. Left to
-/// itself SQLite takes the index by case, and sorts all that is owed for each lease.
+/// Leases follow the order of this index, so that the search ends at the first eligible delivery. By default, SQLite
+/// uses the index by case and sorts all pending deliveries for each lease.
 const OWED: &str = "deliveries d INDEXED BY deliveries_next";
 
-/// What may be leased: due or unknown, and no earlier one of its case and destination still open.
+/// Deliveries that can be leased: due or unknown, without an earlier open delivery of the same case and destination.
 ///
-/// The first test of the state is the index's own condition, word for word: SQLite uses a partial index for nothing less.
+/// The first condition on the state repeats the condition of the index word for word; otherwise, SQLite does not use a
+/// partial index.
 const ELIGIBLE: &str = "d.destination = ?1 AND d.state IN ('pending', 'sending', 'unknown') AND d.state <> 'sending'
     AND NOT EXISTS (
     SELECT 1 FROM deliveries e
     WHERE e.destination = d.destination AND e.case_id = d.case_id AND e.id < d.id
       AND e.state IN ('pending', 'sending', 'unknown'))";
 
-/// A store in one SQLite file: write-ahead log, and every commit on the disk before it returns.
+/// A store in one SQLite file: write-ahead log, and every commit is on disk before it returns.
 #[derive(Debug)]
 pub struct Sqlite {
     connection: Connection,
@@ -45,14 +46,15 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the database for the daemon: makes it and its directory if need be, and brings its schema up to date.
+    /// Opens the database for the daemon: creates it and its directory if necessary, and migrates its schema.
     ///
     /// # Errors
-    /// Each names the path: the file is not a database, cannot be written, is of a newer nextrun, or failed otherwise.
+    /// All errors name the path: the file is not a database, is not writable, was written by a newer nextrun,
+    /// or failed otherwise.
     pub fn open(path: &Path) -> Result<Sqlite, StoreError> {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory).map_err(|source| StoreError::Files {
-                action: "make the state directory",
+                action: "create the state directory",
                 path: directory.display().to_string(),
                 source,
             })?;
@@ -67,23 +69,22 @@ impl Sqlite {
         Ok(store)
     }
 
-    /// Writes a copy of the whole database, as it is at one moment, into the new file `copy`; also while a daemon works
-    /// on it.
+    /// Writes a consistent copy of the database to the new file `copy`, also while a daemon uses it.
     ///
     /// # Errors
-    /// `copy` is there already or cannot be written, or there is no database of any nextrun.
+    /// `copy` already exists or is not writable, or there is no nextrun database.
     pub fn back_up(path: &Path, copy: &Path) -> Result<(), StoreError> {
         let store = Sqlite::to_read(path)?;
         store.refuse_foreign()?;
         let failed =
-            |source| StoreError::Files { action: "write the back-up", path: copy.display().to_string(), source };
-        // SQLite writes into an empty file too, so that this one is ours alone.
+            |source| StoreError::Files { action: "write the backup", path: copy.display().to_string(), source };
+        // SQLite also writes to an empty file, so this one is reserved for us.
         std::fs::File::create_new(copy).map_err(failed)?;
         store.connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).map_err(|error| failure(copy, error))?;
         std::fs::File::open(copy).and_then(|file| file.sync_all()).map_err(failed)
     }
 
-    /// Refuses a database whose pages do not hold together, before anything is written to it.
+    /// Rejects a database with damaged pages before writing anything to it.
     fn check(&self) -> Result<(), StoreError> {
         let found: String = self
             .connection
@@ -95,10 +96,10 @@ impl Sqlite {
         Err(StoreError::Damaged { path: self.path.display().to_string(), reason: found })
     }
 
-    /// Opens the database for listing, also while a daemon works on it; nothing is ever written.
+    /// Opens the database for listing, also while a daemon uses it; never writes.
     ///
     /// # Errors
-    /// As [`Sqlite::open`]; besides, there is no file, or its schema is of an older nextrun.
+    /// As [`Sqlite::open`]; also if the file does not exist or its schema is older.
     pub fn open_read_only(path: &Path) -> Result<Sqlite, StoreError> {
         Sqlite::to_read(path)?.of_this_version()
     }
@@ -109,10 +110,10 @@ impl Sqlite {
         Ok(Sqlite { connection, path: path.to_owned() })
     }
 
-    /// Opens the database to ask something of the daemon that owns it: only the daemon makes it, or brings it up to date.
+    /// Opens the database to send requests to the daemon that owns it. Only the daemon creates or migrates it.
     ///
     /// # Errors
-    /// As [`Sqlite::open_read_only`]; besides, it cannot be written.
+    /// As [`Sqlite::open_read_only`]; also if the database is not writable.
     pub fn open_existing(path: &Path) -> Result<Sqlite, StoreError> {
         must_exist(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -139,7 +140,7 @@ impl Sqlite {
 
     fn prepare(&mut self) -> rusqlite::Result<()> {
         self.connection.busy_timeout(BUSY)?;
-        // Before the first page is written; an older database is told by its next `VACUUM`.
+        // Must precede the first page; an older database gets this setting at its next `VACUUM`.
         self.connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         self.connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         set_up_writing(&self.connection)?;
@@ -147,7 +148,7 @@ impl Sqlite {
         forget::make_shrinkable(&self.connection)
     }
 
-    /// Another program's database is left as it is.
+    /// A database of another program stays unchanged.
     fn refuse_foreign(&self) -> Result<(), StoreError> {
         match schema::is_ours(&self.connection).map_err(|error| failure(&self.path, error))? {
             true => Ok(()),
@@ -162,8 +163,8 @@ impl Sqlite {
         Err(StoreError::Newer { path: self.path.display().to_string(), found, known: schema::KNOWN })
     }
 
-    /// Runs `work` in one transaction that takes the write lock at its start, so that it cannot fail half-way for a
-    /// lock that another process took.
+    /// Runs `work` in one transaction that takes the write lock at the start, so that it cannot fail halfway because
+    /// another process holds the lock.
     fn transaction<T>(
         &mut self,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
@@ -196,7 +197,7 @@ impl Sqlite {
         rows.into_iter().map(|row| row.map_err(|unreadable| self.corrupt(unreadable))).collect()
     }
 
-    /// All rows of a query as `read` takes them.
+    /// All rows of a query, converted by `read`.
     fn rows<T, P: Params>(
         &self,
         sql: &str,
@@ -221,14 +222,14 @@ fn must_exist(path: &Path) -> Result<(), StoreError> {
     if path.exists() { Ok(()) } else { Err(StoreError::Missing { path: path.display().to_string() }) }
 }
 
-/// What a connection has to be told before it writes.
+/// Settings that a connection needs before it writes.
 fn set_up_writing(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)
 }
 
-/// A connection that only reads. Without the daemon's shared memory beside it, a database in a directory that cannot be
-/// written opens only as immutable, which is safe where no write-ahead log is left to be read.
+/// A read-only connection. Without the daemon's shared memory, a database in a read-only directory can be opened only
+/// as immutable, which is safe if there is no write-ahead log to read.
 fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let open = |connection: Connection| {
         connection.busy_timeout(BUSY)?;
@@ -248,7 +249,7 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     }
 }
 
-/// A path as SQLite's URI syntax wants it.
+/// A path in SQLite's URI syntax.
 fn percent_encoded(path: &Path) -> String {
     let mut encoded = String::new();
     for byte in path.as_os_str().as_encoded_bytes() {
@@ -306,7 +307,7 @@ fn insert_message(transaction: &Connection, message: &Message, destinations: &[S
             message.body.data().to_string()
         ])?;
     for destination in destinations {
-        // Due at once, whatever the clock does next: a time here would make a clock that is set back delay it.
+        // Due immediately, regardless of later clock changes: a time here would delay it if the clock is set back.
         transaction
             .prepare_cached(
                 "INSERT INTO deliveries (message_id, case_id, destination, state, attempts, due, changed)
@@ -324,7 +325,7 @@ fn mark_sending(transaction: &Connection, delivery: &Delivery, now: f64) -> rusq
     history::begin(transaction, delivery, now)
 }
 
-/// A message that does not read back can never be sent; it must not keep those behind it waiting.
+/// A message that cannot be decoded can never be sent; it must not delay the messages after it.
 fn give_up(transaction: &Connection, id: i64, why: &rows::Unreadable, now: f64) -> rusqlite::Result<()> {
     let answer = rows::stored(&Answer::Said(format!("the stored {} cannot be read: {}", why.what, why.reason)));
     transaction
@@ -386,7 +387,7 @@ impl Store for Sqlite {
         }
         let sql = format!("SELECT {CASE} FROM cases WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 2");
         let mut found = self.rows(&sql, [id], rows::case)?;
-        // The exact id sorts before every longer one.
+        // The exact id sorts before all longer ids.
         let is_exact = |row: &Result<StoredCase, UnreadableCase>| {
             row.as_ref().map_or_else(|unreadable| &unreadable.id, |case| &case.id).0 == id
         };
@@ -437,15 +438,24 @@ impl Store for Sqlite {
     }
 
     fn lease(&mut self, destination: &str, now: f64, limit: u32) -> Result<Vec<Delivery>, StoreError> {
-        let select = format!(
-            "SELECT {DELIVERY} FROM {OWED} CROSS JOIN messages m ON m.id = d.message_id
-             WHERE {ELIGIBLE} AND (d.due <= ?2 OR d.changed > ?2) ORDER BY d.id LIMIT ?3"
-        );
+        let select = |which: &str| {
+            format!(
+                "SELECT {DELIVERY} FROM {OWED} CROSS JOIN messages m ON m.id = d.message_id
+                 WHERE {ELIGIBLE} AND (d.due <= ?2 OR d.changed > ?2) AND {which} LIMIT ?3"
+            )
+        };
+        // A message that is refused again and again must not keep those of other cases waiting.
+        let (fresh, again) = (select("d.attempts = 0 ORDER BY d.id"), select("d.attempts > 0 ORDER BY d.due, d.id"));
         self.transaction(|transaction| {
-            let rows: Vec<(i64, Result<Delivery, rows::Unreadable>)> = transaction
-                .prepare_cached(&select)?
-                .query_map(params![destination, now, limit], |row| Ok((row.get(0)?, rows::delivery(row)?)))?
-                .collect::<rusqlite::Result<_>>()?;
+            let mut rows: Vec<(i64, Result<Delivery, rows::Unreadable>)> = Vec::new();
+            for select in [fresh, again] {
+                let left = i64::from(limit) - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+                let found: Vec<_> = transaction
+                    .prepare_cached(&select)?
+                    .query_map(params![destination, now, left], |row| Ok((row.get(0)?, rows::delivery(row)?)))?
+                    .collect::<rusqlite::Result<_>>()?;
+                rows.extend(found);
+            }
             let mut leased = Vec::with_capacity(rows.len());
             for (id, row) in rows {
                 match row {
@@ -517,7 +527,7 @@ impl Store for Sqlite {
     }
 
     fn recover(&mut self, now: f64) -> Result<u32, StoreError> {
-        let answer = rows::stored(&Answer::from("nextrun ended while this was being sent"));
+        let answer = rows::stored(&Answer::from("nextrun ended while sending this"));
         let changed = self.transaction(|transaction| {
             transaction.execute(
                 "UPDATE attempts SET ended = ?2, outcome = 'unknown', answer = ?1 WHERE ended IS NULL",

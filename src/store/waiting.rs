@@ -1,6 +1,6 @@
-//! Messages that wait for a better moment, and silences.
+//! Delayed messages and silences.
 //!
-//! Owns: their tables and rows. Must not know: why a message waits, whom a silence is about.
+//! Owns: their tables and rows. Must not know: why a message is delayed, which jobs a silence covers.
 
 use rusqlite::{Connection, Row, params};
 
@@ -8,8 +8,8 @@ use super::rows::{self, Read};
 use super::{Commit, Unreadable};
 use crate::case::Message;
 
-/// The step of the schema that makes the tables. A row of `held`, which a later step calls `waiting`, stays when its
-/// message goes out: it says in what.
+/// The migration that creates the tables. A row of `held`, later renamed `waiting`, remains after its message was sent
+/// and names the message in which it was sent.
 pub(super) const TABLES: &str = "
     CREATE TABLE held (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -38,57 +38,57 @@ pub(super) const OPEN: &str = "SELECT w.id, w.destination, w.until, w.why,
         m.id, m.case_id, m.kind, m.subject, m.time, m.data
     FROM waiting w JOIN messages m ON m.id = w.message_id WHERE w.sent_as IS NULL ORDER BY w.id";
 
-/// A message that is to wait.
+/// A message to delay.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wait {
     /// The message.
     pub message: Message,
-    /// The destination that it is for.
+    /// Its destination.
     pub destination: String,
-    /// Seconds since the Unix epoch until which it waits.
+    /// When the delay ends, in seconds since the Unix epoch.
     pub until: f64,
-    /// Why it waits.
+    /// The reason for the delay.
     pub why: String,
 }
 
-/// A message that waits.
+/// A delayed message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WaitingMessage {
-    /// Row id, also the order in which they came.
+    /// Row id; also the order of arrival.
     pub id: i64,
-    /// What waits, for whom and why.
+    /// The message, its destination and the reason.
     pub wait: Wait,
 }
 
-/// No messages to people about some jobs for a while.
+/// A suppression of messages to people about some jobs for a limited time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Silence {
     /// Its id.
     pub id: String,
-    /// The pattern of the jobs.
+    /// The job pattern.
     pub jobs: String,
-    /// Seconds since the Unix epoch at which it ends.
+    /// When it ends, in seconds since the Unix epoch.
     pub until: f64,
-    /// Who wants it.
+    /// Its author.
     pub author: String,
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// Seconds since the Unix epoch at which it was made.
+    /// When it was created, in seconds since the Unix epoch.
     pub made: f64,
 }
 
-/// What keeps messages from going out at once.
+/// Everything that delays or suppresses messages.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Quieted {
-    /// Silences, those that have ended included.
+    /// Silences, including expired ones.
     pub silences: Vec<Silence>,
-    /// Messages that wait.
+    /// Delayed messages.
     pub waiting: Vec<WaitingMessage>,
-    /// Messages that wait and cannot be read.
+    /// Delayed messages that cannot be decoded.
     pub unreadable: Vec<Unreadable>,
 }
 
-/// What a commit changes here.
+/// The changes of a commit to these tables.
 pub(super) fn write(transaction: &Connection, commit: &Commit) -> rusqlite::Result<()> {
     for wait in &commit.waiting {
         transaction
@@ -115,7 +115,7 @@ pub(super) fn write(transaction: &Connection, commit: &Commit) -> rusqlite::Resu
     Ok(())
 }
 
-/// Deletes what went out of cases that closed before a time, and silences that ended before it, in seconds since the Unix
+/// Deletes sent messages of cases closed before a time, and silences that ended before it, in seconds since the Unix
 /// epoch.
 pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<()> {
     transaction.execute(
@@ -127,7 +127,7 @@ pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<
     Ok(())
 }
 
-/// How many messages wait, by destination.
+/// The number of delayed messages by destination.
 pub(super) fn tally(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
     let sql =
         "SELECT destination, count(*) FROM waiting WHERE sent_as IS NULL GROUP BY destination ORDER BY destination";

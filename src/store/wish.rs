@@ -1,75 +1,75 @@
-//! What the daemon is asked to do, by people and by those who run jobs.
+//! Requests to the daemon from people and from systems that run jobs.
 
 use serde::{Deserialize, Serialize};
 
 use crate::case::{CaseId, Reply};
 use crate::fate::Fate;
 
-/// What another process asked the daemon to do. It is kept until the daemon has done it.
+/// A request of another process to the daemon, stored until the daemon has carried it out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Row id.
     pub id: i64,
-    /// The case that it is about, where it is about one.
+    /// The case that it is about, if any.
     pub case: Option<CaseId>,
-    /// What is asked.
+    /// The request.
     pub wish: Wish,
 }
 
-/// What can be asked of the daemon.
+/// The kinds of requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wish {
-    /// This job carries out the open experiment of the case.
+    /// This job is the open experiment of the case.
     Link(String),
-    /// The case is closed by hand.
+    /// Close the case manually.
     Close {
         /// The verdict.
         verdict: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A person answered what the case asks in this message.
+    /// A person's answer to the question in this message.
     Reply {
         /// The id of the message.
         ask: String,
         /// The answer.
         reply: Reply,
     },
-    /// What the case was paused for is mended: it goes on.
+    /// The problem for which the case was paused is fixed; resume it.
     Resume,
-    /// This delivery is sent again.
+    /// Send this delivery again.
     Resend(i64),
-    /// This delivery is given up.
+    /// Give up this delivery.
     Drop {
         /// Its row id.
         delivery: i64,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A message that waits for a better moment never goes out.
+    /// Never send this delayed message.
     Withdraw {
-        /// The row id of what waits.
+        /// The row id of the delayed message.
         row: i64,
         /// The message.
         message: String,
-        /// The destination that it is for.
+        /// Its destination.
         destination: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// What became of the job that carries out a suggestion.
+    /// Status of the job that runs a suggestion.
     FateOfExperiment {
         /// The suggestion.
         suggestion: String,
-        /// What became of it.
+        /// Its status.
         fate: Fate,
     },
-    /// What became of a job that no suggestion asked for.
+    /// Status of a job without a suggestion.
     FateOfJob {
         /// The job, relative to the log directory.
         job: String,
-        /// What became of it.
+        /// Its status.
         fate: Fate,
     },
 }

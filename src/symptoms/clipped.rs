@@ -1,6 +1,7 @@
 //! A loss or gradient norm is pinned at a bound, so that its true size is hidden: its rules over the evidence.
 
 use super::Severity::{Info, Problem};
+use super::picture::jitter;
 use super::{ACCURATE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{FAR_ABOVE_CLIP, HALF, PINNED, THIRD};
@@ -9,6 +10,13 @@ use crate::numbers::{FAR_ABOVE_CLIP, HALF, PINNED, THIRD};
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "clipped",
     summary: "a loss or gradient norm is pinned at a bound, so that its true size is hidden",
+    meaning: "\
+The curve runs along a ceiling or a floor that somebody built in: a gradient norm that equals its clip value at every step, or a
+loss that equals the logarithm of a small constant. The true size is hidden, and so is what makes it large.",
+    remedy: "\
+Log the gradient norm before clipping. If it is far above the clip value all the time, look for the cause: inputs that are not
+normalised, an initialisation that is too wide, or a learning rate that is too high.",
+    picture: &[("training loss", |x| 2.3 + 0.05 * jitter(x)), ("gradient norm", |_| 1.0)],
     text: "\
 **Source.** The article's case study: clipping masked the real problem, as batch norm did. Clipping that bites now and
 then is healthy, and so is any of a loss that was halved. Programs replace 0 or NaN by a smallest number before they

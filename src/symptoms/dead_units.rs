@@ -1,6 +1,7 @@
 //! Units or layers that put out or receive nothing but zeros: its rules over the evidence.
 
 use super::Severity::Problem;
+use super::picture::jitter;
 use super::{ACCURATE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::FIFTH;
@@ -9,6 +10,13 @@ use crate::numbers::FIFTH;
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "dead_units",
     summary: "units or layers that put out or receive nothing but zeros",
+    meaning: "\
+Some layers receive gradients that are exactly zero, so their weights never change. Typical after a large step with ReLU: the
+units are negative for every input, and a ReLU passes no gradient there.",
+    remedy: "\
+Lower the learning rate, start again from scratch, and try an activation with a slope on both sides (leaky ReLU, GELU).
+Check that the layers are not frozen or detached by mistake.",
+    picture: &[("training loss", |x| 2.3 - 0.25 * x.min(0.1) + 0.04 * jitter(x)), ("layer gradient", |x| if x < 0.1 { 1.5 + 0.3 * jitter(x) } else { 0.0 })],
     text: "\
 **False alarms.** Frozen layers have no gradients; a run that learns is left alone.",
     rules: &[rule(

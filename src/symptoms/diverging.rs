@@ -2,6 +2,7 @@
 
 use super::Severity::{Problem, Warning};
 use super::Test::All;
+use super::picture::jitter;
 use super::{MATURE, Symptom, above, at_least, below, rule, sure};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
@@ -13,6 +14,13 @@ use crate::numbers::{
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "diverging",
     summary: "the loss has left where it was and keeps growing, or settled far above its start",
+    meaning: "\
+The loss leaves its level and does not come back. Usually the steps are too large: the learning rate is too high, or the
+gradients explode. The same holds for a reward, an accuracy or a validation loss that collapses.",
+    remedy: "\
+Keep a checkpoint from before the break. Lower the learning rate by a factor of ten, add warm-up or gradient clipping, and look
+at the batches right before the break.",
+    picture: &[("training loss", |x| if x < 0.6 { 2.3 * (-4.0 * x).exp() + 0.03 * jitter(x) } else { 0.2 * (12.0 * (x - 0.6)).exp() + 0.05 * jitter(x) })],
     text: "\
 A reward, an accuracy or a validation loss that collapses diverges as well.
 

@@ -4,21 +4,34 @@ use super::rule::{Rule, Test, shown};
 use super::{ALL, Severity};
 use crate::evidence::QUANTITIES;
 
-/// The whole page.
+/// The whole page. Pictures are files below `symptoms/`, one by the id of each symptom.
 pub fn documentation() -> String {
     let mut page = String::from(
-        "# Symptoms\n\nWhat one job can show. This page is rendered from the rules themselves (`src/symptoms/`), from the table of\nquantities (`src/evidence.rs`) and from the table of numbers (`src/numbers.rs`); a test keeps it equal to them.\n\nThe first rule of a symptom that holds counts. A quantity that is not known meets no condition. Whether a job is\n`failing` is decided by belief, not by these rules: they say what is wrong with it.\n",
+        "# Symptoms\n\nWhat a training run can show, what it usually means, and what to do. The pictures are made-up curves that the rules find.\n\nSymptoms say what is wrong with a run. Whether it counts as `failing` is decided by a probability that weighs all evidence\n([EVALUATION.md](EVALUATION.md)), and the cause is found by experiments ([POLICIES.md](POLICIES.md)).\n\n",
     );
     for symptom in ALL {
-        page.push_str(&format!("\n## {}\n\n*{}*\n\n", symptom.id, symptom.summary));
-        symptom.rules.iter().for_each(|rule| page.push_str(&of_rule(rule)));
-        page.push_str(&format!("\n{}\n", symptom.text.trim()));
+        page.push_str(&format!("- [`{0}`](#{0}): {1}\n", symptom.id, symptom.summary));
     }
+    for symptom in ALL {
+        let id = symptom.id;
+        let names: Vec<&str> = symptom.picture.iter().map(|(name, _)| *name).collect();
+        page.push_str(&format!("\n## {id}\n\n*{}*\n\n{}\n\n", symptom.summary, symptom.meaning.trim()));
+        page.push_str(&format!("![{}: {}](symptoms/{id}.svg)\n\n", id.replace('_', " "), names.join(", ")));
+        page.push_str(&format!(
+            "**What to do.** {}\n\n<details>\n<summary>Rules and false alarms</summary>\n\n",
+            symptom.remedy.trim()
+        ));
+        symptom.rules.iter().for_each(|rule| page.push_str(&of_rule(rule)));
+        page.push_str(&format!("\n{}\n\n</details>\n", symptom.text.trim()));
+    }
+    page.push_str(
+        "\n# How the rules are read\n\nThis page is rendered from the rules (`src/symptoms/`), the table of quantities (`src/evidence.rs`) and the table of numbers\n(`src/numbers.rs`); a test keeps them equal. The first rule of a symptom that holds counts. An unknown quantity meets no condition.\nA `problem` speaks for a failing run, a `warning` is only shown.\n",
+    );
     page.push_str("\n# Quantities\n\n| quantity | unit | what it is |\n|---|---|---|\n");
     for quantity in QUANTITIES {
         page.push_str(&format!("| `{}` | {} | {} |\n", quantity.id(), quantity.unit(), quantity.meaning()));
     }
-    page.push_str("\n# Numbers\n\nEvery number that decides.\n\n| number | value | unit | source | set on |\n|---|---|---|---|---|\n");
+    page.push_str("\n# Numbers\n\nThe constants that the rules use.\n\n| number | value | unit | source | set on |\n|---|---|---|---|---|\n");
     for n in crate::numbers::ALL {
         page.push_str(&format!("| `{}` | {} | {} | {} | {} |\n", n.name, shown(n.value), n.unit, n.source, n.set_on));
     }

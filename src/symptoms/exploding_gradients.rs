@@ -1,6 +1,7 @@
 //! Gradient norms grow by orders of magnitude, or are huge where weights are not: its rules over the evidence.
 
 use super::Severity::Problem;
+use super::picture::jitter;
 use super::{ACCURATE, MATURE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{AT_CHANCE, BY_DEPTH, EXPLODED, FITS_SHARE, HALF, HUNDREDFOLD, LARGE_NORM};
@@ -9,6 +10,13 @@ use crate::numbers::{AT_CHANCE, BY_DEPTH, EXPLODED, FITS_SHARE, HALF, HUNDREDFOL
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "exploding_gradients",
     summary: "gradient norms grow by orders of magnitude, or are huge where weights are not",
+    meaning: "\
+Gradient norms grow by orders of magnitude, or are huge from the first step. Each layer multiplies the signal by more than 1,
+which a deep network turns into a very large number.",
+    remedy: "\
+Use variance scaling (He or Xavier) for the initialisation, normalise the inputs, and clip gradients as a stopgap. Batch norm can
+hide the problem: remove it for a test.",
+    picture: &[("training loss", |x| 2.3 + 0.1 * jitter(x)), ("gradient norm", |x| (11.0 * x).exp() * (1.0 + 0.3 * jitter(x)))],
     text: "\
 A cross-entropy that starts far above any guess says that the activations exploded before the gradients did.
 

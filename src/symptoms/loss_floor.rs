@@ -9,6 +9,12 @@ use crate::numbers::FLOOR;
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "loss_floor",
     summary: "stands at a floor that the loss's formula has, while the accuracy is far better than that",
+    meaning: "\
+The loss stops at a level that its own formula cannot go below, although the model answers well. For example, a softmax applied
+twice leaves a cross-entropy of at least 1.46 with ten classes.",
+    remedy: "\
+Pass raw scores (logits) to a loss that applies softmax or sigmoid by itself. Check over which axis the softmax is taken.",
+    picture: &[("training loss", |x| 1.4612 + 0.84 * (-14.0 * x).exp()), ("training accuracy", |x| 0.999 - 0.9 * (-14.0 * x).exp())],
     text: "\
 The softmax is taken twice, a sigmoid squashes what goes into the cross-entropy, or the softmax is taken over the batch.
 Scores that are squashed into 0 to 1 before a softmax over K classes leave a cross-entropy of at least

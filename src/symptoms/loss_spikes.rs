@@ -1,6 +1,7 @@
 //! Single jumps far above the recent level: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
+use super::picture::jitter;
 use super::{Symptom, above, at_least, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{FAR_OFF, SPIKE};
@@ -9,6 +10,12 @@ use crate::numbers::{FAR_OFF, SPIKE};
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "loss_spikes",
     summary: "single jumps far above the recent level",
+    meaning: "\
+The loss jumps far above its level and comes back. A few spikes are common in healthy runs. Many spikes at a high learning rate
+say that training is close to diverging.",
+    remedy: "\
+Lower the learning rate or clip gradients. Look at the batches that cause the spikes. Rare and short spikes need no action.",
+    picture: &[("training loss", |x| 0.3 + 2.0 * (-5.0 * x).exp() + 0.02 * jitter(x) + if [0.3, 0.5, 0.62, 0.8].iter().any(|at| (x - at).abs() < 0.004) { 6.0 } else { 0.0 })],
     text: "\
 One that does not come back is `diverging`.
 

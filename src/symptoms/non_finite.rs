@@ -1,6 +1,7 @@
 //! NaN or infinity in a loss, metric, gradient norm or histogram: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
+use super::picture::jitter;
 use super::{Symptom, above, at_least, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{REPEATS, SMALL};
@@ -9,6 +10,13 @@ use crate::numbers::{REPEATS, SMALL};
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "non_finite",
     summary: "NaN or infinity in a loss, metric, gradient norm or histogram",
+    meaning: "\
+The loss or a gradient is NaN or infinite. From there on nothing is learned. NaN in the first steps points to the data, the loss or
+the initialisation; NaN after a climb points to the learning rate.",
+    remedy: "\
+Stop the run. Look for a logarithm or a division by zero in the loss, and for NaN in the inputs. If the loss climbed before,
+lower the learning rate. With float16, use loss scaling or bfloat16.",
+    picture: &[("training loss", |x| if x < 0.55 { 2.3 * (-3.0 * x).exp() + 0.03 * jitter(x) } else { f64::NAN })],
     text: "\
 A loss that is finite again for the newest fifth of its points skipped a bad step.
 

@@ -2,6 +2,7 @@
 
 use super::Severity::{Problem, Warning};
 use super::Test::{All, Any};
+use super::picture::jitter;
 use super::{ACCURATE, MATURE, NOT_STUCK, ON_ITS_WAY, Symptom, above, at_least, below, rule, sure};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
@@ -13,6 +14,13 @@ use crate::numbers::{
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "not_learning",
     summary: "after enough steps, the loss is no better than at the start",
+    meaning: "\
+After enough steps the loss is where it started: at the level of a guess, or of the best constant answer. The cause can be almost
+anything, which is why nextrun finds out by experiment.",
+    remedy: "\
+Start with the first step of the article: overfit a single example. If that works, lower and raise the learning rate. If it does
+not, check the loss, the labels, the inputs, and whether the optimizer gets the right parameters.",
+    picture: &[("training loss", |x| 2.303 + 0.03 * jitter(x))],
     text: "\
 **Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
 cross-entropy starts below chance, they were right from the first, or they stand still at a learning rate for tuning

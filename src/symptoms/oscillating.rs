@@ -1,6 +1,7 @@
 //! Swings that are large against the progress made, without net progress: its rules over the evidence.
 
 use super::Severity::Problem;
+use super::picture::jitter;
 use super::{MATURE, NOT_STUCK, Symptom, above, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{HALF, LEARNED};
@@ -9,6 +10,12 @@ use crate::numbers::{HALF, LEARNED};
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "oscillating",
     summary: "swings that are large against the progress made, without net progress",
+    meaning: "\
+The loss swings by more than it has gained, and does not fall. Usually the learning rate is too high for the noise of the
+gradients.",
+    remedy: "\
+Lower the learning rate by a factor of ten, or use a larger batch.",
+    picture: &[("training loss", |x| 2.2 + 0.9 * (60.0 * x).sin() + 0.1 * jitter(x))],
     text: "\
 **False alarms.** Small batches scatter too, but their levels fall. A cyclic learning rate makes levels swing while they
 fall.",

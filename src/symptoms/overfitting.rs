@@ -12,6 +12,12 @@ use crate::numbers::{
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "overfitting",
     summary: "training goes on improving while validation gets worse",
+    meaning: "\
+The training loss keeps falling while the validation loss has turned and rises. The model learns its training examples by heart.",
+    remedy: "\
+Keep the checkpoint with the best validation loss. Then add data or augmentation, add weight decay or dropout, or use a smaller
+model.",
+    picture: &[("training loss", |x| 2.3 * (-5.0 * x).exp() + 0.02), ("validation loss", |x| if x < 0.3 { 2.3 - 5.0 * x } else { 0.8 + 1.4 * (x - 0.3) })],
     text: "\
 **False alarms.** What generalises late (grokking) looks like this until then. A small validation set scatters: the
 standard error is taken from its own scatter. A validation loss that rises while more and more answers are right is no

@@ -2,6 +2,7 @@
 
 use super::Severity::{Problem, Warning};
 use super::Test::Any;
+use super::picture::jitter;
 use super::{ACCURATE, MATURE, Symptom, above, below, many, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
@@ -12,6 +13,13 @@ use crate::numbers::{
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "plateaued",
     summary: "learned, then stopped while still bad by the task's own measure",
+    meaning: "\
+The loss fell quickly, then stopped although the task is far from solved. A second sign is required, such as a low training
+accuracy: from the curve alone, this may be the noise floor of the data.",
+    remedy: "\
+Try a lower and a higher learning rate, then a larger model or better features. Check the activation of the output layer: a
+sigmoid cannot reach targets above 1.",
+    picture: &[("training loss", |x| 1.6 + 0.9 * (-20.0 * x).exp() + 0.02 * jitter(x)), ("training accuracy", |x| 0.38 - 0.28 * (-20.0 * x).exp() + 0.01 * jitter(x))],
     text: "\
 Not: converged. From the curve alone a plateau may be a floor of noise, so it is a `problem` only with a second witness.
 The learning rate must not have fallen: what counts is progress for the rate that was spent.

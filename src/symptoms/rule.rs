@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::picture::Picture;
 use super::{EVALUATIONS, FEW_POINTS, Finding, Severity};
 use crate::evidence::{Evidence, Measured, QUANTITIES, Quantity};
 
@@ -184,7 +185,7 @@ pub(super) fn shown(value: f64) -> String {
         size if !(1e-3..1e6).contains(&size) => format!("{value:.3e}"),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.4}"),
+        _ => format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned(),
     }
 }
 
@@ -195,6 +196,12 @@ pub struct Symptom {
     pub id: &'static str,
     /// What an expert would say, in one line.
     pub summary: &'static str,
+    /// What one sees, and what it usually means.
+    pub meaning: &'static str,
+    /// What to do about it.
+    pub remedy: &'static str,
+    /// Curves that show it.
+    pub picture: Picture,
     /// When it is a false alarm, and where the rules come from.
     pub text: &'static str,
     /// The rules that find it; the first that holds counts.
@@ -214,6 +221,6 @@ mod tests {
 
     #[test]
     fn numbers_of_any_size_can_be_read() {
-        assert_eq!([2.302, 0.0, 5.3e27, -2e-5, 117.4].map(shown), ["2.3020", "0", "5.300e27", "-2.000e-5", "117"]);
+        assert_eq!([2.302, 0.0, 5.3e27, -2e-5, 117.4].map(shown), ["2.302", "0", "5.300e27", "-2.000e-5", "117"]);
     }
 }

@@ -1,6 +1,7 @@
 //! No new events for far longer than this job's own rhythm, before its end: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
+use super::picture::jitter;
 use super::{Symptom, above, at_least, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GUESS, HALF, NOT_DONE};
@@ -9,6 +10,13 @@ use crate::numbers::{GUESS, HALF, NOT_DONE};
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "silent",
     summary: "no new events for far longer than this job's own rhythm, before its end",
+    meaning: "\
+A job that logged at regular intervals has logged nothing for much longer, and its planned steps are not done. It hangs, or
+it was killed.",
+    remedy: "\
+Look at the end of the job's own log, and ask the queue what became of it: out of memory, out of time, a lost node, or a deadlock
+between workers.",
+    picture: &[("training loss", |x| if x < 0.4 { 2.3 * (-3.0 * x).exp() + 0.03 * jitter(x) } else { f64::NEG_INFINITY })],
     text: "\
 **False alarms.** Early stopping with a large `max_steps` and no validation loss.",
     rules: &[

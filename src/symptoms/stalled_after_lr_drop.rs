@@ -1,6 +1,7 @@
 //! Progress ends where the learning rate falls to (nearly) nothing, with the loss still high: its rules over the evidence.
 
 use super::Severity::Problem;
+use super::picture::jitter;
 use super::{ACCURATE, Symptom, above, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GOOD, HALF, THIRD};
@@ -9,6 +10,12 @@ use crate::numbers::{GOOD, HALF, THIRD};
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "stalled_after_lr_drop",
     summary: "progress ends where the learning rate falls to (nearly) nothing, with the loss still high",
+    meaning: "\
+Progress ends where the learning rate becomes almost zero, and the loss is still high. The schedule decays too fast.",
+    remedy: "\
+Use a constant learning rate for a test, or stretch the schedule to the length of the run. A decay that is applied per step is
+often meant per epoch.",
+    picture: &[("training loss", |x| 1.4 + 0.9 * (-6.0 * x.min(0.3)).exp() + 0.02 * jitter(x)), ("learning rate", |x| 0.001 * (-16.0 * x).exp())],
     text: "\
 The article's \"the LR decays far too fast\".
 

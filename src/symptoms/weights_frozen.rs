@@ -1,6 +1,7 @@
 //! Weights do not change, or the loss repeats itself exactly: its rules over the evidence.
 
 use super::Severity::Problem;
+use super::picture::jitter;
 use super::{ACCURATE, Symptom, above, at_least, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GUESS, MAYBE, REPEATS, THIRD};
@@ -9,6 +10,13 @@ use crate::numbers::{GUESS, MAYBE, REPEATS, THIRD};
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "weights_frozen",
     summary: "weights do not change, or the loss repeats itself exactly",
+    meaning: "\
+The loss or the weights repeat to the last digit: no update arrives. The optimizer may hold other parameters than the model, the
+learning rate may be 0, or gradients are cut off (`detach`, `no_grad`).",
+    remedy: "\
+Check that `optimizer.step()` is called, that the optimizer was created after the layers were replaced, and that
+`requires_grad` is true.",
+    picture: &[("training loss", |x| if x < 0.2 { 2.3 + 0.01 * jitter(x) } else { 2.3017 })],
     text: "\
 **False alarms.** Some frozen layers are fine-tuning: only all of them count. A loss that stands still at a thousandth of
 its height has converged, and so has one that came to its last digit by and by. Margins are met at last, and leave exactly

@@ -13,6 +13,9 @@ use prometheus::{
 /// Upper bounds of a turn's duration in seconds: from an idle turn to one that the watchdog would end.
 const TURNS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 15.0, 60.0];
 
+/// How it stands with a job that is probed.
+pub const PROBED: [&str; 4] = ["open", "healthy", "inconclusive", "told"];
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -38,6 +41,14 @@ pub struct Metrics {
     pub cases_open: IntGaugeVec,
     /// Closed cases that are still kept, by policy and verdict.
     pub cases_closed: IntGaugeVec,
+    /// Jobs that are probed, or were, by how that stands: open, healthy, inconclusive, told.
+    pub probed_jobs: IntGaugeVec,
+    /// Probes that are kept, by outcome.
+    pub probes: IntGaugeVec,
+    /// Seconds that these probes took.
+    pub probe_seconds: Gauge,
+    /// Seconds that the jobs had used that are probed, or were.
+    pub probed_seconds: Gauge,
     /// How long a turn of the loop takes, in seconds.
     pub turns: Histogram,
     /// When the loop turned last, in seconds since the Unix epoch.
@@ -125,6 +136,15 @@ impl Metrics {
                 "Closed cases that are still kept, by policy and verdict.",
                 &["policy", "verdict"],
             ),
+            probed_jobs: r.gauges(
+                "nextrun_probed_jobs",
+                "Jobs that are probed, or were, by how that stands; told: people were told of the job.",
+                &["state"],
+            ),
+            probes: r.gauges("nextrun_probes", "Quiet probes that are kept, by outcome.", &["outcome"]),
+            probe_seconds: r.seconds("nextrun_probe_seconds", "Seconds that the probes that are kept took."),
+            probed_seconds: r
+                .seconds("nextrun_probed_job_seconds", "Seconds that the jobs that are probed, or were, have used."),
             turns: r.add(Histogram::with_opts(turns.buckets(TURNS.to_vec()))),
             last_turn: r.seconds("nextrun_last_turn_timestamp_seconds", "When the loop turned last."),
             deliveries: r.gauges(
@@ -166,6 +186,9 @@ impl Metrics {
     fn begun(self) -> Metrics {
         for state in ["read", "unfinished", "damaged", "unreadable"] {
             self.files.with_label_values(&[state]).set(0);
+        }
+        for state in PROBED {
+            self.probed_jobs.with_label_values(&[state]).set(0);
         }
         self
     }
@@ -210,6 +233,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         let (help, kinds) = (text.matches("# HELP nextrun_").count(), text.matches("# TYPE nextrun_").count());
-        assert_eq!((help, kinds), (16, 16), "those with labels show once they have some");
+        assert_eq!((help, kinds), (19, 19), "those with labels show once they have some");
     }
 }

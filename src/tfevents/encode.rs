@@ -1,6 +1,7 @@
-//! Writes the few kinds of events that tests, benchmarks and demonstrations need.
+//! Writes the few kinds of events that tests, benchmarks and demonstrations need, and the texts that TensorBoard shows of
+//! cases.
 //!
-//! Owns: nothing that the daemon uses; it never writes event files.
+//! Owns: the encoding. Must not know: files.
 
 use super::masked_crc32c;
 

@@ -215,7 +215,7 @@ impl Side {
         };
         self.read = Some(self.found);
         self.content = match self.kind {
-            SideFile::HparamsYaml => Content::Hyperparameters(logdir::hyperparameters(&text)),
+            SideFile::HparamsYaml | SideFile::ArgsYaml => Content::Hyperparameters(logdir::hyperparameters(&text)),
             SideFile::NextrunJson => {
                 let launched = logdir::launched(&text, owner).map(Box::new);
                 Content::Nextrun(text, launched)

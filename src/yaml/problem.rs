@@ -1,33 +1,33 @@
-//! What is wrong with a file, and where: line, column, the line itself, a caret, and what to do.
+//! Problems in a file: line, column, the line itself, a caret, and a fix.
 //!
-//! Owns: positions in the text and how a problem reads. Must not know: what the file means.
+//! Owns: positions in the text and the format of problems. Must not know: the meaning of the file.
 
 use std::fmt;
 
-/// A mistake in a file, for a person to mend.
+/// A mistake in a file, for a person to fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as it was named to the reader.
+    /// The file name as passed to the reader.
     pub origin: String,
     /// Line, from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// Characters under the caret, at least 1.
+    /// Number of characters under the caret, at least 1.
     pub width: usize,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do about it, where that is known.
+    /// The fix, if known.
     pub help: Option<String>,
-    /// The line of the file that the problem is in.
+    /// The line of the file with the problem.
     pub snippet: String,
 }
 
-/// So many characters of a line are shown; of a longer one, half as many before the caret: a file that a program wrote may
-/// be one line.
+/// Maximum number of characters shown of a line; half of them before the caret. Files written by programs may consist
+/// of one line.
 const SHOWN: usize = 160;
 
-/// So many problems are listed: a file with more is none that a person mends by them.
+/// Maximum number of problems listed.
 const LISTED: usize = 50;
 
 impl fmt::Display for Problem {
@@ -52,18 +52,18 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
-/// A stretch of the text, in bytes.
+/// A range of the text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Place {
-    /// Where it begins.
+    /// The start.
     pub(crate) start: usize,
-    /// How long it is; a caret is drawn even where it is 0.
+    /// The length; the caret is drawn even if this is 0.
     pub(crate) len: usize,
 }
 
 impl Place {
-    /// Where a part of a scalar stands in the file. A scalar that was folded or escaped is not in the file as it reads:
-    /// then the first like part is taken, or else the whole scalar.
+    /// Finds the position of a part of a scalar in the file. A folded or escaped scalar differs from its text in the
+    /// file; in this case, returns the first similar part, or the whole scalar.
     pub(crate) fn inside(self, text: &str, source: &str, part: &std::ops::Range<usize>) -> Place {
         let end = self.start.saturating_add(self.len).min(text.len());
         let raw = text.get(self.start..end).unwrap_or("");
@@ -78,12 +78,12 @@ impl Place {
     }
 }
 
-/// Collects the problems of one text.
+/// Collects the problems of a text.
 pub(crate) struct Problems<'t> {
     origin: &'t str,
     text: &'t str,
     found: Vec<Problem>,
-    /// Those that are not listed included.
+    /// Includes problems that are not listed.
     count: usize,
 }
 
@@ -92,7 +92,7 @@ impl<'t> Problems<'t> {
         Problems { origin, text, found: Vec::new(), count: 0 }
     }
 
-    /// The text that the places refer to.
+    /// The text to which positions refer.
     pub(crate) fn text(&self) -> &'t str {
         self.text
     }
@@ -105,7 +105,7 @@ impl<'t> Problems<'t> {
         self.push(at, message.into(), Some(help.into()));
     }
 
-    /// As [`Problems::add_help`], where a help may not be known.
+    /// Like [`Problems::add_help`], with an optional fix.
     pub(crate) fn add_maybe(&mut self, at: Place, message: impl Into<String>, help: Option<String>) {
         self.push(at, message.into(), help);
     }
@@ -114,7 +114,7 @@ impl<'t> Problems<'t> {
         self.count == 0
     }
 
-    /// The problems, each once, in the order of the text.
+    /// The problems without duplicates, in the order of the text.
     pub(crate) fn into_sorted(mut self) -> Vec<Problem> {
         self.found.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
         self.found.dedup();
@@ -148,18 +148,18 @@ impl<'t> Problems<'t> {
             width: wanted.min(left).max(1),
             message,
             help,
-            // A tab or a control character would move the caret away from what it points at.
+            // Tabs and control characters would misplace the caret.
             snippet: line_text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
         });
     }
 }
 
-/// Help for a name that is not known: the nearest of the known ones, or all of them where they are few.
+/// Help for an unknown name: the most similar known name, or all known names if there are few.
 pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let mut known: Vec<&str> = known.into_iter().collect();
     known.sort_unstable();
     known.dedup();
-    // No name is that long: whatever this is, it is not a slip.
+    // No valid name is this long, so this is not a typing error.
     let slip = name.len() <= 64;
     let near = known
         .iter()
@@ -174,7 +174,7 @@ pub(crate) fn suggest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
     }
 }
 
-/// Edits between two names: a letter more, less or other, or two neighbours swapped.
+/// Edit distance between two names: insertions, deletions, substitutions, and swaps of neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut table = vec![vec![0; b.len() + 1]; a.len() + 1];

@@ -1,6 +1,6 @@
-//! YAML as a tree that remembers where each part stands, and the small readers that turn parts of it into values.
+//! YAML as a tree with source positions, and small readers that convert its parts to values.
 //!
-//! Owns: the YAML reader and how a wrong key or type is reported. Must not know: what a file means.
+//! Owns: the YAML reader and the reporting of wrong keys and types. Must not know: the meaning of a file.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use serde_saphyr::{Location, Spanned};
 
 use super::problem::{Place, Problems, suggest};
 
-/// These files are written by hand; a larger one is something else.
+/// These files are written by hand; a larger file is something else.
 const MAX_BYTES: usize = 1 << 20;
 
-/// One value of the file and where it stands.
+/// A value of the file and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
     pub(crate) place: Place,
 }
 
-/// What a value is.
+/// The kind of a value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Kind {
     /// Null, a bool, a number or a text.
@@ -30,18 +30,18 @@ pub(crate) enum Kind {
     Map(Vec<(Key, Node)>),
 }
 
-/// A key of a map and where it stands.
+/// A key of a map and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) place: Place,
 }
 
-/// Reads a YAML text; a mistake of YAML itself is the only problem that ends the reading at once.
+/// Reads a YAML text. A YAML syntax error is the only problem that stops reading immediately.
 pub(crate) fn read(problems: &mut Problems<'_>) -> Option<Node> {
     let text = problems.text();
     if text.len() > MAX_BYTES {
-        problems.add(Place::default(), format!("the file has {} bytes; at most {MAX_BYTES} are read", text.len()));
+        problems.add(Place::default(), format!("the file has {} bytes; the limit is {MAX_BYTES}", text.len()));
         return None;
     }
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
@@ -55,13 +55,13 @@ pub(crate) fn read(problems: &mut Problems<'_>) -> Option<Node> {
     }
 }
 
-/// What the YAML reader says, without the position that is shown already and the advice to programmers.
+/// The message of the YAML reader, without the position (which is shown anyway) and advice for programmers.
 fn explain(error: &serde_saphyr::Error) -> String {
     let message = error.without_snippet().to_string();
     let line = message.lines().next().unwrap_or_default();
     let line = line.rsplit_once(" at line ").map_or(line, |(said, _)| said);
     let line = line.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
-    format!("the YAML cannot be read: {line}")
+    format!("invalid YAML: {line}")
 }
 
 fn place(location: &Location, text: &str) -> Place {
@@ -78,7 +78,7 @@ fn place(location: &Location, text: &str) -> Place {
     }
 }
 
-/// A node before its place is worked out from the text.
+/// A node before its position is computed.
 fn located(location: &Location) -> Place {
     place(location, "")
 }
@@ -156,7 +156,7 @@ impl<'de> Visitor<'de> for KindVisitor {
 }
 
 impl Node {
-    /// What it is, for messages.
+    /// A description for messages.
     pub(crate) fn describe(&self) -> String {
         match &self.kind {
             Kind::Scalar(Value::Null) => "nothing".to_owned(),
@@ -232,7 +232,7 @@ pub(crate) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    /// Takes a map apart and reports keys that are not among `known`.
+    /// Reads the entries of a map and reports keys that are not in `known`.
     pub(crate) fn new(node: &'n Node, what: &str, known: &[&str], problems: &mut Problems<'_>) -> Option<Self> {
         let Kind::Map(entries) = &node.kind else { return node.wrong(what, "a map", problems) };
         for (key, _) in entries.iter().filter(|(key, _)| !known.contains(&key.name.as_str())) {
@@ -242,7 +242,7 @@ impl<'n> Fields<'n> {
         Some(Fields { entries, place: node.place })
     }
 
-    /// Where the map begins.
+    /// The position of the map.
     pub(crate) fn place(&self) -> Place {
         self.place
     }
@@ -251,12 +251,12 @@ impl<'n> Fields<'n> {
         self.entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
 
-    /// The key itself, to point at it.
+    /// The key, to point at it.
     pub(crate) fn key(&self, name: &str) -> Option<&'n Key> {
         self.entries.iter().find(|(key, _)| key.name == name).map(|(key, _)| key)
     }
 
-    /// The value of a key that must be there.
+    /// The value of a required key.
     pub(crate) fn need(&self, name: &str, what: &str, problems: &mut Problems<'_>) -> Option<&'n Node> {
         let found = self.get(name);
         if found.is_none() {

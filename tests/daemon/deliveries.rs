@@ -68,7 +68,7 @@ fn what_was_given_up_is_sent_again_on_request_and_what_waits_is_dropped_on_reque
     // Nobody else has the suggestion once both are given up: then its case goes on without it.
     let waiting = of("queue", "nextrun.run.suggested").unwrap();
     let told = stage.command("outbox", &["explain", &waiting["id"].to_string()]);
-    assert!(told.contains("503") && told.contains("next try at"), "{told}");
+    assert!(told.contains("503") && told.contains("next attempt at"), "{told}");
     let why = ["--why", "the queue is gone for good"];
     stage.command("outbox", &[&["drop", &waiting["id"].to_string()], &why[..]].concat());
     stage.until("the case goes on", || stage.case_of("sick").is_some_and(|case| case.experiments.len() > 1));
@@ -76,5 +76,5 @@ fn what_was_given_up_is_sent_again_on_request_and_what_waits_is_dropped_on_reque
     assert!(history.iter().any(|row| row["answer"].as_str().is_some_and(|a| a.contains("the scheduler is down"))));
     assert!(history.iter().any(|row| row["delivery"].as_i64() == dead.parse().ok() && row["outcome"] == "delivered"));
     let reason = rows(&stage, &["list", "--only", "dead"]);
-    assert!(reason.iter().any(|row| row["answer"] == "dropped by hand: the queue is gone for good"), "{reason:?}");
+    assert!(reason.iter().any(|row| row["answer"] == "dropped manually: the queue is gone for good"), "{reason:?}");
 }

@@ -15,6 +15,8 @@ mod kills; // killed without warning, again and again
 mod noise; // what people are told when much goes wrong at once
 mod old; // years of runs that are not read
 mod operate; // status page, reload, stop
+mod pages; // what a browser is shown
+mod probes; // what is settled before people hear of it
 mod reports; // what those who run jobs tell over HTTP
 #[cfg(target_os = "linux")]
 mod runner; // the loop on one machine, run by the runner

@@ -53,7 +53,7 @@ fn a_sweep_that_fails_is_one_message_also_when_the_daemon_is_killed_meanwhile() 
     assert_eq!(people.events().len(), 1, "in one message");
     let case = stage.case_of(&jobs[0]).unwrap();
     let explained = stage.command("outbox", &["explain", &case.id.0]);
-    assert!(explained.contains("digested") && explained.contains("told in delivery"), "{explained}");
+    assert!(explained.contains("digested") && explained.contains("sent in delivery"), "{explained}");
 
     stage.command("silence", &["add", "known/**", "--for", "1h", "--why", "the data are being mended"]);
     Run::new(&logdir, "known/1", &knobs(0.1)).train();
@@ -64,7 +64,7 @@ fn a_sweep_that_fails_is_one_message_also_when_the_daemon_is_killed_meanwhile() 
     assert_eq!(silenced.detail["why"], "the data are being mended");
     assert_eq!(silenced.detail["destination"], "people");
     let explained = stage.command("outbox", &["explain", &case.id.0]);
-    assert!(explained.contains("not to be sent later: silence"), "{explained}");
+    assert!(explained.contains("suppressed by silence"), "{explained}");
     let of_it = |data: &Value| data["baseline_run"] == "known/1";
     stage.until("programs are told of it", || webhook.data_of("nextrun.case.opened").iter().any(of_it));
     assert!(naming(&lines(&people), "known/1").is_empty());
@@ -89,7 +89,7 @@ fn quiet_times_are_those_of_the_newest_settings() {
     let daemon = stage.watch(&queue, &webhook, &["--quiet-after", "1s", "--config", config.to_str().unwrap()]);
     stage.until("its case is open", || stage.case_of("first").is_some());
     let explained = stage.command("outbox", &["explain", &stage.case_of("first").unwrap().id.0]);
-    assert!(explained.contains("not sent yet: waits until 2100-01-01T00:00:00Z"), "{explained}");
+    assert!(explained.contains("not sent yet: delayed until 2100-01-01T00:00:00Z"), "{explained}");
     assert!(explained.contains("maintenance"), "{explained}");
     let listed = stage.command("outbox", &["list", "--only", "waiting"]);
     assert!(listed.contains("w1  ") && listed.contains("nextrun.case.opened to people: first"), "{listed}");
@@ -99,7 +99,7 @@ fn quiet_times_are_those_of_the_newest_settings() {
 
     configure("noise: { digest: never }");
     daemon.signal("HUP");
-    stage.until("the settings are in force", || stage.log().contains("read again, and are in force"));
+    stage.until("the settings are in force", || stage.log().contains("settings reloaded"));
     Run::new(&logdir, "second", &knobs(0.1)).train();
     stage.until("people are told of the second", || !naming(&lines(&people), "second").is_empty());
     assert!(naming(&lines(&people), "first").is_empty(), "what is held back goes out when it would have");
@@ -109,7 +109,7 @@ fn quiet_times_are_those_of_the_newest_settings() {
     stage.until("nothing waits any more", || kept_back() == Some(0.0));
     assert_eq!(stage.command("outbox", &["list", "--only", "waiting"]), "");
     let explained = stage.command("outbox", &["explain", &stage.case_of("first").unwrap().id.0]);
-    assert!(explained.contains("dropped by hand: nobody will care in 2100"), "{explained}");
+    assert!(explained.contains("dropped manually: nobody will care in 2100"), "{explained}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn old_runs_are_read_when_they_grow_or_an_open_case_needs_them() {
         age(&logdir, &name);
     }
     let _daemon = watch();
-    stage.until("it has looked at everything", || stage.log().matches("the status page is there").count() == 2);
+    stage.until("it has looked at everything", || stage.log().matches("status page available").count() == 2);
     let page = address(&stage);
     let counts = || (metric(&page, "nextrun_runs"), metric(&page, "nextrun_old_runs"));
     stage.until("the baseline is read and the old runs are not", || counts() == (Some(1.0), Some(OLD_RUNS as f64)));

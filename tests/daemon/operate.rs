@@ -13,8 +13,8 @@ use serde_json::Value;
 
 /// The address of the newest daemon's status page.
 pub(crate) fn address(stage: &Stage) -> String {
-    let said = "the status page is there address=";
-    stage.until("the status page is there", || stage.log().contains(said));
+    let said = "status page available address=";
+    stage.until("the status page is available", || stage.log().contains(said));
     stage.log().rsplit(said).next().unwrap().split_whitespace().next().unwrap().to_owned()
 }
 

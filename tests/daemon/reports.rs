@@ -135,7 +135,7 @@ fn without_a_token_nobody_reports_and_what_was_acknowledged_outlives_a_kill() {
 
     stage.write("nextrun.yaml", CONFIGURATION);
     let mut daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
-    let pages = || stage.log().matches("the status page is there").count();
+    let pages = || stage.log().matches("status page available").count();
     stage.until("the second daemon has its page", || pages() == 2);
     stage.until("it is ready", || get(&address(&stage), "/ready", "").starts_with("HTTP/1.1 200"));
     assert_eq!(post(&address(&stage), &format!("/v1/experiments/{id}"), REPORT, r#"{"state": "running"}"#).0, 202);

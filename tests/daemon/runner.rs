@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::probes::suspicious;
 use super::stage::{Daemon, Stage, verdict};
 use super::training::{Knobs, Run, knobs};
 use serde_json::json;
@@ -39,7 +40,11 @@ struct Box {
 
 impl Box {
     fn new() -> Box {
-        let stage = Stage::new();
+        Box::with(Stage::new(), json!({}))
+    }
+
+    /// With more in its configuration.
+    fn with(stage: Stage, more: serde_json::Value) -> Box {
         let script = std::env::current_exe().unwrap();
         let command = format!(
             "env TRAIN_LOGDIR={} {} --exact runner::a_training_script --ignored --nocapture {{arguments}}",
@@ -48,8 +53,9 @@ impl Box {
         );
         let knobs: BTreeMap<&str, _> =
             VARIABLES.iter().map(|(variable, knob)| (*knob, json!({"env": format!("{variable}={{value}}")}))).collect();
-        let text = json!({"launch": {"command": command, "knobs": knobs}}).to_string();
-        let configuration = stage.write("nextrun.yaml", &text);
+        let mut text = json!({"launch": {"command": command, "knobs": knobs}});
+        text.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let configuration = stage.write("nextrun.yaml", &text.to_string());
         Box { stage, configuration }
     }
 
@@ -144,4 +150,18 @@ fn a_machine_that_runs_everything_twice_is_refused() {
     here.stage.until("it gives up", || daemon.ended().is_some());
     let log = here.stage.log();
     assert!(log.contains("`--runner` and the destination queue would both run what is suggested"), "{log}");
+}
+
+#[test]
+fn a_suspicious_job_is_probed_on_this_machine_before_people_are_told() {
+    let stage = Stage::new();
+    suspicious(&stage);
+    let more = super::probes::configuration(&stage);
+    let here = Box::with(stage, more);
+    let _daemon = here.watch();
+    let case = here.stage.until_closed("slow");
+    assert_eq!(verdict(&case), "learning_rate_too_high");
+    assert!(case.experiments[0].probe && case.experiments[0].outcome.is_some(), "{:?}", case.experiments);
+    let marks = here.marks();
+    assert!(marks.len() == case.experiments.len() && marks.values().all(|times| *times == 1), "{marks:?}");
 }

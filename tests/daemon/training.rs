@@ -35,14 +35,6 @@ pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// The loss at a step.
-fn loss(knobs: &Knobs, step: i64) -> f32 {
-    // Bits of a multiplication that are as good as noise, between -0.5 and 0.5.
-    let noise = ((step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / f64::from(1 << 24) - 0.5;
-    let level = if knobs["learning_rate"].as_f64().unwrap() <= 0.01 { (-step as f64 / 40.0).exp() } else { 1.0 };
-    (2.3 * level * (1.0 + 0.05 * noise)) as f32
-}
-
 /// The number of steps that a run with these knobs takes.
 pub(crate) fn steps(knobs: &Knobs) -> i64 {
     knobs["max_steps"].as_i64().unwrap()
@@ -54,17 +46,41 @@ pub(crate) struct Run {
     folder: PathBuf,
     knobs: Knobs,
     begun: f64,
+    /// Seconds that a step takes.
+    pace: f64,
+    curve: Curve,
+}
+
+/// What its loss does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Curve {
+    /// It falls if, and only if, the learning rate is at most 0.01.
+    ByRate,
+    /// It stands at its floor, whatever the settings are.
+    Stands,
+    /// It falls as that of one example does, whatever the settings are.
+    Fits,
 }
 
 impl Run {
     /// A run that began just now.
     pub(crate) fn new(logdir: &Path, name: &str, knobs: &Knobs) -> Run {
-        Run { folder: logdir.join(name), knobs: knobs.clone(), begun: now() }
+        Run { folder: logdir.join(name), knobs: knobs.clone(), begun: now(), pace: 1e-4, curve: Curve::ByRate }
     }
 
     /// A run that began so many seconds ago.
     pub(crate) fn ago(self, seconds: f64) -> Run {
         Run { begun: self.begun - seconds, ..self }
+    }
+
+    /// A run whose steps take so many seconds.
+    pub(crate) fn pace(self, seconds: f64) -> Run {
+        Run { pace: seconds, ..self }
+    }
+
+    /// A run whose loss does this.
+    pub(crate) fn curve(self, curve: Curve) -> Run {
+        Run { curve, ..self }
     }
 
     /// Writes a file beside the event file.
@@ -82,8 +98,8 @@ impl Run {
 
     /// Appends the losses of some steps.
     pub(crate) fn log(&self, steps: Range<i64>) -> &Run {
-        let time = |step: i64| self.begun + step as f64 * 1e-4;
-        let scalar = |step| encode::scalar(time(step), step, "train/loss", loss(&self.knobs, step));
+        let time = |step: i64| self.begun + step as f64 * self.pace;
+        let scalar = |step| encode::scalar(time(step), step, "train/loss", self.loss(step));
         self.append(&steps.flat_map(scalar).collect::<Vec<u8>>())
     }
 
@@ -104,6 +120,19 @@ impl Run {
     /// Writes the whole run: its knobs, then every step.
     pub(crate) fn train(&self) {
         self.with_knobs().log(0..steps(&self.knobs) + 1);
+    }
+
+    /// The loss at a step.
+    fn loss(&self, step: i64) -> f32 {
+        // Bits of a multiplication that are as good as noise, between -0.5 and 0.5.
+        let noise = ((step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f64 / f64::from(1 << 24) - 0.5;
+        let falls = self.knobs["learning_rate"].as_f64().unwrap() <= 0.01;
+        let level = match self.curve {
+            Curve::Fits => (-step as f64 / 5.0).exp(),
+            Curve::ByRate if falls => (-step as f64 / 40.0).exp(),
+            Curve::ByRate | Curve::Stands => 1.0,
+        };
+        (2.3 * level * (1.0 + 0.05 * noise)) as f32
     }
 
     fn append(&self, records: &[u8]) -> &Run {

@@ -45,7 +45,7 @@ fn a_job_of_another_boot_is_lost() {
     runner.kill();
     let supervisor = stage.supervisor("a").unwrap();
     let _runner = stage.runner(&[], &[("NEXTRUN_TEST_BOOT_ID", "another")]);
-    assert_eq!(stage.until_state("a", "lost")["reason"], "the machine was started anew");
+    assert_eq!(stage.until_state("a", "lost")["reason"], "the machine was rebooted");
     stage.until_state("b", "ended");
     assert_eq!(read(&stage.logs().join("marks")), "b\n");
     let alive = std::path::Path::new(&format!("/proc/{supervisor}")).exists();

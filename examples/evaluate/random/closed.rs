@@ -41,7 +41,7 @@ pub(crate) struct Outcome {
 }
 
 /// A program whose settings were changed; what has no such knob is named.
-fn changed(program: &Program, overrides: &Map<String, Value>) -> Result<(Program, u64), BTreeSet<String>> {
+pub(super) fn changed(program: &Program, overrides: &Map<String, Value>) -> Result<(Program, u64), BTreeSet<String>> {
     let mut program = program.clone();
     let (mut unknown, mut seed) = (BTreeSet::new(), 0);
     let mut steps = None;
@@ -123,6 +123,17 @@ struct Desk<'a> {
     recommended: Option<Map<String, Value>>,
 }
 
+fn train_on(data: &TaskData, program: &Program, seed: u64) -> super::fit::Trace {
+    let (settings, bugs) = (program.settings.clone(), program.bugs.clone());
+    let setup = Setup { task: &program.task, data, settings, bugs };
+    train(&setup, Measure { seed, validations: program.style.measured(), steps: true })
+}
+
+/// Trains a changed program at the seed of its record.
+pub(super) fn train_changed(record: &Record, program: &Program) -> super::fit::Trace {
+    train_on(&TaskData::new(&record.program.task, record.program.seed), program, record.program.seed)
+}
+
 /// Runs the loop on a program.
 pub(crate) fn investigate(record: &Record, site: &Site) -> Outcome {
     let mut desk = Desk {
@@ -186,14 +197,7 @@ impl Desk<'_> {
     }
 
     fn train(&self, program: &Program, seed: u64) -> super::fit::Trace {
-        let setup = Setup {
-            task: &program.task,
-            data: &self.data,
-            settings: program.settings.clone(),
-            bugs: program.bugs.clone(),
-        };
-        let seed = self.record.program.seed + seed;
-        train(&setup, Measure { seed, validations: program.style.measured(), steps: true })
+        train_on(&self.data, program, self.record.program.seed + seed)
     }
 
     /// Trains a suggested run into its place and looks at it.
@@ -238,10 +242,11 @@ impl Desk<'_> {
     }
 }
 
-/// Changes that a verdict stands for: if one of them cures, it is right.
+/// Changes that a verdict stands for: if one of them cures, it is right. Adam at its usual rate changes the size of steps, as
+/// clipping does; a bound on the output is a fault of the architecture.
 const MEANT: [(&str, &[&str]); 12] = [
-    ("learning_rate_too_high", &["learning_rate/10", "learning_rate/100"]),
-    ("learning_rate_too_low", &["learning_rate*10", "learning_rate*100"]),
+    ("learning_rate_too_high", &["learning_rate/10", "learning_rate/100", "optimizer=adam"]),
+    ("learning_rate_too_low", &["learning_rate*10", "learning_rate*100", "optimizer=adam", "gradient_clip=null"]),
     ("learning_rate_decays_too_fast", &["lr_decay=1"]),
     ("batch_norm_hides_exploding_gradients", &["batch_norm=false", "initializer=variance_scaling"]),
     ("bad_initialization", &["initializer=variance_scaling", "undo:large_weights", "undo:dead_units"]),
@@ -288,7 +293,8 @@ pub(crate) fn right(outcome: &Outcome, label: &Label) -> bool {
         "too_few_steps" => cures("max_steps*3"),
         "inconclusive" => label.cures.is_empty(),
         "cannot_fit_one_point" => {
-            ["undo:zero_inputs", "undo:dead_units", "undo:frozen_part", "width*2"].map(cures).contains(&true)
+            let meant = ["undo:zero_inputs", "undo:dead_units", "undo:frozen_part", "undo:clipped_output", "width*2"];
+            meant.map(cures).contains(&true)
         }
         _ => MEANT.iter().any(|(name, changes)| *name == verdict && changes.iter().any(|change| cures(change))),
     }

@@ -82,10 +82,16 @@ impl Judged<'_> {
 
 /// Collects figures.
 #[derive(Default)]
-struct Figures(Vec<Figure>);
+pub(super) struct Figures(Vec<Figure>);
 
 impl Figures {
-    fn number(&mut self, (table, set): (&str, &str), (row, column): (&str, &str), value: f64, of: usize) {
+    /// Those that rest on anything.
+    pub(super) fn shown(mut self) -> Vec<Figure> {
+        self.0.retain(|figure| figure.of > 0);
+        self.0
+    }
+
+    pub(super) fn number(&mut self, (table, set): (&str, &str), (row, column): (&str, &str), value: f64, of: usize) {
         let [table, set, row, column] = [table, set, row, column].map(str::to_owned);
         self.0.push(Figure { table, set, row, column, value, of });
     }
@@ -120,8 +126,7 @@ pub(crate) fn measure(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Figur
         reliability(&mut figures, set, &of_set);
         cures(&mut figures, set, &of_set);
     }
-    figures.0.retain(|figure| figure.of > 0);
-    figures.0
+    figures.shown()
 }
 
 fn of<'a>(judged: &'a [&'a Judged<'a>], class: Class) -> impl Iterator<Item = &'a Judged<'a>> {
@@ -360,8 +365,7 @@ pub(crate) fn closed_loop(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<F
         let failing: Vec<_> = all.filter(|(r, _)| r.label.class == Class::Failing).collect();
         verdicts(&mut figures, set, &failing);
     }
-    figures.0.retain(|figure| figure.of > 0);
-    figures.0
+    figures.shown()
 }
 
 /// How often verdicts on failing programs are right, by what they say and by how sure they are.

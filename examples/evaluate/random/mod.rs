@@ -20,8 +20,11 @@ mod layers;
 pub(crate) mod looks;
 pub(crate) mod measure;
 mod model;
+mod orders;
 pub(crate) mod page;
+mod probes;
 pub(crate) mod program;
+mod reading;
 pub(crate) mod record;
 mod rewards;
 pub(crate) mod style;
@@ -58,6 +61,12 @@ pub(crate) struct Random {
     /// Carries out what nextrun suggests for the programs that it finds to fail, too.
     #[arg(long, requires = "measure")]
     closed_loop: bool,
+    /// Measures what quiet probes add to detection and what they cost.
+    #[arg(long)]
+    probes: bool,
+    /// Measures how likely each outcome of each probe is, and writes the table to this file.
+    #[arg(long)]
+    likelihoods: Option<PathBuf>,
     /// Keeps the figures in this file, as JSON.
     #[arg(long, requires = "measure")]
     save: Option<PathBuf>,
@@ -86,13 +95,22 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
         });
         println!("{}: {}", if held_back { "held back" } else { "to fit on" }, counts.join(", "));
     }
+    let site = crate::lab::site()?;
+    if let Some(path) = &arguments.likelihoods {
+        let text = format!("{}\n", serde_json::to_string_pretty(&probes::table(&records, &site))?);
+        std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))?;
+    }
+    if arguments.probes {
+        println!("{}", measure::text(&probes::figures(&records, &site)));
+    }
     if !arguments.measure {
         return Ok(());
     }
-    let site = crate::lab::site()?;
     let mut figures = measure::measure(&records, &site);
     if arguments.closed_loop {
         figures.extend(measure::closed_loop(&records, &site));
+        figures.extend(orders::figures(&records, &site)?);
+        figures.extend(reading::figures(&records, &site));
     }
     println!("{}", measure::text(&figures));
     if let Some(path) = &arguments.save {

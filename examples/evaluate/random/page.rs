@@ -14,7 +14,7 @@ const BEGIN: &str = "<!-- random programs: begin -->\n";
 const END: &str = "<!-- random programs: end -->\n";
 
 /// A page of figures: its tables, each with its introduction.
-const TABLES: [(&str, &str, &str); 11] = [
+const TABLES: [(&str, &str, &str); 13] = [
     (
         "detection",
         "Detection",
@@ -52,6 +52,19 @@ const TABLES: [(&str, &str, &str); 11] = [
         "confidence of verdicts",
         "Confidence of verdicts",
         "How often verdicts on failing programs are right, by the confidence that they carry.",
+    ),
+    (
+        "orders",
+        "The order of tests",
+        "The same loop over all failing programs but those that learn from rewards, by the order that the article lists and by\n\
+         expected information for the cost. *Right cause* and *wrong cause*: the verdict names one.",
+    ),
+    (
+        "reading",
+        "How experiments are read",
+        "Every single change that a policy may ask for, made to every failing program and read beside it. *Cures*: the excess\n\
+         falls below 0.2, which nextrun does not see. *Read as a cure*: better than the baseline, and learned. What a cure says\n\
+         for a cause is the ratio of the two columns (`src/policy/gain.rs`).",
     ),
 ];
 

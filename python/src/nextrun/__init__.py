@@ -5,7 +5,7 @@ summaries. The package has no dependency; it uses whichever library the program 
 """
 
 from nextrun._log import log, log_end
-from nextrun._overrides import is_experiment, overrides, setting, suggestion_id
+from nextrun._overrides import is_experiment, log_dir, overrides, setting, suggestion_id
 
-__all__ = ["is_experiment", "log", "log_end", "overrides", "setting", "suggestion_id"]
+__all__ = ["is_experiment", "log", "log_dir", "log_end", "overrides", "setting", "suggestion_id"]
 __version__ = "0.1.0"

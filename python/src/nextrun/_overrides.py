@@ -52,6 +52,15 @@ def setting(name: str, default: T) -> T:
     return cast(T, value)
 
 
+def log_dir(default: "str | os.PathLike[str]") -> str:
+    """The folder to log into: the experiment's own, else `default`.
+
+    An experiment that logged into the folder of its baseline would spoil both, so nextrun starts none of a script that
+    always logs to the same folder. Call this by its name in the source: nextrun reads there that the script asks.
+    """
+    return os.environ.get("NEXTRUN_LOG_DIR") or os.fspath(default)
+
+
 def suggestion_id() -> Optional[str]:
     """The suggestion that this run carries out; `None` where it is no experiment."""
     return os.environ.get("NEXTRUN_SUGGESTION_ID") or None

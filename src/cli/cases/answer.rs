@@ -1,6 +1,6 @@
 //! `nextrun cases approve`, `decline` and `answer`.
 //!
-//! Owns: who answers on a command line, and how what is asked is printed. Must not know: who may answer.
+//! Owns: the identity of the person on the command line, the output of questions. Must not know: who may answer.
 
 use std::io::{self, Write};
 
@@ -13,13 +13,13 @@ use crate::command::masked_line;
 use crate::daemon::{DATABASE, now};
 use crate::store::{Ask, AskKind, Sqlite};
 
-/// Gives an answer in the name of the user of this process.
+/// Answers on behalf of the user of this process.
 pub(super) fn give(out: &mut impl Write, case: &str, answer: &str, why: &str, at: &At) -> anyhow::Result<()> {
     let settings = at.settings()?;
     let mut store = Sqlite::open_existing(&settings.state.join(DATABASE))?;
     let case = find(&mut store, case)?;
     let Some(ask) = answers::open_ask(&mut store, &case.id)? else {
-        bail!("case {} asks nothing now: see `nextrun cases show {}`", case.id, case.id);
+        bail!("case {} has no open question; see `nextrun cases show {}`", case.id, case.id);
     };
     let reply = Reply { answer: answer.to_owned(), by: user(), at: now(), why: why.to_owned() };
     let attempt = Attempt { ask: ask.id, fingerprint: Some(ask.fingerprint), reply };
@@ -32,14 +32,14 @@ pub(super) fn give(out: &mut impl Write, case: &str, answer: &str, why: &str, at
     Ok(())
 }
 
-/// The user of this process, by name; by number where the system knows no name.
+/// The user of this process: by name, or by number if the system has no name for it.
 fn user() -> Person {
     let id = rustix::process::getuid().as_raw();
     let name = uzers::get_user_by_uid(id).and_then(|user| user.name().to_str().map(str::to_owned));
     Person { provider: "local".to_owned(), user: name.unwrap_or_else(|| id.to_string()), name: None }
 }
 
-/// Prints what a case asks now, and how to answer.
+/// Prints the open question or approval of a case, and how to answer it.
 pub(super) fn show(out: &mut impl Write, store: &mut Sqlite, case: &CaseId) -> anyhow::Result<()> {
     if let Some(ask) = answers::open_ask(store, case)? {
         show_ask(out, &ask)?;

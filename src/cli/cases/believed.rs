@@ -1,20 +1,20 @@
-//! What is believed in a case, for people: `nextrun cases show`.
+//! The beliefs of a case for people: `nextrun cases show`.
 //!
-//! Owns: the table of causes over experiments. Must not know: how beliefs come about.
+//! Owns: the table of causes by experiment. Must not know: how beliefs are computed.
 
 use std::fmt::Write as _;
 
 use crate::belief::{Breakdown, Reason};
 use crate::case::{Case, Experiment};
 
-/// So many causes are shown, the most probable now.
+/// Maximum number of causes shown, most probable first.
 const CAUSES: usize = 6;
-/// So many experiments fit beside each other, the newest.
+/// Maximum number of experiments shown next to each other, newest first.
 const EXPERIMENTS: usize = 8;
-/// So many of the strongest reasons are shown.
+/// Maximum number of reasons shown, strongest first.
 const REASONS: usize = 3;
 
-/// How probable it was that the job fails, with the strongest reasons, in a line. Empty where nothing is kept of it.
+/// One line with the probability that the job fails and the strongest reasons. Empty if the case has no stored belief.
 pub(super) fn failing(case: &Case) -> String {
     let Some(Breakdown { probability, speaks_for, speaks_against, .. }) = &case.belief else { return String::new() };
     format!(
@@ -23,6 +23,14 @@ pub(super) fn failing(case: &Case) -> String {
         reasons(speaks_for),
         reasons(speaks_against)
     )
+}
+
+/// What probes have shown of the job, in a line. Empty where it was never probed.
+pub(super) fn probes(case: &Case) -> String {
+    let Some(quiet) = &case.quiet else { return String::new() };
+    let audit = if quiet.audit { "audit; " } else { "" };
+    let (spent, budget) = (case.spent_on_probes(), quiet.share * quiet.job.seconds);
+    format!("probes: {audit}{}; they took {spent:.0} s of {budget:.0} s", case.what_was_tested())
 }
 
 fn reasons(all: &[Reason]) -> String {
@@ -34,8 +42,8 @@ fn reasons(all: &[Reason]) -> String {
     if said.is_empty() { "nothing".to_owned() } else { said }
 }
 
-/// The probability of each cause, in per cent: before the first of the experiments shown, and after each that was evidence.
-/// Empty where no experiment was suggested.
+/// The probability of each cause in per cent: before the first experiment shown, and after each experiment that counted
+/// as evidence. Empty if no experiment was suggested.
 pub(super) fn table(case: &Case) -> String {
     let told: Vec<&Experiment> = case.experiments.iter().filter(|experiment| !experiment.believed.is_empty()).collect();
     let told = &told[told.len().saturating_sub(EXPERIMENTS)..];
@@ -67,13 +75,13 @@ pub(super) fn table(case: &Case) -> String {
     }
     for experiment in told {
         let number = place(experiment).map_or(0, |place| place + 1);
-        let outcome = experiment.outcome.as_deref().unwrap_or("under way");
+        let outcome = experiment.outcome.as_deref().unwrap_or("in progress");
         let _ = write!(text, "\n#{number}: {} ({outcome})", experiment.proposal.at.state);
     }
     text
 }
 
-/// A probability in whole per cent; a dash where there is none.
+/// A probability in whole per cent, or a dash.
 fn per_cent(probability: Option<f64>) -> String {
     probability.map_or_else(|| "-".to_owned(), |probability| format!("{:.0}", 100.0 * probability))
 }

@@ -1,23 +1,23 @@
-//! A case for programs: `nextrun cases list|show --format json`.
+//! A case in JSON: `nextrun cases list|show --format json`.
 //!
-//! Owns: the names of fields, which `docs/OPERATIONS.md` describes. Must not know: how a case comes to them.
+//! Owns: field names, which `docs/OPERATIONS.md` describes. Must not know: how a case gets its values.
 
 use serde_json::{Map, Value, json};
 
-use crate::case::{Case, Experiment, JournalEntry, Waiting};
+use crate::case::{Case, Experiment, JournalEntry, Made, Waiting};
 use crate::command::{is_secret_name, masked_line};
 use crate::store::{Answer, Delivery, StoredCase, UnreadableCase};
 
-/// What is known of a case besides itself.
+/// The data around a case.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Around<'a> {
-    /// The row of the case.
+    /// The database row of the case.
     pub(super) stored: &'a StoredCase,
-    /// Its journal, oldest first.
+    /// The journal, oldest entry first.
     pub(super) journal: &'a [JournalEntry],
 }
 
-/// A case as it is listed.
+/// A case in a list.
 pub(super) fn listed(case: &Case, around: &Around<'_>) -> Value {
     let end = case.closed.as_ref();
     let recommended = end.map(|end| &end.recommended).filter(|changes| !changes.is_empty());
@@ -29,7 +29,7 @@ pub(super) fn listed(case: &Case, around: &Around<'_>) -> Value {
         "speaks_for": case.belief.as_ref().map(|belief| &belief.speaks_for),
         "speaks_against": case.belief.as_ref().map(|belief| &belief.speaks_against),
         "versions": case.versions, "goes_on_under": case.goes_on_under,
-        "believed": case.believed_now(),
+        "believed": case.believed_now(), "probes": probes(case),
         "experiments": case.experiments.iter().map(|one| experiment(case, one)).collect::<Vec<_>>(),
         "not_tried": case.not_tried,
         "verdict": end.map(|end| &end.verdict), "confidence": end.map(|end| end.confidence),
@@ -39,7 +39,7 @@ pub(super) fn listed(case: &Case, around: &Around<'_>) -> Value {
     object
 }
 
-/// A case with all that is known of it.
+/// A case with all its data.
 pub(super) fn shown(case: &Case, around: &Around<'_>, deliveries: &[Delivery]) -> Value {
     let mut object = listed(case, around);
     let mut further = json!({
@@ -64,9 +64,20 @@ impl From<&UnreadableCase> for Value {
     }
 }
 
-/// What a case waits for, and since when; null where it is closed.
+/// What probes have shown of the job of a case; null where it was never probed.
+fn probes(case: &Case) -> Value {
+    let Some(quiet) = &case.quiet else { return Value::Null };
+    let made = |made: &Made| json!({ "test": made.test, "below": made.level, "likelihoods": made.likelihoods, "outcome": made.outcome });
+    json!({
+        "quiet": quiet.untold, "audit": quiet.audit, "probability": quiet.probability(),
+        "budget": json!({ "share": quiet.share, "seconds": quiet.share * quiet.job.seconds, "spent": case.spent_on_probes() }),
+        "made": quiet.tests.iter().map(made).collect::<Vec<_>>(),
+    })
+}
+
+/// What a case waits for, and since when; null if it is closed.
 fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
-    // What became of a job is noted while a case waits, and changes nothing of that.
+    // A status report about a job during the wait does not change what the case waits for.
     let last = journal.iter().rev().find(|entry| entry.kind != "fate").map(|entry| entry.time);
     match &case.waiting {
         Waiting::Room(proposal) => json!({ "for": "room", "since": last, "state": proposal.at.state }),
@@ -80,6 +91,7 @@ fn waiting(case: &Case, journal: &[JournalEntry]) -> Value {
         Waiting::Answer { question, until } => json!({
             "for": "answer", "since": last, "until": until, "checklist": question.checklist, "answers": question.answers,
         }),
+        Waiting::Probe => json!({ "for": "probe", "since": last }),
         Waiting::Approval(awaited) => json!({
             "for": "approval", "since": last, "until": awaited.until, "state": awaited.proposal.at.state,
             "suggestion_id": awaited.suggestion, "overrides": awaited.proposal.changes, "snoozed_until": awaited.again,
@@ -106,7 +118,7 @@ fn message(delivery: &Delivery) -> Value {
     })
 }
 
-/// Masks what looks like a secret, wherever it is: in commands, log lines and settings.
+/// Masks values that look like secrets in commands, log lines and settings.
 fn mask(value: &mut Value) {
     match value {
         Value::String(text) => *text = masked_line(text),

@@ -1,6 +1,6 @@
-//! What `nextrun diagnose` prints for people.
+//! The text output of `nextrun diagnose`.
 //!
-//! Owns: the order of jobs, what is said once for several of them, the summary. Must not know: how jobs are judged.
+//! Owns: the order of jobs, grouping of identical texts, the summary. Must not know: how jobs are judged.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -13,13 +13,13 @@ use crate::cli::{nearby, plain};
 use crate::destinations::sparkline;
 use crate::diagnosis::{Exam, Status, Writer, in_words, unlogged};
 
-/// Jobs that are told of together are named up to this number.
+/// Maximum number of jobs listed by name in a group.
 const NAMED: usize = 3;
 
-/// So many of the strongest reasons are shown to people; the JSON has them all.
+/// Maximum number of reasons shown, strongest first; the JSON output contains all.
 const REASONS: usize = 3;
 
-/// Prints all jobs: those that fail first, then those that need a look, the rest in one line each.
+/// Prints all jobs: failing jobs first, then suspicious jobs, then all others with one line each.
 pub(super) fn print(out: &mut impl Write, jobs: &[Looked<'_>], place: &str) -> io::Result<()> {
     for status in [Status::Failing, Status::Suspect, Status::Unknown, Status::Healthy] {
         let mut reasons: Vec<(String, Vec<&Looked<'_>>)> = Vec::new();
@@ -35,7 +35,7 @@ pub(super) fn print(out: &mut impl Write, jobs: &[Looked<'_>], place: &str) -> i
     }
     let experiments: Vec<&Looked<'_>> = jobs.iter().filter(|job| job.experiment).collect();
     if !experiments.is_empty() {
-        writeln!(out, "experiments of nextrun, which their cases judge:")?;
+        writeln!(out, "experiments of nextrun, judged by their cases:")?;
         for job in experiments {
             writeln!(out, "         {}  {}", job.shown(place), sparkline(&job.exam.loss_curve()))?;
         }
@@ -50,7 +50,7 @@ impl Looked<'_> {
         self.reason.clone().unwrap_or_default()
     }
 
-    /// Its name; a job in the log directory itself has that directory's.
+    /// The name of the job; a job directly in the log directory has the directory's name.
     fn shown(&self, place: &str) -> String {
         plain(if self.job.name == "." { place } else { &self.job.name })
     }
@@ -107,7 +107,7 @@ fn change(knob: &str, value: &Value) -> String {
     }
 }
 
-/// How probable it is that the job fails, with what speaks for it and against it.
+/// The probability that the job fails, with the evidence for and against.
 fn print_belief(out: &mut impl Write, exam: &Exam) -> io::Result<()> {
     if exam.belief.terms.is_empty() {
         return Ok(());
@@ -127,7 +127,7 @@ fn brief(value: f64) -> String {
     if value != 0.0 && !(1e-3..1e5).contains(&value.abs()) { format!("{value:.1e}") } else { format!("{value:.2}") }
 }
 
-/// The settings that jobs do not log, once for all jobs of which the same is missing, with the lines that log them.
+/// The settings that jobs do not log, grouped by missing settings, with the lines of code that log them.
 fn print_unlogged(out: &mut impl Write, jobs: &[Looked<'_>], place: &str) -> io::Result<()> {
     let mut missing: BTreeMap<(Writer, Vec<&str>), Vec<&Looked<'_>>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| !job.experiment) {
@@ -143,7 +143,7 @@ fn print_unlogged(out: &mut impl Write, jobs: &[Looked<'_>], place: &str) -> io:
         let words: Vec<&str> = knobs.iter().map(|knob| in_words(knob)).collect();
         writeln!(
             out,
-            "not logged: {} of {}. With {}, this logs them:",
+            "not logged: {} by {}. To log them with {}, add:",
             words.join(", "),
             names(jobs, place),
             writer.name()
@@ -152,13 +152,13 @@ fn print_unlogged(out: &mut impl Write, jobs: &[Looked<'_>], place: &str) -> io:
             writeln!(out, "    {line}")?;
         }
     }
-    // What a command and its script do not show, `nextrun run` cannot add.
+    // `nextrun run` cannot find settings that are missing from both the command and the script.
     if missing.values().flatten().all(|job| job.job.launched().is_some()) {
         return Ok(());
     }
     writeln!(
         out,
-        "Or start jobs with `nextrun run -- COMMAND`: their settings are then read from the command and its script."
+        "Or start jobs with `nextrun run -- COMMAND`, which reads their settings from the command and its script."
     )
 }
 
@@ -183,7 +183,7 @@ fn counted(number: usize, word: &str) -> String {
     format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A directory of several projects is no log directory: a daemon would take all of them for one.
+/// A directory that contains several projects is not a log directory: a daemon would treat all of them as one.
 fn print_projects(out: &mut impl Write, jobs: &[Looked<'_>], place: &str) -> io::Result<()> {
     let projects = nearby::projects(jobs.iter().filter(|job| !job.experiment).map(|job| job.job.name.as_str()));
     let Some(first) = projects.keys().next() else { return Ok(()) };
@@ -191,7 +191,7 @@ fn print_projects(out: &mut impl Write, jobs: &[Looked<'_>], place: &str) -> io:
         projects.iter().map(|(name, jobs)| format!("{} ({})", plain(name), counted(*jobs, "job"))).collect();
     writeln!(
         out,
-        "{place} holds {} log directories: {}. Look at one at a time: nextrun diagnose {}/{}",
+        "{place} contains {} log directories: {}. Check them one at a time: nextrun diagnose {}/{}",
         projects.len(),
         shown.join(", "),
         place.trim_end_matches('/'),

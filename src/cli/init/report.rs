@@ -1,4 +1,4 @@
-//! What `nextrun init` prints.
+//! Output of `nextrun init`.
 
 use std::io::{self, Write};
 
@@ -6,15 +6,15 @@ use crate::cli::plain;
 use crate::command::{Placed, masked, shell};
 use crate::setup::{Plan, Proof};
 
-/// Lines of a failed run's output that are shown.
+/// Number of lines shown from the output of a failed run.
 const TAIL: usize = 12;
 
-/// A command for people, with secrets masked.
+/// A command line for people, with secrets masked.
 pub(super) fn line(argv: &[String]) -> String {
     masked(argv).iter().map(|word| shell(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// What was found.
+/// Prints the results.
 pub(super) fn print(out: &mut impl Write, plan: &Plan, from: &str) -> io::Result<()> {
     writeln!(out, "command     {}  ({})", plain(&line(&plan.launched.argv)), plain(from))?;
     let options = match plan.options {
@@ -31,10 +31,10 @@ pub(super) fn print(out: &mut impl Write, plan: &Plan, from: &str) -> io::Result
         writeln!(out, "{:11} {}: {}", mapping.grade.word(), knob, plain(&mapping.evidence.join("; ")))?;
     }
     if !plan.absent.is_empty() {
-        writeln!(out, "absent      {}: experiments that need them are passed over", plan.absent.join(", "))?;
+        writeln!(out, "absent      {}: experiments that need them are skipped", plan.absent.join(", "))?;
     }
     if !plan.examples.is_empty() {
-        writeln!(out, "\nExperiments would be:")?;
+        writeln!(out, "\nExample experiments:")?;
     }
     for example in &plan.examples {
         match &example.command {
@@ -45,7 +45,7 @@ pub(super) fn print(out: &mut impl Write, plan: &Plan, from: &str) -> io::Result
                     writeln!(out, "    with a changed copy of the configuration in {}", files.join(", "))?;
                 }
             }
-            Err(why) => writeln!(out, "  {}\n    not with this script: {}", example.title, plain(why))?,
+            Err(why) => writeln!(out, "  {}\n    not possible with this script: {}", example.title, plain(why))?,
         }
     }
     Ok(())
@@ -53,15 +53,17 @@ pub(super) fn print(out: &mut impl Write, plan: &Plan, from: &str) -> io::Result
 
 fn placed(plan: &Plan) -> String {
     match plan.placed {
-        Placed::Redirected => "a folder that the command names: experiments get one of their own".to_owned(),
-        Placed::MakesItsOwn => "a new folder for each run, which the script makes".to_owned(),
+        Placed::Redirected => "a directory named in the command; experiments get their own".to_owned(),
+        Placed::MakesItsOwn => "a new directory for each run, created by the script".to_owned(),
         Placed::WouldOverwrite => {
-            "a folder that nothing in the command names, so that an experiment would overwrite its baseline: none is started by itself. Give the script an option such as --logdir".to_owned()
+            "a directory that the command does not name, so an experiment would overwrite its baseline; nextrun \
+             starts no experiments for it. Add an option such as --logdir to the script"
+                .to_owned()
         }
     }
 }
 
-/// What the two steps showed.
+/// Prints the result of the two steps.
 pub(super) fn print_proofs(out: &mut impl Write, proofs: &[Proof]) -> io::Result<()> {
     for proof in proofs {
         let word = match proof.good {
@@ -74,7 +76,7 @@ pub(super) fn print_proofs(out: &mut impl Write, proofs: &[Proof]) -> io::Result
     Ok(())
 }
 
-/// The last lines of what a run printed.
+/// The last lines of a run's output.
 pub(super) fn print_tail(out: &mut impl Write, output: &str) -> io::Result<()> {
     let lines: Vec<&str> = output.lines().filter(|line| !line.trim().is_empty()).collect();
     if lines.is_empty() {

@@ -1,6 +1,6 @@
-//! Where the command of a script comes from, and what the jobs of the log directory say of its settings.
+//! Sources of the script's command, and the settings that jobs in the log directory logged.
 //!
-//! Owns: the order of sources. Must not know: what the words of a command mean.
+//! Owns: the order of sources. Must not know: the meaning of a command's arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,27 +17,27 @@ use crate::series::Runs;
 use crate::setup::{self, Logged};
 use crate::signals::{Signal, SignalRules, TagInfo, TagKind};
 
-/// So many jobs are compared with the command.
+/// Maximum number of jobs compared with the command.
 const MOST_JOBS: usize = 20;
 
-/// A command, and where it is from.
+/// A command and its source.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) argv: Vec<String>,
     pub(super) cwd: String,
     pub(super) env: BTreeMap<String, String>,
     pub(super) source: Source,
-    /// For people.
+    /// The source, for people.
     pub(super) from: String,
     /// The job that it started, relative to the log directory.
     pub(super) run: Option<String>,
 }
 
 impl Start {
-    /// The command that was given, else that of a job that runs, else the newest one that was recorded.
+    /// Uses the given command, otherwise that of a running job, otherwise the newest recorded one.
     pub(super) fn find(words: &[String], sweep: Option<&Path>, logdir: &Path, jobs: &Jobs) -> anyhow::Result<Start> {
         let here = || {
-            let cwd = std::env::current_dir().context("the working directory is not known")?;
+            let cwd = std::env::current_dir().context("the working directory is unknown")?;
             cwd.to_str().map(str::to_owned).context("the path of the working directory is not UTF-8")
         };
         let given = |argv: Vec<String>, from: &str| {
@@ -48,7 +48,7 @@ impl Start {
             return given(words.to_vec(), "as given");
         }
         if let Some(file) = sweep {
-            let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let text = std::fs::read_to_string(file).with_context(|| format!("could not read {}", file.display()))?;
             let sweep = setup::sweep(&text, "python").with_context(|| format!("{}", file.display()))?;
             return given(sweep.argv, &format!("from {}", file.display()));
         }
@@ -72,8 +72,8 @@ impl Start {
         }
         let where_ = logdir.display();
         bail!(
-            "how the jobs in {where_} are started is not known: none runs now, and none was started with `nextrun run`. Give the \
-             command: nextrun init {where_} -- python train.py …"
+            "nextrun does not know how the jobs in {where_} are started: none is running now, and none was started \
+             with `nextrun run`. Pass the command: nextrun init {where_} -- python train.py …"
         )
     }
 }
@@ -89,14 +89,14 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// Reads a log directory; one that is not there yet has no jobs.
+    /// Reads a log directory. A directory that does not exist yet has no jobs.
     pub(super) fn read(logdir: &Path) -> anyhow::Result<Jobs> {
         let runs =
             if logdir.is_dir() { crate::cli::runs_of(&Place::Disk(PathBuf::from(logdir)))? } else { Runs::default() };
         Ok(Jobs { runs })
     }
 
-    /// The newest job that `nextrun run` recorded for this user, experiments left out.
+    /// The newest job that `nextrun run` recorded for this user, excluding experiments.
     fn newest_recorded(&self) -> Option<(String, Launched)> {
         let me = rustix::process::geteuid().as_raw();
         let jobs = group(&self.runs, &BTreeSet::new());
@@ -109,11 +109,11 @@ impl Jobs {
         newest.map(|(job, launched)| (job.name.clone(), launched.clone()))
     }
 
-    /// What jobs logged of their settings, the newest first, but the one of the command before all.
+    /// The settings that jobs logged: first the job of the command, then the others, newest first.
     pub(super) fn logged(&self, run: Option<&str>) -> Vec<Logged> {
         let mut jobs = group(&self.runs, &BTreeSet::new());
         jobs.retain(|job| experiment_of(&job.name).is_none());
-        // The run is the job's folder or one below it, such as `train`.
+        // The run is the job's directory or a directory below it, such as `train`.
         let is_own = |name: &str| run.is_some_and(|run| run == name || run.starts_with(&format!("{name}/")));
         jobs.sort_by(|a, b| {
             let key =

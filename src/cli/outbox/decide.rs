@@ -1,5 +1,5 @@
-//! What a person decides about what is owed. The daemon owns it: it is asked, and takes a request up at its next turn, or at
-//! its next start.
+//! Decisions of a person about messages. The daemon owns the messages: the command stores a request, which the daemon
+//! carries out in its next pass or at its next start.
 
 use std::io::Write;
 
@@ -17,18 +17,16 @@ use crate::store::{Commit, DeliveryState, Owed, Sqlite, Store, StoredCase, Wait,
 pub(super) fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) -> anyhow::Result<()> {
     let settings = at.settings()?;
     let mut store = Sqlite::open_existing(&at.database()?)?;
-    // Either each can be sent again, or none is.
+    // Either all deliveries can be sent again, or none is.
     let rows: Vec<Owed> = ids.iter().map(|id| readable(&mut store, *id)).collect::<anyhow::Result<_>>()?;
     for owed in &rows {
         let id = owed.delivery.id;
         match owed.delivery.state {
             DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Held | DeliveryState::Dead => {}
-            state => bail!("delivery {id} is {}: it is not sent again", state.as_str()),
+            state => bail!("delivery {id} is {}, so it cannot be sent again", state.as_str()),
         }
         if !stale && is_stale(&mut store, owed)? {
-            bail!(
-                "delivery {id} suggests a run that its case no longer waits for: add --stale to send it all the same"
-            );
+            bail!("delivery {id} suggests a run that its case no longer waits for; add --stale to send it anyway");
         }
     }
     let wish = |owed: &Owed| (Some(owed.delivery.message.case.clone()), Wish::Resend(owed.delivery.id));
@@ -36,11 +34,13 @@ pub(super) fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) ->
     for owed in &rows {
         let twice = match preset(&settings, at, &owed.delivery.destination) {
             Some(preset) if preset.same_id == SameId::Recognised => {
-                "; the destination recognises its id if it has it already"
+                "; the destination recognises the id if it already has the message"
             }
-            Some(preset) if preset.can_be_asked() => "; if it may have arrived before, the destination is asked first",
-            Some(_) => "; if it did arrive before, the destination shows it twice",
-            None => "; if it did arrive before, a destination that does not recognise ids shows it twice",
+            Some(preset) if preset.can_be_asked() => {
+                "; if it may have arrived before, nextrun first asks the destination"
+            }
+            Some(_) => "; if it did arrive before, the destination will show it twice",
+            None => "; if it did arrive before, a destination that does not recognise ids will show it twice",
         };
         let destination = plain(&owed.delivery.destination);
         writeln!(out, "the daemon will send delivery {} to {destination} again{twice}", owed.delivery.id)?;
@@ -53,7 +53,7 @@ fn preset(settings: &Settings, at: &At, destination: &str) -> Option<Preset> {
     preset_of(&known.preset).ok()
 }
 
-/// Whether it suggests a run that its case does not wait for any more.
+/// Whether the delivery suggests a run that its case no longer waits for.
 fn is_stale(store: &mut Sqlite, owed: &Owed) -> anyhow::Result<bool> {
     let message = &owed.delivery.message;
     if message.kind() != MessageKind::RunSuggested {
@@ -82,14 +82,14 @@ pub(super) fn give_up(out: &mut impl Write, numbers: &[Number], why: &str, at: &
     Ok(())
 }
 
-/// The case, what is asked of the daemon, and what that is, in words.
+/// Stores the request and describes it in words.
 type Asked = (CaseId, Wish, String);
 
 fn drop_delivery(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Asked> {
     let owed = readable(store, id)?;
     match owed.delivery.state {
         DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Held | DeliveryState::Sending => {}
-        state => bail!("delivery {id} is {} already", state.as_str()),
+        state => bail!("delivery {id} is already {}", state.as_str()),
     }
     let what = format!("delivery {id} to {}", owed.delivery.destination);
     Ok((owed.delivery.message.case, Wish::Drop { delivery: id, why: why.to_owned() }, what))
@@ -102,12 +102,12 @@ fn drop_waiting(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Asked>
     Ok((message.case, wish, what))
 }
 
-/// A delivery that can be worked on.
+/// A delivery that can be changed.
 fn readable(store: &mut Sqlite, id: i64) -> anyhow::Result<Owed> {
     match one(store, id)? {
         Ok(owed) => Ok(owed),
         Err(unreadable) => {
-            bail!("delivery {id} holds a {} that cannot be read: {}", unreadable.what, unreadable.reason)
+            bail!("delivery {id} contains a {} that cannot be read: {}", unreadable.what, unreadable.reason)
         }
     }
 }

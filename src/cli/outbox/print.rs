@@ -1,4 +1,4 @@
-//! Deliveries and their tries, for people and for programs.
+//! Deliveries and their attempts, as text and JSON.
 
 use std::io::{self, Write};
 
@@ -25,13 +25,13 @@ pub(super) fn line(out: &mut impl Write, row: &Result<Owed, Unreadable>, format:
     }
 }
 
-/// The first line about a delivery.
+/// The first line of a delivery.
 pub(super) fn title(out: &mut impl Write, owed: &Owed) -> io::Result<()> {
     let delivery = &owed.delivery;
     let kind = delivery.message.kind().event_type();
     writeln!(
         out,
-        "{:>5}  {}  {:9}  {kind} to {}: {} (case {}, {} tries)",
+        "{:>5}  {}  {:9}  {kind} to {}: {} (case {}, {} attempts)",
         delivery.id,
         time(owed.changed),
         Standing::of(owed).name(),
@@ -42,7 +42,7 @@ pub(super) fn title(out: &mut impl Write, owed: &Owed) -> io::Result<()> {
     )
 }
 
-/// A message that waits for a better moment.
+/// A waiting message.
 pub(super) fn waiting(out: &mut impl Write, row: &WaitingMessage, format: Format) -> io::Result<()> {
     let (wait, message) = (&row.wait, &row.wait.message);
     if format == Format::Text {
@@ -58,7 +58,7 @@ pub(super) fn waiting(out: &mut impl Write, row: &WaitingMessage, format: Format
     writeln!(out, "{object}")
 }
 
-/// The first line about a message that waits.
+/// The first line of a waiting message.
 pub(super) fn waiting_title(out: &mut impl Write, row: &WaitingMessage) -> io::Result<()> {
     let (wait, message) = (&row.wait, &row.wait.message);
     writeln!(
@@ -74,17 +74,17 @@ pub(super) fn waiting_title(out: &mut impl Write, row: &WaitingMessage) -> io::R
     )
 }
 
-/// The first line about a message that has no delivery.
+/// The first line of a message without a delivery.
 pub(super) fn title_without(out: &mut impl Write, standing: &str, what: &str, destination: &str) -> io::Result<()> {
     writeln!(out, "{:>5}  {:20}  {standing:9}  {} to {}", "-", "", plain(what), plain(destination))
 }
 
-/// A delivery that does not read back.
+/// A delivery that cannot be decoded.
 pub(super) fn unreadable(out: &mut impl Write, row: &Unreadable) -> io::Result<()> {
     writeln!(out, "{:>5}  unreadable: its {} cannot be read: {}", row.id, plain(&row.what), plain(&row.reason))
 }
 
-/// Every try, the newest first.
+/// All attempts, newest first.
 pub(super) fn history(out: &mut impl Write, rows: &[Result<Owed, Unreadable>], format: Format) -> io::Result<()> {
     let mut tries: Vec<(&Owed, &Attempt)> =
         rows.iter().flatten().flat_map(|owed| owed.tries.iter().map(move |attempt| (owed, attempt))).collect();
@@ -106,10 +106,10 @@ pub(super) fn history(out: &mut impl Write, rows: &[Result<Owed, Unreadable>], f
 
 fn one_try(out: &mut impl Write, owed: &Owed, attempt: &Attempt) -> io::Result<()> {
     let delivery = &owed.delivery;
-    let outcome = attempt.outcome.map_or("under way", |outcome| outcome.as_str());
+    let outcome = attempt.outcome.map_or("in progress", |outcome| outcome.as_str());
     writeln!(
         out,
-        "{}  try {} of delivery {}: {} to {}: {} ({outcome})",
+        "{}  attempt {} of delivery {}: {} to {}: {} ({outcome})",
         time(attempt.begun),
         attempt.number,
         delivery.id,
@@ -126,7 +126,7 @@ fn one_try(out: &mut impl Write, owed: &Owed, attempt: &Attempt) -> io::Result<(
     }
 }
 
-/// What a destination said, unless it said no more than that it has the message.
+/// The response of a destination, unless it only confirms the delivery.
 fn said(answer: Option<&Answer>) -> Option<String> {
     answer.filter(|answer| **answer != Answer::Accepted { reference: None }).map(Answer::to_string)
 }

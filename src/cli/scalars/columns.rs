@@ -1,6 +1,6 @@
-//! Points as a Parquet file.
+//! Points in a Parquet file.
 //!
-//! Owns: the columns and how they are encoded, row groups of bounded size. Must not know: where points come from.
+//! Owns: the columns and their encoding, row groups of bounded size. Must not know: the source of points.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -16,8 +16,8 @@ use parquet::schema::types::ColumnPath;
 
 use crate::series::Point;
 
-/// As in the other formats: seconds since the Unix epoch as a double, which is what event files hold. A time that is not
-/// known is null, for it is no number that anybody measured; a value that is NaN stays NaN, for somebody did.
+/// As in the other formats, times are seconds since the Unix epoch as doubles, the type used in event files. An unknown
+/// time is null, because it was never measured. A NaN value stays NaN, because it was.
 const COLUMNS: &str = "message scalars {
     required binary run (STRING);
     required binary tag (STRING);
@@ -26,23 +26,23 @@ const COLUMNS: &str = "message scalars {
     required double value;
 }";
 
-/// Rows of a group: some 8 MiB while they wait, and enough that the columns of a group are read at disk speed.
+/// Rows per group: about 8 MiB in memory, and large enough to read the columns of a group at disk speed.
 const ROWS: usize = 1 << 18;
 
-/// A group ends sooner if its names have so many bytes, as where every tag occurs once.
+/// A group ends earlier if its names reach this size, for example if every tag occurs only once.
 const NAME_BYTES: usize = 8 << 20;
 
-/// Values that are handed over at once.
+/// Number of values passed at a time.
 const BATCH: usize = 4096;
 
 pub(super) struct Columns<W: Write + Send> {
     file: SerializedFileWriter<W>,
     rows: Vec<Row>,
-    /// Run and tag of each series of this group.
+    /// Run and tag of each series in this group.
     series: Vec<(ByteArray, ByteArray)>,
     name_bytes: usize,
     run: String,
-    /// The series of `run`, by tag.
+    /// The series of `run` by tag.
     of_run: HashMap<String, usize>,
 }
 
@@ -97,7 +97,7 @@ impl<W: Write + Send> Columns<W> {
         Ok(())
     }
 
-    /// Writes what is left and the index of the file.
+    /// Writes the remaining rows and the file index.
     pub(super) fn finish(mut self) -> Result<()> {
         if !self.rows.is_empty() {
             self.end_group()?;
@@ -107,7 +107,7 @@ impl<W: Write + Send> Columns<W> {
     }
 }
 
-/// Writes the next column of a group. `None` is null, where the column allows it.
+/// Writes the next column of a group. `None` is null, if the column permits it.
 fn column<T: DataType, W: Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
     rows: &[Row],
@@ -118,7 +118,7 @@ fn column<T: DataType, W: Write + Send>(
         let values: Vec<Option<T::T>> = rows.iter().map(&value).collect();
         let defined: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
         let there: Vec<T::T> = values.into_iter().flatten().collect();
-        // Levels are passed over where a column is required.
+        // Required columns have no levels.
         column.typed::<T>().write_batch(&there, Some(&defined), None)?;
     }
     column.close()
@@ -129,7 +129,7 @@ fn properties() -> WriterPropertiesPtr {
         .set_created_by(concat!("nextrun ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::SNAPPY)
         .set_dictionary_enabled(false)
-        // Steps rise evenly.
+        // Steps increase at regular intervals.
         .set_column_encoding(ColumnPath::from("step"), Encoding::DELTA_BINARY_PACKED);
     let names = ["run", "tag"].into_iter();
     let builder =
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    /// Standard output for a file that is read afterwards.
+    /// Standard output for a file that is read later.
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
 

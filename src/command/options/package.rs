@@ -61,6 +61,11 @@ pub(super) fn package(source: &Source) -> Vec<Opt> {
     options
 }
 
+/// Whether the script asks the package where to log.
+pub(in crate::command) fn asks_where_to_log(source: &Source) -> bool {
+    source.names("nextrun") && source.calls(|name| name == "log_dir").next().is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,15 +12,15 @@ use crate::yaml::{Fields, Kind, Node, suggest};
 
 use super::Reader;
 
-/// The settings that every destination has.
+/// The settings that all destinations have.
 pub(super) const COMMON: [&str; 8] =
     ["preset", "wants", "for", "patience", "on_unknown", "give_up_after", "timeout", "status_every"];
 
-/// What an owner's account gives, so that it need not be set.
+/// Settings that are set by an owner's account, so they are not required.
 const OF_ACCOUNT: [&str; 2] = ["user", "token"];
 const SOURCES: [&str; 3] = ["file", "env", "credential"];
 
-/// Every kind of message, as `wants` names it.
+/// All kinds of message, as named in `wants`.
 const KINDS: [(&str, MessageKind); 7] = [
     ("case_opened", MessageKind::CaseOpened),
     ("run_suggested", MessageKind::RunSuggested),
@@ -59,8 +59,8 @@ impl Reader<'_> {
         for field in wanted.iter().filter(|field| field.holds != Holds::Accounts) {
             if destination.accounts.is_some() && OF_ACCOUNT.contains(&field.name.as_str()) {
                 if let Some(key) = fields.key(&field.name) {
-                    let message = format!("`{}` has no effect beside the accounts of the owners of jobs", field.name);
-                    self.problems.add_help(key.place, message, "take one of them away");
+                    let message = format!("`{}` has no effect together with accounts of job owners", field.name);
+                    self.problems.add_help(key.place, message, "remove one of them");
                 }
             } else if let Some(node) = fields.get(&field.name) {
                 destination.fields.extend(self.field(field, node).map(|value| (field.name.clone(), value)));
@@ -73,7 +73,7 @@ impl Reader<'_> {
         Some(destination)
     }
 
-    /// What looks like a path is a file of the site's own; anything else must come with nextrun.
+    /// Text that looks like a path is a preset file; anything else must be a built-in preset.
     fn preset(&mut self, node: &Node) -> Option<(PresetChoice, Vec<PresetField>)> {
         let name = node.text("`preset`", &mut self.problems)?;
         let like_a_path = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
@@ -96,13 +96,13 @@ impl Reader<'_> {
         None
     }
 
-    /// Names of hosts, as addresses have them.
+    /// Host names as in addresses.
     pub(super) fn hosts(&mut self, node: &Node) -> Vec<String> {
         let texts = self.texts(node, "`allowed_hosts`");
         for (text, place) in &texts {
             if text.is_empty() || text.contains(['/', '@']) {
-                let help = "write the name alone, as in queue.example, or *.example for all below it";
-                self.problems.add_help(*place, format!("`{text}` is no name of a host"), help);
+                let help = "write only the name, as in queue.example, or *.example for all subdomains";
+                self.problems.add_help(*place, format!("`{text}` is not a host name"), help);
             }
         }
         texts.into_iter().map(|(text, _)| text).collect()
@@ -136,7 +136,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A token for each owner of jobs, by the owner's name.
+    /// A token for each job owner, by the owner's name.
     fn accounts(&mut self, name: &str, node: &Node) -> BTreeMap<String, SecretSource> {
         let entries = node.entries(&format!("`{name}`"), &mut self.problems);
         let read = entries.iter().filter_map(|(owner, node)| {
@@ -153,7 +153,7 @@ impl Reader<'_> {
         if field.holds == Holds::Secret {
             return self.secret(&what, node).map(FieldValue::Kept);
         }
-        // A whole number is what it looks like; of any other the spelling would be lost.
+        // Whole numbers keep their spelling; other numbers would lose it.
         if let Kind::Scalar(Value::Number(number)) = &node.kind
             && field.holds == Holds::Text
             && !number.is_f64()
@@ -170,12 +170,16 @@ impl Reader<'_> {
         Some(FieldValue::Plain(text.to_owned()))
     }
 
-    /// Where a secret is kept; one that stands in the file itself is a mistake.
+    /// The source of a secret; a secret in the file itself is a mistake.
     pub(super) fn secret(&mut self, what: &str, node: &Node) -> Option<SecretSource> {
         if let Kind::Scalar(_) = &node.kind {
             let help =
                 "write {file: PATH}, {env: NAME} or {credential: NAME}, and change the secret if this file was shared";
-            self.problems.add_help(node.place, format!("{what} is a secret, and must not stand in this file"), help);
+            self.problems.add_help(
+                node.place,
+                format!("{what} is a secret and must not be written in this file"),
+                help,
+            );
             return None;
         }
         self.source(what, node)
@@ -195,7 +199,7 @@ impl Reader<'_> {
         let value = node.text(&format!("`{name}`"), &mut self.problems)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         if value.is_empty() || value.starts_with('.') || !value.chars().all(plain) {
-            let help = "a name has letters, digits, `_`, `-` and `.`";
+            let help = "names consist of letters, digits, `_`, `-` and `.`";
             self.problems.add_help(node.place, format!("`{name}` cannot be `{value}`"), help);
             return None;
         }
@@ -207,19 +211,19 @@ impl Reader<'_> {
     }
 }
 
-/// What is wrong with an address that stands in the file, and what to do.
+/// The problem with an address in the file, and a fix.
 fn wrong_address(text: &str) -> Option<(&'static str, &'static str)> {
     let elsewhere = "keep the whole address in {file: PATH}, {env: NAME} or {credential: NAME}";
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Some(("must be an address", "write it with its scheme, as in https://queue.example/runs"));
+        return Some(("must be an address", "include the scheme, as in https://queue.example/runs"));
     };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if !matches!(scheme, "http" | "https") || host.is_empty() {
-        Some(("must be an http or https address", "write it whole, as in https://queue.example/runs"))
+        Some(("must be an http or https address", "write the full address, as in https://queue.example/runs"))
     } else if host.contains('@') {
-        Some(("has a password in it, which must not stand in this file", elsewhere))
+        Some(("contains a password, which must not be written in this file", elsewhere))
     } else if host == "hooks.slack.com" {
-        Some(("is a secret, for whoever has a Slack webhook's address can post", elsewhere))
+        Some(("is a secret: anyone who knows the address of a Slack webhook can post", elsewhere))
     } else {
         None
     }

@@ -12,7 +12,7 @@ use super::Reader;
 const HOLES: [&str; 2] = ["suggestion_id", "run_name"];
 
 impl Reader<'_> {
-    /// What every experiment is given. Variables are added to those that are set anyway; `null` takes one of these away.
+    /// The environment of experiments. These variables are added to the default ones; `null` removes a variable.
     pub(super) fn experiments(&mut self, node: &Node) -> Experiments {
         let mut experiments = Experiments::default();
         let Some(fields) = Fields::new(node, "`experiments`", &["env", "output_dir"], &mut self.problems) else {
@@ -27,7 +27,7 @@ impl Reader<'_> {
             match Template::parse(text, &HOLES) {
                 Ok(_) if text.starts_with('/') => experiments.output_dir = Some(text.to_owned()),
                 Ok(_) => {
-                    let help = "experiments run in other folders than this file's";
+                    let help = "experiments run in directories other than that of this file";
                     self.problems.add_help(node.place, "`output_dir` must be an absolute path", help);
                 }
                 Err(reason) => self.problems.add(node.place, format!("`output_dir`: {reason}")),
@@ -41,7 +41,7 @@ impl Reader<'_> {
             let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
             if key.name.is_empty() || !key.name.chars().all(word) || key.name.starts_with(|c: char| c.is_ascii_digit())
             {
-                self.problems.add(key.place, format!("a variable cannot be called `{}`", key.name));
+                self.problems.add(key.place, format!("`{}` is not a valid variable name", key.name));
                 continue;
             }
             match &node.kind {

@@ -13,14 +13,18 @@ const LAUNCH: [&str; 5] = ["jobs", "command", "knobs", "own_names", "own_knobs"]
 const WAYS: [Way; 3] = [Way::Argument, Way::Env, Way::Hydra];
 
 impl Reader<'_> {
-    /// One script, or a list of scripts of which the first that is for a job counts.
+    /// One script, or a list of scripts; the first that matches a job applies.
     pub(super) fn launches(&mut self, node: &Node) -> Vec<Launch> {
         let nodes: &[Node] = if let Kind::List(items) = &node.kind { items } else { std::slice::from_ref(node) };
         let launches: Vec<Launch> = nodes.iter().filter_map(|node| self.launch(node)).collect();
         let shadow = launches.iter().position(|launch| launch.jobs.is_empty());
         if let Some(node) = shadow.and_then(|place| nodes.get(place + 1)).filter(|_| launches.len() == nodes.len()) {
-            let help = "give the one before it `jobs:`, or put it last";
-            self.problems.add_help(node.place, "this is never used: the one before it is for all jobs", help);
+            let help = "add `jobs:` to the previous block, or put that block last";
+            self.problems.add_help(
+                node.place,
+                "this block is never used because the previous one matches all jobs",
+                help,
+            );
         }
         launches
     }
@@ -52,15 +56,15 @@ impl Reader<'_> {
             }
         };
         if template.has_quoted_hole() {
-            let help = "take the quotes away: what is put in is quoted where it needs it";
-            self.problems.add_help(node.place, "a placeholder of `command` stands between quotes", help);
+            let help = "remove the quotes; values are quoted automatically if necessary";
+            self.problems.add_help(node.place, "a placeholder of `command` is between quotes", help);
         }
         if !template.has("arguments") && !template.has("settings") {
-            let help =
-                "put {settings} where the script's arguments go: the baseline's settings, and the changes after them";
+            let help = "put {settings} at the position of the script's arguments; it expands to the baseline's settings, \
+                 followed by the changes";
             self.problems.add_help(
                 node.place,
-                "`command` has no {settings} and no {arguments}: changes would not reach the script",
+                "`command` contains neither {settings} nor {arguments}, so changes would not reach the script",
                 help,
             );
         }
@@ -73,10 +77,10 @@ impl Reader<'_> {
             let word = key.name.starts_with(|c: char| c.is_ascii_lowercase())
                 && key.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
             if !word {
-                let help = "policies use it as a name: lower-case letters, digits and `_`, beginning with a letter";
-                self.problems.add_help(key.place, format!("a knob cannot be called `{}`", key.name), help);
+                let help = "names must consist of lower-case letters, digits and `_`, and begin with a letter, because policies use them";
+                self.problems.add_help(key.place, format!("`{}` is not a valid knob name", key.name), help);
             } else if KNOBS.iter().any(|(known, _)| *known == key.name) {
-                self.problems.add(key.place, format!("`{}` is a knob already", key.name));
+                self.problems.add(key.place, format!("`{}` is already a knob", key.name));
             }
             if let Some(meaning) = node.text("the meaning of a knob", &mut self.problems) {
                 own.insert(key.name.clone(), meaning.to_owned());
@@ -90,9 +94,8 @@ impl Reader<'_> {
         let known = names().any(|known| known == name);
         if !known {
             let near = suggest(name, names()).filter(|help| help.starts_with("did you mean"));
-            let help = near.unwrap_or_else(|| {
-                format!("a knob of your own is declared first: own_knobs: {{{name}: \"what it is\"}}")
-            });
+            let help =
+                near.unwrap_or_else(|| format!("declare custom knobs first: own_knobs: {{{name}: \"its meaning\"}}"));
             self.problems.add_help(place, format!("there is no knob `{name}`"), help);
         }
         known
@@ -101,7 +104,7 @@ impl Reader<'_> {
     fn own_names(&mut self, node: &Node, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut names = BTreeMap::new();
         for (key, node) in node.entries("`own_names`", &mut self.problems) {
-            if let Some(knob) = node.text("the knob of a name", &mut self.problems)
+            if let Some(knob) = node.text("the knob for a name", &mut self.problems)
                 && self.known_knob(knob, node.place, own)
             {
                 names.insert(key.name.clone(), knob.to_owned());
@@ -121,7 +124,7 @@ impl Reader<'_> {
             let carriers: Vec<Carrier> =
                 given.filter_map(|(way, node)| Some(Carrier { way, pattern: self.pattern(way, node, own)? })).collect();
             if keys.iter().all(|key| fields.get(key).is_none()) {
-                let help = "write, for instance, {argument: \"--lr={value}\"}";
+                let help = "write, for example, {argument: \"--lr={value}\"}";
                 self.problems.add_help(fields.place(), format!("{what} needs argument, env or hydra"), help);
             }
             knobs.insert(key.name.clone(), carriers);
@@ -180,7 +183,7 @@ impl Reader<'_> {
             self.problems.add_help(
                 node.place,
                 format!("`{key}` must set {what}"),
-                format!("write, for instance, {example}"),
+                format!("write, for example, {example}"),
             );
             return None;
         }

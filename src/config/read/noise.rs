@@ -37,7 +37,7 @@ impl Reader<'_> {
     }
 
     fn quiet(&mut self, node: &Node) -> Option<Quiet> {
-        let fields = Fields::new(node, "a quiet time", &QUIET, &mut self.problems)?;
+        let fields = Fields::new(node, "a quiet period", &QUIET, &mut self.problems)?;
         let text = |reader: &mut Self, key: &str| {
             fields.get(key).and_then(|node| node.text(&format!("`{key}`"), &mut reader.problems)).map(str::to_owned)
         };
@@ -58,9 +58,9 @@ impl Reader<'_> {
             (_, _, Some(from), Some(to)) if !(from == to && days.is_empty()) => Span::Daily { days, from, to },
             (Some(from), Some(to), _, _) if from < to && days.is_empty() => Span::Once { from, to },
             _ => {
-                let help = "write hours of a day (from: \"22:00\", to: \"07:00\"), days (days: [sat, sun]), or one \
-                            time from begin to end (from: 2026-12-24T18:00, to: 2027-01-02T08:00)";
-                self.problems.add_help(fields.place(), "a quiet time must have a begin and an end", help);
+                let help = "write times of day (from: \"22:00\", to: \"07:00\"), days (days: [sat, sun]), or a single \
+                    period (from: 2026-12-24T18:00, to: 2027-01-02T08:00)";
+                self.problems.add_help(fields.place(), "a quiet period must have a start and an end", help);
                 return None;
             }
         };
@@ -76,7 +76,7 @@ impl Reader<'_> {
         let name = node.text("`zone`", &mut self.problems)?;
         let zone = TimeZone::get(name).ok();
         if zone.is_none() {
-            let help = "write a name of the IANA time zone database, such as Europe/Berlin or UTC";
+            let help = "write a name from the IANA time zone database, such as Europe/Berlin or UTC";
             self.problems.add_help(node.place, format!("there is no time zone `{name}`"), help);
         }
         zone
@@ -106,7 +106,7 @@ impl Reader<'_> {
         Some(Rule { jobs, knobs, symptoms, verdicts })
     }
 
-    /// Refuses names that no message can have.
+    /// Rejects names that no message can have.
     fn known(&mut self, fields: &Fields<'_>, key: &str, names: &[String]) {
         let verdicts: Vec<&str> = crate::policy::VERDICTS.to_vec();
         let symptoms: Vec<&str> = self.vocabulary.symptoms.iter().map(String::as_str).collect();
@@ -114,7 +114,7 @@ impl Reader<'_> {
         for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
             let place = fields.get(key).map_or(fields.place(), |node| node.place);
             let help = suggest(name, known.iter().copied());
-            self.problems.add_maybe(place, format!("`{key}` has `{name}`, which does not exist"), help);
+            self.problems.add_maybe(place, format!("`{key}` contains `{name}`, which does not exist"), help);
         }
     }
 

@@ -27,7 +27,7 @@ impl Reader<'_> {
             if !provider.is_some_and(|provider| PROVIDERS.contains(&provider)) {
                 let help = "write slack:USER_ID, local:USER_NAME, http:act (the status address), or slack:* for all";
                 let help = provider.and_then(|name| suggest(name, PROVIDERS)).map_or(help.to_owned(), |near| near);
-                reader.problems.add_help(place, format!("`{text}` does not name who may approve"), help);
+                reader.problems.add_help(place, format!("`{text}` does not identify an approver"), help);
                 return false;
             }
             true
@@ -45,7 +45,7 @@ impl Reader<'_> {
             };
             if !good {
                 let help = "write slack:USER_ID (such as slack:U024BE7LH), discord:USER_ID, or a name";
-                reader.problems.add_help(place, format!("`{text}` does not name an owner"), help);
+                reader.problems.add_help(place, format!("`{text}` does not identify an owner"), help);
             }
             good
         });

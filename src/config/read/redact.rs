@@ -1,4 +1,4 @@
-//! Keeps secrets that someone did write into the file out of the messages about it, for messages go to logs.
+//! Removes secrets that were written into the file from error messages, because messages are logged.
 
 use std::sync::LazyLock;
 
@@ -9,8 +9,8 @@ use crate::yaml::{Kind, Node, Problem};
 
 use super::destinations::COMMON;
 
-/// What looks like a secret wherever it stands: signing secrets, Slack's tokens and webhooks, passwords in addresses,
-/// and, for files that are no YAML, whatever follows a telling key.
+/// Texts that look like secrets anywhere: signing secrets, Slack tokens and webhooks, passwords in addresses, and, in
+/// files that are not YAML, text after a telling key.
 static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
     let patterns = [
         r#"whsec_[^\s"',}]+"#,
@@ -19,10 +19,10 @@ static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
         r#"(?P<keep2>://)[^\s/"'@]+@"#,
         r#"(?i)(?P<keep3>(?:secret|token|password)\w*["']?\s*:\s*["']?)[^\s{"'&*][^\s"',}]*"#,
     ];
-    Regex::new(&patterns.join("|")).expect("a constant pattern, and a unit test uses it")
+    Regex::new(&patterns.join("|")).expect("the pattern is constant, and a unit test compiles it")
 });
 
-/// Blots secrets out of what the problems show; places stay as they are.
+/// Masks secrets in problems without changing positions.
 pub(super) fn redact(problems: &mut [Problem], root: Option<&Node>) {
     let mut values = Vec::new();
     if let Some(Kind::Map(entries)) = root.map(|root| &root.kind) {
@@ -40,7 +40,7 @@ pub(super) fn redact(problems: &mut [Problem], root: Option<&Node>) {
     }
 }
 
-/// The texts that destinations are set up with, under whatever name: a misspelt `secret` holds one too.
+/// All texts in the settings of destinations, under any key, because a misspelt `secret` also contains one.
 fn settings<'n>(destinations: &'n Node, values: &mut Vec<&'n str>) {
     let Kind::Map(destinations) = &destinations.kind else { return };
     for (_, destination) in destinations {
@@ -48,7 +48,7 @@ fn settings<'n>(destinations: &'n Node, values: &mut Vec<&'n str>) {
         for (key, node) in fields {
             match &node.kind {
                 Kind::Scalar(Value::String(text)) if !COMMON.contains(&key.name.as_str()) => {
-                    // Of an address that shows where a message goes, only the path can be a secret.
+                    // If an address is shown, only its path can be a secret.
                     let host = text.split_once("://").map(|(_, rest)| rest);
                     let path = host.map_or(Some(text.as_str()), |rest| rest.find('/').map(|at| &rest[at + 1..]));
                     values.extend(path.filter(|path| !path.is_empty()));

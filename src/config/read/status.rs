@@ -1,4 +1,4 @@
-//! The section `status`, and how long things are kept.
+//! The section `status`, and how long data are kept.
 
 use std::net::SocketAddr;
 
@@ -17,8 +17,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn status(&mut self, node: &Node) -> Option<StatusSettings> {
-        let fields = Fields::new(node, "`status`", &["listen", "token", "tokens"], &mut self.problems)?;
+        let fields = Fields::new(node, "`status`", &["listen", "token", "tokens", "tensorboard"], &mut self.problems)?;
         let (tokens, guarded) = self.tokens(&fields);
+        let tensorboard = fields.get("tensorboard").and_then(|node| self.address_of_a_page(node));
         let Some(node) = fields.get("listen") else {
             let help = "write an address with a port, such as 127.0.0.1:9747";
             self.problems.add_help(fields.place(), "`status` needs `listen`", help);
@@ -26,7 +27,7 @@ impl Reader<'_> {
         };
         let text = node.text("`listen`", &mut self.problems)?;
         let Ok(listen) = text.parse::<SocketAddr>() else {
-            let help = "write it with its port, as in 127.0.0.1:9747 or [::1]:9747; names are not looked up";
+            let help = "include the port, as in 127.0.0.1:9747 or [::1]:9747; host names are not resolved";
             self.problems.add_help(node.place, format!("`listen` must be an address, but this is `{text}`"), help);
             return None;
         };
@@ -34,14 +35,30 @@ impl Reader<'_> {
             let help = "add `tokens: {read: {file: PATH}}`, or listen on 127.0.0.1";
             self.problems.add_help(
                 node.place,
-                format!("`{text}` is open to others, and there is no token for reading"),
+                format!("`{text}` is reachable from other machines, but there is no read token"),
                 help,
             );
         }
-        Some(StatusSettings { listen, tokens })
+        Some(StatusSettings { listen, tokens, tensorboard })
     }
 
-    /// `tokens`, and `token`, which is short for `tokens.read`; whether one for reading is named.
+    /// An address that a browser can open.
+    fn address_of_a_page(&mut self, node: &Node) -> Option<String> {
+        let text = node.text("`tensorboard`", &mut self.problems)?;
+        let is_one = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme))
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "\"<>`".contains(c));
+        if !is_one {
+            let help = "write the address of your TensorBoard, as in http://tensorboard.example:6006";
+            self.problems.add_help(
+                node.place,
+                format!("`tensorboard` must be a web address, but this is `{text}`"),
+                help,
+            );
+        }
+        is_one.then(|| text.to_owned())
+    }
+
+    /// `tokens`, and `token`, which is short for `tokens.read`. Also returns whether a read token is set.
     fn tokens(&mut self, status: &Fields<'_>) -> (TokenSources, bool) {
         let (mut tokens, mut guarded) = (TokenSources::default(), status.get("token").is_some());
         if let Some(node) = status.get("tokens")
@@ -54,7 +71,7 @@ impl Reader<'_> {
         }
         if let Some(node) = status.get("token") {
             if tokens.read.is_some() {
-                let help = "leave `token` out: it is short for `tokens.read`";
+                let help = "remove `token`; it is short for `tokens.read`";
                 self.problems.add_help(node.place, "`token` and `tokens.read` are the same setting", help);
             }
             tokens.read = self.secret("`token`", node);

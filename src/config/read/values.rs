@@ -1,4 +1,4 @@
-//! The small readers that all sections share.
+//! Small readers shared by all sections.
 
 use std::time::Duration;
 
@@ -11,21 +11,20 @@ use crate::yaml::{Kind, Node, Place, suggest};
 use super::Reader;
 
 impl Node {
-    /// Whether it is this very word.
+    /// Whether the value is exactly this word.
     pub(super) fn is_word(&self, word: &str) -> bool {
         matches!(&self.kind, Kind::Scalar(Value::String(text)) if text == word)
     }
 }
 
 impl Reader<'_> {
-    /// A length of time; `or` names what else may stand there.
+    /// A duration; `or` lists the alternatives.
     pub(super) fn duration(&mut self, node: &Node, what: &str, or: &str) -> Option<Duration> {
         let text = match &node.kind {
             Kind::Scalar(Value::String(text)) => text.clone(),
             Kind::Scalar(Value::Number(number)) => number.to_string(),
             _ => {
-                let message =
-                    format!("{what} must be {or}a length of time such as 10m, but this is {}", node.describe());
+                let message = format!("{what} must be {or}a duration such as 10m, but this is {}", node.describe());
                 self.problems.add(node.place, message);
                 return None;
             }
@@ -43,7 +42,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A length of time that is not zero.
+    /// A duration greater than zero.
     pub(super) fn positive(&mut self, node: &Node, what: &str) -> Option<Duration> {
         let duration = self.duration(node, what, "")?;
         if duration.is_zero() {
@@ -53,7 +52,7 @@ impl Reader<'_> {
         Some(duration)
     }
 
-    /// One of a few words.
+    /// One word from a list.
     pub(super) fn one_of<T: Copy>(&mut self, node: &Node, what: &str, words: &[(&str, T)]) -> Option<T> {
         let text = node.text(what, &mut self.problems)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
@@ -64,7 +63,7 @@ impl Reader<'_> {
         found
     }
 
-    /// A text or a list of texts, each with its place.
+    /// A text or a list of texts, with positions.
     pub(super) fn texts(&mut self, node: &Node, what: &str) -> Vec<(String, Place)> {
         let nodes: &[Node] = if let Kind::List(items) = &node.kind { items } else { std::slice::from_ref(node) };
         let read = |node: &Node| Some((node.text(what, &mut self.problems)?.to_owned(), node.place));
@@ -81,8 +80,9 @@ impl Reader<'_> {
     pub(super) fn glob(&mut self, text: &str, place: Place) -> Option<Glob> {
         let glob = Glob::new(text);
         if glob.is_none() {
-            let help = "write the name of a job or folder below the log directory, with * for any characters and ** for any folders";
-            self.problems.add_help(place, format!("`{text}` is no pattern of jobs"), help);
+            let help = "write the name of a job or directory relative to the log directory, with * for any characters \
+                and ** for any directories";
+            self.problems.add_help(place, format!("`{text}` is not a job pattern"), help);
         }
         glob
     }

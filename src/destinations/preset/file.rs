@@ -1,6 +1,6 @@
-//! A preset as it is written.
+//! The file format of presets.
 //!
-//! Owns: the keys of the file. Must not know: what becomes of them.
+//! Owns: the keys of the file. Must not know: how they are used.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub(super) struct PresetFile {
     pub(super) status: Option<StatusFile>,
     #[serde(default)]
     pub(super) cancel: Option<CancelFile>,
-    /// Whether it starts a run by its command.
+    /// Whether it starts runs by their command.
     #[serde(default)]
     pub(super) needs_command: bool,
     #[serde(default)]
@@ -50,6 +50,17 @@ pub(super) struct PresetFile {
     pub(super) then: Vec<ThenFile>,
     #[serde(default)]
     pub(super) tests: Vec<PresetTest>,
+    /// How the curves of a message reach people beside it.
+    #[serde(default)]
+    pub(super) picture: Option<PictureBy>,
+}
+
+/// How a picture is sent where a message itself cannot hold it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::destinations) enum PictureBy {
+    /// It is uploaded to Slack, and a block of the message shows it.
+    Slack,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,6 +69,7 @@ pub(super) enum SendFile {
     Http(HttpFile),
     Mail(MailFile),
     Terminal(TerminalFile),
+    Events(EventsFile),
 }
 
 #[derive(Debug, Deserialize)]
@@ -67,14 +79,14 @@ pub(super) struct HttpFile {
     /// The path of a Unix socket.
     #[serde(default)]
     pub(super) socket: Option<String>,
-    /// The path of the certificates (PEM) that the receiver's must be signed by, in place of the system's.
+    /// The path of the CA certificates (PEM) for the receiver, in place of the system's.
     #[serde(default)]
     pub(super) certificates: Option<String>,
     #[serde(default)]
     pub(super) headers: Value,
     #[serde(default)]
     pub(super) signed_with: Option<String>,
-    /// A preset that comes with nextrun, whose body this one has too; the keys of `body` are added.
+    /// A built-in preset whose body is reused; the keys of `body` are added.
     #[serde(default)]
     pub(super) like: Option<String>,
     #[serde(default)]
@@ -91,7 +103,7 @@ pub(super) struct MailFile {
     pub(super) from: String,
     pub(super) to: String,
     pub(super) subject: String,
-    /// A preset that comes with nextrun and shows text, which this one has too.
+    /// A built-in preset whose text is reused.
     pub(super) text_like: String,
 }
 
@@ -101,7 +113,15 @@ pub(super) struct TerminalFile {
     pub(super) text: String,
 }
 
-/// A request besides the one that sends; it has the same headers, and goes to the same host.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsFile {
+    pub(super) logdir: String,
+    /// Markdown.
+    pub(super) text: String,
+}
+
+/// An additional request; it has the same headers and goes to the same host.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestFile {
@@ -114,7 +134,7 @@ pub(super) struct RequestFile {
     pub(super) list: Option<ListFile>,
 }
 
-/// A list in an answer, of which only the elements with one of these values are kept.
+/// A list in a response, of which only elements with one of these values are kept.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListFile {
@@ -135,7 +155,7 @@ pub(super) struct AskFile {
     pub(super) unsure: Option<String>,
     #[serde(default)]
     pub(super) reference: Option<String>,
-    /// The references of all that was found.
+    /// The references of all copies found.
     #[serde(default)]
     pub(super) all: Option<String>,
     /// In seconds.
@@ -174,7 +194,7 @@ pub(super) struct StatusFile {
     pub(super) otherwise: Option<Box<StatusFile>>,
 }
 
-/// A further request that a fate is read from.
+/// An additional request for a status.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AlsoFile {
@@ -225,18 +245,18 @@ pub(super) struct ThenFile {
 pub(super) enum Threads {
     #[default]
     None,
-    /// Templates see the `reference` of the first message of the case that this destination has as `thread`.
+    /// Templates can use the `reference` of the first message of the case at this destination as `thread`.
     ByCase,
 }
 
-/// What a body must fit into.
+/// The size limit of a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Limits {
     #[default]
     None,
-    /// Slack's, for blocks.
+    /// Slack's limits for blocks.
     Slack,
-    /// So many bytes of JSON.
+    /// A number of bytes of JSON.
     MostBytes(usize),
 }

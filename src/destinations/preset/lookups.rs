@@ -1,6 +1,6 @@
-//! The requests of a preset besides the one that sends: what asks, what follows, what tells a fate, what cancels.
+//! The additional requests of a preset: queries, follow-ups, status and cancellation.
 //!
-//! Owns: what they are, and their checks. Must not know: HTTP, when they are made.
+//! Owns: their structure and checks. Must not know: HTTP, when they are sent.
 
 use std::time::Duration;
 
@@ -13,41 +13,42 @@ use crate::destinations::http::Method;
 use crate::destinations::template::Node;
 use crate::fate::FateState;
 
-/// A request besides the one that sends.
+/// An additional request.
 #[derive(Debug)]
 pub(in crate::destinations) struct Request {
     pub(in crate::destinations) method: Method,
     pub(in crate::destinations) url: Node,
     pub(in crate::destinations) body: Option<Node>,
-    /// A list in its answer of which some elements matter: it is read element by element, however long it is.
+    /// A list in its response of which only matching elements are kept; it is read element by element, regardless of
+    /// its length.
     pub(in crate::destinations) list: Option<List>,
 }
 
-/// A list in an answer, of which only the elements with one of these values are kept.
+/// A list in a response, of which only elements with one of these values are kept.
 #[derive(Debug)]
 pub(in crate::destinations) struct List {
-    /// The key of the answer that holds it.
+    /// The key of the list in the response.
     pub(in crate::destinations) of: String,
-    /// Fields of an element, each with a text: one of them must be there.
+    /// Fields of an element with a text each; at least one must match.
     pub(in crate::destinations) any: Vec<(String, Node)>,
 }
 
-/// How the destination is asked whether it has a message that may have arrived.
+/// How to query whether the destination has a message that may have arrived.
 #[derive(Debug)]
 pub(in crate::destinations) struct Ask {
     pub(in crate::destinations) condition: Option<String>,
     pub(in crate::destinations) request: Request,
-    /// What the answer's status and errors mean; `delivered` is that the question was answered.
+    /// The interpretation of the response's status and errors; `delivered` means that the query was answered.
     pub(in crate::destinations) answers: Answers,
-    /// The answer's part that shows that it has the message; nothing or an empty list where it has not.
+    /// The part of the response that shows that it has the message; empty if it does not.
     pub(in crate::destinations) found: String,
-    /// Whether the answer leaves it open, as the first page of several does.
+    /// Whether the response is inconclusive, like the first of several pages.
     pub(in crate::destinations) unsure: Option<String>,
-    /// A list of the references of all that was found: what is there twice is cancelled but for one.
+    /// A list of the references of all copies found; all but one are cancelled.
     pub(in crate::destinations) all: Option<String>,
-    /// What is absent is believed to be absent only when it still is after this time.
+    /// An absent message counts as absent only if it still is after this time.
     pub(in crate::destinations) grace: Duration,
-    /// Where to ask when it is absent here.
+    /// Where to query next if it is absent here.
     pub(in crate::destinations) otherwise: Option<Box<Ask>>,
 }
 
@@ -61,31 +62,31 @@ pub(in crate::destinations) struct Then {
     pub(in crate::destinations) answers: Answers,
 }
 
-/// How the destination is asked what became of a run.
+/// How to query the status of a run.
 #[derive(Debug)]
 pub(in crate::destinations) struct Status {
     pub(in crate::destinations) condition: Option<String>,
     pub(in crate::destinations) request: Request,
-    /// `delivered` is that it was told, `absent` that there is no record of the run.
+    /// `delivered` means that the query was answered, `absent` that there is no record of the run.
     pub(in crate::destinations) answers: Answers,
-    /// What is asked besides once the destination has told; expressions see each answer by its name.
+    /// Additional requests after the destination has responded; expressions see each response by its name.
     pub(in crate::destinations) also: Vec<Also>,
-    /// The answer's part about the run; nothing where there is no record of it.
+    /// The part of the response about the run; empty if there is no record of it.
     pub(in crate::destinations) job: String,
-    /// Names for parts of it, each an expression that sees those before it.
+    /// Names for parts of it; each expression can use those before it.
     pub(in crate::destinations) with: Vec<(String, String)>,
-    /// The first that applies is the fate.
+    /// The first matching rule determines the status.
     pub(in crate::destinations) fates: Vec<FateRule>,
     pub(in crate::destinations) reason: Option<String>,
     pub(in crate::destinations) exit_code: Option<String>,
     pub(in crate::destinations) signal: Option<String>,
     pub(in crate::destinations) attempt: Option<String>,
     pub(in crate::destinations) tail: Option<Tail>,
-    /// Where to ask when there is no record here.
+    /// Where to query next if there is no record here.
     pub(in crate::destinations) otherwise: Option<Box<Status>>,
 }
 
-/// A further request that a fate is read from. Its address sees `answer`, and the answers of those before it.
+/// An additional request for a status. Its address can use `answer` and the responses of earlier requests.
 #[derive(Debug)]
 pub(in crate::destinations) struct Also {
     pub(in crate::destinations) name: String,
@@ -93,28 +94,28 @@ pub(in crate::destinations) struct Also {
     pub(in crate::destinations) request: Request,
 }
 
-/// One rule of fates.
+/// One status rule.
 #[derive(Debug)]
 pub(in crate::destinations) struct FateRule {
     pub(in crate::destinations) when: Option<String>,
     pub(in crate::destinations) fate: FateState,
 }
 
-/// Where the last lines of the log of a run are that came to its end.
+/// The location of the last log lines of a run that has ended.
 #[derive(Debug)]
 pub(in crate::destinations) struct Tail {
     pub(in crate::destinations) request: Request,
     pub(in crate::destinations) text: String,
 }
 
-/// How a run that nobody waits for is stopped.
+/// How to stop a run that is no longer needed.
 #[derive(Debug)]
 pub(in crate::destinations) struct Cancel {
     pub(in crate::destinations) request: Request,
     pub(in crate::destinations) answers: Answers,
 }
 
-/// The longest `grace`: longer, and an experiment waits for nothing.
+/// The maximum `grace`: with a longer one, an experiment would wait needlessly.
 const LONGEST_GRACE: f64 = 3600.0;
 
 impl Parser<'_> {

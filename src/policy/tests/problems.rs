@@ -257,7 +257,7 @@ fn knobs_that_a_policy_brings_along_may_be_named() {
     let used = with("{ warmup_steps: steps of warm-up }").replacen("train_examples: 1, b", "warmup_steps: 1, b", 1);
     assert_eq!(show(&problems(&used)), "");
     let message = |knobs: &str| problems(&with(knobs))[0].message.clone();
-    assert_eq!(message("{ learning_rate: its rate }"), "`learning_rate` is a knob already");
+    assert_eq!(message("{ learning_rate: its rate }"), "`learning_rate` is already a knob");
     assert_eq!(message("{ Warm-Up: steps }"), "`Warm-Up` cannot be the name of a knob");
 }
 
@@ -266,7 +266,7 @@ fn yaml_that_cannot_be_read() {
     one(
         "kinds: [supervised]\n",
         "kinds: [supervised]\nkinds: [unknown]\n",
-        "the YAML cannot be read: duplicate mapping key: kinds",
+        "invalid YAML: duplicate mapping key: kinds",
         "kinds",
     );
     for text in ["", "- a\n", "policy: [", "policy: *x", "policy: &x {a: *x}", "\u{0}", "policy: !!int x"] {

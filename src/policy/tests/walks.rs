@@ -11,7 +11,7 @@ use crate::policy::{
     judge,
 };
 
-fn baseline() -> Facts {
+pub(super) fn baseline() -> Facts {
     Facts {
         started: true,
         steps: 4000.0,
@@ -22,20 +22,20 @@ fn baseline() -> Facts {
     }
 }
 
-fn knobs(value: serde_json::Value) -> Knobs {
+pub(super) fn knobs(value: serde_json::Value) -> Knobs {
     serde_json::from_value(value).expect("an object")
 }
 
 /// A case that is walked by hand.
-struct Walker {
+pub(super) struct Walker {
     policy: Policy,
     baseline: Facts,
-    case: CaseFacts,
+    pub(super) case: CaseFacts,
     last: Advance,
 }
 
 impl Walker {
-    fn start(policy: Policy, baseline: Facts, case: CaseFacts) -> Self {
+    pub(super) fn start(policy: Policy, baseline: Facts, case: CaseFacts) -> Self {
         let last = enter(&policy, policy.start(), &environment(&baseline, &case));
         let mut walker = Walker { policy, baseline, case, last };
         walker.case.record(&walker.last);
@@ -46,7 +46,7 @@ impl Walker {
         Walker::start(sample(), baseline(), CaseFacts::default())
     }
 
-    fn at(&self) -> Position {
+    pub(super) fn at(&self) -> Position {
         match &self.last.next {
             Next::Run(proposal) => proposal.at.clone(),
             Next::Ask(question) => question.at.clone(),
@@ -60,7 +60,7 @@ impl Walker {
         self
     }
 
-    fn shows(&mut self, facts: &Facts) -> &mut Self {
+    pub(super) fn shows(&mut self, facts: &Facts) -> &mut Self {
         self.case.record_hours(1.0);
         self.tell(&Happened::Ran(facts))
     }
@@ -72,14 +72,14 @@ impl Walker {
         }
     }
 
-    fn conclusion(&self) -> &Conclusion {
+    pub(super) fn conclusion(&self) -> &Conclusion {
         match &self.last.next {
             Next::Conclude(conclusion) => conclusion,
             other => panic!("no conclusion but {other:?}"),
         }
     }
 
-    fn passed(&self) -> Vec<(&str, &str)> {
+    pub(super) fn passed(&self) -> Vec<(&str, &str)> {
         self.last.passed.iter().map(|Passed { state, outcome, .. }| (state.as_str(), outcome.as_str())).collect()
     }
 }
@@ -171,7 +171,7 @@ fn a_cure_is_recommended_from_the_experiment_that_showed_it() {
         (conclusion.verdict.as_str(), conclusion.state.as_str()),
         ("learning_rate_too_high", "lower_learning_rate")
     );
-    let summary = "with learning_rate = 0.0001, and all else as it was, the loss falls from 2 to 0.5; the baseline's ended at an unknown loss";
+    let summary = "with learning_rate = 0.0001, and everything else unchanged, the loss falls from 2 to 0.5; the baseline ended at an unknown loss";
     assert_eq!(conclusion.summary, summary);
     assert_eq!(conclusion.recommended, knobs(json!({"learning_rate": 0.0001})));
 }

@@ -1,4 +1,4 @@
-//! What people are asked: the first answer wins, once, in time, and about what was shown.
+//! Questions to people: the first answer counts, once, before the deadline, and for what was shown.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What a store keeps besides cases and deliveries: fates of jobs, and whose suggestion an id is.
+//! Data that a store keeps in addition to cases and deliveries: status of jobs, and the case of a suggestion id.
 
 use super::*;
 use crate::case::StopSuggested;

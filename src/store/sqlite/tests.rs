@@ -1,4 +1,4 @@
-//! The embedded store on real files: what it keeps, what it refuses, and how it is told.
+//! The embedded store on real files: stored data, rejected files, and error messages.
 
 use std::fs;
 
@@ -84,7 +84,7 @@ fn each_way_of_not_opening_says_what_to_do() {
     for (message, words) in [
         (told(Sqlite::open(&path("text"))), ["text is not a nextrun database", "move the file away"]),
         (told(Sqlite::open(&path("newer"))), ["has schema 99", "run the newer version"]),
-        (told(Sqlite::open(&path("file/db"))), ["could not make the state directory", "file"]),
+        (told(Sqlite::open(&path("file/db"))), ["could not create the state directory", "file"]),
         (told(Sqlite::open_read_only(&path("none"))), ["there is no database at", "none"]),
         (told(Sqlite::open_read_only(&path("empty"))), ["empty is not a nextrun database", "move"]),
         (told(Sqlite::open_read_only(&path("newer"))), ["has schema 99", "newer"]),
@@ -123,7 +123,7 @@ fn a_row_that_does_not_read_back_is_named_and_holds_up_nothing() {
     assert_eq!((unreadable.id, unreadable.what.as_str()), (1, "message"));
 }
 
-/// A database that the first release wrote: a closed case, with deliveries in three states.
+/// A database written by the first release: a closed case with deliveries in three states.
 fn of_the_first_release(directory: &Path) -> PathBuf {
     let path = directory.join("nextrun.db");
     let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/stores/schema1.db");
@@ -146,7 +146,7 @@ fn an_older_database_goes_on_with_all_that_is_in_it() {
     }
 }
 
-/// What operators and destinations had said before answers and requests were typed.
+/// Requests and responses from before they were typed.
 const OLD_WORDS: &str = "
     INSERT INTO messages VALUES ('s1', 'c1', 'run_suggested', 'r', 1.0, '{}'), ('s2', 'c1', 'run_suggested', 'r', 1.0, '{}'),
         ('s3', 'c2', 'case_opened', 'r', 1.0, '{}'), ('s4', 'c3', 'case_opened', 'r', 1.0, '{}');

@@ -1,0 +1,278 @@
+//! Quiet probes on random programs: how likely each outcome is, what probes cost, and what they add to detection.
+//!
+//! Owns: the looks with probes, and the table of likelihoods. Must not know: how a probe is chosen, labels' formulas.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nextrun::case::{Body, Message, RunSuggested};
+use nextrun::diagnosis::{Diagnosis, Exam, Memory, Probes, Report, Site, Status, exam};
+use nextrun::evidence::Quantity;
+use nextrun::facts::measure as facts_of;
+use nextrun::jobs::group;
+use nextrun::probe::{Ground, Likelihood, Likelihoods, Outcome, TESTS, Table, choice, read};
+use nextrun::series::Runs;
+
+use super::closed::changed;
+use super::data::TaskData;
+use super::fit::{Measure, Setup, train};
+use super::labels::Class;
+use super::looks::LOOKS;
+use super::measure::{Figure, SETS};
+use super::record::{Log, Record};
+use super::style;
+use crate::lab::PATIENCE;
+use crate::parallel;
+
+/// The share of a job's time that its probes may take, and the part of it that the first is planned for.
+const SHARE: f64 = 0.1;
+const PLANNED: f64 = 0.8;
+
+/// A program whose settings are those of a probe, trained and logged under a name.
+fn trained<'a>(
+    record: &Record,
+    data: &TaskData,
+    wanted: &RunSuggested,
+    begin: f64,
+) -> Result<Log<'a>, BTreeSet<String>> {
+    let overrides = wanted.overrides.clone().into_iter().collect();
+    let (program, seed) = changed(&record.program, &overrides)?;
+    let setup = Setup { task: &program.task, data, settings: program.settings.clone(), bugs: program.bugs.clone() };
+    let seed = record.program.seed + seed;
+    let trace = train(&setup, Measure { seed, validations: program.style.measured(), steps: true });
+    Ok(Log {
+        name: wanted.run_name.clone(),
+        begin,
+        steps: program.settings.steps,
+        seconds: program.style.seconds,
+        runs: style::logged(&program, &trace).into(),
+    })
+}
+
+/// The first look at which a program is suspicious for the second time running: the share of its steps, and the look.
+fn first_suspicion(record: &Record, site: &Site) -> Option<(f64, Exam)> {
+    let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
+    let (mut memory, mut before) = (Memory::first_seen(false), false);
+    for place in 1..=LOOKS + 1 {
+        let share = (place as f64 / LOOKS as f64).min(1.0);
+        log.grow(&mut runs, &mut from, share);
+        let now = log.time_at(share) + if place > LOOKS { PATIENCE + 1.0 } else { 0.0 };
+        let jobs = group(&runs, &BTreeSet::new());
+        let Some(job) = jobs.iter().find(|job| job.name == record.name()) else { continue };
+        memory.saw(job, job.events(), now);
+        let seen = exam(job, site, &memory, now);
+        let suspect = seen.status().0 == Status::Suspect;
+        if suspect && before {
+            return Some((share, seen));
+        }
+        before = suspect;
+    }
+    None
+}
+
+/// How each probe comes out that a program's budget pays for when it becomes suspicious.
+fn outcomes(record: &Record, site: &Site) -> BTreeMap<&'static str, Outcome> {
+    let Some((share, baseline)) = first_suspicion(record, site) else { return BTreeMap::new() };
+    let updates = share * record.program.settings.steps as f64;
+    let none = BTreeSet::new();
+    let ground = Ground {
+        job: &baseline.facts,
+        knobs: None,
+        missing: &none,
+        made: &[],
+        log_odds: 0.0,
+        steps: PLANNED * SHARE * updates,
+        points_per_step: baseline.evidence.get(Quantity::Points).unwrap_or(0.0) / updates,
+        thresholds: None,
+    };
+    let telling = |failing, healthy| Likelihood { failing, healthy };
+    let telling = [telling(0.8, 0.1), telling(0.1, 0.1), telling(0.1, 0.8)];
+    let of_any: Likelihoods = Outcome::ALL.into_iter().zip(telling).collect();
+    let table =
+        Table { tests: TESTS.iter().map(|t| (t.name.to_owned(), of_any.clone())).collect(), ..Table::default() };
+    let data = TaskData::new(&record.program.task, record.program.seed);
+    let mut came = BTreeMap::new();
+    for made in TESTS.iter().filter_map(|test| choice(test, &ground, &table)) {
+        let wanted =
+            RunSuggested { overrides: made.changes.clone(), run_name: "probe".to_owned(), ..RunSuggested::default() };
+        let Ok(log) = trained(record, &data, &wanted, 0.0) else { continue };
+        let mut runs = Runs::new();
+        log.grow(&mut runs, &mut 0.0, 1.0);
+        let jobs = group(&runs, &BTreeSet::new());
+        let Some(job) = jobs.first() else { continue };
+        let now = log.time_at(1.0);
+        let seen = exam(job, site, &Memory::only_look(job, now), now);
+        let facts = facts_of(seen.looked(), Some(baseline.looked()));
+        came.insert(made.test.name, read(&facts, made.level));
+    }
+    came
+}
+
+/// How likely each outcome of each probe is for suspicious programs, from those that may be fitted on.
+pub(super) fn table(records: &BTreeMap<u64, Record>, site: &Site) -> Table {
+    let judged = |record: &&Record| matches!(record.label.class, Class::Failing | Class::Healthy);
+    let records: Vec<&Record> = records.values().filter(|r| !r.held_back.any()).filter(judged).collect();
+    let came = parallel::map(&records, |record| outcomes(record, site));
+    let of = |class: Class| records.iter().zip(&came).filter(move |(record, _)| record.label.class == class);
+    let suspects = |class| of(class).filter(|(_, came)| !came.is_empty()).count();
+    let mut tests = BTreeMap::new();
+    for test in TESTS {
+        let share = |class: Class, outcome: Outcome| {
+            let of_test: Vec<Outcome> = of(class).filter_map(|(_, came)| came.get(test.name).copied()).collect();
+            let hits = of_test.iter().filter(|came| **came == outcome).count() as f64;
+            // One more of each: what was not seen yet may still come.
+            let p = (hits + 1.0) / (of_test.len() as f64 + Outcome::ALL.len() as f64);
+            (p * 1000.0).round() / 1000.0
+        };
+        let likelihood = |outcome| {
+            let (failing, healthy) = (share(Class::Failing, outcome), share(Class::Healthy, outcome));
+            (outcome, Likelihood { failing, healthy })
+        };
+        tests.insert(test.name.to_owned(), Outcome::ALL.into_iter().map(likelihood).collect::<Likelihoods>());
+    }
+    let source = format!(
+        "random programs that are not held back: {} failing and {} healthy ones that were suspicious; each probe had {:.0} % of \
+         the steps made by then",
+        suspects(Class::Failing),
+        suspects(Class::Healthy),
+        100.0 * SHARE * PLANNED
+    );
+    Table { source, share: SHARE, tests }
+}
+
+/// What became of one program.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    /// People were told of it.
+    told: bool,
+    /// Probes that were trained.
+    probes: usize,
+    /// Their steps, as a share of the program's own.
+    cost: f64,
+    /// It was suspicious at its end, and nothing was settled.
+    open: bool,
+}
+
+/// Everything that watches one program with probes.
+struct Desk<'a> {
+    record: &'a Record,
+    data: TaskData,
+    runs: Runs,
+    diagnosis: Diagnosis,
+    now: f64,
+    seen: Seen,
+    owed: Vec<Message>,
+}
+
+impl Desk<'_> {
+    fn look(&mut self) {
+        let messages = self.diagnosis.tick(&self.runs, self.now).messages;
+        self.take(messages);
+    }
+
+    fn take(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            match &message.body {
+                Body::CaseOpened(_) => self.seen.told = true,
+                Body::RunSuggested(run) if run.probe => self.owed.push(message),
+                _ => {}
+            }
+        }
+    }
+
+    /// Trains the probes that are owed; each takes its time beside the job.
+    fn carry_out(&mut self) {
+        while let Some(message) = self.owed.pop() {
+            let Body::RunSuggested(wanted) = &message.body else { continue };
+            match trained(self.record, &self.data, wanted, self.now) {
+                Ok(log) => {
+                    self.seen.probes += 1;
+                    self.seen.cost += log.steps as f64 / self.record.program.settings.steps as f64;
+                    log.grow(&mut self.runs, &mut 0.0, 1.0);
+                    self.now = log.time_at(1.0);
+                    let fate = nextrun::fate::Fate::new(nextrun::fate::FateState::Ended);
+                    let messages = self.diagnosis.fate_of_experiment(&message.id, &fate, self.now).messages;
+                    self.take(messages);
+                    for _ in 0..3 {
+                        self.diagnosis.looked(self.now);
+                        self.look();
+                    }
+                }
+                Err(unknown_knobs) => {
+                    let report = Report::Refused { suggestion: message.id.clone(), unknown_knobs };
+                    let messages = self.diagnosis.report(&report, self.now).messages;
+                    self.take(messages);
+                    self.look();
+                }
+            }
+        }
+    }
+}
+
+/// Watches a program from its beginning to its end, and carries out its probes.
+fn watch(record: &Record, site: &Site) -> Seen {
+    let mut desk = Desk {
+        record,
+        data: TaskData::new(&record.program.task, record.program.seed),
+        runs: Runs::new(),
+        diagnosis: Diagnosis::new(site.clone(), []),
+        now: 0.0,
+        seen: Seen::default(),
+        owed: Vec::new(),
+    };
+    let (log, mut from) = (record.log(), 0.0);
+    for place in 1..=LOOKS + 1 {
+        let share = (place as f64 / LOOKS as f64).min(1.0);
+        log.grow(&mut desk.runs, &mut from, share);
+        desk.now = desk.now.max(log.time_at(share)) + if place > LOOKS { PATIENCE + 1.0 } else { 0.0 };
+        desk.look();
+        desk.carry_out();
+        if desk.seen.told {
+            break;
+        }
+    }
+    desk.seen.open = desk
+        .diagnosis
+        .cases()
+        .any(|case| case.is_quiet() && case.closed.as_ref().is_none_or(|end| end.verdict != "healthy"));
+    desk.seen
+}
+
+/// What probes add to detection, and what they cost.
+pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Figure> {
+    let with =
+        |share: f64| Site { probes: Some(Probes { is_for: Arc::new(|_| true), share, audit: 0.0 }), ..site.clone() };
+    let sites = [
+        ("without probes".to_owned(), site.clone()),
+        (format!("with probes, {:.0} % of a job's time", 100.0 * SHARE), with(SHARE)),
+        (format!("with probes, {:.0} % of a job's time", 300.0 * SHARE), with(3.0 * SHARE)),
+    ];
+    let records: Vec<&Record> = records.values().collect();
+    let mut figures = Vec::new();
+    for (name, site) in &sites {
+        let seen = parallel::map(&records, |record| watch(record, site));
+        for (held_back, set) in SETS {
+            for class in [Class::Failing, Class::Healthy, Class::Grey] {
+                let all = records.iter().zip(&seen);
+                let of: Vec<&Seen> = all
+                    .filter(|(record, _)| record.held_back.any() == held_back && record.label.class == class)
+                    .map(|(_, seen)| seen)
+                    .collect();
+                let count = of.len();
+                let mean = |what: &dyn Fn(&Seen) -> f64| of.iter().map(|seen| what(seen)).sum::<f64>() / count as f64;
+                let share = |holds: &dyn Fn(&Seen) -> bool| mean(&|seen| f64::from(u8::from(holds(seen))));
+                let word = class.word();
+                let mut add = |column: String, value: f64| {
+                    let (table, set) = ("probes".to_owned(), set.to_owned());
+                    figures.push(Figure { table, set, row: name.clone(), column, value, of: count });
+                };
+                add(format!("{word}: people told, ever"), share(&|seen| seen.told));
+                add(format!("{word}: probed"), share(&|seen| seen.probes > 0));
+                add(format!("{word}: probed, not settled"), share(&|seen| seen.open && !seen.told && seen.probes > 0));
+                add(format!("{word}: cost of probes in runs (mean over all)"), mean(&|seen| seen.cost));
+            }
+        }
+    }
+    figures.retain(|figure| figure.of > 0);
+    figures
+}

@@ -1,0 +1,52 @@
+//! The experiment that cured a job, with what shows it.
+//!
+//! Owns: which experiment that is, and which figures are compared. Must not know: how it is said.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Case, Experiment};
+use crate::facts::{Facts, Knobs};
+use crate::policy::Conclusion;
+
+/// An experiment that did better than its baseline, with what was compared.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cure {
+    /// The suggestion's id.
+    pub suggestion_id: String,
+    /// The folder of the run, relative to the log directory.
+    pub run_name: String,
+    /// The changes to the baseline's settings.
+    pub overrides: Knobs,
+    /// What was compared: `loss` or `validation loss`.
+    pub of: String,
+    /// What the baseline reached; null where it was not finite.
+    pub baseline: Option<f64>,
+    /// What the experiment reached.
+    pub experiment: Option<f64>,
+}
+
+impl Case {
+    /// The newest experiment that did better than the baseline and changed what the conclusion recommends.
+    pub(super) fn cure(&self, conclusion: &Conclusion) -> Option<Cure> {
+        if conclusion.recommended.is_empty() {
+            return None;
+        }
+        let changes =
+            |one: &Experiment| conclusion.recommended.keys().all(|knob| one.proposal.changes.contains_key(knob));
+        let better = |one: &&Experiment| one.facts.as_ref().is_some_and(|facts| facts.cured || facts.better);
+        let found = self.experiments.iter().rev().filter(better).find(|one| changes(one))?;
+        let facts = found.facts.as_ref()?;
+        let by_validation = conclusion.verdict == "overfitting";
+        let figure = |facts: &Facts| if by_validation { facts.validation_best } else { facts.loss_end };
+        let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+        Some(Cure {
+            suggestion_id: found.suggestion.clone(),
+            run_name: found.run_name.clone(),
+            overrides: found.proposal.changes.clone(),
+            of: if by_validation { "validation loss" } else { "loss" }.to_owned(),
+            baseline: finite(figure(&self.baseline_facts)).filter(|_| self.baseline_facts.finite),
+            experiment: finite(figure(facts)),
+        })
+    }
+}

@@ -1,0 +1,357 @@
+//! A case that nobody is told of: its job is suspicious, and is settled by probes.
+//!
+//! Owns: what is believed after each probe, what probes may cost, and what follows from them. Must not know: which tests may
+//! be probes, how the run of one is examined.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::budget::exceeded;
+use super::{Case, Opening, Pace, Terms, Trace, Waiting};
+use crate::belief::{Belief, Contribution, Weights, log_odds, probability};
+use crate::facts::Facts;
+use crate::policy::{Conclusion, Happened, Position, Proposal};
+use crate::probe::{self, Choice, Ground, Likelihoods, Outcome, TESTS, Table};
+
+/// The name of a probe, where experiments have the name of their test.
+pub const PROBE: &str = "probe";
+
+/// The state in which a case ends that nobody was told of.
+pub(super) const SETTLED: &str = "probed";
+
+/// A probe is planned for this share of what is left of the budget: one that runs a little slower than its job is not cut off.
+const PLANNED: f64 = 0.8;
+
+/// A probe has at least this share of the length that the whole budget would give it.
+const LEAST: f64 = 0.5;
+
+/// Seconds that a probe may take until its first event: loading libraries and data takes no part of the budget, as it took
+/// none of what its job has used.
+const STARTS_WITHIN: f64 = 600.0;
+
+/// What is known of a job that is probed, or was.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quiet {
+    /// Nobody has been told of the case.
+    pub untold: bool,
+    /// The job is no suspect: it is probed to learn what suspicion misses.
+    pub audit: bool,
+    /// The share of the job's time that all its probes together may take.
+    pub share: f64,
+    /// The job, at its newest look.
+    pub job: Probed,
+    /// The probes, in the order in which they were made.
+    pub tests: Vec<Made>,
+}
+
+/// A job that is probed, at one look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Probed {
+    /// The log-odds that it fails by its own evidence, the prior included.
+    pub log_odds: f64,
+    /// Seconds that it has used, from its first event to its newest.
+    pub seconds: f64,
+    /// Optimizer steps that it has made.
+    pub updates: f64,
+    /// Points of its loss.
+    pub points: f64,
+}
+
+/// One probe: what was fixed beforehand, and what came of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Made {
+    /// The test.
+    pub test: String,
+    /// The loss below which it has reached what it was made for; `None` where it had to fit few examples.
+    pub level: Option<f64>,
+    /// Seconds that its run may take.
+    pub seconds: f64,
+    /// How likely each outcome is for a job that fails, and for a healthy one.
+    pub likelihoods: Likelihoods,
+    /// The outcome, once there is one.
+    pub outcome: Option<Outcome>,
+    /// It came to nothing, and says nothing.
+    pub void: bool,
+}
+
+impl Quiet {
+    /// What probes have shown: the terms that they add to what is believed of the job.
+    pub fn terms(&self) -> Vec<Contribution> {
+        let term = |made: &Made| {
+            let log_odds = made.likelihoods.get(&made.outcome?)?.log_odds();
+            let quantity = TESTS.iter().find(|test| test.name == made.test)?.name;
+            Some(Contribution {
+                quantity,
+                value: f64::from(made.outcome == Some(Outcome::Reached)),
+                error: 0.0,
+                log_odds,
+            })
+        };
+        self.tests.iter().filter_map(term).collect()
+    }
+
+    /// The log-odds that the job fails by all that is known.
+    fn log_odds(&self) -> f64 {
+        self.job.log_odds + self.terms().iter().map(|term| term.log_odds).sum::<f64>()
+    }
+
+    /// The probability that the job fails by all that is known.
+    pub fn probability(&self) -> f64 {
+        probability(self.log_odds())
+    }
+
+    /// Whether the job, untold of, was or is to be left alone by people: probes settled it, or its budget ended.
+    fn shown(&self) -> impl Iterator<Item = &Made> {
+        self.tests.iter().filter(|made| made.outcome.is_some())
+    }
+}
+
+impl Case {
+    /// Whether nobody has been told of it.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet.as_ref().is_some_and(|quiet| quiet.untold)
+    }
+
+    /// Begins to probe a job; `None` where no probe is affordable, or could change anything.
+    pub fn probe(opening: Opening, quiet: Quiet, terms: &Terms<'_>) -> Option<(Case, Trace)> {
+        let mut case = Case::new(opening, terms);
+        let mut trace = Trace::default();
+        let seen: Vec<&str> = case.findings.iter().map(|finding| finding.summary.as_str()).collect();
+        let detail = json!({
+            "baseline": case.baseline, "audit": quiet.audit, "share": quiet.share, "seen": seen,
+            "probability": quiet.probability(), "versions": case.versions,
+        });
+        trace.note(terms.now, "probed", detail);
+        case.waiting = Waiting::Probe;
+        case.quiet = Some(Quiet { untold: true, ..quiet });
+        trace.append(case.next_probe(terms));
+        (case.waiting == Waiting::Experiment).then_some((case, trace))
+    }
+
+    /// What a newer look at the job shows.
+    pub fn probed_job_shows(&mut self, job: Probed, facts: &Facts) {
+        if let Some(quiet) = self.quiet.as_mut().filter(|quiet| quiet.untold) {
+            quiet.job = job;
+            self.pace = self.pace.map(|pace| Pace { seconds_per_step: job.seconds / job.updates, ..pace });
+            self.baseline_facts = facts.clone();
+        }
+    }
+
+    /// Makes the next probe, or ends the case where nothing is left to settle.
+    pub(super) fn next_probe(&mut self, terms: &Terms<'_>) -> Trace {
+        let Some(quiet) = self.quiet.as_ref().filter(|_| self.waiting == Waiting::Probe) else {
+            return Trace::default();
+        };
+        let (weights, belief, ended) = (Weights::shipped(), quiet.probability(), self.baseline_facts.ended);
+        let tested = quiet.shown().count();
+        if belief >= weights.alarm {
+            // The next look at the job has people told.
+            return Trace::default();
+        }
+        let wanted = if quiet.audit { tested == 0 } else { belief >= weights.suspect };
+        if !wanted {
+            return if ended { self.settle("healthy", terms.now) } else { Trace::default() };
+        }
+        if !terms.room_for_probe {
+            return Trace::default();
+        }
+        match self.choose_probe() {
+            Some((choice, seconds))
+                if exceeded(terms.allowances, self.expected_cost(&choice.changes, false)).is_none() =>
+            {
+                self.make(choice, seconds, terms)
+            }
+            Some(_) => Trace::default(),
+            None if ended => self.settle("inconclusive", terms.now),
+            None => Trace::default(),
+        }
+    }
+
+    /// The probe that tells most for its cost, and the seconds that it may take.
+    fn choose_probe(&self) -> Option<(Choice, f64)> {
+        let quiet = self.quiet.as_ref()?;
+        let Probed { seconds, updates, points, .. } = quiet.job;
+        let left = quiet.share * seconds - self.spent_on_probes();
+        let per_update = seconds / updates;
+        let usable = |number: f64| number.is_finite() && number > 0.0;
+        if !(usable(left) && usable(per_update) && usable(points)) {
+            return None;
+        }
+        let made: Vec<&str> = quiet.tests.iter().map(|made| made.test.as_str()).collect();
+        let (weights, steps) = (Weights::shipped(), PLANNED * left / per_update);
+        // What a much shorter probe says was not measured.
+        if steps < LEAST * PLANNED * quiet.share * updates {
+            return None;
+        }
+        let ground = Ground {
+            job: &self.baseline_facts,
+            knobs: self.facts.knobs.as_ref(),
+            missing: &self.facts.missing_knobs,
+            made: &made,
+            log_odds: quiet.log_odds(),
+            steps,
+            points_per_step: points / updates,
+            thresholds: (!quiet.audit).then_some((weights.suspect, weights.alarm)),
+        };
+        probe::choose(&ground, Table::shipped()).map(|choice| (choice, left))
+    }
+
+    /// Seconds that probes have taken.
+    pub fn spent_on_probes(&self) -> f64 {
+        let probes = self.experiments.iter().filter(|experiment| experiment.probe);
+        probes.filter_map(|probe| probe.spent).map(|spent| spent.seconds.max(0.0)).sum()
+    }
+
+    fn make(&mut self, choice: Choice, seconds: f64, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        let Some(quiet) = &mut self.quiet else { return trace };
+        let attempt = u32::try_from(quiet.tests.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let Choice { test, changes, level, likelihoods, .. } = choice;
+        let expect = match level {
+            Some(level) => format!("if the job fails, the loss may get below {level:.4}; a healthy one's does not"),
+            None => "if the job is healthy, one example is fitted".to_owned(),
+        };
+        let made = Made { test: test.name.to_owned(), level, seconds, likelihoods, ..Made::default() };
+        quiet.tests.push(made);
+        let proposal = Proposal {
+            at: Position { state: PROBE.to_owned(), attempt },
+            step: test.name.to_owned(),
+            changes,
+            why: test.why.to_owned(),
+            hypothesis: test.hypothesis.to_owned(),
+            expect,
+            beliefs: Default::default(),
+        };
+        self.suggest(proposal, terms, &mut trace);
+        trace
+    }
+
+    /// The seconds that the open probe may take, and those that it may take until its first event.
+    pub fn probe_limits(&self) -> Option<(f64, f64)> {
+        let made = self.quiet.as_ref().filter(|quiet| quiet.untold)?.tests.last()?;
+        (self.waiting == Waiting::Experiment).then_some((made.seconds, made.seconds + STARTS_WITHIN))
+    }
+
+    /// The open probe came to an end of whatever kind.
+    pub(super) fn judge_probe(&mut self, happened: &Happened<'_>, terms: &Terms<'_>) -> Trace {
+        let mut trace = Trace::default();
+        match happened {
+            Happened::Ran(facts) => {
+                let before = self.quiet.as_ref().map(Quiet::probability);
+                let made = self.quiet.as_mut().and_then(|quiet| quiet.tests.last_mut());
+                let Some(made) = made else { return trace };
+                let outcome = probe::read(facts, made.level);
+                made.outcome = Some(outcome);
+                self.keep_result(facts, Some(outcome.as_str()), terms.now, &mut trace);
+                let after = self.quiet.as_ref().map(Quiet::probability);
+                trace.note(terms.now, "believed", json!({ "failing": { "before": before, "after": after } }));
+            }
+            Happened::Refused(knobs) => {
+                let news = knobs.iter().any(|knob| !self.facts.missing_knobs.contains(knob));
+                self.facts.missing_knobs.extend(knobs.iter().cloned());
+                self.probe_was_void("the script does not have its knobs", "unavailable", terms.now, &mut trace);
+                // Without those knobs it may be another test.
+                if let (true, Some(quiet)) = (news, &mut self.quiet) {
+                    quiet.tests.pop();
+                }
+            }
+            Happened::NeverStarted => self.probe_was_void("it never started", "unavailable", terms.now, &mut trace),
+            Happened::NoTest(why) => self.probe_was_void(why, "void", terms.now, &mut trace),
+            Happened::Answered(_) | Happened::Unanswered => return trace,
+        }
+        self.waiting = Waiting::Probe;
+        trace
+    }
+
+    /// The open probe says nothing: it is stopped where it may still run, and not made again.
+    pub(super) fn probe_was_void(&mut self, why: &str, outcome: &str, now: f64, trace: &mut Trace) {
+        let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
+            return;
+        };
+        experiment.outcome.get_or_insert_with(|| outcome.to_owned());
+        let (suggestion, cost) = (experiment.suggestion.clone(), experiment.spent.map(|spent| self.real_cost(spent)));
+        let detail = json!({ "suggestion_id": suggestion, "outcome": outcome, "seen": why, "cost": cost });
+        trace.note(now, "observed", detail);
+        if let Some(made) = self.quiet.as_mut().and_then(|quiet| quiet.tests.last_mut()) {
+            made.void = true;
+        }
+        self.cancel_open(why, now, trace);
+        self.waiting = Waiting::Probe;
+    }
+
+    /// Stops the open probe: it is not needed any more, or has used up its budget.
+    pub fn stop_probe(&mut self, why: &str, now: f64) -> Trace {
+        let mut trace = Trace::default();
+        if self.is_quiet() {
+            self.probe_was_void(why, "stopped", now, &mut trace);
+        }
+        trace
+    }
+
+    /// Ends a case that nobody was told of.
+    pub(super) fn settle(&mut self, verdict: &str, now: f64) -> Trace {
+        let summary = self.what_was_tested();
+        let conclusion = Conclusion {
+            state: SETTLED.to_owned(),
+            verdict: verdict.to_owned(),
+            confidence: self
+                .quiet
+                .as_ref()
+                .filter(|_| verdict == "healthy")
+                .map_or(0.0, |quiet| 1.0 - quiet.probability()),
+            summary,
+            recommended: Default::default(),
+        };
+        self.end_quietly(conclusion, now)
+    }
+
+    /// Ends a case that nobody was told of, with a conclusion of whatever origin.
+    pub(super) fn end_quietly(&mut self, conclusion: Conclusion, now: f64) -> Trace {
+        let mut trace = self.stop_probe("its case is closed", now);
+        let detail = json!({
+            "state": conclusion.state, "verdict": conclusion.verdict, "confidence": conclusion.confidence,
+            "summary": conclusion.summary,
+        });
+        trace.note(now, "closed", detail);
+        self.waiting = Waiting::Nothing;
+        self.paused = None;
+        self.closed = Some(conclusion);
+        trace
+    }
+
+    /// What probes have shown of the job, in words.
+    pub fn what_was_tested(&self) -> String {
+        let Some(quiet) = &self.quiet else { return String::new() };
+        let tested: Vec<String> = quiet
+            .shown()
+            .map(|made| {
+                let outcome = made.outcome.map_or("", Outcome::as_str).replace('_', " ");
+                format!("{}: {outcome}", made.test.replace('_', " "))
+            })
+            .collect();
+        let tested = if tested.is_empty() { "no probe came to a result".to_owned() } else { tested.join(", ") };
+        format!("{tested}; probability of failing {:.0} %", 100.0 * quiet.probability())
+    }
+
+    /// People are told of the case: its job fails by all that is known. Its policy begins.
+    pub fn go_public(&mut self, opening: Opening, terms: &Terms<'_>) -> Trace {
+        let mut trace = self.stop_probe("its job is investigated now", terms.now);
+        let quiet = self.quiet.take().map(|quiet| Quiet { untold: false, ..quiet });
+        let (id, advice) = (self.id.clone(), opening.advice.clone());
+        let new = Case::new(Opening { id, ..opening }, terms);
+        let (experiments, missing) =
+            (std::mem::take(&mut self.experiments), std::mem::take(&mut self.facts.missing_knobs));
+        *self = Case { quiet, experiments, ..new };
+        self.facts.missing_knobs = missing;
+        self.begin(&advice, terms, &mut trace);
+        trace
+    }
+}
+
+/// The log-odds of what is believed of a job by its own evidence alone, without what probes have shown.
+pub fn own_log_odds(belief: &Belief, probed: &[Contribution]) -> f64 {
+    log_odds(belief.prior) + belief.evidence() - probed.iter().map(|term| term.log_odds).sum::<f64>()
+}

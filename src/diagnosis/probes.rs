@@ -1,0 +1,141 @@
+//! Quiet probes: which jobs are probed, and when people are told after all.
+//!
+//! Owns: when a case begins that nobody is told of, and the budget of its probes while they run. Must not know: which tests may
+//! be probes, and what their results say.
+
+use std::sync::Arc;
+
+use super::exam::Exam;
+use super::{Changes, Diagnosis, Status};
+use crate::case::{Case, CaseId, Opening, Pace, Probed, Quiet, Spent, case_id, own_log_odds};
+use crate::evidence::{Kind, Observed, Quantity as Q};
+use crate::fate::FateState;
+use crate::jobs::Job;
+use crate::probe::is_audited;
+
+/// Which jobs may be probed, and how much that may cost.
+#[derive(Clone)]
+pub struct Probes {
+    /// Whether a job of this name may be probed.
+    pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// The share of a job's time that all its probes together may take.
+    pub share: f64,
+    /// The share of unsuspicious jobs that are probed, too.
+    pub audit: f64,
+}
+
+impl std::fmt::Debug for Probes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probes").field("share", &self.share).field("audit", &self.audit).finish_non_exhaustive()
+    }
+}
+
+impl Diagnosis {
+    /// Begins to probe a job that no case is about: one that is suspicious for some time, or one of the audit at its end.
+    pub(super) fn begin_to_probe(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
+        let Some(probes) = self.site.probes.clone().filter(|probes| (probes.is_for)(&job.name) && !self.site.by_hand)
+        else {
+            return;
+        };
+        let begun = job.first_wall_time();
+        let earlier = self.cases.values().filter(|case| case.baseline == job.name);
+        let settled = |case: &Case| begun.is_none_or(|begun| begun <= case.opened);
+        let left_alone = self.memory[&job.name].is_history()
+            || earlier.clone().any(settled)
+            || self.set_aside.iter().any(|case| case.baseline == job.name);
+        let (audit, due) = match exam.status().0 {
+            Status::Suspect => (false, exam.facts.ended || exam.was_suspect()),
+            Status::Healthy => (true, exam.facts.ended && is_audited(&job.name, probes.audit)),
+            Status::Failing | Status::Unknown => (false, false),
+        };
+        let Some(shown) = probed(job, exam).filter(|_| due && !left_alone) else { return };
+        let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
+        let opening = self.opening(job, exam, case_id(&job.name, begun, earlier.count()));
+        let pace = Pace { seconds_per_step: shown.seconds / shown.updates, gpus: self.site.gpus };
+        let quiet = Quiet { audit, share: probes.share, job: shown, ..Quiet::default() };
+        let allowances = self.allowances(&job.name, None, now);
+        let terms = self.terms(&policy, None, &allowances, now);
+        if let Some((case, trace)) = Case::probe(Opening { pace: Some(pace), ..opening }, quiet, &terms) {
+            changes.add(&case, trace);
+            self.cases.insert(case.id.clone(), case);
+        }
+    }
+
+    /// A newer look at a job that is probed. People are told once it fails by all that is known; a probe is stopped once the
+    /// job is suspicious no more.
+    pub(super) fn look_at_probed(&mut self, id: &CaseId, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
+        if let (Some(shown), Some(case)) = (probed(job, exam), self.cases.get_mut(id)) {
+            case.probed_job_shows(shown, &exam.facts);
+            changes.keep(case);
+        }
+        if self.is_to_be_told(job, exam) {
+            let opening = self.opening(job, exam, id.clone());
+            return self.step(id, now, changes, |case, terms| case.go_public(opening, terms));
+        }
+        let Some(case) = self.cases.get_mut(id) else { return };
+        let suspect = case.quiet.as_ref().is_some_and(|quiet| quiet.audit) || exam.status().0 == Status::Suspect;
+        if !suspect {
+            let trace = case.stop_probe("its job is not suspicious any more", now);
+            changes.add(&case.clone(), trace);
+        }
+    }
+
+    /// Tells each job that was probed what that has shown: it counts like its own evidence.
+    pub(super) fn note_probes(&mut self, jobs: &[Job<'_>]) {
+        let Diagnosis { cases, memory, .. } = self;
+        for case in cases.values() {
+            let Some(quiet) = &case.quiet else { continue };
+            let Some(job) = jobs.iter().find(|job| job.name == case.baseline) else { continue };
+            let of_this_training = job.first_wall_time().is_none_or(|begun| begun <= case.opened);
+            if let Some(memory) = memory.get_mut(&job.name).filter(|_| of_this_training) {
+                memory.was_probed(quiet.terms());
+            }
+        }
+    }
+
+    /// Stops the open probe where it has used up its budget, or takes too long to begin.
+    pub(super) fn stop_long_probe(&mut self, id: &CaseId, job: Option<&Job<'_>>, now: f64, changes: &mut Changes) {
+        let Some(case) = self.cases.get_mut(id) else { return };
+        let (Some((budget, until_begun)), Some(experiment)) = (case.probe_limits(), case.open_experiment()) else {
+            return;
+        };
+        let runs = experiment.fate.as_ref().is_some_and(|fate| fate.state == FateState::Running);
+        let started = experiment.fate_told.filter(|_| runs);
+        let (since, most) = match job.and_then(Job::first_wall_time) {
+            Some(first) => (Some(first), budget),
+            None => (started, until_begun),
+        };
+        let Some(took) = since.map(|since| now - since).filter(|took| *took > most) else { return };
+        // What it took is used up, whatever it has shown by then.
+        case.measured(Spent { seconds: took.min(budget), steps: 0.0, over: false }, false);
+        let trace = case.stop_probe(&format!("it has used up its budget of {budget:.0} s"), now);
+        changes.add(&case.clone(), trace);
+    }
+}
+
+/// What a look at a job shows for its probes; `None` where nobody can say what one would cost, or where a lower loss is no
+/// better.
+fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
+    let kind = exam.view.kind();
+    let falls = !matches!(kind, Kind::Reinforcement | Kind::Adversarial | Kind::Boosting);
+    let seconds = job.last_wall_time()? - job.first_wall_time()?;
+    let updates = updates(exam)?;
+    let shown = Probed {
+        log_odds: own_log_odds(&exam.belief, exam.probed()),
+        seconds,
+        updates,
+        points: exam.evidence.get(Q::Points)?,
+    };
+    (falls && seconds > 0.0 && updates > 0.0).then_some(shown)
+}
+
+/// The optimizer steps that a job has made, as far as they can be known: a loss that is counted in epochs does not tell.
+fn updates(exam: &Exam) -> Option<f64> {
+    let planned = |knob: &str| exam.view.knobs.get(knob).and_then(serde_json::Value::as_f64);
+    let (first, last) = exam.view.judged().map(Observed::steps)?;
+    match (exam.view.life.done, planned("max_steps"), planned("epochs")) {
+        (Some(done), Some(whole), _) => Some(done.min(1.0) * whole),
+        (_, _, Some(epochs)) if last as f64 <= epochs => None,
+        _ => Some((last - first) as f64),
+    }
+}

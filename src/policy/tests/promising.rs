@@ -1,0 +1,80 @@
+//! Changes that help, where others may help more.
+
+use serde_json::json;
+
+use super::read;
+use super::walks::{Walker, baseline, knobs};
+use crate::facts::Facts;
+use crate::policy::CaseFacts;
+
+const POLICY: &str = "
+policy: small
+judge: { cured: experiment.cured, helped: experiment.better }
+tests:
+  lower_learning_rate: { ladder: { learning_rate: [/10, /100], unknown: [0.001] }, cause: learning_rate_too_high }
+  normalize_inputs: { change: { normalize_inputs: true }, cause: input_scaling }
+  relu: { change: { activation: relu }, cause: vanishing_gradients }
+  read_apart: { change: { loss: l1 }, found: experiment.learned, cause: loss_function }
+conclusions:
+  end: { verdict: inconclusive, summary: end }
+states:
+  all: { try: [lower_learning_rate, normalize_inputs, relu, read_apart], empty: end }
+";
+
+fn walker() -> Walker {
+    Walker::start(read(POLICY), baseline(), CaseFacts::default())
+}
+
+fn helps(gain: f64) -> Facts {
+    Facts { cured: true, better: true, learned: true, gain, progress: gain, ..Facts::default() }
+}
+
+fn nothing() -> Facts {
+    Facts { gain: 0.0, ..Facts::default() }
+}
+
+#[test]
+fn a_change_that_takes_most_of_the_loss_away_needs_no_comparison() {
+    let mut walker = walker();
+    walker.shows(&helps(0.9));
+    assert_eq!(walker.conclusion().verdict, "learning_rate_too_high");
+    let mut walker = self::walker();
+    walker.shows(&helps(f64::NAN));
+    assert_eq!(walker.conclusion().verdict, "learning_rate_too_high", "what is not known is not held against it");
+}
+
+#[test]
+fn of_several_changes_that_help_the_one_that_helps_most_is_the_cause() {
+    let mut walker = walker();
+    walker.shows(&nothing()).shows(&helps(0.4));
+    assert_eq!(walker.passed(), [("normalize_inputs", "promising")]);
+    walker.shows(&helps(0.6)).shows(&nothing());
+    assert_eq!(walker.passed(), [("read_apart", "no_cure"), ("relu", "found")]);
+    assert_eq!(walker.conclusion().recommended, knobs(json!({"activation": "relu"})));
+}
+
+#[test]
+fn a_change_that_helps_is_the_cause_where_no_other_does() {
+    let mut walker = walker();
+    walker.shows(&nothing()).shows(&nothing()).shows(&helps(0.4)).shows(&nothing());
+    assert_eq!(walker.conclusion().verdict, "vanishing_gradients");
+}
+
+#[test]
+fn a_ladder_whose_next_value_helps_less_stands_for_its_best() {
+    let mut walker = walker();
+    walker.shows(&helps(0.5));
+    assert_eq!(walker.at().attempt, 2, "a lower rate may help more");
+    walker.shows(&helps(0.3));
+    assert_eq!(walker.passed(), [("lower_learning_rate", "promising")]);
+    assert_eq!(walker.case.changes["lower_learning_rate"], knobs(json!({"learning_rate": 0.0001})));
+    assert!((walker.case.promising["lower_learning_rate"] - 0.5).abs() < 1e-12);
+}
+
+#[test]
+fn a_reading_of_its_own_is_compared_with_nothing() {
+    let mut walker = walker();
+    walker.shows(&nothing()).shows(&nothing()).shows(&nothing());
+    walker.shows(&Facts { learned: true, gain: 0.1, ..Facts::default() });
+    assert_eq!(walker.conclusion().verdict, "loss_function");
+}

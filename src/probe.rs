@@ -1,0 +1,286 @@
+//! Quiet probes: short experiments that settle whether a suspicious job fails, before anybody is told of it.
+//!
+//! Owns: which tests may be probes, how a result is read, what it says, and which test tells most for its cost. Must not
+//! know: cases, who runs a probe, how its likelihoods were measured.
+//!
+//! A flat loss may be at its floor, or stuck. No curve can tell the two apart, and an experiment can: what is at its floor gets
+//! no lower in a tenth of the time by other settings. How likely each result is for jobs that fail and for healthy ones was
+//! measured on random programs (docs/EVALUATION.md); passing a probe proves nothing by itself.
+
+mod catalogue;
+mod likelihoods;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{Facts, Knobs};
+use crate::numbers::{FEW_POINTS, LEARNED};
+
+pub use catalogue::{TESTS, Test};
+pub use likelihoods::{Likelihoods, Table};
+
+/// How a probe came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It reached what was fixed beforehand: a loss well below the one where the job stands, or a fit of few examples.
+    Reached,
+    /// It did not, and is better than the job was at equal steps.
+    Better,
+    /// Neither.
+    NoBetter,
+}
+
+impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Outcome; 3] = [Outcome::Reached, Outcome::Better, Outcome::NoBetter];
+
+    /// The name in payloads.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Reached => "reached",
+            Outcome::Better => "better",
+            Outcome::NoBetter => "no_better",
+        }
+    }
+}
+
+/// How likely an outcome is for a job that fails, and for a healthy one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Likelihood {
+    /// 0 to 1.
+    pub failing: f64,
+    /// 0 to 1.
+    pub healthy: f64,
+}
+
+impl Likelihood {
+    /// What the outcome adds to the log-odds that the job fails.
+    pub fn log_odds(self) -> f64 {
+        (self.failing / self.healthy).ln()
+    }
+}
+
+/// What a probe is chosen by.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// The job, with the knobs that are known.
+    pub job: &'a Facts,
+    /// The knobs that its script has, where they are known.
+    pub knobs: Option<&'a BTreeSet<String>>,
+    /// Knobs that it was found not to have.
+    pub missing: &'a BTreeSet<String>,
+    /// Tests that were made already.
+    pub made: &'a [&'a str],
+    /// The log-odds that the job fails, by all that is known.
+    pub log_odds: f64,
+    /// The optimizer steps that the budget pays for.
+    pub steps: f64,
+    /// Points of the loss that the job logs for each of them.
+    pub points_per_step: f64,
+    /// A probe has to be able to move the probability below the first or to the second: what else changes nothing. `None`
+    /// for an audit, which is made to learn from.
+    pub thresholds: Option<(f64, f64)>,
+}
+
+impl Ground<'_> {
+    /// Whether the job's script has a knob, as far as that is known.
+    fn has(&self, knob: &str) -> bool {
+        self.knobs.is_none_or(|knobs| knobs.contains(knob)) && !self.missing.contains(knob)
+    }
+}
+
+/// A probe that is to be made, with its success fixed beforehand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The test.
+    pub test: &'static Test,
+    /// The changes to the job's settings, `max_steps` among them.
+    pub changes: Knobs,
+    /// The loss below which it has reached what it is made for; `None` where it has to fit few examples.
+    pub level: Option<f64>,
+    /// Bits that it is expected to give.
+    pub gain: f64,
+    /// What each outcome says.
+    pub likelihoods: BTreeMap<Outcome, Likelihood>,
+}
+
+/// A test that is expected to give fewer bits is not worth the start of a run.
+const LEAST_GAIN: f64 = 0.02;
+
+/// The cost of starting any run, as a share of the budget.
+const OVERHEAD: f64 = 0.2;
+
+/// The probe that is expected to tell most for its cost; `None` where none is affordable, left, or able to change anything.
+pub fn choose(ground: &Ground<'_>, table: &Table) -> Option<Choice> {
+    let choices = TESTS.iter().filter_map(|test| choice(test, ground, table));
+    let per_cost = |choice: &Choice| {
+        let steps = choice.changes.get("max_steps").and_then(serde_json::Value::as_f64).unwrap_or(ground.steps);
+        choice.gain / (OVERHEAD + steps / ground.steps)
+    };
+    choices.max_by(|a, b| per_cost(a).total_cmp(&per_cost(b)))
+}
+
+/// A test as it would be made of a job; `None` where it cannot be, or would tell nothing.
+pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option<Choice> {
+    if ground.made.contains(&test.name) || !ground.has("max_steps") {
+        return None;
+    }
+    let likelihoods = table.of(test.name)?.clone();
+    let mut changes = (test.changes)(ground)?;
+    let steps = test.most_steps.map_or(ground.steps, |most| most.min(ground.steps)).floor();
+    if steps * ground.points_per_step < FEW_POINTS || steps < 1.0 {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number of steps; a cast saturates")]
+    changes.insert("max_steps".to_owned(), (steps as i64).into());
+    let level = if test.fits_few { None } else { Some(below(ground.job.loss_end)?) };
+    let gain = gain(ground.log_odds, &likelihoods);
+    let decides = ground.thresholds.is_none_or(|(healthy, alarm)| {
+        let after = |likelihood: &Likelihood| probability(ground.log_odds + likelihood.log_odds());
+        likelihoods.values().map(after).any(|p| p < healthy || p >= alarm)
+    });
+    let telling = ground.thresholds.is_none() || gain >= LEAST_GAIN;
+    (decides && telling).then_some(Choice { test, changes, level, gain, likelihoods })
+}
+
+/// A loss that is well below another.
+fn below(level: f64) -> Option<f64> {
+    level.is_finite().then(|| level - LEARNED * level.abs())
+}
+
+/// How a probe came out, by what its run showed.
+pub fn read(shown: &Facts, level: Option<f64>) -> Outcome {
+    let reached = match level {
+        Some(level) => shown.finite && shown.loss_end < level,
+        None => shown.fits,
+    };
+    match () {
+        () if reached => Outcome::Reached,
+        () if shown.better && shown.finite && level.is_some() => Outcome::Better,
+        () => Outcome::NoBetter,
+    }
+}
+
+/// The bits that a test is expected to give about whether the job fails.
+fn gain(log_odds: f64, likelihoods: &BTreeMap<Outcome, Likelihood>) -> f64 {
+    let prior = probability(log_odds);
+    let after = likelihoods.values().map(|likelihood| {
+        let of_outcome = prior * likelihood.failing + (1.0 - prior) * likelihood.healthy;
+        of_outcome * entropy(probability(log_odds + likelihood.log_odds()))
+    });
+    (entropy(prior) - after.sum::<f64>()).max(0.0)
+}
+
+fn entropy(p: f64) -> f64 {
+    let part = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
+    part(p) + part(1.0 - p)
+}
+
+fn probability(log_odds: f64) -> f64 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// Whether a job is among the share of unsuspicious jobs that are probed to learn what suspicion misses. The same job is, or is
+/// not, at every look and in every process.
+pub fn is_audited(job: &str, share: f64) -> bool {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(job.as_bytes());
+    let number = hash.iter().take(4).fold(0u32, |number, byte| number << 8 | u32::from(*byte));
+    f64::from(number) / (f64::from(u32::MAX) + 1.0) < share
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn job() -> Facts {
+        let knobs = serde_json::from_value(json!({"learning_rate": 0.1, "optimizer": "sgd"})).unwrap();
+        Facts { loss_end: 2.0, knobs, ..Facts::default() }
+    }
+
+    fn ground<'a>(job: &'a Facts, none: &'a BTreeSet<String>) -> Ground<'a> {
+        Ground {
+            job,
+            knobs: None,
+            missing: none,
+            made: &[],
+            log_odds: 0.0,
+            steps: 200.0,
+            points_per_step: 1.0,
+            thresholds: Some((0.2, 0.65)),
+        }
+    }
+
+    #[test]
+    fn the_shipped_table_has_every_test_and_every_outcome() {
+        let table = Table::shipped();
+        assert!(!table.source.is_empty());
+        for test in TESTS {
+            let likelihoods = table.of(test.name).expect(test.name);
+            assert_eq!(likelihoods.len(), Outcome::ALL.len(), "{}", test.name);
+            for of in [|l: &Likelihood| l.failing, |l: &Likelihood| l.healthy] {
+                let sum: f64 = likelihoods.values().map(of).sum();
+                assert!((sum - 1.0).abs() < 0.005, "{}: {sum}", test.name);
+                assert!(likelihoods.values().all(|l| of(l) > 0.0), "{}: nothing is impossible", test.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_probe_is_chosen_for_what_it_tells_and_fixes_its_success_beforehand() {
+        let (job, none) = (job(), BTreeSet::new());
+        let ground = ground(&job, &none);
+        let chosen = choose(&ground, Table::shipped()).expect("something is worth its cost");
+        assert!(chosen.gain >= LEAST_GAIN);
+        assert!(chosen.changes["max_steps"].as_i64().unwrap() <= 200);
+        assert_eq!(chosen.level.is_none(), chosen.test.fits_few);
+        let made = [chosen.test.name];
+        let next = choose(&Ground { made: &made, ..ground }, Table::shipped());
+        assert!(next.is_none_or(|next| next.test != chosen.test), "each test is made once");
+    }
+
+    #[test]
+    fn what_cannot_change_anything_or_shows_nothing_is_not_made() {
+        let (job, none) = (job(), BTreeSet::new());
+        let ground = ground(&job, &none);
+        assert_eq!(
+            choose(&Ground { points_per_step: 0.01, ..ground }, Table::shipped()),
+            None,
+            "two points show nothing"
+        );
+        assert_eq!(choose(&Ground { log_odds: -12.0, ..ground }, Table::shipped()), None, "no result would matter");
+        let without = BTreeSet::from(["max_steps".to_owned()]);
+        assert_eq!(
+            choose(&Ground { missing: &without, ..ground }, Table::shipped()),
+            None,
+            "it could not be kept short"
+        );
+        let knobs = BTreeSet::from(["max_steps".to_owned(), "learning_rate".to_owned()]);
+        let chosen = choose(&Ground { knobs: Some(&knobs), ..ground }, Table::shipped());
+        assert!(chosen.is_none_or(|chosen| ["lower_rate", "raise_rate"].contains(&chosen.test.name)));
+    }
+
+    #[test]
+    fn outcomes_are_read_by_what_was_fixed() {
+        let shown = |loss_end, better| Facts { loss_end, better, ..Facts::default() };
+        let level = below(2.0);
+        assert_eq!(level, Some(1.8));
+        assert_eq!(read(&shown(1.7, false), level), Outcome::Reached);
+        assert_eq!(read(&shown(1.9, true), level), Outcome::Better);
+        assert_eq!(read(&shown(1.9, false), level), Outcome::NoBetter);
+        assert_eq!(read(&Facts { finite: false, ..shown(0.1, true) }, level), Outcome::NoBetter);
+        assert_eq!(read(&Facts { fits: true, ..shown(0.1, false) }, None), Outcome::Reached);
+        assert_eq!(read(&shown(0.1, true), None), Outcome::NoBetter);
+    }
+
+    #[test]
+    fn the_audit_takes_its_share_and_the_same_jobs_each_time() {
+        let audited = (0..10_000).filter(|i| is_audited(&format!("job-{i}"), 0.01)).count();
+        assert!((60..=140).contains(&audited), "{audited} of 10,000");
+        assert!(!is_audited("a", 0.0) && is_audited("a", 1.0));
+    }
+}

@@ -1,0 +1,113 @@
+//! The tests that may be probes.
+//!
+//! Owns: what each changes. Must not know: what a result says.
+
+use serde_json::{Value, json};
+
+use super::Ground;
+use crate::facts::Knobs;
+use crate::numbers::ADAPTIVE_RATE;
+
+/// A test that may be a probe.
+pub struct Test {
+    /// Its name.
+    pub name: &'static str,
+    /// Why it is made.
+    pub why: &'static str,
+    /// What is tested.
+    pub hypothesis: &'static str,
+    /// The changes that it makes, but for its length; `None` where it cannot be made.
+    pub(super) changes: fn(&Ground<'_>) -> Option<Knobs>,
+    /// It is over after so many steps, however large the budget.
+    pub(super) most_steps: Option<f64>,
+    /// It has to fit few examples; others have to get below the loss where the job stands.
+    pub(super) fits_few: bool,
+}
+
+impl std::fmt::Debug for Test {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Test {
+    fn eq(&self, other: &Test) -> bool {
+        self.name == other.name
+    }
+}
+
+/// Adam at the reference rate fits one example within so many updates, if anything does.
+const FITS_WITHIN: f64 = 1000.0;
+
+/// Every test.
+pub const TESTS: &[Test] = &[
+    Test {
+        name: "lower_rate",
+        why: "a loss that stands still may do so because its steps are too large",
+        hypothesis: "the learning rate is far too high",
+        changes: |ground| rate(ground, |rate| rate / 10.0),
+        most_steps: None,
+        fits_few: false,
+    },
+    Test {
+        name: "raise_rate",
+        why: "a loss that stands still may do so because its steps are too small",
+        hypothesis: "the learning rate is far too low",
+        changes: |ground| rate(ground, |rate| rate * 10.0),
+        most_steps: None,
+        fits_few: false,
+    },
+    Test {
+        name: "ordinary_settings",
+        why: "a job that stands at its floor gets no lower with ordinary settings, one whose settings are at fault does",
+        hypothesis: "the settings keep the loss from falling",
+        changes: ordinary,
+        most_steps: None,
+        fits_few: false,
+    },
+    Test {
+        name: "fit_one_example",
+        why: "a job that cannot fit one example learns nothing from many",
+        hypothesis: "model, loss and optimizer cannot learn at all",
+        changes: one_example,
+        most_steps: Some(FITS_WITHIN),
+        fits_few: true,
+    },
+];
+
+fn rate(ground: &Ground<'_>, change: fn(f64) -> f64) -> Option<Knobs> {
+    let rate = ground.job.knobs.get("learning_rate").and_then(Value::as_f64).filter(|rate| *rate > 0.0)?;
+    let changes = Knobs::from([("learning_rate".to_owned(), json!(change(rate)))]);
+    ground.has("learning_rate").then_some(changes)
+}
+
+/// What people begin with: Adam at its usual rate, scaled inputs and weights. What the job has already is no change.
+fn ordinary(ground: &Ground<'_>) -> Option<Knobs> {
+    let usual = [
+        ("optimizer", json!("adam")),
+        ("learning_rate", json!(ADAPTIVE_RATE)),
+        ("lr_decay", json!(1.0)),
+        ("initializer", json!("variance_scaling")),
+        ("normalize_inputs", json!(true)),
+    ];
+    // A rate without its optimizer is not an ordinary one.
+    if !ground.has("learning_rate") || !ground.has("optimizer") {
+        return None;
+    }
+    let other =
+        |knob: &str, value: &Value| ground.job.knobs.get(knob).is_none_or(|own| !crate::facts::same_value(own, value));
+    let changes: Knobs = usual
+        .into_iter()
+        .filter(|(knob, value)| ground.has(knob) && other(knob, value))
+        .map(|(knob, value)| (knob.to_owned(), value))
+        .collect();
+    (!changes.is_empty()).then_some(changes)
+}
+
+fn one_example(ground: &Ground<'_>) -> Option<Knobs> {
+    let mut changes = Knobs::from([("train_examples".to_owned(), json!(1))]);
+    if ground.has("batch_size") {
+        changes.insert("batch_size".to_owned(), json!(1));
+    }
+    ground.has("train_examples").then_some(changes)
+}
