@@ -1,7 +1,6 @@
-//! Where log entries go: to the journal where systemd listens, else to standard error, as text or JSON; and the names of
-//! metrics.
+//! Log output: to the journal under systemd, otherwise to standard error as text or JSON; and the names of metrics.
 //!
-//! Owns: the set-up of `tracing`, the list of metrics. Must not know: what is logged, where numbers come from.
+//! Owns: the setup of `tracing`, the list of metrics. Must not know: the content of logs, the origin of numbers.
 
 mod escape;
 mod metrics;
@@ -16,13 +15,13 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 use escape::Escaping;
 pub use metrics::{Metrics, PROBED};
 
-/// How entries are written to standard error.
+/// Format of log entries on standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// One line an entry, for people.
+    /// One line per entry, for people.
     #[default]
     Text,
-    /// One JSON object an entry, for programs. Never sent to the journal, which has fields of its own.
+    /// One JSON object per entry, for programs. Not used for the journal, which has its own fields.
     Json,
 }
 
@@ -38,19 +37,19 @@ pub enum TelemetryError {
         #[source]
         source: ParseError,
     },
-    /// Logging was set up before.
-    #[error("logging is set up already: {0}")]
+    /// Logging was already set up.
+    #[error("logging is already set up: {0}")]
     Again(#[from] TryInitError),
 }
 
-/// Sets logging up for the whole process.
+/// Sets up logging for the whole process.
 ///
-/// `verbose` counts `--verbose`; `rust_log` and `journal_stream` are the environment's `RUST_LOG`, which wins, and
-/// `JOURNAL_STREAM`.
+/// `verbose` counts `--verbose`; `rust_log` and `journal_stream` are the environment variables `RUST_LOG`, which takes
+/// precedence, and `JOURNAL_STREAM`.
 ///
 /// # Errors
 ///
-/// `RUST_LOG` is no filter, or logging is set up already.
+/// `RUST_LOG` is not a valid filter, or logging is already set up.
 pub fn init(
     verbose: u8,
     format: LogFormat,
@@ -66,7 +65,7 @@ fn output(
     format: LogFormat,
     journal_stream: Option<&str>,
 ) -> Box<dyn Layer<tracing_subscriber::layer::Layered<EnvFilter, Registry>> + Send + Sync> {
-    // A journal that cannot be reached still takes what is written to standard error.
+    // If the journal is unreachable, it still receives standard error.
     let journal =
         (format == LogFormat::Text && is_stderr(journal_stream)).then(tracing_journald::layer).and_then(Result::ok);
     match (journal, format) {
@@ -78,7 +77,7 @@ fn output(
     }
 }
 
-/// Other crates are heard from `warn`, whatever is asked of this one.
+/// Other crates log at `warn`, regardless of the level of this crate.
 fn filter(verbose: u8, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
     let level = match verbose {
         0 => "warn,nextrun=info",
@@ -89,8 +88,8 @@ fn filter(verbose: u8, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryErr
     EnvFilter::try_new(value).map_err(|source| TelemetryError::Filter { value: value.to_owned(), source })
 }
 
-/// Whether standard error is the very stream that systemd announced as `device:inode` (systemd.exec(5)), and not one
-/// that somebody redirected since.
+/// Whether standard error is the stream that systemd announced as `device:inode` (systemd.exec(5)) and has not been
+/// redirected since.
 fn is_stderr(journal_stream: Option<&str>) -> bool {
     let stderr = rustix::fs::fstat(io::stderr()).map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino));
     stderr.is_ok_and(|stream| journal_stream == Some(stream.as_str()))

@@ -32,6 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) verdict: Option<String>,
     /// How sure it is.
     pub(crate) confidence: f64,
+    /// The tests that ran, each with its outcome.
+    pub(crate) tests: Vec<String>,
     /// Experiments that were trained.
     pub(crate) experiments: usize,
     /// Their optimizer steps, as multiples of the program's own.
@@ -187,6 +189,10 @@ impl Desk<'_> {
                 Body::CaseClosed(closed) if self.outcome.verdict.is_none() => {
                     self.outcome.verdict = Some(closed.verdict.clone());
                     self.outcome.confidence = closed.confidence;
+                    let test = |made: &nextrun::case::Tried| {
+                        format!("{} {}", made.state, made.outcome.as_deref().unwrap_or("-"))
+                    };
+                    self.outcome.tests = closed.experiments.iter().map(test).collect();
                     let recommended = closed.recommended.as_ref();
                     self.recommended =
                         recommended.map(|recommended| recommended.overrides.clone().into_iter().collect());

@@ -67,6 +67,9 @@ pub(crate) struct Random {
     /// Measures how likely each outcome of each probe is, and writes the table to this file.
     #[arg(long)]
     likelihoods: Option<PathBuf>,
+    /// Prints what the loop did with each failing program that got a case.
+    #[arg(long, requires = "closed_loop")]
+    walks: bool,
     /// Keeps the figures in this file, as JSON.
     #[arg(long, requires = "measure")]
     save: Option<PathBuf>,
@@ -109,7 +112,8 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
     let mut figures = measure::measure(&records, &site);
     if arguments.closed_loop {
         figures.extend(measure::closed_loop(&records, &site));
-        figures.extend(orders::figures(&records, &site)?);
+        let walks = if arguments.walks { orders::Walks::Printed } else { orders::Walks::Counted };
+        figures.extend(orders::figures(&records, &site, walks)?);
         figures.extend(reading::figures(&records, &site));
     }
     println!("{}", measure::text(&figures));

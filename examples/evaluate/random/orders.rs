@@ -18,23 +18,52 @@ use crate::parallel;
 /// The policies: name, and what to call its order.
 const ORDERS: [(&str, &str); 2] = [("article", "article: as listed"), ("quick", "quick: by information")];
 
+/// Whether each walk is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walks {
+    /// They are.
+    Printed,
+    /// Only figures are wanted.
+    Counted,
+}
+
 /// A site on which every job gets one policy.
 fn site_with(site: &Site, policy: &str) -> anyhow::Result<Site> {
     let policy = Arc::new(lab::policy(policy)?);
     Ok(Site { policies: vec![Choice { policy, is_for: Arc::new(|_, _| true) }], ..site.clone() })
 }
 
+/// One line for each failing program with a case: what cures it, what the loop did by one order, and what it concluded.
+fn walk(record: &Record, policy: &str, outcome: &Outcome) -> String {
+    let cures: Vec<String> = record.label.cures.iter().map(|cure| cure.join(" and ")).collect();
+    let bugs: Vec<&str> = record.program.bugs.iter().map(|bug| bug.name()).collect();
+    format!(
+        "{} {policy}: bugs [{}], cures [{}], tests [{}], {} ({:.2}), {}",
+        record.name(),
+        bugs.join(", "),
+        cures.join(", "),
+        outcome.tests.join(", "),
+        outcome.verdict.as_deref().unwrap_or("no verdict"),
+        outcome.confidence,
+        if right(outcome, &record.label) { "right" } else { "wrong" },
+    )
+}
+
 /// Runs the loop on every failing program of the kinds that both policies are for, once for each order.
 ///
 /// # Errors
 /// When a built-in policy cannot be used.
-pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site, walks: Walks) -> anyhow::Result<Vec<Figure>> {
     let failing = |record: &&Record| record.label.class == Class::Failing && !record.program.task.family.rewards();
     let failing: Vec<&Record> = records.values().filter(failing).collect();
     let mut figures = Figures::default();
     for (policy, row) in ORDERS {
         let site = site_with(site, policy)?;
         let outcomes = parallel::map(&failing, |record| investigate(record, &site));
+        if walks == Walks::Printed {
+            let with_case = failing.iter().zip(&outcomes).filter(|(_, outcome)| outcome.opened);
+            with_case.for_each(|(record, outcome)| println!("{}", walk(record, policy, outcome)));
+        }
         for (held_back, set) in SETS {
             let of_set = failing.iter().zip(&outcomes).filter(|(record, _)| record.held_back.any() == held_back);
             let opened: Vec<(&Label, &Outcome)> = of_set
