@@ -82,8 +82,8 @@ pub(crate) struct Label {
     pub(crate) overfitting: bool,
     /// Single changes that cure, or pairs where no single one does.
     pub(crate) cures: Vec<Vec<String>>,
-    /// Every single change that was tried.
-    pub(crate) tried: Vec<String>,
+    /// The excess with each single change, at the program's own seed.
+    pub(crate) tried: BTreeMap<String, f64>,
     /// Whether only more steps cure.
     pub(crate) too_few_steps: bool,
 }
@@ -159,7 +159,7 @@ impl Label {
             excess: None,
             overfitting: false,
             cures: Vec::new(),
-            tried: reached.changes.keys().cloned().collect(),
+            tried: reached.changes.iter().map(|(name, ends)| (name.clone(), reached.excess(ends[0]))).collect(),
             too_few_steps: false,
         };
         if !reached.has_signal() {

@@ -101,7 +101,7 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
     println!("cures: of failing programs, log-loss on those held back by the model and by its prior alone:");
     for (name, changes) in CHANGES {
         let cured = |label: &Label| changes.iter().any(|change| label.cured_by(change));
-        let asked = |label: &Label| changes.iter().any(|change| label.tried.iter().any(|tried| tried == change));
+        let asked = |label: &Label| changes.iter().any(|change| label.tried.contains_key(*change));
         let rows: Vec<Row> = programs.iter().flat_map(|program| rows(program, &layout, cured(program.label))).collect();
         let (hits, of) = (programs.iter().filter(|p| weight(p) > 0.0).map(|p| (cured(p.label), weight(p))))
             .fold((0.0, 0.0), |(hits, of), (cured, weight)| (hits + f64::from(u8::from(cured)) * weight, of + weight));
