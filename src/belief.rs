@@ -1,10 +1,11 @@
-//! How probable it is that a job fails, and that a change would cure it: an additive model over the evidence.
+//! The probability that a job fails, and that a change fixes it: an additive model over the evidence.
 //!
-//! Owns: what weights mean, the breakdown, the prior, the status. Must not know: how weights were fitted, I/O.
+//! Owns: the interpretation of weights, the breakdown, the prior, the status. Must not know: how weights were fitted,
+//! I/O.
 //!
-//! The weights are data (`belief/weights.json`): an expert's, refined on random programs whose faults are known by what cures
-//! them (docs/EVALUATION.md). The log-odds of the prior and of all terms add
-//! up to those of the probability, so that each can be recomputed by hand.
+//! The weights are data (`belief/weights.json`): chosen by an expert and refined on random programs whose faults are
+//! known from what fixes them (docs/EVALUATION.md). The log-odds of the prior and of all terms add up to those of the
+//! probability, so that each can be recomputed by hand.
 
 mod breakdown;
 mod weights;
@@ -17,7 +18,7 @@ use crate::symptoms::{ALL, Finding, Severity};
 pub use breakdown::{Breakdown, Reason};
 pub use weights::{Calibration, Model, Term, Weights};
 
-/// What one quantity adds to the log-odds.
+/// The contribution of one quantity to the log-odds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Contribution {
     /// The quantity; `intercept` where the model speaks for itself.
@@ -26,18 +27,18 @@ pub struct Contribution {
     pub value: f64,
     /// Its standard error.
     pub error: f64,
-    /// What it adds.
+    /// Its contribution.
     pub log_odds: f64,
 }
 
-/// The probability of one thing, with what spoke for and against it.
+/// A probability, with the evidence for and against it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Belief {
     /// The probability.
     pub probability: f64,
     /// The probability before any evidence.
     pub prior: f64,
-    /// What the evidence adds, the strongest first.
+    /// The contributions of the evidence, strongest first.
     pub terms: Vec<Contribution>,
 }
 
@@ -54,12 +55,12 @@ impl Belief {
         Belief { probability: probability(log_odds(self.prior) + self.evidence()), ..self }
     }
 
-    /// What speaks for it, the strongest first.
+    /// The evidence for it, strongest first.
     pub fn speaks_for(&self) -> impl Iterator<Item = &Contribution> {
         self.terms.iter().filter(|term| term.log_odds > 0.0)
     }
 
-    /// What speaks against it, the strongest first.
+    /// The evidence against it, strongest first.
     pub fn speaks_against(&self) -> impl Iterator<Item = &Contribution> {
         self.terms.iter().filter(|term| term.log_odds < 0.0)
     }

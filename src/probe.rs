@@ -1,11 +1,12 @@
-//! Quiet probes: short experiments that settle whether a suspicious job fails, before anybody is told of it.
+//! Quiet probes: short experiments that determine whether a suspicious job fails, before anyone is notified.
 //!
-//! Owns: which tests may be probes, how a result is read, what it says, and which test tells most for its cost. Must not
-//! know: cases, who runs a probe, how its likelihoods were measured.
+//! Owns: which tests may be probes, how a result is interpreted, and which test has the highest expected information
+//! per cost. Must not know: cases, who runs a probe, how its likelihoods were measured.
 //!
-//! A flat loss may be at its floor, or stuck. No curve can tell the two apart, and an experiment can: what is at its floor gets
-//! no lower in a tenth of the time by other settings. How likely each result is for jobs that fail and for healthy ones was
-//! measured on random programs (docs/EVALUATION.md); passing a probe proves nothing by itself.
+//! A flat loss may be at its lowest possible level, or stuck. No curve distinguishes the two, but an experiment can: a
+//! loss at its lowest level does not fall further with other settings in a tenth of the time. The likelihood of each
+//! result for failing and for healthy jobs was measured on random programs (docs/EVALUATION.md). Passing a probe alone
+//! proves nothing.
 
 mod catalogue;
 mod likelihoods;
@@ -15,18 +16,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, Knobs};
-use crate::numbers::{FEW_POINTS, LEARNED};
+use crate::numbers::LEARNED;
 
 pub use catalogue::{TESTS, Test};
-pub use likelihoods::{Likelihoods, Table};
+pub use likelihoods::{Likelihoods, Row, Table};
 
-/// How a probe came out.
+/// The outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It reached what was fixed beforehand: a loss well below the one where the job stands, or a fit of few examples.
+    /// It reached its target: a loss well below that of the job, or a fit of few examples.
     Reached,
-    /// It did not, and is better than the job was at equal steps.
+    /// It did not, but was better than the job at equal steps.
     Better,
     /// Neither.
     NoBetter,
@@ -77,6 +78,8 @@ pub struct Ground<'a> {
     pub log_odds: f64,
     /// The optimizer steps that the budget pays for.
     pub steps: f64,
+    /// The same as a share of those that the job has made.
+    pub share: f64,
     /// Points of the loss that the job logs for each of them.
     pub points_per_step: f64,
     /// A probe has to be able to move the probability below the first or to the second: what else changes nothing. `None`
@@ -106,6 +109,9 @@ pub struct Choice {
     pub likelihoods: BTreeMap<Outcome, Likelihood>,
 }
 
+/// A loss has a level from three points on; the first may still be that of an untrained network.
+const LEAST_POINTS: f64 = 4.0;
+
 /// A test that is expected to give fewer bits is not worth the start of a run.
 const LEAST_GAIN: f64 = 0.02;
 
@@ -127,10 +133,10 @@ pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option
     if ground.made.contains(&test.name) || !ground.has("max_steps") {
         return None;
     }
-    let likelihoods = table.of(test.name)?.clone();
+    let likelihoods = table.of(test.name, ground.share)?.clone();
     let mut changes = (test.changes)(ground)?;
     let steps = test.most_steps.map_or(ground.steps, |most| most.min(ground.steps)).floor();
-    if steps * ground.points_per_step < FEW_POINTS || steps < 1.0 {
+    if steps * ground.points_per_step < LEAST_POINTS || steps < 1.0 {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "a whole number of steps; a cast saturates")]
@@ -210,6 +216,7 @@ mod tests {
             made: &[],
             log_odds: 0.0,
             steps: 200.0,
+            share: 0.08,
             points_per_step: 1.0,
             thresholds: Some((0.2, 0.65)),
         }
@@ -217,17 +224,20 @@ mod tests {
 
     #[test]
     fn the_shipped_table_has_every_test_and_every_outcome() {
-        let table = Table::shipped();
-        assert!(!table.source.is_empty());
-        for test in TESTS {
-            let likelihoods = table.of(test.name).expect(test.name);
-            assert_eq!(likelihoods.len(), Outcome::ALL.len(), "{}", test.name);
-            for of in [|l: &Likelihood| l.failing, |l: &Likelihood| l.healthy] {
-                let sum: f64 = likelihoods.values().map(of).sum();
-                assert!((sum - 1.0).abs() < 0.005, "{}: {sum}", test.name);
-                assert!(likelihoods.values().all(|l| of(l) > 0.0), "{}: nothing is impossible", test.name);
+        for row in &Table::shipped().rows {
+            assert!(!row.source.is_empty());
+            for test in TESTS {
+                let likelihoods = &row.tests[test.name];
+                assert_eq!(likelihoods.len(), Outcome::ALL.len(), "{}", test.name);
+                for of in [|l: &Likelihood| l.failing, |l: &Likelihood| l.healthy] {
+                    let sum: f64 = likelihoods.values().map(of).sum();
+                    assert!((sum - 1.0).abs() < 0.005, "{}: {sum}", test.name);
+                    assert!(likelihoods.values().all(|l| of(l) > 0.0), "{}: nothing is impossible", test.name);
+                }
             }
         }
+        let shares: Vec<f64> = Table::shipped().rows.iter().map(|row| row.share).collect();
+        assert!(!shares.is_empty() && shares.windows(2).all(|pair| pair[0] < pair[1]));
     }
 
     #[test]

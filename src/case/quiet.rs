@@ -1,7 +1,7 @@
-//! A case that nobody is told of: its job is suspicious, and is settled by probes.
+//! Quiet cases: a suspicious job is examined by probes without notifying anyone.
 //!
-//! Owns: what is believed after each probe, what probes may cost, and what follows from them. Must not know: which tests may
-//! be probes, how the run of one is examined.
+//! Owns: the beliefs after each probe, the budget of probes, and their consequences. Must not know: which tests may be
+//! probes, how the run of one is examined.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -57,6 +57,8 @@ pub struct Probed {
     pub updates: f64,
     /// Points of its loss.
     pub points: f64,
+    /// It is so far that standing still means something: before that, most suspicions pass by themselves.
+    pub mature: bool,
 }
 
 /// One probe: what was fixed beforehand, and what came of it.
@@ -155,7 +157,7 @@ impl Case {
         if !wanted {
             return if ended { self.settle("healthy", terms.now) } else { Trace::default() };
         }
-        if !terms.room_for_probe {
+        if !terms.room_for_probe || !quiet.job.mature {
             return Trace::default();
         }
         match self.choose_probe() {
@@ -193,6 +195,7 @@ impl Case {
             made: &made,
             log_odds: quiet.log_odds(),
             steps,
+            share: steps / updates,
             points_per_step: points / updates,
             thresholds: (!quiet.audit).then_some((weights.suspect, weights.alarm)),
         };

@@ -1,4 +1,4 @@
-//! Jobs that nobody asked for: when a case opens about one, and what a case makes of its baseline as that runs on.
+//! Jobs without a suggestion: when a case opens about one, and updates of the baseline of an open case.
 //!
 //! Owns: the looks at them. Must not know: experiments, and what a case does.
 
@@ -109,7 +109,7 @@ impl Diagnosis {
         let recovers = failed_to_learn && exam.facts.learned && exam.status().0 != Status::Failing;
         let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
         if grown && recovers && beyond_doubt && exam.ends_well() {
-            let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
+            let summary = format!("the baseline now learns without changes: {}", exam.facts.in_words());
             let conclusion = Conclusion {
                 state: "recovered".into(),
                 verdict: "recovered".into(),

@@ -1,4 +1,4 @@
-//! Quiet probes: which jobs are probed, and when people are told after all.
+//! Quiet probes: which jobs are probed, and when people are notified after all.
 //!
 //! Owns: when a case begins that nobody is told of, and the budget of its probes while they run. Must not know: which tests may
 //! be probes, and what their results say.
@@ -48,7 +48,7 @@ impl Diagnosis {
             Status::Healthy => (true, exam.facts.ended && is_audited(&job.name, probes.audit)),
             Status::Failing | Status::Unknown => (false, false),
         };
-        let Some(shown) = probed(job, exam).filter(|_| due && !left_alone) else { return };
+        let Some(shown) = probed(job, exam).filter(|shown| shown.mature && due && !left_alone) else { return };
         let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
         let opening = self.opening(job, exam, case_id(&job.name, begun, earlier.count()));
         let pace = Pace { seconds_per_step: shown.seconds / shown.updates, gpus: self.site.gpus };
@@ -75,7 +75,7 @@ impl Diagnosis {
         let Some(case) = self.cases.get_mut(id) else { return };
         let suspect = case.quiet.as_ref().is_some_and(|quiet| quiet.audit) || exam.status().0 == Status::Suspect;
         if !suspect {
-            let trace = case.stop_probe("its job is not suspicious any more", now);
+            let trace = case.stop_probe("its job is no longer suspicious", now);
             changes.add(&case.clone(), trace);
         }
     }
@@ -125,6 +125,7 @@ fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
         seconds,
         updates,
         points: exam.evidence.get(Q::Points)?,
+        mature: exam.facts.ended || exam.evidence.get(Q::Maturity).is_some_and(|maturity| maturity >= 1.0),
     };
     (falls && seconds > 0.0 && updates > 0.0).then_some(shown)
 }

@@ -42,7 +42,7 @@ fn logged(begin: f64, points: i64, loss: Loss, settings: &[(&str, f64)]) -> RunD
     run
 }
 
-/// A job that stands still, at a site where that makes it this suspicious when it has logged 300 points.
+/// A job that stands still, at a site where that makes it this suspicious when it has logged [`SO_FAR`] points.
 struct Bench {
     diagnosis: Diagnosis,
     runs: Runs,
@@ -52,6 +52,10 @@ struct Bench {
 }
 
 const BEGIN: f64 = 1000.0;
+
+/// Steps that the job plans, and those after which it is old enough for a probe.
+const PLANNED: i64 = 460;
+const SO_FAR: i64 = 280;
 
 impl Bench {
     fn new(suspicion: f64, change: impl FnOnce(&mut Site)) -> Bench {
@@ -66,7 +70,7 @@ impl Bench {
             messages: Vec::new(),
             journal: Vec::new(),
         };
-        bench.goes_on(300);
+        bench.goes_on(SO_FAR);
         let jobs = group(&bench.runs, &BTreeSet::new());
         let mut memory = Memory::first_seen(false);
         memory.saw(&jobs[0], jobs[0].events(), bench.now);
@@ -77,9 +81,9 @@ impl Bench {
         bench
     }
 
-    /// The job has logged so many of its 600 points.
+    /// The job has logged so many of its points.
     fn goes_on(&mut self, points: i64) {
-        let settings = [("learning_rate", 1.0), ("batch_size", 32.0), ("max_steps", 600.0)];
+        let settings = [("learning_rate", 1.0), ("batch_size", 32.0), ("max_steps", PLANNED as f64)];
         self.runs.insert(RunName::new("sick"), logged(BEGIN, points, Loss::Stands, &settings));
         self.now = self.now.max(BEGIN + points as f64);
     }
@@ -153,7 +157,7 @@ fn a_suspicious_job_is_probed_and_nobody_else_hears_of_it() {
     assert_eq!((probe.state.as_str(), &probe.about.case_id, &probe.about.policy), ("probe", &None, &None));
     assert!(!probe.hypothesis.is_empty() && !probe.expect.is_empty(), "success is fixed beforehand: {probe:?}");
     let steps = probe.overrides["max_steps"].as_f64().unwrap();
-    assert!((100.0..=120.0).contains(&steps), "four fifths of half of the job's 300 steps: {steps}");
+    assert!((100.0..=120.0).contains(&steps), "four fifths of half of the job's steps: {steps}");
     assert_eq!(probe.cost.unwrap().seconds.unwrap().round(), steps, "a second for each step");
     let case = bench.case();
     assert!(case.is_quiet() && case.experiments[0].probe);
@@ -220,7 +224,7 @@ fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
     bench.look();
     bench.look();
     assert!(bench.case().closed.is_none(), "it runs on");
-    bench.goes_on(601);
+    bench.goes_on(PLANNED + 1);
     for _ in 0..6 {
         if bench.case().open_experiment().is_some() {
             bench.probe_finds_nothing();
@@ -247,7 +251,7 @@ fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
     bench.look();
     bench.look();
     assert!(bench.case().open_experiment().is_none(), "the budget is used up, but for a fifth");
-    bench.goes_on(599);
+    bench.goes_on(PLANNED - 1);
     for _ in 0..6 {
         bench.look();
         if bench.case().open_experiment().is_some() {
@@ -257,7 +261,7 @@ fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
     let probes = &bench.case().experiments;
     assert!(probes.len() > 1, "{:#?}", bench.journal);
     assert_ne!(probes[1].proposal.step, first, "each test is made once");
-    let (spent, used) = (bench.case().spent_on_probes(), 599.0);
+    let (spent, used) = (bench.case().spent_on_probes(), PLANNED as f64);
     assert!(spent <= 0.5 * used, "{spent} s of {used} s");
     assert!(bench.kinds().iter().all(|kind| *kind == MessageKind::RunSuggested));
 }
@@ -279,7 +283,7 @@ fn a_probe_that_takes_longer_than_its_budget_is_stopped_and_says_nothing() {
     assert!(cancelled.probe && cancelled.about.case_id.is_none());
     assert!(cancelled.why.contains("used up its budget"), "{}", cancelled.why);
     let spent = bench.case().spent_on_probes();
-    assert!((140.0..=150.0).contains(&spent), "what it took is used up: {spent}");
+    assert!((135.0..=145.0).contains(&spent), "what it took is used up: {spent}");
     assert_eq!(bench.case().quiet.as_ref().unwrap().terms(), []);
 }
 
@@ -356,7 +360,7 @@ fn probes_leave_their_room_to_what_people_were_told_of() {
     let mut bench = Bench::new(0.5, |site| site.at_once = 1);
     bench.look();
     assert!(bench.case().open_experiment().is_some());
-    let mut other = logged(BEGIN, 300, Loss::Stands, &[("learning_rate", 1.0), ("max_steps", 600.0)]);
+    let mut other = logged(BEGIN, 300, Loss::Stands, &[("learning_rate", 1.0), ("max_steps", PLANNED as f64)]);
     let tag = other.tag_id("train/loss").unwrap();
     other.scalar(tag, Point { step: 300, wall_time: BEGIN + 300.0, value: f64::NAN });
     other.event(BEGIN + 300.0);
@@ -370,9 +374,9 @@ fn probes_leave_their_room_to_what_people_were_told_of() {
 fn some_unsuspicious_jobs_are_probed_to_learn_what_suspicion_misses() {
     for (audit, probed) in [(1.0, true), (0.0, false)] {
         let mut bench = Bench::new(0.5, |site| site.probes.as_mut().unwrap().audit = audit);
-        let settings = [("learning_rate", 0.1), ("batch_size", 32.0), ("max_steps", 600.0)];
-        bench.runs.insert(RunName::new("sick"), logged(BEGIN, 601, Loss::Falls, &settings));
-        bench.now = BEGIN + 601.0;
+        let settings = [("learning_rate", 0.1), ("batch_size", 32.0), ("max_steps", PLANNED as f64)];
+        bench.runs.insert(RunName::new("sick"), logged(BEGIN, PLANNED + 1, Loss::Falls, &settings));
+        bench.now = BEGIN + PLANNED as f64 + 1.0;
         bench.look();
         assert_eq!(!bench.messages.is_empty(), probed);
         if probed {

@@ -12,12 +12,19 @@ use super::{Likelihood, Outcome};
 /// How likely each outcome of a probe is.
 pub type Likelihoods = BTreeMap<Outcome, Likelihood>;
 
-/// How likely each outcome of each probe is.
+/// How likely each outcome of each probe is, by how long it is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Table {
+    /// Probes of one length each, the shortest first.
+    pub rows: Vec<Row>,
+}
+
+/// How likely each outcome of each probe of one length is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Row {
     /// Where the numbers come from.
     pub source: String,
-    /// The share of a job's time that its probes took when this was measured.
+    /// The steps of the probes, as a share of those that their jobs had made.
     pub share: f64,
     /// By test.
     pub tests: BTreeMap<String, Likelihoods>,
@@ -33,8 +40,10 @@ impl Table {
         &SHIPPED
     }
 
-    /// How likely the outcomes of a test are; `None` where that was not measured.
-    pub fn of(&self, test: &str) -> Option<&Likelihoods> {
-        self.tests.get(test)
+    /// How likely the outcomes of a test are whose steps are this share of its job's; `None` where that was not measured. The
+    /// row of the length that is nearest counts.
+    pub fn of(&self, test: &str, share: f64) -> Option<&Likelihoods> {
+        let far = |row: &&Row| (row.share / share).ln().abs();
+        self.rows.iter().min_by(|a, b| far(a).total_cmp(&far(b)))?.tests.get(test)
     }
 }

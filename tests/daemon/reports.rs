@@ -122,6 +122,33 @@ fn check_shown(stage: &Stage, case: &CaseId, id: &str) {
 }
 
 #[test]
+fn a_job_that_ran_out_of_memory_or_time_is_infrastructure_with_its_fate_and_needs_no_experiment() {
+    let (stage, configuration) = stage(CONFIGURATION);
+    let (queue, webhook) = (Receiver::of_everything(), Receiver::of_everything());
+    let _daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
+    for (job, state, words) in [
+        ("memory", "out_of_memory", "ran out of memory (killed by the cgroup)"),
+        ("time", "out_of_time", "ran out of time (its limit was 24 h)"),
+    ] {
+        Run::new(&stage.logdir(), job, &knobs(0.01)).with_knobs().log(0..200);
+        let page = address(&stage);
+        stage.until("it is ready", || get(&page, "/ready", "").starts_with("HTTP/1.1 200"));
+        let reason = words.split(['(', ')']).nth(1).unwrap();
+        let fate = json!({ "state": state, "reason": reason }).to_string();
+        stage.until("its fate is taken", || post(&page, &format!("/v1/jobs/{job}"), REPORT, &fate).0 == 202);
+        let end = stage.until_closed(job).closed.unwrap();
+        assert_eq!(end.verdict, "infrastructure");
+        assert!(end.summary.contains(words), "{}", end.summary);
+        let told = || webhook.data_of("nextrun.case.closed").into_iter().find(|data| data["baseline_run"] == job);
+        stage.until("people are told", || told().is_some());
+        let told = told().unwrap();
+        assert_eq!(told["verdict"], "infrastructure");
+        assert!(told["summary"].as_str().unwrap().contains(words), "{told}");
+    }
+    assert!(queue.events().is_empty(), "nothing was suggested");
+}
+
+#[test]
 fn without_a_token_nobody_reports_and_what_was_acknowledged_outlives_a_kill() {
     let (stage, configuration) = stage("policy: ./short.yaml\nstatus: { listen: 127.0.0.1:0 }\n");
     let (queue, webhook) = (Receiver::of_everything(), Receiver::of_everything());
@@ -174,7 +201,7 @@ fn a_closed_case_takes_no_fates_and_a_question_takes_an_answer() {
     assert_eq!(closed.closed.unwrap().verdict, "data_pipeline");
     for path in [format!("/v1/experiments/{}", event.text("/id")), "/v1/jobs/sick".to_owned()] {
         let (status, told) = post(&page, &path, REPORT, r#"{"state": "ended"}"#);
-        assert!(status == 409 && told.contains("has closed"), "{path}: {status} {told}");
+        assert!(status == 409 && told.contains("is closed"), "{path}: {status} {told}");
     }
     assert_eq!(post(&page, &format!("/v1/cases/{case}/answer"), ACT, r#"{"answer": "found_it"}"#).0, 409);
 }

@@ -10,7 +10,7 @@ use nextrun::diagnosis::{Diagnosis, Exam, Memory, Probes, Report, Site, Status, 
 use nextrun::evidence::Quantity;
 use nextrun::facts::measure as facts_of;
 use nextrun::jobs::group;
-use nextrun::probe::{Ground, Likelihood, Likelihoods, Outcome, TESTS, Table, choice, read};
+use nextrun::probe::{Ground, Likelihood, Likelihoods, Outcome, Row, TESTS, Table, choice, read};
 use nextrun::series::Runs;
 
 use super::closed::changed;
@@ -24,9 +24,11 @@ use super::style;
 use crate::lab::PATIENCE;
 use crate::parallel;
 
-/// The share of a job's time that its probes may take, and the part of it that the first is planned for.
-const SHARE: f64 = 0.1;
-const PLANNED: f64 = 0.8;
+/// The shares of a job's time that its probes may take, for which figures are made.
+const SHARES: [f64; 3] = [0.1, 0.3, 1.0];
+
+/// The lengths of probes whose outcomes are counted, as shares of the steps of their jobs: what budgets of [`SHARES`] plan.
+const LENGTHS: [f64; 3] = [0.08, 0.24, 0.8];
 
 /// A program whose settings are those of a probe, trained and logged under a name.
 fn trained<'a>(
@@ -49,10 +51,12 @@ fn trained<'a>(
     })
 }
 
-/// The first look at which a program is suspicious for the second time running: the share of its steps, and the look.
-fn first_suspicion(record: &Record, site: &Site) -> Option<(f64, Exam)> {
+/// The last look at which a program that fails is suspicious for the second time running, or the last one of a healthy one:
+/// so few of those are suspicious that they say little. The share of its steps, and the look.
+fn judged(record: &Record, site: &Site) -> Option<(f64, Exam)> {
     let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
-    let (mut memory, mut before) = (Memory::first_seen(false), false);
+    let (mut memory, mut before, mut last) = (Memory::first_seen(false), false, None);
+    let healthy = record.label.class == Class::Healthy;
     for place in 1..=LOOKS + 1 {
         let share = (place as f64 / LOOKS as f64).min(1.0);
         log.grow(&mut runs, &mut from, share);
@@ -62,17 +66,15 @@ fn first_suspicion(record: &Record, site: &Site) -> Option<(f64, Exam)> {
         memory.saw(job, job.events(), now);
         let seen = exam(job, site, &memory, now);
         let suspect = seen.status().0 == Status::Suspect;
-        if suspect && before {
-            return Some((share, seen));
-        }
-        before = suspect;
+        let counts = suspect && before || healthy && place > LOOKS;
+        (before, last) = (suspect, if counts { Some((share, seen)) } else { last });
     }
-    None
+    last
 }
 
 /// How each probe comes out that a program's budget pays for when it becomes suspicious.
-fn outcomes(record: &Record, site: &Site) -> BTreeMap<&'static str, Outcome> {
-    let Some((share, baseline)) = first_suspicion(record, site) else { return BTreeMap::new() };
+fn outcomes(record: &Record, site: &Site, part: f64) -> Option<BTreeMap<&'static str, Outcome>> {
+    let (share, baseline) = judged(record, site)?;
     let updates = share * record.program.settings.steps as f64;
     let none = BTreeSet::new();
     let ground = Ground {
@@ -81,15 +83,16 @@ fn outcomes(record: &Record, site: &Site) -> BTreeMap<&'static str, Outcome> {
         missing: &none,
         made: &[],
         log_odds: 0.0,
-        steps: PLANNED * SHARE * updates,
+        steps: part * updates,
+        share: part,
         points_per_step: baseline.evidence.get(Quantity::Points).unwrap_or(0.0) / updates,
         thresholds: None,
     };
     let telling = |failing, healthy| Likelihood { failing, healthy };
     let telling = [telling(0.8, 0.1), telling(0.1, 0.1), telling(0.1, 0.8)];
     let of_any: Likelihoods = Outcome::ALL.into_iter().zip(telling).collect();
-    let table =
-        Table { tests: TESTS.iter().map(|t| (t.name.to_owned(), of_any.clone())).collect(), ..Table::default() };
+    let tests = TESTS.iter().map(|test| (test.name.to_owned(), of_any.clone())).collect();
+    let table = Table { rows: vec![Row { share: part, tests, ..Row::default() }] };
     let data = TaskData::new(&record.program.task, record.program.seed);
     let mut came = BTreeMap::new();
     for made in TESTS.iter().filter_map(|test| choice(test, &ground, &table)) {
@@ -105,20 +108,22 @@ fn outcomes(record: &Record, site: &Site) -> BTreeMap<&'static str, Outcome> {
         let facts = facts_of(seen.looked(), Some(baseline.looked()));
         came.insert(made.test.name, read(&facts, made.level));
     }
-    came
+    Some(came)
 }
 
-/// How likely each outcome of each probe is for suspicious programs, from those that may be fitted on.
-pub(super) fn table(records: &BTreeMap<u64, Record>, site: &Site) -> Table {
-    let judged = |record: &&Record| matches!(record.label.class, Class::Failing | Class::Healthy);
-    let records: Vec<&Record> = records.values().filter(|r| !r.held_back.any()).filter(judged).collect();
-    let came = parallel::map(&records, |record| outcomes(record, site));
+/// How likely each outcome of each probe of this length is, from programs that may be fitted on.
+fn row(records: &BTreeMap<u64, Record>, site: &Site, part: f64) -> Row {
+    let sure = |record: &&Record| matches!(record.label.class, Class::Failing | Class::Healthy);
+    let records: Vec<&Record> = records.values().filter(|r| !r.held_back.any()).filter(sure).collect();
+    let came = parallel::map(&records, |record| outcomes(record, site, part));
     let of = |class: Class| records.iter().zip(&came).filter(move |(record, _)| record.label.class == class);
-    let suspects = |class| of(class).filter(|(_, came)| !came.is_empty()).count();
+    let suspects = |class| of(class).filter(|(_, came)| came.is_some()).count();
+    let probed = |class| of(class).filter(|(_, came)| came.as_ref().is_some_and(|came| !came.is_empty())).count();
     let mut tests = BTreeMap::new();
     for test in TESTS {
         let share = |class: Class, outcome: Outcome| {
-            let of_test: Vec<Outcome> = of(class).filter_map(|(_, came)| came.get(test.name).copied()).collect();
+            let of_test: Vec<Outcome> =
+                of(class).filter_map(|(_, came)| came.as_ref()?.get(test.name).copied()).collect();
             let hits = of_test.iter().filter(|came| **came == outcome).count() as f64;
             // One more of each: what was not seen yet may still come.
             let p = (hits + 1.0) / (of_test.len() as f64 + Outcome::ALL.len() as f64);
@@ -131,13 +136,20 @@ pub(super) fn table(records: &BTreeMap<u64, Record>, site: &Site) -> Table {
         tests.insert(test.name.to_owned(), Outcome::ALL.into_iter().map(likelihood).collect::<Likelihoods>());
     }
     let source = format!(
-        "random programs that are not held back: {} failing and {} healthy ones that were suspicious; each probe had {:.0} % of \
-         the steps made by then",
+        "random programs that are not held back: {} failing ones of {} that were suspicious, and {} healthy ones of {}, logged \
+         enough for a probe of {:.0} % of their steps",
+        probed(Class::Failing),
         suspects(Class::Failing),
+        probed(Class::Healthy),
         suspects(Class::Healthy),
-        100.0 * SHARE * PLANNED
+        100.0 * part
     );
-    Table { source, share: SHARE, tests }
+    Row { source, share: part, tests }
+}
+
+/// How likely each outcome of each probe is, from programs that may be fitted on.
+pub(super) fn table(records: &BTreeMap<u64, Record>, site: &Site) -> Table {
+    Table { rows: LENGTHS.map(|part| row(records, site, part)).to_vec() }
 }
 
 /// What became of one program.
@@ -242,11 +254,8 @@ fn watch(record: &Record, site: &Site) -> Seen {
 pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Figure> {
     let with =
         |share: f64| Site { probes: Some(Probes { is_for: Arc::new(|_| true), share, audit: 0.0 }), ..site.clone() };
-    let sites = [
-        ("without probes".to_owned(), site.clone()),
-        (format!("with probes, {:.0} % of a job's time", 100.0 * SHARE), with(SHARE)),
-        (format!("with probes, {:.0} % of a job's time", 300.0 * SHARE), with(3.0 * SHARE)),
-    ];
+    let probed = SHARES.map(|share| (format!("probes within {:.0} % of a job's time", 100.0 * share), with(share)));
+    let sites: Vec<(String, Site)> = [("without probes".to_owned(), site.clone())].into_iter().chain(probed).collect();
     let records: Vec<&Record> = records.values().collect();
     let mut figures = Vec::new();
     for (name, site) in &sites {
