@@ -160,9 +160,14 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     };
     let result = engine.run(told, load);
     drop(live);
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     serving.abort();
-    let outbox = engine.into_outbox();
+    stop(runtime, engine.into_outbox());
+    result
+}
+
+/// Lets requests in progress end, for a while.
+fn stop(runtime: tokio::runtime::Runtime, outbox: Outbox) {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     runtime.block_on(async {
         if tokio::time::timeout(STOP_WITHIN, outbox.stop()).await.is_err() {
             tracing::warn!("a destination did not respond in time; the outcome will be checked at the next start");
@@ -170,7 +175,6 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     tracing::info!("stopped");
-    result
 }
 
 /// How long a stop waits for requests in progress.

@@ -27,7 +27,7 @@ impl Diagnosis {
         }
         let exam = exam(job, &self.site, memory, now);
         match open {
-            Some(id) if self.cases[&id].is_quiet() => self.look_at_probed(&id, job, &exam, now, changes),
+            Some(id) if self.cases[&id].is_quiet() => self.look_at_probed(job, &exam, now, changes),
             Some(id) => self.look_again(&id, &exam, now, changes),
             None => {
                 self.open_case(job, &exam, now, changes);

@@ -63,16 +63,18 @@ impl Diagnosis {
 
     /// A newer look at a job that is probed. People are told once it fails by all that is known; a probe is stopped once the
     /// job is suspicious no more.
-    pub(super) fn look_at_probed(&mut self, id: &CaseId, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
-        if let (Some(shown), Some(case)) = (probed(job, exam), self.cases.get_mut(id)) {
+    pub(super) fn look_at_probed(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
+        let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
+        let Some(id) = open.map(|case| case.id.clone()) else { return };
+        if let (Some(shown), Some(case)) = (probed(job, exam), self.cases.get_mut(&id)) {
             case.probed_job_shows(shown, &exam.facts);
             changes.keep(case);
         }
         if self.is_to_be_told(job, exam) {
             let opening = self.opening(job, exam, id.clone());
-            return self.step(id, now, changes, |case, terms| case.go_public(opening, terms));
+            return self.step(&id, now, changes, |case, terms| case.go_public(opening, terms));
         }
-        let Some(case) = self.cases.get_mut(id) else { return };
+        let Some(case) = self.cases.get_mut(&id) else { return };
         let suspect = case.quiet.as_ref().is_some_and(|quiet| quiet.audit) || exam.status().0 == Status::Suspect;
         if !suspect {
             let trace = case.stop_probe("its job is no longer suspicious", now);
