@@ -1,7 +1,7 @@
-//! One investigation: a baseline job, the policy, the experiments so far, and in the end a verdict.
+//! One investigation: a baseline job, the policy, the experiments so far, and finally a verdict.
 //!
-//! Owns: the journal, the open suggestion, linking, what is owed to destinations. Must not know: SQL, HTTP, how a knob
-//! reaches a training script.
+//! Owns: the journal, the open suggestion, links to runs, messages to send. Must not know: SQL, HTTP, how a script sets
+//! a knob.
 
 mod asking;
 mod believed;
@@ -54,8 +54,8 @@ pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
 pub use version::{CaseError, VERSION, runs_named};
 pub use versions::{POLICY_CHANGED, Versions};
 
-/// The id of a case: a hash of the baseline and of which of its investigations this is, so that the same case is never
-/// opened twice.
+/// The id of a case: a hash of the baseline and the number of its investigation, so that the same case is never opened
+/// twice.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CaseId(pub String);
 
@@ -65,177 +65,177 @@ impl fmt::Display for CaseId {
     }
 }
 
-/// One investigation, as it is kept between steps.
+/// One investigation, as stored between steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Case {
-    /// The version of its form: [`VERSION`], but for what was kept before.
+    /// The version of its format: [`VERSION`], except for older stored cases.
     #[serde(default)]
     pub version: u32,
     /// Its id.
     pub id: CaseId,
-    /// The job that it is about.
+    /// The baseline job.
     pub baseline: String,
-    /// Name of the policy that it runs.
+    /// Name of its policy.
     pub policy: String,
     /// Seconds since the Unix epoch.
     pub opened: f64,
-    /// What was found in the baseline when the case was opened.
+    /// The findings in the baseline when the case was opened.
     pub findings: Vec<Finding>,
-    /// What the baseline shows; kept up to date while it runs on.
+    /// The facts of the baseline, updated while it runs.
     pub baseline_facts: Facts,
     /// Up to sixty levels of the baseline's loss, for messages; null where it was not finite.
     pub loss_curve: Vec<Option<f64>>,
-    /// Where it stands in its policy.
+    /// Its position in the policy.
     pub position: Position,
     /// What it waits for.
     pub waiting: Waiting,
-    /// Experiments, in the order in which they were suggested.
+    /// Experiments, in order of suggestion.
     pub experiments: Vec<Experiment>,
-    /// What its policy's guards may read of it.
+    /// The facts of the case that guards can use.
     pub facts: CaseFacts,
-    /// Steps of the sequence that were passed over although they were due, each with the reason.
+    /// Due steps that were skipped, each with the reason.
     pub not_tried: Vec<NotTried>,
     /// How it ended.
     pub closed: Option<Conclusion>,
-    /// The settings of the baseline that are known: logged, in its command, or defaults of its script.
+    /// The known settings of the baseline: logged, in its command, or defaults of its script.
     #[serde(default)]
     pub settings: Knobs,
-    /// How the baseline was started, where that is known.
+    /// How the baseline was started, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launched: Option<Launched>,
-    /// The step by which the baseline showed what was found.
+    /// The step by which the baseline showed the findings.
     #[serde(default)]
     pub shown_at: Option<f64>,
     /// How fast the baseline trains.
     #[serde(default)]
     pub pace: Option<Pace>,
-    /// What became of the baseline, as whoever runs it told.
+    /// The reported status of the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<Fate>,
-    /// Where it stands with its control.
+    /// The state of its control.
     #[serde(default)]
     pub control: Control,
-    /// Why it could go on and does not.
+    /// Why it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
-    /// What its newest experiments came to, where that was nothing.
+    /// Consecutive experiments without a result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_vain: Option<InVain>,
     /// The budget that its next experiment would exceed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_of: Option<String>,
-    /// What its baseline and experiments had logged when it last took a step; the baseline's come first.
+    /// The curves of its baseline and experiments at its last step; those of the baseline come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub curves: Vec<Curve>,
-    /// The experiment that a person let run, until it is suggested.
+    /// The experiment that a person approved, until it is suggested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approved>,
-    /// How probable it was that the baseline fails when the case was opened.
+    /// The probability that the baseline fails, at the time the case was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub belief: Option<Breakdown>,
-    /// What it was opened under.
+    /// The versions under which it was opened.
     #[serde(default)]
     pub versions: Versions,
-    /// What it goes on under, where that was changed since.
+    /// The current versions, if they have changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goes_on_under: Option<Versions>,
-    /// The probes of its job, where there were some.
+    /// The probes of its job, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
 }
 
-/// What a case waits for.
+/// What a case is waiting for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Waiting {
-    /// For room: as many experiments as the site allows are under way.
+    /// Room: the site's limit of simultaneous experiments is reached.
     Room(Proposal),
-    /// For its newest experiment.
+    /// Its newest experiment.
     Experiment,
-    /// For a person.
+    /// An answer from a person.
     Answer {
-        /// What was asked.
+        /// The question.
         question: Question,
-        /// Seconds since the Unix epoch at which the case goes on without an answer.
+        /// Time at which the case continues without an answer, in seconds since the Unix epoch.
         until: f64,
     },
-    /// For a moment at which the next probe of its job may be made.
+    /// The time of the next probe.
     Probe,
-    /// For a person to let its next experiment run.
+    /// A person's approval of its next experiment.
     Approval(Awaited),
-    /// For nothing: it is closed.
+    /// Nothing: it is closed.
     Nothing,
 }
 
-/// One experiment: a suggestion, and the job that carries it out.
+/// One experiment: a suggestion, and the job that runs it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Experiment {
-    /// Id of the suggestion, which is the id of its message too.
+    /// Id of the suggestion and of its message.
     pub suggestion: String,
-    /// What was proposed.
+    /// The proposal.
     pub proposal: Proposal,
-    /// Where it is expected to log, relative to the log directory.
+    /// Its expected log directory, relative to the main log directory.
     pub run_name: String,
     /// Seconds since the Unix epoch.
     pub suggested: f64,
-    /// Seconds by which the clock was set since then: no time that passed.
+    /// Seconds by which the clock was changed since then, which do not count.
     #[serde(default)]
     pub clock_set_by: f64,
-    /// The destinations that have it, or may get it, and run it by themselves: job queues, engines, runners.
+    /// The destinations that have it or may receive it, and run it automatically: job queues, engines, runners.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub machines: Vec<String>,
-    /// The runs that its process was seen to write, relative to the log directory.
+    /// The runs that its process was observed to write, relative to the log directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<String>,
-    /// Why no job is taken for it although some claim to be it, once people were told.
+    /// Why no job is accepted although some claim to be it, once people were notified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disputed: Option<String>,
-    /// The job that carries it out, once there is one.
+    /// The job that runs it, once it is known.
     pub job: Option<String>,
-    /// A person said which job that is.
+    /// Whether a person named the job.
     #[serde(default)]
     pub linked_by_hand: bool,
-    /// What came of it: the name of the outcome that was taken.
+    /// The resulting outcome.
     pub outcome: Option<String>,
-    /// What it showed, once judged.
+    /// Its facts, once judged.
     pub facts: Option<Facts>,
-    /// What became of its job, as whoever runs it told last.
+    /// The last reported status of its job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<Fate>,
-    /// When that was told, in seconds since the Unix epoch.
+    /// Time of that report, in seconds since the Unix epoch.
     #[serde(default)]
     pub fate_told: Option<f64>,
-    /// It waited in a queue, or its case was paused, until then, in seconds since the Unix epoch.
+    /// Until when it waited in a queue or its case was paused, in seconds since the Unix epoch.
     #[serde(default)]
     pub waits_since: Option<f64>,
-    /// The message in which a person let it run: exactly what was shown there is what runs.
+    /// The message in which a person approved it: exactly what was shown there is run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<String>,
-    /// It repeats the baseline unchanged.
+    /// Whether it repeats the baseline unchanged.
     #[serde(default)]
     pub control: bool,
     /// It is a quiet probe.
     #[serde(default)]
     pub probe: bool,
-    /// It repeats an experiment whose job was lost.
+    /// Whether it repeats an experiment whose job was lost.
     #[serde(default)]
     pub again: bool,
-    /// What it was expected to cost.
+    /// Its expected cost.
     #[serde(default)]
     pub cost: Option<Cost>,
-    /// What its job took.
+    /// Its actual cost.
     #[serde(default)]
     pub spent: Option<Spent>,
-    /// Its job fails by all that is known of it.
+    /// Whether its job fails by all available evidence.
     #[serde(default)]
     pub fails: bool,
-    /// How it moved what is believed of each cause.
+    /// How it changed the probability of each cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub believed: Vec<Believed>,
 }
 
 impl Experiment {
-    /// An experiment that was suggested just now.
+    /// A newly suggested experiment.
     pub fn new(suggestion: String, proposal: Proposal, run_name: String, now: f64) -> Experiment {
         Experiment {
             suggestion,
@@ -264,7 +264,7 @@ impl Experiment {
         }
     }
 
-    /// Seconds that it had to start: without those that it waited in a queue, or for the end of a pause.
+    /// Seconds available for its start, excluding time in a queue or a pause.
     pub fn waited(&self, now: f64) -> f64 {
         self.age(now).min(self.waits_since.map_or(f64::INFINITY, |since| now - since - self.clock_set_by))
     }
@@ -275,43 +275,44 @@ impl Experiment {
     }
 }
 
-/// A step that was due and could not be tried.
+/// A due step that could not be tried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NotTried {
     /// The state.
     pub state: String,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// One thing that happened in a case, for people and for replay.
+/// An event in a case, for people and for replay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JournalEntry {
     /// Seconds since the Unix epoch.
     pub time: f64,
-    /// What kind of entry it is: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
-    /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `probed`, `closed`.
+    /// The kind of entry: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
+    /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `probed`,
+    /// `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,
 }
 
-/// What one step of a case leaves behind besides its new state; all of it is kept in one transaction.
+/// The result of one step of a case besides its new state; stored in one transaction.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trace {
-    /// Entries of its journal.
+    /// Journal entries.
     pub journal: Vec<JournalEntry>,
-    /// Messages owed.
+    /// Messages to send.
     pub messages: Vec<Message>,
 }
 
 impl Case {
-    /// The experiment that the case waits for.
+    /// The experiment that the case is waiting for.
     pub fn open_experiment(&self) -> Option<&Experiment> {
         self.experiments.last().filter(|_| self.waiting == Waiting::Experiment)
     }
 
-    /// The clock was set by so many seconds, which the case did not wait for.
+    /// The clock was changed by this many seconds, which do not count as waiting.
     pub fn clock_was_set(&mut self, by: f64) {
         match &mut self.waiting {
             Waiting::Answer { until, .. } => *until += by,
@@ -328,7 +329,7 @@ impl Case {
         }
     }
 
-    /// The knobs of the baseline with the changes of a proposal: what the experiment runs with.
+    /// The knobs of the baseline with the changes of a proposal: the settings of the experiment.
     pub fn knobs_with(&self, changes: &Knobs) -> Knobs {
         let mut knobs = self.baseline_facts.knobs.clone();
         knobs.extend(changes.iter().map(|(name, value)| (name.clone(), value.clone())));

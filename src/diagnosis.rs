@@ -1,6 +1,6 @@
-//! The pure steps in their order: jobs, signals, symptoms, facts, policy, case. Nothing else.
+//! The pure steps in sequence: jobs, signals, symptoms, facts, policy, case.
 //!
-//! What follows depends on what the runs hold and on the ticks, never on how the bytes arrived.
+//! The result depends on the content of the runs and on the ticks, never on how the bytes arrived.
 
 mod advice;
 mod asked;
@@ -10,6 +10,7 @@ mod budgets;
 mod changes;
 #[cfg(test)]
 mod consent;
+mod cures;
 mod curves;
 mod delivery;
 mod endings;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::belief::Weights;
 use crate::case::{Allowance, Approval, Case, CaseId, Terms, Trace, Waiting, WhenControl};
 use crate::command::takes;
 use crate::evidence::Kind;
@@ -57,46 +59,45 @@ pub use experiments::Report;
 pub use probes::Probes;
 pub use unlogged::{Writer, in_words, unlogged};
 
-/// What the site decides about diagnosis.
+/// The site's settings for diagnosis.
 #[derive(Debug, Clone)]
 pub struct Site {
-    /// What tags mean.
+    /// The meaning of tags.
     pub signals: SignalRules,
     /// What the site says of its scripts; the first that is for a job counts.
     pub scripts: Vec<Script>,
-    /// How long a job may be silent.
+    /// How long a job may log nothing.
     pub patience: Patience,
-    /// The policies, each with the jobs that it is for; the first that is for a job is taken, and a job that none is for
-    /// is left alone.
+    /// The policies with their jobs; the first match applies, and a job without a match is ignored.
     pub policies: Vec<Choice>,
-    /// Experiments under way at once, over all cases.
+    /// Maximum number of simultaneous experiments over all cases.
     pub at_once: usize,
     /// Seconds that a suggested run has to start.
     pub start_within: f64,
-    /// Seconds that a person has for an answer.
+    /// Seconds to wait for an answer.
     pub answer_within: f64,
-    /// A job whose newest event is older than so many seconds when it is first seen is history.
+    /// A job whose latest event is older than this when first seen is ignored as history.
     pub history_after: f64,
-    /// Seconds that a runner is given to say how a job that is new was started, before a case can open about it; 0 where
-    /// there is no runner.
+    /// Seconds to wait for the runner to report how a new job was started before a case can open about it; 0 without a
+    /// runner.
     pub command_within: f64,
-    /// The share of all jobs that fail at this site, before anything is known of one.
+    /// The prior probability that a job fails at this site.
     pub prior: f64,
     /// When the baseline is repeated before anything is changed.
     pub control: WhenControl,
-    /// Which experiments need a person's consent.
+    /// Which experiments need approval.
     pub approval: Approval,
-    /// Seconds after which no answer to that is a no.
+    /// Seconds after which an unanswered approval counts as declined.
     pub approve_within: f64,
-    /// Only people run what is suggested.
+    /// Only people run suggestions.
     pub by_hand: bool,
-    /// What experiments may cost.
+    /// Cost limits of experiments.
     pub budgets: Vec<SiteBudget>,
-    /// GPUs that an experiment has, for their hours.
+    /// GPUs per experiment, for computing GPU hours.
     pub gpus: f64,
-    /// Which jobs may be probed, and how much that may cost; `None`: none.
+    /// Which jobs may be probed, and the cost limit; `None`: none.
     pub probes: Option<Probes>,
-    /// The absolute paths of the log directory, for those who tell which files a job writes.
+    /// The absolute paths of the log directory, for those who report which files a job writes.
     pub roots: Vec<String>,
 }
 
@@ -200,12 +201,12 @@ pub struct Diagnosis {
     site: Site,
     cases: BTreeMap<CaseId, Case>,
     memory: BTreeMap<String, Memory>,
-    /// What became of jobs that no suggestion asked for, by job.
+    /// Status of jobs without a suggestion, by job.
     fates: BTreeMap<String, JobFate>,
-    /// How jobs were started, by job, where somebody else than their own files tells.
+    /// How jobs were started, by job, if reported from outside.
     launched: BTreeMap<String, Launched>,
     endings: Endings,
-    /// Cases that were kept and cannot be read.
+    /// Stored cases that cannot be read.
     set_aside: Vec<SetAside>,
     /// Cases that took a step since runs were last looked at.
     to_draw: BTreeSet<CaseId>,
@@ -246,7 +247,7 @@ impl Diagnosis {
         self.cases.values()
     }
 
-    /// Looks at everything there is, at one moment.
+    /// Examines everything at one moment.
     pub fn tick(&mut self, runs: &Runs, now: f64) -> Changes {
         let mut changes = Changes::default();
         let experiments = self.cases.values().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
@@ -370,6 +371,7 @@ impl Diagnosis {
             approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
+            confidence: |believed| Weights::shipped().verdicts.confidence(believed),
         }
     }
 
@@ -424,13 +426,13 @@ impl Diagnosis {
     }
 }
 
-/// The worst problem first; warnings and notes left out.
+/// The most severe problem, without warnings and notes.
 fn problems(findings: &[Finding]) -> Vec<String> {
     let problems = findings.iter().filter(|f| f.severity == Severity::Problem);
     problems.map(|f| f.symptom.clone()).collect()
 }
 
-/// What `diagnose` says next to a failing job: the first step that the policy would take.
+/// The next step in `diagnose` for a failing job: the first step that the policy would take.
 pub fn first_step(policy: &Policy, facts: &Facts, knobs: Option<&BTreeSet<String>>) -> serde_json::Value {
     let case = crate::policy::CaseFacts { knobs: knobs.cloned(), ..Default::default() };
     let environment = crate::policy::Environment { baseline: facts, experiment: None, case: &case, attempt: 1 };

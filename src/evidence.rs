@@ -1,9 +1,10 @@
-//! What a job's curves and settings show, as named quantities: one definition, unit, error and support each.
+//! The state of a job, derived from its curves and settings, as named quantities: one definition, unit, error and
+//! support each.
 //!
 //! Owns: the table of quantities, the shape of a series, the change point, a job at any step. Must not know: which
-//! quantity speaks for what; symptoms, beliefs, policies.
+//! symptom uses a quantity; symptoms, beliefs, policies.
 //!
-//! To add a quantity: write its line in the table below, and measure it in one of the files of `evidence/`.
+//! To add a quantity, add its line to the table below, and measure it in one of the files of `evidence/`.
 
 mod chance;
 mod change;
@@ -25,18 +26,18 @@ pub use curve::{Curve, Level};
 pub use job::{JobView, Layer, Life, Observed, Unit};
 pub use kind::Kind;
 
-/// One measured quantity. What is not known is not in the [`Evidence`].
+/// One measured quantity. Unknown quantities are not in the [`Evidence`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Measured {
     /// Its value, in the unit of the table.
     pub value: f64,
-    /// Its standard error; 0 where it is exact.
+    /// Its standard error; 0 if it is exact.
     pub error: f64,
-    /// The number of points that it rests on.
+    /// The number of points behind it.
     pub support: u64,
-    /// First and last step of them.
+    /// First and last step of these points.
     pub steps: (i64, i64),
-    /// The series that it was measured in.
+    /// The series in which it was measured.
     #[serde(skip)]
     of: u16,
 }
@@ -55,114 +56,116 @@ macro_rules! quantities {
             pub const fn id(self) -> &'static str { match self { $(Quantity::$name => $id),* } }
             /// Its unit.
             pub const fn unit(self) -> &'static str { match self { $(Quantity::$name => $unit),* } }
-            /// What it is, in one line.
+            /// Its meaning, in one line.
             pub const fn meaning(self) -> &'static str { match self { $(Quantity::$name => $meaning),* } }
         }
     };
 }
 
 quantities! {
-    Points "points" "points" "finite values of the series that the job is judged by";
-    Steps "steps" "steps" "newest step of that series";
-    Done "done" "share" "newest step as a share of the planned ones";
-    Maturity "maturity" "share" "how far the run is towards the length from which standing still means something; 1 once it ended";
-    Silence "silence" "patience" "time without an event, as a multiple of the longest pause that its rhythm allows; 0 once it said that it ended";
+    Points "points" "points" "number of finite values of the judged series";
+    Steps "steps" "steps" "latest step of the judged series";
+    Done "done" "share" "latest step as a fraction of the planned steps";
+    Maturity "maturity" "share" "progress of the run towards the length at which a constant loss is meaningful; 1 once it has ended";
+    Silence "silence" "patience" "time without an event, as a multiple of the longest pause expected for this job; 0 if it reported its end";
     CutOff "cut_off" "yes or no" "a file ends in the middle of a record";
 
-    LossStart "loss_start" "loss" "where the loss started: median of its first values";
-    LossEnd "loss_end" "loss" "where the loss stands: median of its newest levels";
-    LossBest "loss_best" "loss" "the best level that the loss held";
-    Progress "progress" "share of the start" "what the loss lost from its start to its end; negative where it grew; a share of the span where values are negative";
-    DropErrors "drop_errors" "standard errors" "the same in its standard errors";
-    Trend "trend" "standard normal deviates" "Mann-Kendall's test over all levels of the loss; negative where it falls";
-    LateTrend "late_trend" "standard normal deviates" "the same over the second half";
-    LateFall "late_fall" "share of its level" "what the loss lost from the middle of the run to its end";
-    Steadiness "steadiness" "ratio" "what the second half lost against what the first half lost";
-    DoneAfter "done_after" "share of the run" "after which nine tenths of the drop were done";
-    Rise "rise" "share of the best level" "how far the loss stands above its best level";
-    RiseErrors "rise_errors" "standard errors" "the same in its standard errors";
-    LostAgain "lost_again" "share of the gain" "how much of what the loss had lost since its start it has gained again";
-    BestAfter "best_after" "share of the run" "when the best level of the loss was reached";
-    StaysAbove "stays_above" "share of the levels" "levels of the newest fifth that lie above all of the first tenth";
-    EarlyPeak "early_peak" "multiple" "the highest level of the first third, as a multiple of the first value, where that is the lowest of the first ones";
-    BreakErrors "break_errors" "standard errors" "the rise to the newest values, by the change point, in its standard errors";
-    BreakSize "break_size" "share of the level" "the same as a share of the level before it";
-    Noise "noise" "share of its level" "scatter of single losses about the course of the curve";
-    Swing "swing" "share of its level" "scatter of the levels, where the noise within them does not explain it";
-    Waves "waves" "ratio" "scatter over longer stretches against that between neighbours";
-    EpochWaves "epoch_waves" "orders of magnitude" "how improbable it is that chance swings in step with the epochs";
-    Spikes "spikes" "stretches" "stretches whose largest value jumps far above the level around it";
-    LargestSpike "largest_spike" "multiple" "the largest of these against its level";
-    Repeats "repeats" "values" "identical losses in a row, up to the newest; none where that is the floor of a loss that converged";
-    RepeatedShare "repeated_share" "share of the values" "the same as a share of all losses";
-    Zeros "zeros" "values" "losses of exactly 0 in a row, up to the newest, right after a loss that was far above it";
-    Clamp "clamp" "share of the values" "newest losses that are equal to the negative logarithm of a smallest number, by which programs replace 0 or NaN";
-    NonFinite "non_finite" "share of the values" "values of the newest fifth of the loss that are NaN or infinite";
+    LossStart "loss_start" "loss" "the loss at the start: median of its first values";
+    LossEnd "loss_end" "loss" "the loss at the end: median of its latest levels";
+    LossBest "loss_best" "loss" "the best level of the loss";
+    Progress "progress" "fraction of the start" "decrease of the loss from start to end; negative if it grew; a fraction of the range if values are negative";
+    DropErrors "drop_errors" "standard errors" "the same decrease in its standard errors";
+    Trend "trend" "standard normal deviates" "Mann-Kendall test over all levels of the loss; negative if it falls";
+    LateTrend "late_trend" "standard normal deviates" "the same test over the second half";
+    LateFall "late_fall" "fraction of its level" "decrease of the loss from the middle of the run to its end";
+    Steadiness "steadiness" "ratio" "decrease in the second half relative to the decrease in the first half";
+    DoneAfter "done_after" "fraction of the run" "point after which nine tenths of the decrease were done";
+    Rise "rise" "fraction of the best level" "excess of the loss over its best level";
+    RiseErrors "rise_errors" "standard errors" "the same excess in its standard errors";
+    LostAgain "lost_again" "fraction of the gain" "how much of its decrease since the start the loss has regained";
+    BestAfter "best_after" "fraction of the run" "point at which the loss was at its best level";
+    StaysAbove "stays_above" "fraction of the levels" "levels of the latest fifth that are above all levels of the first tenth";
+    EarlyPeak "early_peak" "multiple" "the highest level of the first third, as a multiple of the first value, if \
+        that is the lowest of the first values";
+    BreakErrors "break_errors" "standard errors" "the rise to the latest values at the change point, in its standard errors";
+    BreakSize "break_size" "fraction of the level" "the same rise as a fraction of the level before it";
+    Noise "noise" "fraction of its level" "scatter of single losses around the trend of the curve";
+    Swing "swing" "fraction of its level" "scatter of the levels that the noise within them does not explain";
+    Waves "waves" "ratio" "scatter over longer stretches relative to the scatter between neighbours";
+    EpochWaves "epoch_waves" "orders of magnitude" "improbability that swings coincide with the epochs by chance";
+    Spikes "spikes" "stretches" "number of stretches whose largest value jumps far above the level around it";
+    LargestSpike "largest_spike" "multiple" "the largest of these values relative to its level";
+    Repeats "repeats" "values" "number of identical latest losses; unknown if this is the lower bound of a loss that converged";
+    RepeatedShare "repeated_share" "fraction of the values" "the same number as a fraction of all losses";
+    Zeros "zeros" "values" "number of latest losses of exactly 0, directly after a much larger loss";
+    Clamp "clamp" "fraction of the values" "latest losses that equal the negative logarithm of a smallest number with which programs replace 0 or NaN";
+    NonFinite "non_finite" "fraction of the values" "values of the latest fifth of the loss that are NaN or infinite";
     NonFiniteStep "non_finite_step" "step" "step of the first NaN or infinity";
-    FinitePoints "finite_points" "points" "finite losses before the first NaN or infinity";
-    OtherNonFinite "other_non_finite" "share of the values" "values of the newest fifth of another series that are NaN or infinite, where some were";
-    GradientNonFinite "gradient_non_finite" "share of the values" "values of the newest fifth of the gradient norm that are NaN or infinite, where some were";
-    BelowBound "below_bound" "share of its size" "how far the loss lies below what its name says is its least value";
-    Runaway "runaway" "orders of magnitude" "how much larger a negative loss became, while it falls";
+    FinitePoints "finite_points" "points" "number of finite losses before the first NaN or infinity";
+    OtherNonFinite "other_non_finite" "fraction of the values" "values of the latest fifth of another series that are NaN or infinite, if any were";
+    GradientNonFinite "gradient_non_finite" "fraction of the values" "values of the latest fifth of the gradient norm that are NaN or infinite, if any were";
+    BelowBound "below_bound" "fraction of its size" "distance of the loss below the minimum that its name implies";
+    Runaway "runaway" "orders of magnitude" "growth of the magnitude of a negative loss while it falls";
 
-    OverChance "over_chance" "share of log K" "how far a cross-entropy stands above the chance level of its classes";
-    OverGuess "over_guess" "multiple of log K" "a cross-entropy against that of a guess among the classes that the first accuracy implies";
-    OneAnswer "one_answer" "ratio" "cross-entropy against the entropy of one constant answer, where the accuracy is the same at all evaluations";
-    FloorDistance "floor_distance" "share of log K" "distance of the loss from that of scores squashed into 0 to 1, at this accuracy";
-    Impossible "impossible" "accuracy" "how much lower the accuracy is than such a cross-entropy implies";
-    Margin "margin" "share of its level" "distance from a number of one digit, the margin of a ranking loss";
-    LatentCode "latent_code" "share of the loss" "the divergence of a latent code from its prior";
+    OverChance "over_chance" "fraction of log K" "excess of a cross-entropy over the chance level of its classes";
+    OverGuess "over_guess" "multiple of log K" "a cross-entropy relative to that of a guess among the classes that the first accuracy implies";
+    OneAnswer "one_answer" "ratio" "cross-entropy relative to the entropy of a constant answer, if the accuracy is the same at all evaluations";
+    FloorDistance "floor_distance" "fraction of log K" "distance of the loss from that of scores squashed to the range 0 to 1, at this accuracy";
+    Impossible "impossible" "accuracy" "deficit of the accuracy relative to the minimum that such a cross-entropy implies";
+    Margin "margin" "fraction of its level" "distance from a one-digit number, the margin of a ranking loss";
+    LatentCode "latent_code" "fraction of the loss" "the divergence of a latent code from its prior";
 
     Accuracy "accuracy" "accuracy" "training accuracy at the end";
-    AccuracyGain "accuracy_gain" "accuracy" "what the accuracy gained since its start: on training data, else on validation data";
-    AccuracyTrend "accuracy_trend" "standard normal deviates" "Mann-Kendall's test over all levels of that accuracy";
-    AccuracyLost "accuracy_lost" "share of the gain" "how much of what an accuracy had gained it has lost again";
+    AccuracyGain "accuracy_gain" "accuracy" "increase of the accuracy since the start: on training data, otherwise on validation data";
+    AccuracyTrend "accuracy_trend" "standard normal deviates" "Mann-Kendall test over all levels of that accuracy";
+    AccuracyLost "accuracy_lost" "fraction of the gain" "how much of its gain an accuracy has lost again";
     ValidationAccuracy "validation_accuracy" "accuracy" "validation accuracy at the end";
-    ValidationAccuracyLateGain "validation_accuracy_late_gain" "accuracy" "what the validation accuracy gained in the second half; 0 where that is no more than noise";
-    AccuracyGap "accuracy_gap" "accuracy" "training accuracy less validation accuracy, where that did not rise in the second half";
+    ValidationAccuracyLateGain "validation_accuracy_late_gain" "accuracy" "increase of the validation accuracy in the second half; 0 if it is within its noise";
+    AccuracyGap "accuracy_gap" "accuracy" "training accuracy minus validation accuracy, if the latter did not rise in the second half";
 
     ValidationBest "validation_best" "loss" "the best level of the validation loss";
-    ValidationProgress "validation_progress" "share of the start" "what the validation loss lost from the start of training to its best level";
-    ValidationDrop "validation_drop" "share of its start" "what the validation loss lost from its own start to its best level";
-    ValidationFall "validation_fall" "standard normal deviates" "Mann-Kendall's test over all levels of the validation loss; negative where it falls";
-    ValidationRise "validation_rise" "share of the best level" "how far the validation loss stands above its best level";
-    ValidationRiseErrors "validation_rise_errors" "standard errors" "the same in its standard errors";
-    ValidationLostAgain "validation_lost_again" "share of the gain" "how much of what the validation loss had lost it has gained again";
-    ValidationBestAfter "validation_best_after" "share of the run" "when the best level of the validation loss was reached";
-    ValidationRepeats "validation_repeats" "share of the values" "identical validation losses in a row, up to the newest";
-    TrainingFallSince "training_fall_since" "share of its level" "what the training loss lost since the best level of validation";
-    Memorised "memorised" "share" "validation loss that the training loss does not have";
+    ValidationProgress "validation_progress" "fraction of the start" "decrease of the validation loss from the start of training to its best level";
+    ValidationDrop "validation_drop" "fraction of its start" "decrease of the validation loss from its own start to its best level";
+    ValidationFall "validation_fall" "standard normal deviates" "Mann-Kendall test over all levels of the validation loss; negative if it falls";
+    ValidationRise "validation_rise" "fraction of the best level" "excess of the validation loss over its best level";
+    ValidationRiseErrors "validation_rise_errors" "standard errors" "the same excess in its standard errors";
+    ValidationLostAgain "validation_lost_again" "fraction of the gain" "how much of its decrease the validation loss has regained";
+    ValidationAboveStart "validation_above_start" "fraction of the levels" "validation losses of the second half above the training loss at its start";
+    ValidationBestAfter "validation_best_after" "fraction of the run" "point at which the validation loss was at its best level";
+    ValidationRepeats "validation_repeats" "fraction of the values" "identical latest validation losses";
+    TrainingFallSince "training_fall_since" "fraction of its level" "decrease of the training loss since the best level of validation";
+    Memorised "memorised" "share" "excess of the validation loss over the training loss";
 
     PeakRate "peak_rate" "learning rate" "the highest learning rate, as logged or as set";
-    RatePosition "rate_position" "orders of magnitude" "the highest learning rate against what is usual for the optimizer";
-    LowRate "low_rate" "share of the run" "time at the end during which the learning rate is nearly nothing";
-    LowRateGain "low_rate_gain" "ratio" "what the loss lost during that time against what it lost before";
-    RateLeft "rate_left" "share of the whole rate" "learning rate that was spent after most of the drop was done";
-    WarmingUp "warming_up" "yes or no" "the learning rate is still on its way up";
-    Reach "reach" "length" "the learning rate times the planned steps (and the gradient norm, where steps are not scaled)";
-    RiskyStart "risky_start" "yes or no" "an initialisation that is known to be risky: plain normal, or zeros";
+    RatePosition "rate_position" "orders of magnitude" "the highest learning rate relative to the usual one for the optimizer";
+    LowRate "low_rate" "fraction of the run" "time at the end during which the learning rate is nearly zero";
+    LowRateGain "low_rate_gain" "ratio" "decrease of the loss during that time relative to the decrease before it";
+    RateLeft "rate_left" "fraction of the whole rate" "learning rate used after most of the decrease was done";
+    WarmingUp "warming_up" "yes or no" "the learning rate is still rising";
+    Reach "reach" "length" "the learning rate multiplied by the planned steps (and by the gradient norm, if steps are not scaled)";
+    RiskyStart "risky_start" "yes or no" "an initialisation that is known to be risky: unscaled normal, or zeros";
     Squashed "squashed" "yes or no" "an activation on the output layer of a regression";
-    TrainedBefore "trained_before" "yes or no" "signs that the job goes on with earlier training";
+    TrainedBefore "trained_before" "yes or no" "signs that the job continues earlier training";
 
-    GradientToLoss "gradient_to_loss" "orders of magnitude" "the gradient norm against the loss";
-    GradientLevel "gradient_level" "gradient norm" "where the gradient norm stands";
+    GradientToLoss "gradient_to_loss" "orders of magnitude" "the gradient norm relative to the loss";
+    GradientLevel "gradient_level" "gradient norm" "the latest gradient norm";
     GradientGrowth "gradient_growth" "orders of magnitude" "growth of the gradient norm over the run";
-    GradientByDepth "gradient_by_depth" "orders of magnitude" "gradients of the first third of the layers against those of the last";
-    GradientPinned "gradient_pinned" "share of the levels" "levels of the gradient norm that stand at one bound";
-    ClipExcess "clip_excess" "multiple" "the gradient norm against the clip value, all along";
-    DeadLayers "dead_layers" "share of the layers" "layers whose gradients are all zero, where others have some";
-    FrozenWeights "frozen_weights" "histograms" "newest histograms in a row in which no weight changed";
-    WeightMovement "weight_movement" "share of their size" "how far the weights moved over the run";
+    GradientByDepth "gradient_by_depth" "orders of magnitude" "gradients of the first third of the layers relative to those of the last third";
+    GradientPinned "gradient_pinned" "fraction of the levels" "levels of the gradient norm that are at one bound";
+    ClipExcess "clip_excess" "multiple" "the lowest gradient norm relative to the clip value";
+    DeadLayers "dead_layers" "fraction of the layers" "layers whose gradients are all zero, if other layers have non-zero gradients";
+    FrozenWeights "frozen_weights" "histograms" "number of latest histograms in which no weight changed";
+    WeightMovement "weight_movement" "fraction of their size" "change of the weights over the run";
 
-    RewardGain "reward_gain" "share of the swing" "what the reward gained since its start";
-    RewardGainErrors "reward_gain_errors" "standard errors" "the same in its standard errors";
-    RewardLost "reward_lost" "share of the gain" "how much of what the best stretch had gained is lost again";
-    RewardRepeats "reward_repeats" "share of the values" "identical rewards in a row, up to the newest";
-    PolicyChange "policy_change" "nats" "how far each update carries the policy";
-    PolicySilent "policy_silent" "share of the values" "newest policy losses that are exactly 0";
+    RewardGain "reward_gain" "fraction of the range" "increase of the reward since its start";
+    RewardGainErrors "reward_gain_errors" "standard errors" "the same increase in its standard errors";
+    RewardLost "reward_lost" "fraction of the gain" "how much of the gain up to its best stretch the reward has lost again";
+    RewardRepeats "reward_repeats" "fraction of the values" "identical latest rewards";
+    PolicyChange "policy_change" "nats" "how far each update moves the policy";
+    PolicySilent "policy_silent" "fraction of the values" "latest policy losses that are exactly 0";
 }
 
-/// All that is known of a job.
+/// Everything known about a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
     values: Vec<Option<Measured>>,
@@ -181,12 +184,12 @@ impl Evidence {
         evidence
     }
 
-    /// A quantity with its error; `None` where it is not known.
+    /// A quantity with its error; `None` if it is unknown.
     pub fn measured(&self, quantity: Quantity) -> Option<Measured> {
         self.values[quantity as usize]
     }
 
-    /// The value of a quantity; `None` where it is not known.
+    /// The value of a quantity; `None` if it is unknown.
     pub fn get(&self, quantity: Quantity) -> Option<f64> {
         self.measured(quantity).map(|measured| measured.value)
     }
@@ -201,12 +204,12 @@ impl Evidence {
         self.get(quantity).is_some_and(|value| value < number)
     }
 
-    /// The tag of the series that a quantity was measured in.
+    /// The tag of the series in which a quantity was measured.
     pub fn tag(&self, quantity: Quantity) -> &str {
         self.measured(quantity).and_then(|measured| self.tags.get(usize::from(measured.of))).map_or("", String::as_str)
     }
 
-    /// Every quantity that is known.
+    /// Every known quantity.
     pub fn known(&self) -> impl Iterator<Item = (Quantity, Measured)> {
         QUANTITIES.iter().filter_map(|quantity| Some((*quantity, self.measured(*quantity)?)))
     }

@@ -75,8 +75,8 @@ pub struct Facts {
     pub better: bool,
     /// Compared with its baseline at equal steps: significantly and substantially higher loss.
     pub worse: bool,
-    /// Compared with its baseline at equal steps: the share of the baseline's loss that is gone, at most 1; the share of its
-    /// wrong answers, or of the swing of its reward, where the losses have different units.
+    /// Compared with its baseline at equal steps: the fraction of the baseline's loss that is gone, at most 1; the
+    /// fraction of its wrong answers, or of the range of its reward, if the losses have different units.
     #[serde(with = "nan")]
     pub gain: f64,
     /// Compared with its baseline: the difference is so close to the threshold that another seed could reverse the result.
@@ -235,7 +235,7 @@ fields! {
     peak_rate Number "the highest logged learning rate";
     better Bool "significantly and substantially better than the baseline at equal steps; for a baseline that overfits, in validation loss";
     worse Bool "significantly and substantially worse than the baseline at equal steps";
-    gain Number "share of the baseline's loss that is gone at equal steps, at most 1; negative if the loss is higher";
+    gain Number "relative reduction of the baseline's loss at equal steps, at most 1; negative if the loss is higher";
     close Bool "the difference is so small that another seed could reverse the result";
     cured Bool "the job learned, is better than the baseline, and shows no problem";
     symptoms Strings "ids of all symptoms";

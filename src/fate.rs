@@ -1,34 +1,34 @@
-//! What became of a job, as whoever runs it tells.
+//! The status of a job, as reported by whoever runs it.
 //!
-//! Owns: the one vocabulary of fates, in payloads, journal, metrics and commands alike. Must not know: engines, policies,
-//! and what follows from a fate.
+//! Owns: the one vocabulary for job status, in payloads, journal, metrics and commands alike. Must not know: engines,
+//! policies, and the consequences of a status.
 
 use serde::{Deserialize, Serialize};
 
-/// The log tail that a fate carries is cut to this many bytes.
+/// Maximum size of the log tail in bytes; longer ones are shortened.
 pub const LONGEST_TAIL: usize = 4096;
 
-/// Where a job is, or how it ended.
+/// The current or final state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FateState {
-    /// Waits for resources.
+    /// Waiting for resources.
     Queued,
-    /// Waits for a person.
+    /// Waiting for a person.
     Held,
-    /// Runs.
+    /// Running.
     Running,
     /// Exited with code 0.
     Ended,
-    /// Exited with another code, or by a signal of its own making.
+    /// Exited with another code, or by its own signal.
     Failed,
-    /// Cancelled by somebody.
+    /// Cancelled by a person.
     Cancelled,
     /// Stopped by nextrun.
     Stopped,
-    /// Killed for memory, of the host or of the device.
+    /// Killed because it was out of memory on the host or the device.
     OutOfMemory,
-    /// Killed for its time limit.
+    /// Killed at its time limit.
     OutOfTime,
     /// Its node failed, or it was evicted or preempted.
     Lost,
@@ -69,64 +69,63 @@ impl FateState {
         }
     }
 
-    /// Whether a job broke down: it came to its end before its time, and nobody wanted that.
+    /// Whether the job broke down: it ended early without anyone requesting it.
     pub fn is_breakdown(self) -> bool {
         matches!(self, FateState::Failed | FateState::OutOfMemory | FateState::OutOfTime | FateState::Lost)
     }
 
-    /// Whether the job will not run any more in this attempt.
+    /// Whether the job has ended in this attempt.
     pub fn is_final(self) -> bool {
         !matches!(self, FateState::Queued | FateState::Held | FateState::Running)
     }
 }
 
-/// What became of one job.
+/// The status of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fate {
-    /// Where it is, or how it ended.
+    /// The current or final state.
     pub state: FateState,
-    /// Why, in the engine's words.
+    /// The reason, as stated by the engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The exit code of the process, where it exited.
+    /// The exit code of the process, if it exited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The signal that ended the process, where one did.
+    /// The signal that ended the process, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Which attempt this is about, from 1; engines requeue jobs.
+    /// The number of the attempt, from 1; engines requeue jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// The last lines of its log, at most [`LONGEST_TAIL`] bytes. They come from strangers: escape them wherever they are
-    /// shown.
+    /// The last lines of its log, at most [`LONGEST_TAIL`] bytes. Untrusted: escape them wherever they are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<String>,
-    /// Absolute paths of the event files that the job was seen to write, where its runner can see that.
+    /// Absolute paths of the event files that the job was observed to write, if its runner supports this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub event_files: Vec<String>,
 }
 
 impl Fate {
-    /// A fate of which only the state is known.
+    /// A status with only a state.
     pub fn new(state: FateState) -> Fate {
         let none = (None, None, None, None, None);
         let (reason, exit_code, signal, attempt, tail) = none;
         Fate { state, reason, exit_code, signal, attempt, tail, event_files: Vec::new() }
     }
 
-    /// What became of it, for people: `it failed with exit code 2 (NonZeroExitCode)`.
+    /// The status for people: `it failed with exit code 2 (NonZeroExitCode)`.
     pub fn in_words(&self) -> String {
         let what = match self.state {
-            FateState::Queued => "it waits for resources",
-            FateState::Held => "it waits for a person",
-            FateState::Running => "it runs",
+            FateState::Queued => "it is waiting for resources",
+            FateState::Held => "it is waiting for a person",
+            FateState::Running => "it is running",
             FateState::Ended => "it ended without an error",
             FateState::Failed => "it failed",
-            FateState::Cancelled => "somebody cancelled it",
+            FateState::Cancelled => "a person cancelled it",
             FateState::Stopped => "nextrun stopped it",
             FateState::OutOfMemory => "it ran out of memory",
             FateState::OutOfTime => "it ran out of time",
-            FateState::Lost => "it was lost with its node, evicted or preempted",
+            FateState::Lost => "it was lost because its node failed, or it was evicted or preempted",
             FateState::Gone => "its engine has no record of it",
         };
         let how = match (self.exit_code.filter(|code| *code != 0), self.signal) {
@@ -138,7 +137,7 @@ impl Fate {
         what.to_owned() + &how + &reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
     }
 
-    /// Cuts the tail to its newest [`LONGEST_TAIL`] bytes, at a character.
+    /// Shortens the tail to its last [`LONGEST_TAIL`] bytes, at a character boundary.
     #[must_use]
     pub fn bounded(mut self) -> Fate {
         if let Some(tail) = self.tail.as_mut().filter(|tail| tail.len() > LONGEST_TAIL) {
@@ -150,14 +149,14 @@ impl Fate {
     }
 }
 
-/// What became of a job that no suggestion asked for.
+/// The status of a job without a suggestion.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobFate {
     /// The job, relative to the log directory.
     pub job: String,
-    /// What became of it.
+    /// Its status.
     pub fate: Fate,
-    /// When that was told, in seconds since the Unix epoch.
+    /// Time of the report, in seconds since the Unix epoch.
     pub told: f64,
 }
 

@@ -1,21 +1,21 @@
-//! What tests do to a process: its end at each commit and send, a disk that cannot be written, a clock that is set, another
-//! boot of the machine.
+//! Fault injection for tests: end the process at each commit and send, make the disk read-only, change the clock,
+//! simulate a reboot.
 //!
-//! Owns: when that happens. Must not know: what happens there. Release builds have none of this: the functions are empty
-//! there. Killing from outside finds a moment by luck; [`point`] finds every one. Nobody but root can make a file system
-//! read-only or set the clock, and root can write what is read-only. A crate for fail points would bring actions, a registry
-//! and a feature that `cargo test` alone does not switch on.
+//! Owns: when this happens. Must not know: what happens at these points. In release builds, the functions are empty.
+//! Killing from outside hits a given moment only by chance; [`point`] covers all of them. Only root can make a file
+//! system read-only or set the clock, and root can write to read-only files. A crate for fail points would add actions,
+//! a registry and a feature that `cargo test` alone does not enable.
 
-/// A moment that a process may not survive. In debug builds it is the end of the process when it is the one that the
-/// environment variable `NEXTRUN_TEST_END_AT` numbers, counted from 1.
+/// A point at which the process may end. In debug builds, the process ends at the point whose number, counted from 1,
+/// is in the environment variable `NEXTRUN_TEST_END_AT`.
 #[inline]
 pub(crate) fn point() {
     #[cfg(debug_assertions)]
     debug::point();
 }
 
-/// Whether the database cannot be written. In debug builds it cannot be while the file exists that the environment variable
-/// `NEXTRUN_TEST_READ_ONLY` names.
+/// Whether the database is read-only. In debug builds, it is while the file named in the environment variable
+/// `NEXTRUN_TEST_READ_ONLY` exists.
 #[inline]
 pub(crate) fn is_read_only() -> bool {
     #[cfg(debug_assertions)]
@@ -24,8 +24,8 @@ pub(crate) fn is_read_only() -> bool {
     false
 }
 
-/// Seconds by which the wall clock was set. In debug builds they stand in the file that the environment variable
-/// `NEXTRUN_TEST_CLOCK` names.
+/// Seconds by which the wall clock was changed. In debug builds, they are in the file named in the environment variable
+/// `NEXTRUN_TEST_CLOCK`.
 #[inline]
 pub(crate) fn clock_set_by() -> f64 {
     #[cfg(debug_assertions)]
@@ -34,8 +34,8 @@ pub(crate) fn clock_set_by() -> f64 {
     0.0
 }
 
-/// Another id of this boot of the machine: nobody can have it start anew within a test. In debug builds it stands in the
-/// environment variable `NEXTRUN_TEST_BOOT_ID`.
+/// A different boot id, because a test cannot reboot the machine. In debug builds, it is in the environment variable
+/// `NEXTRUN_TEST_BOOT_ID`.
 #[inline]
 pub(crate) fn boot_id() -> Option<String> {
     #[cfg(debug_assertions)]

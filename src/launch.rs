@@ -1,6 +1,6 @@
-//! The edge of `command`: the files and the repository behind a command.
+//! I/O for `command`: the files and the repository behind a command.
 //!
-//! Owns: which files may be read to learn what a script takes, and asking git. Must not know: what the files mean.
+//! Owns: which files may be read to analyse a script, and calling git. Must not know: the meaning of files.
 
 pub mod ask;
 pub mod child;
@@ -20,12 +20,12 @@ use std::path::Path;
 use crate::command::{self, Printed, Seen, Survey};
 use crate::launched::{Launched, Source};
 
-/// A longer file is no script or configuration that people write.
+/// Human-written scripts and configurations are shorter than this.
 const LONGEST_FILE: u64 = 1 << 20;
 
-/// What a command tells: the knobs that its script takes, the settings that it has, what says where it writes, and the
-/// state of its code. Reads the script, its own modules and the configuration files that it names; runs nothing of it. It
-/// takes as long as git needs to compare the working tree, at most some seconds.
+/// Analyses a command: the knobs that its script supports, its settings, the arguments that define where it writes, and
+/// the version of its code. Reads the script, its own modules and the configuration files that it names, without
+/// executing them. Takes as long as git needs to compare the working tree, at most a few seconds.
 pub fn learn(source: Source, argv: &[String], cwd: &str, env: &BTreeMap<String, String>) -> Launched {
     let mut launched = command::learn(Seen { argv, cwd, env, source }, &|path| read(Path::new(path)));
     let code = git::state(Path::new(cwd));
@@ -33,7 +33,8 @@ pub fn learn(source: Source, argv: &[String], cwd: &str, env: &BTreeMap<String, 
     launched
 }
 
-/// The same with all options of the script, and without asking git. `printed` is what the script says of its options itself.
+/// The same with all options of the script, and without calling git. `printed` is the script's own output about its
+/// options.
 pub fn survey(
     source: Source,
     argv: &[String],
@@ -44,7 +45,7 @@ pub fn survey(
     command::survey(Seen { argv, cwd, env, source }, &|path| read(Path::new(path)), printed)
 }
 
-/// The text of a regular file that is not long; a pipe or device under the name is left alone.
+/// The text of a regular file of limited length; ignores pipes and devices.
 fn read(path: &Path) -> Option<String> {
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(nonblock).open(path).ok()?;

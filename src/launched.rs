@@ -1,52 +1,52 @@
-//! How a job was started, as far as that is known.
+//! How a job was started, if known.
 //!
-//! Owns: the record that goes from whoever saw the command (`nextrun run`, the runner, an engine) to the case. Must not
-//! know: how knobs are found in a command or rewritten, and who runs what.
+//! Owns: the record passed from the observer of the command (`nextrun run`, the runner, an engine) to the case. Must
+//! not know: how knobs are found in a command or rewritten, and who runs it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Where the knowledge of a command comes from, strongest first.
+/// The source of a command, in order of precedence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// `nextrun run` started it.
     #[default]
     Run,
-    /// The engine that ran it told its command.
+    /// The engine that ran it reported its command.
     Engine,
     /// The runner read it from the process that writes the event files.
     Process,
 }
 
-/// Where the command of a suggested run is from, and whose it is: it is run only under its owner's identity.
+/// The source and owner of a suggested run's command, which runs only under its owner's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandFrom {
-    /// Where it was read.
+    /// The source.
     pub source: CommandSource,
-    /// The user who owns what it was read from; `None` where that is not known, or where it is the site's configuration.
+    /// The user who owns the source; `None` if unknown, or for the site's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
 }
 
-/// Where a command was read.
+/// The source of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CommandSource {
-    /// In the site's configuration.
+    /// The site's configuration.
     Configuration,
-    /// In the record of `nextrun run`.
+    /// The record of `nextrun run`.
     Run,
-    /// From the engine that ran the baseline.
+    /// The engine that ran the baseline.
     Engine,
-    /// From the baseline's process.
+    /// The baseline's process.
     Process,
 }
 
 impl CommandFrom {
-    /// A command of the site's configuration.
+    /// A command in the site's configuration.
     pub const CONFIGURATION: CommandFrom = CommandFrom { source: CommandSource::Configuration, owner: None };
 }
 
@@ -61,7 +61,7 @@ impl From<&Launched> for CommandFrom {
     }
 }
 
-/// How a script is told a value.
+/// How a value is passed to a script.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
@@ -74,76 +74,76 @@ pub enum Way {
     KeyValue,
     /// An environment variable.
     Environment,
-    /// An entry of a configuration file that the command names.
+    /// An entry of a configuration file named in the command.
     File,
-    /// The script reads it from `NEXTRUN_OVERRIDES`, as the Python package does: the command stays as it is.
+    /// The script reads it from `NEXTRUN_OVERRIDES`, like the Python package; the command is unchanged.
     Overrides,
 }
 
-/// What a script makes of a value.
+/// How a script parses a value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Not known.
+    /// Unknown.
     #[default]
     Any,
-    /// A whole number.
+    /// An integer.
     Int,
     /// A number.
     Float,
-    /// True or false, by their words.
+    /// A Boolean word.
     Bool,
-    /// Python's `bool(text)`: every text but the empty one is true.
+    /// Python's `bool(text)`: every non-empty text is true.
     Truthy,
     /// A text.
     Text,
 }
 
-/// What a number that a script takes counts, where that is not what its knob counts.
+/// The unit of a script's number, if it differs from the unit of its knob.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// What the knob counts.
+    /// The unit of the knob.
     #[default]
     Knob,
-    /// Batches, of a knob that counts examples.
+    /// Batches, for a knob that counts examples.
     Batches,
-    /// A share between 0 and 1, of a knob that counts examples.
+    /// A fraction between 0 and 1, for a knob that counts examples.
     Share,
 }
 
-/// A knob that a script takes, as its source or command shows it.
+/// A knob of a script, as shown by its source or command.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Flag {
-    /// As it is written: `--lr`, `optimizer.lr` (for `key=value` and files), or the name of an environment variable.
+    /// Its spelling: `--lr`, `optimizer.lr` (for `key=value` and files), or the name of an environment variable.
     pub name: String,
-    /// Canonical name of the knob; `epochs` for a script that counts its length so.
+    /// Canonical name of the knob; `epochs` for a script that measures its length in epochs.
     pub knob: String,
-    /// What the script takes where the command says nothing; `None` where that is not known.
+    /// The default of the script; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// How it is set.
     #[serde(default)]
     pub way: Way,
-    /// What the script makes of a value.
+    /// How the script parses its value.
     #[serde(default)]
     pub kind: Kind,
-    /// What its number counts.
+    /// The unit of its number.
     #[serde(default)]
     pub unit: Unit,
     /// Other spellings: `-b`, or an abbreviation that the command uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
-    /// The word that turns a switch off, where it has one. Its `name` turns it on; an empty name: nothing does.
+    /// The argument that turns a switch off, if any. Its `name` turns it on; if that is empty, nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off: Option<String>,
-    /// The only values that the script takes, where they are known.
+    /// The only accepted values, if known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<String>,
-    /// The file that holds it, as the command names it.
+    /// The file that contains it, as named in the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Its meaning was concluded from its help text, not from its name.
+    /// Its meaning was derived from its help text, not from its name.
     #[serde(default)]
     pub guessed: bool,
 }
@@ -151,38 +151,39 @@ pub struct Flag {
 /// The command of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Launched {
-    /// Where this is known from.
+    /// The source.
     #[serde(default)]
     pub source: Source,
-    /// The command, one word an entry. Secrets among them are not masked: mask where people read.
+    /// The command, one argument per entry. Secrets are not masked here; mask them before showing them to people.
     pub argv: Vec<String>,
     /// The absolute working directory.
     pub cwd: String,
-    /// Which stored environment it ran with, for the runner of the same user.
+    /// Id of its stored environment, for the runner of the same user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
-    /// The commit of the code, where there is a git repository.
+    /// The commit of the code, if there is a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<String>,
     /// Hash of uncommitted changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<String>,
-    /// The knobs that its script takes, where they could be found.
+    /// The knobs that its script supports, if they could be found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<Flag>,
-    /// What says where it logs and what else it writes: folders, and names of runs. Their `knob` is `folder` or `name`.
+    /// The arguments that define where it logs and writes: directories, and names of runs. Their `knob` is `folder` or
+    /// `name`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Flag>,
     /// The values of the environment variables among `outputs`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub output_env: BTreeMap<String, String>,
-    /// The text of each configuration file that the command names, as it was when the job started.
+    /// The text of each configuration file named in the command, at the start of the job.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
-    /// The knobs that its command or its script's defaults set, by canonical name: weaker than what the job logged.
+    /// The knobs set by its command or by the defaults of its script, by canonical name; logged values take precedence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, Value>,
-    /// The user who owns the record (the process, or the file that it was read from, if nobody else may write it).
+    /// The user who owns the record (the process, or the file from which it was read, if no other user can write it).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
 }

@@ -1,19 +1,19 @@
-//! nextrun watches the TensorBoard event files of training jobs, sees which jobs are not learning, and finds out why
-//! by experiment.
+//! nextrun watches the TensorBoard event files of training jobs, detects jobs that do not learn, and finds the cause by
+//! experiment.
 //!
-//! `docs/ARCHITECTURE.md` says what each module owns and must not know, and `tests/architecture.rs` checks it. First comes
-//! the pure core: no files, no network, no clock; time is an argument. The edges follow.
+//! `docs/ARCHITECTURE.md` describes what each module owns and must not know, and `tests/architecture.rs` enforces it.
+//! The pure core comes first: no files, no network, no clock; time is an argument. The edges follow.
 
-/// Files that people write, with every mistake at its place.
+/// Human-written files, with every mistake reported at its position.
 pub mod yaml;
 
-/// What became of a job, in one vocabulary.
+/// The status of a job, in one vocabulary.
 pub mod fate;
 
-/// How a job was started, as far as that is known.
+/// How a job was started, as far as known.
 pub mod launched;
 
-/// Bytes to events.
+/// Conversion of bytes to events.
 pub mod tfevents;
 
 /// The numbers of one run, in bounded memory.
@@ -22,90 +22,93 @@ pub mod series;
 /// Charts of series, as SVG and PNG.
 pub mod picture;
 
-/// Which runs are one training process, and with which hyperparameters.
+/// Grouping of runs into jobs, and their hyperparameters.
 pub mod jobs;
 
-/// The command of a job: the knobs that it sets and takes, and the same command with one change.
+/// The command of a job: the knobs that it sets and supports, and the same command with one change.
 pub mod command;
 
-/// What a tag means.
+/// The meaning of tags.
 pub mod signals;
 
-/// Every number that decides.
+/// All numbers used in decisions.
 pub mod numbers;
 
-/// What a job shows, as named quantities.
+/// The state of a job as named quantities.
 pub mod evidence;
 
-/// What is wrong with one job: a registry of detectors.
+/// Symptoms of a job, found by rules.
 pub mod symptoms;
 
-/// How probable it is that a job fails, and that a change would cure it.
+/// The probability that a job fails, and that a change fixes it.
 pub mod belief;
 
-/// What one job shows, as the numbers that policies read.
+/// The observations of one job, as the numbers that policies use.
 pub mod facts;
 
 /// The debugging sequence as a state machine in YAML.
 pub mod policy;
 
-/// Runs a policy's own tests.
+/// Runs the tests of a policy.
 pub mod rehearsal;
 
 pub mod case;
-/// One investigation: journal, suggestions, what is owed to whom.
+/// One investigation: journal, suggestions, messages to send.
 pub mod probe;
 
-/// The order of the pure steps on one page.
+/// The sequence of the pure steps.
 pub mod diagnosis;
 
-/// What a new user needs to begin.
+/// First setup for new users.
 pub mod setup;
 
-/// Where event files are.
+/// Location of event files.
 pub mod logdir;
 
-/// What is new in them.
+/// Detection of new data.
 pub mod watch;
 
-/// Where tests end the process.
+/// Fault injection for tests.
 mod fault;
 
-/// Keeps cases and deliveries.
+/// Storage of cases and deliveries.
 pub mod store;
 
-/// What people see of jobs and cases in a browser.
+/// Web pages about jobs and cases.
 pub mod page;
 
-/// Log set-up and the names of metrics.
+/// The lines at the bottom of a terminal.
+pub mod screen;
+
+/// Log setup and the names of metrics.
 pub mod telemetry;
 
-/// The operator's file.
+/// The operator's configuration file.
 pub mod config;
 
 /// Files and repositories behind a command.
 pub mod launch;
 
-/// Answers of people, whichever way they come.
+/// Answers of people, from any source.
 pub mod answers;
 
-/// Who is told what, and when.
+/// Who receives which message, and when.
 pub mod noise;
 
-/// Says it elsewhere: Slack, a job queue, any webhook.
+/// Sending to Slack, a job queue, or any webhook.
 pub mod destinations;
 
-/// Sends what is owed, again if need be.
+/// Delivery of messages, with retries.
 pub mod outbox;
 
-/// Runs suggested runs on this machine.
+/// Executes suggested runs on this machine.
 pub mod runner;
 
-/// Says how the daemon is, over HTTP.
+/// The daemon's state over HTTP.
 pub mod status;
 
-/// Wires it, and stops in order.
+/// Connects the parts, and shuts down in order.
 pub mod daemon;
 
-/// One file a command.
+/// The command line: one file per command.
 pub mod cli;

@@ -1,7 +1,7 @@
 //! The debugging sequence as a state machine: the YAML file, its checks, guards, the step function, the graph.
 //!
-//! Owns: what a policy file may say and what follows from it. Must not know: store, destinations, clock, how a knob
-//! reaches a training script.
+//! Owns: the content of a policy file and its effect. Must not know: store, destinations, clock, how a script sets a
+//! knob.
 
 mod check;
 mod file;
@@ -38,7 +38,7 @@ pub use read::parse;
 pub use step::{enter, judge};
 pub use vocabulary::{KnobKind, Vocabulary};
 
-/// The knobs of the contract: canonical name and meaning. A site may add its own in its configuration.
+/// The standard knobs: canonical name and meaning. A site can add its own in its configuration.
 pub const KNOBS: &[(&str, &str)] = &[
     ("learning_rate", "float"),
     ("lr_decay", "float, multiplier per step; 1.0 = none"),
@@ -80,62 +80,62 @@ pub const VERDICTS: &[&str] = &[
     "inconclusive",
 ];
 
-/// What is known of the case when a condition is read, and where it stands in its policy.
+/// The state of the case when a condition is evaluated, and its position in the policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CaseFacts {
     /// Experiments suggested so far.
     pub experiments: u32,
-    /// Hours that experiments have run, in all.
+    /// Total run time of experiments in hours.
     pub hours: f64,
-    /// The name of the newest outcome of each test that was made or passed over.
+    /// The latest outcome of each test that ran or was skipped.
     pub outcomes: BTreeMap<String, String>,
     /// The changes of the best experiment of each test.
     pub changes: BTreeMap<String, Knobs>,
-    /// What the best experiment of each test showed, for conditions: `case.shown.overfit_one_point.fits`.
+    /// The facts of the best experiment of each test, for conditions: `case.shown.overfit_one_point.fits`.
     pub shown: BTreeMap<String, Facts>,
-    /// How often each test was stopped at: experiments suggested, or questions asked.
+    /// Number of experiments or questions of each test.
     pub entered: BTreeMap<String, u32>,
-    /// The knobs that the script has, where they are known for certain (the site's configuration lists them).
+    /// The knobs that the script supports, if known for certain (listed in the site's configuration).
     pub knobs: Option<BTreeSet<String>>,
-    /// Knobs that the script was found not to have (a queue's 422).
+    /// Knobs that the script was found not to support (a queue's 422).
     pub missing_knobs: BTreeSet<String>,
-    /// Every experiment, in the order in which they were suggested.
+    /// Every experiment, in order of suggestion.
     pub tried: Vec<Tried>,
     /// The state that the case is in.
     pub phase: String,
-    /// Tests that follow from outcomes, and are made before the state goes on.
+    /// Tests that follow from outcomes, which run before the state continues.
     pub follow: Vec<String>,
     /// The test whose cause was found.
     pub found: Option<String>,
-    /// Tests whose change helps as a cure does, though not so much that no other need be tried, each with the share of the
-    /// baseline's loss that it takes away.
+    /// Tests whose change helps like a fix, but not so much that other tests are unnecessary; each with the fraction of
+    /// the baseline's loss that it removes.
     pub promising: BTreeMap<String, f64>,
     /// Tests that an outcome excluded, each with the outcome.
     pub excluded: BTreeMap<String, String>,
-    /// By test, the factor that outcomes have put on the odds of its cause.
+    /// By test: the factor by which outcomes changed the odds of its cause.
     pub odds: BTreeMap<String, f64>,
-    /// By test, how likely its change is to cure, as estimated when the case was opened.
+    /// By test: the probability that its change fixes the job, as estimated when the case was opened.
     pub priors: BTreeMap<String, f64>,
 }
 
-/// One experiment, as the policy remembers it.
+/// One experiment, as recorded by the policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tried {
     /// The test that asked for it.
     pub test: String,
     /// Its changes.
     pub changes: Knobs,
-    /// What it showed, once judged.
+    /// Its facts, once judged.
     pub facts: Option<Facts>,
 }
 
-/// Everything that a condition or a change may read.
+/// All inputs of conditions and changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Environment<'a> {
     /// The job that the case is about.
     pub baseline: &'a Facts,
-    /// The experiment that is judged; none when a test is chosen.
+    /// The experiment to judge; none when a test is chosen.
     pub experiment: Option<&'a Facts>,
     /// The case so far.
     pub case: &'a CaseFacts,
@@ -143,43 +143,43 @@ pub struct Environment<'a> {
     pub attempt: u32,
 }
 
-/// Where a case stands in its policy.
+/// The position of a case in its policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Position {
-    /// Name of a test; of the state, where a result is confirmed.
+    /// Name of the test; name of the state while a result is confirmed.
     pub state: String,
     /// 1 for the first experiment of the test.
     pub attempt: u32,
 }
 
-/// A test that was made or passed over.
+/// A test that ran or was skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
     /// The test.
     pub state: String,
-    /// Its outcome: `skipped`, `unavailable`, `limit`, or one of the test's own.
+    /// Its outcome: `skipped`, `unavailable`, `limit`, or one defined by the test.
     pub outcome: String,
-    /// Why, for the journal.
+    /// The reason, for the journal.
     pub why: String,
 }
 
-/// An experiment that the policy asks for.
+/// An experiment that the policy requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// Where in the policy.
+    /// The position in the policy.
     pub at: Position,
-    /// Which step of the published sequence it is; empty where it is none.
+    /// The step of the published sequence; empty if there is none.
     #[serde(default)]
     pub step: String,
     /// Changes to the baseline's knobs.
     pub changes: Knobs,
-    /// Why it is taken now.
+    /// The reason for the experiment.
     pub why: String,
-    /// What is believed and tested.
+    /// The hypothesis.
     pub hypothesis: String,
-    /// What would confirm it.
+    /// The result that would confirm it.
     pub expect: String,
-    /// How likely each cause is that is still open, by test, before this experiment.
+    /// The probability of each open cause before this experiment, by test.
     #[serde(default)]
     pub beliefs: BTreeMap<String, f64>,
 }
@@ -187,35 +187,35 @@ pub struct Proposal {
 /// A question to a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Question {
-    /// Where in the policy.
+    /// The position in the policy.
     pub at: Position,
-    /// Which step of the published sequence it is; empty where it is none.
+    /// The step of the published sequence; empty if there is none.
     #[serde(default)]
     pub step: String,
-    /// Why it is asked.
+    /// The reason for the question.
     pub why: String,
-    /// Exactly what to look at.
+    /// What exactly to check.
     pub checklist: Vec<String>,
-    /// The answers that lead on, besides silence.
+    /// The possible answers, besides silence.
     pub answers: Vec<String>,
 }
 
 /// The end of a case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conclusion {
-    /// The test whose cause was found, or the name of the conclusion.
+    /// The test that found its cause, or the name of the conclusion.
     pub state: String,
     /// One of [`VERDICTS`].
     pub verdict: String,
     /// 0 to 1.
     pub confidence: f64,
-    /// What was found and why it follows, in words.
+    /// The result and the reasoning, in words.
     pub summary: String,
-    /// The settings that cure it, as changes to the baseline; empty where none is known.
+    /// The settings that fix the job, as changes to the baseline; empty if unknown.
     pub recommended: Knobs,
 }
 
-/// Where the policy stopped: it waits, or it is done.
+/// Where the policy stopped: waiting or finished.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
     /// Suggest an experiment and wait for it.
@@ -229,7 +229,7 @@ pub enum Next {
 /// The path through the policy from one event to the next stop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advance {
-    /// Tests that were made or passed over on the way, each with its reason.
+    /// Tests that ran or were skipped on the way, each with its reason.
     pub passed: Vec<Passed>,
     /// Where it stopped.
     pub next: Next,
@@ -237,16 +237,16 @@ pub struct Advance {
     pub case: CaseFacts,
 }
 
-/// What happened to what the policy waited for.
+/// The event that the policy waited for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happened<'a> {
-    /// The experiment ran; its facts say how it went (a crash is one of them).
+    /// The experiment ran; its facts describe the result (including a crash).
     Ran(&'a Facts),
-    /// The experiment never started in time.
+    /// The experiment did not start in time.
     NeverStarted,
-    /// The experiment is no evidence, for this reason: its run is not what was asked for, or came to nothing.
+    /// The experiment is not evidence, for this reason: its run differs from the request, or ended without a result.
     NoTest(String),
-    /// The queue refused it: the script does not have these knobs (all of the changes, where it did not say which).
+    /// The queue refused it: the script does not support these knobs (all of the changes if it did not list any).
     Refused(BTreeSet<String>),
     /// A person answered a question.
     Answered(String),

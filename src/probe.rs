@@ -1,11 +1,12 @@
-//! Quiet probes: short experiments that settle whether a suspicious job fails, before anybody is told of it.
+//! Quiet probes: short experiments that determine whether a suspicious job fails, before anyone is notified.
 //!
-//! Owns: which tests may be probes, how a result is read, what it says, and which test tells most for its cost. Must not
-//! know: cases, who runs a probe, how its likelihoods were measured.
+//! Owns: which tests may be probes, how a result is interpreted, and which test has the highest expected information
+//! per cost. Must not know: cases, who runs a probe, how its likelihoods were measured.
 //!
-//! A flat loss may be at its floor, or stuck. No curve can tell the two apart, and an experiment can: what is at its floor gets
-//! no lower in a tenth of the time by other settings. How likely each result is for jobs that fail and for healthy ones was
-//! measured on random programs (docs/EVALUATION.md); passing a probe proves nothing by itself.
+//! A flat loss may be at its lowest possible level, or stuck. No curve distinguishes the two, but an experiment can: a
+//! loss at its lowest level does not fall further with other settings in a tenth of the time. The likelihood of each
+//! result for failing and for healthy jobs was measured on random programs (docs/EVALUATION.md). Passing a probe alone
+//! proves nothing.
 
 mod catalogue;
 mod likelihoods;
@@ -20,13 +21,13 @@ use crate::numbers::LEARNED;
 pub use catalogue::{TESTS, Test};
 pub use likelihoods::{Likelihoods, Row, Table};
 
-/// How a probe came out.
+/// The outcome of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It reached what was fixed beforehand: a loss well below the one where the job stands, or a fit of few examples.
+    /// It reached its target: a loss well below that of the job, or a fit of few examples.
     Reached,
-    /// It did not, and is better than the job was at equal steps.
+    /// It did not, but was better than the job at equal steps.
     Better,
     /// Neither.
     NoBetter,

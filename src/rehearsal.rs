@@ -1,7 +1,7 @@
-//! Runs a policy's own tests: a story of what each experiment shows, and the path and verdict that must follow.
+//! Runs the tests of a policy: a story defines the result of each experiment, and the expected path and verdict.
 //!
-//! Owns: the notation of stories, what is expected of them, and which ways of the policy no story takes. Must not know:
-//! files on disk, printing.
+//! Owns: the notation of stories and expectations, and the outcomes not covered by any story. Must not know: files on
+//! disk, printing.
 
 mod explain;
 mod play;

@@ -1,8 +1,8 @@
-//! What a new user needs to begin: which options of a script are which knobs, how sure that is, and the configuration that
-//! follows.
+//! First setup: which options of a script correspond to which knobs, with what certainty, and the resulting
+//! configuration.
 //!
-//! Owns: the evidence for each knob, the experiments that show the mapping, the text of the configuration, sweeps of W&B.
-//! Must not know: files and processes; how sources are read and commands rewritten.
+//! Owns: the evidence for each knob, the experiments that demonstrate the mapping, the text of the configuration, W&B
+//! sweeps. Must not know: files and processes; how sources are read and commands rewritten.
 
 mod file;
 mod plan;

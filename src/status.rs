@@ -1,8 +1,8 @@
-//! What the daemon says over HTTP, and what it is told there: health, readiness, metrics, the list of cases; what became of
-//! jobs, and answers to questions.
+//! The HTTP server of the daemon: health, readiness, metrics and cases; status reports of jobs, and answers to
+//! questions.
 //!
-//! Owns: addresses and who may see what, limits on connections. Must not know: anything that it would have to compute: the
-//! engine puts on the `Board` what is shown.
+//! Owns: addresses, permissions, limits on connections. Must not know: anything that must be computed; the engine puts
+//! the content on the `Board`.
 
 mod access;
 mod board;
@@ -22,37 +22,37 @@ pub use serve::serve;
 
 use crate::config::Secret;
 
-/// Where it listens, and who may do what.
+/// The address, and the permissions.
 #[derive(Debug)]
 pub struct Listen {
     /// The address.
     pub address: SocketAddr,
-    /// What requests must bring.
+    /// The tokens for requests.
     pub tokens: Tokens,
-    /// What knows browsers that have logged in; `None`: none can.
+    /// Recognises browsers that have logged in; `None`: no browser can log in.
     pub keyring: Option<Keyring>,
-    /// Where more of a job is shown.
+    /// Where to find more about a job.
     pub links: Links,
 }
 
-/// What a request must bring as `Authorization: Bearer`, by what it wants.
+/// The token that a request must send as `Authorization: Bearer`, by permission.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// To see more than health and readiness; `None`: everybody who can connect may look.
+    /// To read more than health and readiness; `None`: everyone who can connect may read.
     pub read: Option<Secret>,
-    /// To report what became of jobs; `None`: nobody may. Ids of suggestions can be guessed, so that no address is trusted.
+    /// To report the status of jobs; `None`: nobody may. Suggestion ids can be guessed, so no address is trusted.
     pub report: Option<Secret>,
-    /// To act for a person; `None`: nobody may.
+    /// To act on behalf of a person; `None`: nobody may.
     pub act: Option<Secret>,
 }
 
 /// Why it cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
-    /// Others could look without being asked who they are.
-    #[error("the status page would be open to everybody at {0}: set `status.tokens.read`, or listen on 127.0.0.1")]
+    /// Others could read without authentication.
+    #[error("the status page would be open to everyone at {0}: set `status.tokens.read`, or listen on 127.0.0.1")]
     Open(SocketAddr),
-    /// The address is taken, or not one of this machine.
+    /// The address is in use, or does not belong to this machine.
     #[error("the status page cannot listen on {address} ({source}): choose another `status.listen`")]
     Address {
         /// The address.

@@ -1,9 +1,9 @@
-//! What is wrong with one job: named rules over the evidence, one file a symptom, one registry.
+//! Symptoms of a job: named rules over the evidence, one file per symptom, one registry.
 //!
-//! Owns: the symptoms and the rules that find them. Must not know: series, I/O, the clock, policies, other symptoms.
+//! Owns: the symptoms and their rules. Must not know: series, I/O, the clock, policies, other symptoms.
 //!
-//! To add a symptom: write `symptoms/<id>.rs` beside the others, then add its `mod` line and its line in `ALL`. To add a
-//! rule: write it in the file of its symptom. Its numbers stand in `numbers`; its documentation is rendered from it.
+//! To add a symptom, write `symptoms/<id>.rs` like the others, then add its `mod` line and its line in `ALL`. To add a
+//! rule, write it in the file of its symptom. Its numbers are in `numbers`; its documentation is generated from it.
 
 mod documentation;
 #[cfg(test)]
@@ -40,7 +40,7 @@ pub use picture::{POINTS, Picture};
 pub use rule::{Rule, Symptom, Test};
 use rule::{above, at_least, below, few, many, rule, sure};
 
-/// Every symptom, in the order of its ids.
+/// Every symptom, in alphabetical order of ids.
 pub const ALL: &[&Symptom] = &[
     &clipped::SYMPTOM,
     &dead_units::SYMPTOM,
@@ -61,36 +61,36 @@ pub const ALL: &[&Symptom] = &[
     &weights_frozen::SYMPTOM,
 ];
 
-/// The run is far enough for standing still to mean something.
+/// The run is long enough for a constant loss to be meaningful.
 const MATURE: Test = at_least(Q::Maturity, 1.0);
-/// Most of what it is shown it gets right.
+/// Most of its answers are correct.
 const ACCURATE: Test = Test::Any(&[above(Q::Accuracy, GOOD), above(Q::ValidationAccuracy, GOOD)]);
-/// Its loss goes on falling.
+/// Its loss is still falling.
 const ON_ITS_WAY: Test = Test::All(&[above(Q::LateFall, SMALL), below(Q::LateTrend, -TREND)]);
-/// It ended long before the end of its plan, and its loss was on its way down until then.
+/// It ended long before its planned end, and its loss was falling until then.
 const STOPPED: Test = Test::All(&[below(Q::Done, MATURE_SHARE), below(Q::Trend, -TREND), below(Q::LateTrend, 0.0)]);
-/// Its validation loss learned and kept it: single training losses may scatter too much to tell.
+/// Its validation loss improved and kept the improvement; single training losses may scatter too much to tell.
 const VALIDATION_LEARNS: Test = Test::All(&[
     above(Q::ValidationDrop, LEARNED),
     below(Q::ValidationRise, LEARNED),
     below(Q::ValidationFall, -TREND),
 ]);
-/// What a loss that stands still may be, besides stuck.
+/// Possible reasons for a constant loss other than a fault.
 const NOT_STUCK: &[Test] = &[above(Q::TrainedBefore, HALF), ON_ITS_WAY, STOPPED, VALIDATION_LEARNS, ACCURATE];
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Worth knowing.
+    /// For information.
     Info,
     /// Shown only.
     Warning,
-    /// Speaks for a failing job.
+    /// Evidence for a failing job.
     Problem,
 }
 
-/// One occurrence of a symptom, with the evidence that it rests on.
+/// One occurrence of a symptom with its evidence.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Id of the symptom.
@@ -98,34 +98,33 @@ pub struct Finding {
     /// The rule that found it.
     #[serde(default)]
     pub rule: String,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// The tag that it was seen in, with its sub-run folder.
+    /// The tag in which it was found, with its sub-run directory.
     pub tag: String,
-    /// First and last step of what was looked at.
+    /// First step of the evidence.
     pub first_step: i64,
-    /// Last step of what was looked at.
+    /// Last step of the evidence.
     pub last_step: i64,
-    /// What was seen, in words with numbers.
+    /// The observation, in words with numbers.
     pub summary: String,
-    /// The numbers that decided.
+    /// The numbers behind the finding.
     pub numbers: Map<String, Value>,
 }
 
-/// The ids of all symptoms, which is what a policy may name.
+/// The ids of all symptoms, which policies can use.
 pub fn ids() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|symptom| symptom.id)
 }
 
-/// Everything that is wrong with a job, worst first, then by id.
+/// All symptoms of a job, most severe first, then by id.
 pub fn examine(evidence: &Evidence) -> Vec<Finding> {
     let mut findings: Vec<Finding> = ALL.iter().filter_map(|symptom| symptom.find(evidence)).collect();
     findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.symptom.cmp(&b.symptom)));
     findings
 }
 
-/// The step at which a symptom could first have been seen: the job is measured again as it was after each twentieth of
-/// its length.
+/// The earliest step at which a symptom can be found: the job is measured again at each twentieth of its length.
 pub fn first_detected(job: &JobView, finding: &Finding) -> i64 {
     let Some(symptom) = ALL.iter().find(|symptom| symptom.id == finding.symptom) else { return finding.last_step };
     let Some((first, last)) = job.judged().map(crate::evidence::Observed::steps) else { return finding.last_step };
@@ -135,7 +134,7 @@ pub fn first_detected(job: &JobView, finding: &Finding) -> i64 {
         .unwrap_or(finding.last_step)
 }
 
-/// Jobs made up for tests, here and in modules that read findings.
+/// Synthetic jobs for tests, here and in modules that use findings.
 #[cfg(test)]
 pub(crate) mod test_jobs {
     pub(super) use super::Severity;
@@ -146,7 +145,7 @@ pub(crate) mod test_jobs {
     pub(super) use crate::signals::Learning;
 
     impl Symptom {
-        /// Measures a job, and looks for the symptom.
+        /// Measures a job and applies the symptom's rules.
         pub(crate) fn examine(&self, job: &JobView) -> Option<Finding> {
             self.find(&Evidence::of(job))
         }

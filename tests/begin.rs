@@ -56,7 +56,10 @@ fn failing_jobs_stand_first_and_a_summary_last() {
     let place = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap();
     assert!(place("failing  b") < place("unknown  c, d") && place("unknown  c, d") < place("healthy  a"), "{out}");
     assert!(place("experiments of nextrun") > place("healthy  a"), "{out}");
-    assert!(out.contains("not logged: learning rate, batch size, number of steps of b. With a SummaryWriter"), "{out}");
+    assert!(
+        out.contains("not logged: learning rate, batch size, number of steps by b. To log them with a SummaryWriter"),
+        "{out}"
+    );
     assert_eq!(lines.last(), Some(&"4 jobs: 1 failing, 2 unknown, 1 healthy; 1 experiment of nextrun"));
     let (_, out, _) = nextrun(folder.path(), &["diagnose", "runs", "--format", "json"]);
     let job = |name: &str| {
@@ -76,9 +79,9 @@ fn a_place_that_is_no_log_directory_is_answered_with_one() {
     fs::create_dir(folder.path().join("empty")).unwrap();
     let (code, out, err) = nextrun(folder.path(), &["diagnose", "empty"]);
     assert_eq!((code, out.as_str()), (0, ""));
-    assert!(err.contains("no event files below empty") && err.contains("vision/runs"), "{err}");
+    assert!(err.contains("no event files in empty") && err.contains("vision/runs"), "{err}");
     let (code, _, err) = nextrun(folder.path(), &["diagnose", "vision/run"]);
-    assert!(code == 2 && err.contains("does not exist; there are event files below vision/runs"), "{err}");
+    assert!(code == 2 && err.contains("does not exist; found event files in vision/runs"), "{err}");
     let (code, _, err) = nextrun(folder.path(), &["diagnose", "vision/runs/a/hparams.yaml"]);
     assert!(code == 2 && err.contains("is a file"), "{err}");
     let file = "vision/runs/a/events.out.tfevents.1.node1";
@@ -145,13 +148,13 @@ fn two_steps_show_whether_the_settings_arrive() {
     install(PROGRAM);
     let (code, out, _) = init();
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains("right    `--lr` arrived: it logged learning_rate = 0.25"), "{out}");
-    assert!(out.contains("right    `--steps` arrived: its newest step is 1"), "{out}");
+    assert!(out.contains("right    `--lr` took effect: the run logged learning_rate = 0.25"), "{out}");
+    assert!(out.contains("right    `--steps` took effect: the latest step is 1"), "{out}");
     assert!(!folder.path().join("runs").exists(), "the log directory is left alone");
     // The option is taken for another one.
     install(&PROGRAM.replace("lr=$2", "lr=7"));
     let (code, out, _) = init();
-    assert!(code == 1 && out.contains("wrong    `--lr` was 0.25, but it logged learning_rate = 7"), "{out}");
+    assert!(code == 1 && out.contains("wrong    `--lr` was 0.25, but the run logged learning_rate = 7"), "{out}");
     install("#!/bin/sh\necho broken\nexit 3\n");
     let (code, out, _) = init();
     assert!(code == 1 && out.contains("exit code 3") && out.contains("    broken"), "{out}");

@@ -1,7 +1,7 @@
-//! What a case asks of people: whether an experiment may run, and what only a person can answer.
+//! Questions of a case to people: approval of experiments, and questions that only a person can answer.
 //!
-//! Owns: when approval is needed, what was asked, and what follows from the answer. Must not know: who may answer, and how
-//! the answer arrives.
+//! Owns: when approval is needed, what was asked, and the consequences of the answer. Must not know: who may answer,
+//! and how the answer arrives.
 
 use std::fmt;
 
@@ -13,29 +13,29 @@ use super::control::CONTROL;
 use super::{Case, CaseId, Cost, Experiment, NotTried, RunSuggested, Terms, Trace, Waiting, run_name, suggestion_id};
 use crate::policy::{Happened, Position, Proposal};
 
-/// The answer that lets an experiment run.
+/// The answer that approves an experiment.
 pub const RUN: &str = "run";
-/// The answer that goes on without it.
+/// The answer that continues without it.
 pub const SKIP: &str = "skip";
-/// The answer that asks again later.
+/// The answer that postpones the question.
 pub const SNOOZE: &str = "snooze";
 
-/// Seconds after which a request for approval that was snoozed is repeated.
+/// Seconds until a snoozed approval request is repeated.
 const SNOOZED_FOR: f64 = 4.0 * 3600.0;
 
-/// Seconds that a case waits beyond the deadline of what it asks. An answer is accepted up to the deadline, and the daemon
-/// takes it within a second; so an answer that was accepted always counts.
+/// Seconds that a case waits beyond the deadline. Answers are accepted until the deadline, and the daemon processes
+/// them within a second, so that an accepted answer always counts.
 const GRACE: f64 = 10.0;
 
-/// Which experiments need a person's consent before they run.
+/// Which experiments need approval before they run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum Approval {
-    /// None: naming something that runs them is consent.
+    /// None: configuring a destination that runs them counts as consent.
     #[default]
     Automatic,
     /// All.
     Ask,
-    /// Those that are expected to take as many seconds or more, and those of which nothing is known.
+    /// Those that are expected to take at least this many seconds, and those with unknown cost.
     AutomaticBelow(f64),
 }
 
@@ -54,11 +54,11 @@ impl Approval {
 /// Who answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// What vouches for the user: `slack`, `local` (the command line), `http` (the status address).
+    /// The provider that authenticates the user: `slack`, `local` (the command line), `http` (the status address).
     pub provider: String,
-    /// The user's id there. It never changes, unlike a name.
+    /// The user's id at the provider, which, unlike a name, never changes.
     pub user: String,
-    /// The name that was shown, for people.
+    /// The displayed name, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
@@ -72,7 +72,7 @@ impl fmt::Display for Person {
     }
 }
 
-/// An answer, by whom and when.
+/// An answer, with its author and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// The name of the answer.
@@ -81,7 +81,7 @@ pub struct Reply {
     pub by: Person,
     /// When, in seconds since the Unix epoch.
     pub at: f64,
-    /// Why, in the person's words; may be empty.
+    /// The reason in the person's words; may be empty.
     #[serde(default)]
     pub why: String,
 }
@@ -91,50 +91,50 @@ pub struct Reply {
 pub struct Awaited {
     /// The experiment.
     pub proposal: Proposal,
-    /// The suggestion that it becomes.
+    /// Its suggestion.
     pub suggestion: String,
-    /// Seconds since the Unix epoch at which no answer means no.
+    /// Deadline in seconds since the Unix epoch; without an answer, the experiment is skipped.
     pub until: f64,
-    /// How often it was asked for.
+    /// How often approval was requested.
     pub asked: u32,
-    /// Snoozed: it is asked for again then, in seconds since the Unix epoch.
+    /// If snoozed: when the question is repeated, in seconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<f64>,
 }
 
 impl Awaited {
-    /// The id of the message that asks.
+    /// The id of the message with the question.
     pub fn id(&self) -> String {
         approval_id(&self.suggestion, self.asked)
     }
 }
 
-/// An experiment that a person let run, and that waits for room.
+/// An experiment that a person approved and that is waiting for room.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Approved {
-    /// Where its case stood.
+    /// The position of its case.
     pub at: Position,
-    /// The message that asked for it.
+    /// The message with the question.
     pub ask: String,
 }
 
-/// An experiment that may run only with a person's consent, with exactly what would run.
+/// An experiment that needs approval, with exactly what would run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ApprovalAsked {
-    /// The run, as it would be suggested.
+    /// The run as it would be suggested.
     #[serde(flatten)]
     pub run: RunSuggested,
-    /// The answers.
+    /// The possible answers.
     pub answers: Vec<String>,
-    /// Seconds since the Unix epoch at which no answer means no.
+    /// Deadline in seconds since the Unix epoch; without an answer, the experiment is skipped.
     pub expires: f64,
-    /// Of command, overrides and cost, as they are shown here.
+    /// Fingerprint of command, overrides and cost as shown here.
     pub fingerprint: String,
 }
 
 impl ApprovalAsked {
-    /// Takes the fingerprint of what is shown.
+    /// Sets the fingerprint of what is shown.
     pub fn seal(&mut self) {
         let run = &self.run;
         self.fingerprint = fingerprint(&json!({
@@ -144,13 +144,13 @@ impl ApprovalAsked {
     }
 }
 
-/// What tells whether two people were shown the same.
+/// A value that is equal if two people were shown the same.
 pub fn fingerprint(shown: &Value) -> String {
     let hash = Sha256::digest(shown.to_string().as_bytes());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The id of the message that asks a question.
+/// The id of the message with a question.
 pub(super) fn question_id(case: &CaseId, at: &Position) -> String {
     format!("{case}-asked-{}-{}", at.state, at.attempt)
 }
@@ -160,8 +160,7 @@ fn approval_id(suggestion: &str, asked: u32) -> String {
 }
 
 impl Case {
-    /// What it asks a person now: the id of the message that asks, and until when it can be answered, in seconds since the
-    /// Unix epoch.
+    /// The current question to a person: the id of the message, and the deadline in seconds since the Unix epoch.
     pub fn asks(&self) -> Option<(String, f64)> {
         match &self.waiting {
             Waiting::Answer { question, until } => Some((question_id(&self.id, &question.at), *until)),
@@ -170,7 +169,7 @@ impl Case {
         }
     }
 
-    /// The suggestion that waits for approval.
+    /// The suggestion that is waiting for approval.
     pub fn unapproved(&self) -> Option<&str> {
         match &self.waiting {
             Waiting::Approval(awaited) => Some(&awaited.suggestion),
@@ -178,13 +177,13 @@ impl Case {
         }
     }
 
-    /// Whether a person has to let an experiment run first. Where only people run experiments, they decide anyway.
+    /// Whether an experiment needs approval. If only people run experiments, they decide anyway.
     pub(super) fn needs_approval(&self, proposal: &Proposal, cost: Option<Cost>, terms: &Terms<'_>) -> bool {
         let approved = self.approved.as_ref().is_some_and(|approved| approved.at == proposal.at);
         !approved && !terms.by_hand && terms.approval.needed(cost)
     }
 
-    /// Asks people whether an experiment may run.
+    /// Requests approval of an experiment.
     pub(super) fn ask_approval(&mut self, proposal: Proposal, asked: u32, terms: &Terms<'_>, trace: &mut Trace) {
         let experiment = self.experiment_of(proposal.clone(), terms);
         let until = terms.now + terms.approve_within;
@@ -211,7 +210,7 @@ impl Case {
         Experiment { control, probe, cost, believed, ..Experiment::new(suggestion, proposal, run_name, terms.now) }
     }
 
-    /// A person answers what the case asks in the message of this id. Nothing changes where it asks something else by now.
+    /// A person answers the question in the message with this id. Has no effect if the case now asks something else.
     pub fn reply(&mut self, ask: &str, reply: &Reply, terms: &Terms<'_>) -> Trace {
         if self.asks().is_none_or(|(id, _)| id != ask) {
             return Trace::default();
@@ -247,7 +246,7 @@ impl Case {
         trace
     }
 
-    /// Time has passed while approval was waited for.
+    /// Time has passed while waiting for approval.
     pub(super) fn wait_for_approval(&mut self, awaited: Awaited, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
         match awaited.again {
@@ -270,7 +269,7 @@ impl Case {
         }
         let known = self.not_tried.len();
         let trace = self.judge(Happened::NoTest(why.to_owned()), terms);
-        // It is listed once in what was not tried, whatever the policy calls it.
+        // Listed once in what was not tried, whatever the policy calls it.
         let state = &awaited.proposal.at.state;
         if !self.not_tried.iter().skip(known).any(|left_out| left_out.state == *state) {
             self.not_tried.insert(known, NotTried { state: state.clone(), why: why.to_owned() });
@@ -279,7 +278,7 @@ impl Case {
     }
 }
 
-/// Whether what was asked can no longer be answered, and no answer can be on its way.
+/// Whether the question has expired, and no accepted answer can be pending.
 pub(super) fn overdue(until: f64, now: f64) -> bool {
     now >= until + GRACE
 }

@@ -1,6 +1,6 @@
-//! What is believed of causes, before and after each experiment, and what the tests that are left would cost.
+//! The probability of causes before and after each experiment, and the expected cost of the remaining tests.
 //!
-//! Owns: how beliefs are kept and told. Must not know: the arithmetic of beliefs.
+//! Owns: storage and presentation of beliefs. Must not know: the computation of beliefs.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Belief, Case, Terms, Trace};
 use crate::policy::{self, CaseFacts, Environment, Policy, Prospect};
 
-/// How far an experiment moved what is believed of a cause.
+/// How an experiment changed the probability of a cause.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Believed {
@@ -18,15 +18,15 @@ pub struct Believed {
     pub cause: String,
     /// Its probability before the experiment, 0 to 1.
     pub before: f64,
-    /// Its probability after it; `None` while the experiment is under way, or where it was no evidence.
+    /// Its probability after it; `None` while the experiment is in progress, or if it was not evidence.
     pub after: Option<f64>,
 }
 
-/// The journal names so many of the tests that are left.
+/// Maximum number of remaining tests in the journal.
 const NEXT: usize = 5;
 
 impl Case {
-    /// The probability of each cause that is still open.
+    /// The probability of each open cause.
     fn causes(&self, policy: &Policy, facts: &CaseFacts) -> BTreeMap<String, f64> {
         policy::causes(policy, &self.believing(facts))
     }
@@ -35,7 +35,7 @@ impl Case {
         Environment { baseline: &self.baseline_facts, experiment: None, case: facts, attempt: 1 }
     }
 
-    /// What is believed before an experiment that starts now.
+    /// The beliefs before an experiment that starts now.
     pub(super) fn believed_before(&self, policy: &Policy) -> Vec<Believed> {
         let causes = self.causes(policy, &self.facts);
         let mut believed: Vec<Believed> = causes
@@ -46,8 +46,8 @@ impl Case {
         believed
     }
 
-    /// The tests that name a cause and could be run, the most probable first: how likely each is to cure, and what it is
-    /// expected to cost.
+    /// The tests that name a cause and can be run, most probable first: the probability that each fixes the job, and
+    /// its expected cost.
     pub(super) fn beliefs(&self, policy: &Policy) -> Vec<Belief> {
         let prospects = policy::outlook(policy, &self.believing(&self.facts)).into_iter();
         let belief = |prospect: Prospect| {
@@ -59,7 +59,7 @@ impl Case {
         beliefs
     }
 
-    /// The tests that are left, in the order of the policy, for the journal.
+    /// The remaining tests in the order of the policy, for the journal.
     fn next_tests(&self, policy: &Policy, facts: &CaseFacts) -> Value {
         let next = policy::outlook(policy, &self.believing(facts));
         let line = |next: &Prospect| {
@@ -69,7 +69,7 @@ impl Case {
         next.iter().take(NEXT).map(line).collect()
     }
 
-    /// Notes what the newest experiment, which was evidence, leaves to believe. `facts` are those after it.
+    /// Records the beliefs after the newest experiment, if it was evidence. `facts` are those after it.
     pub(super) fn note_believed(&mut self, facts: &CaseFacts, terms: &Terms<'_>, trace: &mut Trace) {
         let mut after = self.causes(terms.policy, facts);
         let next = self.next_tests(terms.policy, facts);
@@ -77,7 +77,7 @@ impl Case {
         for believed in &mut experiment.believed {
             believed.after = Some(rounded(after.remove(&believed.cause).unwrap_or(0.0)));
         }
-        // A cause that was out of the question before.
+        // A cause that had been excluded.
         let new = after.into_iter().map(|(cause, p)| Believed { cause, before: 0.0, after: Some(rounded(p)) });
         experiment.believed.extend(new);
         experiment.believed.sort_by(|a, b| b.after.unwrap_or(0.0).total_cmp(&a.after.unwrap_or(0.0)));
@@ -85,14 +85,14 @@ impl Case {
         trace.note(terms.now, "believed", detail);
     }
 
-    /// What is believed now: as the newest experiment that was evidence left it, or as it was before the first.
+    /// The current beliefs: after the newest experiment that was evidence, or before the first.
     pub fn believed_now(&self) -> Vec<Believed> {
         let judged = self.experiments.iter().rev().find(|e| e.believed.iter().any(|believed| believed.after.is_some()));
         judged.or(self.experiments.last()).map(|e| e.believed.clone()).unwrap_or_default()
     }
 }
 
-/// To a thousandth: more digits would only look exact.
+/// Rounded to a thousandth; more digits would only suggest precision.
 fn rounded(probability: f64) -> f64 {
     (probability * 1000.0).round() / 1000.0
 }

@@ -1,67 +1,67 @@
-//! What experiments cost, and how much they may.
+//! Costs and budgets of experiments.
 //!
-//! Owns: sums of what was spent. Must not know: which jobs a budget is for, the clock.
+//! Owns: sums of costs. Must not know: which jobs a budget applies to, the clock.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Cost, Experiment};
 use crate::facts::Knobs;
 
-/// How much experiments may cost; what is `None` has no bound.
+/// A cost limit for experiments; `None` means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Budget {
-    /// How many.
+    /// Number of experiments.
     pub experiments: Option<u32>,
-    /// Hours that they run, in all.
+    /// Total run time in hours.
     pub hours: Option<f64>,
-    /// Hours that they run times the GPUs that they have, in all.
+    /// Total GPU hours.
     pub gpu_hours: Option<f64>,
 }
 
-/// What of a budget is left at one moment.
+/// A budget and its usage at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Allowance {
-    /// Whose budget it is, for people: `the case's budget`.
+    /// Its name, for people: `the budget of the case`.
     pub of: String,
     /// The budget.
     pub budget: Budget,
-    /// What was spent of it.
+    /// The costs so far.
     pub used: Used,
 }
 
-/// What some experiments have cost.
+/// The cost of some experiments.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Used {
-    /// How many ran, or may yet.
+    /// Number of experiments that ran or may still run.
     pub experiments: u32,
     /// Hours.
     pub hours: f64,
-    /// Hours times GPUs.
+    /// GPU hours.
     pub gpu_hours: f64,
 }
 
-/// What the job of an experiment took.
+/// The cost of an experiment's job.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spent {
-    /// Seconds from its first event to its newest.
+    /// Seconds from its first to its latest event.
     pub seconds: f64,
-    /// Its newest step.
+    /// Its latest step.
     pub steps: f64,
-    /// It has ended by itself: nothing is left to cancel.
+    /// Whether it ended on its own, so that it need not be cancelled.
     pub over: bool,
 }
 
 /// How fast a baseline trains, and how many GPUs it has.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// Seconds for each step of its loss.
+    /// Seconds per step of its loss.
     pub seconds_per_step: f64,
-    /// GPUs that its experiments have.
+    /// GPUs per experiment.
     pub gpus: f64,
 }
 
 impl Used {
-    /// Adds an experiment up to `now` (seconds since the Unix epoch). What never ran costs nothing.
+    /// Adds an experiment up to `now` (seconds since the Unix epoch). An experiment that never ran costs nothing.
     pub fn add(&mut self, experiment: &Experiment, pace: Option<Pace>, now: f64) {
         let open = experiment.outcome.is_none();
         let ran = experiment.facts.is_some() || experiment.spent.is_some();
@@ -81,18 +81,18 @@ impl Used {
 }
 
 impl Allowance {
-    /// What would be exceeded by an experiment more, for people; `None` where it may start.
+    /// Which limit one more experiment would exceed, for people; `None` if it may start.
     fn exceeded_by(&self, cost: Option<Cost>) -> Option<String> {
         let Allowance { of, budget, used } = self;
         let hours = cost.and_then(|cost| cost.seconds).unwrap_or(0.0) / 3600.0;
         let gpu_hours = cost.and_then(|cost| cost.gpu_hours).unwrap_or(hours);
         let count = budget.experiments.filter(|most| used.experiments >= *most);
         if let Some(most) = count {
-            return Some(format!("{of} of {most} experiments is used up"));
+            return Some(format!("{of} of {most} experiments is exhausted"));
         }
         let over = |most: Option<f64>, used: f64, more: f64, unit: &str| {
             let most = most.filter(|most| used + more > *most)?;
-            Some(format!("{of} is {most} {unit}: {used:.1} are used, and this takes about {more:.1}"))
+            Some(format!("{of} is {most} {unit}: {used:.1} are used, and this experiment takes about {more:.1}"))
         };
         over(budget.hours, used.hours, hours, "hours")
             .or_else(|| over(budget.gpu_hours, used.gpu_hours, gpu_hours, "GPU hours"))
@@ -100,7 +100,8 @@ impl Allowance {
 }
 
 impl Case {
-    /// What an experiment with these changes is expected to cost: the baseline's time for each step, times the steps.
+    /// The expected cost of an experiment with these changes: the baseline's time per step multiplied by the number of
+    /// steps.
     pub(super) fn expected_cost(&self, changes: &Knobs, control: bool) -> Option<Cost> {
         let number = |knobs: &Knobs| knobs.get("max_steps").and_then(serde_json::Value::as_f64);
         let whole = || number(changes).or_else(|| number(&self.settings)).or(Some(self.baseline_facts.steps));
@@ -119,7 +120,7 @@ impl Case {
         })
     }
 
-    /// What has been spent by an experiment that came to its end, as a cost.
+    /// The cost of an experiment that has ended.
     pub fn real_cost(&self, spent: Spent) -> Cost {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below 0; a cast saturates")]
         let steps = spent.steps.is_finite().then(|| spent.steps.max(0.0).round() as u64);
@@ -128,7 +129,7 @@ impl Case {
     }
 }
 
-/// Why an experiment has to wait; `None` where it may start.
+/// Why an experiment has to wait; `None` if it may start.
 pub(super) fn exceeded(allowances: &[Allowance], cost: Option<Cost>) -> Option<String> {
     allowances.iter().find_map(|allowance| allowance.exceeded_by(cost))
 }
@@ -149,9 +150,12 @@ mod tests {
         assert_eq!(why(Budget::default()), None);
         assert_eq!(why(Budget { experiments: Some(4), hours: Some(11.0), gpu_hours: Some(26.0) }), None);
         let few = why(Budget { experiments: Some(3), ..Budget::default() });
-        assert_eq!(few.as_deref(), Some("the day's budget of 3 experiments is used up"));
+        assert_eq!(few.as_deref(), Some("the day's budget of 3 experiments is exhausted"));
         let hours = why(Budget { hours: Some(10.0), ..Budget::default() });
-        assert_eq!(hours.as_deref(), Some("the day's budget is 10 hours: 9.0 are used, and this takes about 2.0"));
+        assert_eq!(
+            hours.as_deref(),
+            Some("the day's budget is 10 hours: 9.0 are used, and this experiment takes about 2.0")
+        );
         assert!(why(Budget { gpu_hours: Some(20.0), ..Budget::default() }).unwrap().contains("GPU hours"));
     }
 }

@@ -1,6 +1,6 @@
-//! The control: before anything is changed, the baseline is repeated as it is, where its settings are not certain.
+//! The control: the baseline is repeated unchanged first if its settings are uncertain.
 //!
-//! Owns: when a control is needed, and what follows from it. Must not know: how its run is examined.
+//! Owns: when a control is needed, and its consequences. Must not know: how its run is examined.
 
 use std::collections::BTreeMap;
 
@@ -12,62 +12,60 @@ use super::{Approved, Case, NotTried, RUN, SKIP, Terms, Trace, Waiting};
 use crate::facts::Facts;
 use crate::policy::{Conclusion, Happened, Position, Proposal, Question};
 
-/// The name of a control, where experiments have the name of their state.
+/// The name of a control, in place of the name of a test.
 pub const CONTROL: &str = "control";
 
-/// When a control is run.
+/// When to run a control.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhenControl {
-    /// Where the baseline's settings are not certain.
+    /// If the baseline's settings are uncertain.
     #[default]
     Unsure,
     /// For every case.
     Always,
-    /// Never: then no cause is named that rests on a setting whose value in the baseline is not known.
+    /// Never; then no verdict depends on a setting whose value in the baseline is unknown.
     Never,
 }
 
-/// Where a case stands with its control.
+/// The state of a case's control.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Control {
     /// No experiment was due yet.
     #[default]
     Undecided,
-    /// The baseline's settings are certain.
+    /// The baseline's settings are known.
     NotNeeded,
-    /// It comes first; then this.
+    /// The control comes first, then this.
     First(Proposal),
     /// It failed as the baseline did.
     Reproduced,
-    /// There is none although the settings are not certain: the site, a person or the queue did not want it.
+    /// There is none although the settings are uncertain, because of the site, a person or the queue.
     Without,
 }
 
-/// A control that costs more than this share of what its baseline costs is asked of a person first.
+/// If a control costs more than this fraction of its baseline, a person is asked first.
 const CHEAP: f64 = 0.25;
 
-/// So many controls that do not fail say that the failure does not come back.
+/// After this many controls that do not fail, the failure counts as not reproducible.
 const TRIES: usize = 2;
 
 /// Verdicts that name no cause.
 const NO_CAUSE: [&str; 4] = ["healthy", "recovered", "infrastructure", "inconclusive"];
 
 impl Case {
-    /// Why the baseline's settings are not certain; `None` where they are.
+    /// Why the baseline's settings are uncertain; `None` if they are known.
     fn unsure(&self) -> Option<String> {
         let Some(launched) = &self.launched else {
-            return Some("the command that started the baseline is not known".to_owned());
+            return Some("the command that started the baseline is unknown".to_owned());
         };
         let known = |knob: &str| self.settings.contains_key(knob) || launched.settings.contains_key(knob);
         let unknown = launched.flags.iter().find(|flag| flag.default.is_none() && !known(&flag.knob))?;
         let (knob, name) = (&unknown.knob, &unknown.name);
-        Some(format!(
-            "the baseline's {knob} ({name}) is neither logged nor in its command, and its default is not known"
-        ))
+        Some(format!("the baseline's {knob} ({name}) is neither logged nor in its command, and its default is unknown"))
     }
 
-    /// Puts a control before the first experiment, where one is due. Gives the proposal back where it comes first itself.
+    /// Inserts a control before the first experiment if necessary. Returns the proposal if it comes first itself.
     pub(super) fn after_control(
         &mut self,
         proposal: Proposal,
@@ -83,7 +81,7 @@ impl Case {
                 return Some(proposal);
             }
             (WhenControl::Unsure | WhenControl::Always, Some(why)) => why,
-            (WhenControl::Always, None) => "the site wants a control of every case".to_owned(),
+            (WhenControl::Always, None) => "the site requires a control in every case".to_owned(),
             (WhenControl::Never, Some(_)) => {
                 self.control = Control::Without;
                 return Some(proposal);
@@ -113,7 +111,7 @@ impl Case {
         None
     }
 
-    /// What a control costs, as a share of what its baseline costs.
+    /// The cost of a control as a fraction of the cost of its baseline.
     fn control_share(&self) -> f64 {
         let planned = self.settings.get("max_steps").and_then(serde_json::Value::as_f64);
         let whole = planned.filter(|steps| *steps > 0.0).unwrap_or(self.baseline_facts.steps);
@@ -127,7 +125,7 @@ impl Case {
             step: CONTROL.to_owned(),
             changes: BTreeMap::new(),
             why: why.to_owned(),
-            hypothesis: "the baseline fails again when nothing is changed".to_owned(),
+            hypothesis: "the baseline fails again without changes".to_owned(),
             expect: format!(
                 "{} by step {:.0}",
                 found.join(" and "),
@@ -137,13 +135,13 @@ impl Case {
         }
     }
 
-    /// A control was asked for, and a person answered, or did not.
+    /// A person answered the question about a control, or did not.
     pub(super) fn control_answered(&mut self, happened: &Happened<'_>, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
         let Control::First(then) = self.control.clone() else { return trace };
         let skipped = matches!(happened, Happened::Answered(answer) if answer == SKIP);
         if skipped {
-            self.go_without("a person did not want it", then, terms, &mut trace);
+            self.go_without("a person declined it", then, terms, &mut trace);
         } else {
             let why = self.unsure().unwrap_or_default();
             let control = self.control_proposal(&why, 1);
@@ -156,7 +154,7 @@ impl Case {
         trace
     }
 
-    /// A person did not let a control run.
+    /// A person declined a control.
     pub(super) fn control_declined(&mut self, why: &str, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
         if let Control::First(then) = self.control.clone() {
@@ -173,7 +171,7 @@ impl Case {
         self.start(then, terms, trace);
     }
 
-    /// The control came to an end.
+    /// The control has ended.
     pub(super) fn judge_control(&mut self, happened: &Happened<'_>, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
         let Control::First(then) = self.control.clone() else { return trace };
@@ -201,7 +199,7 @@ impl Case {
             self.start(then, terms, &mut trace);
         } else if self.experiments.iter().filter(|e| e.outcome.as_deref() == Some(outcome)).count() < TRIES {
             self.facts.experiments += 1;
-            let control = self.control_proposal("the failure did not come back: it is tried once more", 2);
+            let control = self.control_proposal("the failure did not occur again; trying once more", 2);
             self.start(control, terms, &mut trace);
         } else {
             self.conclude(not_reproducible(&self.baseline), terms.now, &mut trace);
@@ -209,15 +207,16 @@ impl Case {
         trace
     }
 
-    /// Whether a control shows what the case was opened for, or fails in another way without being any better.
+    /// Whether a control shows the symptoms for which the case was opened, or fails in another way without being
+    /// better.
     fn fails_alike(&self, facts: &Facts) -> bool {
         let opened_for = |problem: &String| self.findings.iter().any(|finding| finding.symptom == *problem);
         let fails = self.experiments.last().is_some_and(|experiment| experiment.fails);
         facts.problems.iter().any(opened_for) || (fails || !facts.problems.is_empty()) && !facts.better
     }
 
-    /// A conclusion that holds what it says: a cause that rests on a setting whose value in the baseline is not known is
-    /// named only where a control failed as the baseline did.
+    /// A conclusion that holds: a cause that depends on a setting whose value in the baseline is unknown is named only
+    /// if a control failed like the baseline.
     pub(super) fn borne_out(&self, conclusion: Conclusion) -> Conclusion {
         if self.control != Control::Without || NO_CAUSE.contains(&conclusion.verdict.as_str()) {
             return conclusion;
@@ -225,8 +224,8 @@ impl Case {
         let unknown = conclusion.recommended.keys().find(|knob| !self.baseline_facts.knobs.contains_key(*knob));
         let Some(knob) = unknown else { return conclusion };
         let summary = format!(
-            "{} is likely, but the baseline's own {knob} is not known and no control was run, so the cure may have another \
-             cause: {}",
+            "{} is likely, but the baseline's {knob} is unknown and no control was run, so the change may have fixed \
+             the job for another reason: {}",
             conclusion.verdict, conclusion.summary
         );
         Conclusion {
@@ -238,18 +237,18 @@ impl Case {
     }
 }
 
-/// More is not believed of a conclusion that rests on an unknown setting.
+/// Maximum confidence of a conclusion that depends on an unknown setting.
 const UNKNOWN: f64 = 0.5;
 
 fn control_question(control: &Proposal, share: f64) -> Question {
-    let cost = format!("it takes about {:.0} % of what the baseline took", 100.0 * share.min(1.0));
+    let cost = format!("it takes about {:.0} % of the baseline's time", 100.0 * share.min(1.0));
     Question {
         at: control.at.clone(),
         step: control.step.clone(),
-        why: format!("{}: shall the baseline be repeated unchanged first? {cost}", control.why),
+        why: format!("{}: run the baseline unchanged first? {cost}", control.why),
         checklist: vec![
-            format!("`{RUN}`: repeat the baseline unchanged, up to where it failed"),
-            format!("`{SKIP}`: go on without; no cause is then named that rests on a setting that is not known"),
+            format!("`{RUN}`: repeat the baseline unchanged up to the point where it failed"),
+            format!("`{SKIP}`: continue without it; then no verdict depends on an unknown setting"),
         ],
         answers: vec![RUN.to_owned(), SKIP.to_owned()],
     }

@@ -1,6 +1,6 @@
-//! The experiment that cured a job, with what shows it.
+//! The experiment that fixed a job, with the evidence.
 //!
-//! Owns: which experiment that is, and which figures are compared. Must not know: how it is said.
+//! Owns: which experiment that is, and which numbers are compared. Must not know: how it is presented.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use super::{Case, Experiment};
 use crate::facts::{Facts, Knobs};
 use crate::policy::Conclusion;
 
-/// An experiment that did better than its baseline, with what was compared.
+/// An experiment that was better than its baseline, with the comparison.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cure {
@@ -18,16 +18,16 @@ pub struct Cure {
     pub run_name: String,
     /// The changes to the baseline's settings.
     pub overrides: Knobs,
-    /// What was compared: `loss` or `validation loss`.
+    /// The compared quantity: `loss` or `validation loss`.
     pub of: String,
-    /// What the baseline reached; null where it was not finite.
+    /// The value of the baseline; null if it was not finite.
     pub baseline: Option<f64>,
-    /// What the experiment reached.
+    /// The value of the experiment.
     pub experiment: Option<f64>,
 }
 
 impl Case {
-    /// The newest experiment that did better than the baseline and changed what the conclusion recommends.
+    /// The newest experiment that was better than the baseline and has the changes that the conclusion recommends.
     pub(super) fn cure(&self, conclusion: &Conclusion) -> Option<Cure> {
         if conclusion.recommended.is_empty() {
             return None;

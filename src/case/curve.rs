@@ -1,6 +1,6 @@
-//! The curves of a case: what its baseline and its experiments have logged, as it is shown beside what was concluded.
+//! The curves of a case: the logs of its baseline and experiments, shown next to the conclusion.
 //!
-//! Owns: which curves are kept, and how many. Must not know: how they are drawn.
+//! Owns: which curves are stored, and how many. Must not know: how they are drawn.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub struct Curve {
     /// The suggestion that its job carries out; `None` for the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestion: Option<String>,
-    /// What it is: `loss`, `validation_loss`, `reward`, `accuracy` or `gradient_norm`.
+    /// Its kind: `loss`, `validation_loss`, `reward`, `accuracy` or `gradient_norm`.
     pub signal: String,
     /// Its tag, with its sub-run folder.
     pub tag: String,
@@ -21,14 +21,14 @@ pub struct Curve {
     pub outline: Outline,
 }
 
-/// So many curves are kept of one case: four of a baseline and of nine experiments.
+/// Maximum number of curves per case: four each for a baseline and nine experiments.
 const MOST: usize = 40;
 
 impl Case {
-    /// Takes what the baseline (`None`) or an experiment has logged so far, in the place of what was known of it.
+    /// Stores the current curves of the baseline (`None`) or an experiment, replacing older ones.
     pub fn drew(&mut self, suggestion: Option<&str>, curves: Vec<Curve>) {
         if curves.is_empty() {
-            // Its files are gone, or not there yet: what is known stays.
+            // Its files do not exist; the stored curves stay.
             return;
         }
         self.curves.retain(|curve| curve.suggestion.as_deref() != suggestion);
@@ -43,20 +43,20 @@ impl Case {
         self.curves = placed.into_iter().map(|(_, curve)| curve).collect();
     }
 
-    /// The curves that say it: the loss (or reward) of the baseline, and those of the experiment that cured it, or of the
-    /// newest one that was judged.
+    /// The most informative curves: the loss (or reward) of the baseline, and those of the experiment that fixed it, or
+    /// of the last judged one.
     pub fn telling_curves(&self) -> Vec<Curve> {
         let judged = |curve: &&Curve| ["loss", "reward"].contains(&curve.signal.as_str());
         let ran = || self.experiments.iter().filter(|experiment| experiment.facts.is_some());
-        let cured = ran().filter(|e| e.facts.as_ref().is_some_and(|facts| facts.cured)).last();
-        let shown = cured.or(ran().last()).map(|experiment| experiment.suggestion.as_str());
+        let cured = ran().rfind(|e| e.facts.as_ref().is_some_and(|facts| facts.cured));
+        let shown = cured.or(ran().next_back()).map(|experiment| experiment.suggestion.as_str());
         let told = self.curves.iter().filter(judged);
         told.filter(|c| c.suggestion.is_none() || c.suggestion.as_deref() == shown).cloned().collect()
     }
 }
 
 impl Message {
-    /// Gives a message that a picture helps the curves of its case: one that opens or closes it.
+    /// Adds curves to messages that benefit from a picture: opening and closing messages.
     pub fn illustrate(&mut self, case: &Case) {
         match &mut self.body {
             Body::CaseOpened(body) => body.about.curves = case.telling_curves(),

@@ -1,6 +1,6 @@
 //! Several messages in one, for people.
 //!
-//! Owns: the body of a digest, and what it keeps of each message. Must not know: when messages are put together.
+//! Owns: the body of a digest, and what it contains of each message. Must not know: when messages are combined.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What a case notes of what became of its jobs.
+//! Records the reported status of jobs in their case.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,8 @@ use crate::fate::{Fate, FateState};
 use crate::launched::Launched;
 
 impl Case {
-    /// What became of the job of an experiment. The same again is no news.
-    /// `runs` are those that the job was seen to write, relative to the log directory.
+    /// Records the status of an experiment's job. Repetitions have no effect. `runs` are those that the job was
+    /// observed to write, relative to the log directory.
     pub fn experiment_came_to(&mut self, suggestion: &str, fate: &Fate, runs: Vec<String>, now: f64) -> Trace {
         let mut trace = Trace::default();
         let Some(experiment) = self.experiments.iter_mut().find(|e| e.suggestion == suggestion) else { return trace };
@@ -27,7 +27,7 @@ impl Case {
         trace
     }
 
-    /// How the baseline was started became known. What it logged is stronger.
+    /// Records how the baseline was started. Logged settings take precedence.
     pub fn was_launched(&mut self, launched: &Launched) {
         for (knob, value) in &launched.settings {
             self.settings.entry(knob.clone()).or_insert_with(|| value.clone());
@@ -36,7 +36,7 @@ impl Case {
         self.launched = Some(launched.clone());
     }
 
-    /// What became of the baseline.
+    /// Records the status of the baseline.
     pub fn baseline_came_to(&mut self, fate: &Fate, now: f64) -> Trace {
         let mut trace = Trace::default();
         self.fate = Some(fate.clone());
@@ -47,7 +47,7 @@ impl Case {
 
 fn detail(of: &str, id: &str, fate: &Fate) -> Value {
     let mut detail = json!({ of: id });
-    // A fate is an object of texts and numbers, which is always JSON.
+    // A status consists of texts and numbers, which can always be JSON.
     if let (Some(detail), Ok(Value::Object(fate))) = (detail.as_object_mut(), serde_json::to_value(fate)) {
         detail.extend(fate);
     }

@@ -1,4 +1,4 @@
-//! Names that follow from what they name: the same step of the same case has the same ids, however often it is taken.
+//! Derived ids: the same step of the same case always has the same ids.
 
 use sha2::{Digest, Sha256};
 
@@ -14,8 +14,8 @@ fn digest(parts: &[&str], length: usize) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..length].to_owned()
 }
 
-/// The id of the `n`th case of a baseline that began at `started` (seconds since the Unix epoch, where known): a
-/// baseline of the same name that is trained anew gets cases of its own.
+/// The id of the `n`th case of a baseline that began at `started` (seconds since the Unix epoch, if known): a retrained
+/// baseline of the same name gets separate cases.
 pub fn case_id(baseline: &str, started: Option<f64>, n: usize) -> CaseId {
     let started = started.map_or_else(String::new, |time| format!("{time:.3}"));
     CaseId(digest(&[baseline, &started, &n.to_string()], 12))
@@ -27,7 +27,7 @@ pub fn suggestion_id(case: &CaseId, at: &Position, n: usize) -> String {
     format!("{case}-{n:02}-{digest}")
 }
 
-/// Where the `n`th experiment of a case logs, relative to the log directory.
+/// The log directory of the `n`th experiment of a case, relative to the main log directory.
 pub fn run_name(case: &CaseId, baseline: &str, at: &Position, n: usize) -> String {
     let plain = |text: &str| {
         let safe = text.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '-' });
@@ -38,7 +38,7 @@ pub fn run_name(case: &CaseId, baseline: &str, at: &Position, n: usize) -> Strin
     format!("nextrun/{name}-{}/{n:02}-{state}", &case.0[..6])
 }
 
-/// The name of the experiment that a run is, or is a part of, where it stands where experiments are told to log.
+/// The name of the experiment that a run belongs to, if it is in the directory of experiments.
 pub fn experiment_of(run: &str) -> Option<&str> {
     let mut parts = run.splitn(4, '/');
     let (root, case, experiment) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,37 +1,37 @@
-//! Which job carries out a suggestion.
+//! Finds the job that runs a suggestion.
 
 use super::Experiment;
 use crate::facts::Knobs;
 
-/// A job that may carry out a suggestion.
+/// A job that may run a suggestion.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
     /// Its name.
     pub job: &'a str,
-    /// The suggestion that it says it carries out.
+    /// The suggestion id that it states.
     pub suggestion: Option<&'a str>,
-    /// Whether whoever runs the experiment saw its process write the events of this job.
+    /// Whether the process of the experiment was observed to write the events of this job.
     pub opened: bool,
     /// Its knobs.
     pub knobs: &'a Knobs,
     /// Seconds since the Unix epoch of its first event.
     pub started: Option<f64>,
-    /// What else it is known as.
+    /// Its other roles.
     pub known: Known,
 }
 
-/// What a job is known as, besides what it says of itself.
+/// The known role of a job, besides what it states itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// Nothing is known of it.
+    /// None.
     Free,
-    /// It is what another suggestion asked for: it has that suggestion's name, or was linked to it.
+    /// It belongs to another suggestion: it has that suggestion's name, or was linked to it.
     AnotherSuggestion,
     /// It is the baseline of a case.
     Baseline,
 }
 
-/// An open suggestion with the settings that its run has.
+/// An open suggestion with the settings of its run.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// The suggestion.
@@ -40,7 +40,7 @@ pub struct Wanted<'a> {
     pub knobs: &'a Knobs,
 }
 
-/// What is known of the job that carries out a suggestion.
+/// The result of the search for a suggestion's job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link<'a> {
     /// There is none yet.
@@ -49,22 +49,22 @@ pub enum Link<'a> {
     To {
         /// Its name.
         job: &'a str,
-        /// By what it is known.
+        /// How it was found.
         by: &'static str,
     },
-    /// What is known points to different jobs, or to one that another suggestion asked for: none of them is taken.
+    /// The evidence points to different jobs, or to one of another suggestion, so none is used.
     Disputed {
-        /// What points where.
+        /// The evidence.
         why: String,
     },
 }
 
-/// Fewer equal knobs than this would be chance.
+/// Minimum number of equal knobs; fewer could be a coincidence.
 const EQUAL_KNOBS: usize = 3;
 
-/// The job that carries out an experiment: by the suggestion id that it states, by the event files that its process was
-/// seen to write, by its name; where these point to different jobs, none. A suggestion that only people got is also
-/// recognised by its settings. `others` are the other open suggestions.
+/// Finds the job of an experiment: by the suggestion id that it states, by the event files that its process was
+/// observed to write, or by its name. If these point to different jobs, none is used. A suggestion sent only to people
+/// is also matched by settings. `others` are the other open suggestions.
 pub fn link<'a>(wanted: Wanted<'_>, others: &[Wanted<'_>], candidates: &[Candidate<'a>]) -> Link<'a> {
     let experiment = wanted.experiment;
     let mut claims: Vec<(&Candidate<'a>, &'static str)> = Vec::new();
@@ -87,7 +87,7 @@ fn dispute((first, by): (&Candidate<'_>, &str), (wrong, how): (&Candidate<'_>, &
         return format!("{by} points to {}, {how} to {}", first.job, wrong.job);
     }
     if wrong.known == Known::AnotherSuggestion {
-        return format!("{how} points to {}, which another suggestion asked for", wrong.job);
+        return format!("{how} points to {}, which belongs to another suggestion", wrong.job);
     }
     format!("{how} points to {}, which states the suggestion id {}", wrong.job, wrong.suggestion.unwrap_or_default())
 }
@@ -111,7 +111,7 @@ fn same_seed(candidate: &Candidate<'_>, wanted: Wanted<'_>) -> bool {
     seed.is_some() && seed == wanted.knobs.get("seed")
 }
 
-/// Whether a run that a person started has the settings that were suggested.
+/// Whether a run that a person started has the suggested settings.
 fn fits(candidate: &Candidate<'_>, wanted: Wanted<'_>) -> bool {
     let Wanted { experiment, knobs: wanted } = wanted;
     let after = candidate.started.is_some_and(|started| started >= experiment.suggested);
@@ -119,7 +119,7 @@ fn fits(candidate: &Candidate<'_>, wanted: Wanted<'_>) -> bool {
         candidate.knobs.get(name).zip(wanted.get(name)).is_some_and(|(a, b)| crate::facts::same_value(a, b))
     };
     let changed = experiment.proposal.changes.keys();
-    // Everything that was to be changed is; everything else that both know is as it was, but for the seed.
+    // All changes are present, and all other known settings except the seed are equal.
     let shared = candidate.knobs.keys().filter(|name| wanted.contains_key(*name) && *name != "seed");
     after
         && changed.clone().all(same)

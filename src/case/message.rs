@@ -1,7 +1,7 @@
-//! A message as it is owed to destinations: what is said, not how.
+//! A message for destinations: the content, not the form.
 //!
-//! Owns: the bodies of all kinds of message and their names in payloads (`data` of the CloudEvent). Must not know: how a
-//! case comes to say it, who is told.
+//! Owns: the bodies of all kinds of message and their names in payloads (`data` of the CloudEvent). Must not know: why
+//! a case sends it, who receives it.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ use crate::facts::Knobs;
 use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
 
-/// A message as it is owed to every destination that wants its kind.
+/// A message for all destinations that want its kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message {
-    /// Event id: the same on every try and every destination (for a suggested run, the suggestion's id).
+    /// Event id: the same in every attempt and for every destination (for a suggested run, the suggestion id).
     pub id: String,
-    /// The case that it belongs to.
+    /// The case.
     pub case: CaseId,
     /// The baseline job (`subject` of the CloudEvent).
     pub subject: String,
-    /// Seconds since the Unix epoch at which it was decided.
+    /// Creation time in seconds since the Unix epoch.
     pub time: f64,
-    /// What is said.
+    /// The content.
     #[serde(flatten)]
     pub body: Body,
 }
@@ -36,7 +36,7 @@ impl Message {
         self.body.kind()
     }
 
-    /// Whether it is about a quiet probe, of which nobody hears.
+    /// Whether it is about a quiet probe, which people do not see.
     pub fn is_quiet(&self) -> bool {
         match &self.body {
             Body::RunSuggested(run) => run.probe,
@@ -54,19 +54,19 @@ pub enum MessageKind {
     CaseOpened,
     /// `nextrun.run.suggested`
     RunSuggested,
-    /// `nextrun.approval.asked`: an experiment that waits for a person's consent
+    /// `nextrun.approval.asked`: an experiment that needs approval
     ApprovalAsked,
-    /// `nextrun.run.cancelled`: a suggested run that nobody waits for any more
+    /// `nextrun.run.cancelled`: a suggested run that is no longer needed
     RunCancelled,
     /// `nextrun.run.stop_suggested`
     StopSuggested,
     /// `nextrun.question.asked`: a checklist for a person
     QuestionAsked,
-    /// `nextrun.case.notice`: something about a case that a person has to know, or to mend
+    /// `nextrun.case.notice`: something about a case that a person has to know or fix
     Notice,
     /// `nextrun.case.closed`
     CaseClosed,
-    /// `nextrun.digest`: several messages of one or more cases in one, for people
+    /// `nextrun.digest`: several messages about one or more cases, for people
     Digest,
 }
 
@@ -100,24 +100,24 @@ impl MessageKind {
     }
 }
 
-/// What a message says. The fields of each body have their names in payloads; what a stored message of an older form
-/// lacks has its default.
+/// The content of a message. The field names of each body are those of the payload; fields missing in an older stored
+/// message have defaults.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
 pub enum Body {
-    /// A job does not learn, and is investigated.
+    /// A job does not learn; a case was opened.
     CaseOpened(CaseOpened),
-    /// An experiment that somebody should run.
+    /// An experiment to run.
     RunSuggested(Box<RunSuggested>),
-    /// An experiment that waits for a person's consent.
+    /// An experiment that needs approval.
     ApprovalAsked(Box<ApprovalAsked>),
-    /// A suggested run that nobody waits for any more: it was judged, or its case has closed.
+    /// A suggested run that is no longer needed, because it was judged or its case has closed.
     RunCancelled(RunCancelled),
-    /// The baseline makes no progress any more.
+    /// The baseline no longer makes progress.
     StopSuggested(StopSuggested),
     /// A checklist for a person.
     QuestionAsked(QuestionAsked),
-    /// Something about a case that a person has to know, or to mend.
+    /// Something about a case that a person has to know or fix.
     Notice(Box<Notice>),
     /// The end of a case.
     CaseClosed(Box<CaseClosed>),
@@ -141,7 +141,7 @@ impl Body {
         }
     }
 
-    /// Reads the `data` of a message of a kind.
+    /// Reads the `data` of a message of the given kind.
     ///
     /// # Errors
     /// A field has another type than messages of this kind have.
@@ -172,11 +172,11 @@ impl Body {
             Body::CaseClosed(body) => serde_json::to_value(body),
             Body::Digest(body) => serde_json::to_value(body),
         };
-        // Maps with other keys than texts are all that cannot be JSON, and no body has one.
+        // Only maps with keys that are not texts cannot be JSON, and no body contains one.
         data.unwrap_or_default()
     }
 
-    /// What it is about; a digest is about several cases.
+    /// The case data; a digest has none because it is about several cases.
     pub fn about(&self) -> Option<&About> {
         match self {
             Body::CaseOpened(body) => Some(&body.about),
@@ -191,7 +191,7 @@ impl Body {
         }
     }
 
-    /// As [`Body::about`], to be changed.
+    /// As [`Body::about`], mutable.
     pub fn about_mut(&mut self) -> Option<&mut About> {
         match self {
             Body::CaseOpened(body) => Some(&mut body.about),
@@ -206,7 +206,7 @@ impl Body {
         }
     }
 
-    /// Why it is said, where it says so.
+    /// The reason, if the message has one.
     pub fn why(&self) -> Option<&str> {
         match self {
             Body::RunSuggested(body) => Some(&body.why),
@@ -236,7 +236,7 @@ impl Body {
     }
 }
 
-/// What every message of a case says of it.
+/// The case data in every message of a case.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct About {
@@ -244,51 +244,51 @@ pub struct About {
     pub case_id: Option<CaseId>,
     /// The baseline job, relative to the log directory.
     pub baseline_run: String,
-    /// The policy that the case runs.
+    /// The policy of the case.
     pub policy: Option<String>,
-    /// Ids of the symptoms that it was opened for.
+    /// Ids of the symptoms for which it was opened.
     pub symptoms: Vec<String>,
-    /// What was found in the baseline.
+    /// The findings in the baseline.
     pub evidence: Vec<Evidence>,
     /// Up to sixty levels of the baseline's loss; null where it was not finite.
     pub loss_curve: Vec<Option<f64>>,
-    /// The same, and that of the experiment that tells most, with their steps: where a case opens or closes.
+    /// The same curve with steps, and that of the most informative experiment, in opening and closing messages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub curves: Vec<Curve>,
-    /// How probable it was that the baseline fails when the case was opened, 0 to 1.
+    /// The probability that the baseline fails, at the time the case was opened, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
-    /// What spoke for that, the strongest first.
+    /// The evidence for this, strongest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub speaks_for: Vec<Reason>,
-    /// What spoke against it, the strongest first.
+    /// The evidence against this, strongest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub speaks_against: Vec<Reason>,
-    /// Whose job it is: `slack:ID`, `discord:ID`, or names.
+    /// The owners of the job: `slack:ID`, `discord:ID`, or names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<String>,
-    /// Whether the message is a test of a destination, and about nothing.
+    /// Whether the message is a test of a destination.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub test: bool,
 }
 
-/// A finding, as messages carry it.
+/// A finding in a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evidence {
     /// Id of the symptom.
     pub symptom: String,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// The tag that it was seen in.
+    /// Its tag.
     pub tag: String,
-    /// First step of what was looked at.
+    /// First step of the evidence.
     pub first_step: Option<i64>,
-    /// Last step of what was looked at.
+    /// Last step of the evidence.
     pub last_step: Option<i64>,
-    /// What was seen, in words with numbers.
+    /// The observation, in words with numbers.
     pub summary: String,
-    /// The numbers that decided.
+    /// The numbers behind the finding.
     pub numbers: serde_json::Map<String, Value>,
 }
 
@@ -320,34 +320,34 @@ impl From<&Finding> for Evidence {
     }
 }
 
-/// A job does not learn, and is investigated.
+/// A job does not learn; a case was opened.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CaseOpened {
-    /// What it is about.
+    /// The case.
     #[serde(flatten)]
     pub about: About,
-    /// The baseline's settings that are known.
+    /// The baseline's known settings.
     pub hyperparameters: Knobs,
-    /// What these alone suggest.
+    /// Advice based only on the settings.
     pub advice: Vec<String>,
-    /// Why the run should be stopped, where it should.
+    /// Why the run should be stopped, if it should.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<String>,
 }
 
-/// An experiment that somebody should run.
+/// An experiment to run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunSuggested {
-    /// What it is about.
+    /// The case.
     #[serde(flatten)]
     pub about: About,
-    /// The suggestion's id, which is the message's too.
+    /// The id of the suggestion and of the message.
     pub suggestion_id: String,
-    /// The name of the log directory; `None` where there is one only.
+    /// The name of the log directory; `None` if there is only one.
     pub logdir: Option<String>,
-    /// The folder for the new run, relative to the log directory.
+    /// The directory for the new run, relative to the log directory.
     pub run_name: String,
     /// The name of the test; `control` for a control, `probe` for a probe.
     pub state: String,
@@ -355,37 +355,37 @@ pub struct RunSuggested {
     pub attempt: u32,
     /// The changes to the baseline's settings.
     pub overrides: Knobs,
-    /// All settings of the baseline that are known: with the overrides they are the whole run.
+    /// All known settings of the baseline; together with the overrides, they define the whole run.
     pub settings: Knobs,
-    /// The changes as words of the command line, not quoted.
+    /// The changes as command-line arguments, unquoted.
     pub arguments: Vec<String>,
-    /// The command line for a POSIX shell; `None` where no command is known.
+    /// The command line for a POSIX shell; `None` if no command is known.
     pub command: Option<String>,
-    /// Where the command is from, and whose it is.
+    /// The source and owner of the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command_from: Option<CommandFrom>,
     /// Environment variables of the command.
     pub env: BTreeMap<String, String>,
-    /// The user who owns the baseline, where that is known: engines run it under that account.
+    /// The user who owns the baseline, if known; engines run it under that account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// The absolute working directory of the command, where it is known.
+    /// The absolute working directory of the command, if known.
     pub cwd: Option<String>,
-    /// Which stored environment the command runs with, for the runner of the same user.
+    /// Id of the stored environment of the command, for the runner of the same user.
     pub environment: Option<String>,
-    /// Which step of the published sequence it is; empty where it is none.
+    /// The step of the published sequence; empty if there is none.
     pub step: String,
-    /// Why it is suggested.
+    /// The reason for the suggestion.
     pub why: String,
-    /// What is believed and tested.
+    /// The hypothesis.
     pub hypothesis: String,
-    /// What would confirm it.
+    /// The result that would confirm it.
     pub expect: String,
-    /// What it is expected to cost, where that is known.
+    /// Its expected cost, if known.
     pub cost: Option<Cost>,
-    /// How likely each test that could be run is to cure, before the experiment.
+    /// The probability of each possible test to fix the job, before the experiment.
     pub beliefs: Vec<Belief>,
-    /// What is believed of each cause: as the experiment before this one moved it, or as it is before the first.
+    /// The probability of each cause: as changed by the previous experiment, or before the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub believed: Vec<Believed>,
     /// Whether it repeats its baseline unchanged.
@@ -394,7 +394,7 @@ pub struct RunSuggested {
     pub probe: bool,
 }
 
-/// What an experiment costs.
+/// The cost of an experiment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cost {
@@ -402,11 +402,11 @@ pub struct Cost {
     pub steps: Option<u64>,
     /// Seconds of wall time.
     pub seconds: Option<f64>,
-    /// Hours of wall time times GPUs.
+    /// GPU hours.
     pub gpu_hours: Option<f64>,
 }
 
-/// How likely a test is to cure.
+/// The probability that a test fixes the job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Belief {
@@ -416,47 +416,47 @@ pub struct Belief {
     pub overrides: Knobs,
     /// 0 to 1.
     pub probability: f64,
-    /// What its experiment is expected to cost, where that is known.
+    /// The expected cost of its experiment, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
 }
 
-/// A suggested run that nobody waits for any more. It goes to the destinations that the suggestion went to.
+/// A suggested run that is no longer needed. Sent to the destinations of the suggestion.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RunCancelled {
-    /// What it is about.
+    /// The case.
     #[serde(flatten)]
     pub about: About,
     /// The suggestion's id.
     pub suggestion_id: String,
     /// The folder of the run, relative to the log directory.
     pub run_name: String,
-    /// Why it is not needed.
+    /// The reason.
     pub why: String,
-    /// The user who owns the baseline, where that is known.
+    /// The user who owns the baseline, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Whether it is of a quiet probe.
+    /// Whether it belongs to a quiet probe.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub probe: bool,
 }
 
 impl RunCancelled {
-    /// The id of the message that cancels a suggestion: there is one at most, however often it is decided.
+    /// The id of the message that cancels a suggestion; there is at most one.
     pub fn id_for(suggestion: &str) -> String {
         format!("{suggestion}-cancelled")
     }
 }
 
-/// The baseline makes no progress any more.
+/// The baseline no longer makes progress.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StopSuggested {
-    /// What it is about.
+    /// The case.
     #[serde(flatten)]
     pub about: About,
-    /// Why it should be stopped.
+    /// The reason for stopping it.
     pub why: String,
 }
 
@@ -464,22 +464,22 @@ pub struct StopSuggested {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct QuestionAsked {
-    /// What it is about.
+    /// The case.
     #[serde(flatten)]
     pub about: About,
-    /// The state of the policy that asks.
+    /// The state of the policy.
     pub state: String,
-    /// Which step of the published sequence it is; empty where it is none.
+    /// The step of the published sequence; empty if there is none.
     pub step: String,
-    /// Why it is asked.
+    /// The reason for the question.
     pub why: String,
-    /// Exactly what to look at.
+    /// What exactly to check.
     pub checklist: Vec<String>,
-    /// The answers that lead on, besides silence.
+    /// The possible answers, besides silence.
     pub answers: Vec<String>,
-    /// Seconds since the Unix epoch until which it can be answered; `None` where the case does not wait for an answer.
+    /// Deadline in seconds since the Unix epoch; `None` if the case does not wait for an answer.
     pub expires: Option<f64>,
-    /// Of what is shown here.
+    /// Fingerprint of what is shown here.
     pub fingerprint: String,
 }
 
@@ -487,27 +487,27 @@ pub struct QuestionAsked {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CaseClosed {
-    /// What it is about.
+    /// The case.
     #[serde(flatten)]
     pub about: About,
     /// The root cause, by its id.
     pub verdict: String,
     /// 0 to 1.
     pub confidence: f64,
-    /// What was found and why it follows, in words.
+    /// The result and the reasoning, in words.
     pub summary: String,
     /// The experiments, in their order.
     pub experiments: Vec<Tried>,
-    /// Steps that were due and could not be tried, each with the reason.
+    /// Due steps that could not be tried, each with the reason.
     pub not_tried: Vec<String>,
-    /// What cures it, where that is known.
+    /// What fixes the job, if known.
     pub recommended: Option<Recommended>,
-    /// The experiment that shows it, with both figures.
+    /// The experiment that shows this, with both values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cure: Option<Cure>,
 }
 
-/// An experiment, as the closing message lists it.
+/// An experiment in the closing message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tried {
@@ -515,34 +515,34 @@ pub struct Tried {
     pub suggestion_id: String,
     /// The name of the test.
     pub state: String,
-    /// Which step of the published sequence it was; empty where it was none.
+    /// The step of the published sequence; empty if there is none.
     pub step: String,
     /// The folder of the run, relative to the log directory.
     pub run_name: String,
     /// The changes to the baseline's settings.
     pub overrides: Knobs,
-    /// What came of it; `None` where it was not judged.
+    /// Its outcome; `None` if it was not judged.
     pub outcome: Option<String>,
-    /// Each the suggestion's id and a symptom.
+    /// Each consists of the suggestion's id and a symptom.
     pub finding_ids: Vec<String>,
-    /// What it showed, in words.
+    /// The result, in words.
     pub seen: Option<String>,
-    /// What it cost.
+    /// Its cost.
     pub cost: Option<Cost>,
-    /// How it moved what is believed of each cause.
+    /// How it changed the probability of each cause.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub believed: Vec<Believed>,
 }
 
-/// The settings that cure a job.
+/// The settings that fix a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Recommended {
     /// The changes to the baseline's settings.
     pub overrides: Knobs,
-    /// The changes as words of the command line, not quoted.
+    /// The changes as command-line arguments, unquoted.
     pub arguments: Vec<String>,
-    /// The command line for a POSIX shell; `None` where no command is known.
+    /// The command line for a POSIX shell; `None` if no command is known.
     pub command: Option<String>,
 }
 

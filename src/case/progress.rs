@@ -1,6 +1,6 @@
-//! The steps of a case: opened, an experiment suggested, judged, a question asked, closed.
+//! The steps of a case: opening, suggesting and judging experiments, asking questions, closing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -19,16 +19,16 @@ use crate::policy::{
 };
 use crate::symptoms::{Finding, Severity};
 
-/// How an experiment is linked whose job a person named.
+/// The link type of a job that a person named.
 pub const BY_HAND: &str = "hand";
 
-/// The symptom of a job that ended before its time.
+/// The symptom of a job that ended early.
 pub const BROKE_DOWN: &str = "silent";
 
-/// What a case needs of the world around it at one step.
+/// The external inputs of a step of a case.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
-    /// The policy that the case runs.
+    /// The policy of the case.
     pub policy: &'a Policy,
     /// Seconds since the Unix epoch.
     pub now: f64,
@@ -36,52 +36,56 @@ pub struct Terms<'a> {
     pub room: bool,
     /// Whether one more probe may start.
     pub room_for_probe: bool,
-    /// Seconds that a person has for an answer; 0: ask, and go on at once.
+    /// Seconds to wait for an answer; 0: ask, and continue immediately.
     pub answer_within: f64,
-    /// When a control is run.
+    /// When to run a control.
     pub control: WhenControl,
-    /// Which experiments need a person's consent.
+    /// Which experiments need approval.
     pub approval: Approval,
-    /// Seconds after which no answer to that is a no.
+    /// Seconds after which an unanswered approval counts as declined.
     pub approve_within: f64,
-    /// Only people run what is suggested: they know how they started the baseline.
+    /// Whether only people run suggestions; they know how they started the baseline.
     pub by_hand: bool,
-    /// What is left of the budgets that the case's experiments count for.
+    /// The budgets that apply to the case's experiments.
     pub allowances: &'a [Allowance],
+    /// How probable it is that a verdict is right, by what the policy believes of its cause.
+    pub confidence: fn(f64) -> f64,
 }
 
-/// What a case is opened with.
+/// The inputs for opening a case.
 #[derive(Debug, Clone)]
 pub struct Opening {
     /// Its id.
     pub id: CaseId,
-    /// The job that it is about.
+    /// The baseline job.
     pub baseline: String,
-    /// What was found in it.
+    /// Its findings.
     pub findings: Vec<Finding>,
-    /// What it shows.
+    /// Its facts.
     pub facts: Facts,
     /// Its loss, for messages.
     pub loss_curve: Vec<Option<f64>>,
-    /// What its settings alone suggest, for the first message.
+    /// Advice based only on its settings, for the first message.
     pub advice: Vec<String>,
-    /// The knobs that its script has, where the site lists them.
+    /// The knobs that its script supports, if the site lists them.
     pub knobs: Option<BTreeSet<String>>,
-    /// How it was started, where that is known.
+    /// How it was started, if known.
     pub launched: Option<Launched>,
-    /// Its settings that are known: logged, in its command, or defaults of its script.
+    /// Its known settings: logged, in its command, or defaults of its script.
     pub settings: Knobs,
-    /// The step by which it showed what was found.
+    /// The step by which it showed the findings.
     pub shown_at: Option<f64>,
     /// How fast it trains.
     pub pace: Option<Pace>,
-    /// What became of it, where whoever runs it told.
+    /// Its reported status, if any.
     pub fate: Option<Fate>,
-    /// What it has logged.
+    /// By test, the probability that its change fixes the job.
+    pub priors: BTreeMap<String, f64>,
+    /// Its curves.
     pub curves: Vec<Curve>,
-    /// How probable it is that it fails.
+    /// The probability that it fails.
     pub belief: Option<Breakdown>,
-    /// The id of the weights by which that is judged.
+    /// The id of the belief weights.
     pub weights: Option<String>,
 }
 
@@ -96,7 +100,7 @@ impl Case {
 
     /// A case before its first step.
     pub(super) fn new(opening: Opening, terms: &Terms<'_>) -> Case {
-        let Opening { id, baseline, findings, facts, loss_curve, knobs, .. } = opening;
+        let Opening { id, baseline, findings, facts, loss_curve, knobs, priors, .. } = opening;
         Case {
             version: VERSION,
             id,
@@ -109,7 +113,7 @@ impl Case {
             position: Position { state: terms.policy.start().to_owned(), attempt: 1 },
             waiting: Waiting::Nothing,
             experiments: Vec::new(),
-            facts: CaseFacts { knobs, ..CaseFacts::default() },
+            facts: CaseFacts { knobs, priors, ..CaseFacts::default() },
             not_tried: Vec::new(),
             closed: None,
             settings: opening.settings,
@@ -130,7 +134,7 @@ impl Case {
         }
     }
 
-    /// People are told, and the policy takes its first step.
+    /// Notifies people, and takes the first step of the policy.
     pub(super) fn begin(&mut self, advice: &[String], terms: &Terms<'_>, trace: &mut Trace) {
         let found: Vec<&str> = self.findings.iter().map(|f| f.summary.as_str()).collect();
         let detail = json!({
@@ -149,7 +153,7 @@ impl Case {
         self.follow(advance, terms, trace);
     }
 
-    /// A baseline that its engine says broke down, and that shows nothing else: no experiment is needed.
+    /// A baseline that broke down according to its engine and has no other symptoms: no experiment is needed.
     fn broke_down(&self) -> Option<Conclusion> {
         let fate = self.fate.as_ref().filter(|fate| fate.state.is_breakdown())?;
         let only = self.findings.iter().filter(|f| f.severity == Severity::Problem).all(|f| f.symptom == BROKE_DOWN);
@@ -157,7 +161,7 @@ impl Case {
             state: "infrastructure".to_owned(),
             verdict: "infrastructure".to_owned(),
             confidence: 0.9,
-            summary: format!("{}; nothing else is wrong with it", fate.in_words()),
+            summary: format!("{}; there are no other symptoms", fate.in_words()),
             recommended: Knobs::new(),
         })
     }
@@ -166,7 +170,7 @@ impl Case {
         Environment { baseline: &self.baseline_facts, experiment, case: &self.facts, attempt }
     }
 
-    /// The newest experiment came to an end of whatever kind: the policy goes on.
+    /// The newest experiment has ended in some way: continues the policy.
     pub fn judge(&mut self, happened: Happened<'_>, terms: &Terms<'_>) -> Trace {
         if self.is_quiet() {
             return self.judge_probe(&happened, terms);
@@ -185,12 +189,12 @@ impl Case {
         if self.waiting == Waiting::Experiment {
             match &happened {
                 Happened::Ran(facts) => self.keep_result(facts, None, terms.now, &mut trace),
-                // What was said of it is in the journal already.
+                // The journal already contains the report about it.
                 Happened::NoTest(_) => self.ran_for_nothing(),
                 Happened::NeverStarted | Happened::Refused(_) => {
                     self.observe(&seen(&happened), None, terms.now, &mut trace);
                     self.ran_for_nothing();
-                    self.cancel_open("it is not waited for any more", terms.now, &mut trace);
+                    self.cancel_open("it is no longer needed", terms.now, &mut trace);
                 }
                 Happened::Answered(_) | Happened::Unanswered => {}
             }
@@ -220,7 +224,7 @@ impl Case {
         trace
     }
 
-    /// Keeps what the open experiment showed. Without an outcome, the policy gives one.
+    /// Stores the result of the open experiment. Without an outcome, the policy determines one.
     pub(super) fn keep_result(&mut self, facts: &Facts, outcome: Option<&str>, now: f64, trace: &mut Trace) {
         self.observe(&facts.in_words(), outcome, now, trace);
         self.in_vain = None;
@@ -233,10 +237,10 @@ impl Case {
         if !experiment.probe {
             self.facts.record_hours(hours);
         }
-        self.cancel_open("it has shown what it was run for", now, trace);
+        self.cancel_open("its result is known", now, trace);
     }
 
-    /// An experiment without a result uses up none.
+    /// An experiment without a result does not count.
     fn ran_for_nothing(&mut self) {
         self.facts.experiments = self.facts.experiments.saturating_sub(1);
     }
@@ -267,7 +271,7 @@ impl Case {
             && matches!(self.control, Control::First(_))
     }
 
-    /// Tells the destinations that have the newest suggestion that its run is not needed any more, unless that has ended.
+    /// Notifies the destinations of the newest suggestion that its run is no longer needed, unless it has ended.
     pub(super) fn cancel_open(&self, why: &str, now: f64, trace: &mut Trace) {
         let Some(experiment) = self.experiments.last() else { return };
         let over = experiment.spent.is_some_and(|spent| spent.over)
@@ -277,14 +281,14 @@ impl Case {
         }
     }
 
-    /// Tells people of something about the case that they have to know; nobody hears of a probe.
+    /// Notifies people about something in the case that they have to know; people are not notified about probes.
     pub(super) fn notify(&self, notice: Notice, now: f64, trace: &mut Trace) {
         if !self.is_quiet() {
             trace.messages.push(self.notice_message(notice, now));
         }
     }
 
-    /// Time has passed: a question may have run out, or room may have come for the next experiment.
+    /// Time has passed: a question may have expired, or there may be room for the next experiment.
     pub fn wait(&mut self, terms: &Terms<'_>) -> Trace {
         match self.waiting.clone() {
             Waiting::Room(proposal) => {
@@ -299,7 +303,7 @@ impl Case {
         }
     }
 
-    /// Closes the case with a conclusion of whatever origin.
+    /// Closes the case with any conclusion.
     pub fn close(&mut self, conclusion: Conclusion, now: f64) -> Trace {
         if self.is_quiet() {
             return self.end_quietly(conclusion, now);
@@ -312,7 +316,7 @@ impl Case {
         trace
     }
 
-    /// The open experiment is carried out by this job; `by` says how that is known.
+    /// Links the open experiment to this job; `by` is how it was found.
     pub fn link_to(&mut self, job: &str, by: &str, now: f64) -> Trace {
         let mut trace = Trace::default();
         if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
@@ -325,7 +329,7 @@ impl Case {
         trace
     }
 
-    /// No job is taken for the open experiment, for what is known points to different ones. It is said once.
+    /// No job is linked to the open experiment because the evidence points to different ones. Reported once.
     pub fn dispute(&mut self, why: &str, now: f64) -> Trace {
         let mut trace = Trace::default();
         let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
@@ -337,7 +341,7 @@ impl Case {
             let suggestion = experiment.suggestion.clone();
             trace.note(now, "disputed", json!({ "suggestion_id": suggestion, "why": why }));
             let why =
-                format!("no run is taken for the experiment: {why}; name the right one with `nextrun cases link`");
+                format!("no run is linked to the experiment: {why}; name the right one with `nextrun cases link`");
             self.notify(Notice::of(&suggestion, "disputed", &why, None), now, &mut trace);
         }
         trace
@@ -356,7 +360,10 @@ impl Case {
                 }
             }
             Next::Ask(question) => self.ask(question, terms, trace),
-            Next::Conclude(conclusion) => self.conclude(conclusion, terms.now, trace),
+            Next::Conclude(conclusion) => {
+                let confidence = (terms.confidence)(conclusion.confidence);
+                self.conclude(Conclusion { confidence, ..conclusion }, terms.now, trace);
+            }
         }
     }
 
@@ -378,7 +385,7 @@ impl Case {
                 run_name: None,
                 ..Notice::of("", "budget", &format!("the next experiment waits: {why}"), None)
             };
-            // Sums change all the time: people are told when it begins to wait.
+            // The sums change all the time, so people are notified only when the wait begins.
             if self.short_of.is_none() {
                 self.notify(notice, terms.now, trace);
             }
@@ -436,7 +443,7 @@ impl Case {
         self.closed = Some(conclusion);
     }
 
-    /// A conclusion that counts only experiments that ran, and knows what became of the baseline.
+    /// A conclusion that counts only experiments that ran, and includes the status of the baseline.
     fn as_it_was(&self, mut conclusion: Conclusion) -> Conclusion {
         let mut made = self.experiments.iter().filter(|experiment| !experiment.probe).peekable();
         let some_made = made.peek().is_some();
@@ -467,7 +474,7 @@ impl Trace {
         self.messages.extend(further.messages);
     }
 
-    /// Whether the step left nothing behind.
+    /// Whether the step had no effect.
     pub fn is_empty(&self) -> bool {
         self.journal.is_empty() && self.messages.is_empty()
     }
@@ -480,7 +487,7 @@ fn seen(happened: &Happened<'_>) -> String {
         Happened::NoTest(why) => why.clone(),
         Happened::Refused(knobs) => {
             let knobs: Vec<&str> = knobs.iter().map(String::as_str).collect();
-            format!("the queue refused it: the script has no {}", knobs.join(", "))
+            format!("the queue refused it: the script does not support {}", knobs.join(", "))
         }
         Happened::Answered(answer) => format!("a person answered: {answer}"),
         Happened::Unanswered => "nobody answered in time".to_owned(),

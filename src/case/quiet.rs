@@ -1,7 +1,7 @@
-//! A case that nobody is told of: its job is suspicious, and is settled by probes.
+//! Quiet cases: a suspicious job is examined by probes without notifying anyone.
 //!
-//! Owns: what is believed after each probe, what probes may cost, and what follows from them. Must not know: which tests may
-//! be probes, how the run of one is examined.
+//! Owns: the beliefs after each probe, the budget of probes, and their consequences. Must not know: which tests may be
+//! probes, how the run of one is examined.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -1,7 +1,7 @@
-//! Experiments that are no evidence, and what a case does about them: it says so, goes on or waits for a person.
+//! Experiments that are not evidence, and how a case reacts: it reports them and continues, or waits for a person.
 //!
-//! Owns: when a run that came to nothing is repeated, passed over, or stops its case. Must not know: how a run is seen to
-//! be no evidence.
+//! Owns: when a run without a result is repeated, skipped, or pauses its case. Must not know: how such a run is
+//! detected.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,26 +10,26 @@ use super::{Case, Notice, Spent, Terms, Trace, Waiting};
 use crate::fate::Fate;
 use crate::policy::Happened;
 
-/// The outcome of an experiment whose run is not what was asked for.
+/// The outcome of an experiment whose run differs from the request.
 pub const NOT_AS_ASKED: &str = "not_as_asked";
 
-/// An experiment that is no evidence.
+/// An experiment that is not evidence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Void {
-    /// The outcome: [`NOT_AS_ASKED`], or the word of its fate.
+    /// The outcome: [`NOT_AS_ASKED`], or the word of its status.
     pub outcome: String,
-    /// Why, for people.
+    /// The reason, for people.
     pub why: String,
-    /// What became of its job, where whoever runs it told.
+    /// The reported status of its job, if any.
     pub fate: Option<Fate>,
 }
 
-/// Why a case that could go on does not.
+/// Why a case is paused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pause {
     /// Seconds since the Unix epoch.
     pub since: f64,
-    /// Why, for people.
+    /// The reason, for people.
     pub why: String,
     /// What ends it.
     pub ends: PauseEnds,
@@ -41,24 +41,25 @@ pub struct Pause {
 pub enum PauseEnds {
     /// A person resumes the case, or changes the configuration.
     Person,
-    /// A destination takes the suggestion that it refused.
+    /// A destination accepts the suggestion that it refused.
     Delivery,
 }
 
-/// What the newest experiments came to, where that was nothing.
+/// Consecutive experiments without a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InVain {
-    /// What makes two of them alike.
+    /// The common characteristic.
     pub kind: String,
-    /// How many in a row.
+    /// Their number.
     pub times: u32,
 }
 
-/// So many experiments in a row that come to nothing for the same reason stop their case: the next would, too.
+/// After this many consecutive experiments without a result for the same reason, the case pauses, because the next
+/// would fail too.
 const ALIKE: u32 = 2;
 
 impl Void {
-    /// What makes two of them alike: the way in which they failed, whatever was asked for.
+    /// The characteristic of a failure: how they failed, whatever was requested.
     fn kind(&self) -> String {
         let of = |fate: &Fate| (fate.exit_code, fate.signal);
         match self.fate.as_ref().map(of) {
@@ -70,8 +71,8 @@ impl Void {
 }
 
 impl Case {
-    /// The open experiment is no evidence. It uses up no experiment. The policy goes on without it; after the second in a
-    /// row that came to nothing for the same reason, the case waits for a person, and then asks for the same again.
+    /// The open experiment is not evidence and does not count. The policy continues without it. After the second
+    /// consecutive failure for the same reason, the case waits for a person and then repeats the same request.
     pub fn void(&mut self, void: &Void, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
         if self.is_quiet() {
@@ -93,7 +94,7 @@ impl Case {
         let times = self.in_vain.take().filter(|before| before.kind == kind).map_or(1, |before| before.times + 1);
         self.in_vain = Some(InVain { kind, times });
         if times >= ALIKE {
-            let why = format!("{times} experiments in a row came to nothing: {}", void.why);
+            let why = format!("{times} consecutive experiments ended without a result: {}", void.why);
             self.waiting = Waiting::Room(proposal);
             self.notify(Notice::of(&suggestion, &void.outcome, &why, void.fate.as_ref()), terms.now, &mut trace);
             self.pause(why, PauseEnds::Person, terms.now, &mut trace);
@@ -104,7 +105,7 @@ impl Case {
         trace
     }
 
-    /// The job of the open experiment was lost through no fault of its own: it is asked for once more.
+    /// The job of the open experiment was lost through no fault of its own; it is requested once more.
     pub fn ask_again(&mut self, why: &str, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
         let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
@@ -115,7 +116,7 @@ impl Case {
         let (proposal, control) = (experiment.proposal.clone(), experiment.control);
         let detail = json!({
             "state": proposal.at.state, "attempt": proposal.at.attempt, "suggestion_id": experiment.suggestion,
-            "outcome": word, "seen": format!("{why}; it is asked for once more"), "fate": experiment.fate,
+            "outcome": word, "seen": format!("{why}; requested once more"), "fate": experiment.fate,
         });
         trace.note(terms.now, "observed", detail);
         self.suggest(proposal, terms, &mut trace);
@@ -133,13 +134,13 @@ impl Case {
         }
     }
 
-    /// A destination refuses the open suggestion for a reason that its site has to mend: the case waits until it takes it.
-    /// It is said once.
+    /// A destination refuses the open suggestion for a reason that an administrator must fix: the case waits until it
+    /// is accepted. Reported once.
     pub fn refused_by_site(&mut self, suggestion: &str, destination: &str, why: &str, now: f64) -> Trace {
         let mut trace = Trace::default();
         let waits = self.open_experiment().is_some_and(|e| e.suggestion == suggestion) && self.paused.is_none();
         if waits {
-            let why = format!("{destination} does not take suggested runs: {why}");
+            let why = format!("{destination} does not accept suggested runs: {why}");
             if self.is_quiet() {
                 self.probe_was_void(&why, "refused", now, &mut trace);
                 return trace;
@@ -150,7 +151,7 @@ impl Case {
         trace
     }
 
-    /// Goes on after a pause of this kind; the time of the pause does not count for the open experiment.
+    /// Continues after a pause of this kind; the time of the pause does not count for the open experiment.
     pub fn resume(&mut self, ends: PauseEnds, now: f64) -> Trace {
         let mut trace = Trace::default();
         if let Some(pause) = self.paused.take_if(|pause| pause.ends == ends) {
@@ -166,7 +167,7 @@ impl Case {
     fn pause(&mut self, why: String, ends: PauseEnds, now: f64, trace: &mut Trace) {
         let until = match ends {
             PauseEnds::Person => format!("`nextrun cases resume {}`, or a reload of a changed configuration", self.id),
-            PauseEnds::Delivery => "the destination takes the suggestion".to_owned(),
+            PauseEnds::Delivery => "the destination accepting the suggestion".to_owned(),
         };
         trace.note(now, "paused", json!({ "why": why, "until": until }));
         self.paused = Some(Pause { since: now, why, ends });

@@ -1,13 +1,13 @@
-//! The form in which cases are kept between processes.
+//! The format in which cases are stored.
 //!
-//! Owns: reading every form that was ever kept. Must not know: where they are kept.
+//! Owns: reading all formats ever used. Must not know: where they are stored.
 
 use serde_json::Value;
 
 use super::Case;
 
-/// The version of the form that this program keeps. A new field with a default needs no new version; whatever changes the
-/// meaning or the type of what is there does, with a step in `UPGRADES`.
+/// The version of the current format. A new field with a default needs no new version; a change of the meaning or type
+/// of a field does, with a step in `UPGRADES`.
 pub const VERSION: u32 = 3;
 
 /// The version of cases from before cases had one.
@@ -25,16 +25,16 @@ pub enum CaseError {
         /// The version found.
         found: u64,
     },
-    /// It has not the form of a case.
+    /// It does not have the format of a case.
     #[error("{0}")]
     Form(#[from] serde_json::Error),
 }
 
 impl Case {
-    /// Reads a case in any form that was ever kept.
+    /// Reads a case in any format ever used.
     ///
     /// # Errors
-    /// A newer version wrote it, or it is no case.
+    /// A newer version wrote it, or it is not a case.
     pub fn read(mut state: Value) -> Result<Case, CaseError> {
         let found = state.get("version").and_then(Value::as_u64).unwrap_or_else(|| u64::from(FIRST));
         if found > u64::from(VERSION) {

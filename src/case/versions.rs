@@ -1,6 +1,7 @@
-//! The policy and the weights that a case was opened under, and what becomes of it when they change.
+//! The policy and weights under which a case was opened, and the effect of changes.
 //!
-//! Owns: whether an open case can go on under a policy that was changed. Must not know: where policies and weights are kept.
+//! Owns: whether an open case can continue under a changed policy. Must not know: where policies and weights are
+//! stored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,11 +19,11 @@ pub struct Versions {
     pub weights: Option<String>,
 }
 
-/// Where a case ends whose policy was changed so that it could not go on. Its job may get another case.
+/// The conclusion of a case whose policy was changed so that it cannot continue. Its job may get another case.
 pub const POLICY_CHANGED: &str = "policy_changed";
 
 impl Case {
-    /// What the case goes on under.
+    /// The current versions of the case.
     fn under(&self) -> &Versions {
         self.goes_on_under.as_ref().unwrap_or(&self.versions)
     }
@@ -43,8 +44,8 @@ impl Case {
             && let Some(gone) = self.gone_from(policy)
         {
             let summary = format!(
-                "the policy {} was changed while this case was open, and has no {gone} any more, where the case stood; \
-                 {} made under the earlier file; if the job still fails, another case investigates it",
+                "the policy {} was changed while this case was open, and no longer has {gone}, the position of the \
+                 case; {} made under the earlier file; if the job still fails, a new case investigates it",
                 self.policy,
                 match self.experiments.len() {
                     1 => "1 experiment was".to_owned(),
@@ -65,7 +66,7 @@ impl Case {
             trace.note(
                 terms.now,
                 "changed",
-                json!({ "before": before, "after": now, "why": "it goes on where it stood" }),
+                json!({ "before": before, "after": now, "why": "it continues in the same state" }),
             );
         }
         // A case from before versions were kept takes those of now for its own.

@@ -1,6 +1,7 @@
-//! A known command with other settings and another place to write: an experiment as its baseline with one change.
+//! Rewrites a known command with other settings and another output directory: an experiment is its baseline with one
+//! change.
 //!
-//! Owns: which words change, which are added, and the command line for a shell. Must not know: who runs it.
+//! Owns: which arguments change, which are added, and the command line for a shell. Must not know: who runs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,7 +99,7 @@ pub fn takes(launched: &Launched, settings: &Knobs, steps: Option<f64>) -> BTree
 /// Why the script cannot be given this value by words.
 pub fn words_for(flag: &Flag, value: &Value) -> Result<Vec<String>, String> {
     if matches!(flag.way, Way::File | Way::Overrides) {
-        return Err(format!("`{}` is not set by words of the command", shown(flag)));
+        return Err(format!("`{}` is not set by command-line arguments", shown(flag)));
     }
     Ok(match setting(flag, value)? {
         Setting::To(text) if flag.way == Way::KeyValue => vec![format!("{}={}", flag.name, hydra(&text))],
@@ -161,23 +162,24 @@ impl<'a> Editor<'a> {
         if knob == "max_steps" {
             return self.length(value, &units);
         }
-        let flag = self.flag(knob).ok_or_else(|| format!("the script has no `{knob}`"))?;
+        let flag = self.flag(knob).ok_or_else(|| format!("the script does not support `{knob}`"))?;
         // The script itself reads the change as it was asked for.
         if flag.way == Way::Overrides {
             return Ok(flag.name.clone());
         }
         let number = value.as_f64();
-        let value = match (flag.unit, number) {
-            (Unit::Knob, _) | (_, None) => value.clone(),
-            (Unit::Batches, Some(examples)) => Value::from(
-                units.batches(examples).ok_or("the batch size is not known, which turns examples into batches")?,
-            ),
-            (Unit::Share, Some(examples)) => Value::from(
-                units
-                    .share(examples)
-                    .ok_or("the number of training examples is not known, which turns examples into a share")?,
-            ),
-        };
+        let value =
+            match (flag.unit, number) {
+                (Unit::Knob, _) | (_, None) => value.clone(),
+                (Unit::Batches, Some(examples)) => Value::from(
+                    units
+                        .batches(examples)
+                        .ok_or("converting examples to batches needs the batch size, which is unknown")?,
+                ),
+                (Unit::Share, Some(examples)) => Value::from(units.share(examples).ok_or(
+                    "converting examples to a fraction needs the number of training examples, which is unknown",
+                )?),
+            };
         self.set(flag, &setting(flag, &value)?, knob)?;
         Ok(shown(flag).to_owned())
     }
@@ -195,7 +197,7 @@ impl<'a> Editor<'a> {
         let Some(flag) = epochs else {
             return steps
                 .map(|flag| shown(flag).to_owned())
-                .ok_or_else(|| "the script has neither steps nor epochs to set".to_owned());
+                .ok_or_else(|| "the script has no option for steps or epochs".to_owned());
         };
         let Some(wanted) = wanted else {
             if steps.is_none() {
@@ -213,7 +215,7 @@ impl<'a> Editor<'a> {
                     self.set(flag, &setting(flag, &Value::from(needed))?, "epochs")?;
                 }
             }
-            (None, None) => return Err(format!("the steps of an epoch are not known, which `{}` counts", shown(flag))),
+            (None, None) => return Err(format!("the steps per epoch are unknown, which `{}` needs", shown(flag))),
         }
         Ok(shown(steps.unwrap_or(flag)).to_owned())
     }
@@ -305,7 +307,7 @@ impl<'a> Editor<'a> {
     fn edit(&mut self, file: &str, key: &str, value: &Value) -> Result<(), String> {
         let edited = self.files.get(file).and_then(|text| files::with(file, text, key, value));
         let edited =
-            edited.ok_or_else(|| format!("`{key}` cannot be changed in {file} without touching anything else"))?;
+            edited.ok_or_else(|| format!("`{key}` cannot be changed in {file} without affecting other entries"))?;
         self.files.insert(file.to_owned(), edited);
         Ok(())
     }
@@ -471,7 +473,7 @@ impl<'a> Editor<'a> {
 pub(super) const HYDRA_FOLDER: &str = "hydra.run.dir";
 
 fn value_word(name: &str, text: &str) -> Result<String, String> {
-    if may_be_value(text) { Ok(text.to_owned()) } else { Err(format!("`{name}` would take {text} for an option")) }
+    if may_be_value(text) { Ok(text.to_owned()) } else { Err(format!("`{name}` would interpret {text} as an option")) }
 }
 
 impl Rewritten {

@@ -116,7 +116,10 @@ fn what_a_script_has_not_got_is_unplaced_with_the_reason() {
     let changed =
         rewritten(&launched, &json!({"activation": "relu", "initializer": "xavier", "learning_rate": 0.1}), "exp");
     let reasons: Vec<&str> = changed.unplaced.values().map(String::as_str).collect();
-    assert_eq!(reasons, ["the script has no `activation`", "`--init` takes default, zero, kaiming, not xavier"]);
+    assert_eq!(
+        reasons,
+        ["the script does not support `activation`", "`--init` takes default, zero, kaiming, not xavier"]
+    );
     let known = takes(&launched, &launched.settings, Some(999.0));
     assert!(known.contains("max_steps") && !known.contains("epochs") && !known.contains("activation"), "{known:?}");
 }

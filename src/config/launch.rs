@@ -321,7 +321,7 @@ mod tests {
         );
         assert_eq!(rendered.env["SEED"], "3");
         let maybe = launch.render(&knobs(json!({"batch_norm": "maybe"})), &Knobs::new(), &PLACEMENT);
-        assert_eq!(maybe.unknown["batch_norm"], "the script has no maybe for `batch_norm`");
+        assert_eq!(maybe.unknown["batch_norm"], "the script does not support maybe for `batch_norm`");
     }
 
     #[test]
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(render(json!({"batch_size": 32})).arguments, ["--batches=4"]);
         assert_eq!(
             render(json!({})).unknown["train_examples"],
-            "`train_examples` cannot be worked out: not known: `batch_size`"
+            "`train_examples` cannot be computed: unknown: `batch_size`"
         );
     }
 

@@ -140,7 +140,7 @@ mod tests {
         let blocks = fitted["blocks"].as_array().unwrap();
         assert_eq!(blocks.len(), 50);
         assert_eq!(blocks[47]["text"]["text"], "47");
-        assert_eq!(blocks[48]["elements"][0]["text"], "… 21 more parts left out");
+        assert_eq!(blocks[48]["elements"][0]["text"], "… 21 more parts omitted");
         assert_eq!(blocks[49]["text"]["text"], "69");
     }
 

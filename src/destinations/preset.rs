@@ -176,6 +176,7 @@ pub struct Preset {
 
 /// How a preset sends.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each preset, behind a pointer")]
 pub(super) enum Send {
     Http {
         url: Node,
@@ -478,6 +479,6 @@ mod tests {
         let message = Preset::shipped("slak").unwrap_err().to_string();
         assert!(message.starts_with("there is no preset slak: use one of alertmanager, discord"), "{message}");
         let message = Preset::from_file(Path::new("no/such.yaml")).unwrap_err().to_string();
-        assert!(message.starts_with("the preset no/such.yaml cannot be read"), "{message}");
+        assert!(message.starts_with("could not read the preset no/such.yaml"), "{message}");
     }
 }

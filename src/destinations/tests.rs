@@ -212,7 +212,7 @@ fn a_digest_reads_well() {
             {"kind": "case_closed", "verdict": "learning_rate_too_high"}]},
     ]);
     let digest =
-        message(MessageKind::Digest, json!({"items": items, "messages": 4, "why": "quiet time, 22:00 to 07:00"}));
+        message(MessageKind::Digest, json!({"items": items, "messages": 4, "why": "quiet period, 22:00 to 07:00"}));
     assert_snapshot!(format!("{}\n\n{}", slack_text(&digest), terminal_text(&digest)), @r#"
     text: 4 messages about 2 cases
     [header]

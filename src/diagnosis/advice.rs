@@ -1,19 +1,20 @@
-//! What the settings of a job alone suggest: the article's general tips as a lint. Advice, never a verdict.
+//! Advice based only on the settings of a job: the article's general tips as lints. Never a verdict.
 //!
-//! One function a tip, one line in [`TIPS`]. A setting that is not known is no reason for advice.
+//! One function per tip, one line in [`TIPS`]. Unknown settings cause no advice.
 
 use serde_json::Value;
 
 use crate::facts::Facts;
 
-/// For Adam about 0.001 does well (the article, "raise the learning rate"); a factor of ten either way is still usual.
+/// For Adam, about 0.001 works well (the article, "raise the learning rate"); a factor of ten either way is still
+/// usual.
 const ADAM_RATES: std::ops::RangeInclusive<f64> = 1e-4..=1e-2;
-/// A decay that leaves less than this of the learning rate at the run's end reaches nothing.
+/// A decay that leaves less than this fraction of the learning rate at the end of the run makes no progress there.
 const DECAYED: f64 = 0.01;
-/// A cross-entropy that starts this many times above log K is far from a uniform guess: a fair start is within some tens
-/// of per cent.
+/// A cross-entropy that starts this many times above log K is far from a uniform guess: a good start is within a few
+/// tens of per cent.
 const OVERCONFIDENT: f64 = 1.5;
-/// Clipping at less than this, with the usual norms of 0.1 to 10, cuts every step.
+/// Clipping below this value, with the usual norms of 0.1 to 10, reduces every step.
 const TIGHT_CLIP: f64 = 0.01;
 
 /// The settings of a job, and how much of its plan is done.
@@ -65,14 +66,12 @@ pub fn advice(facts: &Facts, done: Option<f64>) -> Vec<String> {
 
 fn rate_for_adam(settings: &Settings<'_>) -> Option<String> {
     let rate = settings.number("learning_rate").filter(|rate| settings.adam() && !ADAM_RATES.contains(rate))?;
-    Some(format!("the learning rate is {rate}; for Adam about 0.001 does well (article, raise the learning rate)"))
+    Some(format!("the learning rate is {rate}; for Adam, about 0.001 works well (article, raise the learning rate)"))
 }
 
 fn optimizer(settings: &Settings<'_>) -> Option<String> {
     let name = settings.text("optimizer").filter(|name| ["sgd", "momentum", "rmsprop", "adagrad"].contains(name))?;
-    Some(format!(
-        "the optimizer is {name}; Adam is the first to try, with its state saved beside the weights (article, Adam)"
-    ))
+    Some(format!("the optimizer is {name}; try Adam first, and save its state with the weights (article, Adam)"))
 }
 
 fn decay(settings: &Settings<'_>) -> Option<String> {
@@ -83,7 +82,7 @@ fn decay(settings: &Settings<'_>) -> Option<String> {
     let left = decay.powf(steps * settings.done);
     let needs = if settings.adam() { "Adam needs none" } else { "begin with none" };
     Some(format!(
-        "a decay of {decay} a step leaves {left:.1e} of the learning rate; {needs} (article, no learning-rate decay)"
+        "a decay of {decay} per step leaves {left:.1e} of the learning rate; {needs} (article, no learning-rate decay)"
     ))
 }
 
@@ -92,7 +91,7 @@ fn output_activation(settings: &Settings<'_>) -> Option<String> {
     let twice = settings.text("loss") == Some("cross_entropy") && ["softmax", "log_softmax", "sigmoid"].contains(&name);
     Some(if twice {
         format!(
-            "the output layer has a {name}, and cross-entropy takes the raw scores in most libraries (article, output layer)"
+            "the output layer has a {name}, but cross-entropy takes raw scores in most libraries (article, output layer)"
         )
     } else {
         format!("the output layer has the activation {name}; it should have none (article, output layer)")
@@ -103,7 +102,10 @@ fn initializer(settings: &Settings<'_>) -> Option<String> {
     let name = settings.text("initializer").map(|name| name.replace('_', " "))?;
     ["normal", "small normal", "truncated normal", "zeros", "xavier", "glorot"].contains(&name.as_str()).then(|| {
         let plain = if name == "xavier" || name == "glorot" { "" } else { "plain " };
-        format!("the initialisation is a {plain}{name}; variance scaling carries signals through depth (article, initialisation)")
+        format!(
+            "the initialisation is a {plain}{name}; variance scaling keeps signals stable through many layers \
+            (article, initialisation)"
+        )
     })
 }
 
@@ -117,18 +119,22 @@ fn batch_norm_of_one(settings: &Settings<'_>) -> Option<String> {
 fn inputs(settings: &Settings<'_>) -> Option<String> {
     let raw = settings.switch("normalize_inputs") == Some(false)
         && settings.text("input_scaling").is_none_or(|scaling| scaling == "none");
-    raw.then(|| "the inputs are not normalised to mean 0 and deviation 1; a huge range is squashed by tanh before (article, normalise input data)".into())
+    raw.then(|| {
+        "the inputs are not normalised to mean 0 and standard deviation 1; squash a very large range with \
+        tanh first (article, normalise input data)"
+            .into()
+    })
 }
 
 fn activation(settings: &Settings<'_>) -> Option<String> {
     let name = settings.text("activation").filter(|name| ["sigmoid", "tanh", "softsign"].contains(name))?;
-    Some(format!("the activation is {name}; ReLU does not let gradients vanish (article, ReLU)"))
+    Some(format!("the activation is {name}; with ReLU, gradients do not vanish (article, ReLU)"))
 }
 
 fn clip(settings: &Settings<'_>) -> Option<String> {
     let clip = settings.number("gradient_clip").filter(|clip| *clip > 0.0 && *clip < TIGHT_CLIP)?;
     Some(format!(
-        "gradients are clipped at {clip}: that cuts every step, and hides what the gradients do (article, case study)"
+        "gradients are clipped at {clip}: this reduces every step, and hides the true gradients (article, case study)"
     ))
 }
 
@@ -137,7 +143,11 @@ fn start_above_chance(settings: &Settings<'_>) -> Option<String> {
     let (chance, start) = (classes.ln(), settings.facts.loss_start);
     let over = settings.text("loss") == Some("cross_entropy") && start > OVERCONFIDENT * chance;
     over.then(|| {
-        format!("the loss starts at {start:.2}, a uniform guess among {classes} classes costs log {classes} = {chance:.2}: the first outputs are too large, by the initialisation or the scale of the inputs (Karpathy, A Recipe for Training Neural Networks: verify the loss at the start)")
+        format!(
+            "the loss starts at {start:.2}, while a uniform guess among {classes} classes costs log {classes} = \
+            {chance:.2}: the first outputs are too large because of the initialisation or the scale of the inputs \
+            (Karpathy, A Recipe for Training Neural Networks: verify the loss at the start)"
+        )
     })
 }
 

@@ -1,6 +1,6 @@
-//! Whether a run is what was asked for, by what it logs about itself.
+//! Whether a run matches the request, according to its own logs.
 //!
-//! Owns: when two values of a setting are the same one, written in two ways. Must not know: what follows from a difference.
+//! Owns: when two spellings of a setting have the same value. Must not know: the consequences of a difference.
 
 use serde_json::Value;
 
@@ -8,20 +8,20 @@ use crate::facts::Knobs;
 use crate::launched::Launched;
 use crate::policy::KNOBS;
 
-/// What a run should have been.
+/// The requested run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     /// The settings of the baseline that are known: logged, in its command, or defaults of its script.
     pub(super) settings: &'a Knobs,
-    /// What was to be changed.
+    /// The requested changes.
     pub(super) changes: &'a Knobs,
 }
 
 /// Two numbers that differ by this share or less are one number: loggers round to single precision.
 const ROUNDING: f64 = 1e-5;
 
-/// A logged learning rate that is so many times the one that was asked for is another one. Warm-up, decay and averages
-/// make it smaller, not larger.
+/// A logged learning rate that exceeds the requested one by this factor is different. Warm-up, decay and averages make
+/// it smaller, not larger.
 const RATE_FAR_ABOVE: f64 = 2.0;
 
 /// Settings that programs work out from others: where one of those was to be changed, they may change too.
@@ -40,8 +40,8 @@ const INITIALIZERS: &[(&str, &[&str])] = &[
 ];
 
 impl Asked<'_> {
-    /// The first setting in which a run differs from what was asked for, in words with both values. `logged` are the
-    /// settings that it logged, `rate` is the highest learning rate that it logged as a series.
+    /// The first setting in which a run differs from the request, in words with both values. `logged` are the settings
+    /// that it logged, `rate` is the highest learning rate that it logged as a series.
     pub(super) fn difference(&self, logged: &Knobs, rate: Option<f64>) -> Option<String> {
         let changed = self
             .changes
@@ -55,7 +55,7 @@ impl Asked<'_> {
         let by_setting = changed
             .chain(kept)
             .next()
-            .map(|(knob, asked)| format!("{knob} is {}, but {} was asked for", shown(&logged[knob]), shown(asked)));
+            .map(|(knob, asked)| format!("{knob} is {}, but {} was requested", shown(&logged[knob]), shown(asked)));
         by_setting.or_else(|| self.rate_far_above(logged, rate))
     }
 
@@ -82,7 +82,7 @@ impl Asked<'_> {
     fn rate_far_above(&self, logged: &Knobs, rate: Option<f64>) -> Option<String> {
         let asked = self.changes.get("learning_rate").and_then(Value::as_f64)?;
         let rate = rate.filter(|rate| *rate > RATE_FAR_ABOVE * asked && !logged.contains_key("learning_rate"))?;
-        Some(format!("its learning rate goes up to {rate}, but {asked} was asked for"))
+        Some(format!("its learning rate rises to {rate}, but {asked} was requested"))
     }
 }
 
@@ -90,7 +90,7 @@ impl Asked<'_> {
 pub(super) fn other_code(baseline: &Launched, run: &Launched) -> Option<String> {
     let (before, now) = (baseline.git.as_ref()?, run.git.as_ref()?);
     if before != now {
-        return Some(format!("its code is at commit {now}, the baseline's was at {before}"));
+        return Some(format!("its code is at commit {now}, but the baseline's was at {before}"));
     }
     let words = |changes: &Option<String>| changes.clone().unwrap_or_else(|| "none".to_owned());
     (baseline.changes != run.changes).then(|| {
@@ -154,7 +154,7 @@ mod tests {
     fn a_change_that_did_not_arrive_is_named_with_both_values() {
         let text =
             difference(json!({"learning_rate": 1.0}), json!({"learning_rate": 0.01}), json!({"learning_rate": 1}));
-        assert_eq!(text.as_deref(), Some("learning_rate is 1, but 0.01 was asked for"));
+        assert_eq!(text.as_deref(), Some("learning_rate is 1, but 0.01 was requested"));
         let flag = difference(json!({"batch_norm": true}), json!({"batch_norm": false}), json!({"batch_norm": 1}));
         assert!(flag.is_some());
     }
@@ -166,7 +166,7 @@ mod tests {
             json!({"learning_rate": 0.01}),
             json!({"initializer": "default"}),
         );
-        assert_eq!(text.as_deref(), Some("initializer is default, but zeros was asked for"));
+        assert_eq!(text.as_deref(), Some("initializer is default, but zeros was requested"));
         for logged in [json!({"seed": 2}), json!({"classes": 3}), json!({"optimizer": "sgd"})] {
             assert_eq!(difference(json!({"seed": 1, "classes": 10}), json!({"learning_rate": 0.01}), logged), None);
         }

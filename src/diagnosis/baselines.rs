@@ -1,10 +1,11 @@
-//! Jobs that nobody asked for: when a case opens about one, and what a case makes of its baseline as that runs on.
+//! Jobs without a suggestion: when a case opens about one, and updates of the baseline of an open case.
 //!
 //! Owns: the looks at them. Must not know: experiments, and what a case does.
 
 use std::collections::BTreeMap;
 
 use super::advice::advice;
+use super::cures::priors;
 use super::versions::ended_by_change;
 use super::{Changes, Diagnosis, Exam, Status, exam};
 use crate::belief::Weights;
@@ -81,6 +82,7 @@ impl Diagnosis {
     /// What a case about a job is opened with.
     pub(super) fn opening(&self, job: &Job<'_>, exam: &Exam, id: CaseId) -> Opening {
         let told = self.launched.get(&job.name);
+        let policy = self.site.policy_for(&job.name, exam.view.kind());
         Opening {
             id,
             baseline: job.name.clone(),
@@ -94,6 +96,7 @@ impl Diagnosis {
             shown_at: exam.shown_at(),
             pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
             fate: self.known_fate(&job.name).cloned(),
+            priors: policy.map(|policy| priors(policy, exam)).unwrap_or_default(),
             curves: self.site.curves_of(job, None),
             belief: Some((&exam.belief).into()),
             weights: Some(Weights::shipped().id.clone()),
@@ -109,7 +112,7 @@ impl Diagnosis {
         let recovers = failed_to_learn && exam.facts.learned && exam.status().0 != Status::Failing;
         let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
         if grown && recovers && beyond_doubt && exam.ends_well() {
-            let summary = format!("the baseline learns by itself now: {}", exam.facts.in_words());
+            let summary = format!("the baseline now learns without changes: {}", exam.facts.in_words());
             let conclusion = Conclusion {
                 state: "recovered".into(),
                 verdict: "recovered".into(),

@@ -15,7 +15,9 @@ pub(super) fn finding(fate: &Fate, view: &JobView) -> Option<Finding> {
     let hangs = fate.state == FateState::Running && !view.life.finished && view.life.silent_for >= view.life.patience;
     let summary = match () {
         () if fate.state.is_breakdown() => format!("{} at step {last}", fate.in_words()),
-        () if hangs => format!("it runs, and has logged nothing for {:.0} s since step {last}", view.life.silent_for),
+        () if hangs => {
+            format!("it is running, but has logged nothing for {:.0} s since step {last}", view.life.silent_for)
+        }
         () => return None,
     };
     Some(Finding {

@@ -1,7 +1,7 @@
-//! What the site lets experiments cost.
+//! The site's budgets for experiments.
 //!
-//! Owns: which budgets a case counts for, and what of them is used. Must not know: what becomes of an experiment that
-//! would exceed one.
+//! Owns: which budgets apply to a case, and their usage. Must not know: what happens to an experiment that would exceed
+//! one.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::case::{Allowance, Budget, CaseId, Used};
 /// A budget of the site.
 #[derive(Clone)]
 pub struct SiteBudget {
-    /// Whose it is, for people: `the team vision's budget for a day`.
+    /// Its name, for people: `the daily budget of team vision`.
     pub of: String,
     /// What it is for.
     pub per: Per,

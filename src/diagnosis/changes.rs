@@ -1,4 +1,4 @@
-//! What one look, or one thing that was told, changes.
+//! The changes of one tick or report.
 //!
 //! Owns: putting it together. Must not know: how it is kept.
 

@@ -1,4 +1,4 @@
-//! Experiments that need a person's consent.
+//! Experiments that need approval.
 
 use super::tests::site;
 use super::trials::{Bench, TWO_STEPS, answered};

@@ -1,4 +1,4 @@
-//! What jobs have logged, as it is kept with their case and shown.
+//! The curves of jobs, stored with their case and displayed.
 //!
 //! Owns: when curves are taken. Must not know: how they are drawn.
 

@@ -1,4 +1,4 @@
-//! One job, looked at once: what its tags mean, what is wrong with it, what it shows.
+//! One examination of a job: the meaning of its tags, its symptoms, and its facts.
 
 use crate::belief::{Belief, Contribution, Weights};
 use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
@@ -14,7 +14,7 @@ use crate::symptoms::{Finding, Severity, examine};
 use super::plan::{done_share, said, said_ended, series_of, summed_up};
 use super::{Site, breakdown};
 
-/// What is remembered of a job between ticks: nothing that reading again would not bring back.
+/// What is remembered about a job between ticks; all of it can be reproduced by rereading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
     events: u64,
@@ -246,14 +246,14 @@ impl Memory {
     }
 }
 
-/// How a job is doing.
+/// The status of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// It learns.
     Healthy,
-    /// It may fail, or stand at its floor.
+    /// It may fail, or be at its lowest possible loss.
     Suspect,
-    /// It fails: people hear of it.
+    /// It fails: people are notified.
     Failing,
     /// It cannot be judged.
     Unknown,
@@ -397,7 +397,7 @@ impl Exam {
     /// hang, and a validation loss that turned need none.
     pub fn status(&self) -> (Status, Option<String>) {
         let weights = Weights::shipped();
-        if self.problems().iter().any(|problem| CERTAIN.contains(&problem.as_str())) {
+        if self.is_certain() {
             return (Status::Failing, None);
         }
         if let Some(why) = self.cannot_be_judged() {
@@ -413,16 +413,26 @@ impl Exam {
         }
     }
 
-    /// Why nothing can be said of it.
-    fn cannot_be_judged(&self) -> Option<String> {
+    /// Whether its curves show by themselves that it fails, whatever is believed: NaN, a hang, a validation loss that turned.
+    pub fn is_certain(&self) -> bool {
+        self.problems().iter().any(|problem| CERTAIN.contains(&problem.as_str()))
+    }
+
+    /// How probable it is that each change cures it, given that it fails; the most probable first.
+    pub fn cures(&self) -> Vec<(&'static str, Belief)> {
+        Weights::shipped().cures(&self.evidence, &examine(&self.evidence))
+    }
+
+    /// Why nothing can be said of it, whatever is believed.
+    pub fn cannot_be_judged(&self) -> Option<String> {
         match self.view.learning {
             Learning::Unknown => return Some(self.without_signal()),
             Learning::Adversarial => {
-                return Some("adversarial losses do not have to fall, so only NaN is looked for".into());
+                return Some("adversarial losses do not have to fall, so only NaN/Inf is checked".into());
             }
             Learning::Reinforcement if self.view.reward.is_none() => {
                 return Some(
-                    "it learns from rewards and logs none: name its tag under `signals` in the configuration".into(),
+                    "it learns from rewards but logs none: name its tag under `signals` in the configuration".into(),
                 );
             }
             Learning::Reinforcement | Learning::Supervised => {}
@@ -430,10 +440,10 @@ impl Exam {
         let judged = self.view.judged();
         let points = judged.map_or(0, |observed| observed.sketch.count());
         let short = judged.is_none_or(|observed| observed.curve.is_none());
-        short.then(|| format!("too short to judge: {points} points, 3 are needed; {}", self.what_to_log()))
+        short.then(|| format!("too short to judge: {points} points, at least 3 are needed; {}", self.what_to_log()))
     }
 
-    /// Why low odds of failing are not health yet.
+    /// Why a low probability of failing does not mean healthy yet.
     fn says_little(&self) -> Option<String> {
         let evidence = &self.evidence;
         let known = |quantity| evidence.get(quantity).unwrap_or(f64::NAN);
@@ -442,11 +452,11 @@ impl Exam {
         }
         if evidence.below(Q::Done, MATURE_SHARE) && !self.facts.learned {
             let done = 100.0 * known(Q::Done);
-            return Some(format!("it ended at {done:.0} % of its steps, while its loss was still on its way down"));
+            return Some(format!("it ended at {done:.0} % of its steps, while its loss was still falling"));
         }
         if evidence.above(Q::TrainedBefore, HALF) && evidence.below(Q::Progress, LEARNED) {
             return Some(format!(
-                "the loss stands still, at its floor or not learning: it seems to go on with earlier training; {}",
+                "the loss is constant, at its lowest level or not learning; the job seems to continue earlier training; {}",
                 self.what_to_log()
             ));
         }
@@ -456,19 +466,19 @@ impl Exam {
             .then(|| format!("its values scatter too much to tell whether the loss fell: {}", self.what_to_log()))
     }
 
-    /// Why a job is suspect, and what would tell.
+    /// Why a job is suspect, and what would decide it.
     fn what_would_tell(&self) -> String {
         let strongest = self.belief.speaks_for().next().map_or("its logs", |term| term.quantity);
-        format!("it may fail, or stand at its floor ({strongest} speaks for failing): {}", self.what_to_log())
+        format!("it may be failing, or at its lowest loss ({strongest} suggests failing): {}", self.what_to_log())
     }
 
-    /// What a job does not log, and should.
+    /// Missing logs that would help.
     fn what_to_log(&self) -> String {
         let view = &self.view;
         let points = self.evidence.get(Q::Points).unwrap_or(0.0);
         let mut missing = Vec::new();
         if points < 2.0 * EVALUATIONS {
-            missing.push("the loss of single steps, not of epochs only");
+            missing.push("the loss of single steps, not only of epochs");
         }
         if view.validation_loss.is_none() && view.learning == Learning::Supervised {
             missing.push("a validation loss");
@@ -483,7 +493,7 @@ impl Exam {
             missing.push("the gradient norm");
         }
         match missing.as_slice() {
-            [] => "more steps will tell".to_owned(),
+            [] => "wait for more steps".to_owned(),
             [one] => format!("log {one}"),
             [first @ .., last] => format!("log {} and {last}", first.join(", ")),
         }
@@ -500,7 +510,8 @@ impl Exam {
         tags.truncate(TAGS_SHOWN);
         let tags = tags.join(", ");
         format!(
-            "no loss and no reward found among its tags ({tags}{more}): name its tag under `signals` in the configuration"
+            "no loss or reward was recognised among its tags ({tags}{more}): name its tag under `signals` in the \
+             configuration"
         )
     }
 

@@ -1,4 +1,4 @@
-//! Experiments under way: when their runs can be judged, and whether they are evidence.
+//! Open experiments: when their runs can be judged, and whether they are evidence.
 
 use std::collections::BTreeSet;
 
@@ -11,33 +11,33 @@ use crate::fate::{Fate, FateState};
 use crate::jobs::Job;
 use crate::policy::Happened;
 
-/// What came back from a job queue about a suggestion.
+/// The result of a suggestion at a job queue.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
-    /// It refused it for good: the script does not have these knobs.
+    /// Permanently refused: the script does not support these knobs.
     Refused {
         /// The suggestion.
         suggestion: String,
-        /// The knobs; empty where it did not say which.
+        /// The knobs; empty if the queue did not list any.
         unknown_knobs: BTreeSet<String>,
     },
-    /// It could not be reached for so long that the suggestion was given up.
+    /// The queue was unreachable for so long that the suggestion was given up.
     Undeliverable {
         /// The suggestion.
         suggestion: String,
     },
 }
 
-/// An experiment over so few examples has nothing left to show once it fits them.
+/// An experiment with at most this many examples is finished once it fits them.
 const FEW_EXAMPLES: u64 = 16;
 
-/// After so many points a loss that is not finite will not come back in an experiment.
+/// After this many non-finite points, the loss of an experiment will not recover.
 const HOPELESS_POINTS: u64 = 3;
 
-/// A run that ended before this share of its steps is no test of what was asked for.
+/// A run that ended before this fraction of its steps is not a valid test.
 const FAR_SHORT: f64 = 0.5;
 
-/// A control that is this far beyond the step where its baseline had failed does not fail.
+/// A control that exceeds the step at which its baseline failed by this factor does not fail.
 const BEYOND: f64 = 1.25;
 
 /// The run of an open experiment, as it is looked at.
@@ -148,7 +148,7 @@ impl Diagnosis {
         }
     }
 
-    /// A job that its engine lost is asked for once more.
+    /// A job that its engine lost is requested once more.
     fn repeats(&mut self, id: &CaseId, fate: &Fate, now: f64, changes: &mut Changes) -> bool {
         let again = self.cases.get(id).and_then(Case::open_experiment).is_some_and(|e| e.again);
         if !again {
@@ -157,9 +157,9 @@ impl Diagnosis {
         !again
     }
 
-    /// A job that came to its end before its first event has shown nothing.
+    /// A job that ended before its first event has no result.
     fn failed_to_start(&mut self, id: &CaseId, fate: &Fate, now: f64, changes: &mut Changes) {
-        let why = format!("it came to nothing before its first event: {}", fate.in_words());
+        let why = format!("it ended before its first event: {}", fate.in_words());
         let void = Void { outcome: fate.state.word().to_owned(), why, fate: Some(fate.clone()) };
         self.step(id, now, changes, |case, terms| case.void(&void, terms));
     }
@@ -230,7 +230,7 @@ impl Diagnosis {
         if !by_itself && facts.crashed && self.judges_crashes(case) && broke.is_none_or(|f| f.state.is_breakdown()) {
             return None;
         }
-        let stopped = format!("it stopped at {:.0} % of the steps that were asked for", 100.0 * done);
+        let stopped = format!("it stopped at {:.0} % of the requested steps", 100.0 * done);
         let (outcome, why) = match broke {
             Some(fate) => (fate.state.word(), format!("{stopped}: {}", fate.in_words())),
             None => (NOT_AS_ASKED, stopped),
@@ -264,7 +264,7 @@ impl Diagnosis {
 }
 
 impl Trial<'_> {
-    /// In what a run is not what was asked for, by what it says of itself.
+    /// How a run differs from the request, according to its own logs.
     fn unlike(&self, peak_rate: f64) -> Option<String> {
         let asked = Asked { settings: &self.case.settings, changes: &self.experiment.proposal.changes };
         let rate = Some(peak_rate).filter(|rate| rate.is_finite());

@@ -1,6 +1,6 @@
-//! What became of jobs, as those who run them tell.
+//! The reported status of jobs.
 //!
-//! Fates are inputs like events: the same fates in the same order lead to the same case.
+//! Status reports are inputs like events: the same reports in the same order lead to the same case.
 
 use std::collections::BTreeSet;
 

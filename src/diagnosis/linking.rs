@@ -1,4 +1,4 @@
-//! Which job carries out which suggestion.
+//! Links jobs to suggestions.
 //!
 //! Owns: what is known of a job besides its numbers, put together for [`link`]. Must not know: when an experiment is judged.
 

@@ -1,4 +1,4 @@
-//! What people do to a case: answer, link, close.
+//! Actions of people on a case: answering, linking, closing.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::case::{BY_HAND, CaseId, Reply};
 use crate::policy::Conclusion;
 
 impl Diagnosis {
-    /// Closes a case by hand.
+    /// Closes a case manually.
     pub fn close(&mut self, id: &CaseId, verdict: &str, why: &str, now: f64) -> Changes {
         let mut changes = Changes::default();
         if let Some(case) = self.cases.get_mut(id).filter(|case| case.closed.is_none()) {

@@ -1,4 +1,4 @@
-//! How far a job is: by its steps, its epochs, and what it says of itself.
+//! The progress of a job: by its steps, its epochs, and its own statements.
 //!
 //! Owns: the arithmetic of plans and endings. Must not know: what a job shows, policies.
 

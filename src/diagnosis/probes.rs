@@ -1,4 +1,4 @@
-//! Quiet probes: which jobs are probed, and when people are told after all.
+//! Quiet probes: which jobs are probed, and when people are notified after all.
 //!
 //! Owns: when a case begins that nobody is told of, and the budget of its probes while they run. Must not know: which tests may
 //! be probes, and what their results say.
@@ -75,7 +75,7 @@ impl Diagnosis {
         let Some(case) = self.cases.get_mut(id) else { return };
         let suspect = case.quiet.as_ref().is_some_and(|quiet| quiet.audit) || exam.status().0 == Status::Suspect;
         if !suspect {
-            let trace = case.stop_probe("its job is not suspicious any more", now);
+            let trace = case.stop_probe("its job is no longer suspicious", now);
             changes.add(&case.clone(), trace);
         }
     }

@@ -130,7 +130,7 @@ fn a_run_that_is_not_what_was_asked_for_is_no_evidence_and_uses_up_no_experiment
     let changes = bench.look();
     let observed = changes.journal.iter().find(|(_, entry)| entry.kind == "observed").unwrap();
     assert_eq!(observed.1.detail["outcome"], "not_as_asked");
-    assert_eq!(observed.1.detail["seen"], "learning_rate is 1, but 0.1 was asked for");
+    assert_eq!(observed.1.detail["seen"], "learning_rate is 1, but 0.1 was requested");
     assert_eq!(bench.kinds(MessageKind::Notice), 1);
     assert_eq!(bench.outcomes(), [Some("not_as_asked"), None], "the policy goes on without it");
     assert_eq!(bench.case().facts.experiments, 1, "only the one that is open counts");
@@ -151,7 +151,7 @@ fn a_run_that_is_not_what_was_asked_for_is_no_evidence_and_uses_up_no_experiment
     assert_eq!(case.closed.as_ref().map(|end| end.verdict.as_str()), Some("learning_rate_too_high"));
     assert_eq!(case.experiments[1].proposal, case.experiments[2].proposal);
     assert_eq!(case.facts.experiments, 1);
-    assert!(case.not_tried[0].why.contains("0.1 was asked for"), "{:?}", case.not_tried);
+    assert!(case.not_tried[0].why.contains("0.1 was requested"), "{:?}", case.not_tried);
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn no_cause_is_named_from_an_unknown_setting_without_a_control() {
     bench.look();
     let end = bench.case().closed.as_ref().expect("it is cured");
     assert_eq!(end.verdict, "inconclusive");
-    assert!(end.summary.contains("learning_rate is not known"), "{}", end.summary);
+    assert!(end.summary.contains("learning_rate is unknown"), "{}", end.summary);
     assert!(!end.recommended.is_empty(), "what cured it is still told");
 }
 
@@ -477,7 +477,7 @@ fn what_would_exceed_a_budget_waits_until_the_next_day() {
     bench.run(200, false, &[("learning_rate", 0.1)]);
     bench.look();
     assert_eq!(bench.outcomes(), [Some("no_cure")]);
-    assert!(bench.case().short_of.as_ref().unwrap().contains("is used up"));
+    assert!(bench.case().short_of.as_ref().unwrap().contains("is exhausted"));
     assert_eq!(bench.kinds(MessageKind::Notice), 1);
     bench.look();
     assert_eq!(bench.kinds(MessageKind::Notice), 1, "it is told once");

@@ -1,4 +1,4 @@
-//! Which settings a job does not tell, and the lines of code that log them.
+//! Which settings a job does not log, and the lines of code that log them.
 //!
 //! Owns: the settings that matter most for a diagnosis, which library wrote a job's tags, and how each library logs settings.
 //! Must not know: values, printing.

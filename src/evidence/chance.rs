@@ -1,4 +1,5 @@
-//! What a guess costs, and what a loss says of an accuracy: closed forms that tell learning from answering.
+//! Cross-entropy of a guess, and the accuracy that a loss implies: closed forms that distinguish learning from constant
+//! answers.
 
 use std::f64::consts::{E, LN_2};
 
@@ -26,7 +27,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     put(Q::FloorDistance, floor_distance(job, curve, accuracy));
 }
 
-/// The number of classes that a cross-entropy implies which starts at the chance level of that many.
+/// The number of classes implied by a cross-entropy that starts at the chance level.
 pub(super) fn classes_at_start(job: &JobView, curve: &Curve) -> Option<f64> {
     if let Some(classes) = job.number("classes").filter(|classes| *classes >= 2.0) {
         return Some(classes);
@@ -36,7 +37,7 @@ pub(super) fn classes_at_start(job: &JobView, curve: &Curve) -> Option<f64> {
     ((2.0..=MOST_CLASSES).contains(&classes) && close).then_some(classes)
 }
 
-/// An accuracy that stands at no better than it began, and could be a guess.
+/// An accuracy that has not improved since its start and could be a guess.
 fn guessing(observed: &Observed) -> Option<f64> {
     let curve = observed.curve.as_ref()?;
     let gain = curve.end - curve.start;
@@ -45,8 +46,8 @@ fn guessing(observed: &Observed) -> Option<f64> {
     (curve.end > 0.0 && curve.end < GUESS && (gain < ACCURACY_GAIN || scatter)).then_some(curve.end)
 }
 
-/// How far the end of a cross-entropy stands above the chance level of its classes: those that are known, those at whose
-/// chance level it starts, or those among which the accuracy is a guess. Nearest to 0 where these differ.
+/// Excess of the final cross-entropy over the chance level of its classes: the known classes, those implied by its
+/// start, or those implied by an accuracy that is a guess. The value nearest to 0 if these differ.
 fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     if !job.classifies() || curve.end <= 0.0 {
         return None;
@@ -54,13 +55,13 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     let guess =
         job.accuracy.as_ref().and_then(guessing).or_else(|| job.validation_accuracy.as_ref().and_then(guessing));
     let by_guess = guess.map(|accuracy| (1.0 / accuracy).round().max(2.0)).filter(|classes| *classes <= MOST_CLASSES);
-    // Where the accuracy is a guess, a loss that came down onto log K stands at the chance level of K.
+    // If the accuracy is a guess, a loss that fell to log K is at the chance level of K classes.
     let at_end = curve.end.exp().round().max(2.0);
     let frequent = |accuracy: f64| cost_of_noise(accuracy.max(1.0 / at_end), at_end) > 0.94 * at_end.ln();
     let by_end = guess.filter(|accuracy| at_end <= MOST_CLASSES && frequent(*accuracy)).map(|_| at_end);
-    // Above the chance level of the most classes it is above that of any.
+    // Above the chance level of the most classes means above that of any.
     let above_all = (curve.end > MOST_CLASSES.ln()).then_some(MOST_CLASSES);
-    // Among many classes an accuracy of twice a guess is no guess.
+    // With many classes, an accuracy of twice a guess is not a guess.
     let own = job.own_accuracy().and_then(|observed| observed.curve.as_ref());
     let no_guess = |classes: f64| {
         own.is_some_and(|own| own.end > OVERSURE / classes && own.end > own.start + MAYBE * own.drop_error())
@@ -76,8 +77,8 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     candidates.map(|classes| curve.end / classes.ln() - 1.0).min_by(|a, b| a.abs().total_cmp(&b.abs()))
 }
 
-/// A cross-entropy at its best time against that of a guess among the classes that the first accuracy implies. Sums over
-/// outputs are as high, so that something has to say what the loss is.
+/// A cross-entropy at its best relative to that of a guess among the classes that the first accuracy implies. Sums over
+/// outputs are as high, so the type of the loss must be known.
 fn over_guess(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
     let known = job.text("loss").is_some_and(|loss| loss.contains("entropy")) || job.text("initializer").is_some();
     let classes = (1.0 / accuracy.start).round();
@@ -85,8 +86,8 @@ fn over_guess(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
     possible.then(|| curve.start.min(curve.end) / classes.ln())
 }
 
-/// Cross-entropy against the entropy of one constant answer, where the accuracy was the same to the last digit at all
-/// evaluations. A network that knows more than frequencies costs less than the entropy of its own accuracy.
+/// Cross-entropy relative to the entropy of one constant answer, if the accuracy was exactly the same at all
+/// evaluations. A network that knows more than class frequencies has a lower loss than the entropy of its own accuracy.
 fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
     let gained = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end - c.start > ACCURACY_GAIN);
     let same = |observed: &Option<Observed>| {
@@ -104,30 +105,31 @@ fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
     Some(cost / entropy(accuracy))
 }
 
-/// How much lower the accuracy is than such a cross-entropy implies. An answer that is wrong gives the right class less than
-/// one half, and costs more than log 2: a mean cross-entropy L leaves at most L / log 2 of all answers wrong (Markov).
+/// Deficit of the accuracy relative to what such a cross-entropy implies. A wrong answer assigns less than one half to
+/// the correct class, and costs more than log 2; so with a mean cross-entropy L, at most L / log 2 of all answers are
+/// wrong (Markov).
 fn impossible(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
     let named = accuracy.tag.to_ascii_lowercase().contains("acc") && job.classifies();
     let classes = classes_at_start(job, curve).filter(|_| named && curve.end > 0.0)?;
-    // None at all may be that of whole sequences.
+    // An accuracy of zero may be that of whole sequences.
     let guess = accuracy.end * classes;
     (FIFTH..OVERSURE).contains(&guess).then(|| 1.0 - curve.end / LN_2 - accuracy.end)
 }
 
-/// Cross-entropy of a network that is right as often as its accuracy says and knows it, where wrong labels are spread evenly
-/// (Cover and Thomas, Fano's inequality). It is also the most that the frequencies of K classes can cost.
+/// Cross-entropy of a calibrated network with the given accuracy whose wrong labels are spread evenly (Cover and
+/// Thomas, Fano's inequality). It is also the maximum that the frequencies of K classes can cost.
 pub(super) fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
     let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
     -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
 }
 
-/// Entropy of an answer that is right with this probability, in nats: of two classes, and the least of more.
+/// Entropy of an answer that is correct with this probability, in nats: for two classes, and the minimum for more.
 fn entropy(right: f64) -> f64 {
     -right * right.ln() - (1.0 - right) * (1.0 - right).ln()
 }
 
-/// Distance of the loss from log(e + K - 1) - accuracy, the cross-entropy of scores that are squashed into 0 to 1 before a
-/// softmax over K classes, in units of log K; where no other loss with that accuracy lies as close.
+/// Distance of the loss from log(e + K - 1) - accuracy, the cross-entropy of scores squashed to the range 0 to 1 before
+/// a softmax over K classes, in units of log K; if no other loss with that accuracy is as close.
 fn floor_distance(job: &JobView, curve: &Curve, accuracy: Option<&Curve>) -> Option<f64> {
     if !curve.dropped() {
         return None;
@@ -136,13 +138,13 @@ fn floor_distance(job: &JobView, curve: &Curve, accuracy: Option<&Curve>) -> Opt
     let named = by_name(&curve.tag.to_ascii_lowercase()) || job.text("loss").is_some_and(by_name);
     let binary = (job.text("output_activation") == Some("sigmoid")).then_some(2.0);
     let at_start = classes_at_start(job, curve).or(binary).filter(|classes| *classes <= MOST_CLASSES);
-    // A start that is a mean over much of the training tells no number of classes; the end does.
+    // A start that averages over much of the training does not reveal the number of classes; the end does.
     let at_end = ((curve.end + 1.0).exp() - E + 1.0).round();
     let at_end = (3.0..=20.0).contains(&at_end).then_some(at_end);
     let distance = |classes: f64, by_end: bool| {
         let (wrong, unit) = ((E + classes - 1.0).ln(), classes.ln());
         let floor = wrong - 1.0;
-        // Squashed scores cost between the floor and 1 more, whatever they are.
+        // Squashed scores cost between the lower bound and 1 more, regardless of their values.
         let within = curve.lowest.value > floor - FLOOR * unit && curve.highest.value < floor + 1.0 + FLOOR * unit;
         let starts = curve.start < (1.0 + AT_CHANCE) * unit;
         let Some(accuracy) = accuracy else {
@@ -151,7 +153,7 @@ fn floor_distance(job: &JobView, curve: &Curve, accuracy: Option<&Curve>) -> Opt
             let distance = if by_end { 10.0 * distance } else { 2.0 * distance };
             return (named && within && starts && pressed).then_some(distance);
         };
-        // A start that is a mean over much of the training tells no number of classes.
+        // A start that averages over much of the training does not reveal the number of classes.
         if !by_end && job.number("classes").is_none() && accuracy.start > OVERSURE / classes {
             return None;
         }
@@ -159,7 +161,8 @@ fn floor_distance(job: &JobView, curve: &Curve, accuracy: Option<&Curve>) -> Opt
             let undecided = curve.end - cost_of_noise(accuracy.end, classes) > ACCURACY_GAIN * unit;
             return (undecided && curve.lowest.value > floor * (1.0 - FLOOR / 10.0)).then_some(0.0);
         }
-        // Where nearly all answers are right, single values reach the floor; those of label smoothing stop above it.
+        // If nearly all answers are correct, single values reach the lower bound; those of label smoothing stop above
+        // it.
         let reached = accuracy.end < CONVERGED || curve.lowest.value < floor * (1.0 + HALF * FLOOR);
         let learned = accuracy.end >= HALF && learned_by(accuracy, classes) && reached;
         let apart = wrong - accuracy.end - cost_of_noise(accuracy.end, classes) > 2.0 * FLOOR * unit;
@@ -186,8 +189,8 @@ fn is_squashed(job: &JobView) -> bool {
     job.text("output_activation").is_some_and(|name| ["sigmoid", "softmax"].contains(&name))
 }
 
-/// Distance of the start from the log of the batch size, where right answers do not bring the loss down: the softmax is taken
-/// over the examples of a batch in place of the classes. A contrastive loss starts there too, with a guess.
+/// Distance of the start from the log of the batch size, if correct answers do not lower the loss: the softmax is taken
+/// over the examples of a batch instead of the classes. A contrastive loss also starts there, with a guess.
 fn over_batch(curve: &Curve, accuracy: &Curve, batch: f64) -> Option<f64> {
     let no_guess = accuracy.start > 4.0 / batch && accuracy.end >= HALF && accuracy.end - accuracy.start > FIFTH;
     (batch >= 4.0 && no_guess && curve.end > GUESS * curve.start).then(|| (curve.start / batch.ln() - 1.0).abs())

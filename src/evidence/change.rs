@@ -1,29 +1,29 @@
-//! The change point: the one statistic of change that serves divergence, spikes, collapse, stalls and recovery.
+//! The change point: the statistic used for divergence, spikes, collapse, stalls and recovery.
 
 use crate::numbers::NEWEST;
 use crate::series::stats::{median, scatter};
 
 use super::curve::MEDIAN;
 
-/// The largest rise of a series that holds until its end.
+/// The largest rise of a series that persists until its end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
-    /// Where: the number of values before it; a share of the run once it is placed in one.
+    /// The position: the number of values before it, or a fraction of the run once it is placed in one.
     pub at: f64,
     /// The level before.
     pub from: f64,
     /// The level after.
     pub to: f64,
-    /// How certain: the rise in its standard errors.
+    /// The significance: the rise in its standard errors.
     pub errors: f64,
 }
 
-/// Fewer values have no level before and after.
+/// With fewer values, there is no level before and after.
 const LEAST: usize = 6;
 
-/// The rise that stands out most from the scatter of the values. The level before is the median of the neighbours before
-/// the split, the level after is what seven in eight of all values after it exceed, at least two: one outlier, the newest
-/// value included, moves neither. `None` where nothing rises.
+/// The rise that exceeds the scatter of the values most. The level before is the median of the neighbours before the
+/// split; the level after is exceeded by seven in eight of all values after it, at least two. Therefore, a single
+/// outlier, including the latest value, affects neither. `None` if nothing rises.
 pub(super) fn change(values: &[f64]) -> Option<Change> {
     if values.len() < LEAST {
         return None;
@@ -34,7 +34,7 @@ pub(super) fn change(values: &[f64]) -> Option<Change> {
         let (before, after) = (&values[split.saturating_sub(neighbours)..split], &values[split..]);
         let (from, to) = (median(before), exceeded_by_most(after));
         let error = MEDIAN * noise * (1.0 / before.len() as f64 + 1.0 / after.len() as f64).sqrt();
-        // Values without any scatter are exact to the last digit that they were logged with.
+        // Values without scatter are exact to the last logged digit.
         let exact = f64::from(f32::EPSILON) * from.abs().max(to.abs());
         Change { at: split as f64, from, to, errors: (to - from) / error.max(exact).max(f64::MIN_POSITIVE) }
     };

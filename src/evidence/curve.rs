@@ -1,5 +1,5 @@
-//! The shape of one series: where it started, where it stands, how much of the change is noise. Every number is robust:
-//! one outlier moves none of them.
+//! The shape of one series: its start, its end, and how much of the change is noise. Every number is robust against a
+//! single outlier.
 
 use crate::numbers::{FEW_POINTS, FIFTH, HALF, LEARNED, MAYBE, NEWEST, SIGNIFICANT, SKEWED, THROWN_UP, TREND};
 use crate::series::stats::{mann_kendall, median, scatter, theil_sen};
@@ -8,7 +8,7 @@ use crate::series::{Bucket, Point, Sketch};
 use super::Unit;
 use super::change::{Change, change};
 
-/// Efficiency of the median of normal values: its standard error against that of their mean, sqrt(pi / 2).
+/// Efficiency of the median of normal values: its standard error relative to that of their mean, sqrt(pi / 2).
 pub(super) const MEDIAN: f64 = 1.253_314_137_315_5;
 
 /// One stretch of a curve.
@@ -35,19 +35,19 @@ pub struct Curve {
     pub head: Vec<f64>,
     /// Stretches of equal length in steps, in order.
     pub levels: Vec<Level>,
-    /// The exact newest values, finite ones.
+    /// The exact latest values, finite ones.
     pub tail: Vec<f64>,
     /// Number of finite points.
     pub points: u64,
-    /// Where it started: median of the first values.
+    /// The start: median of the first values.
     pub start: f64,
     /// Standard error of `start`.
     pub start_error: f64,
-    /// Where it stands: median of the newest levels.
+    /// The end: median of the latest levels.
     pub end: f64,
     /// Standard error of `end`.
     pub end_error: f64,
-    /// Standard deviation of one value about the course of the curve.
+    /// Standard deviation of single values around the trend of the curve.
     pub noise: f64,
     /// The oldest point.
     pub first: Point,
@@ -60,7 +60,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The shape of a series; `None` with fewer than three finite points. Few points are judged by their errors.
+    /// The shape of a series; `None` with fewer than three finite points. If there are few points, their errors decide.
     pub fn of(tag: &str, sketch: &Sketch, unit: Unit) -> Option<Curve> {
         let points = sketch.count() - sketch.non_finite();
         if points < 3 {
@@ -102,7 +102,7 @@ impl Curve {
         })
     }
 
-    /// What the values lost from start to end, in their own unit; negative where they grew.
+    /// The decrease from start to end, in the unit of the values; negative if they grew.
     pub fn drop(&self) -> f64 {
         self.start - self.end
     }
@@ -112,31 +112,31 @@ impl Curve {
         self.start_error.hypot(self.end_error)
     }
 
-    /// What shares of the start are shares of: the start itself; where values are negative, the span of the levels.
+    /// The base of fractions of the start: the start itself, or the range of the levels if values are negative.
     pub fn scale(&self) -> f64 {
         let scale = if self.lowest.value >= 0.0 { self.start.abs() } else { self.span().max(self.start.abs()) };
         scale.max(f64::MIN_POSITIVE)
     }
 
-    /// The drop as a share of the start.
+    /// The decrease as a fraction of the start.
     pub fn relative_drop(&self) -> f64 {
         self.drop() / self.scale()
     }
 
-    /// Difference between the level that a twentieth of the levels exceed and the lowest.
+    /// Difference between the level exceeded by a twentieth of the levels and the lowest level.
     pub fn span(&self) -> f64 {
         let mut means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
         means.sort_by(f64::total_cmp);
         means[means.len() - 1 - means.len() / 20] - self.best()
     }
 
-    /// The lowest level that was held for about a tenth of the series.
+    /// The lowest level that lasted for about a tenth of the series.
     pub fn best(&self) -> f64 {
         let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
         means.windows(newest(means.len())).map(median).fold(f64::INFINITY, f64::min)
     }
 
-    /// Where the lowest level was, as a share of the series, and that level: medians of three neighbours.
+    /// The position of the lowest level as a fraction of the series, and that level: medians of three neighbours.
     pub fn best_time(&self) -> (f64, f64) {
         let means: Vec<f64> = self.levels.iter().map(|level| level.mean).collect();
         let smooth = means.windows(3.min(means.len())).map(median).enumerate();
@@ -144,8 +144,8 @@ impl Curve {
         ((at as f64 + 1.5) / means.len() as f64, best)
     }
 
-    /// Whether the drop is more than noise: from the first values, or, where single values scatter too much to tell,
-    /// from the first level.
+    /// Whether the decrease exceeds the noise: from the first values or, if single values scatter too much, from the
+    /// first level.
     pub fn dropped(&self) -> bool {
         let first = &self.levels[0];
         let error = first.deviation.max(self.noise) / f64::from(first.count).sqrt();
@@ -153,7 +153,8 @@ impl Curve {
         self.drop() > SIGNIFICANT * self.drop_error() || (from_level && self.drop() > 0.0 && first.count > 1)
     }
 
-    /// Whether the values may well have fallen by a substantial share of the start: what is not proved is not disproved.
+    /// Whether the values may have fallen by a substantial fraction of the start; a lack of evidence for a decrease is
+    /// not evidence against it.
     pub fn may_have_dropped(&self) -> bool {
         let tenth = self.level_between(0.0, NEWEST);
         let error = (self.noise / (NEWEST * self.points as f64).max(1.0).sqrt()).hypot(self.end_error);
@@ -167,24 +168,25 @@ impl Curve {
         self.levels[..third].iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// What the newest half of the series lost, as a share of its own level.
+    /// The decrease of the latest half of the series, as a fraction of its own level.
     pub fn late_fall(&self) -> f64 {
         let middle = self.level_between(0.4, 0.6);
         (middle - self.level_between(0.9, 1.0)) / middle.abs().max(f64::MIN_POSITIVE)
     }
 
-    /// Whether the newest half of the series goes on falling, against its own level.
+    /// Whether the latest half of the series is still falling, relative to its own level.
     pub fn still_falls(&self) -> bool {
         self.late_fall() > FIFTH && self.trend_from(0.4) < -TREND
     }
 
-    /// Whether more than `share` of the start is gone, beyond noise or by the ranks of the levels: heavy tails hide a
-    /// fall from standard errors, not from ranks.
+    /// Whether the decrease exceeds `share` of the start, beyond noise or by the ranks of the levels: heavy tails hide
+    /// a decrease from standard errors, but not from ranks.
     pub fn lost(&self, share: f64) -> bool {
         self.relative_drop() > share && (self.dropped() || self.trend_from(0.0) < -TREND && self.trend_from(0.4) < 0.0)
     }
 
-    /// Share of the series after which nine tenths of the drop were done and stayed done, but for the noise of levels.
+    /// Fraction of the series after which nine tenths of the decrease were done permanently, apart from the noise of
+    /// levels.
     pub fn done_after(&self) -> f64 {
         let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
         let goal = self.start - (1.0 - NEWEST) * self.drop() + MAYBE * scatter(&means[means.len() / 2..]);
@@ -192,43 +194,44 @@ impl Curve {
         late.map_or(0, |(i, _)| i + 2).min(means.len()) as f64 / means.len() as f64
     }
 
-    /// What its second half lost against what its first half lost.
+    /// The decrease of the second half relative to the first half.
     pub fn steadiness(&self) -> f64 {
         let early = self.level_between(0.0, 0.15) - self.level_between(0.4, 0.6);
         let late = self.level_between(0.4, 0.6) - self.level_between(0.85, 1.0);
         if early > 0.0 { late / early } else { 0.0 }
     }
 
-    /// The levels from a share of the series on, as (step, mean).
+    /// The levels from a fraction of the series onwards, as (step, mean).
     pub fn from(&self, share: f64) -> Vec<(f64, f64)> {
         let begin = (share * self.levels.len() as f64) as usize;
         self.levels[begin.min(self.levels.len())..].iter().map(|l| (l.step, l.mean)).collect()
     }
 
-    /// Mann-Kendall's deviate of the levels from a share of the series on: below [`TREND`] negated it falls.
+    /// Mann-Kendall statistic of the levels from a fraction of the series onwards; the series falls if it is below
+    /// minus [`TREND`].
     pub fn trend_from(&self, share: f64) -> f64 {
         mann_kendall(&self.from(share).iter().map(|p| p.1).collect::<Vec<_>>())
     }
 
-    /// Theil-Sen slope a step, from a share of the series on.
+    /// Theil-Sen slope per step, from a fraction of the series onwards.
     pub fn slope_from(&self, share: f64) -> f64 {
         theil_sen(&self.from(share))
     }
 
-    /// Steps between the first and the newest point.
+    /// Steps between the first and the latest point.
     pub fn length(&self) -> f64 {
         (self.last.step - self.first.step) as f64
     }
 
-    /// Median of the levels from one share of the series to another; NaN where there are none.
+    /// Median of the levels between two fractions of the series; NaN if there are none.
     pub fn level_between(&self, from: f64, to: f64) -> f64 {
         let count = self.levels.len() as f64;
         let (begin, end) = ((from * count) as usize, ((to * count).ceil() as usize).min(self.levels.len()));
         median(&self.levels[begin.min(end)..end].iter().map(|l| l.mean).collect::<Vec<_>>())
     }
 
-    /// The last rise that holds to the newest point: of the levels, and of the newest points one by one, so that one
-    /// within the newest hundredth of the run shows. `sign` is -1 for a fall.
+    /// The last rise that persists to the latest point: of the levels, and of the latest single points, so that a rise
+    /// within the last hundredth of the run is detected. `sign` is -1 for a fall.
     pub fn last_change(&self, sign: f64) -> Option<Change> {
         let of = |values: &[f64]| change(&values.iter().map(|v| sign * v).collect::<Vec<_>>());
         let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
@@ -244,8 +247,8 @@ impl Curve {
         coarse.into_iter().chain(fine).max_by(|a, b| a.errors.total_cmp(&b.errors))
     }
 
-    /// Where the newest fifth of the levels, or of the values, begins: a log by environment steps may have hundreds of
-    /// values in its last level.
+    /// The beginning of the latest fifth of the levels, or of the values: a log by environment steps may have hundreds
+    /// of values in its last level.
     pub fn newest_fifth(&self) -> &[Level] {
         let total: u64 = self.levels.iter().map(|level| u64::from(level.count)).sum();
         let mut values = 0;
@@ -264,16 +267,16 @@ fn level(step: f64, bucket: &Bucket, unit: Unit) -> Level {
     Level { step, mean: unit.of(bucket.mean), max: unit.of(max), deviation, count: bucket.count }
 }
 
-/// Noise of single values, from neighbours; but at most twice what most stretches of the series show, so that one
-/// outlier does not count for noise everywhere.
+/// Noise of single values, from neighbours; but at most twice that of most stretches of the series, so that a single
+/// outlier does not affect the noise everywhere.
 fn noise_of(neighbours: f64, levels: &[Level], means: &[f64]) -> f64 {
     let within: Vec<f64> = levels.iter().filter(|level| level.count > 1).map(|level| level.deviation).collect();
     let usual = if 2 * within.len() > levels.len() { median(&within) } else { scatter(means) };
     if means.len() < FEW_POINTS as usize { neighbours } else { neighbours.min(2.0 * usual) }
 }
 
-/// Mean and standard error of the first level of a series whose single values are skewed: the median of a few of them tells
-/// where most of them are, and not the level.
+/// Mean and standard error of the first level of a series with skewed single values: the median of a few of them shows
+/// where most of them are, but not the level.
 fn level_of_skewed(levels: &[Level]) -> Option<(f64, f64)> {
     let first = levels.first().filter(|first| first.count > 1)?;
     let scatter: Vec<f64> = levels.iter().map(|level| level.deviation / level.mean).collect();
@@ -281,7 +284,7 @@ fn level_of_skewed(levels: &[Level]) -> Option<(f64, f64)> {
     skewed.then(|| (first.mean, first.deviation / f64::from(first.count).sqrt()))
 }
 
-/// How many of the newest levels make up "the end".
+/// How many of the latest levels form "the end".
 fn newest(levels: usize) -> usize {
     match levels {
         0..5 => 1,
@@ -290,20 +293,20 @@ fn newest(levels: usize) -> usize {
     }
 }
 
-/// Median and standard error of the first values: one value in three hundred, three to nine of them. More would blur the
-/// start of a run that learns within its first steps. The noise of the whole series bounds the scatter of a few values.
+/// Median and standard error of the first values: one value in 300, three to nine of them. More would blur the start of
+/// a run that learns within its first steps. The noise of the whole series bounds the scatter of a few values.
 fn start_of(head: &[f64], count: u64, noise: f64, (highest, end): (f64, f64)) -> (f64, f64) {
-    // Coarse logs (a point an epoch) may do most of their falling between the first two points. Among n values of pure
-    // noise the first is the highest once in n times, and then within its noise of the others. Nor does a fall go far
-    // below where it ends.
+    // Coarse logs (one point per epoch) may show most of their decrease between the first two points. Among n values of
+    // pure noise, the first is the highest once in n times, and then it is within its noise of the others. Also, the
+    // values rarely fall far below the final level.
     if let [first, second, ..] = head
         && *first >= highest
         && second - end > -HALF * end.abs()
     {
         return (*first, noise);
     }
-    // The first value is what no step has touched. Steps that are too large throw the loss up at once, and the start of
-    // such a run is where it was before them.
+    // The first value precedes any step. Steps that are too large raise the loss immediately; the start of such a run
+    // is its value before them.
     if let [untouched, thrown @ ..] = head
         && thrown.len() > 2
         && median(thrown) > (untouched + MAYBE * noise).max(THROWN_UP * untouched)

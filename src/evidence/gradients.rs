@@ -14,7 +14,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
         return;
     };
     let loss = job.falling_loss();
-    // A norm that is 0 from the first point to the last while the loss moves was never filled in by the program.
+    // A norm that is 0 at every point while the loss changes was never filled in by the program.
     let moves = job.loss().is_some_and(|loss| loss.sketch.longest_repeat() < 3);
     if norm.highest.value == 0.0 && moves {
         return;
@@ -27,7 +27,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
         put(Q::GradientToLoss, ratio(norm.end, loss.end), norm.end_error / norm.end.max(f64::MIN_POSITIVE));
     }
     let level = loss.map_or(0.0, |loss| loss.end.abs());
-    // A norm next to nothing is no bound: gradients vanish.
+    // A norm near zero is not a bound: the gradients vanish.
     if norm.highest.value > 10f64.powf(TINY_NORM) * level && norm.highest.value > 0.0 {
         put(Q::GradientPinned, pinned(norm), 0.0);
     }
@@ -36,7 +36,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     }
 }
 
-/// Share of the levels whose values all stand at the highest of all.
+/// Fraction of the levels whose values are all at the highest value of all.
 fn pinned(norm: &Curve) -> f64 {
     let bound = norm.highest.value;
     let stands = |level: &&super::Level| level.max >= bound * (1.0 - 1e-4) && level.mean > bound * (1.0 - HARDLY_MOVES);
@@ -67,8 +67,8 @@ fn measure_layers(job: &JobView, evidence: &mut Evidence) {
     }
 }
 
-/// Root mean square of the gradients of the first third of the layers against that of the last third, at the newest
-/// histograms, in orders of magnitude. `None` with fewer than four layers, or where the last third has none.
+/// Root mean square of the gradients of the first third of the layers relative to that of the last third, at the latest
+/// histograms, in orders of magnitude. `None` with fewer than four layers, or if the last third has none.
 fn by_depth(layers: &[Layer]) -> Option<f64> {
     let sizes: Vec<f64> = layers.iter().filter_map(|layer| layer.histogram.last.map(|m| m.rms())).collect();
     let third = sizes.len() / 3;
@@ -79,8 +79,8 @@ fn by_depth(layers: &[Layer]) -> Option<f64> {
     (last > 0.0).then(|| (first.max(f64::MIN_POSITIVE) / last).log10())
 }
 
-/// The largest change of extremes or root mean square of any layer, against the size of the largest layer. `None` with
-/// fewer than three histograms of each.
+/// The largest change of extremes or root mean square of any layer, relative to the size of the largest layer. `None`
+/// with fewer than three histograms of each.
 fn movement(layers: &[Layer]) -> Option<f64> {
     let (mut size, mut moved) = (0.0_f64, 0.0_f64);
     for layer in layers {

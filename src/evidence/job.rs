@@ -1,4 +1,4 @@
-//! One job at one step: its series by meaning and unit, its knobs, where it is in its life.
+//! One job at one step: its series by meaning and unit, its knobs, its stage.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::signals::{Learning, Matched, Signal, SignalMap, is_error_rate};
 use super::curve::Curve;
 use super::kind::Kind;
 
-/// What a series is measured in, decided where it enters: shares are between 0 and 1, and higher is better.
+/// The unit of a series, determined once: fractions are between 0 and 1, and higher is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Unit {
     factor: f64,
@@ -18,13 +18,13 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// The value as it was logged.
+    /// The value as logged.
     pub const AS_LOGGED: Unit = Unit { factor: 1.0, offset: 0.0 };
 
-    /// The unit of an accuracy: per cent become shares, error rates what is right.
+    /// The unit of an accuracy: percentages become fractions, and error rates become accuracies.
     fn of_accuracy(tag: &str, sketch: &Sketch) -> Unit {
         let per_cent = sketch.highest().is_some_and(|highest| highest.value > 1.5);
-        // An error rate may exceed 1 by a little, where more is inserted than there was to be said.
+        // An error rate can slightly exceed 1 if more is inserted than there was to be said.
         let share = if per_cent && !(is_error_rate(tag) && sketch.highest().is_some_and(|h| h.value < 5.0)) {
             0.01
         } else {
@@ -51,9 +51,9 @@ impl Unit {
 pub struct Observed {
     /// Tag, with its sub-run folder.
     pub tag: String,
-    /// Its numbers as they were logged.
+    /// Its numbers as logged.
     pub sketch: Sketch,
-    /// Its shape, in its unit, where it has enough points for one.
+    /// Its shape in its unit, if it has enough points.
     pub curve: Option<Curve>,
     unit: Unit,
 }
@@ -64,7 +64,7 @@ impl Observed {
         Observed::with(tag, sketch.clone(), Unit::AS_LOGGED)
     }
 
-    /// A series of shares, the higher the better.
+    /// A series of fractions; higher is better.
     pub fn accuracy(tag: &str, sketch: &Sketch) -> Observed {
         Observed::with(tag, sketch.clone(), Unit::of_accuracy(tag, sketch))
     }
@@ -74,23 +74,23 @@ impl Observed {
         Observed { tag: tag.to_owned(), sketch, curve, unit }
     }
 
-    /// The same series as it was at a share of its length; its unit stays.
+    /// The same series at a fraction of its length; its unit is unchanged.
     fn at(&self, share: f64) -> Observed {
         Observed::with(&self.tag, self.sketch.until(step_at(&self.sketch, share)), self.unit)
     }
 
-    /// The newest finite value, in the unit of the series.
+    /// The latest finite value, in the unit of the series.
     pub fn newest(&self) -> Option<f64> {
         self.sketch.last_finite().map(|point| self.unit.of(point.value))
     }
 
-    /// Whether all values are the same to the last digit, and that value in its unit.
+    /// Whether all values are exactly the same, and that value in its unit.
     pub(super) fn constant(&self) -> Option<f64> {
         let (lowest, highest) = (self.sketch.lowest()?, self.sketch.highest()?);
         (lowest.value == highest.value).then(|| self.unit.of(highest.value))
     }
 
-    /// First and newest step.
+    /// First and latest step.
     pub fn steps(&self) -> (i64, i64) {
         self.sketch.first().zip(self.sketch.last()).map_or((0, 0), |(first, last)| (first.step, last.step))
     }
@@ -105,31 +105,31 @@ pub struct Layer {
     pub histogram: HistogramSketch,
 }
 
-/// Where a job is in its life. Times are seconds since the Unix epoch.
+/// The stage of a job. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Life {
-    /// It will log no more: it reached its last step, said so, or was silent for long.
+    /// It has ended: it reached its last step, reported its end, or has logged nothing for long.
     pub ended: bool,
-    /// It said itself that it ended (`session_end_info`, `SessionLog.STOP`) or reached `max_steps`.
+    /// It reported its own end (`session_end_info`, `SessionLog.STOP`) or reached `max_steps`.
     pub finished: bool,
-    /// Seconds without an event, and the longest that this job may be silent before it counts as ended.
+    /// Seconds without an event.
     pub silent_for: f64,
-    /// The longest that this job may be silent before it counts as ended, in seconds.
+    /// The maximum silence before this job counts as ended, in seconds.
     pub patience: f64,
-    /// Newest optimizer step as a share of `max_steps`, where both are known.
+    /// Latest optimizer step as a fraction of `max_steps`, if both are known.
     pub done: Option<f64>,
     /// Whether a file ends in the middle of a record.
     pub cut_off: bool,
 }
 
-/// One job, as it is measured.
+/// One job for measurement.
 #[derive(Debug, Clone)]
 pub struct JobView {
-    /// How it learns, so far as its tags tell.
+    /// The kind of learning, according to its tags.
     pub learning: Learning,
     /// The training loss.
     pub training_loss: Option<Observed>,
-    /// The training loss is the sum of parts that were logged, and no total was.
+    /// The training loss is the sum of parts that were logged without a total.
     pub loss_is_sum: bool,
     /// The validation loss.
     pub validation_loss: Option<Observed>,
@@ -145,20 +145,20 @@ pub struct JobView {
     pub reward: Option<Observed>,
     /// The epoch, as a series over steps.
     pub epoch: Option<Observed>,
-    /// Parts of a loss, and losses that are not to be judged by their height.
+    /// Parts of a loss, and losses whose value is not meaningful.
     pub parts: Vec<Observed>,
     /// Histograms of gradients, in the order of the layers.
     pub gradients: Vec<Layer>,
     /// Histograms of weights, in the order of the layers.
     pub weights: Vec<Layer>,
-    /// Its knobs, so far as they are known.
+    /// The known knobs.
     pub knobs: Knobs,
-    /// Where it is in its life.
+    /// Its stage.
     pub life: Life,
 }
 
 impl JobView {
-    /// A job by the meaning of its tags. `done` is its newest step as a share of the planned ones.
+    /// A job by the meaning of its tags. `done` is its latest step as a fraction of the planned steps.
     pub fn new(job: &Job<'_>, map: &SignalMap, knobs: Knobs, stage: Stage, done: Option<f64>) -> JobView {
         let run_of = |matched: &Matched| job.runs.iter().find(|(folder, _)| *folder == matched.folder);
         let series = |matched: &Matched| Some(&run_of(matched)?.1.get(&matched.tag)?.sketch);
@@ -207,7 +207,7 @@ impl JobView {
         }
     }
 
-    /// The job as it was when the series that it is judged by had reached `step`.
+    /// The job at the time when the judged series had reached `step`.
     #[must_use]
     pub fn at(&self, step: i64) -> JobView {
         let share = self.judged().map_or(1.0, |judged| share_of(&judged.sketch, step));
@@ -235,35 +235,35 @@ impl JobView {
         }
     }
 
-    /// The series that the job is judged by: its loss, or its reward where it learns from that.
+    /// The series by which the job is judged: its loss, or its reward in reinforcement learning.
     pub fn judged(&self) -> Option<&Observed> {
         if self.learning == Learning::Reinforcement { self.reward.as_ref() } else { self.loss() }
     }
 
-    /// The training loss; the validation loss, where no more than one value of a training loss was logged. Programs that
-    /// validate after each short epoch and log every so many steps may end like that.
+    /// The training loss; the validation loss if at most one value of a training loss was logged. Programs that
+    /// validate after each short epoch and log every n steps may end like this.
     pub fn loss(&self) -> Option<&Observed> {
         if self.loss_is_validation() { self.validation_loss.as_ref() } else { self.training_loss.as_ref() }
     }
 
-    /// Whether the loss that is judged is the validation loss.
+    /// Whether the judged loss is the validation loss.
     pub fn loss_is_validation(&self) -> bool {
         let few = |training: &Observed| training.sketch.count() < 2;
         let shape = self.validation_loss.as_ref().map(|validation| validation.curve.is_some());
         self.training_loss.as_ref().map_or(shape.is_some(), |training| few(training) && shape == Some(true))
     }
 
-    /// The shape of the loss, where the job is one whose loss ought to fall.
+    /// The shape of the loss, if the loss of this kind of job should fall.
     pub fn falling_loss(&self) -> Option<&Curve> {
         self.loss().filter(|_| self.learning == Learning::Supervised)?.curve.as_ref()
     }
 
-    /// The shape of the validation loss, where the training loss is another.
+    /// The shape of the validation loss, if the training loss is a different series.
     pub fn validation(&self) -> Option<&Curve> {
         self.validation_loss.as_ref().filter(|_| !self.loss_is_validation())?.curve.as_ref()
     }
 
-    /// The accuracy that the job is judged by: on training data, if that is logged, else on validation data.
+    /// The accuracy by which the job is judged: on training data if that is logged, otherwise on validation data.
     pub fn own_accuracy(&self) -> Option<&Observed> {
         self.accuracy.as_ref().or(self.validation_accuracy.as_ref())
     }
@@ -278,7 +278,7 @@ impl JobView {
         self.knobs.get(knob).and_then(Value::as_str)
     }
 
-    /// Whether the loss is a cross-entropy over classes, so far as knobs and signals say.
+    /// Whether the loss is a cross-entropy over classes, according to knobs and signals.
     pub fn classifies(&self) -> bool {
         match self.text("loss") {
             _ if self.loss_is_sum => false,
@@ -289,24 +289,24 @@ impl JobView {
         }
     }
 
-    /// The number of classes, as logged, or as the start of a cross-entropy implies.
+    /// The number of classes, as logged, or as implied by the start of a cross-entropy.
     pub fn classes(&self) -> Option<f64> {
         super::chance::classes_at_start(self, self.falling_loss()?)
     }
 
-    /// Whether most of what it is shown it gets right.
+    /// Whether most of its answers are correct.
     pub fn accurate(&self) -> bool {
         let curve = self.own_accuracy().and_then(|accuracy| accuracy.curve.as_ref());
         curve.is_some_and(|curve| curve.end > GOOD)
     }
 
-    /// What kind of training it is.
+    /// The kind of training.
     pub fn kind(&self) -> Kind {
         Kind::of(self)
     }
 }
 
-/// The sum of series, by a name that says of which; what was not logged at the steps of the first is left out.
+/// The sum of series, named after its parts; steps that the first series does not have are omitted.
 fn sum_of<'a>(mut parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {
     let (tag, first) = parts.next()?;
     Some(parts.fold((tag, first.clone()), |(names, sum), (tag, part)| match sum.plus(part) {
@@ -324,7 +324,7 @@ fn share_of(sketch: &Sketch, step: i64) -> f64 {
     ((step - first.step) as f64 / ((last.step - first.step).max(1)) as f64).clamp(0.0, 1.0)
 }
 
-/// The step of a series at a share of its own length: series of one job may count in steps, epochs or examples.
+/// The step of a series at a fraction of its own length: series of one job may count in steps, epochs or examples.
 fn step_at(sketch: &Sketch, share: f64) -> i64 {
     let (Some(first), Some(last)) = (sketch.first(), sketch.last()) else { return i64::MAX };
     first.step + ((last.step - first.step) as f64 * share).round() as i64

@@ -55,7 +55,7 @@ fn measure_rise(curve: &Curve, observed: &Observed, evidence: &mut Evidence) {
     let early = curve.levels.len() / 10 + 1;
     let early = curve.levels[..early].iter().map(|l| l.mean).fold(curve.start, f64::max);
     let late = curve.from(0.8);
-    // What was thrown up early need only stay half-way above its start.
+    // A loss that rose early only needs to stay half-way above its start.
     let bar = early.min(curve.start - HALF * curve.drop());
     let above = late.iter().filter(|(_, mean)| *mean > bar && curve.drop() < 0.0).count();
     put(Q::StaysAbove, above as f64 / late.len() as f64, 0.0);
@@ -83,10 +83,10 @@ fn measure_swings(job: &JobView, curve: &Curve, observed: &Observed, evidence: &
     let swing = scatter(&means);
     put(Q::Swing, if swing > SPIKE * median(&explained) { swing / level } else { 0.0 });
     let values: Vec<f64> = settled.iter().map(|level| f64::from(level.count)).collect();
-    // Levels of fewer values do not show what is inside them; a rate that goes in cycles makes waves by itself.
+    // Levels of few values hide their internal structure; a cyclic learning rate causes waves.
     if median(&values) >= SIGNIFICANT && curve.noise > 0.0 && !rate_cycles(job) {
         let swing = median(&settled.iter().map(|l| l.deviation).collect::<Vec<_>>()).hypot(swing);
-        // Waves that are low against the level are those of a smoothed loss.
+        // Waves that are small relative to the level are those of a smoothed loss.
         put(Q::Waves, if swing > 2.0 * NEWEST * level { swing / curve.noise } else { 0.0 });
         if let Some(chance) = steps_per_epoch(job).and_then(|epoch| super::waves::chance_of_repeating(curve, epoch)) {
             put(Q::EpochWaves, -chance.max(f64::MIN_POSITIVE).log10());
@@ -97,7 +97,7 @@ fn measure_swings(job: &JobView, curve: &Curve, observed: &Observed, evidence: &
     put(Q::LargestSpike, spikes.iter().copied().fold(1.0, f64::max));
 }
 
-/// The largest value of a level against the levels around it, where it is a spike: what stays up is none.
+/// The largest value of a level relative to the levels around it, if it is a spike; a rise that persists is not.
 fn spike(curve: &Curve, i: usize) -> Option<f64> {
     let around: Vec<&Level> = curve.levels[i.saturating_sub(5)..(i + 4).min(curve.levels.len())].iter().collect();
     let level = median(&around.iter().map(|l| l.mean).collect::<Vec<_>>());
@@ -109,8 +109,8 @@ fn spike(curve: &Curve, i: usize) -> Option<f64> {
     (high && comes_back && level > 0.0).then(|| here.max / level)
 }
 
-/// Of opponents and with rewards any loss decides, else the one that is judged. What else is not finite is another matter:
-/// loss scaling makes gradient norms infinite in the first steps.
+/// With adversarial training and rewards, any loss counts, otherwise the judged one. Other non-finite series are
+/// treated separately: loss scaling makes gradient norms infinite in the first steps.
 fn measure_non_finite(job: &JobView, evidence: &mut Evidence) {
     let parts: &[Observed] =
         if job.learning == Learning::Supervised && job.judged().is_some() { &[] } else { &job.parts };
@@ -143,7 +143,7 @@ fn measure_non_finite(job: &JobView, evidence: &mut Evidence) {
     }
 }
 
-/// Share of the values of the newest fifth that are not finite; of all, where a fifth of all are not.
+/// Fraction of the values of the latest fifth that are not finite; of all values, if a fifth of all are not finite.
 fn newest_non_finite(sketch: &Sketch) -> f64 {
     let (Some(first), Some(last)) = (sketch.first(), sketch.last()) else { return 0.0 };
     let fifth = last.step - ((last.step - first.step) as f64 * FIFTH) as i64;
@@ -160,7 +160,7 @@ fn newest_non_finite(sketch: &Sketch) -> f64 {
     }
 }
 
-/// The negative logarithms of the numbers that programs put in place of 0: the smallest normal f32, 1e-7 (Keras), the
+/// The negative logarithms of the numbers with which programs replace 0: the smallest normal f32, 1e-7 (Keras), the
 /// epsilon of f32, 1e-8, 1e-12; and the cap of binary cross-entropy in PyTorch.
 const CLAMPS: &[f64] = &[87.336_54, 16.118_1, 15.942_4, 18.420_68, 27.631_02, 100.0];
 
@@ -173,7 +173,7 @@ fn measure_repeats(observed: &Observed, evidence: &mut Evidence) {
     let converged = has_converged(sketch, last.value, before);
     put(Q::Repeats, if converged { 0.0 } else { repeats });
     put(Q::RepeatedShare, if converged { 0.0 } else { repeats / sketch.count() as f64 });
-    // A loss cannot be 0 right after a level of a tenth of its first value: a NaN was made into 0.
+    // A loss cannot be 0 directly after a level of a tenth of its first value: a NaN was replaced by 0.
     let sudden = last.value == 0.0 && before.is_some_and(|level| level.abs() > LEARNED * first.value.abs());
     put(Q::Zeros, if sudden { repeats } else { 0.0 });
     let at_clamp = |value: f64| CLAMPS.iter().any(|clamp| (value - clamp).abs() < 1e-4 * clamp);
@@ -182,7 +182,8 @@ fn measure_repeats(observed: &Observed, evidence: &mut Evidence) {
     }
 }
 
-/// The level before the identical values that a series ends with. The bucket in which these begin may hold some of them.
+/// The level before the identical values at the end of a series. The bucket in which these begin may contain some of
+/// them.
 fn level_before_repeats(sketch: &Sketch, last: f64) -> Option<f64> {
     let mut before =
         sketch.buckets().rev().skip_while(|(_, bucket)| bucket.min == last && bucket.max == last).peekable();
@@ -190,8 +191,8 @@ fn level_before_repeats(sketch: &Sketch, last: f64) -> Option<f64> {
     before.next().map(|(_, bucket)| bucket.mean)
 }
 
-/// Whether a loss that repeats itself has nothing left to lose: it is a thousandth of its height, or came down to its last
-/// digit by and by.
+/// Whether a constant loss cannot fall further: it is a thousandth of its initial value, or reached its last digit
+/// gradually.
 pub(super) fn has_converged(sketch: &Sketch, last: f64, before: Option<f64>) -> bool {
     let (Some(first), Some(highest)) = (sketch.first(), sketch.highest()) else { return true };
     let (first, highest) = (first.value.abs(), highest.value.abs());
@@ -202,13 +203,14 @@ pub(super) fn has_converged(sketch: &Sketch, last: f64, before: Option<f64>) -> 
     last.abs() <= 1e-3 * highest || last.abs() <= (1.0 - RISES) * first && came_nearer
 }
 
-/// A loss that lost this share of its first value by and by may have converged to its last digit.
+/// A loss that gradually lost this fraction of its first value may have converged to its last digit.
 const RISES: f64 = crate::numbers::RISES_AGAIN;
 
-/// What cannot be negative, as words of tags and of the knob `loss`; a contrastive loss by cosines is -1 at least.
+/// Losses that cannot be negative, as words of tags and of the knob `loss`; a contrastive loss with cosines is at least
+/// -1.
 const NEVER_NEGATIVE: &[&str] =
     &["mse", "mae", "rmse", "l1", "l2", "huber", "hinge", "ctc", "xent", "bce", "ce", "infonce", "nce", "ntxent"];
-/// Words that turn a loss into something else.
+/// Words that change the meaning of a loss.
 const TURNED: &[&str] = &["log", "neg", "negative", "minus"];
 
 fn measure_bounds(job: &JobView, curve: &Curve, observed: &Observed, evidence: &mut Evidence) {
@@ -234,18 +236,19 @@ fn measure_bounds(job: &JobView, curve: &Curve, observed: &Observed, evidence: &
     }
 }
 
-/// How many orders of magnitude a negative loss grew by; 0 where it slows down, as on the way to a bound.
+/// Growth of a negative loss in orders of magnitude; 0 if it slows down, as when approaching a bound. No bound is as far below
+/// zero as the square of a large gradient norm: a loss that stands still there only has no learning rate left.
 fn runaway(curve: &Curve) -> f64 {
     let scale = curve.start.abs().max(curve.noise.min(1.0));
     let at = |share: f64| curve.level_between(share - 0.05, share + 0.05);
     let faster = at(0.5) - at(0.95) > (1.0 + HALF) * (curve.start - at(0.5));
     let far = -curve.end > LARGE_NORM * LARGE_NORM;
     let grown = (curve.end.abs() / scale.max(f64::MIN_POSITIVE)).log10();
-    if (faster || far) && curve.trend_from(0.5) < -TREND { grown.max(0.0) } else { 0.0 }
+    if far || faster && curve.trend_from(0.5) < -TREND { grown.max(0.0) } else { 0.0 }
 }
 
-/// Distance of the newest quarter from a number of one digit, relative: the margin of a loss `max(0, a - b + margin)` that has
-/// the same `a` and `b` for every input, because all are embedded at one point (Schroff et al. 2015, section 3.2).
+/// Relative distance of the latest quarter from a one-digit number: the margin of a loss `max(0, a - b + margin)` whose
+/// `a` and `b` are the same for every input, because all are embedded at one point (Schroff et al. 2015, section 3.2).
 fn margin(curve: &Curve) -> Option<f64> {
     if curve.end <= 0.0 || curve.levels.len() < FEW_POINTS as usize {
         return None;
@@ -268,7 +271,7 @@ fn measure_low_rate(job: &JobView, curve: &Curve, observed: &Observed, evidence:
     let from = 1.0 - low;
     let then = curve.level_between((from - SMALL).max(0.0), (from + SMALL).min(1.0));
     let (before, after) = ((curve.start - then).max(0.0), then - curve.end);
-    // A fall by less than a tenth of the start is none to compare with.
+    // A decrease of less than a tenth of the start is too small for a comparison.
     let before = before.max(OVERFIT_RISE * curve.start.abs());
     if low > EARLY && before > 0.0 && curve.relative_drop() < GOOD {
         evidence.put(Q::LowRateGain, (after / before, curve.drop_error() / before), observed);

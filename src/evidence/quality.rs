@@ -34,7 +34,7 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
                 evidence.put(Q::AccuracyLost, lost, observed);
             }
         } else if let Some(newest) = series.as_ref().and_then(Observed::newest) {
-            // One or two evaluations have no shape; the newest value is what is known, to within a guess.
+            // One or two evaluations have no shape; the latest value is used, with the uncertainty of a guess.
             if let Some(observed) = series {
                 evidence.put(quantity, (newest, NEWEST), observed);
             }
@@ -42,7 +42,7 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
     }
     let own = if job.accuracy.is_some() { &job.accuracy } else { &job.validation_accuracy };
     if let Some((observed, curve)) = curve(own) {
-        // An accuracy that was good from the start has nothing to gain.
+        // An accuracy that was good from the start cannot improve.
         if curve.start < GOOD {
             evidence.put(Q::AccuracyGain, (-curve.drop(), curve.drop_error()), observed);
         }
@@ -60,12 +60,12 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
     }
 }
 
-/// The level since a break that is beyond all doubt, which may be as short as two values.
+/// The level since an unambiguous break, which may be as short as two values.
 fn broken(curve: &Curve, sign: f64) -> Option<f64> {
     curve.last_change(sign).filter(|change| change.errors > BROKEN).map(|change| change.to)
 }
 
-/// The highest level that was held for about a tenth of the series.
+/// The highest level that lasted for about a tenth of the series.
 fn best_high(curve: &Curve) -> f64 {
     let means: Vec<f64> = curve.levels.iter().map(|level| -level.mean).collect();
     let smooth = means.windows(3.min(means.len())).map(crate::series::stats::median);
@@ -83,7 +83,8 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let rise = broken(validation, 1.0).map_or(validation.end, |level| level.max(validation.end)) - best;
     let size = if validation.lowest.value >= 0.0 { best.abs() } else { validation.scale() }.max(f64::MIN_POSITIVE);
     put(Q::ValidationRise, rise / size, error / size);
-    // Where single evaluations scatter too much for an error, nearly all of the second half far above the best is as sure.
+    // If single evaluations scatter too much to estimate an error, a second half that is almost entirely far above the
+    // best is equally certain.
     let late = validation.from(HALF);
     let above = late.iter().filter(|(_, level)| level - best > FIFTH * size).count();
     let stays = late.len() >= FEW_POINTS as usize && rise > size && above * 5 >= late.len() * 4;
@@ -92,12 +93,17 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     put(Q::ValidationDrop, (validation.start - best) / own, validation.drop_error() / own);
     put(Q::ValidationBestAfter, share, 1.0 / validation.levels.len() as f64);
     let Some(training) = training else { return };
-    // A validation loss that begins far above training has other units or other inputs: its own start counts.
+    // A validation loss that begins far above the training loss has other units or other inputs; its own start is used.
     let other = validation.first.value > OVERSURE * training.start.abs();
     let start = if other { validation.start } else { training.start.max(validation.start) };
     let scale = start.abs().max(f64::MIN_POSITIVE);
     let gain = (start - best).max(error);
     put(Q::ValidationLostAgain, rise / gain, error / gain);
+    if !other {
+        // Each evaluation counts as one, so that a few that scatter tell as much as many that do not.
+        let above = late.iter().filter(|(_, level)| *level > training.start).count();
+        put(Q::ValidationAboveStart, above as f64 / late.len() as f64, HALF / (late.len() as f64).sqrt());
+    }
     put(Q::ValidationProgress, (start - best) / scale, error / scale);
     let fell = training.level_between((share - 0.05).max(0.0), share + 0.05) - training.end;
     put(
@@ -112,8 +118,8 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     measure_repeats(job, observed, evidence);
 }
 
-/// Validation is on the same examples each time: a loss that repeats itself there to the last digit says that no weight
-/// changes on which the outputs depend, while a rate is spent.
+/// Validation uses the same examples each time: a loss that repeats exactly means that no weight changes on which the
+/// outputs depend, although the learning rate is not zero.
 fn measure_repeats(job: &JobView, observed: &Observed, evidence: &mut Evidence) {
     let sketch = &observed.sketch;
     let repeats = f64::from(sketch.trailing_repeats());
@@ -130,14 +136,17 @@ fn measure_reward(job: &JobView, evidence: &mut Evidence) {
     means.sort_by(f64::total_cmp);
     let swing = curve.highest.value - curve.lowest.value;
     let (gain, error) = (curve.end - curve.start, curve.drop_error());
+    // A policy that always does the same in a world that always answers the same may be the best: its rewards rose to the
+    // highest there ever was, and stay there.
+    let at_its_height = curve.last.value >= curve.highest.value && curve.first.value < curve.last.value;
     let repeats = f64::from(observed.sketch.trailing_repeats()) / observed.sketch.count().max(1) as f64;
-    evidence.put(Q::RewardRepeats, (repeats, 0.0), observed);
+    evidence.put(Q::RewardRepeats, (if at_its_height { 0.0 } else { repeats }, 0.0), observed);
     let scale = swing.max(f64::MIN_POSITIVE);
     evidence.put(Q::RewardGain, (gain / scale, error / scale), observed);
     evidence.put(Q::RewardGainErrors, (gain / error.max(f64::EPSILON * scale).max(f64::MIN_POSITIVE), 1.0), observed);
     let best = best_high(curve);
     let gained = best - curve.start;
-    // Only a gain that stands out from the swings of single values can be lost.
+    // Only a gain that exceeds the swings of single values can be lost.
     let real = gained > SIGNIFICANT * error && gained > (1.0 + MAYBE) * curve.noise.min(scale / (1.0 + MAYBE));
     if real && curve.points as f64 >= REWARDS {
         let newest = curve.newest_fifth().iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
@@ -152,7 +161,7 @@ fn measure_reward(job: &JobView, evidence: &mut Evidence) {
         let tag = part.tag.to_ascii_lowercase();
         ["policy", "actor", "pg_loss"].iter().any(|name| tag.contains(name))
     };
-    for part in job.parts.iter().filter(of_policy) {
+    for part in job.parts.iter().filter(|part| of_policy(part) && !at_its_height) {
         let zero = part.sketch.last().is_some_and(|last| last.value == 0.0);
         let share = f64::from(part.sketch.trailing_repeats()) / part.sketch.count().max(1) as f64;
         if zero && evidence.get(Q::PolicySilent).is_none_or(|known| share > known) {

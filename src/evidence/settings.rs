@@ -1,4 +1,4 @@
-//! Where a job is in its life, what its settings are against what is usual, and where it comes from.
+//! The stage of a job, its settings relative to usual ones, and signs of earlier training.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::curve::Curve;
 use super::job::JobView;
 use super::{Evidence, Observed, Quantity as Q};
 
-/// Optimizers that scale each step to the size of the gradients.
+/// Optimizers that scale each step by the size of the gradients.
 const ADAPTIVE: &[&str] = &["adam", "adamw", "nadam", "adamax", "radam", "rmsprop", "lion", "adagrad", "lamb"];
 
 pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
@@ -62,7 +62,7 @@ pub(super) fn peak_rate(job: &JobView) -> Option<f64> {
     logged.or_else(|| job.number("learning_rate"))
 }
 
-/// Whether the optimizer scales each step; so it is where none is named, as most are that name none.
+/// Whether the optimizer scales each step; assumed if none is named, because most such jobs use one.
 fn is_adaptive(job: &JobView) -> bool {
     job.text("optimizer").is_none_or(|name| ADAPTIVE.contains(&name.to_ascii_lowercase().as_str()))
 }
@@ -71,10 +71,10 @@ fn usual_rate(job: &JobView) -> f64 {
     if is_adaptive(job) { ADAPTIVE_RATE } else { PLAIN_RATE }
 }
 
-/// A rate against what is usual; without scaling of steps small gradients call for large ones.
+/// A rate relative to the usual one; without step scaling, small gradients need higher rates.
 fn rate_position(job: &JobView, rate: f64) -> f64 {
     if job.text("optimizer").is_none() {
-        // Whatever is usual for one optimizer may be right.
+        // Any value that is usual for one optimizer may be correct.
         return (rate / PLAIN_RATE).log10().max(0.0) + (rate / ADAPTIVE_RATE).log10().min(0.0);
     }
     let position = (rate / usual_rate(job)).log10();
@@ -86,22 +86,22 @@ fn is_risky(initializer: &str) -> bool {
     matches!(initializer, "normal" | "gaussian" | "zeros")
 }
 
-/// How far all planned steps may move a weight.
+/// The maximum distance by which all planned steps can move a weight.
 fn reach(job: &JobView, curve: &Curve) -> Option<f64> {
     let gradient = if is_adaptive(job) { 1.0 } else { usual_gradient(job).unwrap_or(1.0) };
-    // What is to come may be twenty times longer than what was run.
+    // The remaining run may be twenty times longer than the run so far.
     let unknown = if job.life.ended { 1.0 } else { NEARLY_NOTHING };
     let planned = curve.length() / job.life.done.map_or(unknown, |done| done.clamp(NEARLY_NOTHING, 1.0));
     peak_rate(job).map(|rate| rate * gradient * planned)
 }
 
-/// The median of the gradient norm, where it is logged.
+/// The median of the gradient norm, if logged.
 fn usual_gradient(job: &JobView) -> Option<f64> {
     let norm = job.gradient_norm.as_ref()?.curve.as_ref()?;
     Some(norm.level_between(0.0, 1.0))
 }
 
-/// A rate that is going up at its end stands at its peak there, and was far below it half a run ago.
+/// A rate that is rising at its end is at its peak there, and was far below it half a run ago.
 fn warming_up(rate: &Curve) -> f64 {
     let rises = rate.last.value >= rate.highest.value;
     f64::from(u8::from(rises && rate.level_between(0.4, 0.6) < (1.0 - EARLY) * rate.highest.value))
@@ -113,7 +113,7 @@ fn squashed_regression(job: &JobView) -> bool {
     regresses && job.text("output_activation").is_some_and(squashes)
 }
 
-/// Whether its highest learning rate is one for tuning a trained network.
+/// Whether its highest learning rate is typical for fine-tuning a trained network.
 pub(super) fn is_tuned(job: &JobView) -> bool {
     let rate = peak_rate(job).filter(|rate| *rate > 0.0);
     rate.is_some_and(|rate| (rate / usual_rate(job)).log10() <= TUNING) && !has_futile_steps(job)
@@ -123,18 +123,18 @@ fn has_futile_steps(job: &JobView) -> bool {
     job.loss().and_then(|loss| reach(job, loss.curve.as_ref()?)).is_some_and(|reach| reach < FUTILE)
 }
 
-/// What earlier training the job goes on from, so far as it says.
+/// The earlier training that the job continues, if known.
 pub(super) fn goes_on_from(job: &JobView) -> Option<String> {
     let named = match job.knobs.get("checkpoint") {
         Some(Value::Bool(true)) => Some("a pretrained network".to_owned()),
-        // Some writers know no other truth than 1.
+        // Some writers can only write 1 for true.
         Some(Value::Number(yes)) if yes.as_f64() == Some(1.0) => Some("a pretrained network".to_owned()),
         Some(Value::String(name)) if !name.is_empty() => Some(name.clone()),
         _ => None,
     };
     let curve = || job.judged()?.curve.as_ref();
     named.or_else(|| {
-        // A log that begins many of its own gaps after step 0 goes on with an earlier training.
+        // A log that begins many of its own intervals after step 0 continues earlier training.
         let curve = curve()?;
         let gap = curve.length() / (curve.points.max(2) - 1) as f64;
         (gap > 0.0 && curve.first.step as f64 > 2.0 * REPEATS * gap)
@@ -142,8 +142,8 @@ pub(super) fn goes_on_from(job: &JobView) -> Option<String> {
     })
 }
 
-/// Signs that a loss that stands still may have nothing left to learn: the job goes on with earlier training, was right
-/// from its first value on, or runs with a rate for tuning and has no accuracy to be judged by.
+/// Signs that a job with a constant loss may have nothing left to learn: it continues earlier training, was correct
+/// from its first value, or has a fine-tuning rate and no accuracy by which it could be judged.
 fn trained_before(job: &JobView) -> bool {
     if right_from_the_first(job) {
         return true;
@@ -161,8 +161,8 @@ fn trained_before(job: &JobView) -> bool {
     !from_chance && (goes_on_from(job).is_some() || curve.trend_from(0.0).abs() < TREND && !straight && is_tuned(job))
 }
 
-/// Whether the first accuracy is no guess among even classes, and still there. A coarse log begins when much
-/// was learned: noisy labels leave little to see after that.
+/// Whether the first accuracy is not a guess among equally frequent classes, and has not changed. A coarse log begins
+/// after much was learned; with noisy labels, little more can be observed.
 fn right_from_the_first(job: &JobView) -> bool {
     let accuracy = job.validation_accuracy.as_ref().or(job.accuracy.as_ref()).and_then(|o| o.curve.as_ref());
     let Some((accuracy, loss)) = accuracy.zip(job.falling_loss()) else { return false };
@@ -172,20 +172,20 @@ fn right_from_the_first(job: &JobView) -> bool {
     real && accuracy.end - accuracy.start > -OVERFIT_RISE
 }
 
-/// Among more than two classes a guess is right less often by this.
+/// With more than two classes, a guess is correct less often than this.
 const RATE_OF_TWO: f64 = 2.0 * NEWEST;
 
-/// Whether a curve falls to its end, and its second half by at least `steady` of what its first half did.
+/// Whether a curve falls to its end, and its second half by at least `steady` of the decrease of its first half.
 pub(super) fn falls_straight(curve: &Curve, steady: f64) -> bool {
     curve.trend_from(0.0) < -TREND && curve.trend_from(0.4) < -HALF * SIGNIFICANT && curve.steadiness() >= steady
 }
 
-/// Steps of the loss in one pass over the data, so far as the job says; `None` where its loss is counted in epochs.
+/// Steps of the loss per pass over the data, if known; `None` if its loss is counted in epochs.
 pub(super) fn steps_per_epoch(job: &JobView) -> Option<f64> {
     if job.loss()?.tag.to_ascii_lowercase().contains("epoch") {
         return None;
     }
-    // Whole epochs make stairs, of which the slope is right and the ends are not.
+    // Whole epochs form steps, whose slope is correct but whose ends are not.
     let pace = job.epoch.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.slope_from(0.0));
     let logged = pace.filter(|pace| *pace > 0.0).map(|pace| 1.0 / pace);
     let ratio = |whole, part| Some((job.number(whole)? / job.number(part)?).ceil());
@@ -193,7 +193,8 @@ pub(super) fn steps_per_epoch(job: &JobView) -> Option<f64> {
     steps.filter(|steps| steps.is_finite() && *steps > 1.0)
 }
 
-/// Time at the end during which the learning rate is nearly nothing, as a share of the run: as logged, or by its decay.
+/// Time at the end during which the learning rate is nearly zero, as a fraction of the run: as logged, or according to
+/// its decay.
 pub(super) fn low_rate(job: &JobView, curve: &Curve) -> Option<f64> {
     if let Some(observed) = job.learning_rate.as_ref().filter(|o| o.sketch.count() >= 4) {
         let peak = observed.sketch.highest()?.value;
@@ -206,8 +207,8 @@ pub(super) fn low_rate(job: &JobView, curve: &Curve) -> Option<f64> {
     (curve.length() > 0.0).then(|| (1.0 - NEARLY_NOTHING.ln() / decay.ln() / curve.length()).max(0.0))
 }
 
-/// Share of the whole learning rate, summed over the steps, that is left after a share of the run; the rest of the run where
-/// no rate is logged.
+/// Fraction of the whole learning rate, summed over the steps, that remains after a fraction of the run; the remaining
+/// fraction of the run if no rate is logged.
 pub(super) fn rate_left(job: &JobView, share: f64) -> f64 {
     let logged = job.learning_rate.as_ref().filter(|observed| observed.sketch.count() >= 4);
     let Some(observed) = logged else { return 1.0 - share };
@@ -217,7 +218,7 @@ pub(super) fn rate_left(job: &JobView, share: f64) -> f64 {
     if whole > 0.0 { after / whole } else { 1.0 - share }
 }
 
-/// Whether the learning rate came down and went up again, from level to level or within them.
+/// Whether the learning rate fell and rose again, between levels or within them.
 pub(super) fn rate_cycles(job: &JobView) -> bool {
     let Some(rate) = &job.learning_rate else { return false };
     let (mut peak, mut trough) = (0.0_f64, f64::INFINITY);
@@ -233,7 +234,7 @@ pub(super) fn rate_cycles(job: &JobView) -> bool {
     false
 }
 
-/// Whether the loss, or the validation that a schedule waits for, had come to a stand while the logged rate stayed at its
+/// Whether the loss, or the validation monitored by a schedule, had stopped improving while the logged rate was at its
 /// peak: such a schedule follows the loss.
 pub(super) fn stood_before(job: &JobView, curve: &Curve) -> bool {
     let Some(observed) = &job.learning_rate else { return false };
@@ -249,7 +250,7 @@ pub(super) fn stood_before(job: &JobView, curve: &Curve) -> bool {
     long && learned && (stands(curve) || job.validation().is_some_and(stands))
 }
 
-/// The series of a reward, where the job learns from one.
+/// The series of a reward, in reinforcement learning.
 pub(super) fn reward(job: &JobView) -> Option<(&Observed, &Curve)> {
     let reward = job.reward.as_ref().filter(|_| job.learning == Learning::Reinforcement)?;
     Some((reward, reward.curve.as_ref()?))

@@ -1,15 +1,15 @@
-//! Waves in step with the epochs: the chance that noise repeats itself so well.
+//! Waves with the period of an epoch: the probability that noise repeats this well.
 
 use super::curve::Curve;
 
-/// Epochs that have to be seen, and levels that an epoch has to span.
+/// Minimum number of epochs, and of levels per epoch.
 const EPOCHS: f64 = 4.0;
 const RESOLVED: f64 = 2.5;
-/// Overtones of the epoch that are looked for: classes one after the other make waves of a part of it.
+/// Overtones of the epoch to test: classes in sequence cause waves with a fraction of its length.
 const OVERTONES: usize = 5;
 
-/// The chance that noise repeats itself so well after a length in steps; `None` where too few epochs were run, or the levels
-/// are too few. The F test of sine waves of known length, after Schuster 1898.
+/// The probability that noise repeats this well with a period in steps; `None` if there are too few epochs or levels.
+/// The F test for sine waves of known length, after Schuster 1898.
 pub(super) fn chance_of_repeating(curve: &Curve, period: f64) -> Option<f64> {
     let levels = curve.from(0.2);
     let width = curve.length() / curve.levels.len() as f64;
@@ -24,7 +24,7 @@ pub(super) fn chance_of_repeating(curve: &Curve, period: f64) -> Option<f64> {
         return None;
     }
     let share = (explained(&swings, period, overtones) / all).clamp(0.0, 1.0);
-    // The tail of a beta distribution whose first parameter is a whole number.
+    // The tail of a beta distribution whose first parameter is an integer.
     let (mut term, mut sum) = (1.0, 1.0);
     for j in 1..overtones {
         term *= share * (free + j as f64 - 1.0) / j as f64;
@@ -33,8 +33,8 @@ pub(super) fn chance_of_repeating(curve: &Curve, period: f64) -> Option<f64> {
     Some((1.0 - share).powf(free) * sum)
 }
 
-/// The sum of squares that sine waves of a length in steps, and of its half, third and so on, explain together
-/// (least squares by Gram and Schmidt).
+/// The sum of squares explained by sine waves of a length in steps and its half, third and so on (least squares with
+/// Gram-Schmidt).
 fn explained(swings: &[(f64, f64)], period: f64, overtones: usize) -> f64 {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let values: Vec<f64> = swings.iter().map(|(_, swing)| *swing).collect();
@@ -56,7 +56,7 @@ fn explained(swings: &[(f64, f64)], period: f64, overtones: usize) -> f64 {
     basis.iter().map(|vector| dot(&values, vector).powi(2)).sum()
 }
 
-/// Levels against the mean of the period about each, so that what the curve does in the long run is out of the way.
+/// Levels relative to the mean of the period around each, which removes the long-term trend.
 fn without_course(levels: &[(f64, f64)], period: usize) -> Vec<(f64, f64)> {
     let about = |window: &[(f64, f64)]| {
         let (step, level) = window[window.len() / 2];

@@ -1,6 +1,6 @@
-//! Has a script print its options. This runs the script, as far as it goes before it prints them.
+//! Makes a script print its options. This executes the script up to that point.
 //!
-//! Owns: the words that make a script print. Must not know: what it prints.
+//! Owns: the arguments that make a script print. Must not know: the output.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use super::child::Short;
 use crate::command::{Printed, Script, Style, peel};
 
-/// Importing a framework takes a while on a slow disk.
+/// Importing a framework is slow on a slow disk.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The command that makes a script print its options; `None` where there is no script.
+/// The command that makes a script print its options; `None` if there is no script.
 pub fn question(argv: &[String], style: Style) -> Option<Vec<String>> {
     let peeled = peel(argv);
     let (Script::File(at) | Script::Module(at) | Script::Program(at)) = peeled.script else { return None };
-    // A launcher is not needed for that, and may start a job of its own; what finds the interpreter is.
+    // Launchers are unnecessary for this and may start jobs, but wrappers that select the interpreter are kept.
     let interpreter = argv[..at].iter().rposition(|word| {
         let name = word.rsplit('/').next().unwrap_or(word);
         name.starts_with("python")
@@ -54,7 +54,7 @@ pub fn question(argv: &[String], style: Style) -> Option<Vec<String>> {
 /// It cannot be started, fails, or takes too long.
 pub fn ask(words: Vec<String>, style: Style, cwd: &str, env: &BTreeMap<String, String>) -> io::Result<Printed> {
     let mut env = env.clone();
-    // A narrow help breaks lines, and nothing of it needs a GPU.
+    // Narrow output breaks lines, and no GPU is needed.
     env.extend(
         [("COLUMNS", "200"), ("CUDA_VISIBLE_DEVICES", ""), ("NO_COLOR", "1"), ("TERM", "dumb")]
             .map(|(k, v)| (k.to_owned(), v.to_owned())),

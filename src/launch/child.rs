@@ -1,6 +1,6 @@
-//! A command that is run for a short while: its output, its exit code, and an end for all of its processes.
+//! A command with limited run time: its output, its exit code, and the termination of all its processes.
 //!
-//! Owns: the time limit and the process group. Must not know: what the command is for.
+//! Owns: the time limit and the process group. Must not know: the purpose of the command.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,16 +16,16 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::recorder::{self, Started};
 
-/// More output than this is not kept.
+/// Maximum output to keep.
 const LONGEST: u64 = 1 << 20;
 
-/// How often it is looked whether the command has ended.
+/// Interval for checking whether the command has ended.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A command to run.
 #[derive(Debug, Clone, Default)]
 pub struct Short {
-    /// One word an entry.
+    /// One argument per entry.
     pub argv: Vec<String>,
     /// The working directory.
     pub cwd: String,
@@ -33,14 +33,14 @@ pub struct Short {
     pub env: BTreeMap<String, String>,
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
-    /// Its exit code, 128 and the signal where one ended it; `None` where it was ended because its time was over.
+    /// Its exit code, or 128 plus the signal number; `None` if it was terminated at the time limit.
     pub code: Option<i32>,
-    /// What it printed, both streams in the order of writing.
+    /// Its output, both streams in order.
     pub output: String,
-    /// The folders that it wrote events into, where that was asked.
+    /// The directories to which it wrote events, if requested.
     pub folders: BTreeSet<PathBuf>,
 }
 
@@ -54,7 +54,7 @@ impl Short {
         Ok(command)
     }
 
-    /// Runs it for what it prints on standard output.
+    /// Runs it for its standard output.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Short {
         Ok(Ran { code, output: read(&mut file)?, folders: BTreeSet::new() })
     }
 
-    /// Runs it as a job that logs below `logdir` or where it likes, and records it beside its events.
+    /// Runs it as a job that logs below `logdir` or in its own directory, and records it next to its events.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Short {
         let (send, ended) = mpsc::channel();
         let waiting = std::thread::spawn(move || {
             let code = wait(&mut child, limit);
-            // The follower waits for this; it is gone only if it has ended already.
+            // The follower waits for this; it no longer exists only if it has already ended.
             let _ = send.send(code.unwrap_or(-1));
             code
         });
@@ -96,7 +96,7 @@ impl Short {
     }
 }
 
-/// Waits for a process; ends its whole group when its time is over, and what it has left behind in any case.
+/// Waits for a process; terminates its whole group at the time limit, and its remaining processes in any case.
 fn wait(child: &mut Child, limit: Duration) -> Option<i32> {
     let begun = Instant::now();
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);

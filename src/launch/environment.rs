@@ -1,6 +1,6 @@
-//! Environments of commands, kept in the user's own state folder for the runner of the same user.
+//! Environments of commands, stored in the user's state directory for the runner of the same user.
 //!
-//! Owns: the files and who may read them. Must not know: which command an environment belongs to.
+//! Owns: the files and their permissions. Must not know: which command an environment belongs to.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -13,13 +13,14 @@ use sha2::{Digest, Sha256};
 
 use crate::command::is_secret_name;
 
-/// An environment that no job used for a quarter of a year is removed.
+/// Environments unused for three months are removed.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// A longer file is no environment: the kernel passes on 6 MiB at most by default.
+/// Longer files are not environments: by default, the kernel passes at most 6 MiB.
 const LONGEST: u64 = 8 << 20;
 
-/// Where environments are kept: below the user's state folder, as the variables say; `None` where they name none.
+/// The location of environments: in the user's state directory, according to the variables; `None` if they do not
+/// define one.
 pub fn folder(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
     let set = |name: &str| variables.get(name).filter(|value| value.starts_with('/'));
     let state =
@@ -27,7 +28,8 @@ pub fn folder(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
     Some(state.join("nextrun").join("environments"))
 }
 
-/// Keeps an environment, without what looks like a secret, and gives its id: the same environment has the same id.
+/// Stores an environment without values that look like secrets, and returns its id; identical environments have the
+/// same id.
 ///
 /// # Errors
 ///
@@ -37,7 +39,7 @@ pub fn keep(folder: &Path, variables: &BTreeMap<String, String>) -> io::Result<S
     let text = serde_json::to_string(&plain)?;
     let id: String = Sha256::digest(text.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // Created with its final permissions: nobody else can read it at any moment.
+    // Created with its final permissions, so that no one else can read it at any moment.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -46,15 +48,15 @@ pub fn keep(folder: &Path, variables: &BTreeMap<String, String>) -> io::Result<S
     Ok(id)
 }
 
-/// The environment of an id.
+/// The environment with the given id.
 ///
 /// # Errors
 ///
-/// There is none, or its file is not the user's alone: then somebody else may have written it.
+/// It does not exist, or other users can access its file and may have written it.
 pub fn kept(folder: &Path, id: &str) -> io::Result<BTreeMap<String, String>> {
     let refused = |why: &str| io::Error::new(io::ErrorKind::PermissionDenied, format!("the environment {id} {why}"));
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(refused("has no name of ours"));
+        return Err(refused("is not a valid name"));
     }
     let nofollow = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
     let path = folder.join(format!("{id}.json"));
@@ -62,14 +64,14 @@ pub fn kept(folder: &Path, id: &str) -> io::Result<BTreeMap<String, String>> {
     let about = file.metadata()?;
     let own = about.is_file() && about.nlink() == 1 && about.uid() == rustix::process::geteuid().as_raw();
     if !own || about.mode() & 0o077 != 0 {
-        return Err(refused("is not the user's alone"));
+        return Err(refused("is accessible to other users"));
     }
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text)?;
     serde_json::from_str(&text).map_err(io::Error::from)
 }
 
-/// Removes what is old. What cannot be removed stays: it does no harm.
+/// Removes old environments. Failures are harmless.
 fn forget(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let modified = entry.metadata().and_then(|about| about.modified());

@@ -1,6 +1,6 @@
 //! Processes of this user that write event files below a directory.
 //!
-//! Owns: which process stands for a job. Must not know: what its words mean, beyond which of them is the script.
+//! Owns: which process represents a job. Must not know: the meaning of its arguments, except which one is the script.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,21 +10,20 @@ use std::path::{Path, PathBuf};
 use super::processes;
 use crate::command::{Script, peel};
 
-/// A process that trains, as it was started.
+/// A training process, as started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
-    /// One word an entry.
+    /// One argument per entry.
     pub argv: Vec<String>,
     /// The absolute working directory.
     pub cwd: String,
     /// The environment, as far as it is text.
     pub env: BTreeMap<String, String>,
-    /// The folder that it writes events into.
+    /// The directory to which it writes events.
     pub run: PathBuf,
 }
 
-/// The processes of this user that have event files below `logdir` open, the newest first. Nothing where `/proc` is not
-/// there.
+/// The processes of this user that have event files below `logdir` open, newest first. Empty without `/proc`.
 pub fn running(logdir: &Path) -> Vec<Running> {
     let Ok(logdir) = logdir.canonicalize() else { return Vec::new() };
     let user = rustix::process::geteuid().as_raw();
@@ -55,7 +54,7 @@ fn words(process: u32, file: &str) -> Vec<String> {
     words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// The process above that runs the same script, as torchrun does, or the process itself.
+/// The ancestor that runs the same script, such as torchrun, or the process itself.
 fn launcher_of(process: u32) -> u32 {
     let script = |process: u32| {
         let argv = words(process, "cmdline");
@@ -68,7 +67,7 @@ fn launcher_of(process: u32) -> u32 {
     };
     let Some(own) = script(process) else { return process };
     let mut top = process;
-    // A launcher starts a shell, which starts it again: no deeper.
+    // A launcher may start a shell that starts the script; deeper nesting is not searched.
     for _ in 0..8 {
         match parent(top).filter(|above| *above > 1 && script(*above).as_deref() == Some(own.as_str())) {
             Some(above) => top = above,

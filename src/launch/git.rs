@@ -1,4 +1,4 @@
-//! The state of the code in a folder, as git tells it.
+//! The version of the code in a directory, according to git.
 
 use std::io::Read;
 use std::path::Path;
@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) commit: Option<String>,
-    /// Hash of what differs from the commit; `None` where nothing does.
+    /// Hash of the uncommitted changes; `None` if there are none.
     pub(super) changes: Option<String>,
 }
 
-/// A repository on a slow file system is not waited for longer.
+/// Timeout for a repository on a slow file system.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The commit and the uncommitted changes of the repository that a folder is in; nothing where there is none.
+/// The commit and the uncommitted changes of the repository that contains a directory; empty if there is none.
 pub(super) fn state(folder: &Path) -> State {
     let Some(commit) = git(folder, &["rev-parse", "--verify", "HEAD"]) else { return State::default() };
     let commit = String::from_utf8_lossy(&commit).trim().to_owned();
@@ -28,7 +28,7 @@ pub(super) fn state(folder: &Path) -> State {
         differs |= !changes.is_empty();
         hash.update(&changes);
     }
-    // A module that was never added is code as well.
+    // Files that were never added are also code.
     let untracked =
         git(folder, &["ls-files", "--others", "--exclude-standard", "-z", "--", "*.py"]).unwrap_or_default();
     for name in untracked.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
@@ -43,11 +43,11 @@ pub(super) fn state(folder: &Path) -> State {
     State { commit: (!commit.is_empty()).then_some(commit), changes }
 }
 
-/// What a git command prints; `None` where it fails or takes too long.
+/// The output of a git command; `None` if it fails or takes too long.
 fn git(folder: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
     let mut command = Command::new("git");
     command.args(["-c", "core.fsmonitor=false", "-c", "core.quotePath=false"]).args(arguments).current_dir(folder);
-    // A job's own repository is meant, not one that a hook put into the environment; nothing is written.
+    // Uses the job's own repository, not one that a hook put into the environment; writes nothing.
     command.env_remove("GIT_DIR").env_remove("GIT_WORK_TREE").env("GIT_OPTIONAL_LOCKS", "0");
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
     let mut output = child.stdout.take()?;

@@ -1,6 +1,6 @@
-//! Which event files the processes of a command have open, as Linux shows it.
+//! Detects which event files the processes of a command have open, on Linux.
 //!
-//! Owns: the tree of processes and their open files. Must not know: what is recorded of them.
+//! Owns: the process tree and its open files. Must not know: what is recorded.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::logdir::Kind;
 
-/// A tree of more processes is looked at in part.
+/// Only part of a larger tree is inspected.
 const MOST_PROCESSES: usize = 4096;
 
-/// A process and everything below it that still has it as its ancestor.
+/// A process and all its descendants.
 pub fn tree(root: u32) -> BTreeSet<u32> {
     let mut found = BTreeSet::from([root]);
     let mut open = vec![root];
@@ -28,15 +28,15 @@ pub fn tree(root: u32) -> BTreeSet<u32> {
     found
 }
 
-/// The event files that a process has open for writing, by their absolute paths. Nothing where the process has ended or is
-/// somebody else's.
+/// The event files that a process has open for writing, as absolute paths. Empty if the process has ended or belongs to
+/// another user.
 pub fn event_files(process: u32) -> Vec<PathBuf> {
     let links = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
     let writes = |descriptor: &Path| {
         let number = descriptor.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let about = fs::read_to_string(format!("/proc/{process}/fdinfo/{number}")).unwrap_or_default();
         let flags = about.lines().find_map(|line| line.strip_prefix("flags:")).map(str::trim);
-        // The last two bits are how it was opened: 0 is for reading.
+        // The last two bits are the access mode: 0 is read-only.
         flags.and_then(|flags| u32::from_str_radix(flags, 8).ok()).is_some_and(|flags| flags & 3 != 0)
     };
     links
@@ -46,7 +46,7 @@ pub fn event_files(process: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The process that wrote an event file, as its name says: `events.out.tfevents.TIME.HOST.PID.N`.
+/// The process that wrote an event file, according to its name: `events.out.tfevents.TIME.HOST.PID.N`.
 pub fn writer_of(path: &Path) -> Option<u32> {
     let name = path.file_name()?.to_str()?;
     let rest = name.split_once("tfevents.")?.1;
@@ -54,7 +54,7 @@ pub fn writer_of(path: &Path) -> Option<u32> {
     while parts.last().is_some_and(|part| part.parse::<u32>().is_err()) {
         parts.pop();
     }
-    // A host may have dots and digits in its name; the process stands before the number of the writer.
+    // A host name may contain dots and digits; the process id precedes the number of the writer.
     let at = parts.len().checked_sub(2)?;
     parts.get(at)?.parse().ok().filter(|_| at >= 1)
 }

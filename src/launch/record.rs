@@ -1,4 +1,4 @@
-//! `nextrun.json`: what `nextrun run` writes beside the events of a command.
+//! `nextrun.json`, which `nextrun run` writes next to the events of a command.
 //!
 //! Owns: the fields of the file and how it is written. Must not know: how the runs of a command are found.
 
@@ -13,21 +13,21 @@ use serde_json::Value;
 
 use crate::launched::Launched;
 
-/// What is known of one command.
+/// The data about one command.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Record {
-    /// The command, its folder, its code, its knobs and settings.
+    /// The command, its directory, its code, its knobs and settings.
     #[serde(flatten)]
     pub launched: Launched,
     /// Names of the variables in its environment.
     pub env: Vec<String>,
-    /// When it was started, RFC 3339.
+    /// Start time, RFC 3339.
     pub started: String,
-    /// When it ended.
+    /// End time.
     pub ended: Option<String>,
-    /// What it ended with: its code, or 128 and the signal that ended it.
+    /// Exit code, or 128 plus the number of the signal that ended it.
     pub exit_code: Option<i32>,
-    /// The suggestion that it carries out.
+    /// The suggestion that it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suggestion_id: Option<String>,
 }
@@ -36,8 +36,8 @@ pub struct Record {
 pub const NAME: &str = "nextrun.json";
 
 impl Record {
-    /// Writes the file into a folder, whole or not at all. It replaces what an earlier run left there; the suggestion that
-    /// somebody else has noted since `started` (seconds since the Unix epoch) is kept.
+    /// Writes the file to a directory atomically. Replaces the file of an earlier run, but keeps a suggestion id that
+    /// another program has written since `started` (seconds since the Unix epoch).
     ///
     /// # Errors
     ///

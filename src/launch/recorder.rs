@@ -1,6 +1,6 @@
-//! Follows a command that runs, and records it beside its events.
+//! Follows a running command, and records it next to its events.
 //!
-//! Owns: which folders are those of the command, and when what is written. Must not know: the command line, signals.
+//! Owns: which directories belong to the command, and when they are written. Must not know: the command line, signals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,16 +14,16 @@ use super::{environment, learn, processes};
 use crate::launched::Source;
 use crate::logdir::{DiskLogdir, Kind, Logdir};
 
-/// A command that was started.
+/// A started command.
 #[derive(Debug)]
 pub struct Started {
-    /// One word an entry.
+    /// One argument per entry.
     pub argv: Vec<String>,
     /// The absolute working directory.
     pub cwd: String,
     /// The environment, as far as it is text.
     pub variables: BTreeMap<String, String>,
-    /// Where it logs, where the user says so.
+    /// Where it logs, if the user specified it.
     pub logdir: Option<PathBuf>,
     /// When it was started.
     pub at: Timestamp,
@@ -31,16 +31,16 @@ pub struct Started {
     pub process: u32,
 }
 
-/// Folders beyond this number get no record: a search over hundreds of runs in one process is no single run.
+/// Maximum number of directories to record; a search over hundreds of runs in one process is not a single run.
 const MOST_FOLDERS: usize = 64;
 
-/// How long a log directory is left alone between two looks.
+/// Minimum interval between two checks of a log directory.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How long the end waits for what git says of the code.
+/// How long the end waits for git.
 const LAST_WORD: Duration = Duration::from_secs(15);
 
-/// Follows the command until `ended` gives its exit code, and returns the folders that it was recorded in.
+/// Follows the command until `ended` returns its exit code, and returns the directories in which it was recorded.
 pub fn follow(started: Started, ended: &Receiver<i32>) -> BTreeSet<PathBuf> {
     let learned = learn_apart(&started);
     let mut recorder = Recorder {
@@ -78,7 +78,7 @@ pub fn follow(started: Started, ended: &Receiver<i32>) -> BTreeSet<PathBuf> {
     recorder.finish(code)
 }
 
-/// Event files are opened soon after the start or minutes later, when the data are loaded.
+/// Event files are opened soon after the start, or minutes later when the data have been loaded.
 fn pause(elapsed: Duration) -> Duration {
     match elapsed.as_secs() {
         0..10 => Duration::from_millis(50),
@@ -87,7 +87,7 @@ fn pause(elapsed: Duration) -> Duration {
     }
 }
 
-/// What is known of the command, found out beside everything else: git may take its time.
+/// The analysis of the command, done in parallel because git may be slow.
 fn learn_apart(started: &Started) -> Receiver<Record> {
     let (send, receive) = std::sync::mpsc::channel();
     let (argv, cwd, variables) = (started.argv.clone(), started.cwd.clone(), started.variables.clone());
@@ -96,11 +96,11 @@ fn learn_apart(started: &Started) -> Receiver<Record> {
         let mut launched = learn(Source::Run, &argv, &cwd, &variables);
         launched.environment = environment::folder(&variables).and_then(|folder| {
             let kept = environment::keep(&folder, &variables);
-            kept.inspect_err(|error| tracing::warn!(%error, "the environment of the command cannot be kept")).ok()
+            kept.inspect_err(|error| tracing::warn!(%error, "could not store the environment of the command")).ok()
         });
         let env = variables.keys().cloned().collect();
         let suggestion_id = variables.get("NEXTRUN_SUGGESTION_ID").filter(|id| !id.is_empty()).cloned();
-        // Nobody waits for it where the command has ended and git was too slow.
+        // If the command has ended and git was too slow, nobody waits for it.
         let _ = send.send(Record { launched, env, started: at, ended: None, exit_code: None, suggestion_id });
     });
     receive
@@ -109,7 +109,7 @@ fn learn_apart(started: &Started) -> Receiver<Record> {
 struct Recorder {
     started: Started,
     record: Option<Record>,
-    /// Every process that the command was seen to have.
+    /// All processes of the command observed so far.
     processes: BTreeSet<u32>,
     folders: BTreeSet<PathBuf>,
     written: BTreeSet<PathBuf>,
@@ -139,8 +139,9 @@ impl Recorder {
         }
     }
 
-    /// Event files that were written since the start by a process of the command, as their names say; of files whose names
-    /// say nothing of their writer, those that were made since, where `ours` says that nothing else logs there.
+    /// Event files written since the start by a process of the command, according to their names. Files whose names do
+    /// not identify their writer count if they were created since, provided that `ours` states that nothing else logs
+    /// there.
     fn look_below(&mut self, folder: &Path, ours: bool) {
         let since = i128::from(self.started.at.as_second()) * 1_000_000_000;
         for (path, modified) in event_files_below(folder) {
@@ -154,8 +155,8 @@ impl Recorder {
         }
     }
 
-    /// A run that was over before its processes were seen: the folders that its command names, and those that programs
-    /// take by default.
+    /// For a run that ended before its processes were observed: the directories that its command names, and default
+    /// directories.
     fn look_where_it_may_be(&mut self) {
         let words = self.started.argv.iter().map(|word| word.split_once('=').map_or(word.as_str(), |(_, value)| value));
         let usual = ["runs", "logs", "lightning_logs", "outputs"];
@@ -190,18 +191,18 @@ fn write(record: &Record, folder: &Path, since: &Timestamp) -> bool {
     #[expect(clippy::cast_precision_loss, reason = "seconds of this age are exact in a double")]
     let written = record.write(folder, since.as_second() as f64);
     written
-        .inspect_err(|error| tracing::warn!(%error, folder = %folder.display(), "the command is not recorded there"))
+        .inspect_err(|error| tracing::warn!(%error, folder = %folder.display(), "could not record the command in this directory"))
         .is_ok()
 }
 
-/// Every event file below a folder with the nanosecond of its last change.
+/// Every event file below a directory with its modification time in nanoseconds.
 fn event_files_below(folder: &Path) -> Vec<(PathBuf, i128)> {
     let found = DiskLogdir::new(folder).discover(Path::new(""));
     let events = found.entries.into_iter().filter(|entry| entry.kind == Kind::Events);
     events.map(|entry| (folder.join(entry.path), entry.stat.modified)).collect()
 }
 
-/// Whether a file was made after a moment, by the time in its name or, without one, as the file system knows.
+/// Whether a file was created after a moment, according to the time in its name or, without one, the file system.
 fn made_since(path: &Path, moment: Timestamp) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let stamp = name.split_once("tfevents.").and_then(|(_, rest)| rest.split('.').next()?.parse::<i64>().ok());

@@ -171,10 +171,10 @@ mod tests {
     #[test]
     fn a_message_without_a_delivery_has_its_reason_too() {
         let message = owed(1, DeliveryState::Pending, 0.0, None).delivery.message;
-        let wait = Wait { message, destination: "team".into(), until: 120.0, why: "quiet time, nights".into() };
+        let wait = Wait { message, destination: "team".into(), until: 120.0, why: "quiet period, nights".into() };
         for (place, now, words) in [
-            (Place::Configured, 100.0, ["waits until 1970-01-01T00:02:00Z", "quiet time, nights"]),
-            (Place::NotLooked, 130.0, ["in a digest", "quiet time, nights"]),
+            (Place::Configured, 100.0, ["waits until 1970-01-01T00:02:00Z", "quiet period, nights"]),
+            (Place::NotLooked, 130.0, ["in a digest", "quiet period, nights"]),
             (Place::Gone, 100.0, ["no destination team", "put it back"]),
         ] {
             let told = explain_wait(&wait, place, now);
@@ -182,7 +182,7 @@ mod tests {
         }
         let detail = json!({ "message": "m1", "destination": "team", "silence": "3f2a", "by": "ada", "why": "known" });
         let entry = |kind: &str| JournalEntry { time: 0.0, kind: kind.to_owned(), detail: detail.clone() };
-        let told = "not sent, and not to be sent later: silence 3f2a of ada: known".to_owned();
+        let told = "not sent: suppressed by silence 3f2a of ada: known".to_owned();
         assert_eq!(Unsent::of(&entry("silenced")), Some(Unsent::Silenced(told)));
         assert_eq!(Unsent::of(&entry("opened")), None);
     }

@@ -1,4 +1,4 @@
-//! Checks of the whole: what is never used, what never ends, what was not made before.
+//! Checks of the whole policy: unused parts, infinite loops, and tests that depend on later ones.
 //!
 //! Owns: these rules. Must not know: YAML.
 
@@ -8,7 +8,7 @@ use super::file::{Action, CONCLUDE, Phase, Policy, State, Test};
 use super::read::Places;
 use crate::yaml::Problems;
 
-/// Reports everything that is wrong with the whole. Every name that is used must be there.
+/// Reports all mistakes in the whole policy. All names must exist.
 pub(super) fn check(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     unreached(policy, places, problems);
     unused(policy, places, problems);
@@ -32,21 +32,21 @@ fn unreached(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     }
     for state in policy.states().iter().filter(|state| !reached.contains(state.name())) {
         let at = places.states.get(state.name()).copied().unwrap_or_default();
-        let message = format!("state `{}` cannot be reached", state.name());
+        let message = format!("state `{}` is unreachable", state.name());
         problems.add_help(at, message, "let another state lead to it, or remove it");
     }
 }
 
-/// A test of the policy's own file that no state lists and that follows no other.
+/// A test of the policy's own file that no state lists and no other test is followed by.
 fn unused(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     let used: BTreeSet<&str> = policy.used().into_iter().map(Test::name).collect();
     for (name, at) in places.tests.iter().filter(|(name, _)| !used.contains(name.as_str())) {
-        let message = format!("test `{name}` is never made");
-        problems.add_help(*at, message, "list it in a state, let it follow another (`then`), or remove it");
+        let message = format!("test `{name}` never runs");
+        problems.add_help(*at, message, "list it in a state, make it follow another test (`then`), or remove it");
     }
 }
 
-/// States may lead back only from `confirm`, whose test was found and is found once at most.
+/// States may loop only through `confirm`, whose test is found at most once.
 fn endings(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     for state in policy.states() {
         let mut seen: BTreeSet<&str> = BTreeSet::new();
@@ -64,50 +64,50 @@ fn endings(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
         }
         if circle {
             let at = places.states.get(state.name()).copied().unwrap_or_default();
-            let message = format!("state `{}` leads back to itself when nothing is left to try", state.name());
-            problems.add_help(at, message, "let `empty` or `else` lead to a conclusion in the end");
+            let message = format!("state `{}` loops when no tests are left", state.name());
+            problems.add_help(at, message, "make `empty` or `else` lead to a conclusion eventually");
             return;
         }
     }
 }
 
-/// `from` must name a test that makes experiments.
+/// `from` must name a test with experiments.
 fn origins(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     for test in policy.used() {
         let Action::Run(run) = &test.action else { continue };
         let Some(from) = &run.settings.from else { continue };
         if !policy.test(from).is_some_and(|origin| matches!(origin.action, Action::Run(_))) {
             let at = places.tests.get(test.name()).copied().unwrap_or_default();
-            let message = format!("test `{}` begins from `{from}`, which makes no experiment", test.name());
+            let message = format!("test `{}` builds on `{from}`, which has no experiments", test.name());
             problems.add(at, message);
         }
     }
 }
 
-/// A cause is found by a condition: the test's own, or the policy's `cured`.
+/// Finding a cause needs a condition: the test's own, or the policy's `cured`.
 fn causes(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     let needs = |test: &&Test| test.cause.is_some() && matches!(test.action, Action::Run(_)) && test.found.is_none();
     if policy.cured.is_none()
         && let Some(test) = policy.used().into_iter().find(needs)
     {
         let at = places.tests.get(test.name()).copied().unwrap_or_default();
-        let message = format!("nothing says when the cause of test `{}` is found", test.name());
-        problems.add_help(at, message, "define `cured` under `judge`, or give the test `found`");
+        let message = format!("there is no condition for finding the cause of test `{}`", test.name());
+        problems.add_help(at, message, "define `cured` under `judge`, or add `found` to the test");
     }
     let laddered = |test: &&Test| matches!(&test.action, Action::Run(run) if run.ladder.as_ref().is_some_and(|ladder| ladder.goes_on.is_none()));
     if policy.helped.is_none()
         && let Some(test) = policy.used().into_iter().find(laddered)
     {
         let at = places.tests.get(test.name()).copied().unwrap_or_default();
-        let message = format!("nothing says when the ladder of test `{}` goes on", test.name());
-        problems.add_help(at, message, "define `helped` under `judge`, or give the ladder `while`");
+        let message = format!("there is no condition for continuing the ladder of test `{}`", test.name());
+        problems.add_help(at, message, "define `helped` under `judge`, or add `while` to the ladder");
     }
     for state in policy.states() {
         let concludes = matches!(&state.phase, Phase::First { onward, .. } if onward == CONCLUDE)
             || matches!(&state.phase, Phase::Try(phase) if phase.empty.iter().any(|(_, go)| go == CONCLUDE));
         if concludes {
             let at = places.states.get(state.name()).copied().unwrap_or_default();
-            let message = format!("state `{}` leads to `conclude` with no cause found", state.name());
+            let message = format!("state `{}` leads to `conclude` although no cause has been found", state.name());
             problems.add_help(at, message, "name a conclusion, such as `inconclusive`");
         }
     }

@@ -1,6 +1,6 @@
-//! A policy whose every name was checked.
+//! A policy whose names have all been checked.
 //!
-//! Owns: what a policy says. Must not know: YAML, and how a case walks through it.
+//! Owns: the content of a policy. Must not know: YAML, and how a case moves through it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +10,19 @@ use super::guard::Expression;
 use super::text::Text;
 use super::vocabulary::Vocabulary;
 
-/// How far a case may go. A site's configuration may set its own.
+/// Limits of a case. The configuration of a site can override them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Experiments that one case may suggest.
+    /// Maximum number of experiments per case.
     pub experiments: u32,
-    /// Of these, how many are kept for the confirmation of a close result.
+    /// How many of these are reserved for confirming a close result.
     pub reserve: u32,
-    /// Hours that the experiments of one case may run, in all.
+    /// Maximum total run time of the experiments of a case, in hours.
     pub hours: f64,
 }
 
 impl Default for Limits {
-    /// A dozen runs cover a sequence of eight steps with some repeated; two days are what a person would wait.
+    /// A dozen runs cover a sequence of eight steps with some repetitions; two days are a reasonable wait.
     fn default() -> Self {
         Limits { experiments: 12, reserve: 0, hours: 48.0 }
     }
@@ -33,7 +33,7 @@ impl Default for Limits {
 pub struct Constant {
     /// Its value.
     pub value: ConstantValue,
-    /// Where it comes from; empty where the file does not say.
+    /// Its source; empty if the file does not state one.
     pub why: String,
 }
 
@@ -58,9 +58,9 @@ pub struct Policy {
     pub(super) limits: Limits,
     pub(super) constants: BTreeMap<String, Constant>,
     pub(super) conditions: Vec<Condition>,
-    /// An experiment that meets this cured its baseline.
+    /// The condition under which an experiment fixes its baseline.
     pub(super) cured: Option<Expression>,
-    /// An experiment that meets this helped: a ladder goes on.
+    /// The condition under which an experiment helps, so that a ladder continues.
     pub(super) helped: Option<Expression>,
     pub(super) tests: Vec<Test>,
     pub(super) conclusions: Vec<Verdict>,
@@ -73,7 +73,7 @@ pub struct Policy {
 pub(super) struct Condition {
     pub(super) name: String,
     pub(super) source: String,
-    /// Whether it judges an experiment.
+    /// Whether it applies to an experiment.
     pub(super) judges: bool,
 }
 
@@ -83,32 +83,32 @@ impl Policy {
         &self.name
     }
 
-    /// A hash of its file and of the files that it uses: another text has another id.
+    /// A hash of its file and of the files that it uses; it changes with the text.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What it looks for, in a line.
+    /// Its purpose, in one line.
     pub fn summary(&self) -> &str {
         &self.summary
     }
 
-    /// Where the sequence was published.
+    /// The publication of the sequence.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The kinds of training that it is for; empty where it does not say.
+    /// The kinds of training that it supports; empty if not stated.
     pub fn kinds(&self) -> &BTreeSet<String> {
         &self.kinds
     }
 
-    /// How far a case may go.
+    /// The limits of a case.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// The policy with a site's own limits.
+    /// The policy with the limits of a site.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Policy { limits, ..self }
@@ -119,12 +119,12 @@ impl Policy {
         &self.constants
     }
 
-    /// Its named conditions, in the order of the file: name, expression, and whether it judges an experiment.
+    /// Its named conditions, in the order of the file: name, expression, and whether it applies to an experiment.
     pub fn conditions(&self) -> impl Iterator<Item = (&str, &str, bool)> {
         self.conditions.iter().map(|c| (c.name.as_str(), c.source.as_str(), c.judges))
     }
 
-    /// The state that a case begins in.
+    /// The initial state of a case.
     pub fn start(&self) -> &str {
         self.states.first().map_or("", |state| state.name.as_str())
     }
@@ -134,17 +134,17 @@ impl Policy {
         &self.states
     }
 
-    /// The state of a name.
+    /// The state with the given name.
     pub fn state(&self, name: &str) -> Option<&State> {
         self.states.iter().find(|state| state.name == name)
     }
 
-    /// Its tests in the order of the file, those of the shared file first.
+    /// Its tests in the order of the file, after those of the shared file.
     pub fn tests(&self) -> &[Test] {
         &self.tests
     }
 
-    /// The test of a name.
+    /// The test with the given name.
     pub fn test(&self, name: &str) -> Option<&Test> {
         self.tests.iter().find(|test| test.name == name)
     }
@@ -154,12 +154,12 @@ impl Policy {
         &self.conclusions
     }
 
-    /// The conclusion of a name.
+    /// The conclusion with the given name.
     pub fn conclusion(&self, name: &str) -> Option<&Verdict> {
         self.conclusions.iter().find(|conclusion| conclusion.name == name)
     }
 
-    /// The conclusions that a case may come to.
+    /// The possible conclusions of a case.
     pub fn reachable_conclusions(&self) -> Vec<&str> {
         let ways = self.states.iter().flat_map(State::ways).map(|(_, to)| to.to_owned());
         let answers = self.used().into_iter().filter_map(|test| match &test.action {
@@ -170,17 +170,17 @@ impl Policy {
         self.conclusions.iter().map(|end| end.name.as_str()).filter(|name| named.contains(*name)).collect()
     }
 
-    /// Whether a case can stand at a place of this name.
+    /// Whether this is the name of a possible position of a case.
     pub fn knows(&self, name: &str) -> bool {
         self.test(name).is_some() || self.state(name).is_some() || self.conclusion(name).is_some()
     }
 
-    /// The names that it was checked against.
+    /// The names against which it was checked.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
     }
 
-    /// The tests that a case may make: those that a state lists, and those that follow them.
+    /// The tests that a case can run: those listed in a state, and those that follow them.
     pub fn used(&self) -> Vec<&Test> {
         let mut names: Vec<&str> = self.states.iter().flat_map(|state| state.lists()).collect();
         let mut at = 0;
@@ -197,8 +197,8 @@ impl Policy {
     }
 }
 
-/// One test: an experiment, a question to a person, or a reading of the baseline; what may come of it, and the cause that
-/// it would name.
+/// One test: an experiment, a question to a person, or an evaluation of the baseline, with its possible outcomes and
+/// the cause that it can find.
 #[derive(Debug, Clone)]
 pub struct Test {
     pub(super) name: String,
@@ -206,26 +206,26 @@ pub struct Test {
     pub(super) why: Text,
     pub(super) hypothesis: Text,
     pub(super) expect: Text,
-    /// It is called for only where this holds.
+    /// It applies only while this condition is true.
     pub(super) when: Option<Expression>,
-    /// Where this holds it comes before the others, with the reason.
+    /// While this condition is true it precedes the others, with the reason.
     pub(super) suspect: Option<Reason>,
-    /// Where one of these holds it is passed over, with the reason.
+    /// It is skipped if one of these conditions is true, with the reason.
     pub(super) skips: Vec<Reason>,
     pub(super) action: Action,
-    /// Its own outcomes, in the order in which they are tried.
+    /// Its own outcomes, in the order in which they are evaluated.
     pub(super) outcomes: Vec<Outcome>,
     /// The test that follows an outcome.
     pub(super) then: BTreeMap<String, String>,
-    /// By outcome, what is believed of other tests: a factor on the odds; 0 excludes.
+    /// By outcome: a factor on the odds of other tests' causes; 0 excludes them.
     pub(super) believe: BTreeMap<String, BTreeMap<String, f64>>,
-    /// How likely it is, before anything is known, that this is the cause.
+    /// Prior probability of its cause.
     pub(super) prior: f64,
-    /// It is another policy's, whose stories cover it.
+    /// It belongs to another policy, whose stories cover it.
     pub(super) borrowed: bool,
-    /// What it means when it is found.
+    /// The result if the cause is found.
     pub(super) cause: Option<Verdict>,
-    /// When the cause is found; the policy's `cured` where the test does not say.
+    /// The condition for finding the cause; default: the policy's `cured`.
     pub(super) found: Option<Expression>,
 }
 
@@ -236,7 +236,7 @@ pub(super) enum Action {
     Run(Box<Run>),
     /// It asks a person.
     Ask(Ask),
-    /// It reads the baseline: where its condition holds, its cause is found.
+    /// It evaluates the baseline: if its condition is true, its cause is found.
     Read,
 }
 
@@ -257,7 +257,7 @@ impl Test {
         &self.name
     }
 
-    /// Which step or tip of the published sequence it is; empty where it is none.
+    /// The step or tip of the published sequence; empty if there is none.
     pub fn step(&self) -> &str {
         &self.step
     }
@@ -271,32 +271,58 @@ impl Test {
         }
     }
 
-    /// Whether it is another policy's, whose stories cover it.
+    /// How likely it is, before anything is known, that its cause is the case.
+    pub fn prior(&self) -> f64 {
+        self.prior
+    }
+
+    /// The changes to the baseline as a whole that it tries first, by name: `activation=relu` for a value,
+    /// `learning_rate:lower` for a direction. None of a test on a part of the examples, or one that builds on another.
+    pub fn changes(&self) -> Vec<String> {
+        let Action::Run(run) = &self.action else { return Vec::new() };
+        let settings = &run.settings;
+        if settings.from.is_some() || settings.changes.iter().any(|(knob, _)| knob == "train_examples") {
+            return Vec::new();
+        }
+        let rung = run.ladder.iter().filter_map(|ladder| Some((&ladder.knob, ladder.known.first()?)));
+        let named =
+            settings.changes.iter().map(|(knob, change)| (knob, change)).chain(rung).filter_map(|(knob, change)| {
+                Some(match change {
+                    Change::To(Value::String(text)) => format!("{knob}={text}"),
+                    Change::To(value) => format!("{knob}={value}"),
+                    Change::Times(factor) => format!("{knob}:{}", if *factor < 1.0 { "lower" } else { "higher" }),
+                    Change::Computed(_) => return None,
+                })
+            });
+        named.collect()
+    }
+
+    /// Whether it belongs to another policy, whose stories cover it.
     pub fn borrowed(&self) -> bool {
         self.borrowed
     }
 
-    /// The verdict that it gives when it is found.
+    /// The verdict if its cause is found.
     pub fn verdict(&self) -> Option<&str> {
         self.cause.as_ref().map(|cause| cause.verdict.as_str())
     }
 
-    /// The condition under which it is called for, as the file has it.
+    /// The condition under which it applies, as written in the file.
     pub fn when(&self) -> Option<&str> {
         self.when.as_ref().map(Expression::source)
     }
 
-    /// The condition under which it comes before the others, as the file has it.
+    /// The condition under which it precedes the others, as written in the file.
     pub fn suspect(&self) -> Option<&str> {
         self.suspect.as_ref().map(|reason| reason.when.source())
     }
 
-    /// The test that follows each outcome that has one.
+    /// The following test of each outcome that has one.
     pub fn then(&self) -> &BTreeMap<String, String> {
         &self.then
     }
 
-    /// The outcomes that it may have, each with its condition as the file has it; what the engine gives besides comes last.
+    /// Its possible outcomes, each with its condition as written in the file; built-in outcomes come last.
     pub fn outcomes(&self) -> Vec<(&str, Option<&str>)> {
         let mut all = Vec::new();
         match &self.action {
@@ -322,12 +348,12 @@ impl Test {
         all
     }
 
-    /// Whether one of its outcomes asks for something by this name: `experiment.crashed`.
+    /// Whether one of its outcomes uses this name: `experiment.crashed`.
     pub fn judges(&self, name: &str) -> bool {
         self.outcomes().iter().any(|(_, guard)| guard.is_some_and(|guard| guard.contains(name)))
     }
 
-    /// How often it may be repeated with another value.
+    /// How often it can be repeated with another value.
     pub(super) fn rungs(&self) -> u32 {
         match &self.action {
             Action::Run(run) => run
@@ -339,7 +365,7 @@ impl Test {
     }
 }
 
-/// A condition and what it means, for the journal.
+/// A condition and its meaning, for the journal.
 #[derive(Debug, Clone)]
 pub(super) struct Reason {
     pub(super) when: Expression,
@@ -350,7 +376,7 @@ pub(super) struct Reason {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Run {
     pub(super) settings: Settings,
-    /// Knobs that are left out where the script does not have them or the value is unknown.
+    /// Knobs that are omitted if the script does not support them or the value is unknown.
     pub(super) optional: BTreeSet<String>,
     pub(super) ladder: Option<Ladder>,
 }
@@ -359,20 +385,20 @@ pub(super) struct Run {
 #[derive(Debug, Clone)]
 pub(super) struct Ladder {
     pub(super) knob: String,
-    /// For a baseline whose value is known.
+    /// For a known value of the baseline.
     pub(super) known: Vec<Change>,
-    /// For one whose value is not.
+    /// For an unknown value.
     pub(super) unknown: Vec<Change>,
-    /// When to go on; the policy's `helped` where it does not say.
+    /// The condition for continuing; default: the policy's `helped`.
     pub(super) goes_on: Option<Expression>,
 }
 
 /// Changes to the baseline's knobs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
-    /// Begin with the changes of this test's best experiment.
+    /// Start with the changes of this test's best experiment.
     pub(super) from: Option<String>,
-    /// Of these, leave out some.
+    /// Omit some of these changes.
     pub(super) without: BTreeSet<String>,
     pub(super) changes: Vec<(String, Change)>,
 }
@@ -380,7 +406,7 @@ pub(super) struct Settings {
 #[derive(Debug, Clone)]
 pub(super) enum Change {
     To(Value),
-    /// The baseline's value times this.
+    /// The baseline's value multiplied by this factor.
     Times(f64),
     Computed(Expression),
 }
@@ -402,17 +428,17 @@ pub(super) struct Ask {
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) name: String,
-    /// The conclusion that it leads to; none where the case goes on.
+    /// The conclusion that it leads to; none if the case continues.
     pub(super) go: Option<String>,
 }
 
-/// A verdict with its words and the settings that cure it.
+/// A verdict with its text and the settings that fix the job.
 #[derive(Debug, Clone)]
 pub struct Verdict {
     pub(super) name: String,
     pub(super) verdict: String,
     pub(super) summary: Text,
-    /// None: the changes of the best experiment of the test that it belongs to.
+    /// None: the changes of the best experiment of its test.
     pub(super) recommend: Option<Settings>,
 }
 
@@ -422,7 +448,7 @@ impl Verdict {
         &self.name
     }
 
-    /// One of the contract's verdicts.
+    /// One of the standard verdicts.
     pub fn verdict(&self) -> &str {
         &self.verdict
     }
@@ -438,11 +464,11 @@ pub struct State {
 /// What a state does.
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
-    /// Makes each test whose condition holds, then goes on.
+    /// Runs each test whose condition is true, then continues.
     First { tests: Vec<String>, onward: String },
-    /// Tries each test at most once, until one is found.
+    /// Runs each test at most once, until one finds its cause.
     Try(Try),
-    /// Repeats the experiment that was found with another seed where the result is close.
+    /// If the result is close, repeats the experiment with another seed.
     Confirm { held: String, onward: String },
 }
 
@@ -450,21 +476,21 @@ pub(super) enum Phase {
 pub(super) struct Try {
     pub(super) tests: Vec<String>,
     pub(super) order: Order,
-    /// Only tests that something speaks for are made; the others are left to a later state.
+    /// Runs only suspected tests and leaves the others to a later state.
     pub(super) only_suspected: bool,
     pub(super) before_each: Vec<(Expression, String)>,
-    /// Where it goes when a test is found; `conclude` ends the case with its cause.
+    /// The next state if a cause is found; `conclude` ends the case with this cause.
     pub(super) found: String,
-    /// Where it goes when nothing is left: the first whose condition holds.
+    /// The next state if no tests are left: the first whose condition is true.
     pub(super) empty: Vec<(Option<Expression>, String)>,
 }
 
 /// In which order tests are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As the file lists them; what the settings speak for comes first.
+    /// In the order of the file, suspected tests first.
     Listed,
-    /// By the information that a test is expected to give for its cost; the list breaks ties.
+    /// By expected information per cost; the order of the file breaks ties.
     Information,
 }
 
@@ -484,12 +510,12 @@ impl State {
         tests.iter().map(String::as_str)
     }
 
-    /// In which order it tries them; none where it does not try.
+    /// The order of the tests; none if it does not try tests.
     pub fn order(&self) -> Option<Order> {
         if let Phase::Try(phase) = &self.phase { Some(phase.order) } else { None }
     }
 
-    /// Where it leads: what must be the case, and the name of a state or a conclusion (`conclude`: the cause found).
+    /// Its next states: the condition, and the name of a state or conclusion (`conclude`: the cause found).
     pub fn ways(&self) -> Vec<(&str, &str)> {
         match &self.phase {
             Phase::First { onward, .. } => vec![("else", onward)],
@@ -499,7 +525,7 @@ impl State {
                 let empty = phase
                     .empty
                     .iter()
-                    .map(|(when, go)| (when.as_ref().map_or("nothing is left", Expression::source), go.as_str()));
+                    .map(|(when, go)| (when.as_ref().map_or("no tests left", Expression::source), go.as_str()));
                 before.chain([("found", phase.found.as_str())]).chain(empty).collect()
             }
         }
@@ -508,24 +534,24 @@ impl State {
 
 /// The outcome of a test whose cause was found.
 pub const FOUND: &str = "found";
-/// The outcome of a test with a cause that was not found, where the test names no other.
+/// The outcome of a test with a cause that was not found, if the test defines no other.
 pub const NO_CURE: &str = "no_cure";
-/// The outcome of a test whose change helps as a cure does, where others may help more: it is found when none does.
+/// The outcome of a test whose change helps like a fix although others may help more; its cause is found if none does.
 pub const PROMISING: &str = "promising";
-/// The outcome of a test that was found and did not hold with another seed.
+/// The outcome of a test whose result another seed did not confirm.
 pub const NOT_CONFIRMED: &str = "not_confirmed";
-/// The outcome of a test that was passed over because the policy says so, or because nothing was left to change.
+/// The outcome of a test that was skipped because of the policy, or because nothing would change.
 pub const SKIPPED: &str = "skipped";
 /// The outcome of a test whose experiment cannot be run.
 pub const UNAVAILABLE: &str = "unavailable";
-/// The outcome of a test for which no budget was left.
+/// The outcome of a test for which no budget remained.
 pub const LIMIT: &str = "limit";
 /// The outcome of a question that nobody answered.
 pub const SILENCE: &str = "silence";
 
-/// The outcomes that the engine gives; a policy cannot define its own of these names.
+/// Built-in outcomes; a policy cannot define outcomes with these names.
 pub(super) const OWN_OUTCOMES: [&str; 8] =
     [FOUND, NO_CURE, PROMISING, NOT_CONFIRMED, SKIPPED, UNAVAILABLE, LIMIT, SILENCE];
 
-/// Where a state leads to end the case with the cause that was found.
+/// The target of a state that ends the case with the found cause.
 pub(super) const CONCLUDE: &str = "conclude";

@@ -1,6 +1,6 @@
-//! A value that a site computes for a script: `ceil(value / batch_size)`.
+//! A value computed for a script: `ceil(value / batch_size)`.
 //!
-//! Owns: which names such a formula may use. Must not know: what is done with its value.
+//! Owns: the names available to formulas. Must not know: how the value is used.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,30 +15,30 @@ use super::{CaseFacts, Environment, Vocabulary};
 /// The name of the value that is to be written.
 const VALUE: &str = "value";
 
-/// Settings that are no knobs of policies but are known of many jobs.
+/// Settings that are not knobs of policies but are known for many jobs.
 const KNOWN: [&str; 1] = ["epochs"];
 
 /// An expression over the settings of a run, checked when it is read.
 #[derive(Debug, Clone)]
 pub struct Formula(Expression);
 
-/// What is wrong with a formula, at bytes of its text.
+/// A problem in a formula, with its byte range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormulaFault {
     /// Where.
     pub span: Range<usize>,
     /// What is wrong.
     pub message: String,
-    /// What may be meant.
+    /// A suggestion.
     pub help: Option<String>,
 }
 
 impl Formula {
-    /// Reads and checks a formula. Its names are `value`, the knobs of the contract, `epochs`, and `own` knobs of the site.
+    /// Reads and checks a formula. It can use `value`, the standard knobs, `epochs`, and the site's `own` knobs.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it.
+    /// All problems of the formula.
     pub fn compile<'k>(source: &str, own: impl IntoIterator<Item = &'k str>) -> Result<Formula, Vec<FormulaFault>> {
         let vocabulary = Vocabulary::new([]).with_knobs(own.into_iter().chain(KNOWN).chain([VALUE]));
         let (constants, conditions, tests) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -50,11 +50,11 @@ impl Formula {
         Expression::compile(source, &names).map(Formula).map_err(|faults| faults.into_iter().map(told).collect())
     }
 
-    /// Its value for a value of the knob that it is written for, with all settings of the run that are known.
+    /// Its value for a value of its knob, given all known settings of the run.
     ///
     /// # Errors
     ///
-    /// Why there is none, for people: a setting is not known, or the result is not finite.
+    /// Why there is no value, for people: a setting is unknown, or the result is not finite.
     pub fn value(&self, value: &Value, settings: &Knobs) -> Result<Value, String> {
         let mut knobs = settings.clone();
         knobs.insert(VALUE.to_owned(), value.clone());
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_said() {
-        assert_eq!(value("value / batch_size", json!(1), json!({})).unwrap_err(), "not known: `batch_size`");
+        assert_eq!(value("value / batch_size", json!(1), json!({})).unwrap_err(), "unknown: `batch_size`");
         assert_eq!(
             value("value / batch_size", json!(1), json!({"batch_size": 0})).unwrap_err(),
             "its value is not finite"

@@ -1,11 +1,11 @@
-//! What is believed of each cause, and what a test is expected to tell for its cost.
+//! The probability of each cause, and the expected information of a test per cost.
 //!
 //! Owns: the arithmetic of beliefs. Must not know: the order of states.
 //!
-//! Causes exclude each other here: one of them is the case, or none of those listed. A test whose change cures is
-//! [`SENSITIVITY`] likely to be found where its cause is the case, and [`CROSS`] likely where another one is, because many
-//! changes help a little against many faults; the more of the loss one takes away, the more it says ([`LIKELIHOODS`]). A
-//! test without a cause tells what its `believe` says.
+//! Causes are mutually exclusive: either one of them is present, or none of those listed. A test whose change fixes the
+//! job is found with probability [`SENSITIVITY`] if its cause is present, and with probability [`CROSS`] if another
+//! cause is, because many changes help a little against many faults. The larger the fraction of the loss that a change
+//! removes, the stronger the evidence ([`LIKELIHOODS`]). A test without a cause contributes what its `believe` defines.
 
 use std::collections::BTreeMap;
 
@@ -15,27 +15,28 @@ use super::settings;
 use super::{CaseFacts, Environment};
 use crate::facts::Facts;
 
-/// How often an experiment that makes the right change is read as a cure (docs/EVALUATION.md, how experiments are read).
+/// How often an experiment with the right change is judged to fix the job (docs/EVALUATION.md, how experiments are
+/// read).
 const SENSITIVITY: f64 = 0.75;
-/// How often one that makes another change is (likewise).
+/// How often an experiment with another change is (same source).
 const CROSS: f64 = 0.1;
-/// How many times as often an experiment takes away this share of the baseline's loss, or more, where its change cures: shares
-/// and likelihood ratios (likewise).
+/// Likelihood ratios for removing at least this fraction of the baseline's loss if the change fixes the job: fractions
+/// and ratios (same source).
 const LIKELIHOODS: [(f64, f64); 3] = [(0.8, 16.0), (0.5, 8.0), (0.0, 2.0)];
-/// A change that takes away this share of the loss needs no comparison with others.
+/// A change that removes this fraction of the loss needs no comparison with others.
 const BEYOND_DOUBT: f64 = 0.8;
-/// Nor does one whose cause is so probable.
+/// A cause with this probability needs none either.
 const PROBABLE: f64 = 0.7;
-/// What the curves of the baseline show by themselves (a hang, a validation loss that turned) is this many times as likely.
+/// Factor for causes that the baseline's curves show directly (a hang, a validation loss that turned).
 const SHOWN: f64 = 100.0;
-/// What the settings speak for is this many times as likely as it would be.
+/// Factor for causes suggested by the settings.
 const SUSPECTED: f64 = 6.0;
-/// What is left for causes that no test names.
+/// Probability of causes that no test names.
 const NONE: f64 = 0.1;
-/// The cost of starting any experiment, in runs of the baseline: queueing, loading, and a person's attention.
+/// The fixed cost of an experiment, in runs of the baseline: queueing, loading, and a person's attention.
 const OVERHEAD: f64 = 0.05;
 
-/// The probability of each cause that is still open, by test; what is left is for causes that no test names.
+/// The probability of each open cause, by test; the remainder belongs to causes that no test names.
 pub(super) fn beliefs(policy: &Policy, environment: Environment<'_>) -> BTreeMap<String, f64> {
     let mut weights: BTreeMap<String, f64> = BTreeMap::new();
     for test in policy.used().into_iter().filter(|test| test.verdict().is_some()) {
@@ -106,7 +107,7 @@ pub(super) fn gain_per_cost(
 
 fn gain(test: &Test, beliefs: &BTreeMap<String, f64>) -> f64 {
     if test.verdict().is_none() && test.outcomes.is_empty() {
-        // What a person will answer is not known: questions come last.
+        // The answer of a person cannot be predicted, so questions come last.
         return 0.0;
     }
     let rest = 1.0 - beliefs.values().sum::<f64>();
@@ -124,7 +125,7 @@ fn gain(test: &Test, beliefs: &BTreeMap<String, f64>) -> f64 {
     (entropy(&before) - after.sum::<f64>()).max(0.0)
 }
 
-/// For each outcome of a test, how likely it is under each cause.
+/// For each outcome of a test, its probability under each cause.
 fn likelihoods(test: &Test, causes: &[(&str, f64)]) -> Vec<Vec<f64>> {
     if test.verdict().is_some() {
         let found: Vec<f64> =
@@ -147,8 +148,8 @@ fn likelihoods(test: &Test, causes: &[(&str, f64)]) -> Vec<Vec<f64>> {
     factors.iter().map(share).collect()
 }
 
-/// The cost of a test in runs of the baseline; a question costs a person's time, more than any short run, and a reading of
-/// the baseline next to nothing.
+/// The cost of a test in runs of the baseline. A question costs a person's time, more than any short run; evaluating
+/// the baseline costs almost nothing.
 fn cost(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
     let run = match &test.action {
         Action::Run(run) => run,
@@ -163,7 +164,7 @@ fn cost(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
     OVERHEAD + share
 }
 
-/// Puts what an outcome says on the odds of other tests.
+/// Applies the effect of an outcome to the odds of other tests.
 pub(super) fn believe(case: &mut CaseFacts, test: &Test, outcome: &str) {
     for (other, factor) in test.believe.get(outcome).into_iter().flatten() {
         if *factor > 0.0 {

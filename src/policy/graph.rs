@@ -1,12 +1,12 @@
-//! A policy as diagrams: an overview of its states, and one page for each state that lists tests.
+//! A policy as diagrams: an overview of its states, and one page for each state with tests.
 //!
-//! Owns: what is drawn, and the notations of Mermaid and SVG. Must not know: cases.
+//! Owns: the content of diagrams, and their Mermaid and SVG notation. Must not know: cases.
 
 use std::fmt::Write as _;
 
 use super::file::{Policy, State, Test, TestKind};
 
-/// Width of a picture, of a box in it, and height of a line, in pixels.
+/// Width of an image and of a box, and height of a line, in pixels.
 const WIDTH: usize = 900;
 const BOX: usize = 430;
 const LINE: usize = 22;
@@ -19,15 +19,15 @@ pub struct Page {
     rows: Vec<Row>,
 }
 
-/// A box, and what it leads to.
+/// A box with its targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
     id: String,
     label: String,
     shape: Shape,
-    /// Label of the arrow, and the box that it leads to; the next row where there is none.
+    /// Label of the arrow, and its target box; the next row if there is none.
     ways: Vec<(String, Goal)>,
-    /// Whether the next row is where it goes when nothing else follows.
+    /// Whether the next row follows if nothing else does.
     goes_on: bool,
 }
 
@@ -47,7 +47,7 @@ enum Goal {
     Box(String),
 }
 
-/// The overview of a policy, then a page for each state that lists tests.
+/// The overview of a policy, then a page for each state with tests.
 pub fn pages(policy: &Policy) -> Vec<Page> {
     let mut pages = vec![overview(policy)];
     let listing = policy.states().iter().filter(|state| state.lists().next().is_some());
@@ -139,7 +139,7 @@ impl Page {
         text
     }
 
-    /// The page as an SVG picture: boxes in a column, and what each leads to beside it.
+    /// The page as an SVG image: boxes in a column, with their targets next to them.
     pub fn svg(&self) -> String {
         let lines: usize = self.rows.iter().map(|row| row.ways.len().max(1)).sum();
         let height = (lines + self.rows.len()) * LINE + LINE;
@@ -190,7 +190,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Mermaid ends a label at a line break or a quotation mark, and reads a semicolon or a hash as its own.
+/// Mermaid ends a label at a line break or a quotation mark, and gives semicolons and hashes a special meaning.
 fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {

@@ -1,10 +1,10 @@
-//! Expressions: conditions, computed changes, and what stands in braces in a text.
+//! Expressions: conditions, computed changes, and expressions in braces within texts.
 //!
-//! Owns: the language (a part of CEL with one kind of number), its types and its values. Must not know: tests and states,
-//! and the order in which they are walked.
+//! Owns: the language (a subset of CEL with one number type), its types and values. Must not know: tests and states,
+//! and their order.
 //!
-//! The grammar is read by `cel-core`. Names, types and evaluation are ours: a comparison with a value that is not known is
-//! an error in CEL. Here it is unknown, and so is its negation; a condition holds only where it is true.
+//! `cel-core` parses the grammar. Names, types and evaluation are our own: in CEL, a comparison with an unknown value
+//! is an error. Here it is unknown, and so is its negation; a condition applies only if it is true.
 
 mod call;
 mod eval;
@@ -28,7 +28,7 @@ pub(super) enum Type {
     Texts,
     Numbers,
     Null,
-    /// The value of a knob: it may be null or unknown besides.
+    /// The value of a knob, which can also be null or unknown.
     Knob(KnobKind),
 }
 
@@ -52,7 +52,7 @@ impl Type {
         matches!(self, Type::Number | Type::Knob(KnobKind::Integer | KnobKind::Number | KnobKind::Any))
     }
 
-    /// The type without the chance of being null or unknown; none where it may be anything.
+    /// The type without null and unknown; none if any type is possible.
     fn plain(self) -> Option<Type> {
         match self {
             Type::Knob(KnobKind::Any) => None,
@@ -76,7 +76,7 @@ impl Type {
     }
 }
 
-/// Which job a name is read of.
+/// The job that a name refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Job {
     Baseline,
@@ -85,16 +85,16 @@ pub(super) enum Job {
     Shown(String),
 }
 
-/// A name that an expression reads.
+/// A name in an expression.
 #[derive(Debug, Clone)]
 pub(super) enum Read {
     Fact(Job, for<'f> fn(&'f Facts) -> FactValue<'f>),
     Knob(Job, String),
-    /// What the best experiment of a test changed a knob to.
+    /// The value to which the best experiment of a test changed a knob.
     Changed(String, String),
-    /// The newest outcome of a test; empty where it was not made.
+    /// The latest outcome of a test; empty if it did not run.
     Outcome(String),
-    /// How many experiments a test has made, or how often it was asked.
+    /// The number of experiments or questions of a test.
     Entered(String),
     Experiments,
     Hours,
@@ -133,11 +133,11 @@ pub(super) enum Function {
     Size,
 }
 
-/// An expression whose names and types were checked.
+/// An expression with checked names and types.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
     Constant(Datum),
-    /// A name, with how it stands in the text.
+    /// A name as written in the text.
     Read(Read, String),
     Not(Box<Node>),
     Negate(Box<Node>),
@@ -152,7 +152,7 @@ pub(super) enum Node {
     Call(Function, Vec<Node>),
 }
 
-/// A checked expression with the text that it was read from.
+/// A checked expression with its source text.
 #[derive(Debug, Clone)]
 pub(super) struct Expression {
     source: String,
@@ -165,7 +165,7 @@ impl Expression {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, each with its place in `source`.
+    /// All problems, each with its position in `source`.
     pub(super) fn compile(source: &str, names: &Names<'_>) -> Result<Self, Vec<Fault>> {
         lower::compile(source, names)
     }
@@ -174,14 +174,14 @@ impl Expression {
     ///
     /// # Errors
     ///
-    /// As [`Expression::compile`], and where the expression has another type.
+    /// As [`Expression::compile`]; also if the expression has another type.
     pub(super) fn guard(source: &str, names: &Names<'_>) -> Result<Self, Vec<Fault>> {
         let guard = Expression::compile(source, names)?;
         if guard.kind == Type::Bool {
             return Ok(guard);
         }
         let help = if guard.kind.is_knob() {
-            format!("a knob may be unknown, so compare it: `{source} == true`")
+            format!("a knob can be unknown, so compare it: `{source} == true`")
         } else {
             "compare it with something".to_owned()
         };

@@ -1,6 +1,6 @@
-//! What is believed at one moment of each cause that is still open, and what the tests that are left would cost.
+//! The probability of each open cause at one moment, and the cost of the remaining tests.
 //!
-//! Owns: which tests are left. Must not know: the arithmetic of beliefs, journals.
+//! Owns: which tests remain. Must not know: the computation of beliefs, journals.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use super::guard::Evaluator;
 use super::{Environment, gain, settings};
 use crate::facts::Knobs;
 
-/// A test that could be run.
+/// A test that can be run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prospect {
     /// Its name.
     pub test: String,
-    /// The probability that its change cures; `None` where it names no cause.
+    /// The probability that its change fixes the job; `None` if it names no cause.
     pub probability: Option<f64>,
     /// The changes of its next experiment.
     pub changes: Knobs,
 }
 
-/// The tests that could still be run, in the order of the policy.
+/// The tests that can still be run, in the order of the policy.
 pub fn outlook(policy: &Policy, environment: &Environment<'_>) -> Vec<Prospect> {
     let beliefs = gain::beliefs(policy, *environment);
     let case = environment.case;
@@ -37,7 +37,7 @@ pub fn outlook(policy: &Policy, environment: &Environment<'_>) -> Vec<Prospect> 
     open.filter_map(prospect).collect()
 }
 
-/// The probability of each cause that is still open, by verdict; what is left is for causes that no test names.
+/// The probability of each open cause, by verdict; the remainder belongs to causes that no test names.
 pub fn causes(policy: &Policy, environment: &Environment<'_>) -> BTreeMap<String, f64> {
     let mut causes = BTreeMap::new();
     for (test, probability) in gain::beliefs(policy, *environment) {

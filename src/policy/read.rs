@@ -1,9 +1,9 @@
-//! The YAML file to a checked policy.
+//! Converts the YAML file to a checked policy.
 //!
-//! Owns: the keys of the file. Must not know: how a case walks through the states.
+//! Owns: the keys of the file. Must not know: how a case moves through the states.
 //!
-//! Reading goes on after a mistake, so that one look shows them all. What could not be read is replaced by something
-//! empty; it is never used, for a policy with a problem is not returned.
+//! Reading continues after a mistake so that all are reported at once. Invalid parts are replaced by empty ones, which
+//! are never used because a policy with a problem is not returned.
 
 mod outline;
 mod state;
@@ -24,7 +24,8 @@ use crate::yaml::{self, Fields, Kind, Node};
 use crate::yaml::{Place, Problem, Problems, suggest};
 use outline::Outline;
 
-/// The files whose conditions, tests and conclusions a policy may use: name, file name and text. One may use those before it.
+/// The files whose conditions, tests and conclusions a policy can use: name, file name and text. Each can use those
+/// before it.
 const SHARED: [(&str, &str, &str); 2] = [
     ("common", "common.yaml", include_str!("../../policies/common.yaml")),
     ("article", "article.yaml", include_str!("../../policies/article.yaml")),
@@ -47,20 +48,20 @@ const KEYS: [&str; 15] = [
     "conclusions",
     "states",
 ];
-/// The kinds of training that a policy may be for.
+/// The kinds of training that a policy can support.
 pub(super) const KINDS: [&str; 7] =
     ["supervised", "fine_tuning", "pretraining", "reinforcement", "adversarial", "boosting", "unknown"];
 
-/// Names with a meaning of their own in expressions.
+/// Names with a special meaning in expressions.
 const RESERVED: [&str; 7] = ["baseline", "experiment", "case", "attempt", "true", "false", "null"];
 
-/// Reads a policy and checks everything that can be checked without running it.
+/// Reads a policy and performs all checks that are possible without running it.
 ///
-/// `origin` names the text in messages; `vocabulary` is what the policy may name.
+/// `origin` is the name of the text in messages; `vocabulary` contains the names that the policy can use.
 ///
 /// # Errors
 ///
-/// Every problem that was found, in the order of the text.
+/// All problems, in the order of the text.
 pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy, Vec<Problem>> {
     let mut problems = Problems::new(text, origin);
     let Some(root) = yaml::read(&mut problems) else { return Err(problems.into_sorted()) };
@@ -73,7 +74,7 @@ pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy
     shared.iter().map(|(root, ..)| root).chain([&root]).for_each(|root| outline.add(root));
     let mut reader = Reader::new(problems, vocabulary.clone(), outline);
     let mut found = Vec::new();
-    // Where it uses another policy, the stories of that one cover what both have.
+    // If it uses another policy, the stories of that policy cover the shared tests.
     reader.borrowing = shared.iter().any(|(_, file, _)| *file != "common.yaml");
     for (root, file, text) in &shared {
         let own = std::mem::replace(&mut reader.problems, Problems::new(text, file));
@@ -82,7 +83,7 @@ pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy
     }
     reader.borrowing = false;
     let policy = reader.policy(&root);
-    // What follows from a mistake is no second one.
+    // The consequences of a mistake are not reported as further mistakes.
     if let (Some(policy), true) = (&policy, reader.complete && reader.problems.is_empty() && found.is_empty()) {
         check::check(policy, &reader.places, &mut reader.problems);
     }
@@ -96,7 +97,7 @@ pub fn parse(text: &str, origin: &str, vocabulary: &Vocabulary) -> Result<Policy
     }
 }
 
-/// So many hexadecimal digits tell apart all texts that a policy ever has.
+/// Enough hexadecimal digits to distinguish all texts of a policy.
 const ID_DIGITS: usize = 12;
 
 /// A hash of all texts that make up a policy.
@@ -109,7 +110,7 @@ fn id_of<'t>(texts: impl Iterator<Item = &'t str>) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>()[..ID_DIGITS].to_owned()
 }
 
-/// The files that a policy uses, those first that others of them use.
+/// The files that a policy uses, dependencies first.
 fn shared_by(root: &Node) -> Vec<(Node, &'static str, &'static str)> {
     let mut used = Vec::new();
     let mut name = outline::used_by(root);
@@ -121,7 +122,7 @@ fn shared_by(root: &Node) -> Vec<(Node, &'static str, &'static str)> {
     used
 }
 
-/// Where the parts stand that are checked once the whole is known.
+/// Positions of the parts that are checked once the whole is known.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// The names of the states of the policy's own file.
@@ -141,9 +142,9 @@ struct Reader<'t> {
     tests: Vec<Test>,
     conclusions: Vec<Verdict>,
     places: Places,
-    /// What is read belongs to another policy.
+    /// The part being read belongs to another policy.
     borrowing: bool,
-    /// Every name of a test or a state that is used is there: the whole can be checked.
+    /// All names of tests and states exist, so the whole can be checked.
     complete: bool,
 }
 
@@ -168,7 +169,7 @@ impl<'t> Reader<'t> {
     fn shared(&mut self, root: &Node) {
         let Some(fields) = Fields::new(root, "a shared file", &KEYS, &mut self.problems) else { return };
         self.parts(&fields);
-        // Places are those of the policy's own file.
+        // Positions refer to the policy's own file.
         self.places = Places::default();
     }
 
@@ -210,7 +211,7 @@ impl<'t> Reader<'t> {
         })
     }
 
-    /// What a policy and a shared file have in common.
+    /// The common parts of a policy and a shared file.
     fn parts(&mut self, fields: &Fields<'_>) {
         if let Some(node) = fields.get("constants") {
             self.read_constants(node);
@@ -224,7 +225,7 @@ impl<'t> Reader<'t> {
             self.identifier(&key.name, key.place, "a test");
             self.places.tests.insert(key.name.clone(), key.place);
             if self.tests.iter().any(|test| test.name == key.name) {
-                let message = format!("there is a test `{}` in the file that this policy uses", key.name);
+                let message = format!("the file that this policy uses already has a test `{}`", key.name);
                 self.problems.add(key.place, message);
             }
             let test = self.test(&key.name, key.place, node);
@@ -243,7 +244,7 @@ impl<'t> Reader<'t> {
         for (key, node) in node.entries("`states`", &mut self.problems) {
             self.identifier(&key.name, key.place, "a state");
             if self.outline.tests.contains_key(&key.name) {
-                self.problems.add(key.place, format!("`{}` is a test: a state needs a name of its own", key.name));
+                self.problems.add(key.place, format!("`{}` is a test: a state needs a different name", key.name));
             }
             self.places.states.insert(key.name.clone(), key.place);
             let state = self.state(&key.name, node);
@@ -269,13 +270,13 @@ impl<'t> Reader<'t> {
         kinds
     }
 
-    /// Knobs that the policy brings along, each with its meaning.
+    /// Additional knobs of the policy, with their meanings.
     fn own_knobs(&mut self, node: &Node) {
         let mut brought = Vec::new();
         for (key, meaning) in node.entries("`own_knobs`", &mut self.problems) {
             self.identifier(&key.name, key.place, "a knob");
             if KNOBS.iter().any(|(known, _)| *known == key.name) {
-                self.problems.add(key.place, format!("`{}` is a knob already", key.name));
+                self.problems.add(key.place, format!("`{}` is already a knob", key.name));
             }
             self.words(meaning, "the meaning of a knob");
             brought.push(key.name.as_str());
@@ -335,7 +336,7 @@ impl<'t> Reader<'t> {
         for (key, node) in node.entries(&format!("`{what}`"), &mut self.problems) {
             self.name_of_value(&key.name, key.place, "a condition");
             if self.values.contains_key(&key.name) || self.conditions.contains_key(&key.name) {
-                self.problems.add(key.place, format!("`{}` is defined already", key.name));
+                self.problems.add(key.place, format!("`{}` is already defined", key.name));
             }
             let Some(condition) = self.guard(node, when) else { continue };
             let source = condition.source().to_owned();
@@ -347,17 +348,21 @@ impl<'t> Reader<'t> {
     fn name_of_value(&mut self, name: &str, at: Place, what: &str) {
         self.identifier(name, at, what);
         if RESERVED.contains(&name) {
-            self.problems.add(at, format!("`{name}` has a meaning of its own in expressions"));
+            self.problems.add(at, format!("`{name}` has a special meaning in expressions"));
         }
     }
 
-    /// A name: it must be one in expressions and in diagrams, too.
+    /// A name that is also valid in expressions and diagrams.
     fn identifier(&mut self, name: &str, at: Place, what: &str) {
         let mut chars = name.chars();
         let first = chars.next().is_some_and(|c| c.is_ascii_lowercase());
         if !first || !chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
-            let message = format!("`{name}` cannot be the name of {what}");
-            self.problems.add_help(at, message, "a name has lowercase letters, digits and _, and begins with a letter");
+            let message = format!("`{name}` is not a valid name of {what}");
+            self.problems.add_help(
+                at,
+                message,
+                "names consist of lowercase letters, digits and _, and begin with a letter",
+            );
         }
     }
 
@@ -366,7 +371,7 @@ impl<'t> Reader<'t> {
         node.text(what, &mut self.problems).map(|text| text.trim().to_owned()).unwrap_or_default()
     }
 
-    /// A name from a list of names that are known.
+    /// A name from a list of known names.
     fn known_name(&mut self, node: &Node, what: &str, known: &BTreeSet<String>) -> String {
         let Some(name) = node.text(what, &mut self.problems) else {
             self.complete = false;
@@ -396,7 +401,7 @@ impl<'t> Reader<'t> {
     /// A condition.
     fn guard(&mut self, node: &Node, when: When) -> Option<Expression> {
         let source = match &node.kind {
-            // `when: true` is YAML's true, and means the same.
+            // `when: true` is YAML's true and has the same meaning.
             Kind::Scalar(Value::Bool(value)) => {
                 if *value {
                     "true"
@@ -415,7 +420,7 @@ impl<'t> Reader<'t> {
         Names { vocabulary, constants: values, conditions, tests: &outline.tests, when }
     }
 
-    /// Reports the faults of an expression at their places in the file.
+    /// Reports the problems of an expression at their positions in the file.
     fn compiled<T>(&mut self, compiled: Result<T, Vec<Fault>>, node: &Node, source: &str) -> Option<T> {
         match compiled {
             Ok(value) => Some(value),

@@ -1,6 +1,6 @@
-//! The knobs of an experiment or of a recommendation, worked out from what a test says and what is known.
+//! Computes the knobs of an experiment or of a recommendation from a test and the known values.
 //!
-//! Owns: when a change can be made and when it is none. Must not know: the order of tests.
+//! Owns: when a change is possible, and when it has no effect. Must not know: the order of tests.
 
 use serde_json::Value;
 
@@ -19,11 +19,11 @@ pub(super) struct Obstacle {
     pub(super) why: String,
 }
 
-/// The changes of an experiment; the environment's attempt says which value of a ladder it has.
+/// The changes of an experiment; the environment's attempt selects the value of a ladder.
 ///
 /// # Errors
 ///
-/// The script does not have a knob that the test needs, a value cannot be worked out, or nothing is left to change.
+/// The script does not support a knob that the test needs, a value cannot be computed, or nothing would change.
 pub(super) fn of_experiment(
     run: &Run,
     environment: Environment<'_>,
@@ -34,7 +34,7 @@ pub(super) fn of_experiment(
     if let Some(from) = &run.settings.from
         && !case.changes.contains_key(from)
     {
-        return Err(unavailable(format!("it builds on `{from}`, which made no experiment")));
+        return Err(unavailable(format!("it builds on `{from}`, which had no experiment")));
     }
     let mut wanted = resolve(&run.settings, environment, vocabulary);
     if let Some(ladder) = &run.ladder {
@@ -43,7 +43,11 @@ pub(super) fn of_experiment(
     let mut knobs = Knobs::new();
     let mut left_out = Vec::new();
     for (knob, value) in wanted {
-        let value = if has_knob(case, &knob, vocabulary) { value } else { Err(format!("the script has no `{knob}`")) };
+        let value = if has_knob(case, &knob, vocabulary) {
+            value
+        } else {
+            Err(format!("the script does not support `{knob}`"))
+        };
         match value {
             Ok(value) => drop(knobs.insert(knob, value)),
             Err(why) if run.optional.contains(&knob) => left_out.push(why),
@@ -66,18 +70,18 @@ fn rung(ladder: &Ladder, environment: Environment<'_>, vocabulary: &Vocabulary) 
     let at = usize::try_from(environment.attempt.saturating_sub(1)).unwrap_or(usize::MAX);
     match values.get(at) {
         Some(change) => value_of(&ladder.knob, change, environment, vocabulary),
-        None if known => Err("every value of its ladder was tried".to_owned()),
-        None => Err(format!("the baseline's `{}` is not known", ladder.knob)),
+        None if known => Err("all values of its ladder were tried".to_owned()),
+        None => Err(format!("the baseline's `{}` is unknown", ladder.knob)),
     }
 }
 
-/// The settings of a recommendation: what cannot be worked out, or what the script has not got, is left out.
+/// The settings of a recommendation, without values that cannot be computed and knobs that the script does not support.
 pub(super) fn of_recommendation(settings: &Settings, environment: Environment<'_>, words: &Vocabulary) -> Knobs {
     let known = resolve(settings, environment, words).into_iter().filter_map(|(knob, value)| Some((knob, value.ok()?)));
     known.filter(|(knob, _)| has_knob(environment.case, knob, words)).collect()
 }
 
-/// Each knob once, with its value or why there is none.
+/// Each knob once, with its value or the reason why there is none.
 fn resolve(
     settings: &Settings,
     environment: Environment<'_>,
@@ -97,7 +101,7 @@ fn resolve(
     resolved
 }
 
-/// The value that a change gives a knob, or why there is none.
+/// The value that a change assigns to a knob, or the reason why there is none.
 fn value_of(
     knob: &str,
     change: &Change,
@@ -108,7 +112,7 @@ fn value_of(
         Change::To(value) => return Ok(typed(vocabulary, knob, value.clone())),
         Change::Times(factor) => {
             let now = environment.baseline.knobs.get(knob).and_then(Value::as_f64);
-            let now = now.ok_or_else(|| format!("the baseline's `{knob}` is not known"))?;
+            let now = now.ok_or_else(|| format!("the baseline's `{knob}` is unknown"))?;
             Datum::Number(now * factor).to_json()
         }
         Change::Computed(expression) => {
@@ -116,17 +120,17 @@ fn value_of(
             let value = evaluator.value(expression).to_json().filter(|_| !evaluator.faulty());
             let remarks = evaluator.remarks();
             if value.is_none() && !remarks.is_empty() {
-                return Err(format!("`{knob}` cannot be worked out: {remarks}"));
+                return Err(format!("`{knob}` cannot be computed: {remarks}"));
             }
             value
         }
     };
-    let value = value.ok_or_else(|| format!("`{knob}` cannot be worked out: its value is not finite"))?;
+    let value = value.ok_or_else(|| format!("`{knob}` cannot be computed: its value is not finite"))?;
     Ok(typed(vocabulary, knob, value))
 }
 
-/// A knob that takes whole numbers gets the nearest one. One that takes fractions gets one, whole or not: scripts and their
-/// libraries tell 1 from 1.0.
+/// Integer knobs are rounded. Float knobs always get a float, because scripts and their libraries distinguish 1 from
+/// 1.0.
 fn typed(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
     match (value.as_f64(), vocabulary.knobs.get(knob)) {
         #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and no count is near its bounds")]
@@ -136,7 +140,8 @@ fn typed(vocabulary: &Vocabulary, knob: &str, value: Value) -> Value {
     }
 }
 
-/// A script whose knobs are not listed is taken to have those of the contract, and none that a policy brings.
+/// If its knobs are not listed, a script is assumed to support the standard ones, and none of a policy's additional
+/// knobs.
 pub(super) fn has_knob(case: &CaseFacts, knob: &str, vocabulary: &Vocabulary) -> bool {
     let listed = match &case.knobs {
         Some(knobs) => knobs.contains(knob),
@@ -145,7 +150,7 @@ pub(super) fn has_knob(case: &CaseFacts, knob: &str, vocabulary: &Vocabulary) ->
     listed && !case.missing_knobs.contains(knob)
 }
 
-/// The experiment that had exactly these changes.
+/// The experiment with exactly these changes.
 pub(super) fn tried_before<'c>(case: &'c CaseFacts, knobs: &Knobs) -> Option<&'c Tried> {
     let same = |other: &Knobs| {
         other.len() == knobs.len()

@@ -1,7 +1,6 @@
 //! The step function: from one event to the next stop.
 //!
-//! Owns: the order in which tests are made, limits, and the end of every walk. Must not know: YAML, and what becomes of a
-//! proposal.
+//! Owns: the order of tests, limits, and termination. Must not know: YAML, and how a proposal is carried out.
 
 use crate::facts::{Facts, Knobs};
 
@@ -13,21 +12,21 @@ use super::guard::{Evaluator, Expression, show_number};
 use super::settings::{self, Obstacle};
 use super::{Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Position, Proposal, Question, gain};
 
-/// Enters a state, the start of the policy as a rule, and walks on to where something must be waited for.
+/// Enters a state, usually the initial one, and continues to the next stop.
 ///
-/// Of the environment, baseline and case are read: attempts follow from the case, and nothing is judged yet.
+/// Uses the baseline and the case of the environment: attempts follow from the case, and nothing is judged yet.
 pub fn enter(policy: &Policy, state: &str, environment: &Environment<'_>) -> Advance {
     let mut walk = Walk::new(policy, environment);
     walk.case.phase = state.to_owned();
     walk.walk(None)
 }
 
-/// Judges what happened to what the policy waited for, takes the outcome and walks on.
+/// Judges the event that the policy waited for, records the outcome and continues.
 ///
-/// Of the environment, baseline and case are read: the attempt is that of `at`, the experiment that of `happened`. The
-/// case after the step is in what it returns ([`CaseFacts::record`]).
+/// Uses the baseline and the case of the environment; the attempt is that of `at`, and the experiment that of
+/// `happened`. The returned value contains the case after the step ([`CaseFacts::record`]).
 ///
-/// A position that the policy does not have (its file was changed) ends the case as inconclusive.
+/// A position that the policy no longer has (because its file was changed) ends the case as inconclusive.
 pub fn judge(policy: &Policy, at: &Position, happened: &Happened<'_>, environment: &Environment<'_>) -> Advance {
     let mut walk = Walk::new(policy, environment);
     let next = match policy.test(&at.state) {
@@ -37,14 +36,14 @@ pub fn judge(policy: &Policy, at: &Position, happened: &Happened<'_>, environmen
             Action::Read => None,
         },
         None if policy.state(&at.state).is_some() => walk.after_confirmation(at, happened),
-        None => Some(give_up(&at.state, format!("the policy has no test `{}` any more", at.state))),
+        None => Some(give_up(&at.state, format!("the policy no longer has a test `{}`", at.state))),
     };
     walk.walk(next)
 }
 
-/// What an experiment showed.
+/// The facts of an experiment.
 struct Shown<'a> {
-    /// Which value of its ladder it had, from 1.
+    /// The number of its value in the ladder, from 1.
     attempt: u32,
     changes: &'a Knobs,
     facts: &'a Facts,
@@ -53,7 +52,7 @@ struct Shown<'a> {
 struct Walk<'p, 'e> {
     policy: &'p Policy,
     baseline: &'e Facts,
-    /// The case as it will be: what is passed on the way counts for the conditions that follow.
+    /// The case after the step; skipped tests already count in the following conditions.
     case: CaseFacts,
     passed: Vec<Passed>,
 }
@@ -63,17 +62,16 @@ impl<'p, 'e> Walk<'p, 'e> {
         Walk { policy, baseline: environment.baseline, case: environment.case.clone(), passed: Vec::new() }
     }
 
-    /// Goes on until it has to wait, or the case ends.
+    /// Continues until it must wait, or the case ends.
     fn walk(mut self, mut next: Option<Next>) -> Advance {
-        // Every turn makes or passes over a test, or leaves a state; a policy that was checked has no circle of states.
+        // Every pass runs or skips a test, or leaves a state; a checked policy has no loop of states.
         let mut turns = 4 * (self.policy.tests().len() + self.policy.states().len()) + 4;
         while next.is_none() && turns > 0 {
             next = self.turn();
             turns -= 1;
         }
         let phase = self.case.phase.clone();
-        let next =
-            next.unwrap_or_else(|| give_up(&phase, "the policy came back here with nothing new to try".to_owned()));
+        let next = next.unwrap_or_else(|| give_up(&phase, "the policy returned here without new tests".to_owned()));
         Advance { passed: self.passed, next, case: self.case }
     }
 
@@ -81,14 +79,14 @@ impl<'p, 'e> Walk<'p, 'e> {
         if !self.case.follow.is_empty() {
             let follows = self.case.follow.remove(0);
             let test = self.policy.test(&follows)?;
-            return self.make(test, "it follows from the experiment before it");
+            return self.make(test, "it follows from the previous experiment");
         }
         let Some(state) = self.policy.state(&self.case.phase) else {
-            return Some(give_up(&self.case.phase, format!("the policy has no state `{}` any more", self.case.phase)));
+            return Some(give_up(&self.case.phase, format!("the policy no longer has a state `{}`", self.case.phase)));
         };
         match &state.phase {
             Phase::First { tests, onward } => match self.called_for(tests) {
-                Some(test) => self.make(test, "what it asks for holds"),
+                Some(test) => self.make(test, "its condition is true"),
                 None => self.go(onward),
             },
             Phase::Try(phase) => self.try_next(phase),
@@ -96,7 +94,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         }
     }
 
-    /// The first test of a list that was not made and whose condition holds.
+    /// The first test in a list that has not run and whose condition is true.
     fn called_for(&self, tests: &[String]) -> Option<&'p Test> {
         let open = tests.iter().filter(|name| !self.case.outcomes.contains_key(*name));
         let mut tests = open.filter_map(|name| self.policy.test(name));
@@ -131,7 +129,7 @@ impl<'p, 'e> Walk<'p, 'e> {
                 None => self.nothing_left(phase),
             },
             (Order::Information, _) => match self.most_informative(&open) {
-                Some(test) => self.make(test, "it is expected to tell most for its cost"),
+                Some(test) => self.make(test, "it has the highest expected information for its cost"),
                 None => self.nothing_left(phase),
             },
         }
@@ -167,7 +165,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         self.go(go)
     }
 
-    /// Of the tests whose changes help, the one whose cause is the most probable.
+    /// Of the tests whose changes help, the one with the most probable cause.
     fn most_promising(&self) -> Option<&'p Test> {
         let beliefs = gain::beliefs(self.policy, self.environment(1, None));
         let probability = |name: &String| beliefs.get(name).copied().unwrap_or_default();
@@ -197,8 +195,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         }
     }
 
-    /// Makes a test: suggests its experiment, asks its question, or concludes from the baseline. None where it is passed
-    /// over.
+    /// Runs a test: suggests its experiment, asks its question, or concludes from the baseline. None if it is skipped.
     fn make(&mut self, test: &'p Test, why: &str) -> Option<Next> {
         let skip = test.skips.iter().find(|skip| self.holds(&skip.when));
         if let Some(skip) = skip {
@@ -218,7 +215,7 @@ impl<'p, 'e> Walk<'p, 'e> {
                 self.found(test, why)
             }
             Action::Read => {
-                self.settle(test, SKIPPED, "its condition does not hold".to_owned());
+                self.settle(test, SKIPPED, "its condition is false".to_owned());
                 None
             }
         }
@@ -235,7 +232,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         if let Some(tried) = settings::tried_before(&self.case, &changes).cloned() {
             let same = if tried.test == test.name { "it".to_owned() } else { format!("`{}`", tried.test) };
             let Some(facts) = tried.facts else {
-                self.settle(test, UNAVAILABLE, format!("{same} asked for the same changes, and showed nothing"));
+                self.settle(test, UNAVAILABLE, format!("{same} requested the same changes without a result"));
                 return None;
             };
             let shown = Shown { attempt, changes: &changes, facts: &facts };
@@ -264,10 +261,10 @@ impl<'p, 'e> Walk<'p, 'e> {
         let limits = self.policy.limits();
         let experiments = limits.experiments.saturating_sub(reserve).max(1);
         if self.case.experiments >= experiments {
-            let kept = if reserve > 0 { format!(", {reserve} kept for a confirmation") } else { String::new() };
+            let kept = if reserve > 0 { format!(", {reserve} reserved for a confirmation") } else { String::new() };
             return Some(format!("the case has used its {} experiments{kept}", limits.experiments));
         }
-        // Written so that hours which are not a number count as used up.
+        // Written such that hours that are not a number count as used up.
         let left = self.case.hours < limits.hours;
         (!left).then(|| format!("the experiments have used their {} hours", show_number(limits.hours)))
     }
@@ -284,9 +281,9 @@ impl<'p, 'e> Walk<'p, 'e> {
                 let news = knobs.iter().any(|knob| !self.case.missing_knobs.contains(knob));
                 self.case.missing_knobs.extend(knobs.iter().cloned());
                 if news {
-                    return self.propose(test, run, at.attempt, "without the knobs that the script does not have");
+                    return self.propose(test, run, at.attempt, "without the knobs that the script does not support");
                 }
-                "the script does not have its knobs".to_owned()
+                "the script does not support its knobs".to_owned()
             }
             Happened::NeverStarted => "the experiment never started".to_owned(),
             Happened::NoTest(why) => why.clone(),
@@ -296,7 +293,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         None
     }
 
-    /// Judges an experiment: the cause is found, the ladder goes on, or one of the test's own outcomes is taken.
+    /// Judges an experiment: the cause is found, the ladder continues, or one of the test's own outcomes applies.
     fn judge_run(&mut self, test: &'p Test, run: &'p Run, shown: Shown<'_>, prefix: &str) -> Option<Next> {
         let Shown { attempt, changes, facts } = shown;
         let found = test.cause.is_some() && self.says_found(test, attempt, facts);
@@ -313,13 +310,13 @@ impl<'p, 'e> Walk<'p, 'e> {
             (None, None) => false,
         });
         let why = format!("{prefix}{}", facts.in_words());
-        // A reading of its own says what others cannot; a cure by the policy's measure may be one of many.
+        // A condition of the test is specific; a fix by the policy's measure may be one of many.
         let compares = self.policy.cured.as_ref().is_some_and(|cured| self.holds_of(cured, attempt, facts));
         if found && (!compares || gain::is_most(facts)) {
             return self.found(test, why);
         }
         if goes_on && attempt < test.rungs() {
-            return self.propose(test, run, attempt.saturating_add(1), "the value before it helped");
+            return self.propose(test, run, attempt.saturating_add(1), "the previous value helped");
         }
         if self.case.promising.contains_key(&test.name) {
             self.case.outcomes.insert(test.name.clone(), PROMISING.to_owned());
@@ -345,7 +342,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         match (best.finite, facts.finite) {
             (true, false) => false,
             (false, true) => true,
-            // One that is not finite either is no worse: the ladder of a rate that is far too high goes on.
+            // Two experiments that are not finite are equally bad: the ladder of a rate that is far too high continues.
             (false, false) => true,
             (true, true) if facts.gain.is_nan() || best.gain.is_nan() => {
                 facts.better && !best.better || facts.progress > best.progress
@@ -366,7 +363,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         (name.to_owned(), why)
     }
 
-    /// The cause of a test is found.
+    /// Records that the cause of a test was found.
     fn found(&mut self, test: &Test, why: String) -> Option<Next> {
         self.case.promising.remove(&test.name);
         self.settle(test, FOUND, why);
@@ -378,12 +375,12 @@ impl<'p, 'e> Walk<'p, 'e> {
         self.go(&found)
     }
 
-    /// Records the outcome of a test, with what it says of others.
+    /// Records the outcome of a test, with its effect on others.
     fn settle(&mut self, test: &Test, outcome: &str, why: String) {
         let passed = Passed { state: test.name.clone(), outcome: outcome.to_owned(), why };
         self.case.pass(&passed);
         gain::believe(&mut self.case, test, outcome);
-        // A test is made once at most, whatever it follows.
+        // A test runs at most once, even if several others lead to it.
         if let Some(follows) = test.then.get(outcome).filter(|next| !self.case.outcomes.contains_key(*next)) {
             self.case.follow.insert(0, follows.clone());
         }
@@ -397,7 +394,7 @@ impl<'p, 'e> Walk<'p, 'e> {
                     self.settle(test, &answer.name, "a person answered".to_owned());
                     return answer.go.as_deref().and_then(|go| self.go(go));
                 }
-                None => format!("`{name}` is none of the answers"),
+                None => format!("`{name}` is not a possible answer"),
             },
             _ => "no answer came in time".to_owned(),
         };
@@ -420,7 +417,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         }
         let at = Position { state: self.case.phase.clone(), attempt: self.next_confirmation() };
         let mut confirmation = test.clone();
-        confirmation.why = super::text::Text::plain("the result is so close that another seed could turn it");
+        confirmation.why = super::text::Text::plain("the result is so close that another seed could reverse it");
         Some(self.suggest(&confirmation, at, changes, ""))
     }
 
@@ -430,7 +427,7 @@ impl<'p, 'e> Walk<'p, 'e> {
 
     fn after_confirmation(&mut self, at: &Position, happened: &Happened<'_>) -> Option<Next> {
         let Some(Phase::Confirm { held, onward }) = self.policy.state(&at.state).map(|state| &state.phase) else {
-            return Some(give_up(&at.state, format!("state `{}` makes no experiment any more", at.state)));
+            return Some(give_up(&at.state, format!("state `{}` no longer has an experiment", at.state)));
         };
         let test = self.case.found.clone().and_then(|name| self.policy.test(&name));
         let (Some(test), Happened::Ran(facts)) = (test, happened) else {
@@ -473,7 +470,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         Conclusion { state, verdict: verdict.verdict.clone(), confidence, summary, recommended }
     }
 
-    /// What the experiment of a test showed beside its baseline.
+    /// The result of a test's experiment compared with its baseline.
     fn in_words(&self, test: Option<&Test>) -> String {
         let shown = test.and_then(|test| Some((self.case.shown.get(&test.name)?, self.case.changes.get(&test.name)?)));
         let Some((shown, changes)) = shown else { return String::new() };

@@ -1,10 +1,10 @@
 //! Texts with expressions in braces: `the learning rate was {baseline.learning_rate}`.
 //!
-//! Owns: braces. Must not know: what the texts are for.
+//! Owns: braces. Must not know: the purpose of the texts.
 
 use super::guard::{Evaluator, Expression, Fault, Names};
 
-/// A text whose expressions were checked.
+/// A text with checked expressions.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Text {
     pieces: Vec<Piece>,
@@ -26,7 +26,7 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with its expressions and braces, each with its place in `source`.
+    /// All problems of its expressions and braces, each with its position in `source`.
     pub(super) fn compile(source: &str, names: &Names<'_>) -> Result<Self, Vec<Fault>> {
         let mut pieces = Vec::new();
         let mut faults = Vec::new();
@@ -40,7 +40,7 @@ impl Text {
             } else if c == '{' {
                 let Some(end) = rest[1..].find(['{', '}']).map(|i| i + 1).filter(|i| rest[*i..].starts_with('}'))
                 else {
-                    faults.push(fault(at..at + 1, "this brace is not closed", "write {{ for a brace"));
+                    faults.push(fault(at..at + 1, "this brace is not closed", "write {{ for a literal brace"));
                     at += 1;
                     continue;
                 };
@@ -53,7 +53,7 @@ impl Text {
                 }
                 at += end + 1;
             } else if c == '}' {
-                faults.push(fault(at..at + 1, "this brace was not opened", "write }} for a brace"));
+                faults.push(fault(at..at + 1, "this brace has no opening brace", "write }} for a literal brace"));
                 at += 1;
             } else {
                 words.push(c);
@@ -64,7 +64,7 @@ impl Text {
         if faults.is_empty() { Ok(Text { pieces }) } else { Err(faults) }
     }
 
-    /// The text with its values; what is not known reads `unknown`.
+    /// The text with its values; unknown values become `unknown`.
     pub(super) fn render(&self, evaluator: &mut Evaluator<'_>) -> String {
         let shown = self.pieces.iter().map(|piece| match piece {
             Piece::Words(words) => words.clone(),

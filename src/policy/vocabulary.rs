@@ -1,6 +1,6 @@
-//! The names that a policy may use: knobs, symptoms and verdicts.
+//! The names that a policy can use: knobs, symptoms and verdicts.
 //!
-//! Owns: which names there are and the types of knobs. Must not know: where a site's own knobs are configured.
+//! Owns: the existing names and the types of knobs. Must not know: where a site's custom knobs are configured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{KNOBS, VERDICTS};
 
-/// What values a knob takes. Null is always allowed: the script's own default, or none.
+/// The values of a knob. Null is always allowed: the script's own default, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnobKind {
     /// true or false
@@ -19,12 +19,12 @@ pub enum KnobKind {
     Number,
     /// a text
     Text,
-    /// anything: a site's own knob
+    /// anything: a custom knob
     Any,
 }
 
 impl KnobKind {
-    /// What it takes, for messages.
+    /// Its values, for messages.
     pub fn describe(self) -> &'static str {
         match self {
             KnobKind::Bool => "true or false",
@@ -35,7 +35,7 @@ impl KnobKind {
         }
     }
 
-    /// Whether a literal value may be given to such a knob.
+    /// Whether a literal value is valid for such a knob.
     pub fn takes(self, value: &Value) -> bool {
         match (self, value) {
             (_, Value::Null) => true,
@@ -58,12 +58,12 @@ impl KnobKind {
     }
 }
 
-/// The names that a policy may use. A name outside of it is a problem when the policy is read, not when it runs.
+/// The names that a policy can use. Other names are reported when the policy is read, not when it runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vocabulary {
     /// Knobs by canonical name.
     pub knobs: BTreeMap<String, KnobKind>,
-    /// Knobs that a policy brings along: a script has one of them only where the site lists it among the script's knobs.
+    /// Additional knobs of a policy: a script supports them only if the site lists them.
     pub brought: BTreeSet<String>,
     /// Symptom ids.
     pub symptoms: BTreeSet<String>,
@@ -72,7 +72,7 @@ pub struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// The knobs and verdicts of the contract, with the symptoms that the program can see.
+    /// The standard knobs and verdicts, and all symptoms.
     pub fn new<'s>(symptoms: impl IntoIterator<Item = &'s str>) -> Self {
         Vocabulary {
             knobs: KNOBS.iter().map(|(name, meaning)| ((*name).to_owned(), KnobKind::of_meaning(meaning))).collect(),
@@ -82,7 +82,7 @@ impl Vocabulary {
         }
     }
 
-    /// Adds a site's own knobs; one that the contract has keeps its kind.
+    /// Adds a site's custom knobs; a standard knob keeps its kind.
     #[must_use]
     pub fn with_knobs<'k>(mut self, knobs: impl IntoIterator<Item = &'k str>) -> Self {
         for knob in knobs {
@@ -91,7 +91,7 @@ impl Vocabulary {
         self
     }
 
-    /// Adds the knobs that a policy brings along.
+    /// Adds the additional knobs of a policy.
     #[must_use]
     pub(super) fn bringing<'k>(mut self, knobs: impl IntoIterator<Item = &'k str> + Clone) -> Self {
         self.brought.extend(knobs.clone().into_iter().map(str::to_owned));

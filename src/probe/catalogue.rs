@@ -43,7 +43,7 @@ const FITS_WITHIN: f64 = 1000.0;
 pub const TESTS: &[Test] = &[
     Test {
         name: "lower_rate",
-        why: "a loss that stands still may do so because its steps are too large",
+        why: "a loss may be constant because the steps are too large",
         hypothesis: "the learning rate is far too high",
         changes: |ground| rate(ground, |rate| rate / 10.0),
         most_steps: None,
@@ -51,7 +51,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         name: "raise_rate",
-        why: "a loss that stands still may do so because its steps are too small",
+        why: "a loss may be constant because the steps are too small",
         hypothesis: "the learning rate is far too low",
         changes: |ground| rate(ground, |rate| rate * 10.0),
         most_steps: None,
@@ -67,8 +67,8 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         name: "fit_one_example",
-        why: "a job that cannot fit one example learns nothing from many",
-        hypothesis: "model, loss and optimizer cannot learn at all",
+        why: "a job that cannot fit one example cannot learn from many",
+        hypothesis: "the model, loss and optimizer cannot learn at all",
         changes: one_example,
         most_steps: Some(FITS_WITHIN),
         fits_few: true,
@@ -81,7 +81,8 @@ fn rate(ground: &Ground<'_>, change: fn(f64) -> f64) -> Option<Knobs> {
     ground.has("learning_rate").then_some(changes)
 }
 
-/// What people begin with: Adam at its usual rate, scaled inputs and weights. What the job has already is no change.
+/// A common starting point: Adam at its usual rate, scaled inputs and weights. Settings that the job already has are
+/// not changed.
 fn ordinary(ground: &Ground<'_>) -> Option<Knobs> {
     let usual = [
         ("optimizer", json!("adam")),

@@ -1,6 +1,6 @@
-//! A story told in words.
+//! Explains a story in words.
 //!
-//! Owns: how the walk of a story reads. Must not know: how it is played.
+//! Owns: the presentation of a story. Must not know: how it is executed.
 
 use std::fmt::Write as _;
 
@@ -75,8 +75,8 @@ pub fn explain(policy: &Policy, test_text: &str, origin: &str, name: &str) -> Re
 fn tell_passed(told: &mut String, policy: &Policy, passed: &[Passed]) {
     for test in passed {
         let made = policy.test(&test.state).is_some_and(|known| known.then().contains_key(&test.outcome));
-        let onward = if made { ", which leads on" } else { "" };
-        let _ = writeln!(told, "   {} came out as {}{onward}: {}", test.state, test.outcome, test.why);
+        let onward = if made { ", and the case continues" } else { "" };
+        let _ = writeln!(told, "   {} resulted in {}{onward}: {}", test.state, test.outcome, test.why);
     }
 }
 

@@ -1,6 +1,6 @@
-//! Plays one story through a policy.
+//! Runs one story through a policy.
 //!
-//! Owns: what the case knows at each step. Must not know: how a story is written.
+//! Owns: the state of the case at each step. Must not know: how a story is written.
 
 use crate::facts::Knobs;
 use crate::policy::{
@@ -67,7 +67,7 @@ pub(super) fn play(policy: &Policy, story: &Story) -> Played {
             }
         }
     }
-    played.gap = Some(format!("the case did not end in {MOST_STEPS} steps"));
+    played.gap = Some(format!("the case did not end within {MOST_STEPS} steps"));
     played
 }
 
@@ -84,10 +84,10 @@ fn tell(policy: &Policy, story: &Story, case: &mut CaseFacts, stop: Told<'_>) ->
     let runs = policy.test(&at.state).is_none_or(|test| test.kind() == TestKind::Run);
     let said = match story.shows.get(&at.state) {
         Some(shows) => shows.at(times).ok_or_else(|| {
-            format!("`{}` was reached {times} times, but the story tells only {} of them", at.state, shows.len())
+            format!("`{}` was reached {times} times, but the story covers only {} of them", at.state, shows.len())
         })?,
         None if runs => story.default_show.as_ref().ok_or_else(|| {
-            format!("the story does not say what `{}` shows: add it to `shows`, or add `default_show`", at.state)
+            format!("the story does not define the result of `{}`: add it to `shows`, or add `default_show`", at.state)
         })?,
         // A question that the story leaves out is one that nobody answers.
         None => &Show::Silence,
@@ -104,8 +104,8 @@ fn tell(policy: &Policy, story: &Story, case: &mut CaseFacts, stop: Told<'_>) ->
         Show::Refused(knobs) if runs => Happened::Refused(knobs.clone()),
         Show::Answer(name) if !runs => Happened::Answered(name.clone()),
         Show::Silence if !runs => Happened::Unanswered,
-        _ if runs => return Err(format!("`{}` runs an experiment, but the story tells of an answer", at.state)),
-        _ => return Err(format!("`{}` asks a person, but the story tells of an experiment", at.state)),
+        _ if runs => return Err(format!("`{}` runs an experiment, but the story contains an answer", at.state)),
+        _ => return Err(format!("`{}` asks a person, but the story contains an experiment", at.state)),
     };
     Ok(judge(policy, at, &happened, &environment(story, case, at.attempt)))
 }

@@ -24,7 +24,7 @@ impl fmt::Display for Report {
             for problem in &self.problems {
                 writeln!(f, "{problem}\n")?;
             }
-            return write!(f, "ERROR: the test file has {} problems, no test ran", self.problems.len());
+            return write!(f, "ERROR: the test file has {} problems, so no test ran", self.problems.len());
         }
         for test in &self.tests {
             writeln!(f, "{:<5} {}", test.status, test.name)?;

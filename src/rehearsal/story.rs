@@ -203,7 +203,7 @@ impl Reader<'_, '_> {
             _ => {}
         }
         let help = "write facts, `crash`, `never_starts`, `silence`, { refused: [KNOB] } or { answer: NAME }";
-        self.problems.add_help(node.place, format!("nothing shows itself as {}", node.describe()), help);
+        self.problems.add_help(node.place, format!("{} is not a valid result", node.describe()), help);
         Show::Silence
     }
 

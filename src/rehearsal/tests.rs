@@ -93,7 +93,7 @@ fn mistakes_of_a_test_file_are_shown_with_their_places() {
         ("expect: { verdict: inconclusive }\nshows: { triag: {} }", "no test, state or conclusion `triag`"),
         ("expect: { verdict: inconclusive }\nshows: { overfit_one_point: { fist: true } }", "did you mean `fits`?"),
         ("expect: { verdict: inconclusive }\nshows: { overfit_one_point: { fits: 1 } }", "must be true or false"),
-        ("expect: { verdict: inconclusive }\nshows: { overfit_one_point: explode }", "nothing shows itself as"),
+        ("expect: { verdict: inconclusive }\nshows: { overfit_one_point: explode }", "is not a valid result"),
         ("expect: { verdict: inconclusive }\nbaseline: { symptoms: [sad] }", "no symptom `sad`"),
         ("expect: { verdict: inconclusive }\nknobs: [lr]", "no knob `lr`"),
         ("expects: { verdict: inconclusive }", "did you mean `expect`?"),

@@ -1,4 +1,4 @@
-//! The configuration as a text with comments.
+//! The configuration as commented text.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::command::{Placed, masked, masked_line, shell, words_for};
 use crate::jobs::Knobs;
 use crate::launched::{Flag, Unit, Way};
 
-/// Values that policies ask for, of knobs whose values are words.
+/// Values that policies use, for knobs whose values are words.
 const WORDS: &[(&str, &[&str])] = &[
     ("initializer", &["variance_scaling", "xavier", "normal", "default"]),
     ("optimizer", &["adam", "adamw", "sgd", "rmsprop"]),
@@ -19,7 +19,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ("input_scaling", &["none", "tanh"]),
 ];
 
-/// What stands for the name of a run while a command is rewritten.
+/// Placeholder for the name of a run while a command is rewritten.
 const RUN_NAME: &str = "NEXTRUN-RUN-NAME";
 
 /// A configuration.
@@ -39,12 +39,15 @@ pub fn configuration(plan: &Plan) -> Written {
     let _ = writeln!(text, "# Written by `nextrun init` for: {}", one_line(&line));
     text += "# Check it after a change: nextrun config check FILE. All settings: deploy/nextrun.yaml in the sources of nextrun.\n\n";
     let _ = writeln!(text, "watch:\n  logdir: {}\n", quoted(&plan.logdir));
-    text += "# How knobs reach the script. A job whose own command is known (it was started with `nextrun run`, or runs while\n";
-    text += "# `nextrun watch --runner` does) is repeated by that command; its knobs are set as the script takes them, and as is\n";
-    text += "# said here where they are not found.\nlaunch:\n";
+    text += "# How to pass knobs to the script. If a job's own command is known (it was started with `nextrun run`, \
+        or runs while\n";
+    text += "# `nextrun watch --runner` is active), experiments repeat that command and set knobs in its own form; \
+        the settings\n";
+    text += "# below apply to knobs that the command does not contain.\nlaunch:\n";
     let no_command = match command {
         Ok(command) => {
-            text += "  # For all other jobs. {settings} is what the baseline logged, with the changes after it.\n";
+            text +=
+                "  # For all other jobs. {settings} expands to what the baseline logged, followed by the changes.\n";
             let _ = writeln!(text, "  command: {}", quoted(&command));
             None
         }
@@ -53,91 +56,108 @@ pub fn configuration(plan: &Plan) -> Written {
             Some(why)
         }
     };
-    text += "  knobs:\n";
-    let written = plan.mappings.iter().map(|mapping| (mapping, carrier(mapping, plan))).collect::<Vec<_>>();
-    let mut any = false;
-    for (mapping, carrier) in &written {
-        let clauses = mapping.evidence.join("; ");
-        let _ = writeln!(text, "    # {}: {}", mapping.grade.word(), one_line(&clauses));
-        let knob = knob_of(mapping);
-        match carrier {
-            Ok(carrier) => {
-                any = true;
-                let remark = if mapping.grade == Grade::Guessed { "  # delete this line if it is wrong" } else { "" };
-                let _ = writeln!(text, "    {knob}: {carrier}{remark}");
-            }
-            Err(why) => {
-                let _ = writeln!(text, "    # {knob}: {}", one_line(why));
-            }
-        }
-    }
+    let (knobs, any) = knobs(plan);
+    text += &knobs;
     if !any {
-        // A key without entries is none.
+        // A key without entries has no value.
         text = text.replace("  knobs:\n", "  # knobs:\n");
         if no_command.is_some() {
             text = text.replace("launch:\n", "# launch:\n");
         }
     }
-    if !plan.absent.is_empty() {
-        let _ = writeln!(
-            text,
-            "    # absent: {}\n    # Experiments that need them are skipped. If the script has one, add a line such as\n    #   {}: {{ argument: \"--its-option={{value}}\" }}",
-            plan.absent.join(", "),
-            plan.absent[0]
-        );
+    if any || no_command.is_none() {
+        text += &own_names(plan);
     }
-    let own: Vec<(&String, &str)> =
-        plan.mappings.iter().filter_map(|m| Some((m.own_name.as_ref()?, knob_of(m)))).collect();
-    if !own.is_empty() && (any || no_command.is_none()) {
-        text += "  # Names under which the script logs its settings.\n  own_names:\n";
-        for (name, knob) in own {
-            let _ = writeln!(text, "    {}: {knob}", quoted(name));
+    text += &examples(plan);
+    Written { text, no_command }
+}
+
+/// The part `knobs`, and whether anything in it is more than a comment.
+fn knobs(plan: &Plan) -> (String, bool) {
+    let mut text = "  knobs:\n".to_owned();
+    let mut any = false;
+    for mapping in &plan.mappings {
+        let clauses = mapping.evidence.join("; ");
+        let _ = writeln!(text, "    # {}: {}", mapping.grade.word(), one_line(&clauses));
+        let knob = knob_of(mapping);
+        match carrier(mapping, plan) {
+            Ok(carrier) => {
+                any = true;
+                let remark =
+                    if mapping.grade == Grade::Guessed { "  # name another option if this is wrong" } else { "" };
+                let _ = writeln!(text, "    {knob}: {carrier}{remark}");
+            }
+            Err(why) => {
+                let _ = writeln!(text, "    # {knob}: {}", one_line(&why));
+            }
         }
     }
+    if let Some(first) = plan.absent.first() {
+        let absent = plan.absent.join(", ");
+        let _ = writeln!(text, "    # absent: {absent}");
+        text += "    # Experiments that need them are skipped. If the script has one, add a line such as\n";
+        let _ = writeln!(text, "    #   {first}: {{ argument: \"--its-option={{value}}\" }}");
+    }
+    (text, any)
+}
+
+/// The part `own_names`; empty where the script logs its settings under usual names.
+fn own_names(plan: &Plan) -> String {
+    let own = plan.mappings.iter().filter_map(|mapping| Some((mapping.own_name.as_ref()?, knob_of(mapping))));
+    let lines: String = own.map(|(name, knob)| format!("    {}: {knob}\n", quoted(name))).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("  # Names under which the script logs its settings.\n  own_names:\n{lines}")
+}
+
+/// The first experiments, as comments.
+fn examples(plan: &Plan) -> String {
+    let mut text = String::new();
     for example in &plan.examples {
         let changes: Vec<String> = example.changes.iter().map(|(knob, value)| format!("{knob} = {value}")).collect();
         let _ = writeln!(text, "\n# {} ({}):", example.title, changes.join(", "));
         let shown = match &example.command {
             Ok(rewritten) => masked_line(&rewritten.words().iter().map(|w| shell(w)).collect::<Vec<_>>().join(" ")),
-            Err(why) => format!("not with this script: {why}"),
+            Err(why) => format!("not possible with this script: {why}"),
         };
         let _ = writeln!(text, "#   {}", one_line(&shown));
     }
-    Written { text, no_command }
+    text
 }
 
 fn knob_of(mapping: &Mapping) -> &str {
     if mapping.flag.knob == "epochs" { "max_steps" } else { &mapping.flag.knob }
 }
 
-/// A text as YAML reads it back, on one line.
+/// A text as a YAML scalar on one line.
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
     let is_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') && text.chars().all(plain);
     if is_plain { text.to_owned() } else { json!(text).to_string() }
 }
 
-/// A comment ends with its line.
+/// A comment ends at the end of its line.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The command for jobs of which only what they logged is known.
+/// The command for jobs of which only the logs are known.
 fn template(plan: &Plan) -> Result<String, String> {
     let rewritten = plan.rewritten(&Knobs::new(), RUN_NAME);
     if !rewritten.files.is_empty() {
-        return Err("its configuration file says where it logs, and a template cannot change a file".to_owned());
+        return Err("its configuration file defines where it logs, and a template cannot change a file".to_owned());
     }
     let mut words: Vec<String> = match rewritten.placed {
         Placed::Redirected => Vec::new(),
         Placed::MakesItsOwn => ["nextrun", "run", "--"].map(str::to_owned).to_vec(),
         Placed::WouldOverwrite => {
-            return Err("nothing in it says where the script logs; an option such as --logdir would".to_owned());
+            return Err("nothing in it defines where the script logs; add an option such as --logdir".to_owned());
         }
     };
     words.extend(rewritten.words());
     if masked(&words) != words {
-        return Err("it holds a secret, which belongs into the environment".to_owned());
+        return Err("it contains a secret, which should be in the environment".to_owned());
     }
     let fill = |word: &String| {
         let quoted = shell(word).replace('{', "{{").replace('}', "}}");
@@ -148,7 +168,7 @@ fn template(plan: &Plan) -> Result<String, String> {
     Ok(format!("cd {folder} && {line} {{settings}}"))
 }
 
-/// How the configuration says that a knob is set; the error says why it cannot.
+/// How the configuration sets a knob; the error explains why it cannot.
 fn carrier(mapping: &Mapping, plan: &Plan) -> Result<String, String> {
     let flag = &mapping.flag;
     let key = match flag.way {
@@ -163,14 +183,14 @@ fn carrier(mapping: &Mapping, plan: &Plan) -> Result<String, String> {
     };
     let has_steps = plan.mappings.iter().any(|other| other.flag.knob == "max_steps");
     if flag.knob == "epochs" && has_steps {
-        return Err(format!("`{}` grows with the number of steps where it would end the run before", flag.name));
+        return Err(format!("`{}` depends on the number of steps, so it might end the run early", flag.name));
     }
     let words = |value: &Value| words_for(flag, value).map(|words| braces(&words.join(" ")));
     if let Some((_, values)) = WORDS.iter().find(|(knob, _)| *knob == flag.knob) {
         let cases = values.iter().filter_map(|value| Some((*value, words(&json!(value)).ok()?)));
         let cases: Vec<(&str, String)> =
             cases.filter(|(value, words)| !words.is_empty() || *value == "default").collect();
-        return by_value(key, &cases, None).ok_or_else(|| format!("which values `{}` takes is not known", flag.name));
+        return by_value(key, &cases, None).ok_or_else(|| format!("the values of `{}` are unknown", flag.name));
     }
     if ["batch_norm", "normalize_inputs"].contains(&flag.knob.as_str()) {
         let cases = [("true", json!(true)), ("false", json!(false))];
@@ -186,7 +206,7 @@ fn carrier(mapping: &Mapping, plan: &Plan) -> Result<String, String> {
             by_value(key, &[("1.0", none)], None).ok_or_else(|| "it chooses a schedule".to_owned())
         }
         "train_examples" | "gradient_clip" => {
-            // A formula has no value for null, so that a script without a way to say nothing is not given the word.
+            // A formula is undefined for null, so that the word is not passed to a script that cannot express it.
             let whole = if nothing.is_none() { whole.replace("{value}", "{value * 1.0}") } else { whole };
             let cases: Vec<(&str, String)> = nothing.map(|words| ("\"null\"", words)).into_iter().collect();
             by_value(key, &cases, Some(&whole)).ok_or_else(|| "it cannot be set".to_owned())
@@ -195,12 +215,12 @@ fn carrier(mapping: &Mapping, plan: &Plan) -> Result<String, String> {
     }
 }
 
-/// The words for any value of a knob that is a number.
+/// The arguments for any value of a numeric knob.
 fn whole(flag: &Flag) -> Result<String, String> {
     let hole = match (flag.unit, flag.knob.as_str()) {
         (Unit::Batches, _) => "{ceil(value / batch_size)}",
         (Unit::Share, _) => {
-            return Err(format!("`{}` is a share of the examples, of which the number is not known here", flag.name));
+            return Err(format!("`{}` is a fraction of the examples, whose number is unknown here", flag.name));
         }
         (Unit::Knob, "epochs") => "{ceil(value * batch_size / train_examples)}",
         (Unit::Knob, _) => "{value}",

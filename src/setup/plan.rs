@@ -1,4 +1,4 @@
-//! Which option is which knob, with the evidence, and what experiments would look like.
+//! Matches options to knobs, with the evidence, and shows example experiments.
 
 use std::collections::BTreeSet;
 
@@ -9,27 +9,27 @@ use crate::jobs::{Knobs, canonical_value, same_value};
 use crate::launched::{Flag, Launched, Way};
 use crate::policy::KNOBS;
 
-/// What a job logged of its settings.
+/// The settings that a job logged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Logged {
     /// The job, relative to the log directory.
     pub job: String,
-    /// Under the names that it gave them.
+    /// Under their original names.
     pub names: Vec<(String, Value)>,
     /// By canonical name.
     pub knobs: Knobs,
-    /// Newest step of its training loss.
+    /// Latest step of its training loss.
     pub steps: Option<f64>,
-    /// It was started by the very command that is looked at, so that its values must be those of the command.
+    /// It was started by exactly the inspected command, so its values must be those of the command.
     pub same_command: bool,
 }
 
-/// How sure a knob is.
+/// The certainty of a knob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grade {
-    /// Name and type say so, or a logged value does.
+    /// Name and type match, or a logged value does.
     Certain,
-    /// Only a help text, a value or a doubtful name says so, or a logged value speaks against it.
+    /// Only a help text, a value or an ambiguous name matches, or a logged value contradicts it.
     Guessed,
 }
 
@@ -46,22 +46,22 @@ impl Grade {
 /// An option as a knob.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
-    /// How the knob is set. A script that counts epochs has the knob `epochs`, by which its steps are set.
+    /// How the knob is set. A script that counts epochs has the knob `epochs`, which sets its steps.
     pub flag: Flag,
     /// What it is set to.
     pub value: Option<Value>,
-    /// How sure this is.
+    /// The certainty.
     pub grade: Grade,
-    /// What speaks for it and against it, in clauses.
+    /// The evidence for and against it, in clauses.
     pub evidence: Vec<String>,
-    /// The name under which the script logs it, where that is none of the usual ones.
+    /// The name under which the script logs it, if it is not a usual one.
     pub own_name: Option<String>,
 }
 
 /// An experiment as it would be started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
-    /// What it is for, in a few words.
+    /// Its purpose, in a few words.
     pub title: String,
     /// What it changes.
     pub changes: Knobs,
@@ -69,34 +69,34 @@ pub struct Example {
     pub command: Result<Rewritten, String>,
 }
 
-/// What was found out about a script.
+/// The results for a script.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// Its command.
     pub launched: Launched,
-    /// How it takes options.
+    /// How it reads options.
     pub style: Style,
-    /// How many options it has.
+    /// The number of its options.
     pub options: usize,
-    /// Its knobs, in the order of the contract.
+    /// Its knobs, in the standard order.
     pub mappings: Vec<Mapping>,
-    /// The knobs that it does not have.
+    /// The knobs that it does not support.
     pub absent: Vec<&'static str>,
-    /// The job that stands for its baseline: one that the command is or would be.
+    /// The job that serves as its baseline: one started by the command, or that it would start.
     pub baseline: String,
-    /// Whether an experiment stays out of the baseline's folder.
+    /// Whether an experiment leaves the baseline's directory untouched.
     pub placed: Placed,
     /// Experiments, at most three.
     pub examples: Vec<Example>,
-    /// What is known of the settings.
+    /// The known settings.
     pub settings: Knobs,
-    /// Newest step of the baseline.
+    /// Latest step of the baseline.
     pub steps: Option<f64>,
     /// The absolute path of the log directory.
     pub logdir: String,
 }
 
-/// Finds out which option is which knob. `logged` are jobs of the log directory, the most telling first.
+/// Matches options to knobs. `logged` are jobs of the log directory, the most relevant first.
 pub fn plan(survey: Survey, logged: &[Logged], logdir: &str) -> Plan {
     let Survey { mut launched, offered, style, .. } = survey;
     let mut mappings: Vec<Mapping> =
@@ -135,7 +135,7 @@ pub fn plan(survey: Survey, logged: &[Logged], logdir: &str) -> Plan {
     plan
 }
 
-/// What speaks for an option being a knob.
+/// The evidence that an option is a knob.
 fn mapping(flag: &Flag, offered: &[Offered], logged: &[Logged]) -> Mapping {
     let own = offered.iter().find(|offer| offer.flag.name == flag.name && offer.flag.off == flag.off);
     let value = own.and_then(|offer| canonical_value(&flag.knob, offer.value.as_ref()?));
@@ -146,7 +146,7 @@ fn mapping(flag: &Flag, offered: &[Offered], logged: &[Logged]) -> Mapping {
         (Grade::Certain, vec![format!("`{spelled}` by its name")])
     } else {
         let help = own.map(|offer| offer.help.as_str()).filter(|help| !help.is_empty());
-        let why = help.map_or_else(|| "a doubtful name".to_owned(), |help| format!("its help, \"{}\"", brief(help)));
+        let why = help.map_or_else(|| "an ambiguous name".to_owned(), |help| format!("its help, \"{}\"", brief(help)));
         (Grade::Guessed, vec![format!("`{spelled}` by {why}")])
     };
     let mut own_name = None;
@@ -156,11 +156,12 @@ fn mapping(flag: &Flag, offered: &[Offered], logged: &[Logged]) -> Mapping {
         own_name = (!usual).then(|| name.to_owned());
         match &value {
             Some(ours) if same_value(ours, &theirs_value) => {
-                evidence.push(format!("{} logged `{name}` = {theirs_value}, as the command has it", job.job));
+                evidence.push(format!("{} logged `{name}` = {theirs_value}, the value in the command", job.job));
                 grade = Grade::Certain;
             }
             Some(ours) if job.same_command => {
-                evidence.push(format!("but {} logged `{name}` = {theirs_value}, and the command has {ours}", job.job));
+                evidence
+                    .push(format!("but {} logged `{name}` = {theirs_value}, while the command has {ours}", job.job));
                 grade = Grade::Guessed;
             }
             _ => evidence.push(format!("{} logged `{name}`", job.job)),
@@ -170,7 +171,7 @@ fn mapping(flag: &Flag, offered: &[Offered], logged: &[Logged]) -> Mapping {
             logged.iter().find(|job| job.knobs.get(&flag.knob).is_some_and(|theirs| same_value(ours, theirs)))
         && is_telling(ours, offered)
     {
-        evidence.push(format!("{} logged {} = {ours}, as the command has it", job.job, flag.knob));
+        evidence.push(format!("{} logged {} = {ours}, the value in the command", job.job, flag.knob));
         grade = Grade::Certain;
     }
     Mapping { flag: flag.clone(), value, grade, evidence, own_name }
@@ -186,7 +187,7 @@ fn named<'a>(offer: &Offered, logged: &'a [Logged]) -> Option<(&'a Logged, &'a s
     })
 }
 
-/// Whether a value is that of one option only, and none that many settings have.
+/// Whether a value belongs to a single option and is not a common one.
 fn is_telling(value: &Value, offered: &[Offered]) -> bool {
     let usual = value.as_f64().is_none_or(|number| number.fract() == 0.0 && number.abs() < 10.0);
     let same = |offer: &&Offered| {
@@ -195,7 +196,7 @@ fn is_telling(value: &Value, offered: &[Offered]) -> bool {
     !usual && offered.iter().filter(same).count() == 1
 }
 
-/// Options whose name and help say nothing, and whose value is the one that a job logged as a knob.
+/// Options with an uninformative name and help, whose value equals one that a job logged as a knob.
 fn by_value(offered: &[Offered], flags: &[Flag], logged: &[Logged]) -> Vec<Mapping> {
     let mut found: Vec<Mapping> = Vec::new();
     for job in logged.iter().filter(|job| job.same_command) {
@@ -221,12 +222,12 @@ fn by_value(offered: &[Offered], flags: &[Flag], logged: &[Logged]) -> Vec<Mappi
     found
 }
 
-/// How people are told of a flag.
+/// How a flag is shown to people.
 fn spelling(flag: &Flag) -> &str {
     if flag.name.is_empty() { flag.off.as_deref().unwrap_or_default() } else { &flag.name }
 }
 
-/// The first sentence of a help text, of a bearable length.
+/// The first sentence of a help text, of limited length.
 fn brief(help: &str) -> String {
     const LONGEST: usize = 60;
     let sentence = help.split(". ").next().unwrap_or(help).replace(['"', '\n'], " ");
@@ -236,8 +237,8 @@ fn brief(help: &str) -> String {
     sentence.chars().take(LONGEST).collect::<String>() + "…"
 }
 
-/// The job whose command this is or could be: where an experiment of it would not write into its folder. Of several the
-/// first; a folder below the log directory that the command names counts as a job that is still to come.
+/// The job that this command started or could start: an experiment of it must not write to its directory. If there are
+/// several, the first; a directory below the log directory that the command names counts as a future job.
 fn baseline(launched: &Launched, offered: &[Offered], logged: &[Logged], logdir: &str) -> (String, Placed) {
     let own = logged.iter().filter(|job| job.same_command).map(|job| job.job.clone());
     let root = format!("{}/", logdir.trim_end_matches('/'));
@@ -254,7 +255,7 @@ fn baseline(launched: &Launched, offered: &[Offered], logged: &[Logged], logdir:
     let first: Vec<String> = own.collect();
     let certain = !first.is_empty();
     let mut tried: BTreeSet<String> = BTreeSet::new();
-    // A log directory itself named by the command has its runs below it.
+    // If the command names the log directory itself, its runs are below it.
     let unborn = std::iter::once("run".to_owned());
     let candidates: Vec<String> = if certain { first } else { named.chain(others).chain(unborn).collect() };
     let mut best = None;
@@ -277,7 +278,7 @@ fn placed_at(launched: &Launched, job: &str, logdir: &str) -> Placed {
 }
 
 impl Plan {
-    /// The command with some changes, to log into `run_name` below the log directory.
+    /// The command with some changes, logging to `run_name` below the log directory.
     pub fn rewritten(&self, changes: &Knobs, run_name: &str) -> Rewritten {
         let target = Target {
             logdir: Some(&self.logdir),
@@ -289,13 +290,13 @@ impl Plan {
         rewrite(&self.launched, changes, &target)
     }
 
-    /// The learning rate, where it is known.
+    /// The learning rate, if known.
     pub fn rate(&self) -> Option<f64> {
         self.settings.get("learning_rate").and_then(Value::as_f64).filter(|rate| *rate > 0.0)
     }
 
-    /// The first experiments that a policy may ask for: three that the script can be given, and those of the two most
-    /// important that it cannot.
+    /// The first experiments that a policy may request: three that the script supports, and those of the two most
+    /// important that it does not.
     fn find_examples(&self) -> Vec<Example> {
         const SHOWN: usize = 3;
         let object = |value: Value| -> Knobs { value.as_object().cloned().unwrap_or_default().into_iter().collect() };

@@ -1,4 +1,4 @@
-//! A run of two steps that shows whether the mapping is right: what it changes, and what its events say.
+//! A run of two steps that verifies the mapping: its changes, and the interpretation of its events.
 
 use serde_json::{Value, json};
 
@@ -6,36 +6,36 @@ use super::plan::{Logged, Plan};
 use crate::command::{Rewritten, typed};
 use crate::jobs::{Knobs, same_value};
 
-/// So many steps are run.
+/// Number of steps to run.
 const STEPS: f64 = 2.0;
 
-/// A script counts from 0 or 1 and may finish an epoch; a run that goes on beyond this was not told how long it is.
+/// A script may count from 0 or 1, or finish an epoch; a run that exceeds this did not receive its length.
 const ENOUGH: f64 = 10.0;
 
 /// A short run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trial {
-    /// What it changes.
+    /// Its changes.
     pub changes: Knobs,
     /// Its command.
     pub command: Rewritten,
 }
 
-/// One thing that the run showed.
+/// One observation from the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// It speaks for the mapping; `None` where it could not be seen.
+    /// Whether it confirms the mapping; `None` if it could not be observed.
     pub good: Option<bool>,
     /// In words.
     pub what: String,
 }
 
-/// The run that shows whether name, length and learning rate arrive, as far as the script can be given them. `run_name` is
-/// where it logs, relative to the log directory.
+/// The run that verifies name, length and learning rate, as far as the script supports them. `run_name` is where it
+/// logs, relative to the log directory.
 ///
 /// # Errors
 ///
-/// Why nothing can be tried.
+/// Why nothing can be tested.
 pub fn trial(plan: &Plan, run_name: &str) -> Result<Trial, String> {
     let has =
         |knob: &str| plan.rewritten(&Knobs::from([(knob.to_owned(), json!(STEPS))]), run_name).unplaced.is_empty();
@@ -44,12 +44,12 @@ pub fn trial(plan: &Plan, run_name: &str) -> Result<Trial, String> {
         changes.insert("max_steps".to_owned(), json!(STEPS));
     }
     if has("learning_rate") {
-        // Half of what it was is a value that no default has by chance.
+        // Half of the previous value is not a default by coincidence.
         let rate = plan.rate().unwrap_or(1e-3) / 2.0;
         changes.insert("learning_rate".to_owned(), typed("learning_rate", &json!(rate)));
     }
     if changes.is_empty() {
-        return Err("the script takes neither a learning rate nor a number of steps".to_owned());
+        return Err("the script supports neither a learning rate nor a number of steps".to_owned());
     }
     let command = plan.rewritten(&changes, run_name);
     match command.unplaced.values().next() {
@@ -58,34 +58,33 @@ pub fn trial(plan: &Plan, run_name: &str) -> Result<Trial, String> {
     }
 }
 
-/// What the run showed: `logged` is what it logged, if it logged anything; `ended` is its exit code, `None` where it had to
-/// be stopped.
+/// The results of the run: `logged` is what it logged, if anything; `ended` is its exit code, `None` if it had to be
+/// stopped.
 pub fn proofs(trial: &Trial, logged: Option<&Logged>, ended: Option<i32>) -> Vec<Proof> {
     let proof = |good: Option<bool>, what: String| Proof { good, what };
     let mut found = Vec::new();
     match ended {
         Some(0) => {}
         Some(code) => found.push(proof(Some(false), format!("the run ended with exit code {code}"))),
-        None => found.push(proof(None, "the run had to be stopped: it went on for too long".to_owned())),
+        None => found.push(proof(None, "the run took too long and was stopped".to_owned())),
     }
     let Some(logged) = logged else {
-        found.push(proof(Some(false), "the run logged nothing where it was told to".to_owned()));
+        found.push(proof(Some(false), "the run logged nothing in the requested directory".to_owned()));
         return found;
     };
-    found.push(proof(Some(true), "the run logged where it was told to".to_owned()));
+    found.push(proof(Some(true), "the run logged in the requested directory".to_owned()));
     for (knob, wanted) in &trial.changes {
         let seen = logged.knobs.get(knob);
         let flag = trial.command.carried.get(knob).map_or(knob.as_str(), String::as_str);
         found.push(match (knob.as_str(), seen) {
             ("max_steps", _) => steps(logged.steps, flag, ended),
             (_, Some(value)) if same_value(value, wanted) => {
-                proof(Some(true), format!("`{flag}` arrived: it logged {knob} = {value}"))
+                proof(Some(true), format!("`{flag}` took effect: the run logged {knob} = {value}"))
             }
-            (_, Some(value)) => proof(Some(false), format!("`{flag}` was {wanted}, but it logged {knob} = {value}")),
-            (_, None) => proof(
-                None,
-                format!("whether `{flag}` arrived cannot be seen: the script does not log its {}", words(knob)),
-            ),
+            (_, Some(value)) => {
+                proof(Some(false), format!("`{flag}` was {wanted}, but the run logged {knob} = {value}"))
+            }
+            (_, None) => proof(None, format!("cannot verify `{flag}`: the script does not log its {}", words(knob))),
         });
     }
     found
@@ -94,19 +93,19 @@ pub fn proofs(trial: &Trial, logged: Option<&Logged>, ended: Option<i32>) -> Vec
 fn steps(newest: Option<f64>, flag: &str, ended: Option<i32>) -> Proof {
     match newest {
         Some(newest) if newest <= ENOUGH => {
-            Proof { good: Some(true), what: format!("`{flag}` arrived: its newest step is {newest}") }
+            Proof { good: Some(true), what: format!("`{flag}` took effect: the latest step is {newest}") }
         }
         Some(newest) => Proof {
             good: Some(false),
             what: format!(
-                "`{flag}` asked for {STEPS} steps, but it logged step {newest}; an epoch may be the least that it does"
+                "`{flag}` requested {STEPS} steps, but the run logged step {newest}; perhaps it always finishes an epoch"
             ),
         },
         None if ended == Some(0) => Proof {
             good: None,
-            what: format!("`{flag}`: the run ended by itself, and logged no loss within {STEPS} steps"),
+            what: format!("`{flag}`: the run ended on its own, and logged no loss within {STEPS} steps"),
         },
-        None => Proof { good: None, what: format!("whether `{flag}` arrived cannot be seen: it logged no loss") },
+        None => Proof { good: None, what: format!("cannot verify `{flag}`: the run logged no loss") },
     }
 }
 
@@ -115,8 +114,7 @@ fn words(knob: &str) -> String {
 }
 
 impl Trial {
-    /// What the run is told besides its command.
-    /// `folder` is where the run logs, as an absolute path.
+    /// Environment variables of the run. `folder` is where the run logs, as an absolute path.
     pub fn variables(&self, run_name: &str, folder: &str) -> Vec<(String, String)> {
         let output = format!("{folder}/output");
         let changes = Value::Object(self.changes.clone().into_iter().collect()).to_string();

@@ -1,4 +1,4 @@
-//! W&B's sweep files: the command that they describe, with one value of each parameter.
+//! W&B sweep files: the command that they describe, with one value for each parameter.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use serde_json::Value;
 /// The command of a sweep.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sweep {
-    /// One word an entry.
+    /// One argument per entry.
     pub argv: Vec<String>,
     /// Its parameters, each with the value in the command.
     pub parameters: BTreeMap<String, Value>,
 }
 
-/// Why a file is no sweep that can be read.
+/// Why a file is not a readable sweep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SweepError {
-    /// It is no YAML of the form.
-    #[error("it is not a sweep: {0}")]
+    /// It is not YAML of this form.
+    #[error("it is not a valid sweep: {0}")]
     Form(String),
     /// It names no program.
     #[error("it names no `program` and no `command`")]
     NoProgram,
-    /// A macro of the command is not understood.
-    #[error("`{0}` in its `command` is not understood here")]
+    /// A macro of the command is not supported.
+    #[error("`{0}` in its `command` is not supported")]
     Macro(String),
 }
 
@@ -36,11 +36,11 @@ struct File {
     parameters: BTreeMap<String, Value>,
 }
 
-/// Reads a sweep file. `interpreter` runs its program where its command says nothing else.
+/// Reads a sweep file. `interpreter` runs its program unless its command names another one.
 ///
 /// # Errors
 ///
-/// What of it cannot be understood.
+/// The unsupported part.
 pub fn sweep(text: &str, interpreter: &str) -> Result<Sweep, SweepError> {
     let file: File = serde_saphyr::from_str(text).map_err(|error| SweepError::Form(error.to_string()))?;
     let mut parameters = BTreeMap::new();
@@ -84,7 +84,7 @@ fn word_of(value: &Value) -> String {
     }
 }
 
-/// One value of each parameter: the one that it has, the first of several, or the least of a range.
+/// One value for each parameter: its fixed value, the first of several, or the minimum of a range.
 fn values(prefix: &str, parameters: &BTreeMap<String, Value>, found: &mut BTreeMap<String, Value>) {
     for (name, parameter) in parameters {
         let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };

@@ -1,6 +1,6 @@
-//! Who may do what: tokens of programs, cookies of browsers, and requests that were led here.
+//! Permissions: tokens of programs, cookies of browsers, and protection against forged requests.
 //!
-//! Owns: the decision, and how a refusal reads. Must not know: what stands behind an address.
+//! Owns: the decision, and the text of a refusal. Must not know: the content of an address.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,16 +32,16 @@ pub(super) struct Reading {
     pub(super) keyring: Option<Arc<Keyring>>,
 }
 
-/// A right that nobody has without its token, or a browser's cookie where people have it.
+/// A permission that requires its token, or a browser's cookie if people can have it.
 #[derive(Debug, Clone)]
 pub(super) struct Right {
     pub(super) name: &'static str,
     pub(super) token: Option<Secret>,
-    /// Knows the browsers that have it; `None` where no browser may.
+    /// Recognises browsers with this permission; `None`: no browser may.
     pub(super) keyring: Option<Arc<Keyring>>,
 }
 
-/// Lets those through who may look.
+/// Admits requests with read permission.
 pub(super) async fn known(State(reading): State<Reading>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let logged_in = right_of(headers, reading.keyring.as_deref()).is_some();
@@ -49,26 +49,27 @@ pub(super) async fn known(State(reading): State<Reading>, request: Request, next
         _ if logged_in => next.run(request).await,
         Some(token) if !brings(headers, token) => not_let_in(headers, "read"),
         None if !is_meant(headers) => {
-            let why = "without `status.tokens.read` this answers to 127.0.0.1, [::1] and localhost only\n";
+            let why = "without `status.tokens.read`, only requests to 127.0.0.1, [::1] and localhost are answered\n";
             (StatusCode::MISDIRECTED_REQUEST, why).into_response()
         }
         Some(_) | None => next.run(request).await,
     }
 }
 
-/// Lets those through who have a right.
+/// Admits requests with a certain permission.
 pub(super) async fn holds(State(right): State<Right>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     if right_of(headers, right.keyring.as_deref()) == Some(BrowserRight::Act) {
         if is_own(headers) {
             return next.run(request).await;
         }
-        let why = "this came from a page of another site\n";
+        let why = "this request came from a page of another site\n";
         return (StatusCode::FORBIDDEN, why).into_response();
     }
     match &right.token {
         None => {
-            let why = format!("nobody may do this: set `status.tokens.{}` in the configuration\n", right.name);
+            let why =
+                format!("nobody is permitted to do this: set `status.tokens.{}` in the configuration\n", right.name);
             (StatusCode::FORBIDDEN, why).into_response()
         }
         Some(token) if !brings(headers, token) => not_let_in(headers, right.name),
@@ -76,7 +77,7 @@ pub(super) async fn holds(State(right): State<Right>, request: Request, next: Ne
     }
 }
 
-/// What the browser of a request may do, if it has logged in.
+/// The permissions of the browser, if it has logged in.
 pub(super) fn right_of(headers: &HeaderMap, keyring: Option<&Keyring>) -> Option<BrowserRight> {
     let keyring = keyring?;
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
@@ -84,14 +85,15 @@ pub(super) fn right_of(headers: &HeaderMap, keyring: Option<&Keyring>) -> Option
     pairs.filter(|(name, _)| *name == COOKIE).find_map(|(_, value)| keyring.right_of(value, now()))
 }
 
-/// Answers of any kind: nothing is kept, framed, guessed at, or told to other sites, and a page loads what is its own.
+/// Headers of all responses: no caching, framing or sniffing, no referrer to other sites, and pages load only their own
+/// content.
 pub(super) async fn guarded(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, page::SERVED_POLICY),
-        // `no-referrer` would have browsers hide where a form comes from, which is asked of each that acts.
+        // With `no-referrer`, browsers would hide the origin of a form, which is required for actions.
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
@@ -108,12 +110,12 @@ fn not_let_in(headers: &HeaderMap, right: &str) -> Response {
             .into_response();
     }
     let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
-    let why = format!("this needs the header `Authorization: Bearer` with the token of `status.tokens.{right}`\n");
+    let why = format!("this requires the header `Authorization: Bearer` with the token of `status.tokens.{right}`\n");
     (StatusCode::UNAUTHORIZED, ask, why).into_response()
 }
 
-/// Whether a request names this machine as itself. A browser on it may be led here by a page from elsewhere, whose name was
-/// made to mean the loopback; such a request has that name.
+/// Whether a request addresses this machine by a local name. Another site could direct a local browser here through a
+/// host name that resolves to the loopback address; such a request has that host name.
 fn is_meant(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else { return true };
     let Some(authority) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
@@ -121,14 +123,15 @@ fn is_meant(headers: &HeaderMap) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a browser says that a request comes from a page of this address. All send the header with what may act.
+/// Whether the browser states that a request comes from a page of this address. All browsers send this header with
+/// actions.
 pub(super) fn is_own(headers: &HeaderMap) -> bool {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else { return false };
     origin.split_once("://").is_some_and(|(_, from)| from.eq_ignore_ascii_case(host))
 }
 
-/// The comparison takes as long for a token that is nearly right as for one that is not.
+/// Constant-time comparison.
 fn brings(headers: &HeaderMap, token: &Secret) -> bool {
     let brought = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
     let wanted = format!("Bearer {}", token.expose());

@@ -1,4 +1,4 @@
-//! What the engine last said of itself.
+//! The latest state of the engine.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,26 +12,26 @@ use crate::page::{CaseLine, JobLine, Month, Need};
 use crate::store::SharedStore;
 use crate::telemetry::Metrics;
 
-/// A loop that has not turned for so long hangs: its longest honest turn reads what a whole cluster wrote meanwhile.
+/// A loop without progress for this long hangs: the longest legitimate pass reads what a whole cluster wrote meanwhile.
 const HANGS: Duration = Duration::from_secs(60);
 
-/// What is shown.
+/// The displayed state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shown {
-    /// Runs that are followed.
+    /// Followed runs.
     pub runs: usize,
     /// Open cases, and the newest closed ones.
     pub cases: Vec<CaseLine>,
     /// Every job by name.
     pub jobs: BTreeMap<String, JobLine>,
-    /// What needs a person besides cases.
+    /// Items besides cases that need a person.
     pub needs: Vec<Need>,
 }
 
-/// What is shown and takes longer to put together.
+/// Displayed data that are expensive to collect.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stock {
-    /// What this month has cost and saved.
+    /// Cost and savings of the current month.
     pub month: Month,
     /// The curves of each open case, by its id.
     pub curves: BTreeMap<String, Vec<Curve>>,
@@ -41,33 +41,33 @@ pub struct Stock {
 struct State {
     shown: Arc<Shown>,
     stock: Arc<Stock>,
-    /// When the loop turned last; `None` until the first look is done.
+    /// When the loop last made a pass; `None` until the first scan is complete.
     turned: Option<Instant>,
-    /// Why the daemon cannot do its work although it runs.
+    /// Why the daemon cannot work although it runs.
     trouble: Option<String>,
 }
 
-/// Where the engine puts what is shown, and the pages find it.
+/// Shared state between the engine and the pages.
 #[derive(Debug, Default)]
 pub struct Board {
-    /// What is counted and measured.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     state: Mutex<State>,
-    /// Where reports are kept, once it is open.
+    /// The store for reports, once it is open.
     store: OnceLock<SharedStore>,
-    /// How often something changed that people look at.
+    /// Number of visible changes.
     changes: watch::Sender<u64>,
     /// Who may answer.
     approvers: Mutex<Arc<Approvers>>,
 }
 
 impl Board {
-    /// Reports are kept here from now on.
+    /// Sets the store for reports.
     pub fn keep_in(&self, store: SharedStore) {
         self.store.get_or_init(|| store);
     }
 
-    /// These people may answer from now on.
+    /// Sets who may answer.
     pub fn let_approve(&self, approvers: Approvers) {
         *self.approvers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(approvers);
     }
@@ -81,17 +81,22 @@ impl Board {
         self.store.get()
     }
 
-    /// When something new of a job was last seen; `None` for one that is not known.
+    /// When a job was last seen to be active; `None` if it is unknown.
     pub(super) fn job_last_seen(&self, job: &str) -> Option<f64> {
         self.shown().jobs.get(job).map(|job| job.last_seen)
     }
 
-    /// The loop has turned.
+    /// Whether the first look is done.
+    pub fn has_looked(&self) -> bool {
+        self.state().turned.is_some()
+    }
+
+    /// The loop has made a pass.
     pub fn turned(&self) {
         self.state().turned = Some(Instant::now());
     }
 
-    /// Shows this from now on.
+    /// Sets the displayed state.
     pub fn show(&self, shown: Shown) {
         let before = std::mem::replace(&mut self.state().shown, Arc::new(shown));
         if !looks_alike(&before, &self.shown()) {
@@ -99,7 +104,7 @@ impl Board {
         }
     }
 
-    /// Shows this from now on, too.
+    /// Sets the expensive part of the displayed state.
     pub fn show_stock(&self, stock: Stock) {
         let stock = Arc::new(stock);
         let before = std::mem::replace(&mut self.state().stock, stock.clone());
@@ -108,12 +113,12 @@ impl Board {
         }
     }
 
-    /// Tells of each change from now on.
+    /// Subscribes to changes.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// The daemon cannot do its work, or can again. Says whether that is news.
+    /// The daemon cannot work, or can again. Returns whether this is a change.
     pub fn trouble(&self, why: Option<String>) -> bool {
         let mut state = self.state();
         let news = state.trouble.is_some() != why.is_some();
@@ -121,7 +126,8 @@ impl Board {
         news
     }
 
-    pub(super) fn shown(&self) -> Arc<Shown> {
+    /// What is shown now.
+    pub fn shown(&self) -> Arc<Shown> {
         self.state().shown.clone()
     }
 
@@ -129,32 +135,32 @@ impl Board {
         self.state().stock.clone()
     }
 
-    /// Whether the loop is alive; else why it seems not to be.
+    /// Whether the loop is alive; otherwise the reason why it seems not to be.
     pub(super) fn health(&self) -> Result<&'static str, String> {
         match self.state().turned.map(|turned| turned.elapsed()) {
             None => Ok("starting"),
             Some(elapsed) if elapsed < HANGS => Ok("alive"),
-            Some(elapsed) => Err(format!("the loop has not turned for {} s", elapsed.as_secs())),
+            Some(elapsed) => Err(format!("the main loop has made no progress for {} s", elapsed.as_secs())),
         }
     }
 
-    /// Whether it does its work; else why not.
+    /// Whether it works; otherwise why not.
     pub(super) fn readiness(&self) -> Result<&'static str, String> {
         let state = self.state();
         match (&state.trouble, state.turned) {
             (Some(why), _) => Err(why.clone()),
-            (None, None) => Err("the first look at the log directory is under way".to_owned()),
+            (None, None) => Err("the first scan of the log directory is in progress".to_owned()),
             (None, Some(_)) => Ok("ready"),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is one assignment, so that a panic elsewhere leaves nothing half done.
+        // Each change is one assignment, so that a panic elsewhere leaves no partial change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a page would look the same: that a job goes on writing is no news.
+/// Whether a page would look the same; new data of a running job are not a change.
 fn looks_alike(before: &Shown, now: &Shown) -> bool {
     let jobs = |shown: &Shown| {
         shown.jobs.iter().map(|(name, job)| (name.clone(), job.status, job.symptoms.clone())).collect::<Vec<_>>()
@@ -204,6 +210,6 @@ mod tests {
     fn a_loop_that_does_not_turn_is_not_alive() {
         let board = Board::default();
         board.state().turned = Instant::now().checked_sub(2 * HANGS);
-        assert_eq!(board.health(), Err("the loop has not turned for 120 s".into()));
+        assert_eq!(board.health(), Err("the main loop has made no progress for 120 s".into()));
     }
 }

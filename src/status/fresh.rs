@@ -1,6 +1,6 @@
-//! Tells pages that something changed: server-sent events.
+//! Notifies pages about changes with server-sent events.
 //!
-//! Owns: how often that is said, and to how many. Must not know: what changed.
+//! Owns: the rate of notifications, and the number of clients. Must not know: what changed.
 
 use std::convert::Infallible;
 use std::sync::{Arc, LazyLock};
@@ -15,26 +15,27 @@ use tokio::sync::{Semaphore, watch};
 
 use super::views::Views;
 
-/// Pages are told no more often than this.
+/// Minimum interval between notifications.
 const AT_MOST_EVERY: Duration = Duration::from_secs(2);
 
-/// A page whose connection is over asks anew after this.
+/// A page whose connection was closed reconnects after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
 
-/// So many pages are told at once, half of all connections. Others are as fresh as they are loaded.
+/// Maximum number of notified pages, half of all connections. Other pages show the state at loading time.
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(16)));
 
-/// What is said next.
+/// The next event.
 enum Next {
-    /// That this is the place to listen.
+    /// Confirms the subscription.
     Hello,
-    /// That something changed.
+    /// Something changed.
     Change,
 }
 
 pub(super) async fn events(State(views): State<Views>) -> Response {
     let Ok(place) = PLACES.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "as many pages as are kept fresh are open\n").into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "the maximum number of automatically updated pages is open\n")
+            .into_response();
     };
     let first = (Next::Hello, views.board.changes(), place);
     Sse::new(stream::unfold(first, |(next, mut changes, place)| async move {
@@ -51,7 +52,7 @@ pub(super) async fn events(State(views): State<Views>) -> Response {
 async fn change(changes: &mut watch::Receiver<u64>) -> Option<Event> {
     changes.changed().await.ok()?;
     tokio::time::sleep(AT_MOST_EVERY).await;
-    // What changed meanwhile is told with it.
+    // Includes all changes in the meantime.
     let count = *changes.borrow_and_update();
     Some(Event::default().event("changed").data(count.to_string()))
 }

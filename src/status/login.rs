@@ -1,9 +1,9 @@
-//! Who a browser is: one-time links, and the cookie that they set.
+//! Browser sessions: one-time links, and the cookies that they set.
 //!
-//! Owns: the key, what is signed with it, how long it holds. Must not know: pages, what may be done with a right.
+//! Owns: the key, the signed data, and their validity. Must not know: pages, the meaning of permissions.
 //!
-//! A link and a cookie are words with a signature; nothing is kept of them but that a link was used. Whoever can read the
-//! key may do what the daemon's user may: it lies beside the database.
+//! Links and cookies are signed texts; only the use of a link is stored. Anyone who can read the key has the
+//! permissions of the daemon's user, because it is stored next to the database.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -15,21 +15,21 @@ use std::sync::{Mutex, PoisonError};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The name of the key below the state directory.
+/// The name of the key file in the state directory.
 pub const KEY: &str = "login.key";
 
-/// Seconds that a link holds.
+/// Validity of a link in seconds.
 const LINK_HOLDS: u64 = 600;
 
-/// Seconds that a cookie holds.
+/// Validity of a cookie in seconds.
 pub(super) const COOKIE_HOLDS: u64 = 7 * 24 * 3600;
 
-/// What a browser may do.
+/// The permissions of a browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BrowserRight {
-    /// Look.
+    /// Read.
     Read,
-    /// Look, and act for a person.
+    /// Read, and act on behalf of a person.
     Act,
 }
 
@@ -46,10 +46,10 @@ impl BrowserRight {
     }
 }
 
-/// What signs links and cookies, and knows them again.
+/// Signs and verifies links and cookies.
 pub struct Keyring {
     key: [u8; 32],
-    /// When this process began, in seconds since the Unix epoch: which links were used before is not known.
+    /// When this process started, in seconds since the Unix epoch; it is unknown which links were used before.
     began: u64,
     used: Mutex<BTreeSet<String>>,
 }
@@ -63,16 +63,16 @@ impl std::fmt::Debug for Keyring {
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The daemon has not made one.
+    /// The daemon has not created one.
     #[error("there is no {0}: start `nextrun watch` with `status.listen` in its configuration first")]
     NoKey(String),
-    /// It is no key.
-    #[error("{0} is damaged: remove it and restart the daemon; everybody has to log in anew then")]
+    /// It is not a key.
+    #[error("{0} is damaged: remove it and restart the daemon; everyone then has to log in again")]
     Damaged(String),
     /// It could not be read or made.
     #[error("could not {action} {path}: {source}")]
     Files {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// The file.
         path: String,
@@ -80,13 +80,13 @@ pub enum LoginError {
         #[source]
         source: io::Error,
     },
-    /// The system has no random numbers.
-    #[error("the system gave no random numbers: {0}")]
+    /// The system provided no random numbers.
+    #[error("the system provided no random numbers: {0}")]
     Random(String),
 }
 
 impl Keyring {
-    /// The key of a state directory, made where there is none.
+    /// The key of a state directory, created if necessary.
     ///
     /// # Errors
     /// It cannot be read or made.
@@ -133,10 +133,10 @@ impl Keyring {
         self.sign("link", right, seconds(now) + LINK_HOLDS)
     }
 
-    /// The cookie that a link is exchanged for; `None` where it holds no more, or never did.
+    /// Exchanges a link for a cookie; `None` if the link has expired or is invalid.
     pub(super) fn redeem(&self, code: &str, now: f64) -> Option<Result<String, LoginError>> {
         let (right, until) = self.check("link", code, now)?;
-        // Whether a link from before this process was used is not known.
+        // It is unknown whether a link created before this process has been used.
         if until < self.began.saturating_add(LINK_HOLDS) {
             return None;
         }
@@ -144,7 +144,7 @@ impl Keyring {
         fresh.then(|| self.sign("cookie", right, seconds(now) + COOKIE_HOLDS))
     }
 
-    /// What the bearer of a cookie may do.
+    /// The permissions of the bearer of a cookie.
     pub(super) fn right_of(&self, cookie: &str, now: f64) -> Option<BrowserRight> {
         self.check("cookie", cookie, now).map(|(right, _)| right)
     }
@@ -164,7 +164,7 @@ impl Keyring {
         (seconds(now) < until).then_some((right, until))
     }
 
-    /// A link is no cookie, so that what stands in a history of addresses opens nothing.
+    /// A link is not a cookie, so an entry in the browser history grants nothing.
     fn mac(&self, what: &str, words: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
         mac.update(what.as_bytes());

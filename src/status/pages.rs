@@ -1,4 +1,4 @@
-//! What stands at which address, and who may see it.
+//! The addresses, and who may use them.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{Tokens, fresh, report};
 use crate::page::{CaseLine, ICON, Links, SCRIPT, STYLE};
 use crate::telemetry::Metrics;
 
-/// Everything that is answered. Health and readiness say nothing of jobs, and are for programs that have no token.
+/// All routes. Health and readiness reveal nothing about jobs, and are for programs without a token.
 pub(super) fn router(board: Arc<Board>, tokens: Tokens, keyring: Option<Keyring>, links: Links) -> Router {
     let keyring = keyring.map(Arc::new);
     let views = Views { board: board.clone(), keyring: keyring.clone(), links: Arc::new(links) };

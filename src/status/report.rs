@@ -1,7 +1,7 @@
-//! What others tell the daemon: what became of a job, and what a person answers.
+//! Reports to the daemon: status of a job, and answers of a person.
 //!
-//! Owns: what a report must look like, and what is said to those who report. Must not know: what follows from it. A report
-//! is in the store before it is acknowledged.
+//! Owns: the format of reports, and the responses. Must not know: their consequences. A report is stored before it is
+//! acknowledged.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,16 +22,16 @@ use crate::fate::Fate;
 use crate::fault;
 use crate::store::{Commit, OfCase, SharedStore, Store, StoreError, Wish};
 
-/// A report has no more bytes than this: a fate with its tail, escaped as JSON, and event files.
+/// Maximum size of a report: a status with its log tail as JSON, and event files.
 const LONGEST_REPORT: usize = 64 * 1024;
 
-/// A reason is cut to this many bytes.
+/// Maximum size of a reason in bytes; longer ones are shortened.
 const LONGEST_REASON: usize = 1024;
 
-/// A fate names no more event files than this.
+/// Maximum number of event files.
 const MOST_EVENT_FILES: usize = 64;
 
-/// What those who run jobs may tell.
+/// Reports of systems that run jobs.
 pub(super) fn reporting() -> Router<Arc<Board>> {
     Router::new()
         .route("/v1/experiments/{id}", post(experiment))
@@ -39,7 +39,7 @@ pub(super) fn reporting() -> Router<Arc<Board>> {
         .layer(DefaultBodyLimit::max(LONGEST_REPORT))
 }
 
-/// What people may do.
+/// Actions of people.
 pub(super) fn acting() -> Router<Arc<Board>> {
     Router::new()
         .route("/v1/cases/{id}/answer", post(answer))
@@ -47,7 +47,7 @@ pub(super) fn acting() -> Router<Arc<Board>> {
         .layer(DefaultBodyLimit::max(LONGEST_REPORT))
 }
 
-/// What is said to whoever told something.
+/// The response to a report.
 enum Said {
     Accepted,
     Invalid(String),
@@ -78,7 +78,7 @@ async fn experiment(State(board): State<Arc<Board>>, Path(id): Path<String>, bod
         let made = store.suggested(&id)?;
         let Some(case) = made.as_ref() else { return Ok(Said::Unknown(format!("there is no suggestion {id}"))) };
         if case.closed {
-            return Ok(Said::Conflict(format!("case {} has closed", case.case)));
+            return Ok(Said::Conflict(format!("case {} is closed", case.case)));
         }
         let case = Some(case.case.clone());
         ask(store, case, Wish::FateOfExperiment { suggestion: id, fate })
@@ -96,9 +96,9 @@ async fn job(State(board): State<Arc<Board>>, Path(run): Path<String>, body: Byt
     };
     in_store(&board, move |store| {
         let newest = store.newest_case_of(&run)?;
-        // A job that goes on after its case closed was trained anew, and gets a case of its own.
+        // A job that logs again after its case closed is a new training, and gets its own case.
         if let Some(OfCase { case, .. }) = newest.as_ref().filter(|case| case.closed && last_seen <= case.updated) {
-            return Ok(Said::Conflict(format!("case {case} has closed")));
+            return Ok(Said::Conflict(format!("case {case} is closed")));
         }
         let case = newest.filter(|case| !case.closed).map(|case| case.case);
         ask(store, case, Wish::FateOfJob { job: run, fate })
@@ -106,20 +106,20 @@ async fn job(State(board): State<Arc<Board>>, Path(run): Path<String>, body: Byt
     .await
 }
 
-/// The answer to what a case asks.
+/// The answer to a question of a case.
 #[derive(Debug, Deserialize)]
 struct Answered {
     answer: String,
-    /// The id of the message that asked; without it, what is asked now is answered.
+    /// The id of the message with the question; default: the current question.
     #[serde(default)]
     ask: Option<String>,
-    /// The fingerprint in that message: an answer to anything else is refused.
+    /// The fingerprint in that message; an answer to anything else is refused.
     #[serde(default)]
     fingerprint: Option<String>,
-    /// Why, for the journal.
+    /// The reason, for the journal.
     #[serde(default)]
     why: String,
-    /// Who answers, for the journal: nothing vouches for it.
+    /// Who answers, for the journal; not authenticated.
     #[serde(default)]
     name: Option<String>,
 }
@@ -146,7 +146,7 @@ async fn answer_on_page(
 async fn give_answer(board: &Board, id: String, answered: Answered) -> Response {
     let (approvers, at) = (board.approvers(), now());
     in_store(board, move |store| {
-        // An abbreviation is for people who type: a program has the whole id.
+        // Abbreviations are for people who type; programs have the whole id.
         let Some(stored) = store.case(&id)?.filter(|case| case.id.0 == id) else {
             return Ok(Said::Unknown(format!("there is no case {id}")));
         };
@@ -154,7 +154,7 @@ async fn give_answer(board: &Board, id: String, answered: Answered) -> Response 
             Some(ask) => Some(ask),
             None => answers::open_ask(store, &stored.id)?.map(|ask| ask.id),
         };
-        let Some(ask) = asked else { return Ok(Said::Conflict(format!("case {id} asks nothing now"))) };
+        let Some(ask) = asked else { return Ok(Said::Conflict(format!("case {id} has no open question"))) };
         let by = Person { provider: "http".to_owned(), user: "act".to_owned(), name: answered.name };
         let reply = Reply { answer: answered.answer, by, at, why: answered.why };
         let said = answers::give(store, &approvers, &Attempt { ask, fingerprint: answered.fingerprint, reply })?;
@@ -185,7 +185,7 @@ fn ask(store: &mut dyn Store, case: Option<CaseId>, wish: Wish) -> Result<Said, 
     Ok(Said::Accepted)
 }
 
-/// Does some work in the store. Before it is open, and while it cannot work, those who tell are told to come again.
+/// Performs an operation on the store. Before it is open, and while it fails, clients are asked to retry.
 async fn in_store(
     board: &Board,
     work: impl FnOnce(&mut dyn Store) -> Result<Said, StoreError> + Send + 'static,
@@ -201,9 +201,10 @@ async fn in_store(
     }
 }
 
-/// Reads a fate, and bounds what it brings.
+/// Reads a status, and limits its size.
 fn fate(body: &[u8]) -> Result<Fate, String> {
-    let mut fate: Fate = serde_json::from_slice(body).map_err(|error| format!("the body is no fate: {error}"))?;
+    let mut fate: Fate =
+        serde_json::from_slice(body).map_err(|error| format!("the body is not a valid status: {error}"))?;
     if fate.attempt == Some(0) {
         return Err("`attempt` counts from 1".to_owned());
     }

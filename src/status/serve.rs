@@ -1,4 +1,4 @@
-//! Connections, and what each may take of the daemon.
+//! Connections, and their limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use tower_service::Service;
 use super::board::Board;
 use super::{Listen, StatusError, pages};
 
-/// So many connections at once: a scraper, a probe or two, and people.
+/// Maximum number of connections: a scraper, a few probes, and people.
 const MOST_CONNECTIONS: usize = 32;
 
-/// A connection whose request is not there by then is closed.
+/// Timeout for receiving a request.
 const REQUEST_WITHIN: Duration = Duration::from_secs(5);
 
-/// A connection is over by then, answered or not.
+/// Maximum duration of a connection.
 const OVER_WITHIN: Duration = Duration::from_secs(30);
 
-/// A request line with its headers has no more bytes than this.
+/// Maximum size of a request line with its headers.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// Listens, and answers until it is dropped. The address is bound when this returns.
+/// Listens and answers until it is dropped. The address is bound when this returns.
 ///
 /// # Errors
-/// Others could look without a token, or the address cannot be had.
+/// Others could read without a token, or the address is not available.
 pub async fn serve(
     listen: Listen,
     board: Arc<Board>,
@@ -47,7 +47,7 @@ pub async fn serve(
 async fn accept(listener: TcpListener, router: axum::Router) {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
-        // Those beyond wait in the kernel's queue, which costs this process nothing.
+        // Further connections wait in the kernel's queue, which costs this process nothing.
         let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -57,16 +57,16 @@ async fn accept(listener: TcpListener, router: axum::Router) {
                     drop(place);
                 });
             }
-            // No file descriptor is left, or the client is gone already: neither passes faster for being asked at once.
+            // No file descriptor is free, or the client has disconnected; retrying immediately would not help.
             Err(error) => {
-                tracing::warn!(%error, "the status page could not take a connection");
+                tracing::warn!(%error, "the status page could not accept a connection");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
 }
 
-/// One request a connection: an idle one must not take the place of another.
+/// One request per connection, so that an idle connection does not block others.
 async fn answer(stream: TcpStream, router: axum::Router) {
     let service = service_fn(move |request| router.clone().call(request));
     let connection = http1::Builder::new()
@@ -75,7 +75,7 @@ async fn answer(stream: TcpStream, router: axum::Router) {
         .header_read_timeout(REQUEST_WITHIN)
         .max_buf_size(LONGEST_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that went away or was too slow is no concern of ours.
+    // A client that disconnected or was too slow can be ignored.
     drop(tokio::time::timeout(OVER_WITHIN, connection).await);
 }
 

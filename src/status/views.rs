@@ -1,6 +1,6 @@
-//! The pages, filled from the board and the store.
+//! The pages, with data from the board and the store.
 //!
-//! Owns: what is looked up for a page, logging in. Must not know: how a page looks.
+//! Owns: the data lookups of pages, logging in. Must not know: the layout of pages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::case::{Case, CaseId, JournalEntry};
 use crate::page::{self, CaseLine, CaseView, Frame, Home, JobFilter, Links, Need, NeedKind};
 use crate::store::{Answer, Ask, Delivery, DeliveryState, Owed, SharedStore, Store, StoreError, Which};
 
-/// What the pages are made from.
+/// The data sources of the pages.
 #[derive(Debug, Clone)]
 pub(super) struct Views {
     pub(super) board: Arc<Board>,
@@ -31,13 +31,13 @@ impl Views {
     }
 }
 
-/// A message that came to nothing is shown so long, in seconds.
+/// How long undelivered messages are shown, in seconds.
 const SHOWN_FOR: f64 = 7.0 * 24.0 * 3600.0;
 
-/// So many messages that came to nothing are listed, the newest.
+/// Maximum number of undelivered messages listed, newest first.
 const MOST_SHOWN: usize = 20;
 
-/// Which jobs are listed.
+/// The filter for jobs.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Wanted {
@@ -85,13 +85,13 @@ fn date(line: &mut CaseLine, since: Option<f64>) {
     }
 }
 
-/// Since when cases wait, what they ask, and the messages that came to nothing.
+/// Since when cases wait, their questions, and undelivered messages.
 type LookedUp = (Vec<(CaseId, f64)>, Vec<Ask>, Vec<Need>);
 
 fn look_up(store: &mut dyn Store, cases: &[CaseId], now: f64) -> Result<LookedUp, StoreError> {
     let mut waits = Vec::new();
     for case in cases {
-        // What became of a job is noted while a case waits, and changes nothing of that.
+        // A status report about a job during the wait does not change what the case waits for.
         let last = store.journal(case)?.iter().rev().find(|entry| entry.kind != "fate").map(|entry| entry.time);
         waits.extend(last.map(|last| (case.clone(), last)));
     }
@@ -102,7 +102,7 @@ fn look_up(store: &mut dyn Store, cases: &[CaseId], now: f64) -> Result<LookedUp
             rows.into_iter().flatten().filter(|owed| state == DeliveryState::Held || now - owed.changed < SHOWN_FOR);
         for owed in recent.take(MOST_SHOWN) {
             let need = undelivered(&owed);
-            // A destination that is down says the same of each message.
+            // A destination that is down gives the same response for each message.
             if told.insert((owed.delivery.destination.clone(), owed.delivery.answer.clone().map(|a| a.to_string()))) {
                 lost.push(need);
             }
@@ -158,7 +158,8 @@ pub(super) async fn case(State(views): State<Views>, headers: HeaderMap, Path(id
     Html(view.html(views.frame(&headers))).into_response()
 }
 
-/// A case with its journal, its deliveries, oldest first, and what it asks; `None` where there is none that can be read.
+/// A case with its journal, its deliveries (oldest first), and its current question; `None` if there is no readable
+/// case.
 type Kept = Option<(Case, Vec<JournalEntry>, Vec<Delivery>, Vec<Ask>)>;
 
 fn kept(store: &mut dyn Store, id: &str) -> Result<Kept, StoreError> {
@@ -179,17 +180,21 @@ pub(super) struct Code {
 }
 
 pub(super) async fn offer_login(Query(Code { code }): Query<Code>) -> Html<String> {
-    Html(if code.is_empty() { page::asks_to_log_in("This needs the whole link.") } else { page::offers_login(&code) })
+    Html(if code.is_empty() {
+        page::asks_to_log_in("This requires the complete link.")
+    } else {
+        page::offers_login(&code)
+    })
 }
 
 pub(super) async fn login(State(views): State<Views>, headers: HeaderMap, Form(Code { code }): Form<Code>) -> Response {
     let refused = |why: &str| (StatusCode::FORBIDDEN, Html(page::asks_to_log_in(why))).into_response();
     let Some(keyring) = views.keyring.filter(|_| is_own(&headers)) else {
-        return refused("This did not come from the page of the link.");
+        return refused("This request did not come from the page of the link.");
     };
     match keyring.redeem(&code, now()) {
         None => refused(
-            "The link was used before, is older than 10 minutes, or was printed before the daemon was restarted.",
+            "The link has already been used, is older than 10 minutes, or was created before the daemon was restarted.",
         ),
         Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Some(Ok(cookie)) => {

@@ -1,13 +1,16 @@
-//! The page `docs/SYMPTOMS.md`, rendered from the rules and from the tables of quantities and numbers.
+//! The page `docs/SYMPTOMS.md`, generated from the rules and from the tables of quantities and numbers.
 
 use super::rule::{Rule, Test, shown};
 use super::{ALL, Severity};
 use crate::evidence::QUANTITIES;
 
-/// The whole page. Pictures are files below `symptoms/`, one by the id of each symptom.
+/// The whole page. Pictures are files in `symptoms/`, named by the id of each symptom.
 pub fn documentation() -> String {
     let mut page = String::from(
-        "# Symptoms\n\nWhat a training run can show, what it usually means, and what to do. The pictures are made-up curves that the rules find.\n\nSymptoms say what is wrong with a run. Whether it counts as `failing` is decided by a probability that weighs all evidence\n([EVALUATION.md](EVALUATION.md)), and the cause is found by experiments ([POLICIES.md](POLICIES.md)).\n\n",
+        "# Symptoms\n\nSymptoms of training runs, their usual causes, and what to do. The pictures show synthetic \
+         curves that the rules detect.\n\nSymptoms describe what is wrong with a run. A probability that combines all \
+         evidence decides whether the run counts as `failing`\n([EVALUATION.md](EVALUATION.md)). Experiments find the \
+         cause ([POLICIES.md](POLICIES.md)).\n\n",
     );
     for symptom in ALL {
         page.push_str(&format!("- [`{0}`](#{0}): {1}\n", symptom.id, symptom.summary));
@@ -25,13 +28,19 @@ pub fn documentation() -> String {
         page.push_str(&format!("\n{}\n\n</details>\n", symptom.text.trim()));
     }
     page.push_str(
-        "\n# How the rules are read\n\nThis page is rendered from the rules (`src/symptoms/`), the table of quantities (`src/evidence.rs`) and the table of numbers\n(`src/numbers.rs`); a test keeps them equal. The first rule of a symptom that holds counts. An unknown quantity meets no condition.\nA `problem` speaks for a failing run, a `warning` is only shown.\n",
+        "\n# How to read the rules\n\nThis page is generated from the rules (`src/symptoms/`), the table of \
+         quantities (`src/evidence.rs`) and the table of numbers\n(`src/numbers.rs`); a test keeps them consistent. \
+         The first matching rule of a symptom applies. An unknown quantity satisfies no\ncondition. A `problem` is \
+         evidence for a failing run; a `warning` is only shown.\n",
     );
-    page.push_str("\n# Quantities\n\n| quantity | unit | what it is |\n|---|---|---|\n");
+    page.push_str("\n# Quantities\n\n| quantity | unit | meaning |\n|---|---|---|\n");
     for quantity in QUANTITIES {
         page.push_str(&format!("| `{}` | {} | {} |\n", quantity.id(), quantity.unit(), quantity.meaning()));
     }
-    page.push_str("\n# Numbers\n\nThe constants that the rules use.\n\n| number | value | unit | source | set on |\n|---|---|---|---|---|\n");
+    page.push_str(
+        "\n# Numbers\n\nThe constants used in the rules.\n\n| number | value | unit | source | data set \
+        |\n|---|---|---|---|---|\n",
+    );
     for n in crate::numbers::ALL {
         page.push_str(&format!("| `{}` | {} | {} | {} | {} |\n", n.name, shown(n.value), n.unit, n.source, n.set_on));
     }

@@ -1,4 +1,4 @@
-//! Gradient norms grow by orders of magnitude, or are huge where weights are not: its rules over the evidence.
+//! Gradient norms grow by orders of magnitude, or are far too large for the weights: its rules over the evidence.
 
 use super::Severity::Problem;
 use super::picture::jitter;
@@ -9,7 +9,7 @@ use crate::numbers::{AT_CHANCE, BY_DEPTH, EXPLODED, FITS_SHARE, HALF, HUNDREDFOL
 /// See `docs/SYMPTOMS.md`, which is rendered from this.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "exploding_gradients",
-    summary: "gradient norms grow by orders of magnitude, or are huge where weights are not",
+    summary: "gradient norms grow by orders of magnitude, or are far too large for the weights",
     meaning: "\
 Gradient norms grow by orders of magnitude, or are huge from the first step. Each layer multiplies the signal by more than 1,
 which a deep network turns into a very large number.",
@@ -18,9 +18,9 @@ Use variance scaling (He or Xavier) for the initialisation, normalise the inputs
 hide the problem: remove it for a test.",
     picture: &[("training loss", |x| 2.3 + 0.1 * jitter(x)), ("gradient norm", |x| (11.0 * x).exp() * (1.0 + 0.3 * jitter(x)))],
     text: "\
-A cross-entropy that starts far above any guess says that the activations exploded before the gradients did.
+A cross-entropy that starts far above any guess shows that the activations exploded before the gradients did.
 
-**False alarms.** A single spike of the norm is none. A loss in large units has large gradients, which is why the norm is
+**False alarms.** A single spike of the norm does not count. A loss in large units has large gradients, so the norm is
 compared with the loss.
 
 **Sources.** Glorot and Bengio 2010; He et al. 2015 (variance of activations by depth); AutoTrainer (ICSE 2021) for the
@@ -29,7 +29,8 @@ ratio of layers.",
         rule(Problem, "starts_exploded", "a cross-entropy of {loss_start} at the start is far above any uniform guess: the activations explode")
             .when(&[above(Q::LossStart, EXPLODED), above(Q::OverChance, -AT_CHANCE)])
             .unless(&[ACCURATE]),
-        rule(Problem, "grows_by_depth", "from the output to the input the gradients grow by {gradient_by_depth} orders of magnitude, and the loss is bad")
+        rule(Problem, "grows_by_depth", "the gradients grow by {gradient_by_depth} orders of magnitude from the \
+            output to the input, and the loss is bad")
             .when(&[MATURE, above(Q::GradientByDepth, BY_DEPTH)])
             .unless(&[above(Q::Progress, HALF), ACCURATE]),
         rule(Problem, "grows", "the gradient norm grew by {gradient_growth} orders of magnitude, to {gradient_level}")

@@ -1,6 +1,6 @@
-//! Healthy runs that tempt detectors, made up: none of them may show a problem.
+//! Synthetic healthy runs that resemble failures: none of them may show a problem.
 //!
-//! Each detector has tests of its own for what looks most like it; here every shape meets every detector.
+//! Each symptom has its own tests for similar healthy curves; here every shape is tested against every symptom.
 
 use std::f64::consts::PI;
 
@@ -11,7 +11,7 @@ use crate::signals::Learning;
 
 const STEPS: usize = 2000;
 
-/// A fall from one level to another, with noise in proportion.
+/// A decrease from one level to another, with proportional noise.
 fn fall(i: usize, (from, to): (f64, f64), pace: f64) -> f64 {
     (to + (from - to) * (-(i as f64) / pace).exp()) * (1.0 + 0.1 * noise(i))
 }

@@ -15,57 +15,61 @@ pub(super) const SYMPTOM: Symptom = Symptom {
     id: "not_learning",
     summary: "after enough steps, the loss is no better than at the start",
     meaning: "\
-After enough steps the loss is where it started: at the level of a guess, or of the best constant answer. The cause can be almost
-anything, which is why nextrun finds out by experiment.",
+After enough steps, the loss is still where it started: at the level of a guess, or of the best constant answer. There are many
+possible causes, so nextrun finds the cause by experiment.",
     remedy: "\
 Start with the first step of the article: overfit a single example. If that works, lower and raise the learning rate. If it does
 not, check the loss, the labels, the inputs, and whether the optimizer gets the right parameters.",
     picture: &[("training loss", |x| 2.303 + 0.03 * jitter(x))],
     text: "\
-**Left alone.** Runs that may have been trained before: they name a checkpoint, their steps begin late, their
-cross-entropy starts below chance, they were right from the first, or they stand still at a learning rate for tuning
-without an accuracy. Opponents (GAN) are not judged; reinforcement learning is judged by its reward, which may be at its
+**Not reported.** Runs that may continue earlier training: they name a checkpoint, their steps begin late, their
+cross-entropy starts below chance, they were correct from the start, or their loss is constant at a fine-tuning rate
+without an accuracy. Adversarial training (GAN) is not judged. Reinforcement learning is judged by its reward, which may be at its
 best from the start.
 
-**False alarms.** Few validation examples give the same accuracy again and again, at a loss below its entropy; a frequent
-class is the only answer at first. The accuracy of whole sequences is 0 at a low loss, and says nothing of single answers.",
+**False alarms.** With few validation examples, the accuracy can repeat exactly at a loss below its entropy; a frequent
+class may be the only answer at first. The accuracy of whole sequences is 0 at a low loss, independently of single answers.",
     rules: &[
-        rule(Problem, "one_answer", "the accuracy was exactly {validation_accuracy|accuracy} at all evaluations, which is one answer to all inputs")
+        rule(Problem, "one_answer", "the accuracy was exactly {validation_accuracy|accuracy} at all evaluations, so \
+            the model gives one answer to all inputs")
             .when(&[above(Q::Maturity, FIFTH), above(Q::OneAnswer, CONVERGED)])
             .unless(&[above(Q::TrainedBefore, HALF), above(Q::WarmingUp, HALF), ACCURATE]),
         rule(Problem, "at_chance", "the loss went from {loss_start} to {loss_end}, the chance level of its classes, and the accuracy gained {accuracy_gain}")
             .when(&[MATURE, above(Q::OverChance, -AT_CHANCE), Any(&[below(Q::AccuracyGain, ACCURACY_GAIN), All(&[below(Q::AccuracyGain, FIFTH), below(Q::AccuracyTrend, TREND)])])])
             .unless(&[above(Q::TrainedBefore, HALF), ON_ITS_WAY, ACCURATE]),
-        rule(Problem, "worse_than_a_guess", "the loss went from {loss_start} to {loss_end}, {over_guess} times what a guess costs")
+        rule(Problem, "worse_than_a_guess", "the loss went from {loss_start} to {loss_end}, {over_guess} times that of a guess")
             .when(&[MATURE, above(Q::OverGuess, OVERSURE)]),
-        rule(Problem, "contradiction", "the accuracy is lower by {impossible} than such a cross-entropy ({loss_end}) allows: one of the two is measured wrongly")
+        rule(Problem, "contradiction", "the accuracy is {impossible} lower than such a cross-entropy ({loss_end}) \
+            permits: one of the two is measured incorrectly")
             .when(&[MATURE, above(Q::Impossible, HALF)]),
-        rule(Problem, "blown_up", "the loss went from {loss_start} to {loss_end}, after its steps drove it to {early_peak} times its first value")
+        rule(Problem, "blown_up", "the loss went from {loss_start} to {loss_end}, after the first steps raised it to \
+            {early_peak} times its first value")
             .when(&[MATURE, above(Q::EarlyPeak, BLOWN_UP), below(Q::Progress, GAP)])
             .unless(&[above(Q::TrainedBefore, HALF)]),
-        rule(Problem, "repeats", "the newest {repeats} losses are all exactly {loss_end}")
+        rule(Problem, "repeats", "the latest {repeats} losses are all exactly {loss_end}")
             .when(&[MATURE, at_least(Q::Repeats, REPEATS), above(Q::RepeatedShare, PINNED)]),
-        rule(Problem, "stands_still", "the loss went from {loss_start} to {loss_end} in {points} points, a drop of {progress%}")
+        rule(Problem, "stands_still", "the loss went from {loss_start} to {loss_end} in {points} points, a decrease of {progress%}")
             .when(&[MATURE, below(Q::Progress, SMALL), sure(Q::Progress, FIFTH)])
             .unless(NOT_STUCK),
         rule(Problem, "within_its_scatter", "the loss went from {loss_start} to {loss_end} in {points} points, within the scatter of its values")
             .when(&[MATURE, below(Q::Progress, LEARNED), below(Q::DropErrors, MAYBE), above(Q::Trend, -TREND), sure(Q::Progress, FIFTH)])
             .unless(NOT_STUCK),
-        rule(Problem, "futile_steps", "the loss went from {loss_start} to {loss_end}: all planned steps together move no weight by more than {reach}")
+        rule(Problem, "futile_steps", "the loss went from {loss_start} to {loss_end}: all planned steps together \
+            cannot move any weight by more than {reach}")
             .when(&[below(Q::Reach, FUTILE), below(Q::Progress, SMALL), sure(Q::Progress, FIFTH)])
             .unless(&[ACCURATE]),
         rule(Problem, "stands_still_at_a_risky_setting", "the loss went from {loss_start} to {loss_end}, with a learning rate or an initialisation that is known to be risky")
             .when(&[above(Q::Maturity, FIFTH), below(Q::Progress, SMALL), sure(Q::Progress, FIFTH), Any(&[above(Q::RatePosition, FAR_OFF), above(Q::RiskyStart, HALF)])])
             .unless(NOT_STUCK),
-        rule(Problem, "policy_without_gradient", "the policy loss is exactly 0, for the policy has become deterministic, and the reward does not rise")
+        rule(Problem, "policy_without_gradient", "the policy loss is exactly 0 because the policy has become deterministic, and the reward does not rise")
             .when(&[MATURE, above(Q::PolicySilent, THIRD), below(Q::RewardGain, REWARD_GAIN)]),
-        rule(Problem, "policy_torn", "each update carries the policy {policy_change} nats away, and the reward does not rise")
+        rule(Problem, "policy_torn", "each update changes the policy too much ({policy_change} nats), and the reward does not rise")
             .when(&[MATURE, above(Q::PolicyChange, TORN), below(Q::RewardGain, REWARD_GAIN)]),
-        rule(Problem, "reward_never_changes", "the reward is the same to the last digit at {reward_repeats%} of its values")
+        rule(Problem, "reward_never_changes", "{reward_repeats%} of the reward values, including the latest, are exactly the same")
             .when(&[above(Q::RewardRepeats, PINNED), at_least(Q::Points, REPEATS)]),
-        rule(Problem, "reward_fell", "the reward fell by {reward_gain%} of its swing")
+        rule(Problem, "reward_fell", "the reward fell by {reward_gain%} of its range")
             .when(&[MATURE, below(Q::RewardGain, -EARLY), below(Q::RewardGainErrors, -SIGNIFICANT)]),
-        rule(Warning, "reward_stands_still", "the reward gained {reward_gain%} of its swing; it may be at its best")
+        rule(Warning, "reward_stands_still", "the reward gained {reward_gain%} of its range; it may be at its best")
             .when(&[MATURE, at_least(Q::Points, REWARDS), below(Q::RewardGain, REWARD_GAIN), below(Q::RewardGainErrors, SIGNIFICANT)]),
     ],
 };

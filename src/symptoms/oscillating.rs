@@ -1,4 +1,4 @@
-//! Swings that are large against the progress made, without net progress: its rules over the evidence.
+//! Swings larger than the progress, without net progress: its rules over the evidence.
 
 use super::Severity::Problem;
 use super::picture::jitter;
@@ -9,7 +9,7 @@ use crate::numbers::{HALF, LEARNED};
 /// See `docs/SYMPTOMS.md`, which is rendered from this.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "oscillating",
-    summary: "swings that are large against the progress made, without net progress",
+    summary: "swings larger than the progress, without net progress",
     meaning: "\
 The loss swings by more than it has gained, and does not fall. Usually the learning rate is too high for the noise of the
 gradients.",
@@ -23,7 +23,7 @@ fall.",
         rule(
             Problem,
             "wild_values",
-            "single losses scatter by {noise%} about a level that does not fall ({loss_start} to {loss_end})",
+            "single losses scatter by {noise%} around a level that does not fall ({loss_start} to {loss_end})",
         )
         .when(&[MATURE, above(Q::Noise, HALF), below(Q::Progress, LEARNED), below(Q::LateFall, LEARNED)])
         .unless(NOT_STUCK),

@@ -1,4 +1,4 @@
-//! Training goes on improving while validation gets worse: its rules over the evidence.
+//! Training keeps improving while validation gets worse: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
 use super::Test::All;
@@ -11,23 +11,25 @@ use crate::numbers::{
 /// See `docs/SYMPTOMS.md`, which is rendered from this.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "overfitting",
-    summary: "training goes on improving while validation gets worse",
-    meaning: "\
-The training loss keeps falling while the validation loss has turned and rises. The model learns its training examples by heart.",
+    summary: "training keeps improving while validation gets worse",
+    meaning: "The training loss keeps falling while the validation loss has turned and rises. The model memorises its \
+        training examples.",
     remedy: "\
 Keep the checkpoint with the best validation loss. Then add data or augmentation, add weight decay or dropout, or use a smaller
 model.",
     picture: &[("training loss", |x| 2.3 * (-5.0 * x).exp() + 0.02), ("validation loss", |x| if x < 0.3 { 2.3 - 5.0 * x } else { 0.8 + 1.4 * (x - 0.3) })],
     text: "\
-**False alarms.** What generalises late (grokking) looks like this until then. A small validation set scatters: the
-standard error is taken from its own scatter. A validation loss that rises while more and more answers are right is no
-overfitting: the network is only too sure of those that are wrong.",
+**False alarms.** Late generalisation (grokking) looks like this at first. A small validation set scatters; the
+standard error is based on its own scatter. If the validation loss rises while validation accuracy does not fall, this is not
+overfitting: the model is only overconfident about its errors.",
     rules: &[
-        rule(Problem, "validation_rises", "the validation loss rose by {validation_rise%} from its best ({validation_best}, after {validation_best_after%} of the run), while the training loss went on to {loss_end}")
+        rule(Problem, "validation_rises", "the validation loss rose by {validation_rise%} from its best \
+            ({validation_best}, after {validation_best_after%} of the run), while the training loss fell to {loss_end}")
             .when(&[few(Q::ValidationRise), above(Q::ValidationRise, OVERFIT_RISE), above(Q::ValidationRiseErrors, SIGNIFICANT), above(Q::ValidationLostAgain, LEARNED),
                 above(Q::TrainingFallSince, LEARNED), below(Q::ValidationBestAfter, COLLAPSE)])
             .unless(&[above(Q::ValidationAccuracyLateGain, 0.0), above(Q::ValidationAccuracy, GOOD), All(&[above(Q::ValidationAccuracy, COLLAPSE), below(Q::AccuracyLost, SMALL)])]),
-        rule(Problem, "learned_by_heart", "the training loss fell to {loss_end}; the validation loss gained {validation_progress%} of its start at its best, and is past that")
+        rule(Problem, "learned_by_heart", "the training loss fell to {loss_end}; the validation loss improved by \
+            {validation_progress%} of its start at best, and has risen since")
             .when(&[MATURE, few(Q::ValidationRise), above(Q::Memorised, GOOD), below(Q::ValidationProgress, HALF), above(Q::ValidationRise, SMALL),
                 above(Q::ValidationRiseErrors, SIGNIFICANT), below(Q::ValidationBestAfter, COLLAPSE)])
             .unless(&[above(Q::ValidationAccuracyLateGain, 0.0), above(Q::ValidationAccuracy, GOOD)]),
@@ -35,13 +37,14 @@ overfitting: the network is only too sure of those that are wrong.",
             .when(&[MATURE, few(Q::ValidationRise), above(Q::Progress, SMALL), above(Q::DropErrors, SIGNIFICANT), below(Q::ValidationProgress, SMALL), above(Q::ValidationFall, -MAYBE),
                 above(Q::Memorised, SMALL)])
             .unless(&[above(Q::ValidationAccuracy, GUESS), ACCURATE]),
-        rule(Problem, "training_goes_on_alone", "the training loss fell to {loss_end}, a thousandth of the validation loss, which stands")
+        rule(Problem, "training_goes_on_alone", "the training loss fell to {loss_end}, a thousandth of the validation loss, which is constant")
             .when(&[MATURE, few(Q::ValidationRise), above(Q::Memorised, 1.0 - FITS_SHARE), above(Q::LateFall, GOOD), above(Q::ValidationRise, -SMALL), below(Q::ValidationProgress, GOOD),
                 above(Q::ValidationFall, -BROKEN)])
             .unless(&[above(Q::ValidationAccuracyLateGain, 0.0), above(Q::ValidationAccuracy, GOOD)]),
-        rule(Problem, "accuracies_part", "the training accuracy rose to {accuracy}, and the validation accuracy stands at {validation_accuracy}")
+        rule(Problem, "accuracies_part", "the training accuracy rose to {accuracy}, while the validation accuracy stays at {validation_accuracy}")
             .when(&[MATURE, above(Q::AccuracyGap, GAP), above(Q::Accuracy, GOOD), above(Q::Progress, SMALL)]),
-        rule(Warning, "too_sure", "the validation loss rose by {validation_rise%} from its best ({validation_best}); the accuracy did not suffer")
+        rule(Warning, "too_sure", "the validation loss rose by {validation_rise%} from its best ({validation_best}), \
+            but the accuracy did not fall")
             .when(&[few(Q::ValidationRise), above(Q::ValidationRise, OVERFIT_RISE), above(Q::ValidationRiseErrors, SIGNIFICANT), above(Q::ValidationLostAgain, LEARNED),
                 above(Q::TrainingFallSince, LEARNED), below(Q::ValidationBestAfter, COLLAPSE), above(Q::ValidationAccuracy, 0.0)])
             .unless(&[above(Q::ValidationAccuracyLateGain, SMALL)]),

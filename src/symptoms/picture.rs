@@ -1,14 +1,15 @@
-//! The curves that the page of symptoms shows.
+//! The curves on the page of symptoms.
 //!
-//! Owns: what a picture is, and its noise. Must not know: how pictures are drawn.
+//! Owns: the content of a picture, and its noise. Must not know: how pictures are drawn.
 
-/// Curves by name, each a value for every share of the run (0 to 1). Negative infinity is a point that was not logged.
+/// Curves by name, each a value for every fraction of the run (0 to 1). Negative infinity is a point that was not
+/// logged.
 pub type Picture = &'static [(&'static str, fn(f64) -> f64)];
 
 /// The number of points of each curve.
 pub const POINTS: usize = 400;
 
-/// Noise between -1 and 1 that is the same wherever it is drawn.
+/// Noise between -1 and 1 that is the same in every drawing.
 pub(super) fn jitter(share: f64) -> f64 {
     let mut bits = (share * 1e6) as u64 ^ 0x9E37_79B9_7F4A_7C15;
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -22,7 +23,7 @@ mod tests {
     use super::super::test_jobs::*;
     use super::*;
 
-    /// The job that a picture shows.
+    /// The job in a picture.
     fn job(picture: Picture) -> JobView {
         let curve = |name: &str| {
             let (_, at) = picture.iter().find(|(known, _)| *known == name)?;
@@ -42,9 +43,9 @@ mod tests {
         for symptom in ALL {
             let mut job = job(symptom.picture);
             match symptom.id {
-                // It is seen in histograms, layer by layer.
+                // This symptom appears in histograms, layer by layer.
                 "dead_units" => continue,
-                // What is missing is no point.
+                // Missing values are not points.
                 "silent" => {
                     let values = (0..160).map(|point| (symptom.picture[0].1)(f64::from(point) / POINTS as f64));
                     job = with_loss(values);

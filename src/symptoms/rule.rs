@@ -1,4 +1,4 @@
-//! A rule over the evidence, as data: what has to hold, what speaks against it, and what is said.
+//! A rule over the evidence as data: its conditions, its exceptions, and its text.
 
 use serde_json::{Map, Value};
 
@@ -6,22 +6,22 @@ use super::picture::Picture;
 use super::{EVALUATIONS, FEW_POINTS, Finding, Severity};
 use crate::evidence::{Evidence, Measured, QUANTITIES, Quantity};
 
-/// One condition. A quantity that is not known meets none.
+/// One condition. An unknown quantity satisfies none.
 #[derive(Debug, Clone, Copy)]
 pub enum Test {
-    /// The value lies above a number.
+    /// The value is above a number.
     Above(Quantity, f64),
     /// The value is at least a number.
     AtLeast(Quantity, f64),
-    /// The value lies below a number.
+    /// The value is below a number.
     Below(Quantity, f64),
-    /// The standard error of the value is no larger than a number.
+    /// The standard error of the value is at most a number.
     Sure(Quantity, f64),
-    /// The value rests on at least so many points.
+    /// The value is based on at least this many points.
     Support(Quantity, f64),
-    /// All of these hold.
+    /// All of these conditions are true.
     All(&'static [Test]),
-    /// One of these holds.
+    /// One of these conditions is true.
     Any(&'static [Test]),
 }
 
@@ -41,18 +41,18 @@ pub(super) const fn sure(quantity: Quantity, error: f64) -> Test {
     Test::Sure(quantity, error)
 }
 
-/// A few evaluations on the same examples suffice.
+/// A few evaluations on the same examples are sufficient.
 pub(super) const fn few(quantity: Quantity) -> Test {
     Test::Support(quantity, EVALUATIONS)
 }
 
-/// The course of a curve needs more points than its ends.
+/// The shape of a curve needs more points than its ends.
 pub(super) const fn many(quantity: Quantity) -> Test {
     Test::Support(quantity, FEW_POINTS)
 }
 
 impl Test {
-    /// Whether the evidence meets it.
+    /// Whether the evidence satisfies it.
     pub fn holds(&self, evidence: &Evidence) -> bool {
         let measured = |quantity, meets: &dyn Fn(Measured) -> bool| evidence.measured(quantity).is_some_and(meets);
         match *self {
@@ -66,7 +66,7 @@ impl Test {
         }
     }
 
-    /// The quantities that it asks for.
+    /// The quantities that it uses.
     fn quantities(&self, into: &mut Vec<Quantity>) {
         match *self {
             Test::Above(q, _) | Test::AtLeast(q, _) | Test::Below(q, _) | Test::Sure(q, _) | Test::Support(q, _) => {
@@ -77,19 +77,19 @@ impl Test {
     }
 }
 
-/// When a symptom is found, and how bad it is.
+/// The conditions and the severity of a symptom.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
     /// Its name, unique within its symptom.
     pub name: &'static str,
-    /// How bad what it finds is.
+    /// Its severity.
     pub severity: Severity,
-    /// All of these hold.
+    /// All of these conditions must be true.
     pub when: &'static [Test],
-    /// None of these holds.
+    /// None of these conditions may be true.
     pub unless: &'static [Test],
-    /// What is said, with quantities in braces: `{id}`, `{id%}` for per cent, `{a|b}` for the first that is known,
-    /// `{tag:id}` for the tag that it was measured in.
+    /// The text, with quantities in braces: `{id}`, `{id%}` for per cent, `{a|b}` for the first known one, `{tag:id}`
+    /// for the tag in which it was measured.
     says: &'static str,
 }
 
@@ -106,12 +106,12 @@ impl Rule {
         Rule { unless, ..self }
     }
 
-    /// Whether the evidence meets it.
+    /// Whether the evidence satisfies it.
     pub fn holds(&self, evidence: &Evidence) -> bool {
         self.when.iter().all(|test| test.holds(evidence)) && !self.unless.iter().any(|test| test.holds(evidence))
     }
 
-    /// What is said, with the numbers of the evidence.
+    /// The text with the numbers of the evidence.
     pub(super) fn in_words(&self, evidence: &Evidence) -> String {
         let mut words = String::new();
         let mut rest = self.says;
@@ -124,7 +124,7 @@ impl Rule {
         words + rest
     }
 
-    /// What it asks for, the first being what it is about.
+    /// The quantities that it uses; the first is its subject.
     fn quantities(&self) -> Vec<Quantity> {
         let mut all = Vec::new();
         self.when.iter().for_each(|test| test.quantities(&mut all));
@@ -133,13 +133,13 @@ impl Rule {
 
     fn finding(&self, symptom: &Symptom, evidence: &Evidence) -> Finding {
         let asked = self.quantities();
-        // Maturity and support are conditions of every look; what was seen is in the quantity after them.
+        // Maturity and support are conditions of every rule; the observation is in the quantity after them.
         let about = asked.iter().copied().find(|q| *q != Quantity::Maturity).unwrap_or(Quantity::Points);
         let steps = evidence.measured(about).map_or((0, 0), |measured| measured.steps);
         let mut numbers = Map::new();
         for quantity in asked.iter().copied().chain(QUANTITIES.iter().copied().filter(|q| self.names(*q))) {
             if let Some(value) = evidence.get(quantity) {
-                // JSON has neither NaN nor infinity.
+                // JSON supports neither NaN nor infinity.
                 let number =
                     serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Value::Number);
                 numbers.insert(quantity.id().to_owned(), number);
@@ -178,7 +178,7 @@ fn said(name: &str, evidence: &Evidence) -> String {
     if per_cent { format!("{} %", shown(100.0 * value)) } else { shown(value) }
 }
 
-/// A number as people read it: whole ones as such, very large and very small ones by their order.
+/// A number for people: integers in full, very large and very small numbers by their order of magnitude.
 pub(super) fn shown(value: f64) -> String {
     match value.abs() {
         _ if value.fract() == 0.0 && value.abs() < 1e6 => format!("{value:.0}"),
@@ -189,27 +189,27 @@ pub(super) fn shown(value: f64) -> String {
     }
 }
 
-/// A kind of trouble that one job can show.
+/// A kind of problem that a job can show.
 #[derive(Debug, Clone, Copy)]
 pub struct Symptom {
-    /// The id in the contract; equal to the file's name.
+    /// The id in the contract, which is also the file name.
     pub id: &'static str,
-    /// What an expert would say, in one line.
+    /// One-line definition.
     pub summary: &'static str,
-    /// What one sees, and what it usually means.
+    /// Its appearance and its usual cause.
     pub meaning: &'static str,
     /// What to do about it.
     pub remedy: &'static str,
-    /// Curves that show it.
+    /// Example curves.
     pub picture: Picture,
-    /// When it is a false alarm, and where the rules come from.
+    /// False alarms, and the sources of the rules.
     pub text: &'static str,
-    /// The rules that find it; the first that holds counts.
+    /// The rules; the first matching rule applies.
     pub rules: &'static [Rule],
 }
 
 impl Symptom {
-    /// Looks for it in what is known of a job.
+    /// Applies the rules to the evidence of a job.
     pub fn find(&self, evidence: &Evidence) -> Option<Finding> {
         self.rules.iter().find(|rule| rule.holds(evidence)).map(|rule| rule.finding(self, evidence))
     }

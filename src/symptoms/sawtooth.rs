@@ -1,4 +1,4 @@
-//! Swings in waves from batch to batch, as unshuffled data make them: its rules over the evidence.
+//! Waves with a regular period, typical of unshuffled data: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
 use super::picture::jitter;
@@ -9,26 +9,26 @@ use crate::numbers::{WAVE_CHANCE, WAVES};
 /// See `docs/SYMPTOMS.md`, which is rendered from this.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "sawtooth",
-    summary: "swings in waves from batch to batch, as unshuffled data make them",
+    summary: "waves with a regular period, typical of unshuffled data",
     meaning: "\
-The loss swings in waves that are longer than a batch and shorter than the run. The data come in an order, sorted by class or by
+The loss oscillates in waves that are longer than a batch and shorter than the run. The data are sorted, by class or by
 file, and are not shuffled.",
     remedy: "\
 Shuffle the training data in every epoch. With several files, mix them.",
     picture: &[("training loss", |x| 1.2 - 0.3 * x + 0.45 * (2.0 * std::f64::consts::PI * 12.0 * x).sin() + 0.05 * jitter(x))],
     text: "\
-The loss swings in waves that last longer than a batch and shorter than the run, again and again: the data come in an
-order, sorted by class or by file, and are not shuffled. Batches that are drawn at random differ from their neighbours as
-much as from those further away (von Neumann's ratio).
+The loss repeatedly oscillates in waves that are longer than a batch and shorter than the run: the data are sorted,
+by class or by file, and are not shuffled. Randomly drawn batches differ from their neighbours as
+much as from distant batches (von Neumann's ratio).
 
-**False alarms.** A learning rate that goes up and down makes such waves too, and is left alone where it is logged.
-Smoothed losses have neighbours alike, but swing by little. Waves of a length that nobody expects may have other reasons.
+**False alarms.** A cyclic learning rate also causes such waves; runs that log one are not reported.
+In smoothed losses, neighbours are similar, but the swings are small. Waves of an unexpected length may have other causes.
 
 **Sources.** von Neumann 1941 (mean square successive difference); Schuster 1898 (periodogram), with the F test.",
     rules: &[
-        rule(Problem, "in_step_with_epochs", "the loss swings in waves once in each epoch: the data come in the same order")
+        rule(Problem, "in_step_with_epochs", "the loss oscillates with the period of an epoch: the data are in the same order in every epoch")
             .when(&[above(Q::Waves, WAVES), above(Q::EpochWaves, WAVE_CHANCE)]),
-        rule(Warning, "waves", "the loss swings in waves that last longer than a batch, as they would if the data came in an order")
+        rule(Warning, "waves", "the loss oscillates in waves longer than a batch, which suggests that the data are sorted")
             .when(&[above(Q::Waves, WAVES)]),
     ],
 };
@@ -42,7 +42,7 @@ mod tests {
         SYMPTOM.examine(job).map(|finding| finding.severity)
     }
 
-    /// Classes of 20 steps: the first batches of each are new, the last ones known by heart.
+    /// Classes of 20 steps: the first batches of each are new, the last ones already memorised.
     fn sorted_by_class(i: usize) -> f64 {
         let class = (i / 20) % 5;
         0.4 + (0.6 + 0.3 * class as f64) * (-((i % 20) as f64) / 6.0).exp() + 0.1 * noise(i)

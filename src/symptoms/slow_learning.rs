@@ -1,4 +1,4 @@
-//! Improves steadily, but too slowly to get anywhere in a reasonable budget: its rules over the evidence.
+//! Improves steadily, but too slowly to reach a useful level in a reasonable budget: its rules over the evidence.
 
 use super::Severity::Problem;
 use super::picture::jitter;
@@ -11,7 +11,7 @@ use crate::numbers::{
 /// See `docs/SYMPTOMS.md`, which is rendered from this.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "slow_learning",
-    summary: "improves steadily, but too slowly to get anywhere in a reasonable budget",
+    summary: "improves steadily, but too slowly to reach a useful level in a reasonable budget",
     meaning: "\
 The loss falls steadily, but so slowly that several times the budget would not be enough. Usually the learning rate is too low.",
     remedy: "\
@@ -19,16 +19,36 @@ Raise the learning rate by a factor of ten. If it was warming up or had decayed,
     picture: &[("training loss", |x| 2.3 - 0.09 * x + 0.01 * jitter(x))],
     text: "\
 **False alarms.** Fine-tuning of a language model ends a few per cent below its start by design; its curve flattens,
-which is why the pace of the second half is asked for. Labels that are mostly noise leave little to lose. Weights that do
-not move at all are `weights_frozen`.",
+so the rule checks the pace of the second half. With mostly noisy labels, the loss cannot fall much. Weights that do
+not change at all are `weights_frozen`.",
     rules: &[
-        rule(Problem, "weights_hardly_move", "the weights moved by {weight_movement} of their size, and the loss from {loss_start} to {loss_end}")
-            .when(&[MATURE, below(Q::WeightMovement, HARDLY_MOVES), above(Q::WeightMovement, 0.0), below(Q::Progress, LEARNED)])
-            .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
-        rule(Problem, "steady_and_slow", "the loss falls steadily but slowly, from {loss_start} to {loss_end}: the second half brought {late_fall%}")
-            .when(&[MATURE, many(Q::Steadiness), below(Q::Progress, OVERFIT_RISE), above(Q::Progress, 0.0), above(Q::Steadiness, RISES_AGAIN),
-                below(Q::LateFall, 1.0 / (SIGNIFICANT * BUDGETS)), below(Q::LateTrend, -TREND)])
-            .unless(&[above(Q::TrainedBefore, HALF), above(Q::AccuracyGain, ACCURACY_GAIN), STOPPED, ACCURATE]),
+        rule(
+            Problem,
+            "weights_hardly_move",
+            "the weights changed by {weight_movement} of their size, and the loss from {loss_start} to {loss_end}",
+        )
+        .when(&[
+            MATURE,
+            below(Q::WeightMovement, HARDLY_MOVES),
+            above(Q::WeightMovement, 0.0),
+            below(Q::Progress, LEARNED),
+        ])
+        .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
+        rule(
+            Problem,
+            "steady_and_slow",
+            "the loss falls steadily but slowly, from {loss_start} to {loss_end}: by {late_fall%} in the second half",
+        )
+        .when(&[
+            MATURE,
+            many(Q::Steadiness),
+            below(Q::Progress, OVERFIT_RISE),
+            above(Q::Progress, 0.0),
+            above(Q::Steadiness, RISES_AGAIN),
+            below(Q::LateFall, 1.0 / (SIGNIFICANT * BUDGETS)),
+            below(Q::LateTrend, -TREND),
+        ])
+        .unless(&[above(Q::TrainedBefore, HALF), above(Q::AccuracyGain, ACCURACY_GAIN), STOPPED, ACCURATE]),
     ],
 };
 

@@ -1,4 +1,5 @@
-//! Gradients are (nearly) zero, or fall by orders of magnitude towards the input, while the loss is bad: its rules over the evidence.
+//! Gradients are (nearly) zero, or shrink by orders of magnitude towards the input, while the loss is bad: its rules
+//! over the evidence.
 
 use super::Severity::Problem;
 use super::picture::jitter;
@@ -9,10 +10,10 @@ use crate::numbers::{FIFTH, TINY_NORM, VANISHES};
 /// See `docs/SYMPTOMS.md`, which is rendered from this.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "vanishing_gradients",
-    summary: "gradients are (nearly) zero, or fall by orders of magnitude towards the input, while the loss is bad",
+    summary: "gradients are (nearly) zero, or shrink by orders of magnitude towards the input, while the loss is bad",
     meaning: "\
 Gradients are almost zero, or shrink by orders of magnitude from the output to the input, while the loss is still bad. The first
-layers learn nothing.",
+layers do not learn.",
     remedy: "\
 Replace saturating activations (sigmoid, tanh) with ReLU or GELU, use variance scaling for the initialisation, and add residual
 connections or normalisation in deep networks.",
@@ -25,11 +26,11 @@ connections or normalisation in deep networks.",
         rule(
             Problem,
             "by_depth",
-            "from the output to the input the gradients change by {gradient_by_depth} orders of magnitude",
+            "the gradients change by {gradient_by_depth} orders of magnitude from the output to the input",
         )
         .when(&[MATURE, below(Q::GradientByDepth, VANISHES), below(Q::Progress, FIFTH)])
         .unless(&[ACCURATE]),
-        rule(Problem, "norm", "the gradient norm is {gradient_level} while the loss stands at {loss_end}")
+        rule(Problem, "norm", "the gradient norm is {gradient_level} while the loss is {loss_end}")
             .when(&[MATURE, below(Q::GradientToLoss, TINY_NORM), below(Q::Progress, FIFTH)])
             .unless(&[ACCURATE]),
     ],

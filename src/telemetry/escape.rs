@@ -1,13 +1,13 @@
-//! Log lines in which text from outside stays text.
+//! Escapes external text in log lines.
 //!
-//! Tags, run names and hyperparameters come from event files that anybody who can train may write. On a terminal a
-//! control character in them could do more than be read, and a line break could forge an entry.
+//! Tags, run names and hyperparameters come from event files, which anyone who trains can write. Control characters in
+//! them could affect a terminal, and line breaks could forge log entries.
 
 use std::io::{self, Write};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Makes writers that escape.
+/// Creates writers that escape.
 pub(super) struct Escaping<M>(pub(super) M);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Escaping<M> {
@@ -45,7 +45,7 @@ fn escaped(line: &str) -> String {
     })
 }
 
-/// Control characters, line and paragraph separators, and what turns the direction of writing.
+/// Control characters, line and paragraph separators, and characters that change the writing direction.
 fn is_hazard(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

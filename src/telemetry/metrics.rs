@@ -1,7 +1,7 @@
-//! What is counted and measured, under the names that operators see.
+//! The metrics, under the names that operators see.
 //!
-//! Owns: names, help, units and labels of metrics, and their text form. Must not know: where numbers come from. No label
-//! has the name of a job, run, tag or message: each takes its values from a list that is short by nature.
+//! Owns: names, help, units and labels of metrics, and their text format. Must not know: the origin of numbers. No
+//! label contains the name of a job, run, tag or message; the values of each label come from a short list.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,70 +10,70 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
-/// Upper bounds of a turn's duration in seconds: from an idle turn to one that the watchdog would end.
+/// Upper bounds of the duration of a pass in seconds: from an idle pass to one that the watchdog would end.
 const TURNS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0, 15.0, 60.0];
 
-/// How it stands with a job that is probed.
+/// The state of a probed job.
 pub const PROBED: [&str; 4] = ["open", "healthy", "inconclusive", "told"];
 
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Bytes of event files that were read.
+    /// Bytes read from event files.
     pub read_bytes: IntCounter,
-    /// Events that were read.
+    /// Events read.
     pub read_events: IntCounter,
-    /// Event files that are followed, by how they stand: read, unfinished, damaged, unreadable.
+    /// Followed event files, by state: read, unfinished, damaged, unreadable.
     pub files: IntGaugeVec,
-    /// Records of the followed files that were passed over.
+    /// Skipped records of followed files.
     pub bad_records: IntGauge,
-    /// Bytes of followed files still to be read or waited for.
+    /// Bytes of followed files not yet read or not yet complete.
     pub lag_bytes: IntGauge,
-    /// Runs that are followed.
+    /// Followed runs.
     pub runs: IntGauge,
-    /// Runs that are not read, because they are old or ended.
+    /// Runs skipped because they are old or ended.
     pub old_runs: IntGauge,
-    /// Jobs that are followed.
+    /// Followed jobs.
     pub jobs: IntGauge,
-    /// Jobs whose newest examination found a symptom, by symptom.
+    /// Jobs that showed a symptom at their latest examination, by symptom.
     pub jobs_with_symptom: IntGaugeVec,
     /// Open cases, by policy.
     pub cases_open: IntGaugeVec,
-    /// Closed cases that are still kept, by policy and verdict.
+    /// Closed cases in the database, by policy and verdict.
     pub cases_closed: IntGaugeVec,
-    /// Jobs that are probed, or were, by how that stands: open, healthy, inconclusive, told.
+    /// Probed jobs in the database, by state: open, healthy, inconclusive, told.
     pub probed_jobs: IntGaugeVec,
-    /// Probes that are kept, by outcome.
+    /// Probes in the database, by outcome.
     pub probes: IntGaugeVec,
-    /// Seconds that these probes took.
+    /// Total run time of these probes in seconds.
     pub probe_seconds: Gauge,
-    /// Seconds that the jobs had used that are probed, or were.
+    /// Total run time of the probed jobs in seconds.
     pub probed_seconds: Gauge,
-    /// How long a turn of the loop takes, in seconds.
+    /// Duration of a pass of the main loop, in seconds.
     pub turns: Histogram,
-    /// When the loop turned last, in seconds since the Unix epoch.
+    /// Time of the latest pass, in seconds since the Unix epoch.
     pub last_turn: Gauge,
-    /// Deliveries that are kept, by destination and state.
+    /// Deliveries in the database, by destination and state.
     pub deliveries: IntGaugeVec,
-    /// Messages that wait for a better moment, by destination.
+    /// Delayed messages, by destination.
     pub held_back: IntGaugeVec,
-    /// Age of the oldest message that is still to be sent, in seconds; 0 where there is none.
+    /// Age of the oldest message that is still to be sent, in seconds; 0 if there is none.
     pub oldest_pending: Gauge,
-    /// Tries of deliveries, by destination and the state that they led to.
+    /// Delivery attempts, by destination and resulting state.
     pub attempts: IntCounterVec,
     /// Whether the newest configuration is in force.
     pub reload_successful: IntGauge,
-    /// When a configuration was last put in force, in seconds since the Unix epoch.
+    /// Time of the latest successful reload, in seconds since the Unix epoch.
     pub reload_time: Gauge,
-    /// Fates of jobs that were taken in, by state.
+    /// Status reports of jobs, by state.
     pub fates: IntCounterVec,
-    /// Times that the store could not do its work.
+    /// Database errors.
     pub store_errors: IntCounter,
     registry: Registry,
     updating: Mutex<()>,
 }
 
-/// Registers metrics; their names are constants, and a test makes them all.
+/// Registers metrics; their names are constants, and a test creates all of them.
 struct Register(Registry);
 
 impl Register {
@@ -114,75 +114,71 @@ impl Metrics {
     /// All metrics at zero. `nextrun_build_info` says which version this is.
     pub fn new() -> Metrics {
         let r = Register(Registry::new());
-        let build = r.gauges("nextrun_build_info", "The version of nextrun that runs: always 1.", &["version"]);
+        let build = r.gauges("nextrun_build_info", "Version of nextrun; the value is always 1.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let turns = HistogramOpts::new(
             "nextrun_turn_duration_seconds",
-            "How long a turn of the loop takes: reading what is new, judging, committing.",
+            "Duration of a pass of the main loop: reading new data, judging, committing.",
         );
         let metrics = Metrics {
-            read_bytes: r.counter("nextrun_read_bytes_total", "Bytes of event files that were read."),
-            read_events: r.counter("nextrun_read_events_total", "Events that were read."),
-            files: r.gauges("nextrun_files", "Event files that are followed, by how they stand.", &["state"]),
-            bad_records: r.gauge("nextrun_bad_records", "Records of followed files that were passed over."),
-            lag_bytes: r.gauge("nextrun_lag_bytes", "Bytes of followed files still to be read or waited for."),
-            runs: r.gauge("nextrun_runs", "Runs that are followed."),
-            old_runs: r.gauge("nextrun_old_runs", "Runs that are not read, because they are old or ended."),
-            jobs: r.gauge("nextrun_jobs", "Jobs that are followed."),
+            read_bytes: r.counter("nextrun_read_bytes_total", "Bytes read from event files."),
+            read_events: r.counter("nextrun_read_events_total", "Events read from event files."),
+            files: r.gauges("nextrun_files", "Followed event files, by state.", &["state"]),
+            bad_records: r.gauge("nextrun_bad_records", "Skipped records of followed files."),
+            lag_bytes: r.gauge("nextrun_lag_bytes", "Bytes of followed files not yet read or not yet complete."),
+            runs: r.gauge("nextrun_runs", "Followed runs."),
+            old_runs: r.gauge("nextrun_old_runs", "Runs skipped because they are old or ended."),
+            jobs: r.gauge("nextrun_jobs", "Followed jobs."),
             jobs_with_symptom: r.gauges("nextrun_jobs_with_symptom", "Jobs that show the symptom now.", &["symptom"]),
             cases_open: r.gauges("nextrun_cases_open", "Open cases, by policy.", &["policy"]),
             cases_closed: r.gauges(
                 "nextrun_cases_closed",
-                "Closed cases that are still kept, by policy and verdict.",
+                "Closed cases in the database, by policy and verdict.",
                 &["policy", "verdict"],
             ),
             probed_jobs: r.gauges(
                 "nextrun_probed_jobs",
-                "Jobs that are probed, or were, by how that stands; told: people were told of the job.",
+                "Probed jobs, by state; told: people were notified about the job.",
                 &["state"],
             ),
-            probes: r.gauges("nextrun_probes", "Quiet probes that are kept, by outcome.", &["outcome"]),
-            probe_seconds: r.seconds("nextrun_probe_seconds", "Seconds that the probes that are kept took."),
-            probed_seconds: r
-                .seconds("nextrun_probed_job_seconds", "Seconds that the jobs that are probed, or were, have used."),
+            probes: r.gauges("nextrun_probes", "Quiet probes in the database, by outcome.", &["outcome"]),
+            probe_seconds: r
+                .seconds("nextrun_probe_seconds", "Total run time of the probes in the database, in seconds."),
+            probed_seconds: r.seconds("nextrun_probed_job_seconds", "Total run time of the probed jobs, in seconds."),
             turns: r.add(Histogram::with_opts(turns.buckets(TURNS.to_vec()))),
-            last_turn: r.seconds("nextrun_last_turn_timestamp_seconds", "When the loop turned last."),
+            last_turn: r.seconds("nextrun_last_turn_timestamp_seconds", "Time of the latest pass of the main loop."),
             deliveries: r.gauges(
                 "nextrun_deliveries",
-                "Deliveries that are kept, by destination and state.",
+                "Deliveries in the database, by destination and state.",
                 &["destination", "state"],
             ),
-            held_back: r.gauges(
-                "nextrun_messages_held_back",
-                "Messages that wait for a better moment.",
-                &["destination"],
-            ),
+            held_back: r.gauges("nextrun_messages_held_back", "Delayed messages.", &["destination"]),
             oldest_pending: r.seconds(
                 "nextrun_oldest_pending_delivery_age_seconds",
-                "Age of the oldest message that is still to be sent; 0 where there is none.",
+                "Age of the oldest message that is still to be sent; 0 if there is none.",
             ),
             attempts: r.counters(
                 "nextrun_delivery_attempts_total",
-                "Tries of deliveries, by destination and the state that they led to.",
+                "Delivery attempts, by destination and resulting state.",
                 &["destination", "outcome"],
             ),
             reload_successful: r.gauge(
                 "nextrun_config_last_reload_successful",
-                "Whether the newest configuration is in force: 1, or 0 after a reload that was refused.",
+                "Whether the newest configuration is in force: 1, or 0 after a rejected reload.",
             ),
             reload_time: r.seconds(
                 "nextrun_config_last_reload_success_timestamp_seconds",
-                "When a configuration was last put in force.",
+                "Time of the latest successful reload.",
             ),
-            fates: r.counters("nextrun_fates_total", "Fates of jobs that were reported, by state.", &["state"]),
-            store_errors: r.counter("nextrun_store_errors_total", "Times that the store could not do its work."),
+            fates: r.counters("nextrun_fates_total", "Status reports of jobs, by state.", &["state"]),
+            store_errors: r.counter("nextrun_store_errors_total", "Database errors."),
             registry: r.0,
             updating: Mutex::new(()),
         };
         metrics.begun()
     }
 
-    /// A series that is there from the start shows a first increase; one that appears with it does not.
+    /// A series that exists from the start shows its first increase; one that appears with it does not.
     fn begun(self) -> Metrics {
         for state in ["read", "unfinished", "damaged", "unreadable"] {
             self.files.with_label_values(&[state]).set(0);
@@ -193,15 +189,15 @@ impl Metrics {
         self
     }
 
-    /// While this is held no text is made: several metrics that belong together change at once.
+    /// While this is held, no text is rendered, so that several related metrics change at once.
     pub fn update(&self) -> MutexGuard<'_, ()> {
         self.updating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All metrics in the text format of Prometheus, version 0.0.4.
+    /// All metrics in the Prometheus text format, version 0.0.4.
     ///
     /// # Errors
-    /// A metric could not be written as text.
+    /// A metric could not be rendered.
     pub fn text(&self) -> Result<String, prometheus::Error> {
         let _whole = self.update();
         let mut text = Vec::new();

@@ -201,7 +201,7 @@ fn a_closed_case_takes_no_fates_and_a_question_takes_an_answer() {
     assert_eq!(closed.closed.unwrap().verdict, "data_pipeline");
     for path in [format!("/v1/experiments/{}", event.text("/id")), "/v1/jobs/sick".to_owned()] {
         let (status, told) = post(&page, &path, REPORT, r#"{"state": "ended"}"#);
-        assert!(status == 409 && told.contains("has closed"), "{path}: {status} {told}");
+        assert!(status == 409 && told.contains("is closed"), "{path}: {status} {told}");
     }
     assert_eq!(post(&page, &format!("/v1/cases/{case}/answer"), ACT, r#"{"answer": "found_it"}"#).0, 409);
 }

@@ -41,7 +41,7 @@ fn a_queue_that_ignores_what_is_asked_for_is_told_of_and_its_case_waits_until_it
     assert_eq!(outcomes, ["reproduced", "not_as_asked", "not_as_asked"]);
     stage.until("it is told", || webhook.data_of("nextrun.case.notice").len() == 2);
     let why = webhook.data_of("nextrun.case.notice")[0]["why"].as_str().unwrap().to_owned();
-    assert!(why.contains("learning_rate is 1, but 0.01 was asked for"), "{why}");
+    assert!(why.contains("learning_rate is 1, but 0.01 was requested"), "{why}");
     assert!(stage.cases(&["list"]).contains("paused at"), "{}", stage.cases(&["list"]));
 
     mended.store(true, Ordering::SeqCst);

@@ -1,6 +1,6 @@
 //! The functions of expressions.
 //!
-//! Owns: which there are, and what they take. Must not know: operators.
+//! Owns: the available functions and their arguments. Must not know: operators.
 
 use std::ops::Range;
 
@@ -78,7 +78,7 @@ impl Lowering<'_> {
             Some(Ok(_)) => {}
             Some(Err(wrong)) => return self.wrong(&job.span, wrong),
             None => {
-                let message = "this is not a job: `baseline`, `experiment` or `case.shown.TEST`";
+                let message = "this is not a job; use `baseline`, `experiment` or `case.shown.TEST`";
                 return self.fault(&job.span, message, None);
             }
         }

@@ -1,10 +1,10 @@
 //! The value of a checked expression.
 //!
-//! Owns: values, and what follows from one that is not known. Must not know: text and types.
+//! Owns: values, and the propagation of unknown ones. Must not know: text and types.
 //!
-//! Two rules make evaluation total. What is not known stays unknown through arithmetic, comparisons and `!`; `&&` and `||`
-//! are those of Kleene's logic, where one side that is known may settle it. A value of the wrong type (only a knob can have
-//! one) is a fault, and a guard with a fault does not hold.
+//! Two rules make evaluation total. Unknown values propagate through arithmetic, comparisons and `!`; `&&` and `||`
+//! follow Kleene logic, in which one known side can decide. A value of the wrong type (only a knob can have one) is a
+//! fault, and a guard with a fault is false.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use super::{Arithmetic, Expression, Function, Job, Node, Order, Read};
 /// The value of an expression.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::policy) enum Datum {
-    /// Not known: a fact that is NaN, or a knob that was not logged.
+    /// Unknown: a fact that is NaN, or a knob that was not logged.
     Unknown,
     Null,
     Bool(bool),
@@ -55,8 +55,8 @@ impl Datum {
         }
     }
 
-    /// The value as a knob takes it; none where it is not known or no knob could take it. Numbers are rounded to twelve
-    /// digits, so that a tenth of 0.0003 is 0.00003.
+    /// The value in the form of a knob's value; none if it is unknown or not valid for a knob. Numbers are rounded to
+    /// twelve digits, so that a tenth of 0.0003 is 0.00003.
     pub(in crate::policy) fn to_json(&self) -> Option<Value> {
         match self {
             Datum::Null => Some(Value::Null),
@@ -87,25 +87,25 @@ impl Datum {
     }
 }
 
-/// A whole number that a double holds exactly.
+/// An integer that a double represents exactly.
 fn whole(number: f64) -> Option<i64> {
     const LARGEST: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
     (number.fract() == 0.0 && number.abs() <= LARGEST).then_some(number as i64)
 }
 
-/// The whole part; 0.3 / 0.1 has 3, though in doubles it is a little less.
+/// The integer part; 0.3 / 0.1 gives 3, although it is slightly less in doubles.
 fn truncate(number: f64) -> f64 {
     nearly(number).unwrap_or_else(|| number.trunc())
 }
 
-/// The whole number that a number is but for rounding.
+/// The integer that a number equals apart from rounding.
 fn nearly(number: f64) -> Option<f64> {
     let nearest = number.round();
     ((number - nearest).abs() <= 1e-9 * number.abs().max(1.0)).then_some(nearest)
 }
 
-/// A number for people: six digits, and an exponent only where it is shorter.
+/// A number for people: six digits, with an exponent only if that is shorter.
 pub(in crate::policy) fn show_number(number: f64) -> String {
     if let Some(integer) = whole(number) {
         return integer.to_string();
@@ -114,7 +114,7 @@ pub(in crate::policy) fn show_number(number: f64) -> String {
     if (1e-5..1e9).contains(&rounded.abs()) { rounded.to_string() } else { format!("{rounded:e}") }
 }
 
-/// Reads expressions in one environment and remembers what it stumbled over.
+/// Evaluates expressions in one environment and records problems.
 #[derive(Debug)]
 pub(in crate::policy) struct Evaluator<'e> {
     environment: Environment<'e>,
@@ -127,7 +127,7 @@ impl<'e> Evaluator<'e> {
         Evaluator { environment, unknown: BTreeSet::new(), faults: Vec::new() }
     }
 
-    /// Whether a guard holds. One with a fault does not.
+    /// Whether a guard is true. A guard with a fault is false.
     pub(in crate::policy) fn holds(&mut self, guard: &Expression) -> bool {
         let before = self.faults.len();
         let value = self.eval(&guard.node);
@@ -143,12 +143,12 @@ impl<'e> Evaluator<'e> {
         !self.faults.is_empty()
     }
 
-    /// What was not known and what went wrong so far, in words; empty where nothing did.
+    /// The unknown values and faults so far, in words; empty if there are none.
     pub(in crate::policy) fn remarks(&self) -> String {
         let mut remarks = Vec::new();
         if !self.unknown.is_empty() {
             let names: Vec<String> = self.unknown.iter().map(|name| format!("`{name}`")).collect();
-            remarks.push(format!("not known: {}", names.join(", ")));
+            remarks.push(format!("unknown: {}", names.join(", ")));
         }
         remarks.extend(self.faults.iter().cloned());
         remarks.join("; ")
@@ -208,12 +208,12 @@ impl<'e> Evaluator<'e> {
         }
     }
 
-    /// None where it is not known.
+    /// None if it is unknown.
     fn truth(&mut self, node: &Node) -> Option<bool> {
         if let Datum::Bool(truth) = self.eval(node) { Some(truth) } else { None }
     }
 
-    /// `&&` and `||`: one side of the value `settles` decides, whatever the other is.
+    /// `&&` and `||`: a side with the value `settles` decides, whatever the other side is.
     fn settled_by(&mut self, settles: bool, a: &Node, b: &Node) -> Datum {
         let first = self.truth(a);
         if first == Some(settles) {
@@ -238,7 +238,7 @@ impl<'e> Evaluator<'e> {
         }
     }
 
-    /// None where a side is not known.
+    /// None if a side is unknown.
     fn order(&mut self, order: Order, a: &Node, b: &Node) -> Option<bool> {
         let (Some(a), Some(b)) = (self.number(a), self.number(b)) else { return None };
         Some(match order {
@@ -249,7 +249,7 @@ impl<'e> Evaluator<'e> {
         })
     }
 
-    /// None where a side is not known.
+    /// None if a side is unknown.
     fn equal(&mut self, a: &Node, b: &Node) -> Option<bool> {
         let (a, b) = (self.eval(a), self.eval(b));
         if a == Datum::Unknown || b == Datum::Unknown { None } else { Some(a == b) }
@@ -267,7 +267,7 @@ impl<'e> Evaluator<'e> {
 
     fn call(&mut self, function: Function, args: &[Node]) -> Datum {
         if let (Function::Known | Function::IsNan, [arg]) = (function, args) {
-            // Asking whether something is known is no stumbling.
+            // Testing whether something is known is not a problem.
             let known = Evaluator::new(self.environment).eval(arg) != Datum::Unknown;
             return Datum::Bool(known == (function == Function::Known));
         }

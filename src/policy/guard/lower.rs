@@ -1,6 +1,6 @@
-//! Text to checked expression.
+//! Converts text to a checked expression.
 //!
-//! Owns: which part of CEL is understood, and the types of its operators. Must not know: what names mean.
+//! Owns: the supported subset of CEL, and the types of its operators. Must not know: the meaning of names.
 
 use std::ops::Range;
 
@@ -10,16 +10,17 @@ use cel_core::{BinaryOp, Expr, SpannedExpr, UnaryOp};
 use super::names::{Names, Wrong};
 use super::{Arithmetic, Datum, Expression, Node, Order, Read, Type};
 
-/// A longer expression is refused: it belongs into several outcomes or constants.
+/// Longer expressions are rejected: use several outcomes or constants instead.
 const MAX_BYTES: usize = 600;
 
-/// Marks that may open a level, each of which the parser descends for: a thread's stack of 2 MiB holds over twice as many.
+/// Maximum number of characters that can open a nesting level; the parser recurses for each, and a stack of 2 MiB is
+/// sufficient for more than twice as many.
 const MAX_LEVELS: usize = 40;
 
-/// Marks of any kind: an expression is as deep as it has operators in a row.
+/// Maximum number of operators; an expression is as deep as its number of consecutive operators.
 const MAX_MARKS: usize = 120;
 
-/// What is wrong with an expression, at bytes of its text.
+/// A problem in an expression, with its byte range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::policy) struct Fault {
     pub(in crate::policy) span: Range<usize>,
@@ -35,7 +36,7 @@ pub(super) fn compile(source: &str, names: &Names<'_>) -> Result<Expression, Vec
     let count = |marks: &[u8]| source.bytes().filter(|b| marks.contains(b)).count();
     if source.len() > MAX_BYTES || count(b"([{!?-") > MAX_LEVELS || count(b"([{!?-+*/%<>=&|.") > MAX_MARKS {
         let message = format!(
-            "this expression is too long: at most {MAX_BYTES} bytes, {MAX_MARKS} operators and {MAX_LEVELS} brackets"
+            "this expression is too long: at most {MAX_BYTES} bytes, {MAX_MARKS} operators and {MAX_LEVELS} parentheses"
         );
         return Err(whole(message));
     }
@@ -73,7 +74,7 @@ impl Lowering<'_> {
         match &expr.node {
             Expr::Null => Some((Node::Constant(Datum::Null), Type::Null)),
             Expr::Bool(value) => Some((Node::Constant(Datum::Bool(*value)), Type::Bool)),
-            #[expect(clippy::cast_precision_loss, reason = "there is one kind of number; none here needs 53 bits")]
+            #[expect(clippy::cast_precision_loss, reason = "there is one number type; no number here needs 53 bits")]
             Expr::Int(value) => Some((Node::Constant(Datum::Number(*value as f64)), Type::Number)),
             Expr::Float(value) => Some((Node::Constant(Datum::Number(*value)), Type::Number)),
             Expr::String(text) => Some((Node::Constant(Datum::Text(text.clone())), Type::Text)),
@@ -83,7 +84,7 @@ impl Lowering<'_> {
             Expr::Ternary { cond, then_expr, else_expr } => self.choice(cond, then_expr, else_expr),
             Expr::Call { expr: callee, args } => self.call(callee, args, expr),
             Expr::Ident(_) | Expr::Member { .. } | Expr::Index { .. } => self.name(expr),
-            _ => self.fault(&expr.span, "this part of CEL is not understood here", None),
+            _ => self.fault(&expr.span, "this part of CEL is not supported", None),
         }
     }
 
@@ -165,7 +166,7 @@ impl Lowering<'_> {
             }
             BinaryOp::Eq | BinaryOp::Ne => self.equality(op, sides, expr),
             BinaryOp::In => self.membership(left, right),
-            BinaryOp::Mod => self.fault(&expr.span, "`%` is not understood here", None),
+            BinaryOp::Mod => self.fault(&expr.span, "`%` is not supported", None),
             _ => {
                 let sign = sign(op);
                 let (a, b) = (self.number(left, sign), self.number(right, sign));
@@ -214,12 +215,12 @@ impl Lowering<'_> {
             Type::Texts => Type::Text,
             Type::Numbers => Type::Number,
             other => {
-                let message = format!("`in` looks into a list, but this is {}", other.describe());
+                let message = format!("`in` needs a list, but this is {}", other.describe());
                 return self.fault(&right.span, message, None);
             }
         };
         if item_kind.plain().is_some_and(|kind| kind != wanted) {
-            let message = format!("this is {}, which {} cannot hold", item_kind.describe(), list_kind.describe());
+            let message = format!("this is {}, which {} cannot contain", item_kind.describe(), list_kind.describe());
             return self.fault(&left.span, message, None);
         }
         if let (Node::Constant(Datum::Text(id)), Node::Read(Read::Fact(..), _)) = (&item, &list)
@@ -261,7 +262,7 @@ impl Lowering<'_> {
         }
         let help = kind
             .is_knob()
-            .then(|| format!("a knob may be unknown, so compare it: `{} == true`", self.text(&expr.span)));
+            .then(|| format!("a knob can be unknown, so compare it: `{} == true`", self.text(&expr.span)));
         self.fault(&expr.span, format!("this must be true or false, but it is {}", kind.describe()), help)
     }
 
@@ -270,7 +271,7 @@ impl Lowering<'_> {
         if kind.is_number() {
             return Some(node);
         }
-        self.fault(&expr.span, format!("`{user}` works on numbers, but this is {}", kind.describe()), None)
+        self.fault(&expr.span, format!("`{user}` needs numbers, but this is {}", kind.describe()), None)
     }
 }
 
@@ -293,7 +294,7 @@ fn sign(op: BinaryOp) -> &'static str {
     }
 }
 
-/// The parts of a dotted name; an index with a text in quotes is a part too.
+/// The parts of a dotted name; an index with a quoted string is also a part.
 pub(super) fn path(expr: &SpannedExpr) -> Option<Vec<&str>> {
     match &expr.node {
         Expr::Ident(name) => Some(vec![name]),

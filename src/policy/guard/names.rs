@@ -1,6 +1,6 @@
-//! What the names in an expression stand for.
+//! The meaning of names in expressions.
 //!
-//! Owns: the table of names and what is said of a wrong one. Must not know: grammar.
+//! Owns: the table of names and the messages for wrong ones. Must not know: grammar.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,35 +11,35 @@ use crate::yaml::suggest;
 
 use super::{Datum, Expression, Job, Node, Read, Type};
 
-/// When an expression is read: only the outcome of an experiment has an experiment to judge.
+/// When an expression is evaluated; `experiment` exists only in the outcomes of an experiment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::policy) enum When {
     Entering,
     Judging,
-    /// A value is written for a script: names are knobs, and nothing else is known.
+    /// A value for a script: names are knobs, and nothing else is available.
     Writing,
 }
 
-/// The names that an expression may use.
+/// The names that an expression can use.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::policy) struct Names<'a> {
     pub(in crate::policy) vocabulary: &'a Vocabulary,
     pub(in crate::policy) constants: &'a BTreeMap<String, ConstantValue>,
-    /// Named conditions, each with when it can be read.
+    /// Named conditions, each with when it can be evaluated.
     pub(in crate::policy) conditions: &'a BTreeMap<String, (When, Expression)>,
     /// Every test with the names of its outcomes.
     pub(in crate::policy) tests: &'a BTreeMap<String, BTreeSet<String>>,
     pub(in crate::policy) when: When,
 }
 
-/// A wrong name: what is wrong, and what may be meant.
+/// A wrong name: the problem and a suggestion.
 pub(super) type Wrong = (String, Option<String>);
 
 const ROOTS: [&str; 4] = ["baseline", "experiment", "case", "attempt"];
 const CASE: [&str; 6] = ["experiments", "hours", "outcomes", "entered", "shown", "changes"];
 
 impl Names<'_> {
-    /// What a dotted name stands for, with its type.
+    /// The meaning of a dotted name, with its type.
     pub(super) fn resolve(&self, path: &[&str], source: &str) -> Result<(Node, Type), Wrong> {
         let read = |(read, kind)| Ok((Node::Read(read, source.to_owned()), kind));
         match path {
@@ -69,7 +69,7 @@ impl Names<'_> {
         }
     }
 
-    /// A knob by its name alone, or the value that is written.
+    /// A knob by its name alone, or the value to write.
     fn written(&self, path: &[&str], source: &str) -> Result<(Node, Type), Wrong> {
         let knobs = &self.vocabulary.knobs;
         match path {
@@ -82,14 +82,14 @@ impl Names<'_> {
         }
     }
 
-    /// The job that a path names, where it names one.
+    /// The job that a path names, if any.
     pub(super) fn job(&self, path: &[&str]) -> Option<Result<Job, Wrong>> {
         match path {
             ["baseline"] => Some(Ok(Job::Baseline)),
             ["experiment"] if self.when == When::Judging => Some(Ok(Job::Experiment)),
             ["experiment"] => Some(Err((
-                "there is no `experiment` here".to_owned(),
-                Some("`experiment` is what outcomes and `judge` read; elsewhere read `case.shown.TEST`".to_owned()),
+                "`experiment` is not available here".to_owned(),
+                Some("`experiment` is available in outcomes and `judge`; elsewhere use `case.shown.TEST`".to_owned()),
             ))),
             ["case", "shown", test] => Some(self.test(test).map(Job::Shown)),
             _ => None,
@@ -105,7 +105,7 @@ impl Names<'_> {
         Err((format!("there is no symptom `{id}`"), help))
     }
 
-    /// Checks the name of an outcome that a test is compared with.
+    /// Checks the outcome name in a comparison.
     pub(super) fn outcome(&self, test: &str, outcome: &str) -> Result<(), Wrong> {
         match self.tests.get(test) {
             Some(known) if !outcome.is_empty() && !known.contains(outcome) => {
@@ -126,7 +126,7 @@ impl Names<'_> {
     fn condition(&self, name: &str) -> Result<(Node, Type), Wrong> {
         let (when, expression) = &self.conditions[name];
         if *when == When::Judging && self.when == When::Entering {
-            let help = "it reads an experiment, and there is none here".to_owned();
+            let help = "it needs an experiment, and there is none here".to_owned();
             return Err((format!("`{name}` is a judgement"), Some(help)));
         }
         Ok((expression.node.clone(), Type::Bool))
@@ -140,17 +140,17 @@ impl Names<'_> {
             return Ok((Read::Knob(job, name.to_owned()), Type::Knob(*kind)));
         }
         let known = FIELDS.iter().map(|field| field.name).chain(self.vocabulary.knobs.keys().map(String::as_str));
-        Err((format!("a job has no fact and no knob `{name}`"), suggest(name, known)))
+        Err((format!("jobs have no fact and no knob `{name}`"), suggest(name, known)))
     }
 
     fn unknown(&self, path: &[&str]) -> Wrong {
         match path {
             ["baseline" | "experiment"] => (
-                format!("`{}` is a job: name one of its facts or knobs", path[0]),
+                format!("`{}` is a job: add one of its facts or knobs", path[0]),
                 Some(format!("for example `{}.learned`", path[0])),
             ),
             ["case", name, ..] if !CASE.contains(name) => {
-                (format!("`case` has nothing called `{name}`"), suggest(name, CASE))
+                (format!("`case` has no part `{name}`"), suggest(name, CASE))
             }
             ["case", ..] => (
                 format!("`{}` is not a value", path.join(".")),

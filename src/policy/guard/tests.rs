@@ -129,12 +129,12 @@ fn a_comparison_with_something_unknown_is_unknown_and_remembered() {
         ["seed > 1", "seed == 1", "seed != 1", "seed + 1 < 5", "seed in [1]", "-seed < 0", "min(seed, 1) == 1"]
     {
         let source = source.replace("seed", "baseline.seed");
-        assert_eq!(scene.guard(&source), (false, "not known: `baseline.seed`".to_owned()), "{source}");
+        assert_eq!(scene.guard(&source), (false, "unknown: `baseline.seed`".to_owned()), "{source}");
     }
     for source in ["experiment.fits", "case.shown.second.finite"] {
-        assert_eq!(scene.guard(source), (false, format!("not known: `{source}`")));
+        assert_eq!(scene.guard(source), (false, format!("unknown: `{source}`")));
     }
-    assert_eq!(scene.guard("baseline.accuracy < 2").1, "not known: `baseline.accuracy`");
+    assert_eq!(scene.guard("baseline.accuracy < 2").1, "unknown: `baseline.accuracy`");
     for (source, holds) in [
         // Its negation is as unknown as it is; one side that is known may settle the whole.
         ("!(baseline.seed > 1)", false),
@@ -167,7 +167,7 @@ fn wrong_expressions_say_what_is_wrong() {
     let scene = Scene::new();
     for (source, message) in [
         ("", "an expression is missing"),
-        ("baseline", "`baseline` is a job: name one of its facts or knobs"),
+        ("baseline", "`baseline` is a job: add one of its facts or knobs"),
         ("case.shown", "`case.shown` is not a value"),
         ("baseline.fits.more", "unknown name `baseline`"),
         ("baseline.symptoms[0]", "only names have parts"),
@@ -175,14 +175,14 @@ fn wrong_expressions_say_what_is_wrong() {
         ("min(1)", "`min` takes 2 to 8 values, not 1"),
         ("pow(1)", "`pow` takes 2 values, not 1"),
         ("size(1)", "`size` counts a list, but this is a number"),
-        ("5 % 2", "`%` is not understood here"),
-        ("{\"a\": 1}", "this part of CEL is not understood here"),
+        ("5 % 2", "`%` is not supported"),
+        ("{\"a\": 1}", "this part of CEL is not supported"),
         ("[1, \"a\"] == 2", "a list may hold only texts or only numbers"),
-        ("1 in baseline.symptoms", "this is a number, which a list of texts cannot hold"),
-        ("1 in 2", "`in` looks into a list, but this is a number"),
+        ("1 in baseline.symptoms", "this is a number, which a list of texts cannot contain"),
+        ("1 in 2", "`in` needs a list, but this is a number"),
         ("baseline.learned ? 1 : \"a\"", "the two sides of `:` differ: a number and a text"),
         ("baseline.learned == null", "these can never be equal: true or false and null"),
-        ("has_symptom(case, \"diverging\")", "this is not a job: `baseline`, `experiment` or `case.shown.TEST`"),
+        ("has_symptom(case, \"diverging\")", "this is not a job; use `baseline`, `experiment` or `case.shown.TEST`"),
         ("has_symptom(baseline, 1)", "the symptom must be a text in quotes"),
         ("has_symptom(baseline)", "write has_symptom(baseline, \"SYMPTOM\")"),
         ("case.outcomes[\"first\"] == \"maybe\"", "test `first` has no outcome `maybe`"),

@@ -1,6 +1,6 @@
-//! What a file names, read ahead: an expression may name a test that comes later.
+//! Reads the names of a file in advance, because an expression can refer to a later test.
 //!
-//! Owns: which names there are. Must not know: what they mean.
+//! Owns: the existing names. Must not know: their meaning.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +9,19 @@ use serde_json::Value;
 use crate::policy::file::{CONCLUDE, OWN_OUTCOMES};
 use crate::yaml::{Key, Kind, Node, Problems};
 
-/// The names of a policy and of what it shares.
+/// The names in a policy and its shared files.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
     /// Every test with the names of its outcomes.
     pub(super) tests: BTreeMap<String, BTreeSet<String>>,
-    /// The tests that `tips` stands for, as the files list them.
+    /// The tests that `tips` expands to.
     pub(super) tips: Vec<String>,
     /// The names of states and conclusions.
     pub(super) targets: BTreeSet<String>,
 }
 
 impl Outline {
-    /// Takes in the names of a file.
+    /// Adds the names of a file.
     pub(super) fn add(&mut self, root: &Node) {
         for (key, test) in entry(root, "tests").map(map).unwrap_or(&[]) {
             let outcomes = entry(test, "outcomes").map(map).unwrap_or(&[]);
@@ -49,24 +49,24 @@ pub(super) fn used_by(root: &Node) -> Option<String> {
     }
 }
 
-/// Whether a file is in the first form of the language, in which every state named its own ways out.
+/// Whether a file is in the old format, in which every state defined its own transitions.
 pub(super) fn is_first_form(root: &Node) -> bool {
     let states = entry(root, "states").map(map).unwrap_or(&[]);
     let old = |state: &Node| ["run", "conclude", "outcomes", "ask"].iter().any(|key| entry(state, key).is_some());
     entry(root, "exhausted").is_some() || states.iter().any(|(_, state)| old(state))
 }
 
-/// Says how each state of the first form is written now.
+/// Explains how each state of the old format is written now.
 pub(super) fn refuse_first_form(root: &Node, problems: &mut Problems<'_>) {
-    let message = "this policy is in the first form of the language, which is no longer read";
-    let help = "`docs/POLICIES.md` shows both forms side by side; the problems below say what each state becomes";
+    let message = "this policy is in the old format, which is no longer supported";
+    let help = "`docs/POLICIES.md` describes the current format; the problems below explain how to convert each state";
     problems.add_help(root.place, message, help);
     for (key, state) in entry(root, "states").map(map).unwrap_or(&[]) {
         let name = &key.name;
         let help = if entry(state, "run").is_some() {
             format!(
-                "move it to `tests:` as `{name}`, with the keys of `run` one level up; outcomes become a map of names and \
-                 conditions, and an outcome that led to a conclusion becomes its `cause`"
+                "move it to `tests:` as `{name}`, with the keys of `run` one level up; outcomes become a map of names \
+                 and conditions, and an outcome that led to a conclusion becomes its `cause`"
             )
         } else if entry(state, "ask").is_some() {
             format!(
@@ -80,7 +80,7 @@ pub(super) fn refuse_first_form(root: &Node, problems: &mut Problems<'_>) {
             "list the tests that it chooses from in a state with `try`; its conditions become their `suspect` or `when`"
                 .to_owned()
         };
-        problems.add_help(key.place, format!("state `{name}` is in the first form"), help);
+        problems.add_help(key.place, format!("state `{name}` is in the old format"), help);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One state of the file.
 //!
-//! Owns: the keys below a state. Must not know: the states as a graph.
+//! Owns: the keys of a state. Must not know: the graph of states.
 
 use crate::policy::file::{CONCLUDE, Order, Phase, State, Try};
 use crate::policy::guard::{Expression, When};
@@ -9,7 +9,7 @@ use crate::yaml::{Fields, Kind, Node, suggest};
 use super::Reader;
 
 const KEYS: [&str; 10] = ["first", "else", "try", "only", "order", "before_each", "found", "empty", "seed", "held"];
-/// What belongs to each kind of state.
+/// The keys of each kind of state.
 const FIRST: &[&str] = &["first", "else"];
 const TRY: &[&str] = &["try", "only", "order", "before_each", "found", "empty"];
 const CONFIRM: &[&str] = &["seed", "held", "else"];
@@ -19,13 +19,12 @@ impl Reader<'_> {
         let fields = Fields::new(node, &format!("state `{name}`"), &KEYS, &mut self.problems)?;
         let known = [FIRST, TRY, CONFIRM].into_iter().find(|keys| fields.get(keys[0]).is_some());
         let Some(known) = known else {
-            let help =
-                "give it `first` (tests whose condition holds), `try` (tests in order) or `seed: next` (confirm)";
+            let help = "add `first` (tests whose condition is true), `try` (tests in order) or `seed: next` (confirm)";
             self.problems.add_help(node.place, format!("state `{name}` does nothing"), help);
             return None;
         };
         for key in KEYS.iter().filter(|key| !known.contains(*key)).filter_map(|key| fields.key(key)) {
-            let message = format!("`{}` does not go with `{}` in state `{name}`", key.name, known[0]);
+            let message = format!("`{}` cannot be combined with `{}` in state `{name}`", key.name, known[0]);
             self.problems.add(key.place, message);
         }
         let phase = match known[0] {
@@ -99,7 +98,7 @@ impl Reader<'_> {
             })
             .collect();
         if ways.last().is_none_or(|(when, _)| when.is_some()) {
-            self.problems.add(node.place, "`empty` must end with a name: where the case goes when no condition holds");
+            self.problems.add(node.place, "`empty` must end with a name: the next state if no condition is true");
         }
         Some(ways)
     }
@@ -125,23 +124,23 @@ impl Reader<'_> {
         let known = self.outline.targets.clone();
         let name = self.known_name(node, "state or conclusion", &known);
         if name == state {
-            self.problems.add(node.place, format!("state `{state}` leads back to itself"));
+            self.problems.add(node.place, format!("state `{state}` leads to itself"));
         }
         name
     }
 
-    /// A list of tests; `tips` stands for the file's own list.
+    /// A list of tests; `tips` expands to the file's own list.
     fn tests_of(&mut self, fields: &Fields<'_>, key: &str) -> Vec<String> {
         let mut tests: Vec<String> = Vec::new();
         for item in fields.get(key).map_or(&[][..], |n| n.items(&format!("`{key}`"), &mut self.problems)) {
             let tips = item.kind == Kind::Scalar("tips".into());
             let names = if tips { self.outline.tips.clone() } else { vec![self.test_name(item)] };
             for name in names {
-                // `tips` leaves out what is listed by name; a name that is listed twice is a mistake.
+                // `tips` omits tests that are listed by name; listing a name twice is a mistake.
                 if !tests.contains(&name) {
                     tests.push(name);
                 } else if !tips {
-                    self.problems.add(item.place, format!("`{name}` is listed twice: a test is made at most once"));
+                    self.problems.add(item.place, format!("`{name}` is listed twice: a test runs at most once"));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! One test of the file.
 //!
-//! Owns: the keys below a test. Must not know: in which order tests are made.
+//! Owns: the keys of a test. Must not know: the order of tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ const KEYS: [&str; 20] = [
     "source",
 ];
 
-/// What is believed of a cause of which the policy says nothing.
+/// Prior probability of a cause if the policy does not define one.
 const USUAL_PRIOR: f64 = 0.05;
 
 impl Reader<'_> {
@@ -78,21 +78,21 @@ impl Reader<'_> {
         })
     }
 
-    /// What makes no sense together.
+    /// Combinations that make no sense.
     fn fits_together(&mut self, name: &str, at: Place, test: (&Action, bool, bool), fields: &Fields<'_>) {
         match test {
             (Action::Read, false, _) => {
                 let help =
-                    "give it `change`, `from` or `ladder` (an experiment), `ask` (a question), or `when` and `cause`";
+                    "add `change`, `from` or `ladder` (an experiment), `ask` (a question), or `when` and `cause`";
                 self.problems.add_help(at, format!("test `{name}` does nothing"), help);
             }
             (Action::Read, true, false) => {
                 let message =
-                    format!("test `{name}` makes no experiment, so it needs `when`: what the baseline must show");
+                    format!("test `{name}` has no experiments, so it needs `when`: what the baseline must show");
                 self.problems.add(at, message);
             }
             (Action::Run(_), false, _) if fields.get("outcomes").is_none() => {
-                let message = format!("test `{name}` has neither `cause` nor `outcomes`: nothing would follow from it");
+                let message = format!("test `{name}` has neither `cause` nor `outcomes`, so it would have no effect");
                 self.problems.add(at, message);
             }
             _ => {}
@@ -100,7 +100,7 @@ impl Reader<'_> {
         let runs = matches!(test.0, Action::Run(_));
         for key in ["hypothesis", "expect", "outcomes", "found", "then"].iter().filter_map(|key| fields.key(key)) {
             if !runs {
-                let message = format!("`{}` has no use in test `{name}`, which makes no experiment", key.name);
+                let message = format!("`{}` has no effect in test `{name}`, which has no experiments", key.name);
                 self.problems.add(key.place, message);
             }
         }
@@ -124,7 +124,7 @@ impl Reader<'_> {
         let optional = fields.get("optional").map(|node| self.knobs(node, "`optional`")).unwrap_or_default();
         for (knob, at) in optional.iter().filter(|_| settings.from.is_none()) {
             if settings.changes.iter().all(|(changed, _)| changed != knob) && self.vocabulary.knobs.contains_key(knob) {
-                self.problems.add(*at, format!("`{knob}` is optional, but it is not changed"));
+                self.problems.add(*at, format!("`{knob}` is optional but is not changed"));
             }
         }
         let ladder = fields.get("ladder").and_then(|node| self.ladder(node));
@@ -187,12 +187,12 @@ impl Reader<'_> {
 
     fn change(&mut self, knob: &str, kind: KnobKind, node: &Node) -> Option<Change> {
         let Kind::Scalar(value) = &node.kind else {
-            self.problems.add(node.place, format!("a knob takes one value, but this is {}", node.describe()));
+            self.problems.add(node.place, format!("a knob takes a single value, but this is {}", node.describe()));
             return None;
         };
         if let Some(factor) = value.as_str().and_then(factor) {
             if !matches!(kind, KnobKind::Integer | KnobKind::Number | KnobKind::Any) {
-                self.problems.add(node.place, format!("`{knob}` is no number, so it cannot be multiplied"));
+                self.problems.add(node.place, format!("`{knob}` is not a number, so it cannot be multiplied"));
             }
             return Some(Change::Times(factor));
         }
@@ -206,7 +206,7 @@ impl Reader<'_> {
             return Some(Change::To(value.clone()));
         };
         let compiled = Expression::compile(source, &self.names(When::Entering));
-        // A change that was not understood is a change still: that much holds for the checks that follow.
+        // An invalid change still counts as a change in the checks that follow.
         let Some(expression) = self.compiled(compiled, node, source) else { return Some(Change::To(Value::Null)) };
         if !suits(kind, expression.kind()) {
             let message = format!("`{knob}` takes {}, but this is {}", kind.describe(), expression.kind().describe());
@@ -250,11 +250,11 @@ impl Reader<'_> {
         let mut ended = false;
         for (key, node) in node.entries("`outcomes`", &mut self.problems) {
             if ended {
-                self.problems.add(key.place, "this outcome is never reached: it comes after `otherwise`");
+                self.problems.add(key.place, "this outcome is unreachable because it comes after `otherwise`");
             }
             self.identifier(&key.name, key.place, "an outcome");
             if OWN_OUTCOMES.contains(&key.name.as_str()) {
-                let message = format!("`{}` is an outcome that nextrun gives by itself", key.name);
+                let message = format!("`{}` is a built-in outcome", key.name);
                 self.problems.add(key.place, message);
             }
             let otherwise = node.kind == Kind::Scalar(Value::from("otherwise"));
@@ -291,14 +291,14 @@ impl Reader<'_> {
         for (key, node) in node.entries("`believe`", &mut self.problems) {
             self.outcome_name(test, &key.name, key.place);
             let mut factors = BTreeMap::new();
-            for (other, node) in node.entries("what is believed of tests", &mut self.problems) {
+            for (other, node) in node.entries("beliefs about tests", &mut self.problems) {
                 if !self.outline.tests.contains_key(&other.name) {
                     let help = suggest(&other.name, self.outline.tests.keys().map(String::as_str));
                     self.problems.add_maybe(other.place, format!("there is no test `{}`", other.name), help);
                 }
                 let factor = node.number("a factor on the odds", &mut self.problems).unwrap_or(1.0);
                 if factor < 0.0 {
-                    self.problems.add(node.place, "a factor on the odds is 0 or more");
+                    self.problems.add(node.place, "a factor on the odds must be 0 or greater");
                 }
                 factors.insert(other.name.clone(), factor);
             }
@@ -310,7 +310,7 @@ impl Reader<'_> {
     fn share(&mut self, node: &Node) -> Option<f64> {
         let share = node.number("`prior`", &mut self.problems)?;
         if !(share > 0.0 && share < 1.0) {
-            self.problems.add(node.place, "`prior` lies between 0 and 1");
+            self.problems.add(node.place, "`prior` must be between 0 and 1");
         }
         Some(share)
     }
@@ -327,7 +327,7 @@ impl Reader<'_> {
         for (key, node) in answers.entries("`answers`", &mut self.problems) {
             self.identifier(&key.name, key.place, "an answer");
             if OWN_OUTCOMES.contains(&key.name.as_str()) {
-                let message = format!("`{}` is an outcome that nextrun gives by itself", key.name);
+                let message = format!("`{}` is a built-in outcome", key.name);
                 self.problems.add(key.place, message);
             }
             let go = match &node.kind {
@@ -342,7 +342,7 @@ impl Reader<'_> {
         Some(ask)
     }
 
-    /// A verdict, or a verdict with its words.
+    /// A verdict, or a verdict with its text.
     fn cause(&mut self, name: &str, node: &Node) -> Option<Verdict> {
         let Kind::Scalar(Value::String(verdict)) = &node.kind else { return self.verdict(name, node) };
         self.verdict_name(verdict, node.place);
@@ -383,7 +383,7 @@ fn factor(text: &str) -> Option<f64> {
     }
 }
 
-/// Whether a value of this type may be given to such a knob.
+/// Whether a value of this type is valid for such a knob.
 fn suits(knob: KnobKind, value: Type) -> bool {
     match (knob, value) {
         (_, Type::Texts | Type::Numbers) => false,

@@ -30,7 +30,7 @@ fn a_problem_reads_like_this() {
     let problem = one(
         "cured: experiment.cured",
         "cured: experiment.curd",
-        "a job has no fact and no knob `curd`",
+        "jobs have no fact and no knob `curd`",
         "experiment.curd",
     );
     insta::assert_snapshot!(problem.to_string());
@@ -62,11 +62,11 @@ fn names_that_do_not_exist() {
     one(
         "is_adaptive: baseline.optimizer",
         "is_adaptive: baseline.optimiser",
-        "a job has no fact and no knob `optimiser`",
+        "jobs have no fact and no knob `optimiser`",
         "baseline.optimiser",
     );
     one("min(baseline.max_steps, 2000)", "mni(baseline.max_steps, 2000)", "there is no function `mni`", "mni");
-    one("{case.experiments}", "{case.experiment}", "`case` has nothing called `experiment`", "case.experiment");
+    one("{case.experiments}", "{case.experiment}", "`case` has no part `experiment`", "case.experiment");
     one("then: { crashed: drop", "when: nonsens\n    then: { crashed: drop", "unknown name `nonsens`", "nonsens");
     one(
         "{case.outcomes.lower_learning_rate}",
@@ -84,7 +84,7 @@ fn wrong_types() {
     one(
         "normalize_inputs: true",
         "normalize_inputs: x10",
-        "`normalize_inputs` is no number, so it cannot be multiplied",
+        "`normalize_inputs` is not a number, so it cannot be multiplied",
         "x10",
     );
     let problem = one(
@@ -94,7 +94,7 @@ fn wrong_types() {
         "few",
     );
     assert!(problem.help.is_some_and(|help| help.contains("/10 or x10")));
-    one("prior: 0.3", "prior: 1.5", "`prior` lies between 0 and 1", "1.5");
+    one("prior: 0.3", "prior: 1.5", "`prior` must be between 0 and 1", "1.5");
     one("lr_factor: 10", "lr_factor: ten", "a constant must be a number, but this is the text \"ten\"", "ten");
     one(
         "helped: experiment.better",
@@ -102,7 +102,7 @@ fn wrong_types() {
         "a guard must be true or false, but this is a number",
         "experiment.progress",
     );
-    one("look_at_data: 2", "look_at_data: -2", "a factor on the odds is 0 or more", "-2");
+    one("look_at_data: 2", "look_at_data: -2", "a factor on the odds must be 0 or greater", "-2");
 }
 
 #[test]
@@ -113,26 +113,26 @@ fn a_knob_may_be_unknown_and_is_no_condition_by_itself() {
         "a guard must be true or false, but this is a knob (true or false, or unknown)",
         "baseline.batch_norm",
     );
-    assert_eq!(problem.help.as_deref(), Some("a knob may be unknown, so compare it: `baseline.batch_norm == true`"));
+    assert_eq!(problem.help.as_deref(), Some("a knob can be unknown, so compare it: `baseline.batch_norm == true`"));
 }
 
 #[test]
 fn an_experiment_is_known_only_where_one_is_judged() {
-    let message = "there is no `experiment` here";
+    let message = "`experiment` is not available here";
     one("when: baseline.train_examples == 1", "when: experiment.fits", message, "experiment.fits");
     one("when: baseline.train_examples == 1", "when: cured", "`cured` is a judgement", "cured");
 }
 
 #[test]
 fn texts_with_wrong_expressions() {
-    one("{baseline.steps} steps", "{baseline.step} steps", "a job has no fact and no knob `step`", "baseline.step");
+    one("{baseline.steps} steps", "{baseline.step} steps", "jobs have no fact and no knob `step`", "baseline.step");
     one("{baseline.steps} steps", "{baseline.steps steps", "this brace is not closed", "{");
-    one("{baseline.steps} steps", "baseline.steps} steps", "this brace was not opened", "}");
+    one("{baseline.steps} steps", "baseline.steps} steps", "this brace has no opening brace", "}");
     one("{baseline.steps} steps", "{} steps", "an expression is missing", "}");
     one(
         "why: one value cannot be normalised",
         "why: >-\n      one value cannot\n      be {baseline.nothing} normalised",
-        "a job has no fact and no knob `nothing`",
+        "jobs have no fact and no knob `nothing`",
         "baseline.nothing",
     );
 }
@@ -148,13 +148,13 @@ fn outcomes_that_do_not_end() {
     one(
         "{ fits: experiment.fits, crashed: experiment.crashed, fails: otherwise }\n    then: { crashed: drop_batch_norm }\n    believe: { fits: { lower_learning_rate: 0.5, look_at_data: 2 }, fails: { normalize_inputs: 0 } }",
         "{ fails: otherwise, crashed: experiment.crashed }\n    then: { crashed: drop_batch_norm }",
-        "this outcome is never reached: it comes after `otherwise`",
+        "this outcome is unreachable because it comes after `otherwise`",
         "crashed",
     );
     one(
         "fits: experiment.fits, crashed",
         "skipped: experiment.fits, fits: experiment.fits, crashed",
-        "`skipped` is an outcome that nextrun gives by itself",
+        "`skipped` is a built-in outcome",
         "skipped",
     );
 }
@@ -164,7 +164,7 @@ fn tests_that_make_no_sense() {
     one(
         "    when: nonsense\n",
         "",
-        "test `nonsense_logged` makes no experiment, so it needs `when`: what the baseline must show",
+        "test `nonsense_logged` has no experiments, so it needs `when`: what the baseline must show",
         "nonsense_logged",
     );
     one(
@@ -176,63 +176,68 @@ fn tests_that_make_no_sense() {
     one(
         "    change: { normalize_inputs: true }\n    cause: input_scaling\n",
         "    change: { normalize_inputs: true }\n",
-        "test `normalize_inputs` has neither `cause` nor `outcomes`: nothing would follow from it",
+        "test `normalize_inputs` has neither `cause` nor `outcomes`, so it would have no effect",
         "normalize_inputs",
     );
     one(
         "    when: nonsense\n",
         "    when: nonsense\n    expect: x\n",
-        "`expect` has no use in test `nonsense_logged`, which makes no experiment",
+        "`expect` has no effect in test `nonsense_logged`, which has no experiments",
         "expect",
     );
     one("unknown: [0.001] }", "unknown: [1], batch_size: [/2] }", "a ladder has one knob", "batch_size");
     one(
         "    from: overfit_one_point",
         "    from: look_at_data",
-        "test `drop_batch_norm` begins from `look_at_data`, which makes no experiment",
+        "test `drop_batch_norm` builds on `look_at_data`, which has no experiments",
         "drop_batch_norm",
     );
     one(
         "  cured: experiment.cured\n",
         "",
-        "nothing says when the cause of test `lower_learning_rate` is found",
+        "there is no condition for finding the cause of test `lower_learning_rate`",
         "lower_learning_rate",
     );
     one(
         "  helped: experiment.better\n",
         "",
-        "nothing says when the ladder of test `lower_learning_rate` goes on",
+        "there is no condition for continuing the ladder of test `lower_learning_rate`",
         "lower_learning_rate",
     );
-    one("order: listed", "order: listed\n    seed: next", "`seed` does not go with `try` in state `sequence`", "seed");
+    one(
+        "order: listed",
+        "order: listed\n    seed: next",
+        "`seed` cannot be combined with `try` in state `sequence`",
+        "seed",
+    );
 }
 
 #[test]
 fn the_states_as_a_graph() {
-    one("else: one_point }", "else: sequence }", "state `one_point` cannot be reached", "one_point");
+    one("else: one_point }", "else: sequence }", "state `one_point` is unreachable", "one_point");
     one(
         "[{ when: case.hours > 1e6, go: data }, inconclusive]",
         "one_point",
-        "state `one_point` leads back to itself when nothing is left to try",
+        "state `one_point` loops when no tests are left",
         "one_point",
     );
     one(
         "go: data }, inconclusive]",
         "go: data }]",
-        "`empty` must end with a name: where the case goes when no condition holds",
+        "`empty` must end with a name: the next state if no condition is true",
         "[",
     );
     one(
         "go: data }, inconclusive]",
         "go: data }, conclude]",
-        "state `sequence` leads to `conclude` with no cause found",
+        "state `sequence` leads to `conclude` although no cause has been found",
         "sequence",
     );
-    one("tips: [normalize_inputs]", "tips: []", "test `normalize_inputs` is never made", "normalize_inputs");
+    one("tips: [normalize_inputs]", "tips: []", "test `normalize_inputs` never runs", "normalize_inputs");
     one(
         "lower_learning_rate, tips, look",
         "lower_learning_rate, lower_learning_rate, tips, look",
-        "`lower_learning_rate` is listed twice: a test is made at most once",
+        "`lower_learning_rate` is listed twice: a test runs at most once",
         "lower_learning_rate",
     );
 }
@@ -258,7 +263,7 @@ fn knobs_that_a_policy_brings_along_may_be_named() {
     assert_eq!(show(&problems(&used)), "");
     let message = |knobs: &str| problems(&with(knobs))[0].message.clone();
     assert_eq!(message("{ learning_rate: its rate }"), "`learning_rate` is already a knob");
-    assert_eq!(message("{ Warm-Up: steps }"), "`Warm-Up` cannot be the name of a knob");
+    assert_eq!(message("{ Warm-Up: steps }"), "`Warm-Up` is not a valid name of a knob");
 }
 
 #[test]

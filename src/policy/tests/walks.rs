@@ -211,7 +211,7 @@ fn an_optional_knob_is_left_out_and_a_needed_one_passes_the_test_over() {
     assert_eq!(walker.proposal().changes, knobs(json!({"train_examples": 1, "max_steps": 2000})));
     let walker = Walker::start(sample(), baseline(), case("train_examples"));
     assert_eq!(walker.passed(), [("overfit_one_point", "unavailable")]);
-    assert_eq!(walker.last.passed[0].why, "the script has no `train_examples`");
+    assert_eq!(walker.last.passed[0].why, "the script does not support `train_examples`");
     assert_eq!(walker.proposal().at.state, "lower_learning_rate");
     let only = CaseFacts { knobs: Some(BTreeSet::from(["batch_norm".into()])), ..CaseFacts::default() };
     assert_eq!(Walker::start(sample(), baseline(), only).at().state, "look_at_data");
@@ -249,7 +249,7 @@ fn what_the_baseline_has_already_is_dropped_and_nothing_left_is_skipped() {
 fn the_limits_of_a_case_end_it() {
     let spent = |experiments, hours| CaseFacts { experiments, hours, ..CaseFacts::default() };
     for (case, why) in [
-        (spent(5, 0.0), "the case has used its 6 experiments, 1 kept for a confirmation"),
+        (spent(5, 0.0), "the case has used its 6 experiments, 1 reserved for a confirmation"),
         (spent(0, 10.0), "the experiments have used their 10 hours"),
         (spent(0, f64::NAN), "the experiments have used their 10 hours"),
     ] {
@@ -291,7 +291,7 @@ fn an_unknown_answer_counts_as_silence() {
     let advance = judge(&sample(), &at, &Happened::Answered("maybe".into()), &environment(&baseline(), &case));
     assert_eq!(
         (advance.passed[0].outcome.as_str(), advance.passed[0].why.as_str()),
-        ("silence", "`maybe` is none of the answers")
+        ("silence", "`maybe` is not a possible answer")
     );
 }
 
