@@ -1,7 +1,7 @@
-//! Where event files are and how to read them: the only seam to storage.
+//! The location of event files and how to read them: the only access to storage.
 //!
-//! Owns: which names are event files, which directory is which run, the files beside them that are read too. Must not
-//! know: what is in the records.
+//! Owns: which names are event files, which directory is which run, and which other files are read. Must not know: the
+//! content of records.
 
 #[cfg(test)]
 mod conformance;
@@ -23,37 +23,37 @@ pub use side::{MAX_SIDE_FILE, SideFile, hyperparameters, launched};
 
 use crate::series::RunName;
 
-/// A place that holds runs.
+/// A location with runs.
 pub trait Logdir: Send + Sync {
-    /// Whether it is there and can be read, for who wants to know before the first look.
+    /// Whether it exists and can be read, for callers that need to know before the first scan.
     ///
     /// # Errors
     ///
     /// Why nothing will be found, for people.
     fn check(&self) -> io::Result<()>;
 
-    /// All files worth reading at `under` (a path relative to the root; empty for all) and below it. A directory that
-    /// does not exist, or cannot be read, holds none; what could not be read is said in [`Discovery::problems`].
+    /// All relevant files at `under` (a path relative to the root; empty for all) and below it. A directory that does
+    /// not exist or cannot be read contains none; errors are reported in [`Discovery::problems`].
     fn discover(&self, under: &Path) -> Discovery;
 
-    /// A file's state now.
+    /// The current state of a file.
     ///
     /// # Errors
     ///
-    /// As the storage has it; `NotFound` is a file that vanished.
+    /// Errors of the storage; `NotFound` is a file that vanished.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
 
     /// Opens a file for reading.
     ///
     /// # Errors
     ///
-    /// As the storage has it.
+    /// Errors of the storage.
     fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
 
-    /// Where on this machine's disk it is, if it is there: what a notifier can watch.
+    /// Its path on a local disk, if it has one, for notifications.
     fn local_root(&self) -> Option<&Path>;
 
-    /// Its directories one by one, where it has any: what did not change need not be listed again.
+    /// Access to individual directories, if supported, so that unchanged ones need not be listed again.
     fn directories(&self) -> Option<&dyn Directories> {
         None
     }

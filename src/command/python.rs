@@ -1,4 +1,4 @@
-//! Python source as tokens, and the literals in it. Nothing is run.
+//! Python source as tokens, and the literals in it. Executes nothing.
 //!
 //! Owns: words, texts, numbers, brackets and lines of Python. Must not know: parsers of command lines, and knobs.
 
@@ -6,19 +6,19 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// A literal of more tokens is not looked into.
+/// Longer literals are not parsed.
 const LONGEST_LITERAL: usize = 64;
 
 /// One token.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
-    /// A logical line begins, this far from the left margin.
+    /// Start of a logical line with this indentation.
     Line(usize),
     /// A name or keyword.
     Name(String),
     /// A number as it is written.
     Number(String),
-    /// A text without its quotes; `None` for one with placeholders, whose value is not known.
+    /// A text without its quotes; `None` for one with placeholders, whose value is unknown.
     Text(Option<String>),
     /// A bracket, operator or comma.
     Mark(char),
@@ -285,7 +285,7 @@ fn closing(tokens: &[Token]) -> BTreeMap<usize, usize> {
     found
 }
 
-/// Reads tokens; whatever the text, no bracket and no quote that is left open costs more than the rest of its file.
+/// Reads tokens. For any text, an unclosed bracket or quote affects at most the rest of its file.
 fn tokens(text: &str) -> Vec<Token> {
     let mut reader = Reader { rest: text, tokens: Vec::new(), depth: 0, fresh: true };
     reader.read();
@@ -396,7 +396,7 @@ impl Reader<'_> {
                 end = at + quote;
                 break;
             } else if quote == 1 && c == '\n' {
-                // A quote that is not closed ends with its line.
+                // An unclosed quote ends with its line.
                 end = at;
                 break;
             } else {

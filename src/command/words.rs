@@ -1,10 +1,10 @@
 //! Where a command sets a flag.
 //!
-//! Owns: the forms in which one word or two set something. Must not know: knobs and values.
+//! Owns: the forms in which one or two arguments set something. Must not know: knobs and values.
 
 use crate::launched::{Flag, Way};
 
-/// A place of a command where a flag is set.
+/// A position in a command where a flag is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spot {
     /// `--lr 0.1`: the places of both words.
@@ -44,7 +44,7 @@ fn names(flag: &Flag) -> impl Iterator<Item = &str> {
     std::iter::once(flag.name.as_str()).chain(flag.also.iter().map(String::as_str)).filter(|name| !name.is_empty())
 }
 
-/// Whether two words are the same option; some parsers take `-` for `_`, and a command that ran is proof of that.
+/// Whether two arguments are the same option. Some parsers treat `-` and `_` alike, which a command that ran proves.
 pub(super) fn alike(name: &str, word: &str) -> bool {
     name == word || (name.starts_with("--") && name.replace('_', "-") == word.replace('_', "-"))
 }
@@ -87,7 +87,7 @@ pub(super) fn value_at(argv: &[String], spot: Spot) -> Option<&str> {
     }
 }
 
-/// Whether a word can be the value of the option before it.
+/// Whether an argument can be the value of the preceding option.
 pub(super) fn may_be_value(word: &str) -> bool {
     !word.starts_with('-') || word.parse::<f64>().is_ok() || word == "-"
 }

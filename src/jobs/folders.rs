@@ -1,4 +1,4 @@
-//! What the names of folders say: which hold one side of the data of one job.
+//! Names of directories that contain one split of a job's data.
 //!
 //! Owns: the words that frameworks use. Must not know: what is in the runs.
 

@@ -1,4 +1,4 @@
-//! Hyperparameters by canonical name: what programs call them, and what they mean by their values.
+//! Hyperparameters by canonical name: the names that programs use, and the interpretation of their values.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::Job;
 /// Knob values by canonical name.
 pub type Knobs = BTreeMap<String, Value>;
 
-/// Whether two values of a knob are the same: 1 and 1.0 are, and so are numbers that differ by rounding only.
+/// Whether two values of a knob are the same: 1 and 1.0 are, and so are numbers that differ only by rounding.
 pub fn same_value(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(x), Some(y)) => (x - y).abs() <= 1e-9 * x.abs().max(y.abs()),
@@ -122,7 +122,7 @@ const ALIASES: &[(&str, &[&str])] = &[
 /// Knobs whose value is true or false, though a logger may have made a number of it (torch tests for numbers first).
 const SWITCHES: &[&str] = &["batch_norm", "normalize_inputs"];
 
-/// The canonical name of a logged hyperparameter; `None` where it is none of the contract's knobs.
+/// The canonical name of a logged hyperparameter; `None` if it is not a standard knob.
 pub fn canonical_name(logged: &str) -> Option<&'static str> {
     let plain = logged.to_ascii_lowercase().replace(['-', ' '], "_");
     let last = plain.rsplit(['.', '/']).next().unwrap_or(&plain);
@@ -174,8 +174,8 @@ fn add<'a>(
     knobs.extend(exact);
 }
 
-/// A value as the contract writes it; `None` for what cannot be a value of the knob (HF logs `max_steps` -1 for "not
-/// set", a dictionary is no optimizer's name).
+/// A value in standard form; `None` if it is not a valid value of the knob (HF logs `max_steps` -1 for "not set"; a
+/// dictionary is not an optimizer name).
 pub fn canonical_value(knob: &str, value: &Value) -> Option<Value> {
     let value = match value {
         Value::String(text) => from_text(text),

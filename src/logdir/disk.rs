@@ -1,6 +1,6 @@
 //! A log directory on a local or mounted disk.
 //!
-//! Owns: walking it, with links followed and loops noticed. Must not know: what is in the files.
+//! Owns: walking it, following links and detecting loops. Must not know: the content of files.
 
 use std::collections::HashSet;
 use std::fs::{self, DirEntry, File, Metadata};
@@ -57,7 +57,7 @@ impl DiskLogdir {
 impl Logdir for DiskLogdir {
     fn check(&self) -> io::Result<()> {
         let told = |error: io::Error| {
-            io::Error::new(error.kind(), format!("the log directory {} cannot be read: {error}", self.root.display()))
+            io::Error::new(error.kind(), format!("cannot read the log directory {}: {error}", self.root.display()))
         };
         fs::read_dir(&self.root).map(drop).map_err(told)
     }
@@ -109,7 +109,7 @@ impl Directories for DiskLogdir {
             let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
             let told = || {
                 let path = self.root.join(directory);
-                format!("cannot read directory {}: {error}; what changed there is not seen", path.display())
+                format!("cannot read directory {}: {error}; changes in it are not detected", path.display())
             };
             let failure = if absent { Failure::Gone } else { Failure::Unseen(told()) };
             Listing { failure: Some(failure), ..Listing::default() }

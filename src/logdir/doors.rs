@@ -1,4 +1,4 @@
-//! Links that lead out of a log directory: each place beyond is entered by one of them.
+//! Links that lead out of a log directory: each external directory is entered through one of them.
 //!
 //! Owns: which link that is. Must not know: storage.
 

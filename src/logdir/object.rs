@@ -1,10 +1,10 @@
 //! A log directory in an object store.
 //!
-//! Owns: keys as paths, listing, which version of an object was seen, the runtime that requests need. Must not know: what
-//! is in the objects.
+//! Owns: keys as paths, listing, the observed version of an object, the runtime for requests. Must not know: the
+//! content of objects.
 //!
-//! One listing is one look. What was listed is opened without asking again, so that objects that did not change cost
-//! nothing but their part of the listing.
+//! One listing per scan. Listed objects are opened without another request, so unchanged objects cost only their part
+//! of the listing.
 
 mod client;
 mod fault;
@@ -94,7 +94,7 @@ impl Remote {
     /// Waits for an answer.
     fn ask<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> Result<T, Fault> {
         if !self.reachable.load(Ordering::Relaxed) {
-            return Err(Fault::Unreachable("another request of this look got no answer".to_owned()));
+            return Err(Fault::Unreachable("an earlier request of this scan got no response".to_owned()));
         }
         let answer = self.runtime.block_on(async { timeout(ASK_WITHIN, request).await });
         let result = answer.map_or(Err(Fault::Silent), |result| result.map_err(|error| Fault::of(&error)));
@@ -135,7 +135,8 @@ impl Remote {
                     Ok(None) => return None,
                     Err(_) if found.is_empty() => return Some(Fault::Silent),
                     Err(_) => {
-                        let seen = format!("it takes longer than {LIST_WITHIN:?}; name a prefix with fewer objects");
+                        let seen =
+                            format!("listing takes longer than {LIST_WITHIN:?}; choose a prefix with fewer objects");
                         return Some(Fault::Other(seen));
                     }
                 }
@@ -202,9 +203,9 @@ impl Logdir for ObjectLogdir {
         }
         let is_object = !remote.bucket.prefix.is_empty() && remote.ask(remote.client.head(&root)).is_ok();
         let why = if is_object {
-            "it is an object, not a prefix; name what stands before its last /"
+            "this is an object, not a prefix; use the part before its last /"
         } else {
-            "there is nothing under it"
+            "there is nothing under this prefix"
         };
         Err(io::Error::new(io::ErrorKind::NotFound, format!("cannot {what}: {why}")))
     }
@@ -226,7 +227,7 @@ impl Logdir for ObjectLogdir {
         let entries = found.into_iter().map(entry).collect();
         let problems = fault.iter().map(|fault| {
             let what = format!("list {}", self.remote.shown(&key));
-            format!("{}; what changed there is not seen", fault.told(&what, &self.remote.bucket))
+            format!("{}; changes in it are not detected", fault.told(&what, &self.remote.bucket))
         });
         Discovery { entries, problems: problems.collect(), unseen: fault.iter().map(|_| under.to_owned()).collect() }
     }

@@ -1,6 +1,6 @@
-//! Where a log directory is, as people write it.
+//! The location of a log directory as written by people.
 //!
-//! Owns: paths and addresses of object stores, and what is wrong with one. Must not know: how either is read.
+//! Owns: paths and addresses of object stores, and their validation. Must not know: how either is read.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -52,15 +52,17 @@ impl StoreKind {
 pub enum PlaceError {
     /// Its scheme is none that is understood.
     #[error(
-        "`{0}` cannot hold a log directory: write a path, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+        "`{0}` is not a valid log directory: write a path, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or \
+         az://CONTAINER/PREFIX"
     )]
     Scheme(String),
     /// There is no bucket in it, or none that could exist.
-    #[error("`{0}` names no bucket: write it as in s3://BUCKET/PREFIX, without user, port or options")]
+    #[error("`{0}` contains no valid bucket: write s3://BUCKET/PREFIX, without user, port or options")]
     Bucket(String),
     /// Its prefix has a part that object stores take literally, and nothing else does.
     #[error(
-        "the prefix of `{0}` has an empty part, `.`, `..` or a control character: write the key as it is, with single slashes"
+        "the prefix of `{0}` contains an empty part, `.`, `..` or a control character: write the exact key, with \
+         single slashes"
     )]
     Prefix(String),
 }

@@ -1,6 +1,7 @@
-//! Small files beside event files: the hyperparameters that Lightning and Ultralytics save, and the mark that links an experiment.
+//! Small files next to event files: the hyperparameters that Lightning and Ultralytics save, and the file that links an
+//! experiment.
 //!
-//! Owns: their names and their contents. Must not know: which names are knobs.
+//! Owns: their names and formats. Must not know: which names are knobs.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! What an object store refused or could not do, for people.
+//! Refusals and failures of an object store, for people.
 //!
-//! Owns: telling the causes apart, and the remedy of each. Must not know: what is done about them.
+//! Owns: distinguishing the causes, and a fix for each. Must not know: how they are handled.
 //!
-//! Nothing of a request's address is shown: with Azure it may carry a signature.
+//! Error messages omit request addresses, which can contain a signature (Azure).
 
 use std::error::Error as StdError;
 use std::io;
@@ -61,7 +61,7 @@ impl Fault {
             _ if status == 301 || chain(error).any(|cause| cause.to_string().contains("configured region")) => {
                 Fault::OtherRegion
             }
-            _ if status != 0 => Fault::Other(format!("it answered {}", named(status, &code))),
+            _ if status != 0 => Fault::Other(format!("it returned {}", named(status, &code))),
             _ => Fault::of_transport(error),
         }
     }
@@ -93,28 +93,28 @@ impl Fault {
         let why = match self {
             Fault::NoObject => "there is no such object".to_owned(),
             Fault::NoBucket => {
-                format!("there is no bucket {}; check its name, and where it is looked for ({region})", bucket.name)
+                format!("there is no bucket {}; check its name and location ({region})", bucket.name)
             }
-            Fault::Changed => "it changed while it was read; it is read again at the next look".to_owned(),
+            Fault::Changed => "it changed while it was being read; it will be reread at the next scan".to_owned(),
             Fault::Refused(code) => format!(
-                "access was refused ({code}); check {id} and {secret}: who they belong to must be allowed to list the \
-                 bucket and to read its objects"
+                "access denied ({code}); check {id} and {secret}: the account needs permission to list the bucket and \
+                 to read its objects"
             ),
             Fault::NoCredentials => format!(
-                "there are no credentials: the environment has no {id} and {secret}, and this machine has no role; set \
-                 them, or run where there is one"
+                "no credentials: the environment does not contain {id} and {secret}, and this machine has no role; \
+                 set them, or run on a machine with a role"
             ),
-            Fault::OtherRegion => format!("the bucket is in another region; name it ({region})"),
+            Fault::OtherRegion => format!("the bucket is in another region; set it ({region})"),
             Fault::OddKey(why) => {
                 format!(
-                    "a key under the prefix cannot be a path ({why}); rename that object, or name a prefix without it"
+                    "a key under the prefix is not a valid path ({why}); rename that object, or choose a prefix without it"
                 )
             }
             Fault::Unreachable(why) => {
-                format!("the object store cannot be reached ({why}); check the network, and the address ({region})")
+                format!("the object store is unreachable ({why}); check the network, and the address ({region})")
             }
             Fault::Silent => {
-                format!("the object store did not answer in time; check the network, and the address ({region})")
+                format!("the object store did not respond in time; check the network, and the address ({region})")
             }
             Fault::Setup(why) => format!("{why}; check the environment ({id}, {secret}, {region})"),
             Fault::Other(why) => why.clone(),

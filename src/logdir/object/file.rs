@@ -1,6 +1,6 @@
 //! An object as a file.
 //!
-//! Owns: reading it in as few requests as can be, never of two versions at once. Must not know: listing.
+//! Owns: reading it with as few requests as possible, never from two versions. Must not know: listing.
 //!
 //! An object is not appended to but put anew, so a handle keeps to one version: every request says which (`If-Match`),
 //! and what comes is checked again, since some stores pass that over. Whoever reads on from some place gets one answer that
@@ -118,7 +118,7 @@ impl ObjectFile {
             let next = async { body.rest.next().await.transpose() };
             match self.remote.ask(next).map_err(|fault| self.told(&fault))? {
                 Some(bytes) => body.window.extend_from_slice(&bytes),
-                None => return Err(self.told(&Fault::Other("the answer ended early".to_owned()))),
+                None => return Err(self.told(&Fault::Other("the response ended early".to_owned()))),
             }
         }
         if offset == 0 {
