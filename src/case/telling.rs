@@ -13,7 +13,7 @@ use crate::belief::{Breakdown, Reason};
 use crate::facts::Knobs;
 use crate::policy::{Conclusion, Policy, Question};
 
-/// So many of the strongest reasons for and against a failure are told; the case keeps them all.
+/// Maximum number of reasons for and against a failure in a message, strongest first; the case stores all.
 const REASONS: usize = 5;
 
 impl Case {

@@ -1,6 +1,6 @@
-//! One case: what is concluded or believed and why, its experiments, its curves, its commands, its cost, its history.
+//! One case: conclusion or beliefs with reasons, its experiments, its curves, its commands, its cost, its history.
 //!
-//! Owns: the order of all that. Must not know: where it is kept.
+//! Owns: the order of these parts. Must not know: where they are stored.
 
 use maud::{Markup, html};
 
@@ -13,7 +13,7 @@ use crate::case::{Body, Case, Curve, JournalEntry, Used};
 use crate::facts::Knobs;
 use crate::store::{Ask, Delivery};
 
-/// A paragraph is cut to so many characters.
+/// Maximum length of a paragraph in characters.
 const LONGEST: usize = 2000;
 
 /// A case with all that is shown of it.
@@ -146,7 +146,7 @@ impl CaseView<'_> {
     }
 
     fn waits_since(&self, line: &CaseLine) -> Option<f64> {
-        // What became of a job is noted while a case waits, and changes nothing of that.
+        // A status report about a job during the wait does not change what the case waits for.
         let last = || self.journal.iter().rev().find(|entry| entry.kind != "fate").map(|entry| entry.time);
         line.since.or_else(last)
     }

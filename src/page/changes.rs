@@ -1,6 +1,6 @@
-//! A command, and settings, as what differs from the baseline's.
+//! Differences of a command and of settings from the baseline.
 //!
-//! Owns: which words of a command are shown as taken out and put in. Must not know: how commands are rewritten.
+//! Owns: which arguments of a command are marked as removed and added. Must not know: how commands are rewritten.
 
 use maud::{Markup, html};
 use similar::{Algorithm, DiffTag, capture_diff_slices};

@@ -1,6 +1,7 @@
-//! The curves of a case: one chart a quantity, the baseline and its experiments on one axis, and the same as tables.
+//! The curves of a case: one chart per quantity, with the baseline and its experiments on one axis, and the same data
+//! as tables.
 //!
-//! Owns: which curves stand together, their names. Must not know: how a chart is drawn.
+//! Owns: which curves share a chart, their names. Must not know: how a chart is drawn.
 
 use maud::{Markup, PreEscaped, html};
 

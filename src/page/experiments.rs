@@ -1,6 +1,6 @@
-//! The experiments of a case: what each was expected to show, beside what it showed.
+//! The experiments of a case: the expected and the observed result of each.
 //!
-//! Owns: the tree (baseline, tests, the values that each test tried) and its words. Must not know: policies.
+//! Owns: the tree (baseline, tests, the values that each test tried) and its texts. Must not know: policies.
 
 use maud::{Markup, html};
 
@@ -94,8 +94,8 @@ fn card(view: &CaseView<'_>, number: usize, experiment: &Experiment) -> Markup {
 
 fn expected(experiment: &Experiment) -> String {
     match experiment.proposal.expect.as_str() {
-        "" if experiment.control => "It fails as the baseline did.".to_owned(),
-        "" => "The policy does not say.".to_owned(),
+        "" if experiment.control => "It fails like the baseline.".to_owned(),
+        "" => "The policy does not define this.".to_owned(),
         words => sentence(&shown(words, LONGEST)),
     }
 }

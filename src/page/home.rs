@@ -1,6 +1,6 @@
-//! The first page: what needs a person, what is investigated, the jobs, what it cost.
+//! The start page: items that need a person, open cases, jobs, costs.
 //!
-//! Owns: that order, and the filter of jobs. Must not know: where lines come from.
+//! Owns: this order, and the filter of jobs. Must not know: the source of lines.
 
 use maud::{Markup, html};
 

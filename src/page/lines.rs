@@ -1,6 +1,6 @@
-//! Cases, jobs and what needs a person, each as one line.
+//! Cases, jobs and items that need a person, one line each.
 //!
-//! Owns: which of it is listed. Must not know: how it is kept.
+//! Owns: which details are listed. Must not know: how they are stored.
 
 use serde::Serialize;
 
@@ -70,15 +70,15 @@ pub enum NeedKind {
     Question,
     /// To let an experiment run, or not.
     Approval,
-    /// To mend what a case was paused for.
+    /// To fix the problem for which a case is paused.
     Paused,
     /// To say which job carries out an experiment.
     Dispute,
-    /// To start a run, for nothing else does.
+    /// To start a run, because nothing else does.
     Run,
     /// To decide about a message that did not arrive.
     Delivery,
-    /// To mend the daemon's surroundings or settings.
+    /// To fix the daemon's environment or settings.
     Trouble,
 }
 

@@ -1,6 +1,6 @@
-//! What investigations cost and saved in a month.
+//! Cost and savings of investigations in a month.
 //!
-//! Owns: the sums, and what counts as saved. Must not know: when a month begins: it is given.
+//! Owns: the sums, and what counts as saved. Must not know: when a month begins, which is passed in.
 
 use maud::{Markup, html};
 
@@ -89,7 +89,7 @@ pub(super) fn section(month: &Month) -> Markup {
             }
             @if month.stopped > 0 { p.note {
                 "GPU hours not run: what " (count(month.stopped, "job")) " had left of their planned length "
-                "when they stopped after nextrun had reported them. Whether each stopped for that reason is not known."
+                "when they stopped after nextrun had reported them. It is unknown whether each stopped for that reason."
             } }
         }
     }

@@ -1,6 +1,6 @@
 //! Times and durations for people.
 //!
-//! Owns: how they read, absolute and relative. Must not know: the clock: now is given.
+//! Owns: their absolute and relative format. Must not know: the clock; the current time is passed in.
 
 use jiff::Timestamp;
 use maud::{Markup, html};

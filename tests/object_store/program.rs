@@ -120,10 +120,7 @@ fn what_keeps_it_from_reading_is_told_without_secrets() {
         err
     };
     let err = told("s3://bucket/runs", "another-secret");
-    assert!(
-        err.contains("cannot list s3://bucket/runs: access denied (HTTP 403, SignatureDoesNotMatch)"),
-        "{err}"
-    );
+    assert!(err.contains("cannot list s3://bucket/runs: access denied (HTTP 403, SignatureDoesNotMatch)"), "{err}");
     assert!(err.contains("AWS_SECRET_ACCESS_KEY"), "{err}");
     let err = told("s3://nothing/runs", SECRET);
     assert!(err.contains("there is no bucket nothing"), "{err}");
