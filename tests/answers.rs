@@ -1,4 +1,4 @@
-//! What each destination that comes with nextrun makes of every answer, and of none.
+//! How each built-in destination interprets every response, and no response.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

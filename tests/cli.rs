@@ -1,4 +1,4 @@
-//! What other programs rely on of the commands: exit codes, and one JSON object a line.
+//! The interface of commands for other programs: exit codes, and one JSON object per line.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

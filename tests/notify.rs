@@ -1,4 +1,4 @@
-//! `nextrun notify test`: what a destination is sent, and what its answer means.
+//! `nextrun notify test`: the request to a destination, and the interpretation of its response.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

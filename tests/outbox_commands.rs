@@ -1,4 +1,4 @@
-//! The commands over the outbox, on a database that the first release wrote.
+//! The outbox commands on a database written by the first release.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

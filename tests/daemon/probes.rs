@@ -1,4 +1,4 @@
-//! Jobs that are settled by probes, of which people do not hear.
+//! Jobs that are examined by quiet probes without messages to people.
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The loop on one machine with nothing else set up: the daemon starts the runner, which runs what is suggested.
+//! The loop on one machine without further setup: the daemon starts the runner, which executes suggestions.
 
 use std::collections::BTreeMap;
 use std::fs;

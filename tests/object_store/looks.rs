@@ -1,4 +1,4 @@
-//! What looking costs in requests, and what objects that change under the reader come to.
+//! The number of requests per scan, and objects that change while they are read.
 
 use axum::http::StatusCode;
 use nextrun::series::RunName;

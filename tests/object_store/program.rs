@@ -1,4 +1,4 @@
-//! The program over an S3 server that checks signatures, and over the same files on a disk.
+//! The program with an S3 server that verifies signatures, compared with the same files on a disk.
 
 use std::fs;
 use std::path::Path;
