@@ -190,9 +190,9 @@ mod tests {
         assert!(try_it(&stranger).starts_with("you may not answer for vision/1"));
         let elsewhere = attempt("run", person("local", "U1"), 1.0);
         assert!(try_it(&elsewhere).starts_with("you may not"), "a user of the same name elsewhere is another one");
-        assert_eq!(try_it(&attempt("maybe", person("slack", "U1"), 1.0)), "the answers are run, skip");
+        assert_eq!(try_it(&attempt("maybe", person("slack", "U1"), 1.0)), "the possible answers are run, skip");
         let old = Attempt { fingerprint: Some("old".into()), ..attempt("run", person("slack", "U1"), 1.0) };
-        assert!(try_it(&old).contains("not what is asked any more"));
+        assert!(try_it(&old).contains("out of date"));
         assert_eq!(try_it(&attempt("run", person("slack", "U1"), 2.0)), "approved by U1 at 2 s");
         assert_eq!(try_it(&attempt("skip", person("slack", "U2"), 3.0)), "already approved by U1 at 2 s");
         assert_eq!(try_it(&attempt("run", person("slack", "U1"), 300.0)), "already approved by U1 at 2 s");

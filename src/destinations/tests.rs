@@ -258,13 +258,13 @@ fn a_mistake_in_the_settings_says_what_to_do_and_shows_no_secret() {
         Destination::new(preset(name), setup, &surroundings()).unwrap_err().to_string()
     };
     for (message, words) in [
-        (told("slack", &[]), ["mine lacks `url`", "incoming webhook"]),
-        (told("queue", &[("url", "https://q"), ("tken", "s3cret")]), ["`tken`", "it has secret, token, url"]),
+        (told("slack", &[]), ["mine needs `url`", "incoming webhook"]),
+        (told("queue", &[("url", "https://q"), ("tken", "s3cret")]), ["`tken`", "supported: secret, token, url"]),
         (told("queue", &[("url", "s3cret.example/runs")]), ["`url`", "https://host/path"]),
         (told("queue", &[("url", "ftp://s3cret/runs")]), ["`url`", "https://host/path"]),
         (told("queue", &[("url", "https://q"), ("secret", "s3cret")]), ["`secret`", "whsec_"]),
         (told("queue", &[("url", "https://q"), ("token", "s3cret\u{7f}")]), ["`headers`", "authorization"]),
-        (told("terminal", &[("url", "s3cret")]), ["`url`", "it has none"]),
+        (told("terminal", &[("url", "s3cret")]), ["`url`", "does not support"]),
     ] {
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
         assert!(!message.contains("s3cret"), "{message}");

@@ -70,7 +70,7 @@ fn what_keeps_anything_from_being_found_is_said() {
     let stored = Stored::under("runs");
     assert_eq!(told(&stored), "cannot list s3://bucket/runs: there is nothing under this prefix");
     stored.put("runs", b"1");
-    assert!(told(&stored).contains("it is an object, not a prefix"), "{}", told(&stored));
+    assert!(told(&stored).contains("this is an object, not a prefix"), "{}", told(&stored));
     stored.put("runs/a/x.tfevents", b"1");
     stored.logdir.check().expect("there is something");
 }
@@ -97,7 +97,7 @@ fn a_version_put_while_another_is_read_is_not_mixed_in() {
     file.read_at(&mut buffer, 0).expect("the start");
     stored.put("runs/x.tfevents", &[b'n'; 100_000]);
     let error = file.read_at(&mut buffer, 50_000).expect_err("another version");
-    assert!(error.to_string().contains("it changed while it was read"), "{error}");
+    assert!(error.to_string().contains("it changed while it was being read"), "{error}");
 }
 
 #[test]
