@@ -40,8 +40,8 @@ impl<'a> Job<'a> {
         self.runs.iter().map(|(_, run)| run.events()).sum()
     }
 
-    /// The job as it was when each series had reached the step that `step_of` names for its folder, tag and sketch; see
-    /// [`RunData::until`].
+    /// The job at the time when each series had reached the step that `step_of` returns for its directory, tag and
+    /// sketch; see [`RunData::until`].
     pub fn until(&self, mut step_of: impl FnMut(&str, &str, &Sketch) -> i64) -> PastJob {
         let cut = |(folder, run): &(String, &RunData)| {
             (folder.clone(), run.until(|tag, sketch| step_of(folder, tag, sketch)))
@@ -77,7 +77,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A job as it was earlier, with data of its own.
+/// An earlier state of a job, with its own data.
 #[derive(Debug, Clone)]
 pub struct PastJob {
     name: String,
@@ -170,7 +170,7 @@ impl<'a, 'e> Grouping<'a, 'e> {
         run.beside().filter(move |_| !is_experiment)
     }
 
-    /// The folder that a run is a part of; none where it is a job of its own.
+    /// The directory that a run is a part of; none if it is a separate job.
     fn parent_of<'n>(&self, name: &'n str) -> Option<&'n str> {
         let (parent, last) = folders(name)?;
         let run = |name: &str| self.runs.get(&RunName::new(name));
@@ -224,7 +224,7 @@ fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), |path| path.rsplit_once('/').map(|(above, _)| above))
 }
 
-/// PyTorch's `add_scalars(main_tag, …)` logs each curve of a chart into `<main_tag>_<curve>` beside the run, under the
+/// PyTorch's `add_scalars(main_tag, …)` logs each curve of a chart to `<main_tag>_<curve>` next to the run, under the
 /// tag `main_tag`.
 fn is_part_of_chart(folder: &str, run: &RunData) -> bool {
     let mut tags = run.series().map(|(tag, _)| tag).peekable();

@@ -98,7 +98,7 @@ fn document(title: &str, frame: Frame, content: &Markup) -> String {
     page.into_string()
 }
 
-/// What stands above every page.
+/// The header of every page.
 fn masthead(frame: Frame, readiness: Option<&Result<&'static str, String>>) -> Markup {
     html! {
         header.masthead {

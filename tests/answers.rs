@@ -320,7 +320,7 @@ async fn messages_go_to_allowed_hosts_only() {
     assert_eq!(open("https://a.hooks.example:8443/s3cret", &["*.hooks.example"]), Ok(()));
     for allowed in [&["queue.example"][..], &["*.hooks.example"], &[]] {
         let told = open("https://hooks.example/s3cret", allowed).unwrap_err();
-        assert!(told.contains("hooks.example is not among `allowed_hosts`") && !told.contains("s3cret"), "{told}");
+        assert!(told.contains("hooks.example is not in `allowed_hosts`") && !told.contains("s3cret"), "{told}");
     }
 }
 

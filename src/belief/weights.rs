@@ -1,11 +1,11 @@
-//! The weights of the model, as they stand in a file.
+//! The weights of the model as stored in a file.
 
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// All weights, with what they are called.
+/// All weights, with their identification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
     /// Version and hash of the file: `2-1f3a9c0e`.
@@ -25,7 +25,7 @@ pub struct Weights {
     pub verdicts: Verdicts,
 }
 
-/// How often a verdict is right, by what it rests on.
+/// How often a verdict is correct, by its evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Verdicts {
     /// An experiment with this change alone cured the job.
@@ -41,7 +41,7 @@ pub struct Verdicts {
 /// One additive model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
-    /// The probability before any evidence, where the site does not set it.
+    /// The prior probability, unless the site sets it.
     pub prior: f64,
     /// How far to trust the sum, by the number of points of a job; the first row that is large enough counts.
     pub calibration: Vec<Calibration>,
@@ -49,7 +49,7 @@ pub struct Model {
     pub terms: Vec<Term>,
 }
 
-/// How far to trust the sum of all terms for jobs of at most so many points.
+/// Calibration of the sum of all terms for jobs with at most this many points.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Largest number of points that it is for.
@@ -60,12 +60,12 @@ pub struct Calibration {
     pub offset: f64,
 }
 
-/// What one quantity adds to the log-odds, by its value.
+/// The contribution of one quantity to the log-odds, as a function of its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Term {
     /// Its name.
     pub quantity: String,
-    /// Its usual spread among jobs: an error as large halves what it adds.
+    /// Its usual spread among jobs; an error of this size halves its contribution.
     pub spread: f64,
     /// Values, ascending.
     pub knots: Vec<f64>,
@@ -82,7 +82,7 @@ impl Weights {
         &SHIPPED
     }
 
-    /// Reads weights; the error says where they are wrong.
+    /// Reads weights; the error gives the position of a problem.
     pub fn parse(json: &str) -> Result<Weights, serde_json::Error> {
         let mut weights: Weights = serde_json::from_str(json)?;
         let hash = Sha256::digest(json.as_bytes());

@@ -26,7 +26,7 @@ const MOST_FILES: usize = 32;
 /// Longer configuration files are not stored with the command.
 const LONGEST_CONFIG: usize = 64 << 10;
 
-/// A command as it was started.
+/// A command as started.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
     /// One argument per entry.
@@ -177,7 +177,7 @@ fn offer(seen: &Seen<'_>, peeled: &Peeled, option: &Opt, flags: &[Flag]) -> Offe
 const KNOBS_BY_VALUE: &[&str] =
     &["learning_rate", "batch_size", "max_steps", "epochs", "train_examples", "lr_decay", "gradient_clip", "seed"];
 
-/// What the source files of a script take.
+/// The options in the source files of a script.
 #[derive(Default)]
 struct Scripts {
     options: Vec<Opt>,
@@ -188,7 +188,7 @@ struct Scripts {
     has_source: bool,
 }
 
-/// What is looked at, and how.
+/// The files to read, and how.
 #[derive(Clone, Copy)]
 struct Look<'a> {
     seen: &'a Seen<'a>,

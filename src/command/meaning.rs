@@ -11,7 +11,7 @@ use super::options::Opt;
 use crate::jobs::canonical_name;
 use crate::launched::{Flag, Kind, Unit, Way};
 
-/// Names of options beside those under which programs log their knobs; the last part of a dotted name counts.
+/// Names of options in addition to those under which programs log their knobs; the last part of a dotted name counts.
 const NAMES: &[(&str, &[&str])] = &[
     ("learning_rate", &["eta", "lrate", "learningrate", "lr_init", "learning_rate_init", "optim_lr", "opt_lr"]),
     ("lr_decay", &["learning_rate_decay", "scheduler_gamma"]),

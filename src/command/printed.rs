@@ -11,7 +11,7 @@ use super::files;
 use super::options::Opt;
 use crate::launched::{Kind, Way};
 
-/// What a script printed.
+/// The output of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Printed {
     /// The help of argparse, click or typer.

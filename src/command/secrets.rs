@@ -134,7 +134,7 @@ fn unquoted(word: &str) -> String {
     word.replace("'\\''", "'").replace(['\'', '"'], "")
 }
 
-/// Whether a configuration file holds an entry that looks like a secret.
+/// Whether a configuration file contains an entry that looks like a secret.
 pub(super) fn holds_secret(entries: &std::collections::BTreeMap<String, serde_json::Value>) -> bool {
     entries.iter().any(|(name, value)| {
         let Some(text) = value.as_str().filter(|text| !text.is_empty()) else { return false };

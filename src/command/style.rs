@@ -32,7 +32,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("PyTorch", &["torch"]),
 ];
 
-/// Programs that take a configuration file, and what they are called.
+/// Programs that take a configuration file, and their names.
 const PROGRAMS: &[(&str, &str)] = &[
     ("llamafactory-cli", "LLaMA-Factory"),
     ("axolotl", "Axolotl"),

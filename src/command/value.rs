@@ -117,7 +117,7 @@ fn truth(flag: &Flag, on: bool) -> Result<Setting, String> {
     Ok(Setting::To(text.to_owned()))
 }
 
-/// `lr_decay` is a multiplier; 1 is none, which a choice of schedules can say too.
+/// `lr_decay` is a multiplier; 1 means none, which a choice of schedules can also express.
 fn decay(flag: &Flag, value: f64) -> Result<Setting, String> {
     let none = value == 1.0;
     if !flag.choices.is_empty() {
@@ -130,7 +130,7 @@ fn decay(flag: &Flag, value: f64) -> Result<Setting, String> {
     if flag.name.ends_with("lr_scheduler_type") && none {
         return Ok(Setting::To("constant".to_owned()));
     }
-    // Keras' decay, `rate / (1 + decay * t)`, is none at 0, and its defaults are small.
+    // Keras' decay, `rate / (1 + decay * t)`, has no effect at 0, and its defaults are small.
     let small = flag.default.as_ref().and_then(Value::as_f64).is_some_and(|default| default < 0.5);
     match (none, small) {
         (true, true) => Ok(Setting::To("0.0".to_owned())),
@@ -145,7 +145,7 @@ fn number(flag: &Flag, value: &Value) -> Result<String, String> {
     let float =
         flag.kind == Kind::Float || (is_float(&flag.knob) && flag.kind != Kind::Int) || flag.unit == Unit::Share;
     match (float, whole) {
-        // Lightning reads 1.0 as a share of the batches and 1 as one batch.
+        // Lightning interprets 1.0 as a fraction of the batches and 1 as one batch.
         (true, _) if flag.unit != Unit::Batches => Ok(decimal(number)),
         (_, true) => Ok(format!("{number:.0}")),
         _ if flag.kind == Kind::Int => Err(format!("`{}` takes only integers", shown(flag))),
@@ -187,7 +187,7 @@ const SYNONYMS: &[(&str, &str, &[&str])] = &[
     ("activation", "leaky_relu", &["leakyrelu", "lrelu"]),
 ];
 
-/// The spelling of optimizers where they are classes.
+/// The spelling of optimizers that are classes.
 const CLASSES: &[(&str, &str)] = &[
     ("adam", "Adam"),
     ("adamw", "AdamW"),

@@ -1,4 +1,4 @@
-//! Jobs that are settled by probes, of which nobody hears.
+//! Jobs examined by quiet probes.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::case::{Body, JournalEntry, Message, MessageKind};
 use crate::fate::{Fate, FateState};
 use crate::series::{Point, RunData};
 
-/// What a loss does after its first steps.
+/// The course of a loss after its first steps.
 #[derive(Clone, Copy, PartialEq)]
 enum Loss {
     Stands,
@@ -42,7 +42,7 @@ fn logged(begin: f64, points: i64, loss: Loss, settings: &[(&str, f64)]) -> RunD
     run
 }
 
-/// A job that stands still, at a site where that makes it this suspicious when it has logged [`SO_FAR`] points.
+/// A job with a constant loss, at a site where this makes it suspicious after [`SO_FAR`] points.
 struct Bench {
     diagnosis: Diagnosis,
     runs: Runs,

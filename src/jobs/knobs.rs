@@ -17,8 +17,9 @@ pub fn same_value(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Canonical names and what programs log them as, after lower-casing and with `-` as `_`. The part behind the last `.`
-/// or `/` counts, so that `optimizer.lr` and `train/lr` are found too; the first row that has the name wins.
+/// Canonical names and the names under which programs log them, after lower-casing and with `-` as `_`. The part after
+/// the last `.` or `/` counts, so that `optimizer.lr` and `train/lr` are also found; the first row with the name
+/// applies.
 const ALIASES: &[(&str, &[&str])] = &[
     (
         "learning_rate",
@@ -89,7 +90,7 @@ const ALIASES: &[(&str, &[&str])] = &[
         ],
     ),
     ("seed", &["seed", "random_seed", "manual_seed", "seed_everything"]),
-    // No knobs of the contract, but they say where a job came from and what its loss is measured against.
+    // Not standard knobs, but they show the origin of a job and the reference of its loss.
     ("classes", &["classes", "num_classes", "n_classes", "num_labels", "nclasses", "nc"]),
     (
         "checkpoint",
@@ -164,7 +165,7 @@ fn add<'a>(
         let canonical = own_names.get(name).map(String::as_str).or_else(|| canonical_name(name));
         let Some(canonical) = canonical else { continue };
         let Some(value) = canonical_value(canonical, value) else { continue };
-        // `lr` beside `learning_rate`, or `optimizer.lr` beside `lr`: the plain canonical name is the one to believe.
+        // If there are both `lr` and `learning_rate`, or `optimizer.lr` and `lr`, the plain canonical name applies.
         if name == canonical || own_names.contains_key(name) {
             exact.push((canonical.to_owned(), value));
         } else {

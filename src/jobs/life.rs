@@ -30,18 +30,18 @@ impl Patience {
     }
 }
 
-/// What is known of a job's time. Times are seconds since the Unix epoch.
+/// The known times of a job, in seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pulse {
     /// When something new of it was last seen: the newer of the newest event's own time and of the tick that found it.
     pub last_seen: f64,
-    /// Mean seconds between its events, where it has several.
+    /// Mean seconds between its events, if it has several.
     pub gap: Option<f64>,
     /// It has logged a loss (or a reward).
     pub started: bool,
     /// It said that its session ended, after its last point.
     pub said_ended: bool,
-    /// Newest optimizer step (or epoch) as a share of the planned ones, where both are known.
+    /// Latest optimizer step (or epoch) as a fraction of the planned ones, if both are known.
     pub done: Option<f64>,
 }
 

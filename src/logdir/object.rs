@@ -36,13 +36,13 @@ use file::ObjectFile;
 /// watchdog to feed.
 const ASK_WITHIN: Duration = Duration::from_secs(20);
 
-/// A listing may take so long; at a usual 10 pages of 1,000 keys a second that is 300,000 keys.
+/// Timeout of a listing; at a usual 10 pages of 1,000 keys per second, this is 300,000 keys.
 const LIST_WITHIN: Duration = Duration::from_secs(30);
 
 /// A log directory in an object store.
 pub struct ObjectLogdir {
     remote: Arc<Remote>,
-    /// What the newest listing showed.
+    /// The result of the latest listing.
     listed: Mutex<HashMap<PathBuf, Version>>,
 }
 
@@ -122,7 +122,7 @@ impl Remote {
         Bucket { prefix: key.to_string(), ..self.bucket.clone() }.to_string()
     }
 
-    /// Lists what is worth reading under a key. What was listed before a fault is given, too.
+    /// Lists the relevant objects under a key. Returns objects listed before an error, too.
     fn list(&self, under: &Key) -> (Vec<(PathBuf, Kind, Version)>, Option<Fault>) {
         let mut found = Vec::new();
         let deadline = Instant::now() + LIST_WITHIN;
@@ -158,7 +158,7 @@ impl ObjectLogdir {
     ///
     /// # Errors
     ///
-    /// The variables say something that cannot be.
+    /// The variables are invalid.
     pub fn new(bucket: &Bucket, variables: &BTreeMap<String, String>) -> io::Result<ObjectLogdir> {
         let wrong =
             |error: object_store::Error| Fault::Setup(error.to_string()).told(&format!("ask for {bucket}"), bucket);
@@ -166,7 +166,7 @@ impl ObjectLogdir {
     }
 
     fn over(client: Arc<dyn ObjectStore>, bucket: &Bucket) -> io::Result<ObjectLogdir> {
-        // One thread moves the bytes of all requests; who asked waits on a thread of their own.
+        // One thread transfers the bytes of all requests; callers wait on their own threads.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("nextrun-objects")
@@ -213,7 +213,7 @@ impl Logdir for ObjectLogdir {
     fn discover(&self, under: &Path) -> Discovery {
         let Ok(key) = self.remote.key(under) else { return Discovery::default() };
         let (mut found, fault) = self.remote.list(&key);
-        // A store lists by key, in which `a/b/x` stands between `a/a` and `a/c`.
+        // A store lists keys in order, in which `a/b/x` is between `a/a` and `a/c`.
         found.sort_unstable_by(|(a, ..), (b, ..)| (a.parent(), a).cmp(&(b.parent(), b)));
         let mut listed = self.listed();
         if fault.is_none() {
@@ -232,7 +232,7 @@ impl Logdir for ObjectLogdir {
         Discovery { entries, problems: problems.collect(), unseen: fault.iter().map(|_| under.to_owned()).collect() }
     }
 
-    /// By a request of its own, for a caller who has not just looked.
+    /// With a separate request, for a caller without a recent listing.
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         self.listed().remove(path);
         self.version(path).map(|(_, version)| version.stat())

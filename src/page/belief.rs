@@ -58,7 +58,7 @@ pub(super) fn section(case: &Case) -> Markup {
     html! {
         @if !causes.is_empty() {
             section aria-labelledby="belief" {
-                h2 id="belief" { "What the cause may be" }
+                h2 id="belief" { "Possible causes" }
                 p.note {
                     @if case.closed.is_some() { "Probabilities after the last experiment that counted as evidence." }
                     @else { "Current probabilities." }

@@ -18,7 +18,7 @@ pub(super) fn command_of(launched: &Launched) -> String {
     masked(&launched.argv).iter().map(|word| shell(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// A new command beside the old one: what is taken out, and what is put in.
+/// A new command compared with the old one: removed and added arguments.
 pub(super) fn command(old: Option<&str>, new: &str) -> Markup {
     let new = masked_line(new);
     let new: Vec<&str> = new.split_whitespace().take(MOST_WORDS).collect();

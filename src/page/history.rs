@@ -9,7 +9,7 @@ use super::time::moment;
 use super::words::{count, sentence, shown, value, words};
 use crate::case::{BY_HAND, JournalEntry};
 
-/// A text of an entry is cut to so many characters.
+/// Maximum length of a text of an entry in characters.
 const LONGEST: usize = 800;
 
 /// The section of a page.

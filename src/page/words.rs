@@ -24,7 +24,7 @@ pub(super) fn sentence(words: &str) -> String {
 /// An untrusted text for display: it cannot reorder or hide neighbouring text, has at most `most` characters, and
 /// secrets are masked.
 pub fn shown(text: &str, most: usize) -> String {
-    // Masking first: what is cut could end in the middle of a secret, which then looks like none.
+    // Masking comes first: shortening could cut a secret, which would then not be recognised.
     let text = masked_line(text);
     let mut out: String = text.chars().take(most).map(plain).collect();
     if text.chars().nth(most).is_some() {
@@ -33,7 +33,7 @@ pub fn shown(text: &str, most: usize) -> String {
     out
 }
 
-/// The character itself, or what stands for one that is not seen or changes the direction of others.
+/// The character itself, or a replacement for invisible characters and those that change the direction of others.
 fn plain(c: char) -> char {
     match c {
         '\n' | '\t' => c,
@@ -57,7 +57,7 @@ pub(super) fn value(knob: &str, value: &Value) -> String {
     }
 }
 
-/// Changed settings with what they were, where that is known.
+/// Changed settings with their previous values, if known.
 pub(super) fn changes(changes: &Knobs, before: &Knobs) -> Vec<(String, Option<String>, String)> {
     let change = |(knob, new): (&String, &Value)| {
         let old = before.get(knob).map(|old| value(knob, old));

@@ -51,7 +51,7 @@ struct Round {
     steps: Option<(i64, i64)>,
     /// Points of the sketch before it.
     points_before: u64,
-    /// What is added to logged steps.
+    /// The offset added to logged steps.
     moved: i64,
     /// Usual distance of neighbours, as an earlier round had it.
     usual: u64,

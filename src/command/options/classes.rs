@@ -190,7 +190,7 @@ fn fields(source: &Source, class: usize) -> Vec<Declared<'_>> {
     lines.filter_map(|(_, line)| declared(line).filter(|field| !field.annotation.is_empty())).collect()
 }
 
-/// `name: type = value`, of which type and value may be missing.
+/// `name: type = value`; type and value are optional.
 fn declared(part: &[Token]) -> Option<Declared<'_>> {
     let [Token::Name(name), rest @ ..] = part else { return None };
     if ["self", "cls", "def", "class", "pass", "return"].contains(&name.as_str()) {

@@ -12,7 +12,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use super::super::place::{Bucket, StoreKind};
 
-/// Why an object store did not give what was asked for.
+/// Why an object store did not fulfil a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// There is no such object.
@@ -39,7 +39,7 @@ pub(super) enum Fault {
     Other(String),
 }
 
-/// What the error of a request for a status begins with; the type that says so is private to the library.
+/// The prefix of the library's error for an HTTP status; its type is private to the library.
 const STATUS: &str = "Server returned non-2xx status code: ";
 
 /// Where machines of a cloud ask for the credentials of their role.
@@ -54,7 +54,7 @@ impl Fault {
             _ if is_bucket(&code) => Fault::NoBucket,
             Error::NotFound { .. } => Fault::NoObject,
             Error::Precondition { .. } => Fault::Changed,
-            // What is asked for was there when it was listed: it has become shorter.
+            // The requested range existed when the object was listed: it has become shorter.
             _ if status == 416 => Fault::Changed,
             _ if [401, 403].contains(&status) => Fault::Refused(named(status, &code)),
             Error::InvalidPath { source } => Fault::OddKey(source.to_string()),
@@ -78,12 +78,12 @@ impl Fault {
         }
     }
 
-    /// Whether asking for anything else is as useless.
+    /// Whether further requests would also fail.
     pub(super) fn is_of_the_way(&self) -> bool {
         matches!(self, Fault::Unreachable(_) | Fault::Silent | Fault::NoCredentials)
     }
 
-    /// The error, for a reader of files; `what` was tried, as in `list s3://runs`.
+    /// The error for a reader of files; `what` is the operation, as in `list s3://runs`.
     pub(super) fn told(&self, what: &str, bucket: &Bucket) -> io::Error {
         let (id, secret, region) = match bucket.kind {
             StoreKind::S3 => ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION, AWS_ENDPOINT"),
@@ -144,7 +144,7 @@ fn answer(error: &Error) -> Option<(u16, String)> {
     let rest = &text[STATUS.len()..];
     let status = rest.get(..3)?.parse().ok()?;
     let code = rest.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    // A code is a word; what is anything else is not repeated.
+    // An error code is a single word; anything else is not shown.
     let code = code.map(|(code, _)| code).filter(|code| code.chars().all(char::is_alphanumeric)).unwrap_or_default();
     Some((status, code.to_owned()))
 }
