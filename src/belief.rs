@@ -4,7 +4,7 @@
 //! I/O.
 //!
 //! The weights are data (`belief/weights.json`): chosen by an expert and refined on random programs whose faults are
-//! known from what fixes them (docs/EVALUATION.md). The log-odds of the prior and of all terms add up to those of the
+//! known from what fixes them (docs/EVALUATION.md); `examples/evaluate/weigh` fits them. The log-odds of the prior and of all terms add up to those of the
 //! probability, so that each can be recomputed by hand.
 
 mod breakdown;
@@ -12,11 +12,11 @@ mod weights;
 
 use serde::Serialize;
 
-use crate::evidence::{Evidence, Measured, QUANTITIES, Quantity};
-use crate::symptoms::{ALL, Finding, Severity};
+use crate::evidence::{Evidence, Measured, Quantity};
+use crate::symptoms::{Finding, Severity};
 
 pub use breakdown::{Breakdown, Reason};
-pub use weights::{Calibration, Model, Term, Weights};
+pub use weights::{About, Calibration, Model, Term, Verdicts, Weights};
 
 /// The contribution of one quantity to the log-odds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -76,6 +76,13 @@ pub fn probability(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 
+impl Verdicts {
+    /// How probable it is that a verdict is right, by what a policy believes of the cause that it names.
+    pub fn confidence(self, believed: f64) -> f64 {
+        if believed <= 0.0 { 0.0 } else { probability(self.slope * log_odds(believed.min(0.9999)) + self.offset) }
+    }
+}
+
 impl Weights {
     /// The probability that a job fails, given the prior probability of a failure at the site.
     pub fn failing(&self, evidence: &Evidence, findings: &[Finding], prior: f64) -> Belief {
@@ -114,39 +121,44 @@ impl Term {
     /// The contribution of the quantity: its log-odds, reduced by its error. An error as large as the usual spread of
     /// the quantity halves them.
     fn contribution(&self, evidence: &Evidence, findings: &[Finding]) -> Option<Contribution> {
-        if let Some(symptom) = ALL.iter().find(|symptom| symptom.id == self.quantity) {
-            // A rule joins quantities that say little alone: 1 for a warning, 2 for a problem.
-            let found = findings.iter().find(|finding| finding.symptom == symptom.id);
-            let value = found.map_or(0.0, |finding| if finding.severity == Severity::Problem { 2.0 } else { 1.0 });
-            let log_odds = self.at(value);
-            return (log_odds != 0.0).then_some(Contribution { quantity: symptom.id, value, error: 0.0, log_odds });
-        }
-        let quantity = QUANTITIES.iter().copied().find(|quantity| quantity.id() == self.quantity)?;
-        let measured = evidence.measured(quantity)?;
-        let log_odds = self.of(measured);
-        let Measured { value, error, .. } = measured;
-        (log_odds != 0.0).then_some(Contribution { quantity: quantity.id(), value, error, log_odds })
-    }
-
-    /// The log-odds of a measured value.
-    pub fn of(&self, measured: Measured) -> f64 {
-        let spread = self.spread * self.spread;
-        let trust = spread / (spread + measured.error * measured.error);
-        trust * self.at(measured.value)
-    }
-
-    /// The log-odds of an exact value: linear between the knots, constant beyond them.
-    fn at(&self, value: f64) -> f64 {
-        let next = self.knots.partition_point(|knot| *knot <= value);
-        match (next.checked_sub(1), self.knots.get(next)) {
-            (Some(before), Some(knot)) => {
-                let share = (value - self.knots[before]) / (knot - self.knots[before]);
-                self.log_odds[before] + share * (self.log_odds[next] - self.log_odds[before])
+        let (quantity, value, error) = match self.about {
+            About::Quantity(quantity) => {
+                let Measured { value, error, .. } = evidence.measured(quantity)?;
+                (quantity.id(), value, error)
             }
-            (None, _) => self.log_odds[0],
-            (Some(last), None) => self.log_odds[last],
-        }
+            About::Symptom(id) => (id, severity_of(id, findings), 0.0),
+            About::Nothing => return None,
+        };
+        let log_odds = self.of(value, error);
+        (log_odds != 0.0).then_some(Contribution { quantity, value, error, log_odds })
     }
+
+    /// The log-odds of a value with a standard error.
+    pub fn of(&self, value: f64, error: f64) -> f64 {
+        self.shares(value, error).map(|(knot, share)| share * self.log_odds[knot]).sum()
+    }
+
+    /// The share that each knot has in the log-odds of a value with a standard error: the value lies between two knots, or
+    /// beyond the last one. An error as large as the spread halves them.
+    pub fn shares(&self, value: f64, error: f64) -> impl Iterator<Item = (usize, f64)> {
+        let spread = self.spread * self.spread;
+        let trust = spread / (spread + error * error);
+        let next = self.knots.partition_point(|knot| *knot <= value);
+        let last = next.min(self.knots.len() - 1);
+        let before = next.saturating_sub(1);
+        let along = match self.knots[last] - self.knots[before] {
+            0.0 => 0.0,
+            span => (value - self.knots[before]) / span,
+        };
+        let upper = (last > before).then_some((last, trust * along));
+        [(before, trust * (1.0 - if last > before { along } else { 0.0 }))].into_iter().chain(upper)
+    }
+}
+
+/// 1 where a symptom was found as a warning, 2 as a problem, else 0.
+pub fn severity_of(symptom: &str, findings: &[Finding]) -> f64 {
+    let found = findings.iter().find(|finding| finding.symptom == symptom);
+    found.map_or(0.0, |finding| if finding.severity == Severity::Problem { 2.0 } else { 1.0 })
 }
 
 #[cfg(test)]
@@ -178,8 +190,30 @@ mod tests {
 
     #[test]
     fn a_loss_that_stands_still_speaks_for_failing_and_one_that_falls_against() {
-        assert!(failing(&stuck(), 0.05).evidence() > 1.0);
-        assert!(failing(&falls(), 0.05).evidence() < -1.0);
+        let (stuck, falls) = (failing(&stuck(), 0.05), failing(&falls(), 0.05));
+        assert!(stuck.evidence() > 1.0 && falls.evidence() < stuck.evidence() - 2.0);
+        assert!(falls.probability < 0.1, "{}", falls.probability);
+    }
+
+    #[test]
+    fn cures_come_with_the_likeliest_first_and_a_low_rate_speaks_for_a_higher_one() {
+        let at_rate = |rate: f64| {
+            let mut job = with_loss((0..4000).map(|i| 2.3 + 0.02 * noise(i)));
+            job.knobs.insert("optimizer".into(), "adam".into());
+            job.knobs.insert("learning_rate".into(), rate.into());
+            Evidence::of(&job)
+        };
+        let (low, huge) = (at_rate(1e-4), at_rate(1.0));
+        let higher = |evidence: &Evidence| {
+            let cures = Weights::shipped().cures(evidence, &examine(evidence));
+            assert!(cures.len() > 10 && cures.is_sorted_by(|a, b| a.1.probability >= b.1.probability));
+            for (change, belief) in &cures {
+                let sum: f64 = belief.terms.iter().map(|term| term.log_odds).sum();
+                assert!((log_odds(belief.probability) - log_odds(belief.prior) - sum).abs() < 1e-9, "{change}");
+            }
+            cures.iter().find(|(change, _)| *change == "learning_rate:higher").expect("a model").1.probability
+        };
+        assert!(higher(&low) > 1.5 * higher(&huge), "{} {}", higher(&low), higher(&huge));
     }
 
     #[test]
@@ -190,14 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_is_trusted_as_far_as_verdicts_were_right() {
+        let same = Verdicts { slope: 1.0, offset: 0.0 };
+        assert!((same.confidence(0.7) - 0.7).abs() < 1e-9 && same.confidence(0.0) == 0.0);
+        let shrunk = Verdicts { slope: 0.5, offset: -0.5 };
+        assert!(shrunk.confidence(0.95) < 0.8 && shrunk.confidence(0.95) > shrunk.confidence(0.9));
+        let shipped = Weights::shipped().verdicts;
+        assert!(shipped.slope > 0.0 && shipped.confidence(0.99) < 0.99, "{shipped:?}");
+    }
+
+    #[test]
     fn an_uncertain_quantity_says_less() {
-        let term = Term { quantity: "progress".into(), spread: 0.1, knots: vec![0.0, 1.0], log_odds: vec![2.0, -2.0] };
-        let measured = |error| {
-            let mut measured = stuck().measured(Quantity::Progress).expect("it is measured");
-            measured.error = error;
-            measured
-        };
-        assert!(term.of(measured(0.0)) > 1.9 && term.of(measured(0.1)) < 1.1 && term.of(measured(10.0)) < 0.01);
+        let about = About::Quantity(Quantity::Progress);
+        let (knots, log_odds) = (vec![0.0, 1.0], vec![2.0, -2.0]);
+        let term = Term { quantity: "progress".into(), about, spread: 0.1, knots, log_odds };
+        assert!((term.of(0.0, 0.0), term.of(0.5, 0.0), term.of(7.0, 0.0)) == (2.0, 0.0, -2.0));
+        assert!((term.of(-1.0, 0.1) - 1.0).abs() < 1e-9 && term.of(0.0, 10.0) < 0.01);
     }
 
     #[test]
@@ -205,12 +247,9 @@ mod tests {
         let weights = Weights::shipped();
         let (version, hash) = weights.id.split_once('-').expect("a version and a hash");
         assert!(!version.is_empty() && hash.len() == 8, "{}", weights.id);
-        for term in weights.failing.terms.iter().chain(weights.cures.iter().flat_map(|(_, model)| &model.terms)) {
-            let known = QUANTITIES.iter().any(|quantity| quantity.id() == term.quantity);
-            assert!(known || ALL.iter().any(|symptom| symptom.id == term.quantity), "{}", term.quantity);
-            assert!(term.knots.windows(2).all(|pair| pair[0] < pair[1]), "{}", term.quantity);
-            assert_eq!(term.knots.len(), term.log_odds.len());
-        }
+        let misspelt = include_str!("belief/weights.json").replacen("\"progress\"", "\"progres\"", 1);
+        let error = Weights::parse(&misspelt).expect_err("a name that does not exist");
+        assert!(error.to_string().contains("no quantity and no symptom `progres`"), "{error}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{Overrides, Settings, load};
 use crate::daemon::{variables, vocabulary, with_causes};
 use crate::logdir::{Place, logdir_at};
+use crate::screen;
 use crate::series::Runs;
 use crate::telemetry::{self, LogFormat};
 use crate::watch::Watcher;
@@ -122,12 +123,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let environment = variables();
     let set = |name: &str| environment.get(name).map(String::as_str);
-    if let Err(error) = telemetry::init(arguments.verbose, arguments.log, set("RUST_LOG"), set("JOURNAL_STREAM")) {
+    let is_live = matches!(arguments.command, Command::Watch(_)) && screen::suits(set);
+    let live = if is_live { telemetry::Live::Yes } else { telemetry::Live::No };
+    let logging = telemetry::init(arguments.verbose, arguments.log, set("RUST_LOG"), set("JOURNAL_STREAM"), live);
+    if let Err(error) = logging {
         complain(&error.into());
         return Exit::Unable.into();
     }
     let exit = match &arguments.command {
-        Command::Watch(command) => watch::run(command),
+        Command::Watch(command) => watch::run(command, is_live),
         Command::Runner(command) => runner::run(command),
         Command::Supervise(command) => runner::supervise(command),
         Command::Diagnose(command) => diagnose::run(command),

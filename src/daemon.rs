@@ -12,6 +12,7 @@ mod desk;
 mod engine;
 mod history;
 mod launch;
+mod live;
 mod owner;
 mod publish;
 mod reload;
@@ -48,6 +49,7 @@ use clicks::Clicks;
 use clock::Clocks;
 use desk::Desk;
 use engine::Engine;
+use live::Live;
 use reload::Prepared;
 use stopping::{Stoppable, end_at_last};
 
@@ -70,6 +72,8 @@ pub struct Wishes {
     pub stop: Arc<AtomicBool>,
     /// Whether to reload the settings.
     pub reload: Arc<AtomicBool>,
+    /// Whether a person at a terminal looks on.
+    pub live: bool,
 }
 
 /// Seconds since the Unix epoch.
@@ -116,6 +120,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let serving = serve_status(&runtime, &settings, &board)?;
     let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
     watcher.ignore_older_than(site.history_after);
+    let live = wishes.live.then(|| Live::start(board.clone(), watcher.progress(), logdir.to_string()));
     let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
     board.keep_in(store.clone());
     board.let_approve(settings.approvers.clone());
@@ -154,6 +159,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         unreadable_requests: BTreeSet::new(),
     };
     let result = engine.run(told, load);
+    drop(live);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     serving.abort();
     let outbox = engine.into_outbox();

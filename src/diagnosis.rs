@@ -10,6 +10,7 @@ mod budgets;
 mod changes;
 #[cfg(test)]
 mod consent;
+mod cures;
 mod curves;
 mod delivery;
 mod endings;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::belief::Weights;
 use crate::case::{Allowance, Approval, Case, CaseId, Terms, Trace, Waiting, WhenControl};
 use crate::command::takes;
 use crate::evidence::Kind;
@@ -370,6 +372,7 @@ impl Diagnosis {
             approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
+            confidence: |believed| Weights::shipped().verdicts.confidence(believed),
         }
     }
 

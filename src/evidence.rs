@@ -130,6 +130,7 @@ quantities! {
     ValidationRise "validation_rise" "fraction of the best level" "excess of the validation loss over its best level";
     ValidationRiseErrors "validation_rise_errors" "standard errors" "the same excess in its standard errors";
     ValidationLostAgain "validation_lost_again" "fraction of the gain" "how much of its decrease the validation loss has regained";
+    ValidationAboveStart "validation_above_start" "fraction of the levels" "validation losses of the second half above the training loss at its start";
     ValidationBestAfter "validation_best_after" "fraction of the run" "point at which the validation loss was at its best level";
     ValidationRepeats "validation_repeats" "fraction of the values" "identical latest validation losses";
     TrainingFallSince "training_fall_since" "fraction of its level" "decrease of the training loss since the best level of validation";

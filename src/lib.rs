@@ -77,6 +77,9 @@ pub mod store;
 /// Web pages about jobs and cases.
 pub mod page;
 
+/// The lines at the bottom of a terminal.
+pub mod screen;
+
 /// Log setup and the names of metrics.
 pub mod telemetry;
 

@@ -180,7 +180,7 @@ impl Kind {
 fn is_of_a_case(path: &Path) -> bool {
     let mut parts = path.components().map(|part| part.as_os_str());
     let mut before = parts.next();
-    parts.any(|part| std::mem::replace(&mut before, Some(part)).is_some_and(|b| b == "nextrun") && part == "cases")
+    parts.any(|part| before.replace(part).is_some_and(|b| b == "nextrun") && part == "cases")
 }
 
 /// What was found.

@@ -12,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+use crate::screen::Above;
 use escape::Escaping;
 pub use metrics::{Metrics, PROBED};
 
@@ -23,6 +24,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object per entry, for programs. Not used for the journal, which has its own fields.
     Json,
+}
+
+/// Whether a person at a terminal sees what happens without the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live {
+    /// Lines are drawn that say it: only warnings are logged beside them.
+    Yes,
+    /// The log says it.
+    No,
 }
 
 /// Why logging could not be set up.
@@ -55,8 +65,9 @@ pub fn init(
     format: LogFormat,
     rust_log: Option<&str>,
     journal_stream: Option<&str>,
+    live: Live,
 ) -> Result<(), TelemetryError> {
-    let filter = filter(verbose, rust_log)?;
+    let filter = filter(verbose, live, rust_log)?;
     Registry::default().with(filter).with(output(format, journal_stream)).try_init()?;
     Ok(())
 }
@@ -71,15 +82,16 @@ fn output(
     match (journal, format) {
         (Some(journal), _) => journal.with_field_prefix(Some("NEXTRUN".to_owned())).boxed(),
         (None, LogFormat::Text) => {
-            fmt::layer().with_ansi(false).with_target(false).with_writer(Escaping(io::stderr)).boxed()
+            fmt::layer().with_ansi(false).with_target(false).with_writer(Escaping(|| Above(io::stderr()))).boxed()
         }
         (None, LogFormat::Json) => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
     }
 }
 
 /// Other crates log at `warn`, regardless of the level of this crate.
-fn filter(verbose: u8, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
+fn filter(verbose: u8, live: Live, rust_log: Option<&str>) -> Result<EnvFilter, TelemetryError> {
     let level = match verbose {
+        0 if live == Live::Yes => "warn",
         0 => "warn,nextrun=info",
         1 => "warn,nextrun=debug",
         _ => "warn,nextrun=trace",
@@ -111,10 +123,11 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_flag() {
-        assert_eq!(filter(1, None).unwrap().to_string(), "nextrun=debug,warn");
-        assert_eq!(filter(1, Some(" ")).unwrap().to_string(), "nextrun=debug,warn");
-        assert_eq!(filter(0, Some("error")).unwrap().to_string(), "error");
-        let wrong = filter(0, Some("nextrun=loud")).unwrap_err().to_string();
+        assert_eq!(filter(1, Live::No, None).unwrap().to_string(), "nextrun=debug,warn");
+        assert_eq!(filter(1, Live::Yes, Some(" ")).unwrap().to_string(), "nextrun=debug,warn");
+        assert_eq!(filter(0, Live::Yes, Some("error")).unwrap().to_string(), "error");
+        assert_eq!(filter(0, Live::Yes, None).unwrap().to_string(), "warn");
+        let wrong = filter(0, Live::No, Some("nextrun=loud")).unwrap_err().to_string();
         assert!(wrong.starts_with("RUST_LOG=nextrun=loud is not a filter"), "{wrong}");
     }
 }

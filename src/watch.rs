@@ -19,4 +19,4 @@ mod writers;
 
 pub use replay::each_scalar;
 pub use source::{FileState, FileStatus};
-pub use watcher::{Changes, Options, TURN, Watcher};
+pub use watcher::{Changes, Options, Progress, TURN, Watcher};

@@ -55,5 +55,5 @@ async fn what_is_sent_is_signed_and_says_that_it_is_a_test() {
     assert_eq!(body["data"]["test"], true);
     assert!(request.json("/id").starts_with("test-"));
     let (exit, said) = notify(&server, "team");
-    assert!(exit == 2 && said.contains("no destination team: it has cluster"), "{said}");
+    assert!(exit == 2 && said.contains("no destination team; it has cluster"), "{said}");
 }

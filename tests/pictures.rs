@@ -84,8 +84,7 @@ async fn post_it(mood: Mood) -> Vec<(String, Vec<u8>, bool)> {
     let slack = Destination::new(Arc::new(Preset::shipped("slack_bot").unwrap()), setup, &surroundings).unwrap();
     let outcome = slack.deliver(&message(), 0.0).await;
     assert_eq!(outcome, Outcome::Delivered { reference: Some("C1/1.2".into()) }, "{mood:?}");
-    let heard = heard.lock().unwrap().clone();
-    heard
+    heard.lock().unwrap().clone()
 }
 
 fn message() -> Message {

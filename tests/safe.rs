@@ -98,8 +98,10 @@ fn what_strangers_wrote_is_data_in_every_message_to_people() {
                     !text.contains(['\u{1b}', '\u{0}', '\u{202e}']),
                     "{preset} {kind:?}: not seen, but there: {text}"
                 );
+                // Nothing in a block of code is markup but its end, which a text cannot bring.
+                let outside: String = text.split("```").step_by(2).collect::<String>().replace("\\<", "");
                 for bad in forbidden(preset) {
-                    assert!(!text.contains(bad), "{preset} {kind:?}: {bad} in {text}");
+                    assert!(!outside.contains(bad), "{preset} {kind:?}: {bad} in {text}");
                 }
             }
         }

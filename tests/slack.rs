@@ -248,7 +248,7 @@ async fn a_click_without_the_right_changes_nothing_and_is_told_to_that_person_al
     let (shown, alone) = stage.until_shown(0, 2).await;
     assert!(shown.is_empty(), "the buttons stay: {shown:?}");
     let told = |start: &str| alone.iter().any(|text| text.starts_with(start));
-    assert!(told("You may not answer for vision/7") && told("This is not what is asked any more"), "{alone:?}");
+    assert!(told("You may not answer for vision/7") && told("This question is out of date"), "{alone:?}");
     let ephemeral = &stage.peer.made("chat.postEphemeral");
     assert!(ephemeral.iter().all(|body| body["thread_ts"] == "1.1" && body["channel"] == "C1"), "{ephemeral:?}");
     assert!(stage.wishes().is_empty());

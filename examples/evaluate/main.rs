@@ -7,13 +7,14 @@
 //!     cargo run --release --example evaluate -- loop --cases deep_sigmoid,h_waves
 //!     cargo run --release --example evaluate -- report
 //!     cargo run --release --example evaluate -- random --count 1000
+//!     cargo run --release --example evaluate -- fit
 //!
 //! `verify` trains every case and its cures, and checks that what is said of it is true. `corpus` trains all baselines
 //! into one log directory, with `labels.jsonl` beside them. `live` lets each baseline grow under nextrun's own core, in this
 //! process, and carries out what it suggests; the same seeds give the same answers. `loop` does it with the daemon in a
 //! process of its own, a job queue and HTTP between them. `report` measures all that, what one can do without nextrun, and
 //! what other tools' rules say, and writes docs/EVALUATION.md. `random` draws programs at random, and labels them by
-//! training what they would have been without each of their settings and bugs.
+//! training what they would have been without each of their settings and bugs. `fit` finds the weights of belief on them.
 
 mod adversaries;
 mod cases;
@@ -42,6 +43,7 @@ mod trainer;
 mod trial;
 mod truth;
 mod verify;
+mod weigh;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -156,6 +158,8 @@ enum Command {
     },
     /// Draws random programs, trains them and their alternatives, and keeps what they logged with labels.
     Random(random::Random),
+    /// Fits the weights of belief on random programs, and writes them.
+    Fit(weigh::Fit),
     /// Is the daemon itself, with its own command line.
     #[command(hide = true, disable_help_flag = true)]
     Daemon {
@@ -213,6 +217,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         }
         Command::Report { out, seeds } => report(&cases, *seeds, out).map(|()| true),
         Command::Random(arguments) => random::run(arguments).map(|()| true),
+        Command::Fit(arguments) => weigh::run(arguments).map(|()| true),
         Command::Daemon { .. } => bail!("the daemon was started already"),
     }
 }

@@ -2,8 +2,12 @@
 
 use std::sync::LazyLock;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::evidence::{QUANTITIES, Quantity};
+use crate::symptoms::ids;
 
 /// All weights, with their identification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,21 +25,18 @@ pub struct Weights {
     pub failing: Model,
     /// P(this change cures), by change.
     pub cures: Vec<(String, Model)>,
-    /// How often verdicts of each standing were right in the evaluation.
+    /// How often verdicts were right in the evaluation.
     pub verdicts: Verdicts,
 }
 
-/// How often a verdict is correct, by its evidence.
+/// How much to trust a policy's belief in the cause that it names. The log-odds of that belief, times `slope`, plus
+/// `offset`, are the log-odds that the verdict is correct.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Verdicts {
-    /// An experiment with this change alone cured the job.
-    pub cured: f64,
-    /// It did by so little that another seed could turn it.
-    pub close: f64,
-    /// Experiments excluded the other causes, and none confirmed this one.
-    pub excluded: f64,
-    /// No experiment was made.
-    pub seen: f64,
+    /// The log-odds are multiplied by this.
+    pub slope: f64,
+    /// Added to them.
+    pub offset: f64,
 }
 
 /// One additive model.
@@ -63,14 +64,38 @@ pub struct Calibration {
 /// The contribution of one quantity to the log-odds, as a function of its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Term {
-    /// Its name.
+    /// Its name: a quantity, or a symptom, which is 1 as a warning and 2 as a problem.
     pub quantity: String,
+    /// What that names.
+    #[serde(skip)]
+    pub about: About,
     /// Its usual spread among jobs; an error of this size halves its contribution.
     pub spread: f64,
     /// Values, ascending.
     pub knots: Vec<f64>,
     /// Log-odds at these values.
     pub log_odds: Vec<f64>,
+}
+
+/// What a term is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum About {
+    /// Nothing: no term is left so when weights were read.
+    #[default]
+    Nothing,
+    /// A quantity.
+    Quantity(Quantity),
+    /// A symptom, by its id. A rule joins quantities that say little alone.
+    Symptom(&'static str),
+}
+
+impl About {
+    /// What a name stands for.
+    pub fn named(name: &str) -> Option<About> {
+        let quantity = QUANTITIES.iter().find(|quantity| quantity.id() == name);
+        let symptom = || ids().find(|id| *id == name).map(About::Symptom);
+        quantity.map(|quantity| About::Quantity(*quantity)).or_else(symptom)
+    }
 }
 
 static SHIPPED: LazyLock<Weights> =
@@ -85,6 +110,17 @@ impl Weights {
     /// Reads weights; the error gives the position of a problem.
     pub fn parse(json: &str) -> Result<Weights, serde_json::Error> {
         let mut weights: Weights = serde_json::from_str(json)?;
+        let models = std::iter::once(&mut weights.failing).chain(weights.cures.iter_mut().map(|(_, model)| model));
+        for term in models.flat_map(|model| &mut model.terms) {
+            let unknown = || serde_json::Error::custom(format!("no quantity and no symptom `{}`", term.quantity));
+            term.about = About::named(&term.quantity).ok_or_else(unknown)?;
+            let pairs = term.knots.len() == term.log_odds.len() && !term.knots.is_empty();
+            if !pairs || !term.knots.is_sorted_by(|a, b| a < b) {
+                let wrong =
+                    format!("`{}` needs as many log-odds as knots, and knots in ascending order", term.quantity);
+                return Err(serde_json::Error::custom(wrong));
+            }
+        }
         let hash = Sha256::digest(json.as_bytes());
         let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         weights.id = format!("{}-{hash}", weights.version);

@@ -48,8 +48,8 @@ impl Case {
     pub fn telling_curves(&self) -> Vec<Curve> {
         let judged = |curve: &&Curve| ["loss", "reward"].contains(&curve.signal.as_str());
         let ran = || self.experiments.iter().filter(|experiment| experiment.facts.is_some());
-        let cured = ran().filter(|e| e.facts.as_ref().is_some_and(|facts| facts.cured)).last();
-        let shown = cured.or(ran().last()).map(|experiment| experiment.suggestion.as_str());
+        let cured = ran().rfind(|e| e.facts.as_ref().is_some_and(|facts| facts.cured));
+        let shown = cured.or(ran().next_back()).map(|experiment| experiment.suggestion.as_str());
         let told = self.curves.iter().filter(judged);
         told.filter(|c| c.suggestion.is_none() || c.suggestion.as_deref() == shown).cloned().collect()
     }

@@ -1,6 +1,6 @@
 //! The steps of a case: opening, suggesting and judging experiments, asking questions, closing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -48,6 +48,8 @@ pub struct Terms<'a> {
     pub by_hand: bool,
     /// The budgets that apply to the case's experiments.
     pub allowances: &'a [Allowance],
+    /// How probable it is that a verdict is right, by what the policy believes of its cause.
+    pub confidence: fn(f64) -> f64,
 }
 
 /// The inputs for opening a case.
@@ -77,6 +79,8 @@ pub struct Opening {
     pub pace: Option<Pace>,
     /// Its reported status, if any.
     pub fate: Option<Fate>,
+    /// By test, the probability that its change fixes the job.
+    pub priors: BTreeMap<String, f64>,
     /// Its curves.
     pub curves: Vec<Curve>,
     /// The probability that it fails.
@@ -96,7 +100,7 @@ impl Case {
 
     /// A case before its first step.
     pub(super) fn new(opening: Opening, terms: &Terms<'_>) -> Case {
-        let Opening { id, baseline, findings, facts, loss_curve, knobs, .. } = opening;
+        let Opening { id, baseline, findings, facts, loss_curve, knobs, priors, .. } = opening;
         Case {
             version: VERSION,
             id,
@@ -109,7 +113,7 @@ impl Case {
             position: Position { state: terms.policy.start().to_owned(), attempt: 1 },
             waiting: Waiting::Nothing,
             experiments: Vec::new(),
-            facts: CaseFacts { knobs, ..CaseFacts::default() },
+            facts: CaseFacts { knobs, priors, ..CaseFacts::default() },
             not_tried: Vec::new(),
             closed: None,
             settings: opening.settings,
@@ -356,7 +360,10 @@ impl Case {
                 }
             }
             Next::Ask(question) => self.ask(question, terms, trace),
-            Next::Conclude(conclusion) => self.conclude(conclusion, terms.now, trace),
+            Next::Conclude(conclusion) => {
+                let confidence = (terms.confidence)(conclusion.confidence);
+                self.conclude(Conclusion { confidence, ..conclusion }, terms.now, trace);
+            }
         }
     }
 

@@ -137,6 +137,9 @@ mod tests {
             for (name, field) in &Preset::shipped(preset).unwrap().fields {
                 if field.need == Need::Required {
                     wanted.fields.insert(name.clone(), setting(name, field));
+                } else if name == "logdir" {
+                    // One that is not there is waited for.
+                    wanted.fields.insert(name.clone(), FieldValue::Plain("/does/not/exist".to_owned()));
                 }
             }
             let destination = destination_of(&Settings::default(), &wanted).unwrap();

@@ -44,7 +44,8 @@ pub(super) struct Watch {
     quiet_after: Option<Duration>,
 }
 
-pub(super) fn run(arguments: &Watch) -> anyhow::Result<Exit> {
+/// `live`: a person at a terminal looks on.
+pub(super) fn run(arguments: &Watch, live: bool) -> anyhow::Result<Exit> {
     let overrides = Overrides {
         logdirs: arguments.logdir.iter().cloned().collect(),
         queue: arguments.queue.clone(),
@@ -54,6 +55,6 @@ pub(super) fn run(arguments: &Watch) -> anyhow::Result<Exit> {
         runner: arguments.runner.then_some(RunnerSettings { allow_root: arguments.allow_root }),
     };
     let load = || settings(arguments.config.as_deref(), &overrides);
-    daemon::run(&load, &daemon::Wishes::default())?;
+    daemon::run(&load, &daemon::Wishes { live, ..daemon::Wishes::default() })?;
     Ok(Exit::Healthy)
 }

@@ -39,7 +39,7 @@ impl Engine {
             self.publish_probes();
         }
         // No other code needs the names of all cases and jobs.
-        if self.settings.status.is_some() {
+        if self.settings.status.is_some() || self.wishes.live {
             self.show();
         }
         self.board.turned();

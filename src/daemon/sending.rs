@@ -6,6 +6,7 @@ use super::{preset_of, variables};
 use crate::config::{DestinationSettings, Secret, Settings};
 use crate::destinations::{Destination, Fresh, Http, Reread, Setup, Surroundings, Timeouts};
 use crate::logdir::Place;
+use crate::screen::Above;
 
 /// A destination of the configuration, with its preset and secrets; sends nothing.
 ///
@@ -24,7 +25,7 @@ pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyh
     let surroundings = Surroundings {
         host: host(),
         http: Http::new(Timeouts { whole: wanted.timeout, ..Timeouts::default() }),
-        terminal: Arc::new(Mutex::new(std::io::stdout())),
+        terminal: Arc::new(Mutex::new(Above(std::io::stdout()))),
     };
     let accounts = wanted
         .read_accounts(&variables())

@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::case::Message;
+use crate::case::{Message, MessageKind};
 use crate::tfevents::encode::{file_version, text};
 
 use super::preset::Preset;
@@ -74,7 +74,13 @@ impl EventsChannel {
         let id: String = message.case.0.chars().take(6).collect();
         let run = format!("{}-{}", plain(&message.subject), plain(&id));
         let seconds = message.time.max(0.0);
-        let name = format!("events.out.tfevents.{seconds:010.0}.nextrun.{}", plain(&message.id));
+        // What opens a case comes before what is said in the same second, and its end comes last.
+        let order = match message.kind() {
+            MessageKind::CaseOpened => 0,
+            MessageKind::CaseClosed => 2,
+            _ => 1,
+        };
+        let name = format!("events.out.tfevents.{seconds:010.0}.{order}.nextrun.{}", plain(&message.id));
         self.logdir.join(FOLDER).join(run).join(name)
     }
 }
@@ -128,7 +134,7 @@ mod tests {
             let relative = Path::new(&file).strip_prefix(logdir.path()).unwrap().to_owned();
             assert_eq!(
                 relative,
-                Path::new("nextrun/cases/___team__b_-c1a2b3/events.out.tfevents.1700000000.nextrun.m_1")
+                Path::new("nextrun/cases/___team__b_-c1a2b3/events.out.tfevents.1700000000.1.nextrun.m_1")
             );
             assert_eq!(Kind::of(&relative), None);
             assert_eq!(

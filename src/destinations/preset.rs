@@ -176,6 +176,7 @@ pub struct Preset {
 
 /// How a preset sends.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each preset, behind a pointer")]
 pub(super) enum Send {
     Http {
         url: Node,

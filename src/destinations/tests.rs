@@ -221,14 +221,14 @@ fn a_digest_reads_well() {
     • `sweep/1`: NaN or infinity, exploding gradients
     • `sweep/2`: not learning; suggested run: 1 overfit one point (train_examples = 1); cause: the learning rate is too high
     [section]
-    *Why:* quiet time, 22:00 to 07:00
+    *Why:* quiet period, 22:00 to 07:00
     [context]
     more with `nextrun cases list`
 
     ≡ 4 messages about 2 cases
       sweep/1: NaN or infinity, exploding gradients
       sweep/2: not learning; suggested run: 1 overfit one point (train_examples = 1); cause: the learning rate is too high
-      why       quiet time, 22:00 to 07:00
+      why       quiet period, 22:00 to 07:00
     "#);
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::advice::advice;
+use super::cures::priors;
 use super::versions::ended_by_change;
 use super::{Changes, Diagnosis, Exam, Status, exam};
 use crate::belief::Weights;
@@ -82,6 +83,7 @@ impl Diagnosis {
     /// The inputs for opening a case about a job.
     pub(super) fn opening(&self, job: &Job<'_>, exam: &Exam, id: CaseId) -> Opening {
         let told = self.launched.get(&job.name);
+        let policy = self.site.policy_for(&job.name, exam.view.kind());
         Opening {
             id,
             baseline: job.name.clone(),
@@ -95,6 +97,7 @@ impl Diagnosis {
             shown_at: exam.shown_at(),
             pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
             fate: self.known_fate(&job.name).cloned(),
+            priors: policy.map(|policy| priors(policy, exam)).unwrap_or_default(),
             curves: self.site.curves_of(job, None),
             belief: Some((&exam.belief).into()),
             weights: Some(Weights::shipped().id.clone()),

@@ -397,7 +397,7 @@ impl Exam {
     /// a hang, and a validation loss that turned.
     pub fn status(&self) -> (Status, Option<String>) {
         let weights = Weights::shipped();
-        if self.problems().iter().any(|problem| CERTAIN.contains(&problem.as_str())) {
+        if self.is_certain() {
             return (Status::Failing, None);
         }
         if let Some(why) = self.cannot_be_judged() {
@@ -413,8 +413,18 @@ impl Exam {
         }
     }
 
-    /// Why nothing can be said of it.
-    fn cannot_be_judged(&self) -> Option<String> {
+    /// Whether its curves show by themselves that it fails, whatever is believed: NaN, a hang, a validation loss that turned.
+    pub fn is_certain(&self) -> bool {
+        self.problems().iter().any(|problem| CERTAIN.contains(&problem.as_str()))
+    }
+
+    /// How probable it is that each change cures it, given that it fails; the most probable first.
+    pub fn cures(&self) -> Vec<(&'static str, Belief)> {
+        Weights::shipped().cures(&self.evidence, &examine(&self.evidence))
+    }
+
+    /// Why nothing can be said of it, whatever is believed.
+    pub fn cannot_be_judged(&self) -> Option<String> {
         match self.view.learning {
             Learning::Unknown => return Some(self.without_signal()),
             Learning::Adversarial => {

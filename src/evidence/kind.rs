@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::numbers::AT_CHANCE;
 use crate::signals::Learning;
 
 use super::job::JobView;
@@ -81,7 +82,33 @@ fn is_boosting(job: &JobView) -> bool {
 }
 
 fn is_language_model(job: &JobView) -> bool {
-    let start = job.training_loss.as_ref().and_then(|loss| loss.curve.as_ref()).map(|curve| curve.start);
+    let Some(loss) = &job.training_loss else { return false };
+    let start = loss.curve.as_ref().map(|curve| curve.start);
     let large = start.is_some_and(|start| start > VOCABULARY.ln() && start < 2.0 * VOCABULARY.ln());
-    large && (job.own_accuracy().is_none() || tags(job).any(|tag| words(&tag).any(|word| LANGUAGE.contains(&word))))
+    let named = || tags(job).any(|tag| words(&tag).any(|word| LANGUAGE.contains(&word)));
+    large && (named() || (job.own_accuracy().is_none() && is_steady(loss.sketch.head())))
+}
+
+/// Whether the first values of a loss are those of a guess among many tokens: each batch has thousands of them, so that
+/// neighbours differ by little but the fall. A squared error that starts as high scatters from batch to batch.
+fn is_steady(head: &[f64]) -> bool {
+    // The second difference of values with a scatter of one has one of the root of 6.
+    let scatter = |triple: &[f64]| (triple[0] - 2.0 * triple[1] + triple[2]).abs() / 6.0_f64.sqrt() / triple[1].abs();
+    let mut scatters: Vec<f64> = head.windows(3).map(scatter).collect();
+    scatters.sort_by(f64::total_cmp);
+    scatters.get(scatters.len() / 2).is_some_and(|median| *median < AT_CHANCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guess_among_many_tokens_is_told_from_a_squared_error() {
+        // The first losses of a language model, and of regressions whose first error happens to be as high.
+        assert!(is_steady(&[10.98, 10.93, 10.71, 10.42, 10.13, 9.88, 9.72, 9.61]));
+        assert!(!is_steady(&[11.9, 9.1, 12.8, 10.2, 8.7, 11.3, 9.9, 12.1]));
+        assert!(!is_steady(&[7.0, 37_905.0, 900.0, 400.0]));
+        assert!(!is_steady(&[8.0, 7.5]), "too few to tell");
+    }
 }

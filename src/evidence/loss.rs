@@ -236,14 +236,15 @@ fn measure_bounds(job: &JobView, curve: &Curve, observed: &Observed, evidence: &
     }
 }
 
-/// Growth of a negative loss in orders of magnitude; 0 if it slows down, as when approaching a bound.
+/// Growth of a negative loss in orders of magnitude; 0 if it slows down, as when approaching a bound. No bound is as far below
+/// zero as the square of a large gradient norm: a loss that stands still there only has no learning rate left.
 fn runaway(curve: &Curve) -> f64 {
     let scale = curve.start.abs().max(curve.noise.min(1.0));
     let at = |share: f64| curve.level_between(share - 0.05, share + 0.05);
     let faster = at(0.5) - at(0.95) > (1.0 + HALF) * (curve.start - at(0.5));
     let far = -curve.end > LARGE_NORM * LARGE_NORM;
     let grown = (curve.end.abs() / scale.max(f64::MIN_POSITIVE)).log10();
-    if (faster || far) && curve.trend_from(0.5) < -TREND { grown.max(0.0) } else { 0.0 }
+    if far || faster && curve.trend_from(0.5) < -TREND { grown.max(0.0) } else { 0.0 }
 }
 
 /// Relative distance of the latest quarter from a one-digit number: the margin of a loss `max(0, a - b + margin)` whose

@@ -99,6 +99,11 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let scale = start.abs().max(f64::MIN_POSITIVE);
     let gain = (start - best).max(error);
     put(Q::ValidationLostAgain, rise / gain, error / gain);
+    if !other {
+        // Each evaluation counts as one, so that a few that scatter tell as much as many that do not.
+        let above = late.iter().filter(|(_, level)| *level > training.start).count();
+        put(Q::ValidationAboveStart, above as f64 / late.len() as f64, HALF / (late.len() as f64).sqrt());
+    }
     put(Q::ValidationProgress, (start - best) / scale, error / scale);
     let fell = training.level_between((share - 0.05).max(0.0), share + 0.05) - training.end;
     put(
@@ -131,8 +136,11 @@ fn measure_reward(job: &JobView, evidence: &mut Evidence) {
     means.sort_by(f64::total_cmp);
     let swing = curve.highest.value - curve.lowest.value;
     let (gain, error) = (curve.end - curve.start, curve.drop_error());
+    // A policy that always does the same in a world that always answers the same may be the best: its rewards rose to the
+    // highest there ever was, and stay there.
+    let at_its_height = curve.last.value >= curve.highest.value && curve.first.value < curve.last.value;
     let repeats = f64::from(observed.sketch.trailing_repeats()) / observed.sketch.count().max(1) as f64;
-    evidence.put(Q::RewardRepeats, (repeats, 0.0), observed);
+    evidence.put(Q::RewardRepeats, (if at_its_height { 0.0 } else { repeats }, 0.0), observed);
     let scale = swing.max(f64::MIN_POSITIVE);
     evidence.put(Q::RewardGain, (gain / scale, error / scale), observed);
     evidence.put(Q::RewardGainErrors, (gain / error.max(f64::EPSILON * scale).max(f64::MIN_POSITIVE), 1.0), observed);
@@ -153,7 +161,7 @@ fn measure_reward(job: &JobView, evidence: &mut Evidence) {
         let tag = part.tag.to_ascii_lowercase();
         ["policy", "actor", "pg_loss"].iter().any(|name| tag.contains(name))
     };
-    for part in job.parts.iter().filter(of_policy) {
+    for part in job.parts.iter().filter(|part| of_policy(part) && !at_its_height) {
         let zero = part.sketch.last().is_some_and(|last| last.value == 0.0);
         let share = f64::from(part.sketch.trailing_repeats()) / part.sketch.count().max(1) as f64;
         if zero && evidence.get(Q::PolicySilent).is_none_or(|known| share > known) {

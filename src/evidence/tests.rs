@@ -119,3 +119,42 @@ fn names_of_quantities_are_unique() {
     let ids: std::collections::BTreeSet<&str> = QUANTITIES.iter().map(|quantity| quantity.id()).collect();
     assert_eq!(ids.len(), QUANTITIES.len());
 }
+
+#[test]
+fn validation_above_the_start_of_training_counts_evaluations_however_much_they_scatter() {
+    let share = |values: &[f64]| {
+        let mut job = with_loss((0..200).map(|i| 0.8 * (-(i as f64) / 20.0).exp()));
+        job.validation_loss = observed(values.iter().copied());
+        get(&job, Quantity::ValidationAboveStart)
+    };
+    assert_eq!(share(&[1.0, 1.8, 4.0, 1.3, 3.5]), 1.0);
+    assert_eq!(share(&[0.7, 0.5, 0.4, 0.45, 0.4]), 0.0);
+}
+
+#[test]
+fn rewards_that_stay_at_their_height_are_no_repeats_and_those_that_never_rose_are() {
+    let repeats = |rewards: &[f64]| {
+        let mut job = with_loss([0.1, 0.0, 0.0]);
+        job.learning = Learning::Reinforcement;
+        job.reward = observed(rewards.iter().copied());
+        job.parts = observed([0.1].into_iter().chain(std::iter::repeat_n(0.0, 9))).into_iter().collect();
+        job.parts[0].tag = "train/policy_gradient_loss".into();
+        (get(&job, Quantity::RewardRepeats), Evidence::of(&job).get(Quantity::PolicySilent))
+    };
+    let (solved, silent) = repeats(&[0.84, 0.88, 0.88, 0.88, 0.88, 0.88, 0.88, 0.88, 0.88, 0.88]);
+    assert_eq!((solved, silent), (0.0, None));
+    let (stuck, silent) = repeats(&[0.0; 10]);
+    assert!(stuck > 0.8 && silent.is_some_and(|share| share > 0.8), "{stuck} {silent:?}");
+    let (lost, _) = repeats(&[0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]);
+    assert!(lost > 0.8, "{lost}");
+}
+
+#[test]
+fn a_loss_far_below_zero_ran_away_although_it_stands_there_now() {
+    let runaway = |depth: f64| {
+        let job = with_loss((0..9).map(|i| -depth * (1.0 - 0.98 * (-(i as f64)).exp())));
+        get(&job, Quantity::Runaway)
+    };
+    assert!(runaway(7e5) > 1.0, "{}", runaway(7e5));
+    assert_eq!(runaway(7.0), 0.0);
+}

@@ -9,7 +9,7 @@ use crate::case::{Case, PauseEnds, RUN, SKIP, SNOOZE, Waiting};
 use crate::store::Ask;
 
 /// A case in a list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CaseLine {
     /// Its id.
     pub case_id: String,
@@ -37,6 +37,9 @@ pub struct CaseLine {
     pub confidence: Option<f64>,
     /// What it needs from a person.
     pub needs: Option<Need>,
+    /// Up to sixty levels of the baseline's loss.
+    #[serde(skip)]
+    pub loss_curve: Vec<Option<f64>>,
 }
 
 /// Something that a person must decide or do.
@@ -131,7 +134,7 @@ impl CaseLine {
 }
 
 /// A job in a list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct JobLine {
     /// How it is doing: `healthy`, `suspect`, `failing`, `unknown`; `None` before it was looked at.
     pub status: Option<&'static str>,
@@ -178,6 +181,7 @@ impl CaseLine {
             verdict: case.closed.as_ref().map(|end| end.verdict.clone()),
             confidence: case.closed.as_ref().map(|end| end.confidence),
             needs: need(case),
+            loss_curve: case.loss_curve.clone(),
         }
     }
 }

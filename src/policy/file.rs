@@ -271,6 +271,32 @@ impl Test {
         }
     }
 
+    /// How likely it is, before anything is known, that its cause is the case.
+    pub fn prior(&self) -> f64 {
+        self.prior
+    }
+
+    /// The changes to the baseline as a whole that it tries first, by name: `activation=relu` for a value,
+    /// `learning_rate:lower` for a direction. None of a test on a part of the examples, or one that builds on another.
+    pub fn changes(&self) -> Vec<String> {
+        let Action::Run(run) = &self.action else { return Vec::new() };
+        let settings = &run.settings;
+        if settings.from.is_some() || settings.changes.iter().any(|(knob, _)| knob == "train_examples") {
+            return Vec::new();
+        }
+        let rung = run.ladder.iter().filter_map(|ladder| Some((&ladder.knob, ladder.known.first()?)));
+        let named =
+            settings.changes.iter().map(|(knob, change)| (knob, change)).chain(rung).filter_map(|(knob, change)| {
+                Some(match change {
+                    Change::To(Value::String(text)) => format!("{knob}={text}"),
+                    Change::To(value) => format!("{knob}={value}"),
+                    Change::Times(factor) => format!("{knob}:{}", if *factor < 1.0 { "lower" } else { "higher" }),
+                    Change::Computed(_) => return None,
+                })
+            });
+        named.collect()
+    }
+
     /// Whether it belongs to another policy, whose stories cover it.
     pub fn borrowed(&self) -> bool {
         self.borrowed

@@ -86,6 +86,11 @@ impl Board {
         self.shown().jobs.get(job).map(|job| job.last_seen)
     }
 
+    /// Whether the first look is done.
+    pub fn has_looked(&self) -> bool {
+        self.state().turned.is_some()
+    }
+
     /// The loop has made a pass.
     pub fn turned(&self) {
         self.state().turned = Some(Instant::now());
@@ -121,7 +126,8 @@ impl Board {
         news
     }
 
-    pub(super) fn shown(&self) -> Arc<Shown> {
+    /// What is shown now.
+    pub fn shown(&self) -> Arc<Shown> {
         self.state().shown.clone()
     }
 

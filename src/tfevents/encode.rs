@@ -144,3 +144,34 @@ pub fn session_log(wall_time: f64, step: i64, status: u64) -> Vec<u8> {
 pub fn metadata(plugin: &str) -> Message {
     Message::new().bytes(1, Message::new().bytes(1, plugin))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Datum, Event, Tail, What};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_is_read_as_it_was_written(
+            tag in "[a-z][a-z/]{0,30}", content in ".{0,400}", step in 0i64..1 << 40, time in 0.0..4e9f64,
+        ) {
+            let bytes = [file_version(time), text(time, step, &tag, &content)].concat();
+            let mut read = Vec::new();
+            let mut tail = Tail::default();
+            tail.advance(&bytes, |record| {
+                let event = Event::parse(record).unwrap();
+                if let What::Summary(summary) = event.what {
+                    for value in summary.values() {
+                        let value = value.unwrap();
+                        let Datum::Text(said) = value.datum else { panic!("{value:?}") };
+                        read.push((event.wall_time, event.step, value.tag.into_owned(), said.into_owned()));
+                    }
+                }
+            });
+            prop_assert_eq!(tail.bad_records(), 0);
+            prop_assert_eq!(read, [(time, step, tag, content)]);
+        }
+    }
+}

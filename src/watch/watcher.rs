@@ -6,6 +6,7 @@ mod look;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::history::{History, print_of};
@@ -83,6 +84,30 @@ pub struct Watcher {
     now: f64,
     /// When everything was looked at last.
     swept: f64,
+    progress: Arc<Progress>,
+}
+
+/// How far the reading is that is under way, for those who wait.
+#[derive(Debug, Default)]
+pub struct Progress {
+    done: AtomicU64,
+    all: AtomicU64,
+}
+
+impl Progress {
+    /// Bytes that were read, and those to be read in all; both 0 until that is known.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.all.load(Ordering::Relaxed))
+    }
+
+    fn begin(&self, all: u64) {
+        self.done.store(0, Ordering::Relaxed);
+        self.all.store(all, Ordering::Relaxed);
+    }
+
+    fn read(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// A run that is taken out to be read, and what came of it.
@@ -112,6 +137,7 @@ impl Watcher {
             scratch: Vec::new(),
             now: 0.0,
             swept: f64::NEG_INFINITY,
+            progress: Arc::default(),
         }
     }
 
@@ -179,6 +205,11 @@ impl Watcher {
     pub fn old_runs_under(&self, name: &str) -> impl Iterator<Item = String> {
         let runs = self.history.runs_under(path_of(name));
         runs.map(|directory| run_of(&directory.join("file")).as_str().to_owned())
+    }
+
+    /// How far the reading is that is under way.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
     }
 
     /// The data of all runs that are read.
@@ -298,7 +329,9 @@ impl Watcher {
         let threads = if pending < worth { 1 } else { self.options.threads.clamp(1, jobs.len().max(1)) };
         jobs.sort_by_cached_key(|job| job.files.pending());
         self.scratch.resize_with(threads.max(self.scratch.len()), Vec::new);
-        let done = share(jobs, &*self.logdir, &mut self.scratch[..threads], now);
+        self.progress.begin(pending);
+        let shared = Shared { from: &*self.logdir, progress: &self.progress };
+        let done = share(jobs, shared, &mut self.scratch[..threads], now);
         for Job { run, mut files, data, outcome } in done {
             changes.problems.extend(files.take_problems());
             changes.bytes += outcome.bytes;
@@ -355,12 +388,23 @@ fn runs_under<V>(map: &BTreeMap<RunName, V>, scope: &Path) -> Vec<RunName> {
     own.into_iter().chain(inside).cloned().collect()
 }
 
+/// What all threads that read have in common.
+#[derive(Clone, Copy)]
+struct Shared<'a> {
+    from: &'a dyn Logdir,
+    progress: &'a Progress,
+}
+
 /// Reads the runs, on as many threads as there are buffers, and gives them back.
-fn share(jobs: Vec<Job>, from: &dyn Logdir, scratch: &mut [Vec<u8>], now: f64) -> Vec<Job> {
+fn share(jobs: Vec<Job>, shared: Shared<'_>, scratch: &mut [Vec<u8>], now: f64) -> Vec<Job> {
+    let Shared { from, progress } = shared;
     if let [only] = scratch {
         let mut reading = Reading { from, scratch: std::mem::take(only), now };
         let mut jobs = jobs;
-        jobs.iter_mut().for_each(|job| job.outcome = job.files.read(&mut job.data, &mut reading));
+        for job in &mut jobs {
+            job.outcome = job.files.read(&mut job.data, &mut reading);
+            progress.read(job.outcome.bytes);
+        }
         *only = reading.scratch;
         return jobs;
     }
@@ -375,6 +419,7 @@ fn share(jobs: Vec<Job>, from: &dyn Logdir, scratch: &mut [Vec<u8>], now: f64) -
                 let next = || lock(jobs).pop();
                 while let Some(mut job) = next() {
                     job.outcome = job.files.read(&mut job.data, &mut reading);
+                    progress.read(job.outcome.bytes);
                     lock(done).push(job);
                 }
                 *buffer = reading.scratch;

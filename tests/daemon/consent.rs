@@ -87,7 +87,7 @@ fn only_those_who_may_answer_and_only_what_they_were_shown() {
     let (page, path) = (address(&stage), format!("/v1/cases/{case}/answer"));
     let answer = |body: Value| post(&page, &path, ACT, &body.to_string());
     let (status, said) = answer(json!({"answer": "skip", "fingerprint": "0123"}));
-    assert!(status == 409 && said.contains("not what is asked"), "{status} {said}");
+    assert!(status == 409 && said.contains("out of date"), "{status} {said}");
     let fingerprint = asked(&webhook)[0]["fingerprint"].clone();
     assert_eq!(answer(json!({"answer": "skip", "fingerprint": fingerprint, "name": "ada"})).0, 202);
     stage.until("it goes on without the experiment", || {

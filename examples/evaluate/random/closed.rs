@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::data::TaskData;
 use super::fit::{Measure, Setup, train};
-use super::labels::Label;
+use super::labels::{Label, finite};
 use super::looks::LOOKS;
 use super::program::{Bug, Norm, Program, Schedule};
 use super::record::{Log, Record};
@@ -25,21 +25,21 @@ const ROUNDS: usize = 60;
 
 /// What became of one program.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// Whether a case was opened.
-    pub(super) opened: bool,
+    pub(crate) opened: bool,
     /// The verdict.
-    pub(super) verdict: Option<String>,
+    pub(crate) verdict: Option<String>,
     /// How sure it is.
-    pub(super) confidence: f64,
+    pub(crate) confidence: f64,
     /// The tests that ran, each with its outcome.
-    pub(super) tests: Vec<String>,
+    pub(crate) tests: Vec<String>,
     /// Experiments that were trained.
-    pub(super) experiments: usize,
+    pub(crate) experiments: usize,
     /// Their optimizer steps, as multiples of the program's own.
-    pub(super) cost: f64,
+    pub(crate) cost: f64,
     /// The excess with the settings that were recommended; none where none were, or where there is nothing to learn.
-    pub(super) recommended: Option<f64>,
+    pub(crate) recommended: Option<f64>,
 }
 
 /// A program whose settings were changed; what has no such knob is named.
@@ -137,7 +137,7 @@ pub(super) fn train_changed(record: &Record, program: &Program) -> super::fit::T
 }
 
 /// Runs the loop on a program.
-pub(super) fn investigate(record: &Record, site: &Site) -> Outcome {
+pub(crate) fn investigate(record: &Record, site: &Site) -> Outcome {
     let mut desk = Desk {
         record,
         data: TaskData::new(&record.program.task, record.program.seed),
@@ -237,14 +237,13 @@ impl Desk<'_> {
 
     /// Trains what was recommended.
     fn judge_recommendation(&mut self) {
-        let Label { constant, best, excess, .. } = self.record.label;
         let Some(overrides) = self.recommended.take().filter(|overrides| !overrides.is_empty()) else { return };
-        if excess.is_none() {
+        if self.record.label.excess.is_none() {
             return;
         }
         if let Ok((program, seed)) = changed(&self.record.program, &overrides) {
             let end = self.train(&program, seed).end();
-            self.outcome.recommended = Some((end - best) / (constant - best).max(1e-12));
+            self.outcome.recommended = Some(self.record.reached.excess(finite(end)));
         }
     }
 }
@@ -292,7 +291,7 @@ const MEANT: [(&str, &[&str]); 12] = [
 ];
 
 /// Whether a verdict names what cures a failing program.
-pub(super) fn right(outcome: &Outcome, label: &Label) -> bool {
+pub(crate) fn right(outcome: &Outcome, label: &Label) -> bool {
     let Some(verdict) = outcome.verdict.as_deref() else { return false };
     let cures = |name: &str| label.cures.iter().any(|cure| cure.iter().any(|change| change == name));
     match verdict {

@@ -66,7 +66,9 @@ pub(super) struct Validation {
     pub(super) loss: f32,
     /// The accuracy as the program computes it.
     pub(super) accuracy: f32,
-    /// What counts: the squared error of standardised targets without noise, the cross entropy, or minus the reward.
+    /// What counts: the squared error of standardised targets without noise, the cross entropy, or minus the reward. A
+    /// program that minimises another loss over classes has no say in how sure its scores sound: it has the cross entropy at
+    /// the best temperature.
     pub(super) truth: f64,
 }
 
@@ -318,13 +320,33 @@ impl Setup<'_> {
     /// What counts of a prediction for the validation examples.
     fn truth(&self, prediction: &Matrix) -> f64 {
         if self.task.family.classes() {
-            return f64::from(losses::loss(LossKind::CrossEntropy, prediction, &self.data.clean).0);
+            let sure = self.settings.loss == LossKind::CrossEntropy && !self.bugs.contains(&Bug::DoubleSoftmax);
+            return if sure { entropy(prediction, &self.data.clean) } else { self.at_best_temperature(prediction) };
         }
         let raw = !self.settings.normalize_targets;
         let (scale, offset) = if raw { self.task.target_scale } else { (1.0, 0.0) };
         let errors = prediction.values.iter().zip(&self.data.clean.values);
         let squares = errors.map(|(value, clean)| ((f64::from(*value) - offset) / scale - f64::from(*clean)).powi(2));
         squares.sum::<f64>() / prediction.values.len() as f64
+    }
+
+    /// The cross entropy of scores that are scaled as suits them best: between those that are given and the frequencies of the
+    /// classes (Guo et al. 2017, section 4.2).
+    fn at_best_temperature(&self, prediction: &Matrix) -> f64 {
+        let clean = &self.data.clean;
+        let mut frequencies = vec![1e-3_f32; clean.width];
+        clean.iter().for_each(|row| frequencies[largest(row)] += 1.0);
+        let all = TEMPERATURES.iter().map(|temperature| {
+            let mut scaled = prediction.clone();
+            for row in scaled.iter_mut() {
+                let both = row.iter_mut().zip(&frequencies);
+                both.for_each(|(score, f)| {
+                    *score = *score / temperature + (1.0 - 1.0 / temperature).max(0.0) * f32::ln(*f)
+                });
+            }
+            entropy(&scaled, clean)
+        });
+        all.fold(f64::INFINITY, f64::min)
     }
 
     /// The accuracy that a program of this kind computes. Asked of a regression, it is what Keras makes of it: the share
@@ -394,6 +416,13 @@ impl Setup<'_> {
         optimizer.step(&mut parameters[frozen..], rate);
     }
 }
+
+fn entropy(scores: &Matrix, y: &Matrix) -> f64 {
+    f64::from(losses::loss(LossKind::CrossEntropy, scores, y).0)
+}
+
+/// By which scores are divided.
+const TEMPERATURES: [f32; 8] = [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 32.0, 1e6];
 
 /// Every prediction against every target.
 fn broadcast(kind: LossKind, prediction: &Matrix, y: &Matrix) -> LossAndGradient {

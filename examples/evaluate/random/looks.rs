@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use nextrun::case::MessageKind;
-use nextrun::diagnosis::{Diagnosis, Memory, Site, Status, exam};
+use nextrun::diagnosis::{Diagnosis, Exam, Memory, Site, Status, exam};
 use nextrun::jobs::group;
 use nextrun::series::Runs;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use super::record::Record;
 use crate::lab::PATIENCE;
 
 /// Looks while a program runs, at equal shares of its steps; one more follows when it has ended.
-pub(super) const LOOKS: usize = 20;
+pub(crate) const LOOKS: usize = 20;
 
 /// What is said of one program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,31 +41,39 @@ pub(super) struct Look {
 /// Shows a program's log to the core, a little at a time.
 pub(super) fn look(record: &Record, site: &Site) -> Said {
     let mut diagnosis = Diagnosis::new(site.clone(), []);
-    let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
-    let mut memory = Memory::first_seen(false);
     let mut said = Said { looks: Vec::new(), opened: None, points: 0 };
-    for place in 1..=LOOKS + 1 {
-        let share = (place as f64 / LOOKS as f64).min(1.0);
-        log.grow(&mut runs, &mut from, share);
-        let ended = place > LOOKS;
-        let now = log.time_at(share) + if ended { PATIENCE + 1.0 } else { 0.0 };
-        let opened =
-            diagnosis.tick(&runs, now).messages.iter().any(|message| message.kind() == MessageKind::CaseOpened);
+    walk(record, site, |runs, exam, now| {
+        let opened = diagnosis.tick(runs, now).messages.iter().any(|message| message.kind() == MessageKind::CaseOpened);
         if opened {
-            said.opened.get_or_insert(place - 1);
+            said.opened.get_or_insert(said.looks.len());
         }
-        let jobs = group(&runs, &BTreeSet::new());
-        let Some(job) = jobs.iter().find(|job| job.name == record.name()) else {
+        let Some(exam) = exam else {
             said.looks.push(Look { failing: false, score: site.prior, prior: site.prior });
-            continue;
+            return;
         };
-        memory.saw(job, job.events(), now);
-        let exam = exam(job, site, &memory, now);
         let (status, _) = exam.status();
         let (score, prior) = (exam.belief.probability, exam.belief.prior);
         said.looks.push(Look { failing: status == Status::Failing, score, prior });
         let observed = exam.view.loss().or(exam.view.reward.as_ref());
         said.points = observed.map_or(0, |observed| observed.sketch.count() as usize);
-    }
+    });
     said
+}
+
+/// Examines a program's log as it is at each look; there is no examination before anything was logged.
+pub(crate) fn walk(record: &Record, site: &Site, mut see: impl FnMut(&Runs, Option<&Exam>, f64)) {
+    let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
+    let mut memory = Memory::first_seen(false);
+    for place in 1..=LOOKS + 1 {
+        let share = (place as f64 / LOOKS as f64).min(1.0);
+        log.grow(&mut runs, &mut from, share);
+        let ended = place > LOOKS;
+        let now = log.time_at(share) + if ended { PATIENCE + 1.0 } else { 0.0 };
+        let jobs = group(&runs, &BTreeSet::new());
+        let exam = jobs.iter().find(|job| job.name == record.name()).map(|job| {
+            memory.saw(job, job.events(), now);
+            exam(job, site, &memory, now)
+        });
+        see(&runs, exam.as_ref(), now);
+    }
 }

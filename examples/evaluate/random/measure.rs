@@ -63,9 +63,11 @@ impl Judged<'_> {
         self.said.looks.last().map_or(0.5, |look| look.score)
     }
 
-    /// The highest score at any look.
+    /// The highest score at which people hear of it: one that holds for two looks, or that of the end.
     fn highest(&self) -> f64 {
-        self.said.looks.iter().map(|look| look.score).fold(0.0, f64::max)
+        let looks = &self.said.looks;
+        let held = looks.windows(2).map(|pair| pair[0].score.min(pair[1].score));
+        held.chain([self.score()]).fold(0.0, f64::max)
     }
 
     fn failing_at_end(&self) -> bool {
@@ -148,11 +150,10 @@ fn detection(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
         area(&failing, &healthy),
         count,
     );
-    figures.number(place, ("failing against healthy", "area under the curve: always the prior"), 0.5, count);
     let highest: Vec<f64> = of(judged, Class::Healthy).map(Judged::highest).collect();
     if let Some(bound) = threshold(&highest) {
-        let cell = (Class::Failing.word(), "detected at 3 % false alarms over a lifetime");
-        figures.share(place, cell, of(judged, Class::Failing), |j| j.score() > bound);
+        let cell = (Class::Failing.word(), "detected at any look, at 3 % false alarms over a lifetime");
+        figures.share(place, cell, of(judged, Class::Failing), |j| j.highest() > bound);
     }
     let grey: Vec<(f64, f64)> =
         of(judged, Class::Grey).filter_map(|j| Some((j.score(), j.record.label.excess?))).collect();
@@ -173,7 +174,7 @@ fn threshold(highest: &[f64]) -> Option<f64> {
 }
 
 /// The probability that one of the first scores higher than one of the second.
-pub(super) fn area(first: &[f64], second: &[f64]) -> f64 {
+pub(crate) fn area(first: &[f64], second: &[f64]) -> f64 {
     let mut wins = 0.0;
     for a in first {
         for b in second {
@@ -296,8 +297,7 @@ fn reliability(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
 /// Which single changes cure failing programs, and what one gets who knows nothing else.
 fn cures(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     let place = ("cures", set);
-    let single =
-        |j: &Judged<'_>, name: &str| j.record.label.cures.iter().any(|cure| cure.len() == 1 && cure[0] == name);
+    let single = |j: &Judged<'_>, name: &str| j.record.label.cured_by(name);
     let names: BTreeSet<&String> = of(judged, Class::Failing)
         .flat_map(|j| j.record.label.cures.iter().filter(|cure| cure.len() == 1).flatten())
         .collect();
@@ -348,6 +348,10 @@ pub(crate) fn closed_loop(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<F
             of_failing("failing: case opened", &|_, outcome| outcome.opened);
             of_failing("failing: verdict right", &|label, outcome| right(outcome, label));
             of_failing("failing: recommended settings cure", &|_, outcome| cured(outcome));
+            let lower = |label: &Label| label.cured_by("learning_rate/10") || label.cured_by("learning_rate/100");
+            let higher = |label: &Label| label.cured_by("learning_rate*10") || label.cured_by("learning_rate*100");
+            of_failing("failing: right who always lowers the rate", &|label, _| lower(label));
+            of_failing("failing: right who always raises the rate", &|label, _| higher(label));
             of_failing("failing: inconclusive", &|_, o| o.verdict.as_deref() == Some("inconclusive"));
             let mean = |of: fn(&Outcome) -> f64| opened.iter().map(|(_, o)| of(o)).sum::<f64>() / opened.len() as f64;
             figures.number(place, (row, "experiments a case (mean)"), mean(|o| o.experiments as f64), opened.len());

@@ -9,15 +9,16 @@
 //!
 //! Records are kept in `~/.cache/nextrun/random` (`--cache`), one JSON line a program; what is there is not trained again.
 
-mod closed;
+mod alternatives;
+pub(crate) mod closed;
 mod data;
 mod draw;
 mod fit;
 pub(crate) mod frameworks;
 pub(crate) mod labels;
 mod layers;
-mod looks;
-mod measure;
+pub(crate) mod looks;
+pub(crate) mod measure;
 mod model;
 mod orders;
 pub(crate) mod page;
@@ -42,7 +43,6 @@ use crate::parallel;
 use data::TaskData;
 use fit::{Measure, Setup, train};
 use labels::Class;
-use measure::Figure;
 use program::Program;
 use record::Record;
 
@@ -73,16 +73,13 @@ pub(crate) struct Random {
     /// Keeps the figures in this file, as JSON.
     #[arg(long, requires = "measure")]
     save: Option<PathBuf>,
-    /// Writes the figures into this page, beside those of the rules that came before.
+    /// Writes the figures into this page.
     #[arg(long, requires = "measure")]
     page: Option<PathBuf>,
 }
 
 /// Records depend on how programs are drawn and labelled: with another version they are drawn anew.
-const VERSION: &str = "2";
-
-/// What the rules said that judgement from evidence has replaced, measured on the programs of [`VERSION`].
-const BEFORE: &str = include_str!("before.json");
+pub(crate) const VERSION: &str = "3";
 
 /// Draws what is missing, and says what there is.
 ///
@@ -125,14 +122,13 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
         std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))?;
     }
     if let Some(path) = &arguments.page {
-        let before: Vec<Figure> = serde_json::from_str(BEFORE).context("the figures of the rules that came before")?;
         let closed_loop = if arguments.closed_loop { " --closed-loop" } else { "" };
         let command = format!(
             "cargo run --release --example evaluate -- random --count {} --measure{closed_loop} --page {}",
             arguments.count,
             path.display()
         );
-        page::write(path, &before, &figures, &command)?;
+        page::write(path, &figures, &command)?;
     }
     Ok(())
 }
@@ -182,8 +178,8 @@ fn label(program: Program) -> Record {
     let (settings, bugs) = (program.settings.clone(), program.bugs.clone());
     let setup = Setup { task: &program.task, data: &data, settings, bugs };
     let trace = train(&setup, Measure { seed: program.seed, validations: program.style.measured(), steps: true });
-    let label = labels::label(&program, &data, &trace);
+    let reached = alternatives::reached(&program, &data, &trace);
     let runs = style::logged(&program, &trace);
-    let held_back = program.held_back();
-    Record { program, held_back, label, runs, seconds: begun.elapsed().as_secs_f64() }
+    let (held_back, label) = (program.held_back(), labels::Label::of(&reached));
+    Record { program, held_back, reached, label, runs, seconds: begun.elapsed().as_secs_f64() }
 }

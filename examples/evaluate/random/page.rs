@@ -19,9 +19,9 @@ const TABLES: [(&str, &str, &str); 13] = [
         "detection",
         "Detection",
         "*At any look*: at one or more of the 21 looks of a run's lifetime, the one after its end included. A case is what people\n\
-         hear of. The area under the curve is the probability that a failing program scores higher than a healthy one; always\n\
-         saying the prior gives 0.5. Grey programs are neither right nor wrong: the rank correlation says how well the score\n\
-         follows their excess.",
+         hear of. The area under the curve is the probability that a failing program scores higher than a healthy one. Grey\n\
+         programs are neither right nor wrong: the rank correlation says how well the score follows their excess. Who always\n\
+         says the prior has an area of 0.5, and finds as many failing programs as alarms are allowed: 3 %.",
     ),
     ("by share of the run", "By share of the run", "What the status is while a run goes on."),
     ("by logging style", "By logging style", ""),
@@ -37,14 +37,15 @@ const TABLES: [(&str, &str, &str); 13] = [
         "reliability",
         "Reliability",
         "Failing and healthy programs at a quarter, at half and at the end of their runs, by the probability of failing that is\n\
-         said, at a prior that is their own share of failing ones. The rules before had no probabilities: they scored 0\n\
-         (healthy), 0.5 (cannot tell) or 1 (failing), and are left as they were.",
+         said, at a prior that is their own share of failing ones. Always saying that prior would be right on average, and\n\
+         tell nothing.",
     ),
     (
         "closed loop",
         "Closed loop",
         "The core is shown each log as it grows, and what it suggests is trained, without a daemon between. *Right*: the verdict\n\
-         stands for a change that cures the program, or it is inconclusive and nothing does.",
+         stands for a change that cures the program, or it is inconclusive and nothing does. The last columns are those of a\n\
+         person who lowers the learning rate of every failing program, and of one who raises it, without looking.",
     ),
     ("verdicts", "Verdicts", "What is said of failing programs, and how often it is right."),
     (
@@ -71,9 +72,9 @@ const TABLES: [(&str, &str, &str); 13] = [
 ///
 /// # Errors
 /// When the page cannot be read or written.
-pub(crate) fn write(path: &Path, before: &[Figure], now: &[Figure], command: &str) -> anyhow::Result<()> {
+pub(crate) fn write(path: &Path, now: &[Figure], command: &str) -> anyhow::Result<()> {
     let page = std::fs::read_to_string(path).with_context(|| format!("{}: cannot read", path.display()))?;
-    let text = with_part(&page, &section(before, now, command));
+    let text = with_part(&page, &section(now, command));
     std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))
 }
 
@@ -94,7 +95,7 @@ fn with_part(page: &str, part: &str) -> String {
     format!("{head}{BEGIN}{part}{END}{gap}{tail}")
 }
 
-fn section(before: &[Figure], now: &[Figure], command: &str) -> String {
+fn section(now: &[Figure], command: &str) -> String {
     let mut page = format!(
         "\n## Random programs\n\n\
          *Written by `{command}`. Do not edit: run it again.*\n\n\
@@ -103,28 +104,28 @@ fn section(before: &[Figure], now: &[Figure], command: &str) -> String {
          three times the steps, ordinary settings. *Excess* is the share of what can be got that a program does not get. *Failing*:\n\
          an excess above one half and worse than four in five of ordinary settings, or more than half of the own best gain lost\n\
          again, or not finite. *Healthy*: an excess below 0.2. *Grey*: between.\n\n\
+         *Without signal*: the best that any training reaches is hardly better than a constant.\n\n\
          Families of tasks, bugs and logging styles are **held back** whole: nothing was fitted on a program with one of them.\n\
-         *Before* is what the rules said that came before judgement from evidence, on the same programs.\n"
+         The programs *to fit on* had a part in the weights, so their figures are too good. In brackets: 95 % interval (Wilson).\n"
     );
     for (table, title, words) in TABLES {
         let _ = write!(page, "\n### {title}\n");
         if !words.is_empty() {
             let _ = write!(page, "\n{words}\n");
         }
-        for (_, set) in SETS {
-            page.push_str(&one(table, set, before, now));
-        }
+        page.push_str(&one(table, now));
     }
     page.push_str(&cures(now));
+    page.push_str(LIMITS);
     page
 }
 
-/// One table of one set: a line for each row, two columns for each thing measured.
-fn one(table: &str, set: &str, before: &[Figure], now: &[Figure]) -> String {
-    let here = |figure: &&Figure| figure.table == table && figure.set == set;
+/// One table: a line for each row, two columns for each thing measured, one for each set.
+fn one(table: &str, now: &[Figure]) -> String {
+    let here = || now.iter().filter(|figure| figure.table == table);
     let mut rows: Vec<&str> = Vec::new();
     let mut columns: Vec<&str> = Vec::new();
-    for figure in now.iter().chain(before).filter(here) {
+    for figure in here() {
         if !rows.contains(&figure.row.as_str()) {
             rows.push(&figure.row);
         }
@@ -135,28 +136,30 @@ fn one(table: &str, set: &str, before: &[Figure], now: &[Figure]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let find = |figures: &[Figure], row: &str, column: &str| {
-        figures.iter().filter(here).find(|f| f.row == row && f.column == column).map_or("–".to_owned(), Figure::shown)
+    rows.sort_by_key(|row| here().position(|figure| figure.row == **row));
+    let find = |row: &str, column: &str, set: &str| {
+        let found = here().find(|f| f.row == row && f.column == column && f.set == set);
+        found.map_or("–".to_owned(), Figure::shown)
     };
-    let mut text = format!("\n{set}:\n\n");
+    let sets: Vec<&str> = SETS.iter().map(|(_, set)| *set).collect();
+    let cells = |row: &str, column: &str| sets.iter().map(|set| find(row, column, set)).collect::<Vec<_>>().join(" | ");
+    let mut text = String::from("\n");
     if table == "detection" {
         // Each row has columns of its own.
-        text.push_str("| programs | | before | now |\n|---|---|---|---|\n");
-        for figure in now.iter().filter(here) {
-            let (row, column) = (&figure.row, &figure.column);
-            let _ = writeln!(text, "| {row} | {column} | {} | {} |", find(before, row, column), figure.shown());
+        let _ = writeln!(text, "| programs | | {} |\n|---|---|---|---|", sets.join(" | "));
+        for (row, column) in rows.iter().flat_map(|row| columns.iter().map(move |column| (row, column))) {
+            if here().any(|figure| figure.row == **row && figure.column == **column) {
+                let _ = writeln!(text, "| {row} | {column} | {} |", cells(row, column));
+            }
         }
         return text;
     }
-    let _ = writeln!(
-        text,
-        "| | {} |",
-        columns.iter().map(|c| format!("{c}: before | now")).collect::<Vec<_>>().join(" | ")
-    );
-    let _ = writeln!(text, "|---|{}", "---|---|".repeat(columns.len()));
+    let heads = columns.iter().flat_map(|column| sets.iter().map(move |set| format!("{column}: {set}")));
+    let _ = writeln!(text, "| | {} |", heads.collect::<Vec<_>>().join(" | "));
+    let _ = writeln!(text, "|---|{}", "---|".repeat(columns.len() * sets.len()));
     for row in rows {
-        let cells = columns.iter().map(|column| format!("{} | {}", find(before, row, column), find(now, row, column)));
-        let _ = writeln!(text, "| {} | {} |", row.trim(), cells.collect::<Vec<_>>().join(" | "));
+        let all = columns.iter().map(|column| cells(row, column)).collect::<Vec<_>>();
+        let _ = writeln!(text, "| {} | {} |", row.trim(), all.join(" | "));
     }
     text
 }
@@ -185,6 +188,14 @@ fn cures(now: &[Figure]) -> String {
     }
     text
 }
+
+/// What the figures do not show.
+const LIMITS: &str = "\n### What cannot be concluded\n\n\
+     - How often jobs of a site fail, and so how many of its alarms are right: that is the site's prior, and its own.\n\
+     - How large networks fail. These programs have hundreds to thousands of weights and train for seconds.\n\
+     - What holds for a single logging style, task or bug where its row has few programs: its interval says so.\n\
+     - That an undetected program could have been detected. Many curves of failing programs look like those of healthy\n  \
+       ones whose floor is high; only an experiment tells them apart.\n";
 
 #[cfg(test)]
 mod tests {

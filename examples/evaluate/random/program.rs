@@ -34,7 +34,7 @@ impl Program {
 }
 
 /// Which families of a program are held back whole: nothing may be fitted on it if any is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct HeldBack {
     /// Its task is of a family that is held back.
     pub(crate) task: bool,

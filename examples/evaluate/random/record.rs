@@ -13,22 +13,43 @@ use nextrun::series::{Point, RunData, RunName, Runs};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::labels::Label;
+use super::labels::{Label, Reached};
 use super::program::{HeldBack, Program};
 
 /// A program, what it is, and what it logged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Line")]
 pub(crate) struct Record {
     /// What was drawn.
     pub(crate) program: Program,
     /// What of it nothing may be fitted on.
+    #[serde(skip)]
     pub(crate) held_back: HeldBack,
+    /// What it and its alternatives reached.
+    pub(crate) reached: Reached,
     /// What it is.
+    #[serde(skip)]
     pub(crate) label: Label,
     /// What it logged.
     pub(crate) runs: Vec<Run>,
     /// Processor seconds that training it and its alternatives took.
     pub(crate) seconds: f64,
+}
+
+/// What is kept of a record; the rest follows from it.
+#[derive(Deserialize)]
+struct Line {
+    program: Program,
+    reached: Reached,
+    runs: Vec<Run>,
+    seconds: f64,
+}
+
+impl From<Line> for Record {
+    fn from(Line { program, reached, runs, seconds }: Line) -> Record {
+        let (held_back, label) = (program.held_back(), Label::of(&reached));
+        Record { program, held_back, reached, label, runs, seconds }
+    }
 }
 
 /// One directory of event files.

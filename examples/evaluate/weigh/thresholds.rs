@@ -1,0 +1,103 @@
+//! What weights say of programs over their lifetimes, and from which probability on people should hear of it.
+//!
+//! Owns: the alarm, the figures of a fit. Must not know: how weights were found.
+
+use nextrun::belief::{Calibration, log_odds};
+
+use super::rows::{Layout, Program, rounded};
+
+/// Share of healthy programs of which people may hear, at any look of their lives.
+const FALSE_ALARMS: f64 = 0.03;
+
+/// What is said of a program at each look.
+pub(super) struct Judged {
+    pub(super) seed: u64,
+    pub(super) fails: Option<bool>,
+    pub(super) looks: Vec<Look>,
+}
+
+/// One look.
+pub(super) struct Look {
+    pub(super) points: f64,
+    pub(super) certain: bool,
+    pub(super) unjudged: bool,
+    /// What all terms add up to, before calibration.
+    pub(super) sum: f64,
+    /// The probability of failing, once calibrated.
+    pub(super) probability: f64,
+}
+
+impl Judged {
+    pub(super) fn new(program: &Program<'_>, layout: &Layout, weights: &[f64]) -> Judged {
+        let look = |glance: &super::seen::Glance| Look {
+            points: glance.points,
+            certain: glance.certain,
+            unjudged: glance.unjudged,
+            sum: layout.sum(glance, weights),
+            probability: 0.0,
+        };
+        Judged { seed: program.seed, fails: program.fails(), looks: program.looks.iter().map(look).collect() }
+    }
+
+    pub(super) fn calibrate(&mut self, table: &[Calibration], prior: f64) {
+        for look in &mut self.looks {
+            let row = table.iter().find(|row| look.points <= row.points).or(table.last());
+            let (slope, offset) = row.map_or((1.0, 0.0), |row| (row.slope, row.offset));
+            look.probability = 1.0 / (1.0 + (-(log_odds(prior) + slope * look.sum + offset)).exp());
+        }
+    }
+
+    /// Its seed, and the probability at each look: 1 where it is certain, null where it cannot be judged.
+    pub(super) fn line(&self) -> serde_json::Value {
+        let of = |look: &Look| match look {
+            look if look.certain => Some(1.0),
+            look if look.unjudged => None,
+            look => Some(look.probability),
+        };
+        serde_json::json!({ "seed": self.seed, "fails": self.fails, "probability": self.looks.iter().map(of).collect::<Vec<_>>() })
+    }
+
+    /// The highest probability at which people hear of it: that holds for two looks, or is that of the end. 1 where it is
+    /// certain.
+    fn highest(&self) -> f64 {
+        let of = |look: &Look| match look {
+            look if look.certain => 1.0,
+            look if look.unjudged => 0.0,
+            look => look.probability,
+        };
+        let all: Vec<f64> = self.looks.iter().map(of).collect();
+        let held = all.windows(2).map(|pair| pair[0].min(pair[1]));
+        held.chain(all.last().copied()).fold(0.0, f64::max)
+    }
+}
+
+/// The probability from which on people hear of a job, so that at most [`FALSE_ALARMS`] of the healthy programs ever are
+/// above it.
+pub(super) fn alarm(judged: &[Judged]) -> f64 {
+    let mut healthy: Vec<f64> = judged.iter().filter(|j| j.fails == Some(false)).map(Judged::highest).collect();
+    healthy.sort_by(|a, b| b.total_cmp(a));
+    let allowed = (FALSE_ALARMS * healthy.len() as f64) as usize;
+    let highest = healthy.get(allowed).copied().unwrap_or(0.5);
+    (rounded(highest) + 0.001).min(0.99)
+}
+
+/// Prints how many are found, and of how many healthy ones people would hear.
+pub(super) fn print(judged: &[Judged], alarm: f64) {
+    let of = |fails: bool| judged.iter().filter(move |j| j.fails == Some(fails));
+    let ever = |fails| of(fails).filter(|j| j.highest() >= alarm).count();
+    let at_end =
+        |fails| of(fails).filter(|j| j.looks.last().is_some_and(|l| l.certain || l.probability >= alarm)).count();
+    let scores =
+        |fails| -> Vec<f64> { of(fails).filter_map(|j| j.looks.last()).map(|look| look.probability).collect() };
+    let (failing, healthy) = (of(true).count(), of(false).count());
+    let own = self::alarm(judged);
+    let at_own = of(true).filter(|j| j.highest() >= own).count();
+    println!(
+        "  alarm from {alarm:.3} on: {} of {failing} failing found at any look, {} at the end",
+        ever(true),
+        at_end(true)
+    );
+    println!("  {} of {healthy} healthy ones ever alarmed, {} at the end", ever(false), at_end(false));
+    println!("  at exactly 3 % over a lifetime (from {own:.3} on): {at_own} of {failing} found");
+    println!("  area under the curve at the end: {:.3}", crate::random::measure::area(&scores(true), &scores(false)));
+}
