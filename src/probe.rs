@@ -217,7 +217,7 @@ mod tests {
             made: &[],
             log_odds: 0.0,
             steps: 200.0,
-            share: 0.08,
+            share: 0.24,
             points_per_step: 1.0,
             thresholds: Some((0.2, 0.65)),
         }

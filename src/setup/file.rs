@@ -56,24 +56,8 @@ pub fn configuration(plan: &Plan) -> Written {
             Some(why)
         }
     };
-    text += "  knobs:\n";
-    let written = plan.mappings.iter().map(|mapping| (mapping, carrier(mapping, plan))).collect::<Vec<_>>();
-    let mut any = false;
-    for (mapping, carrier) in &written {
-        let clauses = mapping.evidence.join("; ");
-        let _ = writeln!(text, "    # {}: {}", mapping.grade.word(), one_line(&clauses));
-        let knob = knob_of(mapping);
-        match carrier {
-            Ok(carrier) => {
-                any = true;
-                let remark = if mapping.grade == Grade::Guessed { "  # delete this line if it is wrong" } else { "" };
-                let _ = writeln!(text, "    {knob}: {carrier}{remark}");
-            }
-            Err(why) => {
-                let _ = writeln!(text, "    # {knob}: {}", one_line(why));
-            }
-        }
-    }
+    let (knobs, any) = knobs(plan);
+    text += &knobs;
     if !any {
         // A key without entries has no value.
         text = text.replace("  knobs:\n", "  # knobs:\n");
@@ -81,22 +65,55 @@ pub fn configuration(plan: &Plan) -> Written {
             text = text.replace("launch:\n", "# launch:\n");
         }
     }
-    if !plan.absent.is_empty() {
-        let _ = writeln!(
-            text,
-            "    # absent: {}\n    # Experiments that need them are skipped. If the script has one, add a line such as\n    #   {}: {{ argument: \"--its-option={{value}}\" }}",
-            plan.absent.join(", "),
-            plan.absent[0]
-        );
+    if any || no_command.is_none() {
+        text += &own_names(plan);
     }
-    let own: Vec<(&String, &str)> =
-        plan.mappings.iter().filter_map(|m| Some((m.own_name.as_ref()?, knob_of(m)))).collect();
-    if !own.is_empty() && (any || no_command.is_none()) {
-        text += "  # Names under which the script logs its settings.\n  own_names:\n";
-        for (name, knob) in own {
-            let _ = writeln!(text, "    {}: {knob}", quoted(name));
+    text += &examples(plan);
+    Written { text, no_command }
+}
+
+/// The part `knobs`, and whether anything in it is more than a comment.
+fn knobs(plan: &Plan) -> (String, bool) {
+    let mut text = "  knobs:\n".to_owned();
+    let mut any = false;
+    for mapping in &plan.mappings {
+        let clauses = mapping.evidence.join("; ");
+        let _ = writeln!(text, "    # {}: {}", mapping.grade.word(), one_line(&clauses));
+        let knob = knob_of(mapping);
+        match carrier(mapping, plan) {
+            Ok(carrier) => {
+                any = true;
+                let remark =
+                    if mapping.grade == Grade::Guessed { "  # name another option if this is wrong" } else { "" };
+                let _ = writeln!(text, "    {knob}: {carrier}{remark}");
+            }
+            Err(why) => {
+                let _ = writeln!(text, "    # {knob}: {}", one_line(&why));
+            }
         }
     }
+    if let Some(first) = plan.absent.first() {
+        let absent = plan.absent.join(", ");
+        let _ = writeln!(text, "    # absent: {absent}");
+        text += "    # Experiments that need them are skipped. If the script has one, add a line such as\n";
+        let _ = writeln!(text, "    #   {first}: {{ argument: \"--its-option={{value}}\" }}");
+    }
+    (text, any)
+}
+
+/// The part `own_names`; empty where the script logs its settings under usual names.
+fn own_names(plan: &Plan) -> String {
+    let own = plan.mappings.iter().filter_map(|mapping| Some((mapping.own_name.as_ref()?, knob_of(mapping))));
+    let lines: String = own.map(|(name, knob)| format!("    {}: {knob}\n", quoted(name))).collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("  # Names under which the script logs its settings.\n  own_names:\n{lines}")
+}
+
+/// The first experiments, as comments.
+fn examples(plan: &Plan) -> String {
+    let mut text = String::new();
     for example in &plan.examples {
         let changes: Vec<String> = example.changes.iter().map(|(knob, value)| format!("{knob} = {value}")).collect();
         let _ = writeln!(text, "\n# {} ({}):", example.title, changes.join(", "));
@@ -106,7 +123,7 @@ pub fn configuration(plan: &Plan) -> Written {
         };
         let _ = writeln!(text, "#   {}", one_line(&shown));
     }
-    Written { text, no_command }
+    text
 }
 
 fn knob_of(mapping: &Mapping) -> &str {

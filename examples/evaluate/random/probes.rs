@@ -27,8 +27,8 @@ use crate::parallel;
 /// The shares of a job's time that its probes may take, for which figures are made.
 const SHARES: [f64; 3] = [0.1, 0.3, 1.0];
 
-/// The lengths of probes whose outcomes are counted, as shares of the steps of their jobs: what budgets of [`SHARES`] plan.
-const LENGTHS: [f64; 3] = [0.08, 0.24, 0.8];
+/// The lengths of probes whose outcomes are counted, as shares of the steps of their jobs: what budgets of a tenth and of three tenths plan.
+const LENGTHS: [f64; 2] = [0.08, 0.24];
 
 /// A program whose settings are those of a probe, trained and logged under a name.
 fn trained<'a>(
