@@ -80,6 +80,33 @@ pub(super) fn summed_up(job: &Job<'_>, signals: &SignalMap) -> bool {
 /// What is logged together may be written so many seconds apart.
 const LOGGED_TOGETHER: f64 = 1.0;
 
+/// A job that does not log its learning rate as a hyperparameter may log it as a series: its peak is what was set. And a
+/// logged "no decay" is not to be believed of a job whose learning rate falls, or has fallen below the one that was set
+/// before it was logged first: a schedule of another kind is at work.
+pub(super) fn with_learning_rate(mut knobs: Knobs, job: &Job<'_>, signals: &SignalMap) -> Knobs {
+    let Some(sketch) = series_of(job, signals, Signal::LearningRate) else { return knobs };
+    let (Some(peak), Some(last)) = (sketch.highest(), sketch.last_finite()) else { return knobs };
+    if peak.value > 0.0 {
+        knobs.entry("learning_rate".to_owned()).or_insert_with(|| shortest(peak.value).into());
+    }
+    let number = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64);
+    let set = number("learning_rate").unwrap_or(peak.value);
+    if number("lr_decay") == Some(1.0) && last.value < FALLEN * peak.value.max(set) {
+        knobs.remove("lr_decay");
+    }
+    knobs
+}
+
+/// A learning rate below this share of its peak has fallen.
+const FALLEN: f64 = 0.5;
+
+/// Event files hold f32; the number that was meant is the shortest that rounds to it.
+fn shortest(value: f64) -> f64 {
+    #[expect(clippy::cast_possible_truncation, reason = "the value came from an f32")]
+    let single = value as f32;
+    if f64::from(single) == value { single.to_string().parse().unwrap_or(value) } else { value }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
