@@ -581,7 +581,9 @@ fn print(writer: &Mutex<dyn Write + std::marker::Send>, body: &Value) -> Outcome
     // A name in a message must not move the cursor or change colours.
     let text: String = body.as_str().unwrap_or_default().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
     let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-    match writeln!(writer, "{}", text.trim_end()).and_then(|()| writer.flush()) {
+    // In one piece, so that nothing else is drawn within it.
+    let text = format!("{}\n", text.trim_end());
+    match writer.write_all(text.as_bytes()).and_then(|()| writer.flush()) {
         Ok(()) => Outcome::Delivered { reference: None },
         Err(error) => Outcome::Later { after: None, why: format!("could not write to the terminal: {error}") },
     }

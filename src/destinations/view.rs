@@ -395,7 +395,7 @@ fn cost(cost: &Cost) -> String {
         minutes if minutes < 7200.0 => format!("about {:.0} min", minutes / 60.0),
         hours => format!("about {:.1} h", hours / 3600.0),
     });
-    let gpus = cost.gpu_hours.map(|hours| format!("{hours:.2} GPU hours"));
+    let gpus = cost.gpu_hours.filter(|hours| *hours >= 0.005).map(|hours| format!("{hours:.2} GPU hours"));
     [steps, time, gpus].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
