@@ -1,13 +1,13 @@
-//! How fast event files are read, beside what the machine allows in the same minute.
+//! Reading speed of event files, relative to the machine's limit in the same minute.
 //!
 //! `cargo bench --bench decode [-- [--scale 0.1] [--repeat 7] [--keep DIR] [a b c d many]]`
 //!
-//! Data sets (generated once into a temporary directory, or DIR):
-//! a = one file, 4 M scalars as torch writes them; b = 1,000 runs of 10 tags and 1,000 steps; c = histograms, legacy
-//! and TF2; d = one file, 2 M scalars as TF2 writes them; many = 10,000 small runs of 10 tags, for memory and for what
-//! idle runs cost. For each: the floor (reading and checking both checksums of each record, on one thread), then
-//! everything that the daemon does with it up to finished sketches. The best of the repetitions is shown: processor
-//! time where one thread works, so that other work on the machine does not count, else time by the clock.
+//! Data sets (generated once in a temporary directory, or DIR): a = one file, 4 M scalars as written by torch; b =
+//! 1,000 runs of 10 tags and 1,000 steps; c = histograms, legacy and TF2; d = one file, 2 M scalars as written by TF2;
+//! many = 10,000 small runs of 10 tags, for memory use and the cost of idle runs. For each set, the benchmark measures
+//! the floor (reading and verifying both checksums of each record, on one thread), and then the complete work of the
+//! daemon up to finished sketches. It shows the best repetition: CPU time for one thread, so that other load does not
+//! count, otherwise elapsed time.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -38,7 +38,7 @@ struct Arguments {
     repeat: usize,
     keep: PathBuf,
     sets: Vec<String>,
-    /// Read a directory on so many threads and print nothing but the peak of memory.
+    /// Read a directory with this many threads and print only the peak memory.
     peak: Option<(usize, PathBuf)>,
 }
 
@@ -95,7 +95,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Seconds by the clock and, where the kernel says, of processor time of the calling thread.
+/// Elapsed seconds and, if the kernel reports it, CPU time of the calling thread.
 #[derive(Clone, Copy)]
 struct Took {
     wall: f64,
@@ -140,14 +140,14 @@ fn measure(set: &str, dir: &Path, threads: usize, repeat: usize) -> io::Result<(
     Ok(())
 }
 
-/// Peak resident set of a process that does nothing but read the set once.
+/// Peak resident set of a process that only reads the set once.
 fn peak_of_one(dir: &Path, threads: usize) -> io::Result<f64> {
     let mut child = std::process::Command::new(std::env::current_exe()?);
     let out = child.arg("--peak").arg(threads.to_string()).arg(dir).output()?;
     Ok(String::from_utf8_lossy(&out.stdout).trim().parse().unwrap_or(f64::NAN))
 }
 
-/// Processor time of this thread so far; 0 where the kernel does not say.
+/// CPU time of this thread so far; 0 if the kernel does not report it.
 fn cpu_seconds() -> f64 {
     // The kernel brings the count up to date when it schedules, else some milliseconds later.
     std::thread::yield_now();
@@ -155,7 +155,7 @@ fn cpu_seconds() -> f64 {
     stat.split(' ').next().and_then(|nanos| nanos.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
-/// What cannot be avoided: every byte is read once and both checksums of each record are checked.
+/// The floor: every byte is read once and both checksums of each record are verified.
 fn floor(dir: &Path) -> io::Result<u64> {
     let logdir = DiskLogdir::new(dir);
     let mut window = vec![0; 256 << 10];
@@ -177,7 +177,7 @@ fn floor(dir: &Path) -> io::Result<u64> {
     Ok(bytes)
 }
 
-/// What runs cost that do not change: a look at all of them, and one at a single one.
+/// The cost of unchanged runs: a sweep of all of them, and a check of a single one.
 fn idle(dir: &Path) -> io::Result<()> {
     let mut watcher = Watcher::new(Box::new(DiskLogdir::new(dir)), Options::default());
     watcher.poll(START);
@@ -207,7 +207,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Peak resident set of this process; NaN where the system does not say.
+/// Peak resident set of this process; NaN if the system does not report it.
 fn peak_mib() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -223,7 +223,7 @@ fn create(dir: &Path, host: usize) -> io::Result<BufWriter<File>> {
     Ok(out)
 }
 
-/// A loss that falls, with noise that repeats itself only after long.
+/// A falling loss, with noise that repeats only after a long time.
 fn loss(step: i64, seed: &mut u64) -> f32 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     let noise = (*seed >> 40) as f32 / (1_u32 << 24) as f32;

@@ -1,11 +1,11 @@
-//! How soon what a job writes is known, and what knowing it costs.
+//! Latency from writing an event to its sketch, and the cost of following files.
 //!
 //! `cargo bench --bench live [-- [--files 100] [--rate 10000] [--seconds 10] [--keep DIR]]`
 //!
-//! Another process writes as torch's `SummaryWriter` does: ten tags a step, for each of them the file is opened,
-//! appended to and closed. This one runs the daemon's own loop: it waits for the kernel's notices and reads what they
-//! are about. An event is known when the sketch of its tag holds it; the time of its writing is its own. The processor
-//! time is that of the whole process, with the thread that takes the notices.
+//! Another process writes like torch's `SummaryWriter`: ten tags per step; for each of them, the file is opened,
+//! appended to and closed. This process runs the daemon's own loop: it waits for kernel notifications and reads the
+//! affected files. The latency of an event ends when the sketch of its tag contains it; its time of writing is in the
+//! event. The CPU time is that of the whole process, including the notification thread.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -94,7 +94,7 @@ fn report(arguments: &Arguments, latencies: &mut [f64], polls: u64, share: f64) 
     );
 }
 
-/// The daemon's loop, without what it does with what it reads.
+/// The daemon's loop, without processing the data.
 struct Reader {
     notifier: Notifier,
     watcher: Watcher,

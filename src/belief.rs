@@ -21,7 +21,7 @@ pub use weights::{About, Calibration, Model, Term, Verdicts, Weights};
 /// The contribution of one quantity to the log-odds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Contribution {
-    /// The quantity; `intercept` where the model speaks for itself.
+    /// The quantity; `intercept` for the model's constant term.
     pub quantity: &'static str,
     /// Its value.
     pub value: f64,
@@ -48,7 +48,7 @@ impl Belief {
         self.terms.iter().map(|term| term.log_odds).sum()
     }
 
-    /// The same with further terms, of evidence that is independent of what it has.
+    /// The same with additional terms from independent evidence.
     pub fn and(mut self, terms: &[Contribution]) -> Belief {
         self.terms.extend_from_slice(terms);
         self.terms.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()).then(a.quantity.cmp(b.quantity)));
@@ -84,7 +84,7 @@ impl Verdicts {
 }
 
 impl Weights {
-    /// The probability that a job fails, at a site where this share of all jobs does.
+    /// The probability that a job fails, given the prior probability of a failure at the site.
     pub fn failing(&self, evidence: &Evidence, findings: &[Finding], prior: f64) -> Belief {
         self.failing.believe(evidence, findings, prior)
     }
@@ -118,8 +118,8 @@ impl Model {
 }
 
 impl Term {
-    /// What the quantity adds: its log-odds, shrunk by its error. An error as large as the usual spread of the quantity
-    /// halves them.
+    /// The contribution of the quantity: its log-odds, reduced by its error. An error as large as the usual spread of
+    /// the quantity halves them.
     fn contribution(&self, evidence: &Evidence, findings: &[Finding]) -> Option<Contribution> {
         let (quantity, value, error) = match self.about {
             About::Quantity(quantity) => {

@@ -1,9 +1,9 @@
-//! The command of a job: which knobs it sets and takes, and the same command with one change.
+//! The command of a job: the knobs that it sets and supports, and the same command with one change.
 //!
 //! Owns: reading command lines and the source of scripts, and rewriting them. Must not know: files and processes (their
-//! text is handed in), policies, who runs a command.
+//! text is passed in), policies, who runs a command.
 //!
-//! Nothing is run to learn what a script takes: its source is read as text.
+//! Scripts are analysed by reading their source as text, without executing them.
 
 mod files;
 mod fixed;

@@ -150,7 +150,7 @@ pub enum SetupError {
     },
     /// The preset has no such setting.
     #[error(
-        "the destination {destination} has the setting `{field}`, which the preset {preset} does not support: {known}"
+        "the destination {destination} has the setting `{field}`, which the preset {preset} does not support; supported: {known}"
     )]
     Unknown {
         /// Its name.

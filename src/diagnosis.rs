@@ -64,7 +64,7 @@ pub use unlogged::{Writer, in_words, unlogged};
 pub struct Site {
     /// The meaning of tags.
     pub signals: SignalRules,
-    /// What the site says of its scripts; the first that is for a job counts.
+    /// The site's settings for its scripts; the first entry that matches a job applies.
     pub scripts: Vec<Script>,
     /// How long a job may log nothing.
     pub patience: Patience,
@@ -119,12 +119,12 @@ impl std::fmt::Debug for Choice {
     }
 }
 
-/// What the site says of a training script.
+/// The site's settings for a training script.
 #[derive(Clone)]
 pub struct Script {
     /// Whether it is the script of the job of this name.
     pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    /// The knobs that it has, where the site lists them.
+    /// The knobs that it supports, if the site lists them.
     pub knobs: Option<BTreeSet<String>>,
     /// The names under which it logs them, each with its canonical name.
     pub own_names: BTreeMap<String, String>,
@@ -141,13 +141,13 @@ impl Site {
         self.scripts.iter().find(|script| (script.is_for)(job))
     }
 
-    /// The knobs of a job's script, where the site lists them.
+    /// The knobs of a job's script, if the site lists them.
     pub fn knobs_of_script(&self, job: &str) -> Option<&BTreeSet<String>> {
         self.script_of(job)?.knobs.as_ref()
     }
 
-    /// The knobs that a job's script takes: those that its command and source show, and those that the site lists. `None`
-    /// where neither is known.
+    /// The knobs that a job's script supports: those in its command and source, and those that the site lists. `None`
+    /// if neither is known.
     pub fn knobs_taken(&self, job: &str, launched: Option<&Launched>, facts: &Facts) -> Option<BTreeSet<String>> {
         let listed = self.knobs_of_script(job);
         let Some(launched) = launched.filter(|launched| !launched.flags.is_empty()) else { return listed.cloned() };
@@ -163,8 +163,8 @@ impl Site {
         knobs_of(job, self.script_of(&job.name).map_or(&none, |script| &script.own_names))
     }
 
-    /// The settings of a job that are known: what it logged, and where it logged nothing, what its command or the defaults
-    /// of its script set. `told` is how it was started, where its own files do not tell.
+    /// The known settings of a job: logged, otherwise from its command or the defaults of its script. `told` is how it
+    /// was started, if its own files do not show it.
     pub fn settings_of(&self, job: &Job<'_>, told: Option<&Launched>) -> Knobs {
         let launched = job.launched().or(told);
         let mut settings = launched.map(|launched| launched.settings.clone()).unwrap_or_default();
@@ -179,7 +179,7 @@ impl Site {
         Some(file.rsplit_once('/').map_or(".", |(folder, _)| folder).to_owned())
     }
 
-    /// The policy that a case goes on with: the one of its policy's name, if that still has the state where it stands.
+    /// The policy under which a case continues: the one of its policy's name, if it still has the current state.
     fn policy_for_case(&self, case: &Case) -> Option<&Arc<Policy>> {
         let named = |choice: &&Choice| choice.policy.name() == case.policy;
         let policy = self.policies.iter().find(named).map(|choice| &choice.policy)?;
@@ -192,7 +192,7 @@ impl Site {
     }
 }
 
-/// Seconds that the numbers of a job are kept after it has ended: people look at it, and it may go on.
+/// Seconds for which the numbers of an ended job are kept, because people look at it and it may resume.
 const KEPT: f64 = 3600.0;
 
 /// Every job and case of one log directory.
@@ -212,12 +212,12 @@ pub struct Diagnosis {
     to_draw: BTreeSet<CaseId>,
 }
 
-/// A case that was kept and cannot be read. It stays as it is: its baseline is left alone, and so are its experiments.
+/// A stored case that cannot be read. It stays unchanged, and its baseline and experiments are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAside {
     /// The baseline job.
     pub baseline: String,
-    /// The runs of its experiments, as far as they are known.
+    /// The known runs of its experiments.
     pub runs: Vec<String>,
 }
 
@@ -267,7 +267,7 @@ impl Diagnosis {
         changes
     }
 
-    /// What is new of every job, and which are history.
+    /// The updates of every job, and which jobs are history.
     fn remember(&mut self, jobs: &[Job<'_>], now: f64) {
         for job in jobs {
             let events = job.events();
@@ -280,26 +280,26 @@ impl Diagnosis {
         self.memory.retain(|name, _| names.contains(name.as_str()));
     }
 
-    /// Jobs that carry out an experiment of any case: none of them opens a case of its own.
+    /// Jobs that run an experiment of any case; they do not get their own cases.
     fn claimed(&self) -> BTreeSet<String> {
         let experiments = self.cases.values().flat_map(|case| &case.experiments);
         let known = experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone()));
         known.chain(self.set_aside.iter().flat_map(|case| case.runs.iter().cloned())).collect()
     }
 
-    /// Open cases that could not go on at a site, for it does not have their policy, or not the state where they stand.
+    /// Open cases that could not continue at a site because it lacks their policy or its current state.
     pub fn stranded<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a Case> {
         let open = self.cases.values().filter(|case| case.closed.is_none());
         open.filter(|case| site.policy_for_case(case).is_none())
     }
 
-    /// What the site decides, for [`Diagnosis::stranded`].
+    /// The site's settings, for [`Diagnosis::stranded`].
     pub fn site(&self) -> &Site {
         &self.site
     }
 
-    /// Goes on at a site whose operator decided otherwise. Open cases go on where they stand, by what their policy says
-    /// of that state now. Every job is looked at anew.
+    /// Applies changed settings of the operator. Open cases continue in their current states under the new policies.
+    /// Every job is examined again.
     pub fn go_on_at(&mut self, site: Site) {
         self.site = site;
         self.memory.values_mut().for_each(Memory::look_anew);
@@ -311,7 +311,7 @@ impl Diagnosis {
         open.map(|experiment| &experiment.suggestion).any(|known| known == suggestion)
     }
 
-    /// The clock was set by so many seconds: no job was silent for that time, and no case waited for it.
+    /// The clock was changed by this many seconds, which do not count as silence or waiting.
     pub fn clock_was_set(&mut self, by: f64) -> Changes {
         self.memory.values_mut().for_each(|memory| memory.clock_was_set(by));
         let mut changes = Changes::default();
@@ -322,12 +322,12 @@ impl Diagnosis {
         changes
     }
 
-    /// What the newest look at each job found, by the ids of symptoms.
+    /// The latest findings for each job, as ids of symptoms.
     pub fn found(&self) -> impl ExactSizeIterator<Item = &[String]> {
         self.memory.values().map(Memory::symptoms)
     }
 
-    /// Every job as it was last looked at.
+    /// Every job with its latest examination.
     pub fn jobs(&self) -> impl Iterator<Item = (&str, &Memory)> {
         self.memory.iter().map(|(job, memory)| (job.as_str(), memory))
     }
@@ -353,7 +353,8 @@ impl Diagnosis {
         self.cases.retain(|id, _| kept.contains(id));
     }
 
-    /// What a case needs of the world for its next step. The experiment that it waits for leaves its room to the next one.
+    /// The external inputs for the next step of a case. The experiment that it waits for frees its slot for the next
+    /// one.
     fn terms<'a>(&self, policy: &'a Policy, case: Option<&CaseId>, allowances: &'a [Allowance], now: f64) -> Terms<'a> {
         let others = self.cases.values().filter(|other| Some(&other.id) != case);
         let under_way = |case: &&Case| case.waiting == Waiting::Experiment;

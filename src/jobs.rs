@@ -1,4 +1,4 @@
-//! Which runs are one training process, with which hyperparameters, and where it is in its life.
+//! Grouping of runs into training processes, their hyperparameters, and their stage.
 //!
 //! Owns: the grouping of runs, canonical knobs, the end of a job. Must not know: symptoms, policies.
 
@@ -15,12 +15,12 @@ use folders::{is_split, is_time_stamp, side_of};
 pub use knobs::{Knobs, canonical_name, canonical_value, knobs_of, logged_of, same_value};
 pub use life::{Patience, Pulse, Stage, stage};
 
-/// One training process: one run, or several that belong together.
+/// One training process: one run, or several related runs.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
     /// Path relative to the log directory.
     pub name: String,
-    /// Its runs, each with its folder below the job's (`""` for the job's own folder), in the order of their names.
+    /// Its runs, each with its directory relative to the job's (`""` for the job's own directory), ordered by name.
     pub runs: Vec<(String, &'a RunData)>,
 }
 
@@ -35,13 +35,13 @@ impl<'a> Job<'a> {
         self.runs.iter().filter_map(|(_, run)| run.first_wall_time()).reduce(f64::min)
     }
 
-    /// Number of events, of whatever kind: a job that has grown has more.
+    /// Number of events of any kind; it grows with the job.
     pub fn events(&self) -> u64 {
         self.runs.iter().map(|(_, run)| run.events()).sum()
     }
 
-    /// The job as it was when each series had reached the step that `step_of` names for its folder, tag and sketch; see
-    /// [`RunData::until`].
+    /// The job at the time when each series had reached the step that `step_of` returns for its directory, tag and
+    /// sketch; see [`RunData::until`].
     pub fn until(&self, mut step_of: impl FnMut(&str, &str, &Sketch) -> i64) -> PastJob {
         let cut = |(folder, run): &(String, &RunData)| {
             (folder.clone(), run.until(|tag, sketch| step_of(folder, tag, sketch)))
@@ -49,19 +49,19 @@ impl<'a> Job<'a> {
         PastJob { name: self.name.clone(), runs: self.runs.iter().map(cut).collect() }
     }
 
-    /// The text of a tag, in whichever of its runs it was logged.
+    /// The text of a tag, from whichever run logged it.
     pub fn text(&self, matches: impl Fn(&str) -> bool) -> Option<&'a str> {
         let mut texts = self.runs.iter().flat_map(|(_, run)| run.texts().iter());
         texts.find(|(tag, _)| matches(tag)).map(|(_, text)| text.as_str())
     }
 
-    /// How it was started, where that is known: as the first of its runs in the order of their names says.
+    /// How it was started, if known: as recorded in the first of its runs by name.
     pub fn launched(&self) -> Option<&'a Launched> {
         self.runs.iter().find_map(|(_, run)| run.launched.as_deref())
     }
 
-    /// The suggestion that this job carries out, so far as it says so itself: `NEXTRUN_SUGGESTION_ID` as a
-    /// hyperparameter or text, or a `nextrun.json` beside the events.
+    /// The suggestion id that the job states itself: `NEXTRUN_SUGGESTION_ID` as a hyperparameter or text, or a
+    /// `nextrun.json` next to the events.
     pub fn suggestion_id(&self) -> Option<String> {
         const NAME: &str = "nextrun_suggestion_id";
         let is_name = |tag: &str| tag.to_ascii_lowercase().trim_end_matches("/text_summary").ends_with(NAME);
@@ -77,7 +77,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A job as it was earlier, with data of its own.
+/// An earlier state of a job, with its own data.
 #[derive(Debug, Clone)]
 pub struct PastJob {
     name: String,
@@ -92,9 +92,9 @@ impl PastJob {
     }
 }
 
-/// Groups the runs of a log directory into jobs. `experiments` are the names of runs that were suggested: everything at
-/// or below such a name is that experiment's job, whatever its folders are called. Of programs that write into one
-/// directory at the same time, the first has the name of the directory, and each other `NAME#WRITER`.
+/// Groups the runs of a log directory into jobs. `experiments` are the names of suggested runs: everything at or below
+/// such a name belongs to that experiment, regardless of directory names. If several programs write to one directory at
+/// the same time, the first has the name of the directory, and the others `NAME#WRITER`.
 pub fn group<'a>(runs: &'a Runs, experiments: &BTreeSet<String>) -> Vec<Job<'a>> {
     let grouping = Grouping::of(runs, experiments);
     let mut jobs: BTreeMap<String, Vec<(String, &'a RunData)>> = BTreeMap::new();
@@ -170,7 +170,7 @@ impl<'a, 'e> Grouping<'a, 'e> {
         run.beside().filter(move |_| !is_experiment)
     }
 
-    /// The folder that a run is a part of; none where it is a job of its own.
+    /// The directory that a run is a part of; none if it is a separate job.
     fn parent_of<'n>(&self, name: &'n str) -> Option<&'n str> {
         let (parent, last) = folders(name)?;
         let run = |name: &str| self.runs.get(&RunName::new(name));
@@ -224,7 +224,7 @@ fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), |path| path.rsplit_once('/').map(|(above, _)| above))
 }
 
-/// PyTorch's `add_scalars(main_tag, …)` logs each curve of a chart into `<main_tag>_<curve>` beside the run, under the
+/// PyTorch's `add_scalars(main_tag, …)` logs each curve of a chart to `<main_tag>_<curve>` next to the run, under the
 /// tag `main_tag`.
 fn is_part_of_chart(folder: &str, run: &RunData) -> bool {
     let mut tags = run.series().map(|(tag, _)| tag).peekable();

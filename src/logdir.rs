@@ -1,7 +1,7 @@
-//! Where event files are and how to read them: the only seam to storage.
+//! The location of event files and how to read them: the only access to storage.
 //!
-//! Owns: which names are event files, which directory is which run, the files beside them that are read too. Must not
-//! know: what is in the records.
+//! Owns: which names are event files, which directory is which run, and which other files are read. Must not know: the
+//! content of records.
 
 #[cfg(test)]
 mod conformance;
@@ -23,53 +23,53 @@ pub use side::{MAX_SIDE_FILE, SideFile, hyperparameters, launched};
 
 use crate::series::RunName;
 
-/// A place that holds runs.
+/// A location with runs.
 pub trait Logdir: Send + Sync {
-    /// Whether it is there and can be read, for who wants to know before the first look.
+    /// Whether it exists and can be read, for callers that need to know before the first scan.
     ///
     /// # Errors
     ///
     /// Why nothing will be found, for people.
     fn check(&self) -> io::Result<()>;
 
-    /// All files worth reading at `under` (a path relative to the root; empty for all) and below it. A directory that
-    /// does not exist, or cannot be read, holds none; what could not be read is said in [`Discovery::problems`].
+    /// All relevant files at `under` (a path relative to the root; empty for all) and below it. A directory that does
+    /// not exist or cannot be read contains none; errors are reported in [`Discovery::problems`].
     fn discover(&self, under: &Path) -> Discovery;
 
-    /// A file's state now.
+    /// The current state of a file.
     ///
     /// # Errors
     ///
-    /// As the storage has it; `NotFound` is a file that vanished.
+    /// Errors of the storage; `NotFound` is a file that vanished.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
 
     /// Opens a file for reading.
     ///
     /// # Errors
     ///
-    /// As the storage has it.
+    /// Errors of the storage.
     fn open(&self, path: &Path) -> io::Result<Box<dyn LogFile>>;
 
-    /// Where on this machine's disk it is, if it is there: what a notifier can watch.
+    /// Its path on a local disk, if it has one, for notifications.
     fn local_root(&self) -> Option<&Path>;
 
-    /// Its directories one by one, where it has any: what did not change need not be listed again.
+    /// Access to individual directories, if supported, so that unchanged ones need not be listed again.
     fn directories(&self) -> Option<&dyn Directories> {
         None
     }
 }
 
-/// A place whose directories can be looked at one by one.
+/// A storage whose directories can be listed individually.
 pub trait Directories {
-    /// What is in a directory (relative to the root), without what is below it.
+    /// The content of a directory (relative to the root), without its subdirectories.
     fn list(&self, directory: &Path) -> Listing;
 
-    /// When a name was last added to a directory or taken from it, in nanoseconds since the Unix epoch; appending to a file
-    /// does not count. `None` if that cannot be known.
+    /// When a name was last added to or removed from a directory, in nanoseconds since the Unix epoch; appending to a
+    /// file does not count. `None` if this is unknown.
     fn changed(&self, directory: &Path) -> Option<i64>;
 }
 
-/// What is in one directory.
+/// The content of one directory.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// Files worth reading, in the order of their names.
@@ -89,7 +89,7 @@ pub struct Listing {
 pub struct Below {
     /// Path relative to the root of the log directory.
     pub path: PathBuf,
-    /// For a link, where it leads to: a directory outside of the log directory.
+    /// For a link, its target: a directory outside of the log directory.
     pub target: Option<PathBuf>,
 }
 
@@ -118,19 +118,19 @@ pub trait LogFile: Send {
     /// As the storage has it.
     fn stat(&self) -> io::Result<Stat>;
 
-    /// The user who alone may have written it: a regular file under this very name, with no other name, that neither a
-    /// group nor others may write, in a folder of which the same holds. `None` where that is not so, or not known.
+    /// The only user who may have written it: it is a regular file under this name, without other names, not writable
+    /// by a group or others, in a directory with the same properties. `None` if that is not true, or unknown.
     fn owner(&self) -> Option<u32> {
         None
     }
 
-    /// Whether its bytes are those of its [`Stat`] for good, so that reading them again is of no use.
+    /// Whether its bytes are fixed for its [`Stat`], so that rereading them is unnecessary.
     fn is_version(&self) -> bool {
         false
     }
 }
 
-/// Which file stands behind a name, and how far it has grown.
+/// The identity and size of the file behind a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Bytes.
@@ -154,17 +154,17 @@ pub struct Entry {
     pub stat: Stat,
 }
 
-/// What a file is, by its name.
+/// The type of a file, according to its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Events.
     Events,
-    /// A file beside event files that is read as a whole.
+    /// A file next to event files that is read as a whole.
     Side(SideFile),
 }
 
 impl Kind {
-    /// What a file with this name is; `None` if nothing that is read.
+    /// The type of a file with this name; `None` if it is not read.
     pub fn of(path: &Path) -> Option<Kind> {
         let name = path.file_name()?.to_string_lossy();
         if is_of_a_case(path) {
@@ -190,7 +190,7 @@ pub struct Discovery {
     pub entries: Vec<Entry>,
     /// What could not be read, for people.
     pub problems: Vec<String>,
-    /// Directories of which not all could be seen: what is missing there may still be there.
+    /// Directories that could not be read completely: missing entries may still exist.
     pub unseen: Vec<PathBuf>,
 }
 
@@ -198,7 +198,7 @@ pub struct Discovery {
 ///
 /// # Errors
 ///
-/// The environment `variables`, by which clients of object stores are set up, say something that cannot be.
+/// The environment `variables` for clients of object stores are invalid.
 pub fn logdir_at(place: &Place, variables: &BTreeMap<String, String>) -> io::Result<Box<dyn Logdir>> {
     Ok(match place {
         Place::Disk(path) => Box::new(DiskLogdir::new(path)),

@@ -36,7 +36,7 @@ pub struct Outlet {
     pub route: Route,
     /// Whether messages can be delayed.
     pub patience: Patience,
-    /// Whether it runs what is suggested by itself: only such a destination gets quiet probes.
+    /// Whether it runs suggestions automatically; only such a destination receives quiet probes.
     pub machine: bool,
 }
 

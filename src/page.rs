@@ -1,9 +1,10 @@
-//! What people see of jobs and cases in a browser: the pages that the daemon serves, and a case as one file.
+//! Web pages about jobs and cases: the pages that the daemon serves, and a case in one file.
 //!
-//! Owns: the order on a page, its words, HTML, the style sheet and the script. Must not know: HTTP, SQL, who may see it.
+//! Owns: the order of a page, its texts, HTML, the style sheet and the script. Must not know: HTTP, SQL, who may see
+//! it.
 //!
-//! What comes from strangers (names of runs, tags, arguments, the last lines of a log) is data: escaped by the templates,
-//! without control characters, capped, and with secrets masked ([`shown`]).
+//! Untrusted text (names of runs, tags, arguments, the last lines of a log) is data: escaped by the templates, without
+//! control characters, limited in length, and with secrets masked ([`shown`]).
 
 mod belief;
 mod case;
@@ -31,29 +32,29 @@ pub use words::shown;
 /// The style sheet of all pages.
 pub const STYLE: &str = include_str!("page/page.css");
 
-/// The script that keeps a served page fresh; all is there without it.
+/// The script that updates a served page; all content is available without it.
 pub const SCRIPT: &str = include_str!("page/page.js");
 
-/// The mark in a browser's tab: a curve that falls.
+/// The icon in a browser tab: a falling curve.
 pub const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"7\" \
      fill=\"#0b5cad\"/><path d=\"M6 8c3 12 8 15 20 16\" fill=\"none\" stroke=\"#fff\" stroke-width=\"3.4\" stroke-linecap=\"round\"/></svg>";
 
-/// What a browser may load and run for a served page: its own style sheet and script, whatever a job is called.
+/// The content security policy of a served page: only its own style sheet and script, whatever a job is called.
 pub const SERVED_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
      img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// The same for a file: its inline style, and nothing else.
+/// The same for a file: only its inline style.
 const FILE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// Where a page is shown.
+/// The context of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame {
-    /// By the daemon, which keeps it fresh.
+    /// Served by the daemon, which updates it.
     Served {
-        /// Whether whoever looks may act for a person.
+        /// Whether the viewer may act on behalf of a person.
         may_act: bool,
     },
-    /// As a file of its own, that nobody serves.
+    /// A separate file.
     File,
 }
 
@@ -97,7 +98,7 @@ fn document(title: &str, frame: Frame, content: &Markup) -> String {
     page.into_string()
 }
 
-/// What stands above every page.
+/// The header of every page.
 fn masthead(frame: Frame, readiness: Option<&Result<&'static str, String>>) -> Markup {
     html! {
         header.masthead {

@@ -1,9 +1,9 @@
-//! Charts of series: one axis of steps, several curves, the windows that evidence rests on.
+//! Charts of series: one axis of steps, several curves, shaded intervals of evidence.
 //!
-//! Owns: scales, ticks, what is drawn where, SVG and PNG. Must not know: cases, pages, what a series means.
+//! Owns: scales, ticks, layout, SVG and PNG. Must not know: cases, pages, the meaning of a series.
 //!
-//! A chart has colours of its own, for files that stand alone, and classes for a page whose style sheet says otherwise.
-//! Nothing in it is told by colour alone: each curve has its dash pattern, and its name at its end.
+//! A chart has its own colours, for separate files, and classes for pages with a style sheet. No information is
+//! conveyed by colour alone: each curve has its own dash pattern, and its name at its end.
 
 mod axis;
 mod png;

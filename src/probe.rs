@@ -57,38 +57,38 @@ pub struct Likelihood {
 }
 
 impl Likelihood {
-    /// What the outcome adds to the log-odds that the job fails.
+    /// The contribution of the outcome to the log-odds that the job fails.
     pub fn log_odds(self) -> f64 {
         (self.failing / self.healthy).ln()
     }
 }
 
-/// What a probe is chosen by.
+/// The inputs for choosing a probe.
 #[derive(Debug, Clone, Copy)]
 pub struct Ground<'a> {
-    /// The job, with the knobs that are known.
+    /// The job, with its known knobs.
     pub job: &'a Facts,
-    /// The knobs that its script has, where they are known.
+    /// The knobs that its script supports, if known.
     pub knobs: Option<&'a BTreeSet<String>>,
     /// Knobs that it was found not to have.
     pub missing: &'a BTreeSet<String>,
     /// Tests that were made already.
     pub made: &'a [&'a str],
-    /// The log-odds that the job fails, by all that is known.
+    /// The log-odds that the job fails, by all evidence.
     pub log_odds: f64,
     /// The optimizer steps that the budget pays for.
     pub steps: f64,
-    /// The same as a share of those that the job has made.
+    /// The same as a fraction of the job's steps.
     pub share: f64,
     /// Points of the loss that the job logs for each of them.
     pub points_per_step: f64,
-    /// A probe has to be able to move the probability below the first or to the second: what else changes nothing. `None`
-    /// for an audit, which is made to learn from.
+    /// A probe must be able to move the probability below the first or up to the second value; otherwise, it would
+    /// change nothing. `None` for an audit, which only collects data.
     pub thresholds: Option<(f64, f64)>,
 }
 
 impl Ground<'_> {
-    /// Whether the job's script has a knob, as far as that is known.
+    /// Whether the job's script supports a knob, if known.
     fn has(&self, knob: &str) -> bool {
         self.knobs.is_none_or(|knobs| knobs.contains(knob)) && !self.missing.contains(knob)
     }
@@ -101,7 +101,7 @@ pub struct Choice {
     pub test: &'static Test,
     /// The changes to the job's settings, `max_steps` among them.
     pub changes: Knobs,
-    /// The loss below which it has reached what it is made for; `None` where it has to fit few examples.
+    /// The target loss; `None` if it has to fit few examples.
     pub level: Option<f64>,
     /// Bits that it is expected to give.
     pub gain: f64,
@@ -115,10 +115,11 @@ const LEAST_POINTS: f64 = 4.0;
 /// A test that is expected to give fewer bits is not worth the start of a run.
 const LEAST_GAIN: f64 = 0.02;
 
-/// The cost of starting any run, as a share of the budget.
+/// The fixed cost of a run, as a fraction of the budget.
 const OVERHEAD: f64 = 0.2;
 
-/// The probe that is expected to tell most for its cost; `None` where none is affordable, left, or able to change anything.
+/// The probe with the highest expected information per cost; `None` if none is affordable, left, or able to change the
+/// result.
 pub fn choose(ground: &Ground<'_>, table: &Table) -> Option<Choice> {
     let choices = TESTS.iter().filter_map(|test| choice(test, ground, table));
     let per_cost = |choice: &Choice| {
@@ -128,7 +129,7 @@ pub fn choose(ground: &Ground<'_>, table: &Table) -> Option<Choice> {
     choices.max_by(|a, b| per_cost(a).total_cmp(&per_cost(b)))
 }
 
-/// A test as it would be made of a job; `None` where it cannot be, or would tell nothing.
+/// A test applied to a job; `None` if it is not possible or not informative.
 pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option<Choice> {
     if ground.made.contains(&test.name) || !ground.has("max_steps") {
         return None;
@@ -188,8 +189,8 @@ fn probability(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 
-/// Whether a job is among the share of unsuspicious jobs that are probed to learn what suspicion misses. The same job is, or is
-/// not, at every look and in every process.
+/// Whether a job belongs to the fraction of unsuspicious jobs that are probed to measure missed failures. The choice is
+/// the same at every examination and in every process.
 pub fn is_audited(job: &str, share: f64) -> bool {
     use sha2::{Digest, Sha256};
     let hash = Sha256::digest(job.as_bytes());

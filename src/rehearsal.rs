@@ -18,10 +18,10 @@ pub use explain::explain;
 use play::Played;
 use story::{Expected, Story};
 
-/// What came of a test file.
+/// The result of a test file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// What is wrong with the test file; no test ran where there is something.
+    /// The problems of the test file; if there are any, no test ran.
     pub problems: Vec<Problem>,
     /// One result a test, in the order of the file.
     pub tests: Vec<TestResult>,
@@ -31,16 +31,16 @@ pub struct Report {
     pub ways: usize,
 }
 
-/// What came of one test.
+/// The result of one test.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestResult {
     /// Its name.
     pub name: String,
     /// Whether it passed.
     pub status: Status,
-    /// What differs, or why it could not be played to its end; empty where it passed.
+    /// The difference, or why it could not be completed; empty if it passed.
     pub findings: Vec<String>,
-    /// How the case went: one line for each test that was made or passed over.
+    /// The course of the case: one line per test that ran or was skipped.
     pub walked: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
-//! The numbers of one run in bounded memory: a `Sketch` a tag, texts, hyperparameters, session marks.
+//! The numbers of one run in bounded memory: a `Sketch` per tag, texts, hyperparameters, session marks.
 //!
-//! Owns: how points are summarised and how a restart of a run is kept apart. Must not know: where points came from or
-//! what they mean.
+//! Owns: how points are summarised and how a restart of a run is kept separate. Must not know: the origin and meaning
+//! of points.
 
 mod attempts;
 mod bucket;

@@ -1,7 +1,7 @@
-//! What a tag means: which series of a job is its training loss, which its learning rate, which a layer's gradients.
+//! Meaning of tags: which series of a job is its training loss, its learning rate, or a layer's gradients.
 //!
-//! Owns: the reading of tags by the table `policies/signals.yaml` and by the site's own patterns, and the choice among
-//! several series of one meaning. Must not know: values, thresholds, symptoms.
+//! Owns: interpretation of tags by the table `policies/signals.yaml` and the site's own patterns, and the choice among
+//! several series with the same meaning. Must not know: values, thresholds, symptoms.
 
 mod assign;
 #[cfg(test)]
@@ -19,19 +19,19 @@ use serde::{Deserialize, Serialize};
 pub use assign::SignalRules;
 pub use site::{SiteRule, SiteRuleError};
 
-/// What a series measures.
+/// The meaning of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Signal {
-    /// The loss that is minimised.
+    /// The minimised loss.
     TrainLoss,
-    /// The same loss on data that is not trained on.
+    /// The same loss on held-out data.
     ValidationLoss,
-    /// Training accuracy, or a metric read like one; in [0, 1] or percent, higher is better.
+    /// Training accuracy, or a metric treated like one; in [0, 1] or per cent, higher is better.
     TrainAccuracy,
-    /// The same on data that is not trained on.
+    /// The same on held-out data.
     ValidationAccuracy,
-    /// The learning rate; one series a parameter group.
+    /// The learning rate; one series per parameter group.
     LearningRate,
     /// The norm of the whole gradient before clipping.
     GradientNorm,
@@ -43,8 +43,8 @@ pub enum Signal {
     Weights,
     /// Histogram, or scalar norm, of a layer's gradients.
     Gradients,
-    /// A part of a loss, or a loss that is not to be judged by its height (adversarial, reinforcement): worth a look for
-    /// non-finite values only.
+    /// A part of a loss, or a loss whose value is not meaningful (adversarial, reinforcement): only checked for
+    /// non-finite values.
     PartOfLoss,
 }
 
@@ -93,26 +93,26 @@ impl fmt::Display for Signal {
     }
 }
 
-/// How a job learns, so far as its tags tell: it decides what its losses are worth.
+/// How a job learns, according to its tags, which determines the meaning of its losses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Learning {
     /// A loss is minimised.
     Supervised,
-    /// A generator against a discriminator, or a player against copies of itself: neither losses nor rewards say by their
-    /// height how well it goes.
+    /// A generator against a discriminator, or a player against copies of itself: neither losses nor rewards show
+    /// progress.
     Adversarial,
-    /// Rewards are maximised; the loss says little.
+    /// Rewards are maximised; the loss is not very informative.
     Reinforcement,
     /// Neither a loss nor a reward was recognised.
     #[default]
     Unknown,
 }
 
-/// Words of tags that count what is wrong: what is read there is an accuracy upside down.
+/// Words of tags that count errors; such a value is converted to an accuracy.
 const ERROR_RATES: &[&str] = &["wer", "cer", "ter", "per", "ler", "eer", "fer", "error", "err"];
 
-/// Whether a tag that is read as an accuracy is an error rate.
+/// Whether a tag that is interpreted as an accuracy is an error rate.
 pub fn is_error_rate(tag: &str) -> bool {
     let words = tag.to_ascii_lowercase();
     words.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| ERROR_RATES.contains(&word))
@@ -132,9 +132,9 @@ pub enum TagKind {
 pub struct TagInfo<'a> {
     /// Folder of the run below the job's folder, with `/` between parts; empty or `.` for the job's folder itself.
     pub folder: &'a str,
-    /// The tag as it was logged.
+    /// The tag as logged.
     pub tag: &'a str,
-    /// How many points it has so far; a tag without points means nothing yet.
+    /// The number of points so far; a tag without points has no meaning yet.
     pub points: u64,
     /// Scalars or histograms.
     pub kind: TagKind,
@@ -145,21 +145,21 @@ pub struct TagInfo<'a> {
 pub struct Matched {
     /// As in [`TagInfo`], but never `.`.
     pub folder: String,
-    /// The tag as it was logged.
+    /// The tag as logged.
     pub tag: String,
     /// Scalars or histograms.
     pub kind: TagKind,
-    /// For weights and gradients: the layer, as the program calls it.
+    /// For weights and gradients: the layer, as named by the program.
     pub layer: Option<String>,
-    /// The rule that says so, for people: `signals.yaml line 71 (Keras)`.
+    /// The rule for this meaning, for people: `signals.yaml line 71 (Keras)`.
     pub rule: String,
-    /// False for a guess: say so where it is shown.
+    /// False for a guess, which must be marked wherever it is shown.
     pub sure: bool,
     /// It is one of several parts: their sum, over all with that meaning, is the signal.
     pub part: bool,
 }
 
-/// What the tags of one job mean.
+/// The meaning of the tags of one job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SignalMap {
     /// How the job learns.

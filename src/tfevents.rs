@@ -1,7 +1,8 @@
-//! From the bytes of an event file to events.
+//! Converts the bytes of an event file to events.
 //!
-//! Owns: TFRecord framing with its checksums, resuming after a cut-off or damaged stretch, borrowed decoding of the
-//! `Event` protobuf message, limits on what a file may demand. Must not know: files, threads, what a tag means.
+//! Owns: TFRecord framing with its checksums, recovery after a truncated or damaged part, decoding of the `Event`
+//! protobuf message without copies, limits on what a file can demand. Must not know: files, threads, the meaning of a
+//! tag.
 //!
 //! Formats: `tensorflow/core/lib/io/record_writer.h`, `event.proto`, `summary.proto`, `tensor.proto`,
 //! `tensorboard/plugins/hparams/plugin_data.proto`.

@@ -1,11 +1,11 @@
-//! What is new in the event files of a log directory.
+//! Detection and reading of new data in the event files of a log directory.
 //!
-//! Owns: one tail per file, what grew, replaced and vanished files, the order of a run's files. Must not know: tags'
-//! meaning, policies.
+//! Owns: one reader per file, detection of files that grew, vanished or were replaced, the order of a run's files. Must
+//! not know: the meaning of tags, policies.
 //!
-//! The data of a run are a function of the bytes of its files and of nothing else. Each file is read in its own order
-//! into data of its own; a run with several files is the sum of theirs in the order of `watch/order.rs`, which does not
-//! depend on which of them grew first. A run with one file, as nearly all have, is fed directly.
+//! The data of a run are a function of the bytes of its files alone. Each file is read in its own order into its own
+//! data; a run with several files is their sum in the order of `watch/order.rs`, which does not depend on which of them
+//! grew first. A run with one file, the usual case, is fed directly.
 
 mod feed;
 mod history;

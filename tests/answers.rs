@@ -1,4 +1,4 @@
-//! What each destination that comes with nextrun makes of every answer, and of none.
+//! How each built-in destination interprets every response, and no response.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -320,7 +320,7 @@ async fn messages_go_to_allowed_hosts_only() {
     assert_eq!(open("https://a.hooks.example:8443/s3cret", &["*.hooks.example"]), Ok(()));
     for allowed in [&["queue.example"][..], &["*.hooks.example"], &[]] {
         let told = open("https://hooks.example/s3cret", allowed).unwrap_err();
-        assert!(told.contains("hooks.example is not among `allowed_hosts`") && !told.contains("s3cret"), "{told}");
+        assert!(told.contains("hooks.example is not in `allowed_hosts`") && !told.contains("s3cret"), "{told}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The architecture as tests: who may name whom, what the core must not touch, and the shape of every file.
+//! The architecture as tests: permitted dependencies, forbidden features in the core, and the structure of every file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Each module, and the modules that it may name. The order is that of the data.
+/// Each module with the modules that it may name, in the order of the data flow.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("fate", &[]),
@@ -53,7 +53,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("cli", &["*", "daemon"]),
 ];
 
-/// Modules that decide: pure functions of what they are given.
+/// Modules with decisions: pure functions of their inputs.
 const CORE: &[&str] = &[
     "yaml",
     "fate",
@@ -77,11 +77,11 @@ const CORE: &[&str] = &[
     "setup",
 ];
 
-/// What a pure function has no use for: files, the network, other processes, the clock, and who waits for them.
+/// Features that pure functions do not need: files, the network, other processes, the clock, and waiting.
 const IMPURE: &str =
     r"\b(std::(fs|net|env|process|thread|io)|SystemTime|Instant|tokio|reqwest|rusqlite|rustix|fastrand)\b";
 
-/// A file that is longer does more than one thing.
+/// A longer file has more than one purpose.
 const MOST_LINES: usize = 600;
 
 /// A Rust file of the project.

@@ -1,4 +1,4 @@
-//! The first commands of a new user: what `diagnose` says of a log directory, and `init` of a script.
+//! The first commands of a new user: the output of `diagnose` for a log directory, and of `init` for a script.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

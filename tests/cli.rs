@@ -1,4 +1,4 @@
-//! What other programs rely on of the commands: exit codes, and one JSON object a line.
+//! The interface of commands for other programs: exit codes, and one JSON object per line.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -107,7 +107,7 @@ fn a_configuration_is_checked_as_far_as_its_secrets_can_be_read() {
     assert_eq!(check(team).1.lines().count(), 1);
     let (code, out, err) = check(&format!("{team}allowed_hosts: [hooks.slack.com]\n"));
     assert_eq!((code, out.as_str()), (2, ""));
-    assert!(err.contains("hooks.example is not among `allowed_hosts`") && !err.contains("s3cret"), "{err}");
+    assert!(err.contains("hooks.example is not in `allowed_hosts`") && !err.contains("s3cret"), "{err}");
 }
 
 #[test]

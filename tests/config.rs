@@ -1,4 +1,5 @@
-//! The configuration as an operator meets it: the example loads, and each mistake is told with its place and remedy.
+//! The configuration from an operator's view: the example loads, and each mistake is reported with its position and a
+//! fix.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Delivery against receivers that misbehave: what each answer means, and that nothing is lost, doubled or held up.
+//! Delivery to misbehaving receivers: the meaning of each response, and that nothing is lost, duplicated or delayed.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,7 +1,7 @@
-//! A daemon that is killed again and again, without warning, while it delivers: nothing is lost, and nothing is sent
-//! after its success was recorded.
+//! A daemon that is killed repeatedly without warning during delivery: nothing is lost, and nothing is sent after a
+//! recorded success.
 //!
-//! The test starts itself as the process that is killed, so it brings its own `main`.
+//! The test starts itself as the process that is killed, so it has its own `main`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What people read says what the program does: the pages of `docs/`, the help, the names of the contract.
+//! The documentation matches the program: the pages of `docs/`, the help, the names of the contract.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -17,7 +17,7 @@ use regex::Regex;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// What other programs rely on: none of these names may go.
+/// Names that other programs rely on; none of them may be removed.
 const SYMPTOMS: [&str; 17] = [
     "non_finite",
     "diverging",

@@ -1,5 +1,5 @@
-//! What an earlier nextrun kept is read by this one: every form of a case, a message, a journal and a request that was ever
-//! on the main branch. A form is never taken out of `fixtures/`; a new one is added beside it.
+//! Compatibility with data stored by earlier versions: every format of a case, a message, a journal and a request that
+//! was ever on the main branch. Formats are never removed from `fixtures/`; new ones are added.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

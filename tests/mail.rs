@@ -1,4 +1,4 @@
-//! Emails against relays on the loopback that take them, refuse them, or break off.
+//! Emails to relays on the loopback address that accept them, refuse them, or break off.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

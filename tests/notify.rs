@@ -1,4 +1,4 @@
-//! `nextrun notify test`: what a destination is sent, and what its answer means.
+//! `nextrun notify test`: the request to a destination, and the interpretation of its response.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -48,12 +48,12 @@ async fn each_answer_is_told_with_its_meaning_and_its_exit_code() {
 async fn what_is_sent_is_signed_and_says_that_it_is_a_test() {
     let server = Server::start(vec![], Act::status(200)).await;
     let (_, said) = notify(&server, "cluster");
-    assert!(said.contains("does not send nextrun.case.opened there"), "{said}");
+    assert!(said.contains("does not send nextrun.case.opened to this destination"), "{said}");
     let request = &server.received()[0];
     assert!(request.headers.contains_key("webhook-signature"), "{:?}", request.headers);
     let body: serde_json::Value = serde_json::from_str(&request.body).unwrap();
     assert_eq!(body["data"]["test"], true);
     assert!(request.json("/id").starts_with("test-"));
     let (exit, said) = notify(&server, "team");
-    assert!(exit == 2 && said.contains("no destination team: it has cluster"), "{said}");
+    assert!(exit == 2 && said.contains("no destination team; it has cluster"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! The commands over the outbox, on a database that the first release wrote.
+//! The outbox commands on a database written by the first release.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -77,7 +77,7 @@ fn what_cannot_be_asked_is_refused_whole_with_a_reason() {
     let state = State::of_the_first_release();
     for (arguments, words) in [
         (vec!["resend", "5"], "delivery 5 is delivered"),
-        (vec!["resend", "2", "7"], "delivery 7 suggests a run that its case no longer waits for: add --stale"),
+        (vec!["resend", "2", "7"], "delivery 7 suggests a run that its case no longer waits for; add --stale"),
         (vec!["resend", "99"], "there is no delivery 99"),
         (vec!["drop", "1", "2", "--why", "x"], "delivery 2 is already dead"),
         (vec!["explain", "nobody"], "there is no case nobody"),

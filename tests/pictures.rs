@@ -1,4 +1,4 @@
-//! Pictures on their way to people: Slack's upload in three steps, against a peer that plays each of its moods.
+//! Pictures in messages: Slack's upload in three steps, with a peer that simulates each failure.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

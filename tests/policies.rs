@@ -1,4 +1,4 @@
-//! Every policy that is shipped is free of problems, reads like the article, and passes its stories.
+//! Every built-in policy has no problems, follows the article, and passes its stories.
 
 use nextrun::policy::{Policy, Vocabulary, parse};
 use nextrun::rehearsal::rehearse;

@@ -1,4 +1,4 @@
-//! Properties of the policy engine that must hold for any file and any story.
+//! Properties of the policy engine that must be true for any file and any story.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

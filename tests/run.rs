@@ -1,4 +1,4 @@
-//! `nextrun run` with real processes: nothing about the command changes, and it is recorded beside its events.
+//! `nextrun run` with real processes: the command is unaffected, and is recorded next to its events.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

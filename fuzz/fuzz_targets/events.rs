@@ -1,4 +1,4 @@
-//! Any bytes as one record: decoding ends, and what is recognised without decoding is what decoding gives.
+//! Arbitrary bytes as one record: decoding terminates, and template matching gives the same result as decoding.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

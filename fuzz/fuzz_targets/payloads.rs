@@ -1,5 +1,6 @@
-//! Any names, texts and numbers in a message, for every preset that is shipped: what a destination is sent is JSON of bounded
-//! size in which nothing is a mention, a link or the end of a code block, and a terminal's cursor and colours stay as they are.
+//! Arbitrary names, texts and numbers in a message, for every built-in preset: destinations receive JSON of bounded
+//! size in which nothing is a mention, a link or the end of a code block, and a terminal's cursor and colours stay
+//! unchanged.
 #![no_main]
 #![recursion_limit = "256"]
 

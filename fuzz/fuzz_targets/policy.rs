@@ -1,4 +1,4 @@
-//! Any text as a policy and as its tests: it is read or refused, and what is refused is told with a place in the text.
+//! Arbitrary text as a policy and as its tests: it is read or rejected, and rejections have a position in the text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

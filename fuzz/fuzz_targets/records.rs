@@ -1,4 +1,4 @@
-//! Any bytes as an event file: every record that is passed on lies in the bytes and has a good checksum.
+//! Arbitrary bytes as an event file: every returned record is within the bytes and has a valid checksum.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Files of runs that grow in any order, cut anywhere: the same data of the runs as when they are read at once.
+//! Files of runs that grow in any order with any cuts: the data are the same as when they are read at once.
 #![no_main]
 
 #[path = "../../tests/reader/common.rs"]

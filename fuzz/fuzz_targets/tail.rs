@@ -1,4 +1,4 @@
-//! A damaged file that arrives in pieces: the same records come out as when it arrives at once.
+//! A damaged file that arrives in pieces: the records are the same as when it arrives at once.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

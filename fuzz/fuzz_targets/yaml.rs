@@ -1,4 +1,5 @@
-//! Any text as a configuration and as a preset: it is read or refused, and every mistake is told with a place in the text.
+//! Arbitrary text as a configuration and as a preset: it is read or rejected, and every mistake has a position in the
+//! text.
 #![no_main]
 
 use std::path::Path;

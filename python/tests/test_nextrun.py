@@ -1,4 +1,4 @@
-"""What holds without any framework."""
+"""Tests that need no framework."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import nextrun
 
 
 class Writer:
-    """A SummaryWriter that remembers."""
+    """A SummaryWriter that records its calls."""
 
     def __init__(self) -> None:
         self.texts: List[Tuple[str, str]] = []
@@ -29,7 +29,7 @@ class Writer:
 
 
 class Logger:
-    """A logger that has a writer, as Lightning's has."""
+    """A logger with a writer, like Lightning's."""
 
     def __init__(self) -> None:
         self.experiment = Writer()

@@ -1,4 +1,4 @@
-//! What is believed of one thing, as it is kept and told.
+//! The stored and displayed form of a belief.
 //!
 //! Owns: the names of its fields in payloads. Must not know: how weights are read.
 
@@ -20,13 +20,13 @@ pub struct Breakdown {
     pub speaks_against: Vec<Reason>,
 }
 
-/// What one quantity adds to the log-odds.
+/// The contribution of one quantity to the log-odds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Reason {
     /// The quantity.
     pub quantity: String,
-    /// Its value; `None` where it is not finite.
+    /// Its value; `None` if it is not finite.
     pub value: Option<f64>,
     /// Its standard error; likewise.
     pub error: Option<f64>,

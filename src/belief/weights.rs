@@ -1,4 +1,4 @@
-//! The weights of the model, as they stand in a file.
+//! The weights of the model as stored in a file.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::evidence::{QUANTITIES, Quantity};
 use crate::symptoms::ids;
 
-/// All weights, with what they are called.
+/// All weights, with their identification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
     /// Version and hash of the file: `2-1f3a9c0e`.
@@ -29,8 +29,8 @@ pub struct Weights {
     pub verdicts: Verdicts,
 }
 
-/// How far to trust what a policy believes of the cause that it names: the log-odds of that belief, times `slope`, plus
-/// `offset`, are those of the verdict being right.
+/// How much to trust a policy's belief in the cause that it names. The log-odds of that belief, times `slope`, plus
+/// `offset`, are the log-odds that the verdict is correct.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Verdicts {
     /// The log-odds are multiplied by this.
@@ -42,7 +42,7 @@ pub struct Verdicts {
 /// One additive model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
-    /// The probability before any evidence, where the site does not set it.
+    /// The prior probability, unless the site sets it.
     pub prior: f64,
     /// How far to trust the sum, by the number of points of a job; the first row that is large enough counts.
     pub calibration: Vec<Calibration>,
@@ -50,7 +50,7 @@ pub struct Model {
     pub terms: Vec<Term>,
 }
 
-/// How far to trust the sum of all terms for jobs of at most so many points.
+/// Calibration of the sum of all terms for jobs with at most this many points.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Largest number of points that it is for.
@@ -61,7 +61,7 @@ pub struct Calibration {
     pub offset: f64,
 }
 
-/// What one quantity adds to the log-odds, by its value.
+/// The contribution of one quantity to the log-odds, as a function of its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Term {
     /// Its name: a quantity, or a symptom, which is 1 as a warning and 2 as a problem.
@@ -69,7 +69,7 @@ pub struct Term {
     /// What that names.
     #[serde(skip)]
     pub about: About,
-    /// Its usual spread among jobs: an error as large halves what it adds.
+    /// Its usual spread among jobs; an error of this size halves its contribution.
     pub spread: f64,
     /// Values, ascending.
     pub knots: Vec<f64>,
@@ -107,7 +107,7 @@ impl Weights {
         &SHIPPED
     }
 
-    /// Reads weights; the error says where they are wrong.
+    /// Reads weights; the error gives the position of a problem.
     pub fn parse(json: &str) -> Result<Weights, serde_json::Error> {
         let mut weights: Weights = serde_json::from_str(json)?;
         let models = std::iter::once(&mut weights.failing).chain(weights.cures.iter_mut().map(|(_, model)| model));

@@ -13,7 +13,7 @@ use crate::facts::Knobs;
 pub struct Digest {
     /// The cases that it is about.
     pub items: Vec<DigestItem>,
-    /// How many messages it stands for.
+    /// Number of messages that it replaces.
     pub messages: usize,
     /// When the oldest of them was decided, in seconds since the Unix epoch.
     pub since: f64,
@@ -28,7 +28,7 @@ pub struct DigestItem {
     pub case: CaseId,
     /// Its baseline job.
     pub run: String,
-    /// What was to be said of it.
+    /// The content of the message.
     pub messages: Vec<DigestLine>,
 }
 

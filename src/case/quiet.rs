@@ -16,20 +16,21 @@ use crate::probe::{self, Choice, Ground, Likelihoods, Outcome, TESTS, Table};
 /// The name of a probe, where experiments have the name of their test.
 pub const PROBE: &str = "probe";
 
-/// The state in which a case ends that nobody was told of.
+/// The final state of a case that people were not notified about.
 pub(super) const SETTLED: &str = "probed";
 
-/// A probe is planned for this share of what is left of the budget: one that runs a little slower than its job is not cut off.
+/// Fraction of the remaining budget for which a probe is planned, so that a probe slightly slower than its job is not
+/// cut off.
 const PLANNED: f64 = 0.8;
 
-/// A probe has at least this share of the length that the whole budget would give it.
+/// Minimum length of a probe, as a fraction of the length that the whole budget would permit.
 const LEAST: f64 = 0.5;
 
 /// Seconds that a probe may take until its first event: loading libraries and data takes no part of the budget, as it took
 /// none of what its job has used.
 const STARTS_WITHIN: f64 = 600.0;
 
-/// What is known of a job that is probed, or was.
+/// The data about a job that is, or was, probed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Quiet {
@@ -37,7 +38,7 @@ pub struct Quiet {
     pub untold: bool,
     /// The job is no suspect: it is probed to learn what suspicion misses.
     pub audit: bool,
-    /// The share of the job's time that all its probes together may take.
+    /// Maximum total run time of the job's probes, as a fraction of the job's run time.
     pub share: f64,
     /// The job, at its newest look.
     pub job: Probed,
@@ -57,17 +58,18 @@ pub struct Probed {
     pub updates: f64,
     /// Points of its loss.
     pub points: f64,
-    /// It is so far that standing still means something: before that, most suspicions pass by themselves.
+    /// The job is advanced enough for a constant loss to be meaningful; before that, most suspicions resolve
+    /// themselves.
     pub mature: bool,
 }
 
-/// One probe: what was fixed beforehand, and what came of it.
+/// One probe: its criteria, fixed in advance, and its outcome.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Made {
     /// The test.
     pub test: String,
-    /// The loss below which it has reached what it was made for; `None` where it had to fit few examples.
+    /// The target loss; `None` if it has to fit few examples.
     pub level: Option<f64>,
     /// Seconds that its run may take.
     pub seconds: f64,
@@ -75,12 +77,12 @@ pub struct Made {
     pub likelihoods: Likelihoods,
     /// The outcome, once there is one.
     pub outcome: Option<Outcome>,
-    /// It came to nothing, and says nothing.
+    /// It has no result.
     pub void: bool,
 }
 
 impl Quiet {
-    /// What probes have shown: the terms that they add to what is believed of the job.
+    /// The terms that probes add to the belief about the job.
     pub fn terms(&self) -> Vec<Contribution> {
         let term = |made: &Made| {
             let log_odds = made.likelihoods.get(&made.outcome?)?.log_odds();
@@ -95,12 +97,12 @@ impl Quiet {
         self.tests.iter().filter_map(term).collect()
     }
 
-    /// The log-odds that the job fails by all that is known.
+    /// The log-odds that the job fails, by all evidence.
     fn log_odds(&self) -> f64 {
         self.job.log_odds + self.terms().iter().map(|term| term.log_odds).sum::<f64>()
     }
 
-    /// The probability that the job fails by all that is known.
+    /// The probability that the job fails, by all evidence.
     pub fn probability(&self) -> f64 {
         probability(self.log_odds())
     }
@@ -112,12 +114,12 @@ impl Quiet {
 }
 
 impl Case {
-    /// Whether nobody has been told of it.
+    /// Whether people have not been notified about it.
     pub fn is_quiet(&self) -> bool {
         self.quiet.as_ref().is_some_and(|quiet| quiet.untold)
     }
 
-    /// Begins to probe a job; `None` where no probe is affordable, or could change anything.
+    /// Starts to probe a job; `None` if no probe is affordable, or none could change the result.
     pub fn probe(opening: Opening, quiet: Quiet, terms: &Terms<'_>) -> Option<(Case, Trace)> {
         let mut case = Case::new(opening, terms);
         let mut trace = Trace::default();
@@ -133,7 +135,7 @@ impl Case {
         (case.waiting == Waiting::Experiment).then_some((case, trace))
     }
 
-    /// What a newer look at the job shows.
+    /// The latest state of the job.
     pub fn probed_job_shows(&mut self, job: Probed, facts: &Facts) {
         if let Some(quiet) = self.quiet.as_mut().filter(|quiet| quiet.untold) {
             quiet.job = job;
@@ -142,7 +144,7 @@ impl Case {
         }
     }
 
-    /// Makes the next probe, or ends the case where nothing is left to settle.
+    /// Makes the next probe, or ends the case if nothing is left to determine.
     pub(super) fn next_probe(&mut self, terms: &Terms<'_>) -> Trace {
         let Some(quiet) = self.quiet.as_ref().filter(|_| self.waiting == Waiting::Probe) else {
             return Trace::default();
@@ -184,7 +186,7 @@ impl Case {
         }
         let made: Vec<&str> = quiet.tests.iter().map(|made| made.test.as_str()).collect();
         let (weights, steps) = (Weights::shipped(), PLANNED * left / per_update);
-        // What a much shorter probe says was not measured.
+        // The result of a much shorter probe was not measured.
         if steps < LEAST * PLANNED * quiet.share * updates {
             return None;
         }
@@ -238,7 +240,7 @@ impl Case {
         (self.waiting == Waiting::Experiment).then_some((made.seconds, made.seconds + STARTS_WITHIN))
     }
 
-    /// The open probe came to an end of whatever kind.
+    /// The open probe has ended in some way.
     pub(super) fn judge_probe(&mut self, happened: &Happened<'_>, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
         match happened {
@@ -269,7 +271,7 @@ impl Case {
         trace
     }
 
-    /// The open probe says nothing: it is stopped where it may still run, and not made again.
+    /// The open probe has no result: it is stopped if it may still be running, and not repeated.
     pub(super) fn probe_was_void(&mut self, why: &str, outcome: &str, now: f64, trace: &mut Trace) {
         let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
             return;
@@ -294,7 +296,7 @@ impl Case {
         trace
     }
 
-    /// Ends a case that nobody was told of.
+    /// Ends a case that people were not notified about.
     pub(super) fn settle(&mut self, verdict: &str, now: f64) -> Trace {
         let summary = self.what_was_tested();
         let conclusion = Conclusion {
@@ -311,7 +313,7 @@ impl Case {
         self.end_quietly(conclusion, now)
     }
 
-    /// Ends a case that nobody was told of, with a conclusion of whatever origin.
+    /// Ends a case that people were not notified about, with any conclusion.
     pub(super) fn end_quietly(&mut self, conclusion: Conclusion, now: f64) -> Trace {
         let mut trace = self.stop_probe("its case is closed", now);
         let detail = json!({
@@ -335,11 +337,11 @@ impl Case {
                 format!("{}: {outcome}", made.test.replace('_', " "))
             })
             .collect();
-        let tested = if tested.is_empty() { "no probe came to a result".to_owned() } else { tested.join(", ") };
+        let tested = if tested.is_empty() { "no probe had a result".to_owned() } else { tested.join(", ") };
         format!("{tested}; probability of failing {:.0} %", 100.0 * quiet.probability())
     }
 
-    /// People are told of the case: its job fails by all that is known. Its policy begins.
+    /// Notifies people about the case, because its job fails by all evidence, and starts its policy.
     pub fn go_public(&mut self, opening: Opening, terms: &Terms<'_>) -> Trace {
         let mut trace = self.stop_probe("its job is investigated now", terms.now);
         let quiet = self.quiet.take().map(|quiet| Quiet { untold: false, ..quiet });
@@ -354,7 +356,7 @@ impl Case {
     }
 }
 
-/// The log-odds of what is believed of a job by its own evidence alone, without what probes have shown.
+/// The log-odds that a job fails by its own evidence alone, without probes.
 pub fn own_log_odds(belief: &Belief, probed: &[Contribution]) -> f64 {
     log_odds(belief.prior) + belief.evidence() - probed.iter().map(|term| term.log_odds).sum::<f64>()
 }

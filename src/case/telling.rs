@@ -1,4 +1,4 @@
-//! What a case has to say, step by step.
+//! The messages of a case at each step.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::belief::{Breakdown, Reason};
 use crate::facts::Knobs;
 use crate::policy::{Conclusion, Policy, Question};
 
-/// So many of the strongest reasons for and against a failure are told; the case keeps them all.
+/// Maximum number of reasons for and against a failure in a message, strongest first; the case stores all.
 const REASONS: usize = 5;
 
 impl Case {
@@ -49,7 +49,7 @@ impl Case {
         self.message(format!("{}-opened", self.id), self.opened, Body::CaseOpened(body))
     }
 
-    /// A loss that is not finite does not come back by itself.
+    /// A loss that is not finite does not recover on its own.
     pub(super) fn stop_message(&self, time: f64) -> Message {
         let body = StopSuggested { about: self.about(), why: self.why_stop() };
         self.message(format!("{}-stop", self.id), time, Body::StopSuggested(body))
@@ -99,7 +99,7 @@ impl Case {
         }
     }
 
-    /// The settings of the baseline that are known, with what its curves show of them.
+    /// The known settings of the baseline, and properties of its curves.
     fn known_settings(&self) -> Knobs {
         let mut settings = self.baseline_facts.knobs.clone();
         settings.extend(self.settings.iter().map(|(knob, value)| (knob.clone(), value.clone())));
@@ -127,7 +127,7 @@ impl Case {
         self.message(id, time, Body::Notice(Box::new(body)))
     }
 
-    /// `expires` is when it can no longer be answered; `None` where nobody waits for an answer.
+    /// `expires` is the deadline for the answer; `None` if no answer is expected.
     pub(super) fn asked_message(&self, question: &Question, expires: Option<f64>, time: f64) -> Message {
         let id = question_id(&self.id, &question.at);
         let shown = json!({ "why": question.why, "checklist": question.checklist, "answers": question.answers });

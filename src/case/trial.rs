@@ -126,7 +126,7 @@ impl Case {
         trace
     }
 
-    /// What the job of the open experiment took, whether it is over, and whether it fails by all that is known of it.
+    /// The cost of the open experiment's job, whether it has ended, and whether it fails by all evidence.
     pub fn measured(&mut self, spent: Spent, fails: bool) {
         if let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) {
             experiment.spent = Some(spent);

@@ -49,11 +49,12 @@ impl Case {
     }
 }
 
-/// What these forms lack has its default in the types: the first its own version, the second cases that nobody is told of.
+/// Fields missing in these formats have defaults in the types: the first format lacks its version, the second quiet
+/// cases.
 fn as_it_is(_: &mut Value) {}
 
-/// The runs that a kept case names as its experiments, as far as they can be found in a form that cannot be read: they are
-/// nobody's baselines.
+/// The runs that an unreadable stored case names as its experiments, as far as they can be found; they are not
+/// baselines.
 pub fn runs_named(state: &Value) -> Vec<String> {
     let experiments = state.get("experiments").and_then(Value::as_array).into_iter().flatten();
     let names = experiments.flat_map(|experiment| [experiment.get("run_name"), experiment.get("job")]);

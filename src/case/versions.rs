@@ -9,11 +9,11 @@ use serde_json::json;
 use super::{Case, Terms, Trace, Waiting};
 use crate::policy::{Conclusion, Policy};
 
-/// What a case was opened under, by hashes.
+/// The hashes of the versions under which a case was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Versions {
-    /// The hash of the policy's file and of what it uses; `None` for a case from before this was kept.
+    /// The hash of the policy and the files that it uses; `None` for a case from before this was stored.
     pub policy: Option<String>,
     /// The version and the hash of the weights of belief; likewise.
     pub weights: Option<String>,
@@ -28,14 +28,14 @@ impl Case {
         self.goes_on_under.as_ref().unwrap_or(&self.versions)
     }
 
-    /// Whether the case goes on under other versions than these.
+    /// Whether the current versions of the case differ from these.
     pub fn is_under_other(&self, policy: &Policy, weights: &str) -> bool {
         let under = self.under();
         under.policy.as_deref() != Some(policy.id()) || under.weights.as_deref() != Some(weights)
     }
 
-    /// The policy or the weights are not those that the case goes on under any more. It goes on where that is sound, and
-    /// its journal says so. Else it is closed, with the reason.
+    /// The policy or the weights have changed. The case continues if that is possible, and its journal records this;
+    /// otherwise, it is closed with the reason.
     pub fn changed(&mut self, weights: &str, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
         let (before, policy) = (self.under().clone(), terms.policy);
@@ -69,7 +69,7 @@ impl Case {
                 json!({ "before": before, "after": now, "why": "it continues in the same state" }),
             );
         }
-        // A case from before versions were kept takes those of now for its own.
+        // A case from before versions were stored adopts the current ones.
         if known {
             self.goes_on_under = Some(now)
         } else {
@@ -78,7 +78,7 @@ impl Case {
         trace
     }
 
-    /// What the case stands at or comes back to that a policy does not have, in words.
+    /// The position of the case that a policy does not have, in words.
     fn gone_from(&self, policy: &Policy) -> Option<String> {
         let place = Some(&self.position.state).filter(|_| self.waiting != Waiting::Nothing);
         let place = place.filter(|name| !policy.knows(name)).map(|name| format!("test or state `{name}`"));

@@ -216,7 +216,7 @@ pub(super) fn time(seconds: f64) -> String {
     jiff::Timestamp::from_second(seconds as i64).map_or_else(|_| "?".to_owned(), |time| time.to_string())
 }
 
-/// Whether nobody has been told of a case: its job is probed, or was.
+/// Whether people have not been notified about a case because its job is only probed.
 fn is_quiet(case: &StoredCase) -> bool {
     case.state.pointer("/quiet/untold").and_then(Value::as_bool).unwrap_or(false)
 }
@@ -227,7 +227,7 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     let where_it_stands = case.verdict.clone().unwrap_or_else(|| format!("{paused}at {state}"));
     let where_it_stands = match (is_quiet(case), case.closed) {
         (true, true) => format!("probed: {where_it_stands}"),
-        (true, false) => "probed, nobody was told".to_owned(),
+        (true, false) => "probed, no messages sent".to_owned(),
         (false, _) => where_it_stands,
     };
     let tried = case.state.get("experiments").and_then(Value::as_array).map_or(0, Vec::len);

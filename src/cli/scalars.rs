@@ -124,7 +124,7 @@ fn number(value: f64) -> serde_json::Value {
 }
 
 fn quoted(text: &str) -> String {
-    // A spreadsheet takes what begins so for a formula, and runs it.
+    // A spreadsheet would interpret text with this beginning as a formula and execute it.
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

@@ -1,6 +1,6 @@
-//! Configuration files that a command names: their entries, and one of them changed while all else stays as it is.
+//! Configuration files named in a command: their entries, and changing one entry while keeping the rest unchanged.
 //!
-//! Owns: YAML and JSON text. Must not know: knobs, and where files are.
+//! Owns: YAML and JSON text. Must not know: knobs, and the location of files.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use serde_json::Value;
 /// Deeper nesting is not followed.
 const DEEPEST: usize = 8;
 
-/// Whether a word may name a configuration file.
+/// Whether an argument may name a configuration file.
 pub(super) fn is_config(word: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|ending| word.len() > ending.len() && word.ends_with(ending))
 }
 
-/// The entries of a file by their dotted names; empty where it cannot be read as one map.
+/// The entries of a file by their dotted names; empty if it is not a single map.
 pub(super) fn entries(name: &str, text: &str) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     if let Some(tree) = tree(name, text) {
@@ -40,7 +40,7 @@ fn flatten(prefix: &str, value: &Value, depth: usize, found: &mut BTreeMap<Strin
     }
 }
 
-/// The file with one entry changed; `None` where that cannot be done without touching anything else.
+/// The file with one entry changed; `None` if that is not possible without affecting other entries.
 pub(super) fn with(name: &str, text: &str, key: &str, value: &Value) -> Option<String> {
     let before = entries(name, text);
     if !before.contains_key(key) {
@@ -101,7 +101,7 @@ fn in_yaml(text: &str, key: &str, value: &Value) -> Option<String> {
     done.then_some(edited)
 }
 
-/// A value as YAML 1.1 and 1.2 read it alike: a float has a point and no exponent, a text has quotes.
+/// A value that YAML 1.1 and 1.2 read identically: floats have a decimal point and no exponent, texts have quotes.
 fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::Number(number) if number.is_f64() => Some(super::value::decimal(number.as_f64()?)),

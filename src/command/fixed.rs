@@ -1,7 +1,6 @@
-//! Settings that stand in a script's source and that nothing outside changes: the optimizer that it makes, its learning rate,
-//! the size of its batches.
+//! Settings that are hard-coded in a script's source: the optimizer, its learning rate, the batch size.
 //!
-//! Owns: the calls that set them. Must not know: options. Where two calls say different things, nothing is known.
+//! Owns: the calls that set them. Must not know: options. If two calls differ, the setting is unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,20 +32,20 @@ const OPTIMIZERS: &[&str] = &[
     "lion",
 ];
 
-/// What the calls of a program's sources say.
+/// The calls in a program's sources.
 #[derive(Debug, Default)]
 pub(super) struct Fixed {
     optimizers: BTreeSet<String>,
-    /// The learning rate of each optimizer that is made, where it is a number.
+    /// The learning rate of each created optimizer, if it is a number.
     rates: Vec<Option<String>>,
     batches: BTreeSet<String>,
     epochs: BTreeSet<String>,
 }
 
 impl Fixed {
-    /// Takes note of a source file.
+    /// Records a source file.
     pub(super) fn note(&mut self, source: &Source) {
-        // A lower-case name is an optimizer only behind its library's: `optax.adam`.
+        // A lower-case name is an optimizer only with the name of its library: `optax.adam`.
         let is_made = |at: usize| {
             let behind = at >= 2 && source.tokens[at - 1].is('.');
             let library = behind && source.tokens[at - 2].is_name("optax");
@@ -64,7 +63,7 @@ impl Fixed {
         for (_, call) in source.calls(|name| name == "compile") {
             let named = call.iter().find(|argument| argument.name == Some("optimizer"));
             let given = named.or_else(|| call.first().filter(|argument| argument.name.is_none()));
-            // A text stands for an optimizer with its defaults.
+            // A text selects an optimizer with its defaults.
             if let Some([Token::Text(Some(name))]) = given.map(|argument| argument.value)
                 && OPTIMIZERS.iter().any(|known| known.eq_ignore_ascii_case(name))
             {
@@ -82,7 +81,7 @@ impl Fixed {
         );
     }
 
-    /// The settings that are known, by canonical name.
+    /// The known settings, by canonical name.
     pub(super) fn settings(&self) -> BTreeMap<String, Value> {
         let one = |set: &BTreeSet<String>| set.first().filter(|_| set.len() == 1).cloned();
         let rate = match self.rates.as_slice() {
@@ -105,7 +104,7 @@ fn number_of(source: &Source, call: &[Argument<'_>], name: &str) -> Option<Strin
     number(source, call.iter().find(|argument| argument.name == Some(name))?.value)
 }
 
-/// A number in the source, or a name in capitals that stands for one: other names are changed elsewhere.
+/// A number in the source, or a constant name in capitals; other names may be changed elsewhere.
 fn number(source: &Source, value: &[Token]) -> Option<String> {
     match value {
         [Token::Number(_)] => {}

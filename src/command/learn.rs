@@ -1,6 +1,6 @@
-//! A command and its script's source to the knobs that it takes and the settings that it has.
+//! Derives the knobs and settings of a command from the command and its script's source.
 //!
-//! Owns: which files are looked at, and how what they say is put together. Must not know: how files are read.
+//! Owns: which files are read, and how their information is combined. Must not know: how files are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,68 +20,68 @@ use super::words::{Spot, absolute, alike, may_be_value, spots, value_at};
 use crate::jobs::canonical_value;
 use crate::launched::{self, Flag, Kind, Launched, Unit, Way};
 
-/// A script with its own modules: more files are not looked at.
+/// Maximum number of files of a script and its own modules.
 const MOST_FILES: usize = 32;
 
-/// A configuration file that is longer is not kept with the command.
+/// Longer configuration files are not stored with the command.
 const LONGEST_CONFIG: usize = 64 << 10;
 
-/// A command as it was started.
+/// A command as started.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen<'a> {
-    /// One word an entry.
+    /// One argument per entry.
     pub argv: &'a [String],
     /// The absolute working directory.
     pub cwd: &'a str,
     /// The environment.
     pub env: &'a BTreeMap<String, String>,
-    /// Who saw it.
+    /// The observer.
     pub source: launched::Source,
 }
 
-/// An option of a script, whether or not it is a knob.
+/// An option of a script, knob or not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offered {
-    /// How it is set. Its `knob` is empty where it was not found to be one.
+    /// How it is set. `knob` is empty if it is not a knob.
     pub flag: Flag,
-    /// What the script calls it: `batch_size` for `--batch-size`.
+    /// Its name in the script: `batch_size` for `--batch-size`.
     pub dest: String,
-    /// What the script says of it.
+    /// Its help text.
     pub help: String,
-    /// What it is set to by the command, else by default.
+    /// Its value from the command, otherwise its default.
     pub value: Option<Value>,
-    /// The knobs that its type allows it to be.
+    /// The knobs that its type permits.
     may_be: BTreeMap<&'static str, Flag>,
 }
 
 impl Offered {
-    /// How it is set if it is this knob; `None` where its type does not allow that.
+    /// How to set it as this knob; `None` if its type does not permit it.
     pub fn as_knob(&self, knob: &str) -> Option<&Flag> {
         self.may_be.get(knob)
     }
 }
 
-/// Everything that a command and its script show.
+/// The full analysis of a command and its script.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
     /// The command, its knobs and settings.
     pub launched: Launched,
     /// Every option of the script.
     pub offered: Vec<Offered>,
-    /// How it takes its options and what it trains with.
+    /// How it reads its options and what it trains with.
     pub style: Style,
     /// Whether the source of the script was found.
     pub has_source: bool,
 }
 
-/// What a command tells: the knobs that its script takes, the settings that it has, and what says where it writes. `read`
-/// gives the text of a file by its absolute path; it alone touches files, and decides which it opens.
+/// Analyses a command: the knobs that its script supports, its settings, and where it writes. `read` returns the text
+/// of a file by its absolute path; it is the only file access and decides which files to open.
 pub fn learn(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>) -> Launched {
     survey(seen, read, &[]).launched
 }
 
-/// What a command tells, with all options of its script. `printed` is what the script says of its options itself, which is
-/// believed where its source says nothing.
+/// Analyses a command with all options of its script. `printed` is the script's own output about its options, which is
+/// used if its source does not show them.
 pub fn survey(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>, printed: &[Printed]) -> Survey {
     let peeled = peel(seen.argv);
     let mut script = Scripts::read(Look { seen: &seen, peeled: &peeled, read });
@@ -105,17 +105,17 @@ pub fn survey(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>, printed: &[
         }
     }
     options.extend(unknown_words(seen.argv, &peeled, &options));
-    // What a configuration file or a command only sets, the source explains.
+    // The source explains options that a configuration file or a command only sets.
     for option in options.iter_mut().filter(|option| matches!(option.way, Way::KeyValue | Way::File)) {
         script.sources.iter().for_each(|source| complete(option, source));
     }
     let given = |option: &Opt| is_given(&seen, &peeled, option);
     launched.flags = meaning::flags(&options, &given);
-    // What cannot be rewritten must not look as if it could.
+    // Options that cannot be rewritten must not appear to be supported.
     launched.flags.retain(|flag| flag.file.as_ref().is_none_or(|file| launched.files.contains_key(file)));
     let flags = meaning::flags(&options, &given);
     launched.settings = settings(&seen, &peeled, &flags);
-    // What an option can change is not fixed, whatever the option's value is.
+    // A setting that an option can change is not hard-coded, whatever its value is.
     let fixed = script.fixed.settings().into_iter().filter(|(knob, _)| flags.iter().all(|flag| flag.knob != *knob));
     for (knob, value) in fixed {
         launched.settings.entry(knob).or_insert(value);
@@ -135,7 +135,7 @@ pub fn survey(seen: Seen<'_>, read: &dyn Fn(&str) -> Option<String>, printed: &[
     Survey { launched, offered, style: script.style, has_source: script.has_source }
 }
 
-/// An option that the script printed: new, or known already and now with its default.
+/// An option that the script printed: new, or a known one with its default.
 fn add_printed(options: &mut Vec<Opt>, printed: Opt) {
     let same = |known: &&mut Opt| {
         known.names.iter().chain(&known.off).any(|name| printed.names.iter().any(|other| alike(name, other)))
@@ -173,11 +173,11 @@ fn offer(seen: &Seen<'_>, peeled: &Peeled, option: &Opt, flags: &[Flag]) -> Offe
     }
 }
 
-/// Knobs whose values are telling enough to find their option by: numbers of a wide range.
+/// Knobs whose values are distinctive enough to identify their option: numbers of a wide range.
 const KNOBS_BY_VALUE: &[&str] =
     &["learning_rate", "batch_size", "max_steps", "epochs", "train_examples", "lr_decay", "gradient_clip", "seed"];
 
-/// What the source files of a script take.
+/// The options in the source files of a script.
 #[derive(Default)]
 struct Scripts {
     options: Vec<Opt>,
@@ -188,7 +188,7 @@ struct Scripts {
     has_source: bool,
 }
 
-/// What is looked at, and how.
+/// The files to read, and how.
 #[derive(Clone, Copy)]
 struct Look<'a> {
     seen: &'a Seen<'a>,
@@ -230,7 +230,7 @@ impl Scripts {
                 self.options.push(option);
             }
         }
-        // Another module's command line is not this script's.
+        // The command line of another module is not that of this script.
         let Some(home) = home else { return };
         let Look { seen, peeled, read } = look;
         self.dialect = found.dialect;
@@ -289,7 +289,7 @@ fn starts(seen: &Seen<'_>, peeled: &Peeled) -> Vec<String> {
     }
 }
 
-/// Files of the script's own that it imports, as far as they are where they would be looked for.
+/// The script's own files that it imports, if they exist in the usual locations.
 fn imports(source: &Source, home: &str, here: &str, cwd: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (_, _, line) in source.lines() {
@@ -328,7 +328,7 @@ fn dotted(tokens: &[Token]) -> String {
     tokens.iter().filter_map(Token::name).collect::<Vec<_>>().join("/")
 }
 
-/// The value of an option of the launcher or the script that is no knob.
+/// The value of an option of the launcher or the script that is not a knob.
 fn after(argv: &[String], from: usize, names: &[&str]) -> Option<String> {
     let flag = Flag {
         name: (*names.first()?).to_owned(),
@@ -339,7 +339,7 @@ fn after(argv: &[String], from: usize, names: &[&str]) -> Option<String> {
     value_at(argv, spot).map(str::to_owned)
 }
 
-/// Unique abbreviations that argparse takes: the word as it is written, and which option it means.
+/// Unique abbreviations accepted by argparse: the argument as written, and the option that it stands for.
 fn abbreviations(argv: &[String], peeled: &Peeled, options: &[Opt]) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for word in argv.iter().skip(peeled.arguments).filter(|word| word.starts_with("--") && word.len() > 2) {
@@ -357,8 +357,8 @@ fn abbreviations(argv: &[String], peeled: &Peeled, options: &[Opt]) -> Vec<(Stri
     found
 }
 
-/// Configuration files: words of the command, and the defaults of options that it does not give. Of the latter, the option
-/// is kept as an output, so that another file can be named.
+/// Configuration files: arguments of the command, and defaults of options that it omits. The option is kept as an
+/// output, so that another file can be passed.
 fn configs(argv: &[String], peeled: &Peeled, options: &[Opt], outputs: &mut Vec<Flag>) -> BTreeSet<String> {
     let values =
         argv.iter().skip(peeled.arguments).map(|word| word.split_once('=').map_or(word.as_str(), |(_, value)| value));
@@ -390,7 +390,7 @@ fn entry(way: Way, key: &str, value: &Value, file: Option<&str>) -> Opt {
     let kind = match value {
         Value::Bool(_) => Kind::Bool,
         Value::Number(number) if number.is_f64() => Kind::Float,
-        // A whole number may stand where a float is wanted.
+        // An integer is accepted for a float.
         Value::Number(_) => Kind::Any,
         Value::String(_) => Kind::Text,
         _ => Kind::Any,
@@ -406,7 +406,7 @@ fn entry(way: Way, key: &str, value: &Value, file: Option<&str>) -> Opt {
     }
 }
 
-/// Options that the command gives and no source declares, by their form.
+/// Undeclared options in the command, recognised by their form.
 fn unknown_words(argv: &[String], peeled: &Peeled, options: &[Opt]) -> Vec<Opt> {
     let known =
         |word: &str| options.iter().any(|option| option.names.iter().chain(&option.off).any(|name| alike(name, word)));
@@ -455,7 +455,7 @@ fn is_given(seen: &Seen<'_>, peeled: &Peeled, option: &Opt) -> bool {
     in_command || option.way == Way::File || (option.way == Way::Environment && seen.env.contains_key(&flag.name))
 }
 
-/// The settings that the command, its files, its environment and its script's defaults say, by canonical name.
+/// The settings from the command, its files, its environment and its script's defaults, by canonical name.
 fn settings(seen: &Seen<'_>, peeled: &Peeled, flags: &[Flag]) -> BTreeMap<String, Value> {
     let mut found: BTreeMap<String, Value> = BTreeMap::new();
     let mut batches = None;
@@ -496,7 +496,7 @@ fn whole(number: f64) -> Value {
     Value::from(number as i64)
 }
 
-/// What a flag is set to: by the command, else by its file, its environment, its default.
+/// The value of a flag: from the command, otherwise from its file, its environment, its default.
 fn set_to(seen: &Seen<'_>, peeled: &Peeled, flag: &Flag) -> Option<Value> {
     let spots = spots(seen.argv, peeled.arguments, &peeled.assignments, flag);
     match spots.last() {
@@ -518,7 +518,7 @@ fn set_to(seen: &Seen<'_>, peeled: &Peeled, flag: &Flag) -> Option<Value> {
     }
 }
 
-/// What says where a script writes and is not among the words of the command.
+/// Definitions of where a script writes that are not arguments of the command.
 fn outputs(seen: &Seen<'_>, options: &[Opt], launched: &mut Launched) {
     for option in options {
         let Some(kind) = option.names.first().and_then(|name| meaning::writes(name)) else { continue };
@@ -538,7 +538,7 @@ fn outputs(seen: &Seen<'_>, options: &[Opt], launched: &mut Launched) {
             Way::Environment | Way::Switch | Way::File | Way::Overrides => {}
         }
     }
-    // Assignments in front of the command are words of it.
+    // Assignments in front of the command are part of its arguments.
     launched.output_env.retain(|name, _| {
         !launched.argv.iter().any(|word| is_assignment(word) && base(word).starts_with(&format!("{name}=")))
     });

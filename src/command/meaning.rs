@@ -1,9 +1,9 @@
-//! Which option is which knob.
+//! Matches options to knobs.
 //!
-//! Owns: names, types and help texts that say what an option means. Must not know: how an option is found or set.
+//! Owns: names, types and help texts that identify an option. Must not know: how an option is found or set.
 //!
-//! A match by name is certain where the type agrees; one by help text is a guess and says so. An option that resembles a
-//! knob (`--lr-decay`, `--eval-batch-size`) is none.
+//! A match by name is certain if the type agrees; a match by help text is marked as a guess. An option that only
+//! resembles a knob (`--lr-decay`, `--eval-batch-size`) is not one.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::options::Opt;
 use crate::jobs::canonical_name;
 use crate::launched::{Flag, Kind, Unit, Way};
 
-/// Names of options beside those under which programs log their knobs; the last part of a dotted name counts.
+/// Names of options in addition to those under which programs log their knobs; the last part of a dotted name counts.
 const NAMES: &[(&str, &[&str])] = &[
     ("learning_rate", &["eta", "lrate", "learningrate", "lr_init", "learning_rate_init", "optim_lr", "opt_lr"]),
     ("lr_decay", &["learning_rate_decay", "scheduler_gamma"]),
@@ -162,17 +162,17 @@ const NAMES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Names of options that choose a schedule of the learning rate: one without decay is `lr_decay: 1`.
+/// Names of options that select a learning-rate schedule; without decay, this means `lr_decay: 1`.
 const SCHEDULES: &[&str] =
     &["scheduler", "lr_scheduler", "schedule", "lr_schedule", "lr_scheduler_type", "sched", "lr_policy"];
 
-/// Short names that mean the knob itself where a longer one (`--max-lr`) means something near it.
+/// Short names that mean the knob itself, while a longer one (`--max-lr`) means something similar.
 const USUAL: &[&str] = &["lr", "bs", "bn", "opt", "optim", "act", "init", "batch", "seed"];
 
 /// Prefixes of switches that turn something off.
 const OFF: &[&str] = &["no_", "disable_", "without_", "skip_"];
 
-/// Help texts: all words of the first list occur, and none of the second.
+/// Help texts that contain all words of the first list and none of the second.
 const HELP: &[(&str, &[&str], &[&str])] = &[
     (
         "learning_rate",
@@ -217,7 +217,7 @@ const HELP: &[(&str, &[&str], &[&str])] = &[
     ("loss", &["loss function"], &["weight", "scale"]),
 ];
 
-/// What an option means, with how good the match is: smaller is better.
+/// The meaning of an option, with the quality of the match; smaller is better.
 struct Match {
     knob: &'static str,
     rank: usize,
@@ -226,8 +226,8 @@ struct Match {
     inverted: bool,
 }
 
-/// The knobs among what a script takes: one option each, the best match. `given` says whether the command sets an option;
-/// such a one is preferred.
+/// The knobs among the options of a script: the best match for each. `given` tells whether the command sets an option,
+/// which is then preferred.
 pub(super) fn flags(options: &[Opt], given: &dyn Fn(&Opt) -> bool) -> Vec<Flag> {
     let mut found: Vec<((usize, bool, usize, usize), Flag)> = Vec::new();
     for option in options {
@@ -251,7 +251,7 @@ pub(super) fn flags(options: &[Opt], given: &dyn Fn(&Opt) -> bool) -> Vec<Flag> 
     found.into_iter().map(|(_, flag)| flag).collect()
 }
 
-/// An option as a knob that it was found to be otherwise than by name and help; `None` where its type cannot be the knob's.
+/// An option as a knob that was identified otherwise than by name and help; `None` if its type does not permit it.
 pub(super) fn flag_of(option: &Opt, knob: &'static str) -> Option<Flag> {
     let matched = Match { knob, rank: 0, guessed: true, inverted: false };
     fits(option, knob, "").then(|| flag(option, &matched)).flatten()
@@ -269,7 +269,7 @@ fn by_name(option: &Opt, name: &str) -> Option<Match> {
     let mut parts = plain.rsplit(['.', '/']);
     let (last, above) = (parts.next().unwrap_or_default(), parts.next());
     let off = OFF.iter().find_map(|prefix| last.strip_prefix(prefix)).filter(|_| option.way == Way::Switch);
-    // `optimizer.name` chooses the optimizer.
+    // `optimizer.name` selects the optimizer.
     let named = above.filter(|_| ["name", "type", "_target_", "kind", "class_path"].contains(&last));
     let word = off.or(named).unwrap_or(last);
     let inverted = off.is_some() && option.off.as_deref() != Some(name);
@@ -345,13 +345,13 @@ fn zero_or_one(option: &Opt) -> bool {
     number.is_none_or(|number| number == 0.0 || number == 1.0)
 }
 
-/// What a script calls batch norm among its norms.
+/// Names of batch norm in scripts with several norms.
 pub(super) const BATCH: &[&str] = &["batch", "bn", "batchnorm", "batch_norm", "batchnorm2d", "batchnorm1d"];
 
-/// What a script calls nothing at all.
+/// Names for none in scripts.
 pub(super) const NONE: &[&str] = &["none", "no", "off", "identity", "linear", ""];
 
-/// Whether a schedule leaves the learning rate as it is.
+/// Whether a schedule keeps the learning rate constant.
 pub(super) fn constant(choice: &str) -> bool {
     ["none", "constant", "const", "off", "no", "fixed"].contains(&choice.to_ascii_lowercase().as_str())
 }
@@ -375,7 +375,7 @@ fn flag(option: &Opt, matched: &Match) -> Option<Flag> {
         if option.way != Way::Switch {
             return None;
         }
-        // `--no-bn` of store_true: what the option calls on is off for the knob.
+        // For `--no-bn` with store_true, turning the option on turns the knob off.
         (flag.name, flag.off) = (flag.off.unwrap_or_default(), Some(flag.name));
         flag.default = flag.default.map(|value| value.as_bool().map_or(Value::Null, |on| Value::Bool(!on)));
         flag.also.clear();
@@ -397,7 +397,7 @@ fn flag(option: &Opt, matched: &Match) -> Option<Flag> {
     Some(flag)
 }
 
-/// Words in the name of an option that says where something is written.
+/// Words in the names of options that define an output location.
 const FOLDERS: &[&str] = &[
     "log_dir",
     "logdir",
@@ -455,7 +455,7 @@ const FOLDERS: &[&str] = &[
     "destination",
 ];
 
-/// Names of options that say what a run is called.
+/// Names of options that define the name of a run.
 const NAMES_OF_RUNS: &[&str] = &[
     "name",
     "run_name",
@@ -481,7 +481,7 @@ const NAMES_OF_RUNS: &[&str] = &[
     "model_name_out",
 ];
 
-/// What an option says of where a script writes: `folder`, `name`, or nothing.
+/// The role of an option for output: `folder`, `name`, or none.
 pub(super) fn writes(name: &str) -> Option<&'static str> {
     let plain = name.trim_start_matches('-').to_ascii_lowercase().replace('-', "_");
     let last = plain.rsplit(['.', '/']).next().unwrap_or(&plain);

@@ -1,6 +1,6 @@
-//! What a script takes from outside, as its source shows it: options of command lines, `key=value`, environment variables.
+//! The inputs of a script according to its source: command-line options, `key=value`, environment variables.
 //!
-//! Owns: the parsers that training scripts use, and how each spells its options. Must not know: which options are knobs.
+//! Owns: the parsers that training scripts use, and their spelling of options. Must not know: which options are knobs.
 
 mod classes;
 mod known;
@@ -17,35 +17,35 @@ pub(super) use package::asks_where_to_log;
 use super::python::{Source, Token};
 use crate::launched::{Kind, Way};
 
-/// Something that a script takes from outside.
+/// An input of a script.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Opt {
-    /// Spellings; the one to write stands first. Empty for a switch that only its `off` word sets.
+    /// Spellings; the first one is written. Empty for a switch that can only be set by its `off` spelling.
     pub(super) names: Vec<String>,
-    /// What the script calls it.
+    /// Its name in the script.
     pub(super) dest: String,
     pub(super) way: Way,
     pub(super) kind: Kind,
     pub(super) default: Option<Value>,
-    /// The word that turns a switch off.
+    /// The argument that turns a switch off.
     pub(super) off: Option<String>,
     pub(super) choices: Vec<String>,
     pub(super) help: String,
-    /// The configuration file that holds it.
+    /// The configuration file that contains it.
     pub(super) file: Option<String>,
 }
 
-/// What a source file takes, and what else must be read to know more.
+/// The inputs found in a source file, and further files to read.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     pub(super) options: Vec<Opt>,
-    /// Values are given as `key=value`.
+    /// Whether values are passed as `key=value`.
     pub(super) dialect: Option<Dialect>,
-    /// Configuration files that the source names, relative to the script's folder.
+    /// Configuration files named in the source, relative to the script's directory.
     pub(super) files: Vec<String>,
 }
 
-/// What reads `key=value`.
+/// The parser of `key=value`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// Hydra: keys of its configuration as `key=value`, others as `+key=value`.
@@ -56,7 +56,7 @@ pub(super) enum Dialect {
     Plain,
 }
 
-/// Finds what a script takes.
+/// Finds the inputs of a script.
 pub(super) fn taken(source: &Source) -> Taken {
     let mut taken = Taken::default();
     let options = &mut taken.options;
@@ -79,13 +79,13 @@ pub(super) fn taken(source: &Source) -> Taken {
     taken
 }
 
-/// Adds the values that a source understands to an option that takes a text and does not list them.
+/// Adds the values that a source accepts to a text option that does not list them.
 pub(super) fn complete(option: &mut Opt, source: &Source) {
     if !option.choices.is_empty() || !matches!(option.kind, Kind::Text | Kind::Any) {
         return;
     }
     option.choices = choices(source, &option.dest);
-    // What a script does by default it often does in an `else`, without comparing.
+    // The default action is often in an `else` branch, without a comparison.
     if let Some(Value::String(default)) = &option.default
         && !option.choices.is_empty()
         && !default.is_empty()
@@ -132,7 +132,7 @@ fn kind_of_annotation(tokens: &[Token]) -> Kind {
     }
 }
 
-/// The kind of a default value, where nothing else says it.
+/// The kind of a default value, if nothing else defines it.
 fn kind_of_value(value: Option<&Value>) -> Kind {
     match value {
         Some(Value::Bool(_)) => Kind::Bool,
@@ -143,7 +143,7 @@ fn kind_of_value(value: Option<&Value>) -> Kind {
     }
 }
 
-/// The texts that the source compares an option with, or looks it up among: the values that it understands.
+/// The texts that the source compares an option with, or uses as keys to look it up: its accepted values.
 fn choices(source: &Source, dest: &str) -> Vec<String> {
     let tokens = &source.tokens;
     let mut found: BTreeSet<String> = BTreeSet::new();
@@ -198,13 +198,14 @@ fn choices(source: &Source, dest: &str) -> Vec<String> {
     found.into_iter().filter(|text| !text.is_empty()).collect()
 }
 
-/// The keys of the table that an option indexes: `OPTIMIZERS[args.opt]`, `{"adam": …}[args.opt]`, `TABLE.get(args.opt)`.
+/// The keys of the table that an option indexes: `OPTIMIZERS[args.opt]`, `{"adam": …}[args.opt]`,
+/// `TABLE.get(args.opt)`.
 fn looked_up(source: &Source, at: usize, after: usize) -> Vec<String> {
     let tokens = &source.tokens;
     if !tokens.get(after).is_some_and(|token| token.is(']') || token.is(')') || token.is(',')) {
         return Vec::new();
     }
-    // Back over `args.` to the bracket.
+    // Backwards over `args.` to the bracket.
     let mut open = at;
     while open > 0 && (tokens[open - 1].is('.') || (tokens[open - 1].name().is_some() && tokens[open].is('.'))) {
         open -= 1;
@@ -224,7 +225,7 @@ fn looked_up(source: &Source, at: usize, after: usize) -> Vec<String> {
     }
 }
 
-/// The texts that are keys of a dictionary by its name.
+/// The string keys of a dictionary with the given name.
 fn keys_of(source: &Source, table: &str) -> Vec<String> {
     let tokens = &source.tokens;
     let assigned = (0..tokens.len().saturating_sub(2))

@@ -1,32 +1,32 @@
-//! A command line without what stands before the script: launchers, wrappers, assignments.
+//! Separates the script of a command line from what precedes it: launchers, wrappers, assignments.
 //!
-//! Owns: which word is the script and where its own arguments begin. Must not know: knobs.
+//! Owns: which argument is the script, and where its own arguments begin. Must not know: knobs.
 
-/// A command line taken apart. Everything is by place in `argv`, for rewriting changes words in place.
+/// The parts of a command line, by position in `argv`, because rewriting changes arguments in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peeled {
-    /// The words `NAME=VALUE` before the script.
+    /// The arguments `NAME=VALUE` before the script.
     pub assignments: Vec<usize>,
-    /// What is run.
+    /// The program.
     pub script: Script,
-    /// The first word that belongs to the script.
+    /// The first argument that belongs to the script.
     pub arguments: usize,
 }
 
-/// What a command runs, by its place in the command.
+/// The program of a command, by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Script {
     /// A Python file.
     File(usize),
-    /// A Python module, behind `-m`.
+    /// A Python module with `-m`.
     Module(usize),
     /// Any other program.
     Program(usize),
-    /// Nothing that has a name: code in the command itself, or an empty command.
+    /// Code in the command itself, or an empty command.
     Nothing,
 }
 
-/// Programs that run the rest of their words after options that we do not know, each with the word that must follow.
+/// Programs that run their remaining arguments after unknown options, each with a required argument.
 const LAUNCHERS: &[(&str, Option<&str>)] = &[
     ("torchrun", None),
     ("accelerate", Some("launch")),
@@ -64,7 +64,7 @@ const LAUNCHERS: &[(&str, Option<&str>)] = &[
     ("nsys", Some("profile")),
 ];
 
-/// Modules behind `python -m` that are launchers themselves.
+/// Modules run with `python -m` that are launchers themselves.
 const LAUNCHER_MODULES: &[&str] = &[
     "torch.distributed.run",
     "torch.distributed.launch",
@@ -78,7 +78,7 @@ const LAUNCHER_MODULES: &[&str] = &[
     "debugpy",
 ];
 
-/// Wrappers that take the rest of the words as they are, each with its options that have a value of their own.
+/// Wrappers that run their remaining arguments, each with its options that take a value.
 const WRAPPERS: &[(&str, &[&str], usize)] = &[
     ("nohup", &[], 0),
     ("time", &["-f", "-o"], 0),
@@ -97,7 +97,7 @@ const WRAPPERS: &[(&str, &[&str], usize)] = &[
 pub fn peel(argv: &[String]) -> Peeled {
     let mut peeled = Peeled { assignments: Vec::new(), script: Script::Nothing, arguments: argv.len() };
     let mut at = 0;
-    // Each round passes at least one word.
+    // Each pass consumes at least one argument.
     while let Some(word) = argv.get(at) {
         let name = base(word);
         if is_assignment(word) {
@@ -206,7 +206,7 @@ fn python(argv: &[String], mut at: usize, mut peeled: Peeled) -> Peeled {
     peeled
 }
 
-/// After a launcher whose options are not known: its script is the next word that looks like one.
+/// For a launcher with unknown options, the script is the next argument that looks like one.
 fn launched(argv: &[String], from: usize, mut peeled: Peeled) -> Peeled {
     for (at, word) in argv.iter().enumerate().skip(from) {
         let name = base(word);
@@ -237,7 +237,7 @@ fn launched(argv: &[String], from: usize, mut peeled: Peeled) -> Peeled {
             return peeled;
         }
     }
-    // A program of which only its place is known: the first word that is no option.
+    // For a program whose position is known, the first argument that is not an option.
     match argv.iter().enumerate().skip(from).find(|(_, word)| !word.starts_with('-')) {
         Some((at, _)) => found(argv, at, peeled),
         None => peeled,

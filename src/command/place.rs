@@ -1,6 +1,6 @@
-//! Where a command writes, and how an experiment is made to write elsewhere.
+//! Where a command writes, and how to redirect the output of an experiment.
 //!
-//! Owns: which values of a command are the baseline's folder, and what takes their place. Must not know: knobs.
+//! Owns: which values of a command refer to the baseline's directory, and their replacements. Must not know: knobs.
 
 use std::sync::LazyLock;
 
@@ -9,29 +9,29 @@ use regex::Regex;
 use super::meaning::writes;
 use super::words::{absolute, below};
 
-/// Whether an experiment writes into its baseline's folder.
+/// Whether an experiment writes to its baseline's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placed {
-    /// It was told to write elsewhere.
+    /// Its output is redirected.
     Redirected,
-    /// It makes a folder of its own, whose name changes from run to run.
+    /// It creates its own directory, whose name changes from run to run.
     MakesItsOwn,
-    /// It would write into the baseline's own folder, or that cannot be ruled out: it is not run automatically.
+    /// It would or might write to the baseline's own directory, so it is not run automatically.
     WouldOverwrite,
 }
 
-/// A value of a command that may say where it writes.
+/// A value of a command that may define where it writes.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Slot<At> {
     pub(super) at: At,
-    /// The option, key or variable, where it has one.
+    /// The option, key or variable, if any.
     pub(super) name: String,
     pub(super) value: String,
-    /// The command gives it; else it is the script's default.
+    /// Whether the command sets it; otherwise it is the script's default.
     pub(super) given: bool,
 }
 
-/// The folders of a baseline and its experiment, all absolute.
+/// The directories of a baseline and its experiment, all absolute.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Folders<'a> {
     pub(super) cwd: &'a str,
@@ -40,12 +40,13 @@ pub(super) struct Folders<'a> {
     pub(super) experiment: &'a str,
 }
 
-/// Which slots get which values, and what becomes of the baseline's folder. The slots keep their order.
+/// The new values of the slots, and whether the baseline's directory is protected. The slots keep their order.
 pub(super) fn redirect<At: Copy>(slots: &[Slot<At>], folders: &Folders<'_>) -> (Vec<(At, String)>, bool) {
     let mut changes: Vec<(At, String)> = Vec::new();
     let paths: Vec<Option<String>> = slots.iter().map(|slot| path_of(slot, folders.cwd)).collect();
     let folder = |slot: &Slot<At>| writes(&slot.name) == Some("folder");
-    // Below the working directory stands everything that a script reads, so there only an option's name tells.
+    // The working directory contains everything that a script reads, so there, only the name of an option is
+    // conclusive.
     let crowded = |path: &str| below(path, folders.cwd).is_some();
     let mut redirected = false;
     for (slot, path) in slots.iter().zip(&paths) {
@@ -68,7 +69,7 @@ pub(super) fn redirect<At: Copy>(slots: &[Slot<At>], folders: &Folders<'_>) -> (
         ((inside && slot.given) || folder(slot)).then_some(rest)
     };
     let candidates = slots.iter().zip(&paths).enumerate().filter_map(|(at, pair)| Some((at, above(pair)?)));
-    // The longest path names the folder best; of equals, the one that the command gives.
+    // The longest path identifies the directory best; of equal ones, the one set by the command.
     let nearest = candidates.min_by_key(|(at, rest)| (rest.len(), !slots[*at].given));
     let (parent, last) = folders.experiment.rsplit_once('/').unwrap_or(("", folders.experiment));
     if let Some((at, rest)) = nearest {
@@ -87,7 +88,8 @@ pub(super) fn redirect<At: Copy>(slots: &[Slot<At>], folders: &Folders<'_>) -> (
     (changes, redirected)
 }
 
-/// Other folders that the command writes: below the experiment's, so that nothing of the baseline is overwritten.
+/// Other output directories of the command: moved below that of the experiment, so that nothing of the baseline is
+/// overwritten.
 fn outputs<At: Copy>(
     slots: &[Slot<At>],
     paths: &[Option<String>],
@@ -127,7 +129,7 @@ fn path_of<At>(slot: &Slot<At>, cwd: &str) -> Option<String> {
     (!empty && !reads).then(|| absolute(cwd, value))
 }
 
-/// The slot that names the run: the first part of what is between the log directory and the events.
+/// The slot that names the run: the first part between the log directory and the events.
 fn named<At>(slots: &[Slot<At>], rest: &str) -> Option<usize> {
     slots.iter().position(|slot| {
         let is = rest == slot.value || rest.strip_prefix(&slot.value).is_some_and(|more| more.starts_with('/'));
@@ -135,7 +137,7 @@ fn named<At>(slots: &[Slot<At>], rest: &str) -> Option<usize> {
     })
 }
 
-/// A name alone says where the run is: the script puts it below a folder that it does not ask for.
+/// A name alone identifies the run: the script places it below a hard-coded directory.
 fn only_named<At>(slots: &[Slot<At>], folders: &Folders<'_>) -> Option<(usize, String)> {
     slots.iter().enumerate().find_map(|(at, slot)| {
         let value = slot.value.trim_matches('/');
@@ -149,7 +151,7 @@ fn only_named<At>(slots: &[Slot<At>], folders: &Folders<'_>) -> Option<(usize, S
     })
 }
 
-/// A path as it is seen from a folder.
+/// A path relative to a directory.
 fn relative(from: &str, to: &str) -> String {
     let (mut from, mut to): (Vec<&str>, Vec<&str>) = (from.split('/').collect(), to.split('/').collect());
     from.retain(|part| !part.is_empty());
@@ -169,12 +171,12 @@ static CHANGES: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a pattern, and a test uses it")
 });
 
-/// Whether a run's name is one that the next run does not get: it holds a time, or Lightning counts it.
+/// Whether the name of a run changes with each run: it contains a time, or Lightning numbers it.
 pub(super) fn changes_each_time(name: &str) -> bool {
     CHANGES.is_match(name)
 }
 
-/// Whether a run's name is a folder that Hydra makes: a date and a time.
+/// Whether the name of a run is a directory created by Hydra: a date and a time.
 pub(super) fn is_hydras(name: &str) -> bool {
     static HYDRA: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?:^|/)\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d(?:/|$)").expect("a pattern, and a test uses it")

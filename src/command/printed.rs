@@ -1,6 +1,6 @@
-//! What a script prints of its own options: `--help`, Hydra's `--cfg job`, jsonargparse's `--print_config`.
+//! Parses a script's own output about its options: `--help`, Hydra's `--cfg job`, jsonargparse's `--print_config`.
 //!
-//! Owns: the forms of these texts. Must not know: how a script is made to print, and which options are knobs.
+//! Owns: the formats of these texts. Must not know: how a script is made to print, and which options are knobs.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use super::files;
 use super::options::Opt;
 use crate::launched::{Kind, Way};
 
-/// What a script printed.
+/// The output of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Printed {
     /// The help of argparse, click or typer.
@@ -32,7 +32,7 @@ impl Printed {
     }
 }
 
-/// The entries of a printed configuration; what stands before it (warnings, a banner) is passed over.
+/// The entries of a printed configuration; preceding text (warnings, a banner) is skipped.
 fn entries(text: &str, way: Way) -> Vec<Opt> {
     let starts = text.lines().scan(0, |at, line| {
         let start = *at;
@@ -40,7 +40,7 @@ fn entries(text: &str, way: Way) -> Vec<Opt> {
         Some((start, line))
     });
     let first = starts.filter(|(_, line)| ENTRY.is_match(line)).map(|(at, _)| at);
-    // A warning may look like an entry: the text is read from the first line on from which all of it is one map.
+    // A warning may look like an entry, so parsing starts at the first line from which the remainder is a single map.
     let read = first.take(32).map(|at| files::entries("config.yaml", text.get(at..).unwrap_or_default()));
     let found = read.into_iter().find(|entries| !entries.is_empty()).unwrap_or_default();
     let option = |(key, value): (String, Value)| {
@@ -65,7 +65,7 @@ fn entries(text: &str, way: Way) -> Vec<Opt> {
 static ENTRY: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^[A-Za-z_][\w.-]*:(?: |$)").expect("a pattern, and a test uses it"));
 
-/// A line of a help that names an option: its spellings and what stands for its value, then two spaces or the line's end.
+/// A line of help with an option: its spellings and value placeholder, then two spaces or the end of the line.
 static OPTION: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^ {1,8}(-[-\w.]+(?:[ =]\S+)?(?:(?:, | ?/ ?)-[-\w.]+(?:[ =][^,\s]+)*)*(?: [^\s-]\S*)*)(?:  +(.*))?$")
         .expect("a pattern, and a test uses it")
@@ -75,7 +75,7 @@ static DEFAULT: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[\[(](?:[^\])]*; ?)?[Dd]efault(?:s to|:|=)? *([^\])]*)[\])]").expect("a pattern, and a test uses it")
 });
 
-/// The options of a help, with what it says of each.
+/// The options in a help text, with their descriptions.
 fn help(text: &str) -> Vec<Opt> {
     let mut found: Vec<(String, String)> = Vec::new();
     for line in text.lines().map(|line| line.trim_end().replace(['│', '╭', '╰', '─', '╮', '╯'], " ")) {
@@ -85,11 +85,11 @@ fn help(text: &str) -> Vec<Opt> {
         } else if line.starts_with("      ")
             && let Some((_, help)) = found.last_mut()
         {
-            // A long help goes on in the next line, further right.
+            // A long help text continues on the next line, with more indentation.
             help.push(' ');
             help.push_str(line.trim());
         } else if !line.is_empty() {
-            // A heading: what follows is none of the last option's.
+            // A heading ends the description of the last option.
             found.push((String::new(), String::new()));
         }
     }

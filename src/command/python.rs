@@ -1,4 +1,4 @@
-//! Python source as tokens, and the literals in it. Nothing is run.
+//! Python source as tokens, and the literals in it. Executes nothing.
 //!
 //! Owns: words, texts, numbers, brackets and lines of Python. Must not know: parsers of command lines, and knobs.
 
@@ -6,19 +6,19 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// A literal of more tokens is not looked into.
+/// Longer literals are not parsed.
 const LONGEST_LITERAL: usize = 64;
 
 /// One token.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
-    /// A logical line begins, this far from the left margin.
+    /// Start of a logical line with this indentation.
     Line(usize),
     /// A name or keyword.
     Name(String),
-    /// A number as it is written.
+    /// A number as written.
     Number(String),
-    /// A text without its quotes; `None` for one with placeholders, whose value is not known.
+    /// A text without its quotes; `None` for one with placeholders, whose value is unknown.
     Text(Option<String>),
     /// A bracket, operator or comma.
     Mark(char),
@@ -79,12 +79,12 @@ impl Source {
         })
     }
 
-    /// The parts of what is between an opening bracket and its closing one.
+    /// The parts between an opening bracket and its closing bracket.
     pub(super) fn arguments(&self, open: usize) -> Vec<Argument<'_>> {
         self.parts(open).into_iter().map(Argument::of).collect()
     }
 
-    /// What is between an opening bracket and its closing one, split at commas.
+    /// The parts between an opening bracket and its closing bracket, split at commas.
     pub(super) fn parts(&self, open: usize) -> Vec<&[Token]> {
         let close = self.close(open);
         let mut parts = Vec::new();
@@ -101,13 +101,13 @@ impl Source {
         parts
     }
 
-    /// The place of the closing bracket; the end of the file where there is none.
+    /// The position of the closing bracket; the end of the file if there is none.
     pub(super) fn close(&self, open: usize) -> usize {
         self.closing.get(&open).copied().unwrap_or(self.tokens.len())
     }
 
-    /// The lines of a block: those that follow `line` and stand further right than it, each as its tokens with the place
-    /// of the first.
+    /// The lines of a block: those that follow `line` with more indentation, each as its tokens with the position of
+    /// the first.
     pub(super) fn block(&self, line: usize) -> Vec<(usize, &[Token])> {
         let Some(Token::Line(margin)) = self.tokens.get(line) else { return Vec::new() };
         self.lines()
@@ -146,13 +146,13 @@ impl Source {
         found
     }
 
-    /// The value of an expression, where it is a literal or stands for one.
+    /// The value of an expression that is a literal or a constant.
     pub(super) fn literal(&self, tokens: &[Token]) -> Option<Value> {
         literal(tokens, &self.constants)
     }
 }
 
-/// A line without the type of what it assigns: `lr: float = 0.1` is `lr = 0.1`.
+/// A line without its type annotation: `lr: float = 0.1` is `lr = 0.1`.
 fn untyped(line: &[Token]) -> Vec<Token> {
     match line {
         [name @ Token::Name(_), Token::Mark(':'), rest @ ..] => {
@@ -176,7 +176,8 @@ impl<'s> Argument<'s> {
     }
 }
 
-/// The value of a literal, or of what stands for one: a constant, a sum of texts, a path put together of texts.
+/// The value of a literal or of an expression that stands for one: a constant, a concatenation, a path built from
+/// strings.
 fn literal(tokens: &[Token], constants: &BTreeMap<String, Value>) -> Option<Value> {
     match tokens {
         _ if tokens.len() > LONGEST_LITERAL => None,
@@ -285,7 +286,7 @@ fn closing(tokens: &[Token]) -> BTreeMap<usize, usize> {
     found
 }
 
-/// Reads tokens; whatever the text, no bracket and no quote that is left open costs more than the rest of its file.
+/// Reads tokens. For any text, an unclosed bracket or quote affects at most the rest of its file.
 fn tokens(text: &str) -> Vec<Token> {
     let mut reader = Reader { rest: text, tokens: Vec::new(), depth: 0, fresh: true };
     reader.read();
@@ -396,7 +397,7 @@ impl Reader<'_> {
                 end = at + quote;
                 break;
             } else if quote == 1 && c == '\n' {
-                // A quote that is not closed ends with its line.
+                // An unclosed quote ends with its line.
                 end = at;
                 break;
             } else {

@@ -17,16 +17,16 @@ use super::words::{Spot, absolute, may_be_value, spots, value_at};
 use crate::jobs::Knobs;
 use crate::launched::{Flag, Launched, Unit, Way};
 
-/// What an experiment is to be, as its suggestion says.
+/// The requested experiment, according to its suggestion.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// The absolute path of the log directory; `None` where it is no folder of a disk.
+    /// The absolute path of the log directory; `None` if it is not a local directory.
     pub logdir: Option<&'a str>,
     /// The baseline job, relative to the log directory.
     pub baseline: &'a str,
     /// The folder of the experiment, relative to the log directory.
     pub run_name: &'a str,
-    /// All knobs of the baseline that are known.
+    /// All known knobs of the baseline.
     pub settings: &'a Knobs,
     /// Newest logged step of the baseline's training loss.
     pub steps: Option<f64>,
@@ -83,7 +83,8 @@ pub fn takes(launched: &Launched, settings: &Knobs, steps: Option<f64>) -> BTree
             knobs.remove("train_examples");
         }
     }
-    // Epochs hold any number of steps once the steps of one are known, which they are where the data are cut.
+    // Epochs can express any number of steps once the steps per epoch are known, which is the case if the data are
+    // limited.
     if knobs.remove("epochs")
         && (units.epochs(1.0).is_some() || (knobs.contains("train_examples") && sized("batch_size")))
     {
@@ -92,7 +93,8 @@ pub fn takes(launched: &Launched, settings: &Knobs, steps: Option<f64>) -> BTree
     knobs
 }
 
-/// The words that give a flag a value of its knob, in the knob's own unit; none where the script does so without them.
+/// The arguments that set a flag to a value of its knob, in the knob's own unit; none if the script sets it without
+/// arguments.
 ///
 /// # Errors
 ///
@@ -113,7 +115,7 @@ pub fn words_for(flag: &Flag, value: &Value) -> Result<Vec<String>, String> {
     })
 }
 
-/// Where the value of a slot stands.
+/// The position of a slot's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum At {
     Word(usize, usize),
@@ -163,7 +165,7 @@ impl<'a> Editor<'a> {
             return self.length(value, &units);
         }
         let flag = self.flag(knob).ok_or_else(|| format!("the script does not support `{knob}`"))?;
-        // The script itself reads the change as it was asked for.
+        // The script itself reads the requested change.
         if flag.way == Way::Overrides {
             return Ok(flag.name.clone());
         }
@@ -312,7 +314,7 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    /// Sends what the command writes elsewhere.
+    /// Redirects the output of the command.
     fn place(&mut self, target: &Target<'_>) -> Placed {
         let own = if changes_each_time(target.baseline) { Placed::MakesItsOwn } else { Placed::WouldOverwrite };
         let Some(root) = target.logdir else { return own };
@@ -345,7 +347,7 @@ impl<'a> Editor<'a> {
         Placed::Redirected
     }
 
-    /// Every value that may say where the script writes, and the entries of files among them.
+    /// Every value that may define where the script writes, including entries of files.
     fn slots(&self) -> (Vec<Slot<At>>, Vec<(String, String)>) {
         let mut slots = Vec::new();
         let mut name = String::new();
@@ -404,7 +406,7 @@ impl<'a> Editor<'a> {
     fn redirect(&mut self, at: At, value: &str, entries: &[(String, String)]) -> Result<(), String> {
         match at {
             At::Word(at, from) => {
-                // A word of its own is either the value of the option before it or a positional one.
+                // A separate argument is either the value of the preceding option or positional.
                 let key = self.launched.argv[at].get(..from).unwrap_or_default();
                 let quoted = !key.is_empty() && !key.starts_with('-') && !self.peeled.assignments.contains(&at);
                 self.argv[at] = format!("{key}{}", if quoted { hydra(value) } else { value.to_owned() });
@@ -432,7 +434,7 @@ impl<'a> Editor<'a> {
             if self.launched.files.get(file) == Some(text) {
                 continue;
             }
-            // Beside the experiment's folder, for some scripts refuse one that is there already.
+            // Next to the experiment's directory, because some scripts reject an existing directory.
             let name = file.rsplit('/').next().unwrap_or(file);
             let copy = format!("{}.{name}", absolute(target.logdir.unwrap_or("/tmp"), target.run_name));
             let mut named = false;

@@ -1,4 +1,4 @@
-//! Which names look like secrets, and commands with their secrets masked.
+//! Recognises names of secrets, and masks secrets in commands.
 //!
 //! Owns: the words that mark a secret. Must not know: where commands are shown.
 
@@ -20,7 +20,7 @@ const WORDS: &[&str] = &[
     "DSN",
 ];
 
-/// Starts of values that are secrets whatever they are called.
+/// Prefixes of values that are secrets regardless of their names.
 const VALUES: &[&str] = &[
     "sk-",
     "ghp_",
@@ -36,16 +36,16 @@ const VALUES: &[&str] = &[
     "-----BEGIN",
 ];
 
-/// What stands in the place of a secret.
+/// The replacement for a secret.
 pub const MASK: &str = "***";
 
-/// Whether a name looks as if its value were a secret. Words count as wholes or as parts (`HF_TOKEN`, `wandb-api-key`), but
-/// `tokenizer`, `max_tokens` and `keypoints` do not.
+/// Whether a name suggests that its value is a secret. Words count as wholes or as parts (`HF_TOKEN`, `wandb-api-key`),
+/// but `tokenizer`, `max_tokens` and `keypoints` do not.
 pub fn is_secret_name(name: &str) -> bool {
     let upper = name.to_ascii_uppercase().replace(['-', '.'], "_");
     upper.split('_').any(|part| {
         let single = part.strip_suffix('S').unwrap_or(part);
-        // Counts of tokens are the most usual settings of language models.
+        // Token counts are common settings of language models.
         let counted = part == "TOKENS" && upper != "TOKENS";
         (WORDS.contains(&part)
             || WORDS.contains(&single)
@@ -70,7 +70,7 @@ fn is_secret_value(value: &str) -> bool {
     in_address || VALUES.iter().any(|start| value.starts_with(start) && value.len() >= start.len() + 8)
 }
 
-/// The words of a command with secrets masked, for people.
+/// The arguments of a command with secrets masked, for people.
 pub fn masked(argv: &[String]) -> Vec<String> {
     let mut shown = Vec::with_capacity(argv.len());
     let mut secret_follows = false;
@@ -96,7 +96,7 @@ pub fn masked(argv: &[String]) -> Vec<String> {
     shown
 }
 
-/// A line for a shell with secrets masked, for people; all else stays as it is.
+/// A command line with secrets masked, for people; the rest is unchanged.
 pub fn masked_line(line: &str) -> String {
     let spans = spans(line);
     let words: Vec<String> = spans.iter().map(|span| unquoted(&line[span.clone()])).collect();
@@ -134,7 +134,7 @@ fn unquoted(word: &str) -> String {
     word.replace("'\\''", "'").replace(['\'', '"'], "")
 }
 
-/// Whether a configuration file holds an entry that looks like a secret.
+/// Whether a configuration file contains an entry that looks like a secret.
 pub(super) fn holds_secret(entries: &std::collections::BTreeMap<String, serde_json::Value>) -> bool {
     entries.iter().any(|(name, value)| {
         let Some(text) = value.as_str().filter(|text| !text.is_empty()) else { return false };

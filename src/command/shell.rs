@@ -1,8 +1,8 @@
-//! Words as a shell, and values as Hydra, read them: as data, whatever is in them.
+//! Quoting of arguments for a shell and of values for Hydra, so that they remain data.
 //!
-//! Owns: quoting. Must not know: what the words mean.
+//! Owns: quoting. Must not know: the meaning of arguments.
 
-/// Quotes a word for a POSIX shell where it needs it.
+/// Quotes an argument for a POSIX shell if necessary.
 pub fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -12,8 +12,8 @@ pub fn shell(word: &str) -> String {
     }
 }
 
-/// Whether a command line is one program with its words: no list of commands, and no word that only a shell knows. A
-/// variable in front of it is set for all of it.
+/// Whether a command line is a single program with arguments, without shell syntax. A variable in front of it then
+/// applies to all of it.
 pub fn is_one_program(command: &str) -> bool {
     const BUILT_IN: [&str; 15] = [
         "cd", "export", "exec", "source", ".", "set", "ulimit", "umask", "module", "if", "for", "while", "eval",
@@ -24,7 +24,7 @@ pub fn is_one_program(command: &str) -> bool {
     !BUILT_IN.contains(&first) && !assigns && !command.contains(['&', ';', '|', '<', '>', '(', ')', '{', '\n', '`'])
 }
 
-/// Quotes a text as a value of a Hydra override where it needs it.
+/// Quotes a text as a value of a Hydra override if necessary.
 pub fn hydra(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.+-/".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

@@ -1,11 +1,11 @@
-//! How a script takes its options, and with which library it trains, for people.
+//! How a script reads its options, and its training library, for people.
 //!
-//! Owns: the names by which sources show libraries. Must not know: options.
+//! Owns: the names by which libraries are recognised in source code. Must not know: options.
 
 use super::peel::{Peeled, Script, base};
 use super::python::Source;
 
-/// What takes a script's options, most telling first: each with names of which one occurs in the source.
+/// Option parsers, most specific first, each with names that identify it in the source.
 const PARSERS: &[(&str, &[&str])] = &[
     ("LightningCLI", &["LightningCLI"]),
     ("Hydra", &["hydra"]),
@@ -20,7 +20,7 @@ const PARSERS: &[(&str, &[&str])] = &[
     ("OmegaConf", &["OmegaConf"]),
 ];
 
-/// What trains, likewise.
+/// Training libraries, likewise.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("Ultralytics", &["ultralytics"]),
     ("Stable-Baselines3", &["stable_baselines3"]),
@@ -32,7 +32,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("PyTorch", &["torch"]),
 ];
 
-/// Programs that take a configuration file, and what they are called.
+/// Programs that take a configuration file, and their names.
 const PROGRAMS: &[(&str, &str)] = &[
     ("llamafactory-cli", "LLaMA-Factory"),
     ("axolotl", "Axolotl"),
@@ -41,7 +41,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("tune", "torchtune"),
 ];
 
-/// How a script takes its options, and what it trains with, as far as its source shows it.
+/// How a script reads its options, and its training library, according to its source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Style {
     /// `argparse`, `Hydra`, …
@@ -51,7 +51,7 @@ pub struct Style {
 }
 
 impl Style {
-    /// Takes note of a source file of the script; what an earlier one has shown stays.
+    /// Records a source file of the script; earlier results take precedence.
     pub(super) fn note(&mut self, source: &Source) {
         let found = |list: &[(&'static str, &[&str])]| {
             list.iter().find(|(_, names)| names.iter().any(|name| source.names(name))).map(|(name, _)| *name)
@@ -60,7 +60,7 @@ impl Style {
         self.library = self.library.or_else(|| found(LIBRARIES));
     }
 
-    /// Takes note of a program that is no script of the user's.
+    /// Records a program that is not a script of the user.
     pub(super) fn note_program(&mut self, argv: &[String], peeled: &Peeled) {
         let (Script::Program(at) | Script::Module(at)) = peeled.script else { return };
         let name = base(&argv[at]).split('.').next().unwrap_or_default();

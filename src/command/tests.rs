@@ -1,4 +1,4 @@
-//! Whole commands: what is learned of them, and what they become.
+//! Whole commands: the results of the analysis, and the rewritten commands.
 
 use std::collections::BTreeMap;
 

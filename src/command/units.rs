@@ -1,4 +1,4 @@
-//! Steps, epochs, examples and batches of one run, converted by what is known of its baseline.
+//! Conversion of steps, epochs, examples and batches of a run, based on its baseline.
 //!
 //! Owns: the arithmetic. Must not know: flags and commands.
 
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::jobs::Knobs;
 
-/// What is known of a baseline, and what an experiment changes.
+/// The known values of a baseline, and the changes of an experiment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Units<'a> {
     pub(super) settings: &'a Knobs,
     pub(super) overrides: &'a Knobs,
-    /// Newest logged step of the baseline's training loss.
+    /// Latest logged step of the baseline's training loss.
     pub(super) steps: Option<f64>,
 }
 
@@ -28,14 +28,14 @@ impl Units<'_> {
         }
     }
 
-    /// Whether the baseline counts epochs as its steps, as Keras' callback does: as many steps as epochs, or one less.
+    /// Whether the baseline counts epochs as steps, like Keras' callback: as many steps as epochs, or one fewer.
     fn logs_epochs(&self) -> bool {
         let (Some(steps), Some(epochs)) = (self.steps, self.baseline("epochs")) else { return false };
         let by_size = self.baseline("train_examples").zip(self.baseline("batch_size")).map(|(n, batch)| n / batch);
         steps <= epochs && by_size.is_none_or(|steps| steps > 1.0)
     }
 
-    /// Steps in one epoch of the experiment; `None` where neither the size of its data nor the baseline's log says it.
+    /// Steps per epoch of the experiment; `None` if neither the size of its data nor the baseline's log determines it.
     pub(super) fn steps_per_epoch(&self) -> Option<f64> {
         let few = self.overrides.contains_key("train_examples");
         if self.logs_epochs() && !few {
@@ -56,17 +56,17 @@ impl Units<'_> {
         Some((before * scale).ceil()).filter(|steps| *steps >= 1.0)
     }
 
-    /// Epochs that hold so many steps.
+    /// The number of epochs for this many steps.
     pub(super) fn epochs(&self, steps: f64) -> Option<f64> {
         Some((steps / self.steps_per_epoch()?).ceil().max(1.0))
     }
 
-    /// Batches that hold so many examples.
+    /// The number of batches for this many examples.
     pub(super) fn batches(&self, examples: f64) -> Option<f64> {
         Some((examples / self.own("batch_size")?).ceil().max(1.0))
     }
 
-    /// The share of the baseline's examples that so many are.
+    /// The fraction of the baseline's examples.
     pub(super) fn share(&self, examples: f64) -> Option<f64> {
         Some(examples / self.baseline("train_examples")?).filter(|share| *share <= 1.0)
     }
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(epochs(logged.clone(), json!({"train_examples": 1, "batch_size": 1}), 2344.0, 500.0), Some(500.0));
         assert_eq!(epochs(json!({"epochs": 5}), json!({"train_examples": 1}), 2344.0, 500.0), None);
         assert_eq!(epochs(json!({"batch_size": 32, "train_examples": 1000}), json!({}), 10.0, 320.0), Some(10.0));
-        // Keras logs an epoch as a step: three times the baseline are three times its epochs.
+        // Keras logs an epoch as a step, so three times the baseline's steps are three times its epochs.
         let keras = json!({"epochs": 20, "batch_size": 32, "train_examples": 1000});
         assert_eq!(epochs(keras.clone(), json!({}), 19.0, 60.0), Some(60.0));
         assert_eq!(epochs(keras, json!({"train_examples": 1, "batch_size": 1}), 19.0, 200.0), Some(200.0));

@@ -1,6 +1,6 @@
-//! A knob's value as one script wants it written.
+//! The spelling of a knob's value for a certain script.
 //!
-//! Owns: numbers, truth and names in the spelling of a flag's type. Must not know: where it is written.
+//! Owns: numbers, Boolean values and names in the spelling of a flag's type. Must not know: where they are written.
 
 use serde_json::Value;
 
@@ -8,20 +8,20 @@ use super::meaning::{BATCH, NONE, constant};
 use crate::jobs::canonical_value;
 use crate::launched::{Flag, Kind, Unit, Way};
 
-/// What is done to a flag.
+/// The change of a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Setting {
-    /// It gets this text.
+    /// Set to this text.
     To(String),
-    /// A switch is turned on.
+    /// Turned on (a switch).
     On,
-    /// A switch is turned off.
+    /// Turned off (a switch).
     Off,
-    /// It is left out: the script's own default.
+    /// Omitted: the script's own default.
     Left,
 }
 
-/// Knobs whose values are fractions, so that a whole one is written with its point: `1.0`.
+/// Knobs with fractional values, whose integers are also written with a decimal point: `1.0`.
 const FLOATS: &[&str] = &["learning_rate", "lr_decay", "gradient_clip"];
 
 /// Whether a knob's values are floats, whole or not.
@@ -29,7 +29,7 @@ pub fn is_float(knob: &str) -> bool {
     FLOATS.contains(&knob)
 }
 
-/// A value of a knob as payloads write it: a float knob is always a float.
+/// A knob's value in payloads: a float knob is always a float.
 pub fn typed(knob: &str, value: &Value) -> Value {
     match value.as_f64() {
         Some(number) if is_float(knob) && value.is_number() => Value::from(number),
@@ -37,11 +37,11 @@ pub fn typed(knob: &str, value: &Value) -> Value {
     }
 }
 
-/// What a flag is set to for a value of its knob, in the flag's own unit.
+/// The value of a flag for a value of its knob, in the flag's own unit.
 ///
 /// # Errors
 ///
-/// Why the script cannot be given this value.
+/// Why this value cannot be passed to the script.
 pub(super) fn setting(flag: &Flag, value: &Value) -> Result<Setting, String> {
     let knob = flag.knob.as_str();
     match value {
@@ -50,11 +50,11 @@ pub(super) fn setting(flag: &Flag, value: &Value) -> Result<Setting, String> {
         Value::Number(_) if knob == "lr_decay" => decay(flag, value.as_f64().unwrap_or(f64::NAN)),
         Value::Number(_) => number(flag, value).map(Setting::To),
         Value::String(text) => name(flag, text),
-        Value::Array(_) | Value::Object(_) => Err(format!("`{}` takes one value", shown(flag))),
+        Value::Array(_) | Value::Object(_) => Err(format!("`{}` takes a single value", shown(flag))),
     }
 }
 
-/// How people are told of a flag.
+/// How to show a flag to people.
 pub(super) fn shown(flag: &Flag) -> &str {
     if flag.name.is_empty() { flag.off.as_deref().unwrap_or_default() } else { &flag.name }
 }
@@ -68,9 +68,9 @@ fn without(flag: &Flag) -> Result<Setting, String> {
     let explicit = matches!(flag.way, Way::KeyValue | Way::File);
     match flag.knob.as_str() {
         "gradient_clip" if explicit => Ok(Setting::To("null".to_owned())),
-        // Zero may mean off or a norm of zero, so it is not guessed.
+        // Zero may mean "off" or a norm of zero, so it is not used as a guess.
         "gradient_clip" if !nothing => {
-            Err(format!("`{}` clips by default, and how to turn it off is not known", shown(flag)))
+            Err(format!("`{}` clips by default, and nextrun does not know how to turn it off", shown(flag)))
         }
         _ => Ok(Setting::Left),
     }
@@ -84,7 +84,7 @@ fn truth(flag: &Flag, on: bool) -> Result<Setting, String> {
         };
         let on_words = ["true", "yes", "1", "on", "standard", "standardize", "zscore", "z-score", "meanstd"];
         let chosen = of(wanted).or_else(|| if on { of(&on_words) } else { of(&["false", "0"]) });
-        return chosen.map(Setting::To).ok_or_else(|| format!("`{}` has no such choice", shown(flag)));
+        return chosen.map(Setting::To).ok_or_else(|| format!("`{}` does not have this choice", shown(flag)));
     }
     if flag.way == Way::Switch {
         let word = if on { !flag.name.is_empty() } else { flag.off.is_some() };
@@ -93,7 +93,7 @@ fn truth(flag: &Flag, on: bool) -> Result<Setting, String> {
             (_, true, _) => Ok(Setting::Left),
             (true, _, true) => Ok(Setting::On),
             (true, _, false) => Ok(Setting::Off),
-            // Not given, a switch of `store_true` is off.
+            // A `store_true` switch that is not given is off.
             (false, _, false) if flag.default.is_none() => Ok(Setting::Left),
             _ => Err(format!("`{}` cannot be turned {}", shown(flag), if on { "on" } else { "off" })),
         };
@@ -117,7 +117,7 @@ fn truth(flag: &Flag, on: bool) -> Result<Setting, String> {
     Ok(Setting::To(text.to_owned()))
 }
 
-/// `lr_decay` is a multiplier; 1 is none, which a choice of schedules can say too.
+/// `lr_decay` is a multiplier; 1 means none, which a choice of schedules can also express.
 fn decay(flag: &Flag, value: f64) -> Result<Setting, String> {
     let none = value == 1.0;
     if !flag.choices.is_empty() {
@@ -125,16 +125,16 @@ fn decay(flag: &Flag, value: f64) -> Result<Setting, String> {
         return choice
             .cloned()
             .map(Setting::To)
-            .ok_or_else(|| format!("`{}` chooses a schedule, not a factor", shown(flag)));
+            .ok_or_else(|| format!("`{}` selects a schedule, not a factor", shown(flag)));
     }
     if flag.name.ends_with("lr_scheduler_type") && none {
         return Ok(Setting::To("constant".to_owned()));
     }
-    // Keras' decay, `rate / (1 + decay * t)`, is none at 0, and its defaults are small.
+    // Keras' decay, `rate / (1 + decay * t)`, has no effect at 0, and its defaults are small.
     let small = flag.default.as_ref().and_then(Value::as_f64).is_some_and(|default| default < 0.5);
     match (none, small) {
         (true, true) => Ok(Setting::To("0.0".to_owned())),
-        (false, true) => Err(format!("`{}` is no multiplier", shown(flag))),
+        (false, true) => Err(format!("`{}` is not a multiplier", shown(flag))),
         (_, false) => Ok(Setting::To(decimal(value))),
     }
 }
@@ -145,15 +145,15 @@ fn number(flag: &Flag, value: &Value) -> Result<String, String> {
     let float =
         flag.kind == Kind::Float || (is_float(&flag.knob) && flag.kind != Kind::Int) || flag.unit == Unit::Share;
     match (float, whole) {
-        // Lightning reads 1.0 as a share of the batches and 1 as one batch.
+        // Lightning interprets 1.0 as a fraction of the batches and 1 as one batch.
         (true, _) if flag.unit != Unit::Batches => Ok(decimal(number)),
         (_, true) => Ok(format!("{number:.0}")),
-        _ if flag.kind == Kind::Int => Err(format!("`{}` takes whole numbers", shown(flag))),
+        _ if flag.kind == Kind::Int => Err(format!("`{}` takes only integers", shown(flag))),
         _ => Ok(decimal(number)),
     }
 }
 
-/// A number that Python, YAML and shells read as a float: with a point and without an exponent.
+/// A number that Python, YAML and shells read as a float: with a decimal point and without an exponent.
 pub fn decimal(number: f64) -> String {
     if number.fract() == 0.0 && number.abs() < 9e15 { format!("{number:.1}") } else { number.to_string() }
 }
@@ -187,7 +187,7 @@ const SYNONYMS: &[(&str, &str, &[&str])] = &[
     ("activation", "leaky_relu", &["leakyrelu", "lrelu"]),
 ];
 
-/// The spelling of optimizers where they are classes.
+/// The spelling of optimizers that are classes.
 const CLASSES: &[(&str, &str)] = &[
     ("adam", "Adam"),
     ("adamw", "AdamW"),
@@ -225,7 +225,7 @@ fn canonical(knob: &str, text: &str) -> Option<String> {
 fn name(flag: &Flag, value: &str) -> Result<Setting, String> {
     let knob = flag.knob.as_str();
     if value.chars().any(char::is_control) {
-        return Err(format!("the value of `{knob}` has control characters"));
+        return Err(format!("the value of `{knob}` contains control characters"));
     }
     if value == "default" {
         return Ok(Setting::Left);
@@ -257,7 +257,7 @@ fn name(flag: &Flag, value: &str) -> Result<Setting, String> {
         }
         ("optimizer" | "activation" | "output_activation", Some(default)) => like(default, value),
         ("optimizer" | "activation", None) => value.to_owned(),
-        _ => return Err(format!("which values `{}` takes is not known", shown(flag))),
+        _ => return Err(format!("the values of `{}` are unknown", shown(flag))),
     };
     Ok(Setting::To(spelled))
 }
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(to(&flag("learning_rate", Kind::Any), json!(1e-5)), "0.00001");
         assert_eq!(to(&flag("batch_size", Kind::Int), json!(1)), "1");
         assert_eq!(to(&flag("epochs", Kind::Float), json!(3)), "3.0");
-        assert!(to(&flag("batch_size", Kind::Int), json!(1.5)).contains("whole"));
+        assert!(to(&flag("batch_size", Kind::Int), json!(1.5)).contains("integers"));
         let batches = Flag { unit: Unit::Batches, ..flag("train_examples", Kind::Float) };
         assert_eq!(to(&batches, json!(1)), "1");
         assert_eq!(typed("learning_rate", &json!(1)).to_string(), "1.0");
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(to(&free("torch.optim.Adam", "optimizer"), json!("sgd")), "torch.optim.SGD");
         assert_eq!(to(&free("adam", "optimizer"), json!("sgd")), "sgd");
         assert_eq!(to(&free("mse", "loss"), json!("l2")), "mse");
-        assert!(to(&free("mse", "loss"), json!("l1")).contains("not known"));
+        assert!(to(&free("mse", "loss"), json!("l1")).contains("unknown"));
         assert_eq!(to(&flag("initializer", Kind::Text), json!("default")), "Ok(Left)");
     }
 

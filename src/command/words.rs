@@ -1,22 +1,22 @@
 //! Where a command sets a flag.
 //!
-//! Owns: the forms in which one word or two set something. Must not know: knobs and values.
+//! Owns: the forms in which one or two arguments set something. Must not know: knobs and values.
 
 use crate::launched::{Flag, Way};
 
-/// A place of a command where a flag is set.
+/// A position in a command where a flag is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Spot {
     /// `--lr 0.1`: the places of both words.
     Pair(usize, usize),
-    /// `--lr=0.1`, `lr=0.1`, `-b32`: the place of the word, and the byte where its value begins.
+    /// `--lr=0.1`, `lr=0.1`, `-b32`: the position of the argument, and the byte at which its value begins.
     Joined(usize, usize),
     /// A switch.
     Alone(usize),
 }
 
-/// Every place where a flag is set, in the order of the words. `from` is the first word that belongs to the script,
-/// `assignments` are the places of `NAME=VALUE` before it.
+/// Every position where a flag is set, in order. `from` is the first argument that belongs to the script; `assignments`
+/// are the positions of `NAME=VALUE` before it.
 pub(super) fn spots(argv: &[String], from: usize, assignments: &[usize], flag: &Flag) -> Vec<Spot> {
     match flag.way {
         Way::Argument => arguments(argv, from, flag),
@@ -44,7 +44,7 @@ fn names(flag: &Flag) -> impl Iterator<Item = &str> {
     std::iter::once(flag.name.as_str()).chain(flag.also.iter().map(String::as_str)).filter(|name| !name.is_empty())
 }
 
-/// Whether two words are the same option; some parsers take `-` for `_`, and a command that ran is proof of that.
+/// Whether two arguments are the same option. Some parsers treat `-` and `_` alike, which a command that ran proves.
 pub(super) fn alike(name: &str, word: &str) -> bool {
     name == word || (name.starts_with("--") && name.replace('_', "-") == word.replace('_', "-"))
 }
@@ -87,12 +87,12 @@ pub(super) fn value_at(argv: &[String], spot: Spot) -> Option<&str> {
     }
 }
 
-/// Whether a word can be the value of the option before it.
+/// Whether an argument can be the value of the preceding option.
 pub(super) fn may_be_value(word: &str) -> bool {
     !word.starts_with('-') || word.parse::<f64>().is_ok() || word == "-"
 }
 
-/// A path without `.` and `..` and doubled slashes, below `folder` where it is relative.
+/// A path without `.`, `..` and double slashes; relative paths are relative to `folder`.
 pub(super) fn absolute(folder: &str, path: &str) -> String {
     let whole = if path.starts_with('/') { path.to_owned() } else { format!("{folder}/{path}") };
     let mut parts: Vec<&str> = Vec::new();
@@ -106,7 +106,7 @@ pub(super) fn absolute(folder: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// What is below `folder` of an absolute path: empty for the folder itself.
+/// An absolute path relative to `folder`: empty for the folder itself.
 pub(super) fn below<'p>(folder: &str, path: &'p str) -> Option<&'p str> {
     let rest = path.strip_prefix(folder.trim_end_matches('/'))?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }

@@ -86,7 +86,7 @@ pub struct Quiet {
     pub why: Option<String>,
 }
 
-/// The period of a quiet time.
+/// The hours of a quiet period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Span {
     /// Every day or week. It starts on these days (all days if the list is empty) and extends into the next day if `to`

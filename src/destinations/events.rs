@@ -1,9 +1,10 @@
-//! A message as a text for TensorBoard, in an event file of its own.
+//! A message as a text for TensorBoard, in its own event file.
 //!
-//! Owns: where that file is, and that it appears whole. Must not know: what a message says, presets.
+//! Owns: the location of that file, and that it is written atomically. Must not know: the content of a message,
+//! presets.
 //!
-//! This is the only place where nextrun writes into a log directory, and only where a site configures it. The reader of
-//! log directories passes over what stands below [`FOLDER`].
+//! This is the only place where nextrun writes to a log directory, and only if a site configures it. The reader of log
+//! directories skips everything below [`FOLDER`].
 
 use std::fs;
 use std::io::{self, Write};

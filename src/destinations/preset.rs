@@ -466,7 +466,7 @@ mod tests {
             (format!("{good}send: {{terminal: {{text: '{{{{ x'}}}}\n"), vec!["mine", "text", "syntax error"]),
             (format!("{good}send: {{http: {{url: u, body: b, signed_with: key}}}}\n"), vec!["signed_with: key"]),
             (format!("{good}send: {{http: {{url: u, like: slak}}}}\n"), vec!["no preset slak", "slack_bot"]),
-            (format!("{good}send: {{http: {{url: u, like: terminal}}}}\n"), vec!["like: terminal", "no body"]),
+            (format!("{good}send: {{http: {{url: u, like: terminal}}}}\n"), vec!["like: terminal", "no JSON body"]),
             (format!("{sends}answers: [{{status: 7xx, means: later}}]\n"), vec!["7xx", "class"]),
             (format!("{sends}answers: [{{status: 200, when: 'answer.', means: later}}]\n"), vec!["answers[0]"]),
             (format!("{sends}answers: [{{status: 404, means: absent}}]\n"), vec!["absent", "`ask`"]),

@@ -441,7 +441,7 @@ mod tests {
             ("id: m1\n      source", "id: m2\n      source", "the body"),
             ("outcome: permanent", "outcome: later", "the outcome"),
             ("unknown_knobs: [batch_norm]", "unknown_knobs: [loss]", "the unknown knobs"),
-            ("why: train.py", "why: test.py", "does not hold"),
+            ("why: train.py", "why: test.py", "does not contain"),
         ] {
             assert!(yaml.contains(right), "{right}");
             let failures = Arc::new(Preset::parse("queue", &yaml.replace(right, wrong)).unwrap()).failures();

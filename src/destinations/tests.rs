@@ -221,14 +221,14 @@ fn a_digest_reads_well() {
     • `sweep/1`: NaN or infinity, exploding gradients
     • `sweep/2`: not learning; suggested run: 1 overfit one point (train_examples = 1); cause: the learning rate is too high
     [section]
-    *Why:* quiet time, 22:00 to 07:00
+    *Why:* quiet period, 22:00 to 07:00
     [context]
     more with `nextrun cases list`
 
     ≡ 4 messages about 2 cases
       sweep/1: NaN or infinity, exploding gradients
       sweep/2: not learning; suggested run: 1 overfit one point (train_examples = 1); cause: the learning rate is too high
-      why       quiet time, 22:00 to 07:00
+      why       quiet period, 22:00 to 07:00
     "#);
 }
 
@@ -258,13 +258,13 @@ fn a_mistake_in_the_settings_says_what_to_do_and_shows_no_secret() {
         Destination::new(preset(name), setup, &surroundings()).unwrap_err().to_string()
     };
     for (message, words) in [
-        (told("slack", &[]), ["mine lacks `url`", "incoming webhook"]),
-        (told("queue", &[("url", "https://q"), ("tken", "s3cret")]), ["`tken`", "it has secret, token, url"]),
+        (told("slack", &[]), ["mine needs `url`", "incoming webhook"]),
+        (told("queue", &[("url", "https://q"), ("tken", "s3cret")]), ["`tken`", "supported: secret, token, url"]),
         (told("queue", &[("url", "s3cret.example/runs")]), ["`url`", "https://host/path"]),
         (told("queue", &[("url", "ftp://s3cret/runs")]), ["`url`", "https://host/path"]),
         (told("queue", &[("url", "https://q"), ("secret", "s3cret")]), ["`secret`", "whsec_"]),
         (told("queue", &[("url", "https://q"), ("token", "s3cret\u{7f}")]), ["`headers`", "authorization"]),
-        (told("terminal", &[("url", "s3cret")]), ["`url`", "it has none"]),
+        (told("terminal", &[("url", "s3cret")]), ["`url`", "does not support"]),
     ] {
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
         assert!(!message.contains("s3cret"), "{message}");

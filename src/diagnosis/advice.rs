@@ -41,7 +41,7 @@ impl Settings<'_> {
     }
 }
 
-/// What a setting goes against, in words with its source.
+/// A setting that contradicts advice, in words with its source.
 type Tip = fn(&Settings<'_>) -> Option<String>;
 
 const TIPS: &[Tip] = &[
@@ -57,8 +57,8 @@ const TIPS: &[Tip] = &[
     start_above_chance,
 ];
 
-/// One line a tip that the settings go against, each with its source. `done` is the share of the planned steps that was
-/// made, where it is known.
+/// One line per tip that the settings contradict, with its source. `done` is the completed fraction of the planned
+/// steps, if known.
 pub fn advice(facts: &Facts, done: Option<f64>) -> Vec<String> {
     let settings = Settings { facts, done: done.unwrap_or(1.0).min(1.0) };
     TIPS.iter().filter_map(|tip| tip(&settings)).collect()

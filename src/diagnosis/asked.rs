@@ -11,7 +11,7 @@ use crate::policy::KNOBS;
 /// The requested run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
-    /// The settings of the baseline that are known: logged, in its command, or defaults of its script.
+    /// The known settings of the baseline: logged, in its command, or defaults of its script.
     pub(super) settings: &'a Knobs,
     /// The requested changes.
     pub(super) changes: &'a Knobs,
@@ -24,7 +24,7 @@ const ROUNDING: f64 = 1e-5;
 /// it smaller, not larger.
 const RATE_FAR_ABOVE: f64 = 2.0;
 
-/// Settings that programs work out from others: where one of those was to be changed, they may change too.
+/// Settings that programs derive from others; they may change together with those.
 const WORKED_OUT: &[(&str, &[&str])] = &[
     ("max_steps", &["batch_size", "train_examples"]),
     ("lr_decay", &["max_steps", "batch_size", "train_examples"]),
@@ -59,8 +59,8 @@ impl Asked<'_> {
         by_setting.or_else(|| self.rate_far_above(logged, rate))
     }
 
-    /// Numbers have to be those that were asked for. A text may be the script's own word for it: it is wrong where it is
-    /// still the baseline's.
+    /// Numbers must equal the requested ones. A text may be the script's own word for the value; it is wrong if it
+    /// still equals the baseline's.
     fn was_not_changed(&self, knob: &str, asked: &Value, logged: &Value) -> bool {
         if agree(knob, asked, logged) {
             return false;
@@ -71,7 +71,7 @@ impl Asked<'_> {
         comparable(asked) && comparable(logged) || still()
     }
 
-    /// Whether a setting of the baseline is the experiment's too. A seed may be drawn anew for each run.
+    /// Whether a setting of the baseline must also apply to the experiment. A seed may differ between runs.
     fn was_to_be_kept(&self, knob: &str) -> bool {
         let worked_out = WORKED_OUT.iter().find(|(name, _)| *name == knob).map_or(&[][..], |(_, from)| from);
         let known = KNOBS.iter().any(|(name, _)| *name == knob);
@@ -86,7 +86,7 @@ impl Asked<'_> {
     }
 }
 
-/// Whether the code of a run is another one than its baseline's, in words. `None` where it is the same, or not known.
+/// How the code of a run differs from that of its baseline, in words. `None` if it is the same, or unknown.
 pub(super) fn other_code(baseline: &Launched, run: &Launched) -> Option<String> {
     let (before, now) = (baseline.git.as_ref()?, run.git.as_ref()?);
     if before != now {

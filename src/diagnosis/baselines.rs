@@ -1,6 +1,6 @@
 //! Jobs without a suggestion: when a case opens about one, and updates of the baseline of an open case.
 //!
-//! Owns: the looks at them. Must not know: experiments, and what a case does.
+//! Owns: their examinations. Must not know: experiments, and the reactions of a case.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,9 @@ use crate::case::{Case, CaseId, Opening, Pace, case_id};
 use crate::jobs::Job;
 use crate::policy::Conclusion;
 
-/// A job that did not learn has recovered when this share of its first loss is gone. One that loses less may creep along with
-/// its fault, as saturated units do: what stands out among its settings is tested before it is left alone.
+/// A job that did not learn counts as recovered if its loss has decreased by this fraction of its start. If it
+/// decreased less, the job may be improving slowly despite its fault, like saturated units; unusual settings are then
+/// tested first.
 const RECOVERED: f64 = 0.3;
 
 impl Diagnosis {
@@ -59,8 +60,8 @@ impl Diagnosis {
         }
         let earlier = self.cases.values().filter(|case| case.baseline == job.name);
         let begun = job.first_wall_time();
-        // One investigation a job, unless it was trained anew under the same name, its recovery did not last, or its policy
-        // was changed under it. Probes that nobody was told of are none.
+        // One investigation per job, unless it was retrained under the same name, its recovery did not last, or its
+        // policy was changed. Quiet probes do not count.
         let settled = |case: &Case| {
             let of_this_training = begun.is_none_or(|begun| begun <= case.opened);
             of_this_training && !case.is_quiet() && !recovered_in_vain(case, exam) && !ended_by_change(case)
@@ -79,7 +80,7 @@ impl Diagnosis {
         self.cases.insert(case.id.clone(), case);
     }
 
-    /// What a case about a job is opened with.
+    /// The inputs for opening a case about a job.
     pub(super) fn opening(&self, job: &Job<'_>, exam: &Exam, id: CaseId) -> Opening {
         let told = self.launched.get(&job.name);
         let policy = self.site.policy_for(&job.name, exam.view.kind());
@@ -103,7 +104,7 @@ impl Diagnosis {
         }
     }
 
-    /// While the baseline runs on, its case knows what it shows, and closes when it starts to learn by itself.
+    /// While the baseline runs, its case is updated, and closes if the job starts to learn without changes.
     fn look_again(&mut self, id: &CaseId, exam: &Exam, now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get_mut(id) else { return };
         let before = &case.baseline_facts;
@@ -126,7 +127,8 @@ impl Diagnosis {
         } else if exam.facts.ended && !before.ended {
             let found = std::mem::replace(&mut case.baseline_facts, exam.facts.clone());
             if recovers {
-                // It creeps. What the case was opened for still leads the search, which ends when nothing stands out.
+                // The loss improves slowly. The symptoms for which the case was opened still lead the search, which
+                // ends if no setting is unusual.
                 let facts = &mut case.baseline_facts;
                 (facts.recovered, facts.symptoms, facts.problems) = (true, found.symptoms, found.problems);
             }

@@ -1,6 +1,6 @@
-//! What the end of a job, as whoever runs it tells it, says about the job.
+//! The consequences of a job's reported end.
 //!
-//! Owns: when a fate is a problem. Must not know: policies, and what a case makes of it.
+//! Owns: when a status is a problem. Must not know: policies, and the reactions of a case.
 
 use crate::case::BROKE_DOWN;
 use crate::evidence::JobView;

@@ -13,7 +13,7 @@ use crate::case::{Allowance, Budget, CaseId, Used};
 pub struct SiteBudget {
     /// Its name, for people: `the daily budget of team vision`.
     pub of: String,
-    /// What it is for.
+    /// The experiments that it applies to.
     pub per: Per,
     /// Whether it is for the experiments of a baseline of this name.
     pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
@@ -21,7 +21,7 @@ pub struct SiteBudget {
     pub budget: Budget,
 }
 
-/// What a budget is for.
+/// The scope of a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Per {
     /// The experiments of one case.
@@ -39,8 +39,8 @@ impl std::fmt::Debug for SiteBudget {
 }
 
 impl Diagnosis {
-    /// What is left for the experiments of a case; `id` is `None` for one that opens. What was spent is read off the
-    /// cases, which are kept, so that a restart forgets nothing.
+    /// The remaining budget for the experiments of a case; `id` is `None` for a case that is being opened. Costs are
+    /// computed from the stored cases, so a restart does not reset them.
     pub(super) fn allowances(&self, baseline: &str, id: Option<&CaseId>, now: f64) -> Vec<Allowance> {
         let budgets = self.site.budgets.iter().filter(|budget| (budget.is_for)(baseline));
         budgets

@@ -5,7 +5,7 @@
 use crate::case::{Case, CaseId, JournalEntry, Message, Trace};
 use crate::fate::JobFate;
 
-/// What one tick changes; it is kept whole or not at all.
+/// The changes of one tick, stored atomically.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
     /// Cases whose state changed.
@@ -14,7 +14,7 @@ pub struct Changes {
     pub journal: Vec<(CaseId, JournalEntry)>,
     /// Messages owed.
     pub messages: Vec<Message>,
-    /// What became of jobs that no suggestion asked for.
+    /// Status of jobs without a suggestion.
     pub fates: Vec<JobFate>,
 }
 

@@ -12,7 +12,7 @@ use crate::series::{Outline, Runs};
 use crate::signals::Learning;
 
 impl Site {
-    /// The series of a job that are shown: what it is judged by first.
+    /// The displayed series of a job: the judged one first.
     pub(super) fn curves_of(&self, job: &Job<'_>, suggestion: Option<&str>) -> Vec<Curve> {
         let signals = self.signals.assign(&tags_of(job));
         let over = Stage { ended: true, finished: true, silent_for: 0.0, patience: 0.0 };
@@ -38,7 +38,7 @@ impl Site {
         shown.into_iter().filter_map(curve).collect()
     }
 
-    /// Takes what the jobs of a case have logged by now.
+    /// Stores the current curves of a case's jobs.
     fn draw(&self, case: &mut Case, jobs: &[Job<'_>]) {
         let job = |name: &str| jobs.iter().find(|job| job.name == name);
         if let Some(baseline) = job(&case.baseline) {

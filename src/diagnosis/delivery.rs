@@ -1,4 +1,4 @@
-//! What destinations made of suggestions: who has them, and what the site has to mend first.
+//! The results of suggestions at destinations: who has them, and problems that the site must fix first.
 //!
 //! Owns: which case that concerns. Must not know: how a message is sent, and when to try again.
 
@@ -6,7 +6,7 @@ use super::{Changes, Diagnosis};
 use crate::case::{Case, CaseId, PauseEnds};
 
 impl Diagnosis {
-    /// These destinations have a suggestion, or may get it, and run it by themselves.
+    /// These destinations have a suggestion or may receive it, and run it automatically.
     pub fn handed_to(&mut self, suggestion: &str, machines: &[String], changes: &mut Changes) {
         let open = |case: &&mut Case| case.open_experiment().is_some_and(|e| e.suggestion == suggestion);
         let Some(case) = self.cases.values_mut().find(open) else { return };
@@ -32,7 +32,7 @@ impl Diagnosis {
         }
     }
 
-    /// A destination refuses a suggestion for a reason that its site has to mend.
+    /// A destination refuses a suggestion for a reason that the site must fix.
     pub fn refused_by_site(&mut self, suggestion: &str, destination: &str, why: &str, now: f64) -> Changes {
         let mut changes = Changes::default();
         if let Some(case) = self.case_waiting_for(suggestion).and_then(|id| self.cases.get_mut(&id)) {
@@ -42,7 +42,7 @@ impl Diagnosis {
         changes
     }
 
-    /// A destination has taken a suggestion: a case that waited for that goes on.
+    /// A destination has accepted a suggestion: a case that waited for this continues.
     pub fn taken(&mut self, suggestion: &str, now: f64) -> Changes {
         let mut changes = Changes::default();
         if let Some(case) = self.case_waiting_for(suggestion).and_then(|id| self.cases.get_mut(&id)) {
@@ -52,7 +52,7 @@ impl Diagnosis {
         changes
     }
 
-    /// A person lets a paused case go on.
+    /// A person resumes a paused case.
     pub fn resume(&mut self, id: &CaseId, now: f64) -> Changes {
         let mut changes = Changes::default();
         if let Some(case) = self.cases.get_mut(id).filter(|case| case.closed.is_none()) {
@@ -63,7 +63,7 @@ impl Diagnosis {
         changes
     }
 
-    /// The operator has changed the configuration, which may have mended what paused cases wait for.
+    /// The operator has changed the configuration, which may have fixed the problem of paused cases.
     pub fn resume_all(&mut self, now: f64) -> Changes {
         let paused =
             self.cases.values().filter(|case| case.paused.as_ref().is_some_and(|p| p.ends == PauseEnds::Person));

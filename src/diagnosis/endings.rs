@@ -1,11 +1,11 @@
-//! When the end of a job, as whoever runs it tells it, is the end of what can be read.
+//! Determines when all data of a job have been read after its end was reported.
 //!
-//! Network file systems show what was written last a while after a job has ended. So a job whose end was told is judged
-//! once everything was looked at once more and brought nothing new.
+//! On network file systems, the last data become visible some time after a job has ended. A job whose end was reported
+//! is therefore judged after one more complete scan without new data.
 
 use std::collections::BTreeMap;
 
-/// Whole looks at everything there is, and the jobs whose end was told.
+/// Complete scans, and the jobs whose end was reported.
 #[derive(Debug, Default)]
 pub(super) struct Endings {
     /// How many whole looks there were.
@@ -15,7 +15,7 @@ pub(super) struct Endings {
     ended: BTreeMap<String, Ending>,
 }
 
-/// What was there of a job when its end was told, or when it was last seen to grow since.
+/// The data of a job when its end was reported, or when it last grew after that.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Ending {
     looks: u64,
@@ -29,7 +29,7 @@ impl Endings {
         self.looked_at = now;
     }
 
-    /// The end of a job was told just now, of which so many events are known. `key` names the job, or the suggestion.
+    /// The end of a job was just reported, with this many known events. `key` names the job, or the suggestion.
     pub(super) fn told(&mut self, key: &str, events: u64) {
         self.ended.insert(key.to_owned(), Ending { looks: self.looks, events });
     }
@@ -39,8 +39,8 @@ impl Endings {
         self.ended.remove(key);
     }
 
-    /// Whether a whole look since the end was told, and since the job last grew, has brought nothing new. An end that an
-    /// earlier process was told at `told` needs one look of this process.
+    /// Whether a complete scan after the reported end, and after the job last grew, found no new data. An end that an
+    /// earlier process recorded at `told` needs one scan of this process.
     pub(super) fn nothing_new(&mut self, key: &str, events: u64, told: f64) -> bool {
         let (looks, looked_at) = (self.looks, self.looked_at);
         let first = || Ending { looks: if told < looked_at { looks.saturating_sub(1) } else { looks }, events };

@@ -27,17 +27,17 @@ pub struct Memory {
     history: bool,
     /// The last examination.
     examined: Option<Look>,
-    /// What the last examination found.
+    /// The findings of the last examination.
     symptoms: Vec<String>,
     /// How the job was doing by it, and how probable it was that it fails.
     judged: Option<(Status, f64)>,
-    /// What it says of itself, once somebody asked.
+    /// Its own statements, once requested.
     described: Option<Described>,
-    /// Nobody will look again: where its length is not known, what there is counts as all of it.
+    /// There is only one examination: if its length is unknown, the existing data count as complete.
     only_look: bool,
-    /// What became of it, as whoever runs it tells; its end once nothing new is to come.
+    /// Its reported status; its end once no new data are expected.
     fate: Option<Fate>,
-    /// How it was started, where somebody else than its own files tells.
+    /// How it was started, if reported by another source than its own files.
     launched: Option<Launched>,
     /// What probes have shown of it.
     probed: Vec<Contribution>,
@@ -52,12 +52,12 @@ pub(super) enum End {
     Open,
     /// Nothing more is to come.
     Over,
-    /// Nothing more is to come, and it ended as it was meant to.
+    /// No more data are expected, and it ended normally.
     Finished,
 }
 
 impl End {
-    /// What a fate says.
+    /// The reported status.
     pub(super) fn of(fate: Option<&Fate>) -> End {
         match fate.map(|fate| fate.state) {
             Some(FateState::Ended) => End::Finished,
@@ -67,14 +67,14 @@ impl End {
     }
 }
 
-/// What a job says of itself: which experiment it is, or with which knobs it runs.
+/// The statements of a job: which experiment it is, or its knobs.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Described {
     /// The suggestion that it states.
     pub(super) suggestion: Option<String>,
     /// Its knobs.
     pub(super) knobs: Knobs,
-    /// How much it had said by then: its events, and what its runs know of hyperparameters and texts.
+    /// How much it had stated by then: its events, and the number of hyperparameters and texts of its runs.
     said: (u64, usize),
 }
 
@@ -92,7 +92,7 @@ struct Look {
 /// A running job is looked at again when it has grown by this share.
 const GROWTH: f64 = 0.05;
 
-/// ... or when its writer pauses for so many seconds: what it wrote may have been its end.
+/// ... or when its writer pauses for this many seconds: the last data may have been its end.
 const PAUSE: f64 = 1.0;
 
 impl Memory {
@@ -116,7 +116,7 @@ impl Memory {
         }
     }
 
-    /// Notes what became of the job; it is looked at anew if that is news.
+    /// Records the reported status of the job; if it is new, the job is examined again.
     pub(super) fn came_to(&mut self, fate: Option<&Fate>) {
         if self.fate.as_ref() != fate {
             self.fate = fate.cloned();
@@ -124,7 +124,7 @@ impl Memory {
         }
     }
 
-    /// Notes how the job was started; it is looked at anew if that is news.
+    /// Records how the job was started; if this is new, the job is examined again.
     pub(super) fn was_launched(&mut self, launched: Option<&Launched>) {
         if self.launched.as_ref() != launched {
             self.launched = launched.cloned();
@@ -132,7 +132,7 @@ impl Memory {
         }
     }
 
-    /// Notes what probes have shown of the job; it is looked at anew if that is news.
+    /// Records the results of the job's probes; if they are new, the job is examined again.
     pub(super) fn was_probed(&mut self, shown: Vec<Contribution>) {
         if self.probed != shown {
             self.probed = shown;
@@ -145,14 +145,14 @@ impl Memory {
         End::of(self.fate.as_ref())
     }
 
-    /// A job that is looked at just once: where its length is not known, what there is counts as all of it.
+    /// A job that is examined only once: if its length is unknown, the existing data count as complete.
     pub fn only_look(job: &Job<'_>, now: f64) -> Memory {
         let mut memory = Memory { only_look: true, ..Memory::first_seen(false) };
         memory.saw(job, job.events(), now);
         memory
     }
 
-    /// Takes note of what is new. A clock of another machine may run ahead: no event counts as later than now.
+    /// Records new data. The clock of another machine may be ahead, so no event counts as later than now.
     pub fn saw(&mut self, job: &Job<'_>, events: u64, now: f64) {
         let newest = job.last_wall_time().unwrap_or(now).min(now);
         if self.examined.is_some() && events != self.events {
@@ -201,12 +201,12 @@ impl Memory {
         self.events
     }
 
-    /// What the last examination found, by the ids of symptoms.
+    /// The findings of the last examination, as ids of symptoms.
     pub fn symptoms(&self) -> &[String] {
         &self.symptoms
     }
 
-    /// Notes what a job says of itself, which is read again only when it has said more.
+    /// Records the statements of a job, which are reread only if there are new ones.
     pub(super) fn describe(&mut self, job: &Job<'_>, site: &Site) {
         let said = (job.events(), said(job));
         if self.described.as_ref().is_none_or(|described| described.said != said) {
@@ -227,7 +227,7 @@ impl Memory {
         self.described = None;
     }
 
-    /// The clock was set by so many seconds, which nobody was silent for.
+    /// The clock was changed by this many seconds, which do not count as silence.
     pub fn clock_was_set(&mut self, by: f64) {
         self.last_seen += by;
         if let Some(look) = &mut self.examined {
@@ -274,16 +274,16 @@ impl Status {
 /// Symptoms that need no belief: NaN, a run that hangs, and a validation loss that turned: the curve itself shows them.
 const CERTAIN: &[&str] = &["non_finite", "silent", "overfitting"];
 
-/// What one look at a job brought.
+/// The result of one examination of a job.
 #[derive(Debug, Clone)]
 pub struct Exam {
     /// What its tags mean.
     pub signals: SignalMap,
-    /// The job as it was measured.
+    /// The job with its measurements.
     pub view: JobView,
     /// What was measured.
     pub evidence: Evidence,
-    /// What is wrong with it, worst first.
+    /// Its symptoms, most severe first.
     pub findings: Vec<Finding>,
     /// How probable it is that it fails.
     pub belief: Belief,
@@ -309,7 +309,7 @@ pub fn exam(job: &Job<'_>, site: &Site, memory: &Memory, now: f64) -> Exam {
     exam
 }
 
-/// Looks at a job whose knobs are known from elsewhere too.
+/// Examines a job whose knobs are also known from another source.
 pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End), knobs: Knobs, now: f64) -> Exam {
     let tags = tags_of(job);
     let signals = site.signals.assign(&tags);
@@ -326,7 +326,7 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End
     let evidence = Evidence::of(&view);
     let mut findings = examine(&evidence);
     let belief = Weights::shipped().failing(&evidence, &findings, site.prior).and(&memory.probed);
-    // A job that fails by all that is known of it together shows its worst warning as its problem.
+    // If a job fails by all evidence together, its most severe warning is shown as its problem.
     let worst = findings.first_mut().filter(|_| belief.probability >= Weights::shipped().alarm);
     if let Some(worst) = worst.filter(|worst| worst.severity == Severity::Warning) {
         worst.severity = Severity::Problem;
@@ -343,12 +343,12 @@ impl Exam {
         super::problems(&self.findings)
     }
 
-    /// The job with what was found, as facts are measured from it.
+    /// The job with its findings, for measuring facts.
     pub fn looked(&self) -> Looked<'_> {
         Looked { view: &self.view, evidence: &self.evidence, findings: &self.findings }
     }
 
-    /// What is wrong with it, as it is shown: of a job that does not fail, no finding is a problem.
+    /// The displayed symptoms: for a job that does not fail, no finding is a problem.
     pub fn shown(&self) -> Vec<Finding> {
         let mut findings = self.findings.clone();
         if self.status().0 != Status::Failing {
@@ -374,7 +374,7 @@ impl Exam {
         Some(first + ((last - first) as f64 / (1.0 + GROWTH)) as i64)
     }
 
-    /// What was believed of the job at a step, and what was wrong with it.
+    /// The belief about the job at a step, and its symptoms.
     fn believed_at(&self, view: &JobView, step: i64) -> (Belief, Vec<Finding>) {
         let evidence = Evidence::of(&view.at(step));
         let findings = examine(&evidence);
@@ -393,8 +393,8 @@ impl Exam {
         &self.probed
     }
 
-    /// How the job is doing, with the reason where it is not `healthy` or `failing`. Belief decides; NaN, a
-    /// hang, and a validation loss that turned need none.
+    /// The status of the job, with the reason if it is not `healthy` or `failing`. The belief decides, except for NaN,
+    /// a hang, and a validation loss that turned.
     pub fn status(&self) -> (Status, Option<String>) {
         let weights = Weights::shipped();
         if self.is_certain() {
@@ -515,8 +515,8 @@ impl Exam {
         )
     }
 
-    /// The step by which it failed for good, or would have failed if it had run on: the end of a job lets its loss be judged
-    /// earlier. To a twentieth of its length.
+    /// The step by which it failed permanently, or would have failed if it had continued: the end of a job permits
+    /// judging its loss earlier. With a resolution of a twentieth of its length.
     pub fn shown_at(&self) -> Option<f64> {
         if !self.facts.finite && self.facts.non_finite_step.is_finite() {
             return Some(self.facts.non_finite_step);
@@ -538,8 +538,8 @@ impl Exam {
         (steps > 0.0 && pace.is_finite() && pace > 0.0).then_some(pace)
     }
 
-    /// Whether its newest value is one that a job which learns may have: a loss that is not finite, or exactly 0 while no
-    /// accuracy speaks for it, is none.
+    /// Whether its latest value is plausible for a job that learns: a loss that is not finite, or exactly 0 without a
+    /// corresponding accuracy, is not.
     pub fn ends_well(&self) -> bool {
         let observed = self.view.judged();
         let newest = observed.and_then(|observed| observed.sketch.last());
@@ -552,13 +552,13 @@ impl Exam {
     }
 }
 
-/// A job is looked at again after each of so many equal parts of its length.
+/// A job is examined again after each of this many equal parts of its length.
 const PARTS: i64 = 20;
 
-/// So many tags show how a job names what it logs.
+/// Number of tags shown as examples of a job's naming.
 const TAGS_SHOWN: usize = 5;
 
-/// Messages show so many levels of a loss.
+/// Number of levels of a loss in messages.
 const SHOWN_LEVELS: usize = 60;
 
 fn curve_of(sketch: &Sketch) -> Vec<Option<f64>> {

@@ -40,14 +40,14 @@ const FAR_SHORT: f64 = 0.5;
 /// A control that exceeds the step at which its baseline failed by this factor does not fail.
 const BEYOND: f64 = 1.25;
 
-/// The run of an open experiment, as it is looked at.
+/// The run of an open experiment under examination.
 struct Trial<'a> {
     case: &'a Case,
     experiment: &'a Experiment,
     job: &'a Job<'a>,
-    /// What the job logged of its settings.
+    /// The settings that the job logged.
     logged: Knobs,
-    /// How it came to its end, where whoever runs it told.
+    /// How it ended, if reported.
     fate: Option<&'a Fate>,
 }
 
@@ -57,7 +57,7 @@ fn is_lost(fate: &Fate, events: u64) -> bool {
     fate.state == FateState::Lost || fate.state == FateState::Gone && events == 0
 }
 
-/// What an experiment comes to.
+/// The result of an experiment.
 enum Weighed {
     /// It is no evidence.
     Void(Void),
@@ -78,7 +78,7 @@ impl Diagnosis {
         changes
     }
 
-    /// Every open case goes on as far as it can.
+    /// Every open case continues as far as possible.
     pub(super) fn go_on(&mut self, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         let open: Vec<CaseId> =
             self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
@@ -136,8 +136,8 @@ impl Diagnosis {
         }
     }
 
-    /// A run that was there and whose files are gone is waited for like one that has yet to start. What waits in a queue,
-    /// or for a person there, uses up no time.
+    /// A run whose files have disappeared is treated like one that has not started. Time in a queue or on hold does not
+    /// count.
     fn wait_for_start(&mut self, id: &CaseId, now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get(id).filter(|case| case.paused.is_none()) else { return };
         let Some(experiment) = case.open_experiment() else { return };
@@ -164,8 +164,8 @@ impl Diagnosis {
         self.step(id, now, changes, |case, terms| case.void(&void, terms));
     }
 
-    /// What an experiment comes to, once that is certain: it is not what was asked for, it ended, it fits the few points
-    /// that it was given, or its loss is beyond help. What happens late in a run over the whole set shows only at its end.
+    /// The result of an experiment, once it is certain: it differs from the request, it ended, it fits its few points,
+    /// or its loss cannot recover. The result of a run over the whole set is known only at its end.
     fn weigh(&self, trial: &Trial<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<((Spent, bool), Weighed)> {
         let Trial { case, experiment, job, logged, fate } = trial;
         let memory = self.memory.get(&job.name)?;
@@ -202,8 +202,8 @@ impl Diagnosis {
         Some((spent, short.map_or(Weighed::Ran(facts), Weighed::Void)))
     }
 
-    /// Why a run that ended is no test for having stopped far short of its steps. One that is not finite, or fits, has shown
-    /// what it can; a crash may be for the policy to judge.
+    /// Why a run that stopped far before its planned steps is not a valid test. If it is not finite, or fits, its
+    /// result is known; a crash is judged by the policy.
     fn cut_short(&self, trial: &Trial<'_>, exam: &Exam, facts: &Facts, baseline: Option<&Exam>) -> Option<Void> {
         let Trial { case, experiment, logged, fate, .. } = trial;
         if !facts.ended || !facts.finite || facts.fits {
@@ -219,7 +219,7 @@ impl Diagnosis {
             return None;
         }
         let done = exam.view.life.done?;
-        // A program that stops by itself, as early stopping does, has done so in the baseline, too.
+        // A program that stops on its own, as with early stopping, did the same in the baseline.
         let usual =
             baseline.filter(|exam| exam.facts.ended).and_then(|exam| exam.view.life.done).unwrap_or(1.0).min(1.0);
         if done >= FAR_SHORT * usual {

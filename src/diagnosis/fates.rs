@@ -11,10 +11,10 @@ use crate::fate::{Fate, JobFate};
 use crate::jobs::Job;
 use crate::launched::Launched;
 
-/// Clocks of two machines differ by less than so many seconds, and nobody waits longer to write what was logged.
+/// Maximum clock difference between two machines, and maximum delay of log writes, in seconds.
 const CLOCKS_DIFFER: f64 = 60.0;
 
-/// A fate as it is kept: its texts come from strangers, are bounded, and may hold secrets, which are kept nowhere.
+/// The stored form of a status: its texts are untrusted, limited in length, and stored without secrets.
 fn presentable(fate: &Fate) -> Fate {
     let mask = |text: &String| text.lines().map(masked_line).collect::<Vec<_>>().join("\n");
     let (reason, tail) = (fate.reason.as_ref().map(mask), fate.tail.as_ref().map(mask));
@@ -32,8 +32,8 @@ impl Diagnosis {
         self.fates.get(job).map(|known| &known.fate)
     }
 
-    /// Takes in what became of the job that carries out a suggestion. One that no open case made is left alone, and the
-    /// same again is no news.
+    /// Records the status of the job that runs a suggestion. Suggestions of no open case are ignored, and repetitions
+    /// have no effect.
     pub fn fate_of_experiment(&mut self, suggestion: &str, fate: &Fate, now: f64) -> Changes {
         let (mut changes, fate) = (Changes::default(), presentable(fate));
         let mut open = self.cases.values_mut().filter(|case| case.closed.is_none());
@@ -50,8 +50,8 @@ impl Diagnosis {
         changes
     }
 
-    /// Takes in what became of a job that no suggestion asked for, whether or not there is a case about it. The same again
-    /// is no news.
+    /// Records the status of a job without a suggestion, whether or not there is a case about it. Repetitions have no
+    /// effect.
     pub fn fate_of_job(&mut self, job: &str, fate: &Fate, now: f64) -> Changes {
         let (mut changes, fate) = (Changes::default(), presentable(fate));
         if self.known_fate(job) == Some(&fate) {
@@ -75,7 +75,7 @@ impl Diagnosis {
         self.endings.looked(now);
     }
 
-    /// Notes of each job what became of it, once nothing new of it is to come, and how it was started.
+    /// Applies to each job its status, once no new data are expected, and how it was started.
     pub(super) fn note_ends(&mut self, jobs: &[Job<'_>]) {
         let Diagnosis { fates, memory, endings, launched, .. } = self;
         for job in jobs {
@@ -89,7 +89,7 @@ impl Diagnosis {
         }
     }
 
-    /// Takes in how a job was started. What the job logs about itself is stronger; a stronger source replaces a weaker one.
+    /// Records how a job was started. The job's own logs take precedence, and better sources replace others.
     pub fn launched(&mut self, job: &str, launched: &Launched) -> Changes {
         let mut changes = Changes::default();
         if self.launched.get(job).is_some_and(|known| known.source < launched.source || known == launched) {

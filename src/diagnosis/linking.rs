@@ -1,6 +1,6 @@
 //! Links jobs to suggestions.
 //!
-//! Owns: what is known of a job besides its numbers, put together for [`link`]. Must not know: when an experiment is judged.
+//! Owns: all evidence about the identity of a job, combined for [`link`]. Must not know: when an experiment is judged.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ impl Diagnosis {
         changes.add(&case.clone(), trace);
     }
 
-    /// Whether what is known of the job of an open experiment has come to point elsewhere since it was linked.
+    /// Whether the evidence about the job of an open experiment has changed since it was linked.
     pub(super) fn is_disputed(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) -> bool {
         let by_hand = |case: &Case| case.open_experiment().is_some_and(|e| e.linked_by_hand);
         if self.cases.get(id).is_some_and(by_hand) {
@@ -38,7 +38,7 @@ impl Diagnosis {
         true
     }
 
-    /// The job that carries out the open experiment of a case, and by what that is known; or why none is taken.
+    /// The job that runs the open experiment of a case, and the evidence; or why none is accepted.
     fn who_runs(&mut self, id: &CaseId, jobs: &[Job<'_>]) -> Option<Result<(String, &'static str), String>> {
         for job in jobs {
             if let Some(memory) = self.memory.get_mut(&job.name) {

@@ -25,7 +25,7 @@ impl Diagnosis {
         changes
     }
 
-    /// A person answers what a case asks in the message of this id.
+    /// A person answers the question in the message with this id.
     pub fn reply(&mut self, id: &CaseId, ask: &str, reply: &Reply, now: f64) -> Changes {
         let mut changes = Changes::default();
         self.step(id, now, &mut changes, |case, terms| case.reply(ask, reply, terms));

@@ -1,6 +1,6 @@
 //! The progress of a job: by its steps, its epochs, and its own statements.
 //!
-//! Owns: the arithmetic of plans and endings. Must not know: what a job shows, policies.
+//! Owns: the computation of progress and endings. Must not know: the symptoms of a job, policies.
 
 use crate::facts::Knobs;
 use crate::jobs::Job;
@@ -13,7 +13,7 @@ pub(super) fn series_of<'a>(job: &Job<'a>, signals: &SignalMap, signal: Signal) 
     Some(&run.get(&matched.tag)?.sketch)
 }
 
-/// The newest step of the loss as a share of the planned steps, where both are counted alike.
+/// The latest step of the loss as a fraction of the planned steps, if both have the same unit.
 pub(super) fn done_share(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> Option<f64> {
     let matched = signals.get(Signal::TrainLoss).or_else(|| signals.get(Signal::Reward))?;
     let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
@@ -30,8 +30,8 @@ pub(super) fn done_share(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> O
     by_steps.or_else(|| share_of_epochs(series_of(job, signals, Signal::Epoch)?, planned("epochs")?))
 }
 
-/// The share of the planned epochs that are done, where an epoch is counted in fractions. Whole numbers do not say how much
-/// of the last one is done.
+/// The completed fraction of the planned epochs, if epochs are fractional. Integers do not show the progress within the
+/// last epoch.
 fn share_of_epochs(epoch: &Sketch, planned: f64) -> Option<f64> {
     let in_fractions = epoch.head().iter().any(|value| value.fract() != 0.0);
     let last = epoch.last_finite().filter(|_| in_fractions)?;
@@ -43,8 +43,8 @@ fn has_many_steps(epoch: &Sketch) -> bool {
     epoch.last_finite().is_some_and(|last| last.step as f64 > 2.0 * (last.value + 1.0))
 }
 
-/// Whether a job validates at each point of its training loss, and these are one step apart: nobody validates after every
-/// update, so such steps are epochs, whatever the tag is called.
+/// Whether a job validates at each point of its training loss, with one step between points: since validating after
+/// every update is unusual, such steps are epochs, whatever the tag is called.
 fn every_time(training: &Sketch, validation: &Sketch) -> bool {
     let single_steps = |sketch: &Sketch| {
         let (first, last) = (sketch.first()?.step, sketch.last()?.step);
@@ -77,12 +77,12 @@ pub(super) fn summed_up(job: &Job<'_>, signals: &SignalMap) -> bool {
     training.fold(f64::NEG_INFINITY, f64::max) <= summary + LOGGED_TOGETHER
 }
 
-/// What is logged together may be written so many seconds apart.
+/// Maximum difference in seconds between the times of values that are logged together.
 const LOGGED_TOGETHER: f64 = 1.0;
 
-/// A job that does not log its learning rate as a hyperparameter may log it as a series: its peak is what was set. And a
-/// logged "no decay" is not to be believed of a job whose learning rate falls, or has fallen below the one that was set
-/// before it was logged first: a schedule of another kind is at work.
+/// A job that does not log its learning rate as a hyperparameter may log it as a series, whose peak is the setting. A
+/// logged "no decay" is ignored if the learning rate falls, or is below the setting when it is first logged, because
+/// another schedule is active.
 pub(super) fn with_learning_rate(mut knobs: Knobs, job: &Job<'_>, signals: &SignalMap) -> Knobs {
     let Some(sketch) = series_of(job, signals, Signal::LearningRate) else { return knobs };
     let (Some(peak), Some(last)) = (sketch.highest(), sketch.last_finite()) else { return knobs };
@@ -97,7 +97,7 @@ pub(super) fn with_learning_rate(mut knobs: Knobs, job: &Job<'_>, signals: &Sign
     knobs
 }
 
-/// A learning rate below this share of its peak has fallen.
+/// A learning rate below this fraction of its peak has fallen.
 const FALLEN: f64 = 0.5;
 
 /// Event files hold f32; the number that was meant is the shortest that rounds to it.

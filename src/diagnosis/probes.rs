@@ -1,7 +1,7 @@
 //! Quiet probes: which jobs are probed, and when people are notified after all.
 //!
-//! Owns: when a case begins that nobody is told of, and the budget of its probes while they run. Must not know: which tests may
-//! be probes, and what their results say.
+//! Owns: when a quiet case begins, and the budget of its probes while they run. Must not know: which tests may be
+//! probes, and the interpretation of their results.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use crate::probe::is_audited;
 pub struct Probes {
     /// Whether a job of this name may be probed.
     pub is_for: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    /// The share of a job's time that all its probes together may take.
+    /// Maximum total run time of the job's probes, as a fraction of the job's run time.
     pub share: f64,
-    /// The share of unsuspicious jobs that are probed, too.
+    /// Fraction of unsuspicious jobs that are also probed.
     pub audit: f64,
 }
 
@@ -61,8 +61,8 @@ impl Diagnosis {
         }
     }
 
-    /// A newer look at a job that is probed. People are told once it fails by all that is known; a probe is stopped once the
-    /// job is suspicious no more.
+    /// Updates a probed job. People are notified once it fails by all evidence; a probe is stopped once the job is no
+    /// longer suspicious.
     pub(super) fn look_at_probed(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
         let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
         let Some(id) = open.map(|case| case.id.clone()) else { return };
@@ -95,7 +95,7 @@ impl Diagnosis {
         }
     }
 
-    /// Stops the open probe where it has used up its budget, or takes too long to begin.
+    /// Stops the open probe if it has used up its budget, or takes too long to start.
     pub(super) fn stop_long_probe(&mut self, id: &CaseId, job: Option<&Job<'_>>, now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get_mut(id) else { return };
         let (Some((budget, until_begun)), Some(experiment)) = (case.probe_limits(), case.open_experiment()) else {
@@ -108,14 +108,14 @@ impl Diagnosis {
             None => (started, until_begun),
         };
         let Some(took) = since.map(|since| now - since).filter(|took| *took > most) else { return };
-        // What it took is used up, whatever it has shown by then.
+        // Its cost counts, whatever its result so far.
         case.measured(Spent { seconds: took.min(budget), steps: 0.0, over: false }, false);
         let trace = case.stop_probe(&format!("it has used up its budget of {budget:.0} s"), now);
         changes.add(&case.clone(), trace);
     }
 }
 
-/// What a look at a job shows for its probes; `None` where nobody can say what one would cost, or where a lower loss is no
+/// The state of a job for its probes; `None` if the cost of a probe cannot be computed, or if a lower loss is not
 /// better.
 fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
     let kind = exam.view.kind();
@@ -132,7 +132,7 @@ fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
     (falls && seconds > 0.0 && updates > 0.0).then_some(shown)
 }
 
-/// The optimizer steps that a job has made, as far as they can be known: a loss that is counted in epochs does not tell.
+/// The optimizer steps of a job, if they can be determined; a loss that is counted in epochs does not show them.
 fn updates(exam: &Exam) -> Option<f64> {
     let planned = |knob: &str| exam.view.knobs.get(knob).and_then(serde_json::Value::as_f64);
     let (first, last) = exam.view.judged().map(Observed::steps)?;

@@ -1,4 +1,4 @@
-//! What an operator does to a diagnosis under way: sets the clock, changes a policy, forgets what is old.
+//! Operator actions during a diagnosis: setting the clock, changing a policy, deleting old data.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -114,7 +114,8 @@ fn with_a_case() -> (Diagnosis, CaseId) {
     (diagnosis, case)
 }
 
-/// A job that gets nowhere for 700 points, and then falls to `end` within the next 100, where it stays to the last of 1000.
+/// A job without progress for 700 points whose loss then falls to `end` within the next 100, and stays there to the
+/// last of 1000.
 fn late(points: i64, end: f64) -> Runs {
     let mut run = RunData::default();
     run.hyperparameter_beside("max_steps", 1000.into());

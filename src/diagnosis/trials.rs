@@ -1,4 +1,4 @@
-//! Experiments that are evidence, and those that are none.
+//! Experiments that are evidence, and those that are not.
 
 use serde_json::json;
 

@@ -1,14 +1,13 @@
-//! What becomes of open cases when their policy or the weights were changed.
+//! Effects of changed policies or weights on open cases.
 //!
-//! Owns: when that is looked for. Must not know: whether a case can go on.
+//! Owns: when changes are detected. Must not know: whether a case can continue.
 
 use super::{Changes, Diagnosis};
 use crate::belief::Weights;
 use crate::case::{Case, POLICY_CHANGED};
 
 impl Diagnosis {
-    /// Lets the cases whose policy or weights are not those that they go on under any more take note of it. One whose policy
-    /// is not there at all waits for its return.
+    /// Applies changed policies and weights to cases. A case whose policy does not exist waits for it.
     pub(super) fn note_versions(&mut self, now: f64, changes: &mut Changes) {
         let weights = &Weights::shipped().id;
         let policy = |name: &str| self.site.policies.iter().map(|choice| &choice.policy).find(|p| p.name() == name);

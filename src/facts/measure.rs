@@ -1,4 +1,4 @@
-//! From a job, as it is measured, to facts; an experiment is compared with its baseline.
+//! Converts the measurements of a job to facts; an experiment is compared with its baseline.
 
 use crate::evidence::{Curve, Evidence, JobView, Quantity as Q};
 use crate::numbers::{
@@ -14,14 +14,14 @@ use super::Facts;
 /// Problems that a cure of a failure to learn may well bring to light, and which do not speak against it.
 const NEXT_PROBLEMS: &[&str] = &["overfitting", "silent"];
 
-/// A job as it was looked at.
+/// A job with its measurements.
 #[derive(Debug, Clone, Copy)]
 pub struct Looked<'a> {
     /// Its series.
     pub view: &'a JobView,
-    /// What was measured in them.
+    /// The measured quantities.
     pub evidence: &'a Evidence,
-    /// What is wrong with it.
+    /// Its symptoms.
     pub findings: &'a [Finding],
 }
 
@@ -32,7 +32,7 @@ impl Looked<'_> {
     }
 }
 
-/// What a job shows; against `baseline`, where it is an experiment.
+/// The facts of a job; compared with `baseline` if it is an experiment.
 pub fn measure(looked: Looked<'_>, baseline: Option<Looked<'_>>) -> Facts {
     let (job, evidence) = (looked.view, looked.evidence);
     let mut facts = Facts {
@@ -82,7 +82,7 @@ fn measure_loss(facts: &mut Facts, job: &JobView, evidence: &Evidence) {
     facts.generalised = generalised(job, evidence);
 }
 
-/// Whether a loss is about 0 beside where it started.
+/// Whether a loss is about 0 compared with its start.
 fn fits_from(start: f64, level: f64) -> bool {
     start > 0.0 && (0.0..=FITS_SHARE * start).contains(&level)
 }
@@ -100,8 +100,8 @@ fn guesses(evidence: &Evidence) -> bool {
     evidence.below(Q::AccuracyGain, ACCURACY_GAIN) && (low(Q::Accuracy) || low(Q::ValidationAccuracy))
 }
 
-/// Whether nearly all levels of the second half lie below those of the first tenth: a noisy loss that falls at once and then
-/// stands has neither first values that prove it nor a trend.
+/// Whether nearly all levels of the second half are below those of the first tenth: a noisy loss that falls immediately
+/// and then stays constant has neither conclusive first values nor a trend.
 fn fell_early(curve: &Curve) -> bool {
     let levels: Vec<f64> = curve.from(0.0).iter().map(|(_, mean)| *mean).collect();
     let (first, rest) = (&levels[..levels.len() / 10], &levels[levels.len() / 2..]);
@@ -121,7 +121,7 @@ fn generalised(job: &JobView, evidence: &Evidence) -> bool {
     let classes = job.classes();
     let right = |accuracy: f64| classes.is_some_and(|k| accuracy > 1.0 / k + FIFTH * (1.0 - 1.0 / k));
     let gain = evidence.measured(Q::ValidationProgress);
-    // One that stands above where training started has units or inputs of its own, and has to lose half of that.
+    // If it exceeds the training loss at the start, it has other units or inputs, and must decrease by half.
     let above =
         evidence.get(Q::ValidationBest).zip(evidence.get(Q::LossStart)).is_some_and(|(best, start)| best > start);
     let least = if above { HALF } else { LEARNED };
@@ -139,7 +139,7 @@ fn crashed(job: &JobView, facts: &Facts) -> bool {
 fn compare(facts: &mut Facts, looked: Looked<'_>, baseline: Looked<'_>) {
     let job = looked.view;
     let start = start_of(baseline.view).filter(|_| !other_loss(job, baseline.view));
-    // The first values of few are fitted already where the steps are many: those of the baseline are not.
+    // With many steps, the first values of few examples are already fitted; those of the baseline are not.
     let fits = |start| fits_from(start, facts.loss_end);
     facts.fits |= facts.finite && facts.training_loss && start.is_some_and(fits);
     if examples(job) != examples(baseline.view) {
@@ -151,14 +151,15 @@ fn compare(facts: &mut Facts, looked: Looked<'_>, baseline: Looked<'_>) {
     let gain = by_validation.then(|| gain_in_validation(job, facts, baseline.view)).flatten();
     let gain = gain.unwrap_or_else(|| gain_over(job, facts, baseline.view));
     (facts.better, facts.worse, facts.gain) = (gain.counts > 1.0, gain.counts < -1.0, gain.share);
-    // Few first values say little of where a run started; a baseline that never left its own start says it for both.
+    // Few first values do not determine the start of a run; if the baseline never left its start, its start applies to
+    // both.
     let below = |start: f64| (start - facts.loss_end) / start.abs() > LEARNED;
     let below_start = start.is_some() && facts.progress > LEARNED;
-    // One that learns within its first value shows no fall of its own.
+    // A run that learns within its first value shows no decrease of its own.
     let at_once = start.is_some_and(below) && (facts.fits || gain.share > HALF) && facts.progress > -LEARNED;
     let answers = looked.evidence.above(Q::AccuracyGain, ACCURACY_GAIN) && facts.progress > 0.0;
     facts.learned |= facts.better && facts.finite && (below_start || at_once || answers) && !guesses(looked.evidence);
-    // Between half and twice of what counts as a difference another seed could turn it.
+    // Between half and twice the threshold, another seed could reverse the result.
     let close = |share: f64| HALF < share && share < 1.0 / HALF;
     facts.close = close(gain.counts.abs()) || facts.better && close(facts.progress / LEARNED) && !at_once;
     let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()) || before.contains(p));
@@ -180,9 +181,9 @@ fn examples(job: &JobView) -> Option<u64> {
 /// By how much an experiment is better than its baseline at equal steps.
 #[derive(Debug, Clone, Copy)]
 struct Gain {
-    /// In units of what counts as a difference: above 1 it is better, below -1 worse.
+    /// In units of the threshold: above 1 it is better, below -1 worse.
     counts: f64,
-    /// The share of the baseline's loss that is gone, 1 at most.
+    /// The relative reduction of the baseline's loss, at most 1.
     share: f64,
 }
 
@@ -245,14 +246,14 @@ fn gain_by_rank(base: &Curve, experiment: &Curve) -> Gain {
     if few || !apart { Gain::new(0.0, 0.0) } else { gain_of((median(&theirs), median(&ours)), 0.0) }
 }
 
-/// What was lost from one level to another.
+/// The decrease from one level to another.
 fn gain_of((base, experiment): (f64, f64), error: f64) -> Gain {
     let counts = (SIGNIFICANT * error).max(LEARNED * base.abs());
     let share = |unit: f64| if unit > 0.0 { (base - experiment) / unit } else { 0.0 };
     Gain::new(share(counts), share(base.abs()))
 }
 
-/// Whether two runs have losses of different units. Where nobody knows the baseline's, the same start speaks for the same
+/// Whether two runs have losses with different units. If the baseline's is unknown, an equal start suggests equal
 /// units.
 fn other_loss(job: &JobView, baseline: &JobView) -> bool {
     let start = |view: &JobView| view.loss().and_then(|o| o.curve.as_ref()).map(|curve| curve.start);
@@ -263,8 +264,8 @@ fn other_loss(job: &JobView, baseline: &JobView) -> bool {
     job.knobs.get("loss") != baseline.knobs.get("loss") && (baseline.knobs.contains_key("loss") || !same_start)
 }
 
-/// What a baseline that overfits has to gain is in its validation; of an experiment that learned less, and therefore
-/// overfits less, that is no gain. `None` where one of the two has no validation loss.
+/// A baseline that overfits can only improve in validation; for an experiment that learned less, and therefore overfits
+/// less, this is not an improvement. `None` if either has no validation loss.
 fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Option<Gain> {
     let curve = |view: &JobView| view.validation_loss.as_ref().and_then(|o| o.curve.clone());
     let (experiment, base) = (curve(job)?, curve(baseline)?);
@@ -279,8 +280,8 @@ fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Optio
     Some(if learns && holds { gain } else { gain.no_gain() })
 }
 
-/// A run with another loss has other units: accuracies are compared, and where there are none, what each made of its own
-/// start.
+/// A run with another loss has other units: accuracies are compared or, if there are none, the relative decrease of
+/// each from its own start.
 fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain {
     if let Some(gain) = gain_in_accuracy(job, baseline) {
         return gain;
@@ -292,7 +293,7 @@ fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain
     if facts.learned { gain } else { gain.no_gain() }
 }
 
-/// What was gained in right answers, where both log them.
+/// The increase in correct answers, if both log them.
 fn gain_in_accuracy(job: &JobView, baseline: &JobView) -> Option<Gain> {
     let accuracy = |view: &JobView| view.own_accuracy().and_then(|o| o.curve.as_ref()).map(|curve| curve.end);
     let (experiment, base) = (accuracy(job)?, accuracy(baseline)?);
@@ -315,7 +316,7 @@ fn gain_in_reward(job: &JobView, baseline: &JobView) -> Gain {
     }
 }
 
-/// The level that the baseline had over the steps that make up the experiment's end; its own end, where it is shorter.
+/// The level of the baseline over the steps of the experiment's end; its own end if it is shorter.
 fn level_at(base: &Curve, experiment: &Curve) -> f64 {
     let end = experiment.last.step as f64;
     if end >= base.last.step as f64 {

@@ -1,17 +1,17 @@
-//! What the names of folders say: which hold one side of the data of one job.
+//! Names of directories that contain one split of a job's data.
 //!
-//! Owns: the words that frameworks use. Must not know: what is in the runs.
+//! Owns: the words that frameworks use. Must not know: the content of runs.
 
 /// A side of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// What is trained on.
+    /// Training data.
     Training,
     /// What is not.
     Validation,
 }
 
-/// Folders that hold one split of the data of one job, whatever stands beside them: Keras' `train` and `validation`,
+/// Directories with one split of the data of one job, whatever is next to them: Keras' `train` and `validation`,
 /// fairseq's `train_inner`, the Estimator's `eval_…`.
 pub(super) fn is_split(folder: &str) -> bool {
     const SPLITS: &[&str] = &[
@@ -56,7 +56,7 @@ const VALIDATION: &[&str] = &[
     "heldout",
     "oos",
 ];
-// What is said of a folder rather than of its data.
+// Words that describe the directory rather than its data.
 const ABOUT: &[&str] = &[
     "log",
     "logs",
@@ -89,16 +89,16 @@ const ABOUT: &[&str] = &[
     "run",
 ];
 
-/// The side that a folder is of, if a folder of the other side stands beside it: CatBoost's `learn` and `test`, LightGBM's
-/// `training` and `valid_1`, `train_summaries` and `dev_summaries`, `train_log` and `val_log`. Alone, such a name may be
-/// that of an experiment.
+/// The side of a directory, if a directory of the other side is next to it: CatBoost's `learn` and `test`, LightGBM's
+/// `training` and `valid_1`, `train_summaries` and `dev_summaries`, `train_log` and `val_log`. Alone, such a name may
+/// be that of an experiment.
 pub(super) fn side_of(folder: &str) -> Option<Side> {
     let lower = folder.to_ascii_lowercase();
     let bare = |word: &str| word.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
     let words = lower.split(['_', '-', '.', ' ']).map(bare).filter(|word| !word.is_empty());
     let words: Vec<String> = words.filter(|word| !ABOUT.contains(&word.as_str())).collect();
     let [word] = words.as_slice() else { return None };
-    // A job may have several sets to validate on. Folders that count their trainings are jobs of their own.
+    // A job may have several validation sets. Numbered training directories are separate jobs.
     let counts = lower.contains(|c: char| c.is_ascii_digit());
     if TRAINING.contains(&word.as_str()) {
         (!counts).then_some(Side::Training)

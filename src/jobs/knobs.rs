@@ -1,4 +1,4 @@
-//! Hyperparameters by canonical name: what programs call them, and what they mean by their values.
+//! Hyperparameters by canonical name: the names that programs use, and the interpretation of their values.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::Job;
 /// Knob values by canonical name.
 pub type Knobs = BTreeMap<String, Value>;
 
-/// Whether two values of a knob are the same: 1 and 1.0 are, and so are numbers that differ by rounding only.
+/// Whether two values of a knob are the same: 1 and 1.0 are, and so are numbers that differ only by rounding.
 pub fn same_value(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(x), Some(y)) => (x - y).abs() <= 1e-9 * x.abs().max(y.abs()),
@@ -17,8 +17,9 @@ pub fn same_value(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Canonical names and what programs log them as, after lower-casing and with `-` as `_`. The part behind the last `.`
-/// or `/` counts, so that `optimizer.lr` and `train/lr` are found too; the first row that has the name wins.
+/// Canonical names and the names under which programs log them, after lower-casing and with `-` as `_`. The part after
+/// the last `.` or `/` counts, so that `optimizer.lr` and `train/lr` are also found; the first row with the name
+/// applies.
 const ALIASES: &[(&str, &[&str])] = &[
     (
         "learning_rate",
@@ -89,7 +90,7 @@ const ALIASES: &[(&str, &[&str])] = &[
         ],
     ),
     ("seed", &["seed", "random_seed", "manual_seed", "seed_everything"]),
-    // No knobs of the contract, but they say where a job came from and what its loss is measured against.
+    // Not standard knobs, but they show the origin of a job and the reference of its loss.
     ("classes", &["classes", "num_classes", "n_classes", "num_labels", "nclasses", "nc"]),
     (
         "checkpoint",
@@ -122,7 +123,7 @@ const ALIASES: &[(&str, &[&str])] = &[
 /// Knobs whose value is true or false, though a logger may have made a number of it (torch tests for numbers first).
 const SWITCHES: &[&str] = &["batch_norm", "normalize_inputs"];
 
-/// The canonical name of a logged hyperparameter; `None` where it is none of the contract's knobs.
+/// The canonical name of a logged hyperparameter; `None` if it is not a standard knob.
 pub fn canonical_name(logged: &str) -> Option<&'static str> {
     let plain = logged.to_ascii_lowercase().replace(['-', ' '], "_");
     let last = plain.rsplit(['.', '/']).next().unwrap_or(&plain);
@@ -164,7 +165,7 @@ fn add<'a>(
         let canonical = own_names.get(name).map(String::as_str).or_else(|| canonical_name(name));
         let Some(canonical) = canonical else { continue };
         let Some(value) = canonical_value(canonical, value) else { continue };
-        // `lr` beside `learning_rate`, or `optimizer.lr` beside `lr`: the plain canonical name is the one to believe.
+        // If there are both `lr` and `learning_rate`, or `optimizer.lr` and `lr`, the plain canonical name applies.
         if name == canonical || own_names.contains_key(name) {
             exact.push((canonical.to_owned(), value));
         } else {
@@ -174,8 +175,8 @@ fn add<'a>(
     knobs.extend(exact);
 }
 
-/// A value as the contract writes it; `None` for what cannot be a value of the knob (HF logs `max_steps` -1 for "not
-/// set", a dictionary is no optimizer's name).
+/// A value in standard form; `None` if it is not a valid value of the knob (HF logs `max_steps` -1 for "not set"; a
+/// dictionary is not an optimizer name).
 pub fn canonical_value(knob: &str, value: &Value) -> Option<Value> {
     let value = match value {
         Value::String(text) => from_text(text),

@@ -1,21 +1,23 @@
-//! When a job is over: it said so, reached its last step, or has been silent for too long.
+//! Determines when a job is over: it reported its end, reached its last step, or has logged nothing for too long.
 
-/// How long a job may be silent before it counts as ended.
+/// How long a job may log nothing before it counts as ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Patience {
-    /// Twenty times its own rhythm, at least so many seconds.
+    /// Twenty times its usual interval, at least this many seconds.
     Adaptive {
-        /// Seconds; ten minutes unless the site says otherwise.
+        /// Seconds; ten minutes by default.
         floor: f64,
     },
-    /// So many seconds.
+    /// A fixed number of seconds.
     Fixed(f64),
 }
 
-/// A pause of so many mean gaps between events is none of the job's rhythm: an evaluation or a checkpoint takes a few.
+/// A pause of this many mean intervals between events is longer than usual; an evaluation or a checkpoint takes only a
+/// few.
 const GAPS: f64 = 20.0;
 
-/// A job that has not logged its first loss loads data, compiles, waits for its peers: it gets so many times the patience.
+/// A job that has not logged its first loss loads data, compiles, or waits for its peers, so it gets this many times
+/// the patience.
 const BEFORE_FIRST_LOSS: f64 = 6.0;
 
 impl Patience {
@@ -28,35 +30,35 @@ impl Patience {
     }
 }
 
-/// What is known of a job's time. Times are seconds since the Unix epoch.
+/// The known times of a job, in seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pulse {
     /// When something new of it was last seen: the newer of the newest event's own time and of the tick that found it.
     pub last_seen: f64,
-    /// Mean seconds between its events, where it has several.
+    /// Mean seconds between its events, if it has several.
     pub gap: Option<f64>,
     /// It has logged a loss (or a reward).
     pub started: bool,
     /// It said that its session ended, after its last point.
     pub said_ended: bool,
-    /// Newest optimizer step (or epoch) as a share of the planned ones, where both are known.
+    /// Latest optimizer step (or epoch) as a fraction of the planned ones, if both are known.
     pub done: Option<f64>,
 }
 
-/// Where a job is in its life.
+/// The stage of a job.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stage {
-    /// It will log no more.
+    /// It has ended.
     pub ended: bool,
-    /// It said so itself, or reached its last step.
+    /// It reported its end itself, or reached its last step.
     pub finished: bool,
     /// Seconds without an event.
     pub silent_for: f64,
-    /// Seconds of silence that end it.
+    /// Seconds without an event after which it counts as ended.
     pub patience: f64,
 }
 
-/// Where a job is in its life at `now`.
+/// The stage of a job at `now`.
 pub fn stage(pulse: Pulse, patience: Patience, now: f64) -> Stage {
     let silent_for = (now - pulse.last_seen).max(0.0);
     let patience = patience.seconds(pulse.gap) * if pulse.started { 1.0 } else { BEFORE_FIRST_LOSS };

@@ -1,4 +1,4 @@
-//! What every log directory must do, whatever it is made of.
+//! The requirements for every log directory, whatever its storage.
 //!
 //! Owns: the tests that all implementations of [`Logdir`] pass. Must not know: any of them.
 

@@ -1,6 +1,6 @@
 //! A log directory on a local or mounted disk.
 //!
-//! Owns: walking it, with links followed and loops noticed. Must not know: what is in the files.
+//! Owns: walking it, following links and detecting loops. Must not know: the content of files.
 
 use std::collections::HashSet;
 use std::fs::{self, DirEntry, File, Metadata};
@@ -22,7 +22,7 @@ pub struct DiskLogdir {
 /// Directories nested deeper are not looked into.
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// File systems in user space (gcsfuse, s3fs) make up the times of their directories. `linux/magic.h`.
+/// File systems in user space (gcsfuse, s3fs) invent the times of their directories. `linux/magic.h`.
 const FUSE: u64 = 0x6573_5546;
 
 impl DiskLogdir {
@@ -38,8 +38,8 @@ impl DiskLogdir {
         *self.times.get_or_init(|| !made_up())
     }
 
-    /// Where a link leads to, if it leads out of the log directory and not to a directory above the link. What is inside
-    /// is found under its own name, and what is above would never end.
+    /// The target of a link, if it is outside of the log directory and not above the link. Targets inside are found
+    /// under their own names, and targets above would cause endless recursion.
     fn outside(&self, link: &Path) -> Option<(PathBuf, Metadata)> {
         let path = self.root.join(link);
         // A dangling link leads nowhere.
@@ -57,7 +57,7 @@ impl DiskLogdir {
 impl Logdir for DiskLogdir {
     fn check(&self) -> io::Result<()> {
         let told = |error: io::Error| {
-            io::Error::new(error.kind(), format!("the log directory {} cannot be read: {error}", self.root.display()))
+            io::Error::new(error.kind(), format!("cannot read the log directory {}: {error}", self.root.display()))
         };
         fs::read_dir(&self.root).map(drop).map_err(told)
     }
@@ -109,7 +109,7 @@ impl Directories for DiskLogdir {
             let absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
             let told = || {
                 let path = self.root.join(directory);
-                format!("cannot read directory {}: {error}; what changed there is not seen", path.display())
+                format!("cannot read directory {}: {error}; changes in it are not detected", path.display())
             };
             let failure = if absent { Failure::Gone } else { Failure::Unseen(told()) };
             Listing { failure: Some(failure), ..Listing::default() }
@@ -174,7 +174,7 @@ struct DiskFile(File, PathBuf);
 
 impl LogFile for DiskFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        // The kernel refuses what no file can reach; a length in a file that lies may lead there.
+        // The kernel rejects offsets beyond the maximum file size; a false length in a file may lead there.
         if i64::try_from(offset).is_err() {
             return Ok(0);
         }
@@ -196,7 +196,7 @@ impl LogFile for DiskFile {
 
     fn owner(&self) -> Option<u32> {
         let file = self.0.metadata().ok()?;
-        // The name itself must be the file, for a link to it may have been made by anybody.
+        // The name itself must be the file, because anyone may have created a link to it.
         let named = fs::symlink_metadata(&self.1).ok()?;
         let folder = fs::metadata(self.1.parent()?).ok()?;
         let same = (named.dev(), named.ino()) == (file.dev(), file.ino());
@@ -260,7 +260,7 @@ mod tests {
     fn a_directory_that_cannot_be_read_is_unseen_and_not_gone() {
         let dir = tempfile::tempdir().expect("a directory");
         let logdir = DiskLogdir::new(dir.path());
-        // A name longer than the file system allows cannot be looked up, whoever asks.
+        // A name that exceeds the limit of the file system cannot be looked up.
         let name = "x".repeat(1000);
         let Some(Failure::Unseen(problem)) = logdir.list(Path::new(&name)).failure else { panic!("it was listed") };
         assert!(problem.contains(&name), "{problem}");

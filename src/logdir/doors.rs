@@ -1,4 +1,4 @@
-//! Links that lead out of a log directory: each place beyond is entered by one of them.
+//! Links that lead out of a log directory: each external directory is entered through one of them.
 //!
 //! Owns: which link that is. Must not know: storage.
 
@@ -15,7 +15,8 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Whether a directory is to be looked into: it is no link, or nothing that was entered before holds what it leads to.
+    /// Whether a directory should be scanned: it is not a link, or its target is not within an already entered
+    /// directory.
     pub fn opens(&mut self, directory: &Below) -> bool {
         let Some(target) = &directory.target else { return true };
         let mut above = target.ancestors().filter_map(|part| self.open.get(part));
@@ -28,7 +29,7 @@ impl Doors {
         }
     }
 
-    /// A directory is gone, with all links below it.
+    /// A directory has disappeared, with all links below it.
     pub fn gone(&mut self, directory: &std::path::Path) {
         self.open.retain(|_, name| !name.starts_with(directory));
     }

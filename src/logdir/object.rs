@@ -1,10 +1,10 @@
 //! A log directory in an object store.
 //!
-//! Owns: keys as paths, listing, which version of an object was seen, the runtime that requests need. Must not know: what
-//! is in the objects.
+//! Owns: keys as paths, listing, the observed version of an object, the runtime for requests. Must not know: the
+//! content of objects.
 //!
-//! One listing is one look. What was listed is opened without asking again, so that objects that did not change cost
-//! nothing but their part of the listing.
+//! One listing per scan. Listed objects are opened without another request, so unchanged objects cost only their part
+//! of the listing.
 
 mod client;
 mod fault;
@@ -36,13 +36,13 @@ use file::ObjectFile;
 /// watchdog to feed.
 const ASK_WITHIN: Duration = Duration::from_secs(20);
 
-/// A listing may take so long; at a usual 10 pages of 1,000 keys a second that is 300,000 keys.
+/// Timeout of a listing; at a usual 10 pages of 1,000 keys per second, this is 300,000 keys.
 const LIST_WITHIN: Duration = Duration::from_secs(30);
 
 /// A log directory in an object store.
 pub struct ObjectLogdir {
     remote: Arc<Remote>,
-    /// What the newest listing showed.
+    /// The result of the latest listing.
     listed: Mutex<HashMap<PathBuf, Version>>,
 }
 
@@ -94,7 +94,7 @@ impl Remote {
     /// Waits for an answer.
     fn ask<T>(&self, request: impl Future<Output = object_store::Result<T>>) -> Result<T, Fault> {
         if !self.reachable.load(Ordering::Relaxed) {
-            return Err(Fault::Unreachable("another request of this look got no answer".to_owned()));
+            return Err(Fault::Unreachable("an earlier request of this scan got no response".to_owned()));
         }
         let answer = self.runtime.block_on(async { timeout(ASK_WITHIN, request).await });
         let result = answer.map_or(Err(Fault::Silent), |result| result.map_err(|error| Fault::of(&error)));
@@ -122,7 +122,7 @@ impl Remote {
         Bucket { prefix: key.to_string(), ..self.bucket.clone() }.to_string()
     }
 
-    /// Lists what is worth reading under a key. What was listed before a fault is given, too.
+    /// Lists the relevant objects under a key. Returns objects listed before an error, too.
     fn list(&self, under: &Key) -> (Vec<(PathBuf, Kind, Version)>, Option<Fault>) {
         let mut found = Vec::new();
         let deadline = Instant::now() + LIST_WITHIN;
@@ -135,7 +135,8 @@ impl Remote {
                     Ok(None) => return None,
                     Err(_) if found.is_empty() => return Some(Fault::Silent),
                     Err(_) => {
-                        let seen = format!("it takes longer than {LIST_WITHIN:?}; name a prefix with fewer objects");
+                        let seen =
+                            format!("listing takes longer than {LIST_WITHIN:?}; choose a prefix with fewer objects");
                         return Some(Fault::Other(seen));
                     }
                 }
@@ -157,7 +158,7 @@ impl ObjectLogdir {
     ///
     /// # Errors
     ///
-    /// The variables say something that cannot be.
+    /// The variables are invalid.
     pub fn new(bucket: &Bucket, variables: &BTreeMap<String, String>) -> io::Result<ObjectLogdir> {
         let wrong =
             |error: object_store::Error| Fault::Setup(error.to_string()).told(&format!("ask for {bucket}"), bucket);
@@ -165,7 +166,7 @@ impl ObjectLogdir {
     }
 
     fn over(client: Arc<dyn ObjectStore>, bucket: &Bucket) -> io::Result<ObjectLogdir> {
-        // One thread moves the bytes of all requests; who asked waits on a thread of their own.
+        // One thread transfers the bytes of all requests; callers wait on their own threads.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("nextrun-objects")
@@ -202,9 +203,9 @@ impl Logdir for ObjectLogdir {
         }
         let is_object = !remote.bucket.prefix.is_empty() && remote.ask(remote.client.head(&root)).is_ok();
         let why = if is_object {
-            "it is an object, not a prefix; name what stands before its last /"
+            "this is an object, not a prefix; use the part before its last /"
         } else {
-            "there is nothing under it"
+            "there is nothing under this prefix"
         };
         Err(io::Error::new(io::ErrorKind::NotFound, format!("cannot {what}: {why}")))
     }
@@ -212,7 +213,7 @@ impl Logdir for ObjectLogdir {
     fn discover(&self, under: &Path) -> Discovery {
         let Ok(key) = self.remote.key(under) else { return Discovery::default() };
         let (mut found, fault) = self.remote.list(&key);
-        // A store lists by key, in which `a/b/x` stands between `a/a` and `a/c`.
+        // A store lists keys in order, in which `a/b/x` is between `a/a` and `a/c`.
         found.sort_unstable_by(|(a, ..), (b, ..)| (a.parent(), a).cmp(&(b.parent(), b)));
         let mut listed = self.listed();
         if fault.is_none() {
@@ -226,12 +227,12 @@ impl Logdir for ObjectLogdir {
         let entries = found.into_iter().map(entry).collect();
         let problems = fault.iter().map(|fault| {
             let what = format!("list {}", self.remote.shown(&key));
-            format!("{}; what changed there is not seen", fault.told(&what, &self.remote.bucket))
+            format!("{}; changes in it are not detected", fault.told(&what, &self.remote.bucket))
         });
         Discovery { entries, problems: problems.collect(), unseen: fault.iter().map(|_| under.to_owned()).collect() }
     }
 
-    /// By a request of its own, for a caller who has not just looked.
+    /// With a separate request, for a caller without a recent listing.
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         self.listed().remove(path);
         self.version(path).map(|(_, version)| version.stat())

@@ -1,6 +1,6 @@
-//! Where a log directory is, as people write it.
+//! The location of a log directory as written by people.
 //!
-//! Owns: paths and addresses of object stores, and what is wrong with one. Must not know: how either is read.
+//! Owns: paths and addresses of object stores, and their validation. Must not know: how either is read.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,11 +11,11 @@ use std::path::PathBuf;
 pub enum Place {
     /// A directory on a local or mounted disk.
     Disk(PathBuf),
-    /// What stands under a prefix in an object store.
+    /// A prefix in an object store.
     Objects(Bucket),
 }
 
-/// A bucket, or what it is called elsewhere, and a prefix in it.
+/// A bucket (or container), and a prefix in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
     pub(super) kind: StoreKind,
@@ -50,28 +50,30 @@ impl StoreKind {
 /// Why a text is no place of a log directory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
-    /// Its scheme is none that is understood.
+    /// Its scheme is not supported.
     #[error(
-        "`{0}` cannot hold a log directory: write a path, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+        "`{0}` is not a valid log directory: write a path, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or \
+         az://CONTAINER/PREFIX"
     )]
     Scheme(String),
     /// There is no bucket in it, or none that could exist.
-    #[error("`{0}` names no bucket: write it as in s3://BUCKET/PREFIX, without user, port or options")]
+    #[error("`{0}` contains no valid bucket: write s3://BUCKET/PREFIX, without user, port or options")]
     Bucket(String),
-    /// Its prefix has a part that object stores take literally, and nothing else does.
+    /// Its prefix contains a part that only object stores take literally.
     #[error(
-        "the prefix of `{0}` has an empty part, `.`, `..` or a control character: write the key as it is, with single slashes"
+        "the prefix of `{0}` contains an empty part, `.`, `..` or a control character: write the exact key, with \
+         single slashes"
     )]
     Prefix(String),
 }
 
 impl Place {
-    /// Reads what was written: an address if it has a scheme, else a path. A prefix is taken as it is, without
-    /// decoding; slashes at its end are left out.
+    /// Reads a location: an address if it has a scheme, otherwise a path. A prefix is used literally, without decoding;
+    /// trailing slashes are removed.
     ///
     /// # Errors
     ///
-    /// It looks like an address and is none that can be read from.
+    /// It looks like an address but is not supported.
     pub fn parse(text: impl Into<OsString>) -> Result<Place, PlaceError> {
         let text = text.into();
         let Some((scheme, rest)) = text.to_str().and_then(|text| text.split_once("://")) else {

@@ -1,6 +1,7 @@
-//! Small files beside event files: the hyperparameters that Lightning and Ultralytics save, and the mark that links an experiment.
+//! Small files next to event files: the hyperparameters that Lightning and Ultralytics save, and the file that links an
+//! experiment.
 //!
-//! Owns: their names and their contents. Must not know: which names are knobs.
+//! Owns: their names and formats. Must not know: which names are knobs.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::launched::Launched;
 
-/// A file beside event files.
+/// A file next to event files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SideFile {
     /// Lightning's hyperparameters.
@@ -22,7 +23,7 @@ pub enum SideFile {
 /// A longer side file is not read.
 pub const MAX_SIDE_FILE: u64 = 1 << 20;
 
-/// So many hyperparameters of one file are kept.
+/// Maximum number of hyperparameters per file.
 const MAX_NAMES: usize = 4096;
 
 /// Deeper nesting is not followed.
@@ -48,8 +49,8 @@ impl SideFile {
     }
 }
 
-/// The command that a `nextrun.json` holds. `owner` is who alone may have written the file; what the file says of its
-/// owner counts for nothing.
+/// The command in a `nextrun.json`. `owner` is the only user who may have written the file; the file's own statement
+/// about its owner is ignored.
 pub fn launched(json: &str, owner: Option<u32>) -> Option<Launched> {
     let mut launched: Launched = serde_json::from_str(json).ok()?;
     launched.owner = owner;
@@ -58,9 +59,9 @@ pub fn launched(json: &str, owner: Option<u32>) -> Option<Launched> {
 
 /// The hyperparameters in a YAML file by name, those of nested maps joined with `.`.
 ///
-/// Python programs write their own objects into such files. What can be read is read: a class stands for itself and for
-/// an object of it, other type tags are passed over, and where the file as a whole cannot be parsed, each of its top-level
-/// entries is tried by itself.
+/// Python programs write their own objects to such files. As much as possible is read: a class represents itself and
+/// its objects, other type tags are skipped, and if the file cannot be parsed as a whole, each top-level entry is tried
+/// separately.
 pub fn hyperparameters(yaml: &str) -> BTreeMap<String, Json> {
     let plain = without_tags(yaml);
     let mut names: BTreeMap<String, Json> = yaml.lines().filter_map(class_of).collect();
@@ -86,7 +87,7 @@ fn flatten(prefix: &str, value: Json, depth: usize, names: &mut BTreeMap<String,
             }
         }
         _ if prefix.is_empty() || names.len() >= MAX_NAMES => {}
-        // What is left of a class without its tag.
+        // The value of a class without its tag.
         Json::String(text) if text.is_empty() && names.contains_key(prefix) => {}
         value => {
             names.insert(prefix.to_owned(), value);
@@ -102,7 +103,7 @@ fn class_of(line: &str) -> Option<(String, Json)> {
     (plain && matches!(kind, "name" | "object") && !class.is_empty()).then(|| (name.to_owned(), class.into()))
 }
 
-/// Takes out tags such as `!!python/object:argparse.Namespace`, where they stand before a value.
+/// Removes tags such as `!!python/object:argparse.Namespace` before a value.
 fn without_tags(yaml: &str) -> String {
     let mut plain = String::with_capacity(yaml.len());
     for line in yaml.split_inclusive('\n') {
@@ -117,7 +118,8 @@ fn without_tags(yaml: &str) -> String {
     plain
 }
 
-/// Where a tag starts: at the front of a line or behind `: ` or `- `, so that text with an exclamation mark stays.
+/// Where a tag can start: at the beginning of a line or after `: ` or `- `, so that text with an exclamation mark is
+/// unchanged.
 fn tag_start(line: &str) -> Option<usize> {
     let before = |at: usize| line[..at].trim_end();
     line.match_indices('!').map(|(at, _)| at).find(|&at| {

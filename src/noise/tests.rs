@@ -1,4 +1,4 @@
-//! Nothing is lost, nothing is said twice, and each case is told in its order, whatever happens when.
+//! Nothing is lost or duplicated, and the messages of each case are in order, whatever happens and when.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

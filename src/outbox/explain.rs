@@ -121,7 +121,7 @@ fn blocks(other: &Delivery, delivery: &Delivery) -> bool {
 }
 
 fn tries(count: u32) -> String {
-    if count == 1 { "1 try".to_owned() } else { format!("{count} attempts") }
+    if count == 1 { "1 attempt".to_owned() } else { format!("{count} attempts") }
 }
 
 fn time(seconds: f64) -> String {
@@ -153,14 +153,22 @@ mod tests {
         let busy = Some("http://h answered 503");
         let earlier = owed(1, Pending, 500.0, busy);
         for (owed, place, words) in [
-            (owed(2, Delivered, 0.0, Some("{}")), Place::Configured, ["delivered at 1970-01-01T00:01:00Z", "1 try"]),
-            (owed(2, Refused, 0.0, Some("no --bn")), Place::Configured, ["refused for good", "no --bn"]),
+            (
+                owed(2, Delivered, 0.0, Some("{}")),
+                Place::Configured,
+                ["delivered at 1970-01-01T00:01:00Z", "1 attempt"],
+            ),
+            (owed(2, Refused, 0.0, Some("no --bn")), Place::Configured, ["permanently refused", "no --bn"]),
             (owed(2, Dead, 0.0, busy), Place::Configured, ["given up", "outbox resend 2"]),
             (owed(2, Sending, 0.0, busy), Place::Configured, ["being sent since", "00:01:00"]),
             (owed(2, Held, 0.0, busy), Place::Configured, ["may have arrived", "outbox drop 2"]),
             (owed(2, Pending, 0.0, None), Place::Gone, ["no destination team", "outbox drop 2"]),
             (owed(2, Pending, 0.0, None), Place::NotLooked, ["waits for delivery 1", "case.opened"]),
-            (owed(1, Pending, 120.0, busy), Place::Configured, ["answered 503", "next try at 1970-01-01T00:02:00Z"]),
+            (
+                owed(1, Pending, 120.0, busy),
+                Place::Configured,
+                ["answered 503", "next attempt at 1970-01-01T00:02:00Z"],
+            ),
             (owed(1, Unknown, 0.0, busy), Place::Configured, ["due now", "answered 503"]),
         ] {
             let told = explain(&owed, std::slice::from_ref(&earlier), place, 100.0);
@@ -173,9 +181,9 @@ mod tests {
         let message = owed(1, DeliveryState::Pending, 0.0, None).delivery.message;
         let wait = Wait { message, destination: "team".into(), until: 120.0, why: "quiet period, nights".into() };
         for (place, now, words) in [
-            (Place::Configured, 100.0, ["waits until 1970-01-01T00:02:00Z", "quiet period, nights"]),
+            (Place::Configured, 100.0, ["delayed until 1970-01-01T00:02:00Z", "quiet period, nights"]),
             (Place::NotLooked, 130.0, ["in a digest", "quiet period, nights"]),
-            (Place::Gone, 100.0, ["no destination team", "put it back"]),
+            (Place::Gone, 100.0, ["no destination team", "add it again"]),
         ] {
             let told = explain_wait(&wait, place, now);
             assert!(words.iter().all(|word| told.contains(word)), "{told}");
@@ -196,6 +204,6 @@ mod tests {
         let mut other_case = owed(1, DeliveryState::Pending, 0.0, None);
         other_case.delivery.message.case = CaseId("c2".into());
         let told = explain(&waiting, &[held, elsewhere, other_case, waiting.clone()], Place::Configured, 1.0);
-        assert!(told.starts_with("due now: not tried yet"), "{told}");
+        assert!(told.starts_with("due now: not attempted yet"), "{told}");
     }
 }

@@ -1,6 +1,6 @@
-//! What is believed of a case: that its job fails, and what causes it, with what speaks for each.
+//! The beliefs of a case: that its job fails, and the possible causes, with the evidence for each.
 //!
-//! Owns: which causes and reasons are shown. Must not know: how beliefs come about.
+//! Owns: which causes and reasons are shown. Must not know: how beliefs are computed.
 
 use maud::{Markup, html};
 
@@ -8,21 +8,21 @@ use super::words::{per_cent, sentence, shown, words};
 use crate::belief::{Breakdown, Reason};
 use crate::case::{Believed, Case, Experiment};
 
-/// So many causes are shown, the most probable.
+/// Maximum number of causes shown, most probable first.
 const CAUSES: usize = 10;
 
-/// So many of the strongest reasons are shown.
+/// Maximum number of reasons shown, strongest first.
 const REASONS: usize = 4;
 
-/// A cause with how probable it is by the newest experiment.
+/// A cause with its probability after the newest experiment.
 struct Cause<'a> {
     name: &'a str,
     probability: f64,
-    /// How far each experiment moved it, by its number.
+    /// How each experiment changed it, by number.
     moved: Vec<(usize, &'a Experiment, f64, f64)>,
 }
 
-/// A probability that moved by less is not said to have moved.
+/// Smaller changes of a probability are not shown.
 const MOVED: f64 = 0.02;
 
 fn causes(case: &Case) -> Vec<Cause<'_>> {
@@ -58,15 +58,15 @@ pub(super) fn section(case: &Case) -> Markup {
     html! {
         @if !causes.is_empty() {
             section aria-labelledby="belief" {
-                h2 id="belief" { "What the cause may be" }
+                h2 id="belief" { "Possible causes" }
                 p.note {
-                    @if case.closed.is_some() { "As it was believed after the last experiment that told something." }
-                    @else { "As it is believed now." }
+                    @if case.closed.is_some() { "Probabilities after the last experiment that counted as evidence." }
+                    @else { "Current probabilities." }
                 }
                 div.scroll tabindex="0" role="region" aria-label="Causes, as a table" {
                     table {
                         thead { tr {
-                            th scope="col" { "Cause" } th.number scope="col" { "Probability" } th.bars scope="col" { span.unseen { "Probability as a bar" } } th scope="col" { "What moved it" }
+                            th scope="col" { "Cause" } th.number scope="col" { "Probability" } th.bars scope="col" { span.unseen { "Probability as a bar" } } th scope="col" { "Changed by" }
                         } }
                         tbody {
                             @for cause in &causes {
@@ -95,12 +95,12 @@ pub(super) fn section(case: &Case) -> Markup {
     }
 }
 
-/// How probable it was that the job fails, and why.
+/// The probability that the job fails, and the evidence.
 pub(super) fn failing(belief: &Breakdown) -> Markup {
     html! {
         p {
-            "The job was believed to fail with a probability of " strong { (per_cent(belief.probability)) }
-            " when the case was opened (" (per_cent(belief.prior)) " of jobs do)."
+            "The probability that the job fails was " strong { (per_cent(belief.probability)) }
+            " when the case was opened (" (per_cent(belief.prior)) " of all jobs fail)."
         }
         div.beside {
             (reasons("For", &belief.speaks_for))
@@ -127,7 +127,7 @@ fn reasons(title: &str, all: &[Reason]) -> Markup {
     }
 }
 
-/// A bar as long as a share.
+/// A bar proportional to a fraction.
 fn bar(share: f64) -> Markup {
     html! {
         svg.bar viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true" {

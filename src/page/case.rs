@@ -1,6 +1,6 @@
-//! One case: what is concluded or believed and why, its experiments, its curves, its commands, its cost, its history.
+//! One case: conclusion or beliefs with reasons, its experiments, its curves, its commands, its cost, its history.
 //!
-//! Owns: the order of all that. Must not know: where it is kept.
+//! Owns: the order of these parts. Must not know: where they are stored.
 
 use maud::{Markup, html};
 
@@ -13,7 +13,7 @@ use crate::case::{Body, Case, Curve, JournalEntry, Used};
 use crate::facts::Knobs;
 use crate::store::{Ask, Delivery};
 
-/// A paragraph is cut to so many characters.
+/// Maximum length of a paragraph in characters.
 const LONGEST: usize = 2000;
 
 /// A case with all that is shown of it.
@@ -25,7 +25,7 @@ pub struct CaseView<'a> {
     pub journal: &'a [JournalEntry],
     /// Its messages, oldest first.
     pub deliveries: &'a [Delivery],
-    /// What it asks of people now.
+    /// The current questions to people.
     pub asks: &'a [Ask],
     /// What its jobs have logged.
     pub curves: &'a [Curve],
@@ -72,7 +72,7 @@ impl CaseView<'_> {
         document(&format!("{baseline} · nextrun"), frame, &content)
     }
 
-    /// The settings of the baseline that are known.
+    /// The known settings of the baseline.
     pub(super) fn settings(&self) -> &Knobs {
         if self.case.settings.is_empty() { &self.case.baseline_facts.knobs } else { &self.case.settings }
     }
@@ -81,7 +81,7 @@ impl CaseView<'_> {
         self.case.launched.as_ref().map(changes::command_of)
     }
 
-    /// The command of a suggested run, as it was sent.
+    /// The command of a suggested run, as sent.
     pub(super) fn command_of(&self, suggestion: &str) -> Option<&str> {
         self.deliveries.iter().find_map(|delivery| match &delivery.message.body {
             Body::RunSuggested(run) if run.suggestion_id == suggestion => run.command.as_deref(),
@@ -146,7 +146,7 @@ impl CaseView<'_> {
     }
 
     fn waits_since(&self, line: &CaseLine) -> Option<f64> {
-        // What became of a job is noted while a case waits, and changes nothing of that.
+        // A status report about a job during the wait does not change what the case waits for.
         let last = || self.journal.iter().rev().find(|entry| entry.kind != "fate").map(|entry| entry.time);
         line.since.or_else(last)
     }
@@ -264,7 +264,7 @@ fn kind(delivery: &Delivery) -> String {
     words(&delivery.message.kind().event_type().trim_start_matches("nextrun.").replace('.', " "))
 }
 
-/// What a case waits for, in words.
+/// What a case is waiting for, in words.
 pub(super) fn waits(line: &CaseLine) -> Markup {
     let text = match line.waiting.as_str() {
         "experiment" => "Waits for an experiment",
@@ -283,7 +283,7 @@ pub(super) fn waits(line: &CaseLine) -> Markup {
     }
 }
 
-/// What is needed of a person, with what does it.
+/// What a person should do, with the means to do it.
 pub(super) fn need_of(need: &Need, line: &CaseLine, frame: Frame, now: Option<f64>) -> Markup {
     html! {
         div.need {

@@ -1,6 +1,6 @@
-//! A command, and settings, as what differs from the baseline's.
+//! Differences of a command and of settings from the baseline.
 //!
-//! Owns: which words of a command are shown as taken out and put in. Must not know: how commands are rewritten.
+//! Owns: which arguments of a command are marked as removed and added. Must not know: how commands are rewritten.
 
 use maud::{Markup, html};
 use similar::{Algorithm, DiffTag, capture_diff_slices};
@@ -18,7 +18,7 @@ pub(super) fn command_of(launched: &Launched) -> String {
     masked(&launched.argv).iter().map(|word| shell(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// A new command beside the old one: what is taken out, and what is put in.
+/// A new command compared with the old one: removed and added arguments.
 pub(super) fn command(old: Option<&str>, new: &str) -> Markup {
     let new = masked_line(new);
     let new: Vec<&str> = new.split_whitespace().take(MOST_WORDS).collect();

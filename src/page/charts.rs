@@ -1,6 +1,7 @@
-//! The curves of a case: one chart a quantity, the baseline and its experiments on one axis, and the same as tables.
+//! The curves of a case: one chart per quantity, with the baseline and its experiments on one axis, and the same data
+//! as tables.
 //!
-//! Owns: which curves stand together, their names. Must not know: how a chart is drawn.
+//! Owns: which curves share a chart, their names. Must not know: how a chart is drawn.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -65,10 +66,10 @@ pub(super) fn section(charts: &[Chart]) -> Markup {
         section aria-labelledby="curves" {
             h2 id="curves" { "Curves" }
             @if charts.iter().all(Chart::is_empty) {
-                p.quiet { "No curve is known of this case." }
+                p.quiet { "No curves of this case are available." }
             } @else {
                 p.note {
-                    "A line is the mean of what was logged around each step; its band reaches from the lowest to the highest value. "
+                    "A line is the mean of the values around each step; its band extends from the lowest to the highest value. "
                     "Shaded: the steps that a finding rests on. ×: a value that was not finite."
                 }
             }

@@ -1,6 +1,6 @@
-//! The experiments of a case: what each was expected to show, beside what it showed.
+//! The experiments of a case: the expected and the observed result of each.
 //!
-//! Owns: the tree (baseline, tests, the values that each test tried) and its words. Must not know: policies.
+//! Owns: the tree (baseline, tests, the values that each test tried) and its texts. Must not know: policies.
 
 use maud::{Markup, html};
 
@@ -11,7 +11,7 @@ use super::words::{sentence, shown, words};
 use crate::case::{Experiment, JournalEntry};
 use crate::policy::FOUND;
 
-/// A text on a card is cut to so many characters.
+/// Maximum length of a text on a card in characters.
 const LONGEST: usize = 600;
 
 /// Experiments of one test that follow each other.
@@ -94,13 +94,13 @@ fn card(view: &CaseView<'_>, number: usize, experiment: &Experiment) -> Markup {
 
 fn expected(experiment: &Experiment) -> String {
     match experiment.proposal.expect.as_str() {
-        "" if experiment.control => "It fails as the baseline did.".to_owned(),
-        "" => "The policy does not say.".to_owned(),
+        "" if experiment.control => "It fails like the baseline.".to_owned(),
+        "" => "The policy does not define this.".to_owned(),
         words => sentence(&shown(words, LONGEST)),
     }
 }
 
-/// What an experiment showed, as the journal has it; where it is under way, what is known of it.
+/// The result of an experiment according to the journal; for a running one, what is known so far.
 fn seen(view: &CaseView<'_>, experiment: &Experiment) -> String {
     let about = |entry: &&JournalEntry| {
         entry.detail.get("suggestion_id").and_then(serde_json::Value::as_str) == Some(experiment.suggestion.as_str())
@@ -161,7 +161,7 @@ fn facts(view: &CaseView<'_>, experiment: &Experiment) -> Markup {
         }
         @if let Some(command) = view.command_of(&experiment.suggestion) {
             details id=(format!("command-{}", experiment.suggestion)) {
-                summary { "Its command, beside the baseline's" }
+                summary { "Its command, compared with the baseline's" }
                 (changes::command(view.baseline_command().as_deref(), command))
             }
         }

@@ -1,6 +1,6 @@
-//! The journal of a case: what was decided, when, and by whom.
+//! The journal of a case: decisions with their times and authors.
 //!
-//! Owns: how an entry reads. Must not know: what follows from it.
+//! Owns: the presentation of an entry. Must not know: its consequences.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use super::time::moment;
 use super::words::{count, sentence, shown, value, words};
 use crate::case::{BY_HAND, JournalEntry};
 
-/// A text of an entry is cut to so many characters.
+/// Maximum length of a text of an entry in characters.
 const LONGEST: usize = 800;
 
 /// The section of a page.
@@ -39,7 +39,7 @@ pub(super) fn section(journal: &[JournalEntry], now: Option<f64>) -> Markup {
     }
 }
 
-/// Who decided: a person, whoever runs jobs, or nextrun by its policy.
+/// Who decided: a person, the system that runs jobs, or nextrun by its policy.
 fn by(entry: &JournalEntry) -> String {
     let text = |key: &str| entry.detail.get(key).and_then(Value::as_str);
     if let Some(person) = text("decided_by") {

@@ -1,6 +1,6 @@
-//! The first page: what needs a person, what is investigated, the jobs, what it cost.
+//! The start page: items that need a person, open cases, jobs, costs.
 //!
-//! Owns: that order, and the filter of jobs. Must not know: where lines come from.
+//! Owns: this order, and the filter of jobs. Must not know: the source of lines.
 
 use maud::{Markup, html};
 
@@ -9,22 +9,22 @@ use super::time::{ago, moment};
 use super::words::{count, per_cent, sentence, shown, words};
 use super::{CaseLine, Frame, JobLine, Month, Need, document, masthead, month};
 
-/// A page lists so many jobs; a filter finds the others.
+/// Maximum number of jobs on a page; a filter finds the others.
 const MOST_JOBS: usize = 200;
 
 /// Closed cases that are listed, the newest.
 const MOST_CLOSED: usize = 30;
 
-/// What the first page shows.
+/// The data of the start page.
 #[derive(Debug)]
 pub struct Home<'a> {
-    /// Whether the daemon does its work, else why not.
+    /// Whether the daemon works; otherwise the reason.
     pub readiness: Result<&'static str, String>,
     /// Runs that are followed.
     pub runs: usize,
     /// Cases, open ones first.
     pub cases: &'a [CaseLine],
-    /// What needs a person besides cases.
+    /// Items besides cases that need a person.
     pub needs: Vec<Need>,
     /// Jobs by name.
     pub jobs: Vec<(&'a str, &'a JobLine)>,

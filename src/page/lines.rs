@@ -1,6 +1,6 @@
-//! Cases, jobs and what needs a person, each as one line.
+//! Cases, jobs and items that need a person, one line each.
 //!
-//! Owns: which of it is listed. Must not know: how it is kept.
+//! Owns: which details are listed. Must not know: how they are stored.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::words;
 use crate::case::{Case, PauseEnds, RUN, SKIP, SNOOZE, Waiting};
 use crate::store::Ask;
 
-/// A case as it is listed.
+/// A case in a list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct CaseLine {
     /// Its id.
@@ -17,25 +17,25 @@ pub struct CaseLine {
     pub baseline_run: String,
     /// The policy that it runs.
     pub policy: String,
-    /// Where it stands in its policy.
+    /// Its position in the policy.
     pub state: String,
-    /// What it waits for: `room`, `budget`, `experiment`, `answer`, `approval`, `paused` or `nothing`.
+    /// What it is waiting for: `room`, `budget`, `experiment`, `answer`, `approval`, `paused` or `nothing`.
     pub waiting: String,
-    /// Since when it waits, where that is known, in seconds since the Unix epoch.
+    /// Since when it has been waiting, if known, in seconds since the Unix epoch.
     pub since: Option<f64>,
     /// Experiments so far.
     pub experiments: usize,
     /// When it was opened, in seconds since the Unix epoch.
     pub opened: f64,
-    /// What was found in the baseline, by the ids of symptoms.
+    /// The findings in the baseline, as ids of symptoms.
     pub symptoms: Vec<String>,
-    /// What the experiment tests that it waits for or made last, in words.
+    /// The hypothesis of the current or latest experiment, in words.
     pub hypothesis: Option<String>,
     /// Its verdict, once closed.
     pub verdict: Option<String>,
     /// How sure that is, 0 to 1.
     pub confidence: Option<f64>,
-    /// What it needs of a person.
+    /// What it needs from a person.
     pub needs: Option<Need>,
     /// Up to sixty levels of the baseline's loss.
     #[serde(skip)]
@@ -47,11 +47,11 @@ pub struct CaseLine {
 pub struct Need {
     /// What kind of thing.
     pub kind: NeedKind,
-    /// What it is, in words.
+    /// Its description, in words.
     pub text: String,
     /// Since when, in seconds since the Unix epoch.
     pub since: Option<f64>,
-    /// Until when, in seconds since the Unix epoch, where it has an end.
+    /// The deadline in seconds since the Unix epoch, if there is one.
     pub until: Option<f64>,
     /// What to look at.
     pub checklist: Vec<String>,
@@ -59,13 +59,13 @@ pub struct Need {
     pub answers: Vec<String>,
     /// The command that does it.
     pub command: Option<String>,
-    /// What was asked, by the id of its message, and the fingerprint of exactly that.
+    /// The question, by the id of its message, and its fingerprint.
     pub asked: Option<(String, String)>,
     /// The command that would run.
     pub would_run: Option<String>,
 }
 
-/// What a person is needed for.
+/// Why a person is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NeedKind {
@@ -73,15 +73,15 @@ pub enum NeedKind {
     Question,
     /// To let an experiment run, or not.
     Approval,
-    /// To mend what a case was paused for.
+    /// To fix the problem for which a case is paused.
     Paused,
     /// To say which job carries out an experiment.
     Dispute,
-    /// To start a run, for nothing else does.
+    /// To start a run, because nothing else does.
     Run,
     /// To decide about a message that did not arrive.
     Delivery,
-    /// To mend the daemon's surroundings or settings.
+    /// To fix the daemon's environment or settings.
     Trouble,
 }
 
@@ -118,7 +118,7 @@ impl Need {
 }
 
 impl CaseLine {
-    /// Takes in what people were asked, where this case asked it.
+    /// Adds the questions to people, if they belong to this case.
     pub fn asked(&mut self, ask: &Ask) {
         let Some(need) = self.needs.as_mut().filter(|_| ask.case.0 == self.case_id) else { return };
         if !matches!(need.kind, NeedKind::Question | NeedKind::Approval) {
@@ -133,21 +133,21 @@ impl CaseLine {
     }
 }
 
-/// A job as it is listed.
+/// A job in a list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct JobLine {
     /// How it is doing: `healthy`, `suspect`, `failing`, `unknown`; `None` before it was looked at.
     pub status: Option<&'static str>,
     /// How probable it is that it fails.
     pub probability: Option<f64>,
-    /// What it shows, by the ids of symptoms.
+    /// Its symptoms, as ids.
     pub symptoms: Vec<String>,
     /// When something new of it was last seen, in seconds since the Unix epoch.
     pub last_seen: f64,
 }
 
 impl CaseLine {
-    /// A case as it stands.
+    /// The current state of a case.
     pub fn of(case: &Case) -> CaseLine {
         let waiting = match case.waiting {
             _ if case.paused.is_some() => "paused",
@@ -186,10 +186,10 @@ impl CaseLine {
     }
 }
 
-/// What a case needs of a person.
+/// What a case needs from a person.
 fn need(case: &Case) -> Option<Need> {
     if let Some(pause) = &case.paused {
-        // One that a destination refused goes on once that takes it.
+        // A case refused by a destination continues once the destination accepts it.
         let command = (pause.ends == PauseEnds::Person).then(|| format!("nextrun cases resume {}", case.id));
         return Some(Need { since: Some(pause.since), command, ..Need::new(NeedKind::Paused, &pause.why) });
     }

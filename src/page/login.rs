@@ -1,13 +1,13 @@
-//! The pages for people who are not known yet.
+//! The pages for people who have not logged in.
 //!
-//! Owns: their words. Must not know: how somebody is known.
+//! Owns: their texts. Must not know: how people are authenticated.
 
 use maud::html;
 
 use super::{Frame, document, masthead};
 
-/// The page of a link that `nextrun login` printed. A button, not the link itself, uses it up: programs that look at links
-/// before people do press none. The cookie is then set in answer to this page, and not to wherever the link was.
+/// The page of a link printed by `nextrun login`. A button, not the link itself, uses it up, because programs that open
+/// links before people do not press buttons. The cookie is set in the response to this page.
 pub fn offers_login(code: &str) -> String {
     let frame = Frame::Served { may_act: false };
     let content = html! {

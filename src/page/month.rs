@@ -1,6 +1,6 @@
-//! What investigations cost and saved in a month.
+//! Cost and savings of investigations in a month.
 //!
-//! Owns: the sums, and what counts as saved. Must not know: when a month begins: it is given.
+//! Owns: the sums, and what counts as saved. Must not know: when a month begins, which is passed in.
 
 use maud::{Markup, html};
 
@@ -21,11 +21,11 @@ pub struct Month {
     pub explained: usize,
     /// Cases of it that closed without one.
     pub unexplained: usize,
-    /// What the experiments cost that were suggested in it.
+    /// The cost of the experiments suggested in this month.
     pub used: Used,
     /// Jobs that stopped short of their planned length after they were reported.
     pub stopped: usize,
-    /// Hours that these had left, as far as their pace is known.
+    /// The remaining hours of these, if their pace is known.
     pub left_hours: f64,
     /// The same times their GPUs.
     pub left_gpu_hours: f64,
@@ -59,8 +59,9 @@ pub fn month_of<'a>(cases: impl Iterator<Item = &'a Case>, name: String, begin: 
     month
 }
 
-/// The hours that a job had left when it stopped, and its GPUs: one that was reported, went on, and stopped short of its
-/// plan. Whether it stopped because of the report is not known. One that had ended before it was reported saved nothing.
+/// The remaining hours of a job when it stopped, and its GPUs: it was reported, continued, and stopped before its
+/// planned end. Whether it stopped because of the report is unknown. A job that had ended before it was reported saved
+/// nothing.
 fn left_unspent(case: &Case) -> Option<(f64, f64)> {
     let pace = case.pace?;
     let planned = case.settings.get("max_steps")?.as_f64()?;
@@ -89,7 +90,7 @@ pub(super) fn section(month: &Month) -> Markup {
             }
             @if month.stopped > 0 { p.note {
                 "GPU hours not run: what " (count(month.stopped, "job")) " had left of their planned length "
-                "when they stopped after nextrun had reported them. Whether each stopped for that reason is not known."
+                "when they stopped after nextrun had reported them. It is unknown whether each stopped for that reason."
             } }
         }
     }

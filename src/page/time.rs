@@ -1,11 +1,11 @@
 //! Times and durations for people.
 //!
-//! Owns: how they read, absolute and relative. Must not know: the clock: now is given.
+//! Owns: their absolute and relative format. Must not know: the clock; the current time is passed in.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-/// A time as it is in data: RFC 3339 in UTC, whole seconds.
+/// A time in data: RFC 3339 in UTC, whole seconds.
 pub(super) fn rfc3339(seconds: f64) -> String {
     stamp(seconds).map_or_else(String::new, |time| time.to_string())
 }
@@ -15,12 +15,12 @@ fn stamp(seconds: f64) -> Option<Timestamp> {
     Timestamp::from_second(seconds as i64).ok()
 }
 
-/// A time as it is read: `29 Nov 2026, 21:09 UTC`.
+/// A time for people: `29 Nov 2026, 21:09 UTC`.
 pub(super) fn absolute(seconds: f64) -> String {
     stamp(seconds).map_or_else(|| "?".to_owned(), |time| time.strftime("%-d %b %Y, %H:%M UTC").to_string())
 }
 
-/// A time, and how long ago it was where somebody looks now.
+/// A time, and how long ago it was, for served pages.
 pub(super) fn moment(seconds: f64, now: Option<f64>) -> Markup {
     html! {
         time datetime=(rfc3339(seconds)) { (absolute(seconds)) }
@@ -36,7 +36,7 @@ pub(super) fn ago(seconds: f64) -> String {
     if seconds < 1.0 { "just now".to_owned() } else { format!("{} ago", duration(seconds)) }
 }
 
-/// How long something takes, in its largest unit, with one decimal where there is little of it.
+/// A duration in its largest unit, with one decimal for small numbers.
 pub(super) fn duration(seconds: f64) -> String {
     let units = [(86_400.0, "days", "day"), (3600.0, "h", "h"), (60.0, "min", "min"), (1.0, "s", "s")];
     let seconds = seconds.max(0.0);

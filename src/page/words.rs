@@ -1,6 +1,6 @@
-//! Words and numbers for people.
+//! Texts and numbers for people.
 //!
-//! Owns: how ids, settings and texts of strangers read. Must not know: what they are about.
+//! Owns: the presentation of ids, settings and untrusted texts. Must not know: their subject.
 
 use serde_json::Value;
 
@@ -21,10 +21,10 @@ pub(super) fn sentence(words: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// A text of strangers as it is shown: one that cannot reorder or hide what stands beside it, of at most `most` characters,
-/// with secrets masked.
+/// An untrusted text for display: it cannot reorder or hide neighbouring text, has at most `most` characters, and
+/// secrets are masked.
 pub fn shown(text: &str, most: usize) -> String {
-    // Masking first: what is cut could end in the middle of a secret, which then looks like none.
+    // Masking comes first: shortening could cut a secret, which would then not be recognised.
     let text = masked_line(text);
     let mut out: String = text.chars().take(most).map(plain).collect();
     if text.chars().nth(most).is_some() {
@@ -33,7 +33,7 @@ pub fn shown(text: &str, most: usize) -> String {
     out
 }
 
-/// The character itself, or what stands for one that is not seen or changes the direction of others.
+/// The character itself, or a replacement for invisible characters and those that change the direction of others.
 fn plain(c: char) -> char {
     match c {
         '\n' | '\t' => c,
@@ -57,7 +57,7 @@ pub(super) fn value(knob: &str, value: &Value) -> String {
     }
 }
 
-/// Changed settings with what they were, where that is known.
+/// Changed settings with their previous values, if known.
 pub(super) fn changes(changes: &Knobs, before: &Knobs) -> Vec<(String, Option<String>, String)> {
     let change = |(knob, new): (&String, &Value)| {
         let old = before.get(knob).map(|old| value(knob, old));
@@ -72,7 +72,7 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{} {noun}{plural}", crate::picture::number(number as f64, 12))
 }
 
-/// A share as per cent.
+/// A fraction in per cent.
 pub(super) fn per_cent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share.clamp(0.0, 1.0))
 }

@@ -1,6 +1,6 @@
 //! Scales and their ticks.
 //!
-//! Owns: where a value lies between two ends, and which values are named. Must not know: how it is drawn.
+//! Owns: the position of a value between two ends, and which values are labelled. Must not know: how it is drawn.
 
 use super::Chart;
 

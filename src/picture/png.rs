@@ -1,6 +1,6 @@
-//! A chart as PNG: its SVG, rendered with a font that is built in.
+//! A chart as PNG: its SVG, rendered with an embedded font.
 //!
-//! Owns: the rendering, the size in pixels. Must not know: what is drawn.
+//! Owns: the rendering, the size in pixels. Must not know: the content.
 
 use std::sync::{Arc, LazyLock};
 
@@ -34,7 +34,7 @@ pub enum PictureError {
     #[error("there is no curve to draw")]
     Nothing,
     /// The drawing could not be rendered.
-    #[error("the picture could not be made: {0}")]
+    #[error("could not create the picture: {0}")]
     Render(String),
 }
 

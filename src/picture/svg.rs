@@ -1,6 +1,6 @@
 //! A chart as SVG.
 //!
-//! Owns: what is drawn where, colours, dash patterns. Must not know: what a series means.
+//! Owns: layout, colours, dash patterns. Must not know: the meaning of a series.
 
 use std::fmt::Write;
 

@@ -1,6 +1,6 @@
 //! The tests that may be probes.
 //!
-//! Owns: what each changes. Must not know: what a result says.
+//! Owns: the changes of each. Must not know: the interpretation of a result.
 
 use serde_json::{Value, json};
 
@@ -16,11 +16,11 @@ pub struct Test {
     pub why: &'static str,
     /// What is tested.
     pub hypothesis: &'static str,
-    /// The changes that it makes, but for its length; `None` where it cannot be made.
+    /// Its changes except the length; `None` if it is not possible.
     pub(super) changes: fn(&Ground<'_>) -> Option<Knobs>,
-    /// It is over after so many steps, however large the budget.
+    /// Maximum number of steps, however large the budget.
     pub(super) most_steps: Option<f64>,
-    /// It has to fit few examples; others have to get below the loss where the job stands.
+    /// It has to fit few examples; other tests have to get below the current loss of the job.
     pub(super) fits_few: bool,
 }
 
@@ -36,7 +36,7 @@ impl PartialEq for Test {
     }
 }
 
-/// Adam at the reference rate fits one example within so many updates, if anything does.
+/// Adam at the reference rate fits one example within this many updates, if it is possible at all.
 const FITS_WITHIN: f64 = 1000.0;
 
 /// Every test.
@@ -59,7 +59,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         name: "ordinary_settings",
-        why: "a job that stands at its floor gets no lower with ordinary settings, one whose settings are at fault does",
+        why: "a job at its lowest loss does not improve with ordinary settings; a job with faulty settings does",
         hypothesis: "the settings keep the loss from falling",
         changes: ordinary,
         most_steps: None,

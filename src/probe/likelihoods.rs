@@ -24,7 +24,7 @@ pub struct Table {
 pub struct Row {
     /// Where the numbers come from.
     pub source: String,
-    /// The steps of the probes, as a share of those that their jobs had made.
+    /// The steps of the probes, as a fraction of the steps of their jobs.
     pub share: f64,
     /// By test.
     pub tests: BTreeMap<String, Likelihoods>,
@@ -40,8 +40,8 @@ impl Table {
         &SHIPPED
     }
 
-    /// How likely the outcomes of a test are whose steps are this share of its job's; `None` where that was not measured. The
-    /// row of the length that is nearest counts.
+    /// The likelihoods of a test's outcomes for probes with this fraction of the job's steps; `None` if they were not
+    /// measured. The row with the nearest length applies.
     pub fn of(&self, test: &str, share: f64) -> Option<&Likelihoods> {
         let far = |row: &&Row| (row.share / share).ln().abs();
         self.rows.iter().min_by(|a, b| far(a).total_cmp(&far(b)))?.tests.get(test)

@@ -9,8 +9,8 @@ use crate::policy::{Next, Passed, Policy};
 use super::play::play;
 use super::{report, story};
 
-/// Tells one story of a test file: what is tested, why, what it shows and what follows. `name` is the story's name, or an
-/// unambiguous beginning of it.
+/// Explains one story of a test file: each test, its reason, its result and the consequence. `name` is the story's
+/// name, or a unique prefix.
 ///
 /// # Errors
 /// The test file has problems, or no story, or more than one, has that name.

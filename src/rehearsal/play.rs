@@ -15,7 +15,7 @@ const MOST_STEPS: usize = 1000;
 /// How a story went.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Played {
-    /// The tests that were stopped at, each as often as it was.
+    /// The tests at which the case stopped, with repetitions.
     pub(super) path: Vec<String>,
     /// The changes of each experiment that was suggested.
     pub(super) proposed: Vec<(String, Knobs)>,
@@ -24,12 +24,12 @@ pub(super) struct Played {
     pub(super) stops: Vec<(usize, Next)>,
     pub(super) experiments: u32,
     pub(super) conclusion: Option<Conclusion>,
-    /// What the story does not say.
+    /// What the story does not define.
     pub(super) gap: Option<String>,
 }
 
 impl Played {
-    /// Whether a test was made or passed over, or a conclusion reached.
+    /// Whether a test ran or was skipped, or a conclusion was reached.
     pub(super) fn visited(&self, state: &str) -> bool {
         self.path.iter().any(|name| name == state)
             || self.passed.iter().any(|passed| passed.state == state)
@@ -77,7 +77,7 @@ struct Told<'a> {
     times: usize,
 }
 
-/// Tells the policy what the story says of a stop.
+/// Passes the story's result of a stop to the policy.
 fn tell(policy: &Policy, story: &Story, case: &mut CaseFacts, stop: Told<'_>) -> Result<Advance, String> {
     let Told { at, times } = stop;
     // A state at which a case stops confirms a result, by an experiment.
@@ -89,7 +89,7 @@ fn tell(policy: &Policy, story: &Story, case: &mut CaseFacts, stop: Told<'_>) ->
         None if runs => story.default_show.as_ref().ok_or_else(|| {
             format!("the story does not define the result of `{}`: add it to `shows`, or add `default_show`", at.state)
         })?,
-        // A question that the story leaves out is one that nobody answers.
+        // A question that the story omits is not answered.
         None => &Show::Silence,
     };
     let happened = match said {

@@ -1,6 +1,6 @@
 //! The test file of a policy.
 //!
-//! Owns: its keys, and what follows from the facts that a story leaves out. Must not know: how a case is walked.
+//! Owns: its keys, and derived facts. Must not know: how a case moves through a policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,14 +15,14 @@ use crate::yaml::{Fields, Kind, Node, Place, Problem, Problems, read as read_yam
 pub(super) struct Story {
     pub(super) name: String,
     pub(super) baseline: Facts,
-    /// The knobs that the script has, where the story says.
+    /// The knobs that the script supports, if the story defines them.
     pub(super) knobs: Option<BTreeSet<String>>,
     pub(super) shows: BTreeMap<String, Shows>,
     pub(super) default_show: Option<Show>,
     pub(super) expected: Expected,
 }
 
-/// What a test shows each time that it is stopped at.
+/// The results of a test, one per stop.
 #[derive(Debug, Clone)]
 pub(super) enum Shows {
     Always(Show),
@@ -30,7 +30,7 @@ pub(super) enum Shows {
 }
 
 impl Shows {
-    /// What is shown the nth time, from 1.
+    /// The nth result, from 1.
     pub(super) fn at(&self, time: usize) -> Option<&Show> {
         match self {
             Shows::Always(show) => Some(show),
@@ -46,7 +46,7 @@ impl Shows {
     }
 }
 
-/// What is shown once.
+/// A single result.
 #[derive(Debug, Clone)]
 pub(super) enum Show {
     Ran { facts: Facts, hours: f64 },

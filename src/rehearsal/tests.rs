@@ -68,7 +68,7 @@ expect:
 fn a_gap_in_the_story_is_an_error_and_not_a_failure() {
     let report = one(&format!("{BASELINE}expect: {{ verdict: inconclusive }}"));
     assert_eq!(report.tests[0].status, Status::Error);
-    assert!(report.tests[0].findings[0].contains("does not say what `overfit_one_point` shows"), "{report}");
+    assert!(report.tests[0].findings[0].contains("does not define the result of `overfit_one_point`"), "{report}");
     let report = one(&format!(
         "{BASELINE}shows: {{ overfit_one_point: {{}}, lower_learning_rate: [{{ better: true, progress: 0.1 }}] }}\nexpect: {{ verdict: inconclusive }}"
     ));

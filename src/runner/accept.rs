@@ -254,9 +254,9 @@ mod tests {
             assert!(Order::accept(&message(from(json!(1000))), 1000).is_ok());
             assert!(refused(from(json!(0))).contains("belongs to user 0"));
             assert!(refused(from(json!(1001))).contains("belongs to user 1001"));
-            assert!(refused(from(Value::Null)).contains("not known"));
+            assert!(refused(from(Value::Null)).contains("unknown"));
         }
-        assert!(refused(json!({"command_from": null})).contains("does not say"));
+        assert!(refused(json!({"command_from": null})).contains("does not contain the source"));
         let unknown = Order::accept(&message(json!({"command_from": {"source": "elsewhere", "owner": 1000}})), 1000);
         assert!(matches!(unknown, Err(Refusal::Malformed(_))), "{unknown:?}");
     }

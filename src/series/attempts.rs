@@ -1,57 +1,57 @@
-//! One scalar tag of a run, and what it means that its step goes back.
+//! One scalar tag of a run, and the interpretation of steps that go back.
 //!
-//! Owns: telling a restart from the other things that programs do with their steps. Must not know: files.
+//! Owns: distinguishing a restart from other patterns in step numbers. Must not know: files.
 
 use super::sketch::{Order, Point, Sketch};
 
-/// A stretch of a series that a restart replaced.
+/// A part of a series that a restart replaced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     /// The step at which the next attempt began.
     pub restarted_at: i64,
-    /// What this attempt had logged until then.
+    /// The points of this attempt up to then.
     pub sketch: Sketch,
 }
 
-/// So many replaced attempts are kept a series; the oldest go first.
+/// Maximum number of replaced attempts per series; the oldest are dropped first.
 const MAX_EARLIER: usize = 2;
 
-/// So many values at the start of an attempt say whether it starts over or goes on: enough for a median that single
-/// outliers do not move.
+/// Number of initial values of an attempt that decide whether it starts over or continues: enough for a median that is
+/// robust against single outliers.
 const TRIAL: usize = 8;
 
 /// One scalar tag of a run.
 ///
-/// A step that goes back is usually a restart from a checkpoint: what came after it was replaced and is kept as an
-/// earlier [`Attempt`]. But
+/// A step that goes back is usually a restart from a checkpoint: the later points were replaced and are kept as an
+/// earlier [`Attempt`]. There are exceptions:
 ///
-/// - by no more than the usual distance of neighbours, it is two points in the wrong order;
-/// - back to where it began, with values that go on as before, it is a program that counts its steps from the start
-///   in each epoch: the rounds are put one behind the other;
-/// - steps that never move are none: the points are counted instead.
+/// - if it goes back by no more than the usual distance of neighbours, two points are in the wrong order;
+/// - if it goes back to the beginning while the values continue, the program restarts its step count in each epoch, and
+///   the rounds are concatenated;
+/// - if the step never changes, the points are counted instead.
 ///
-/// The last two give points steps that the program did not log.
+/// In the last two cases, points get steps that the program did not log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// The newest attempt, including what it took over from before its restart.
+    /// The latest attempt, including the points that it kept from before its restart.
     pub sketch: Sketch,
     /// Attempts that were replaced, oldest first.
     pub earlier: Vec<Attempt>,
-    /// How often a restart was seen.
+    /// The number of detected restarts.
     pub restarts: u32,
-    /// A logged step greater than this follows as it is; `i64::MAX` while there is something to think about.
+    /// A logged step greater than this needs no check; `i64::MAX` while a check is pending.
     follows: i64,
     round: Round,
 }
 
-/// The stretch since the step last went back.
+/// The points since the step last went back.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Round {
-    /// First and newest step as logged; `None` before the first point.
+    /// First and latest step as logged; `None` before the first point.
     steps: Option<(i64, i64)>,
     /// Points of the sketch before it.
     points_before: u64,
-    /// What is added to logged steps.
+    /// The offset added to logged steps.
     moved: i64,
     /// Usual distance of neighbours, as an earlier round had it.
     usual: u64,

@@ -1,4 +1,4 @@
-//! A bucket of a sketch, and the one that takes points now.
+//! A bucket of a sketch, and the current bucket.
 //!
 //! Owns: mean, variance and extremes of the values in a bucket. Must not know: which steps it spans.
 
@@ -67,7 +67,7 @@ impl Bucket {
     }
 }
 
-/// The bucket that takes points now, with sums in place of mean and variance: no division for each point.
+/// The current bucket, which stores sums instead of mean and variance, so that adding a point needs no division.
 ///
 /// The sums are of deviations from a pivot, which is one of the values (or their mean): squares of deviations from it
 /// add up to at most `n + 1` times those from the mean, so nothing but `log2(n)` of 52 bits is lost. They are added in

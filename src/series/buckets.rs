@@ -1,6 +1,6 @@
-//! The buckets of a sketch, packed: they are most of what a series costs.
+//! The buckets of a sketch in packed form, which use most of the memory of a series.
 //!
-//! Owns: how buckets are kept. Must not know: which steps they span.
+//! Owns: the storage of buckets. Must not know: which steps they span.
 
 use super::bucket::Bucket;
 

@@ -1,4 +1,4 @@
-//! What rules need of a histogram: its moments over time, never its buckets.
+//! The properties of a histogram used by rules: its moments over time, not its buckets.
 
 use super::sketch::{Order, Point, Sketch};
 
@@ -48,7 +48,7 @@ pub struct HistogramSketch {
     pub rms: Sketch,
     /// The first histogram.
     pub first: Option<Moments>,
-    /// The newest histogram.
+    /// The latest histogram.
     pub last: Option<Moments>,
     /// How many histograms in a row, up to the newest, had exactly the moments of the one before.
     pub unchanged: u32,

@@ -1,6 +1,6 @@
-//! The newest points of a series, exactly.
+//! The exact latest points of a series.
 //!
-//! Owns: how they are packed. Must not know: buckets.
+//! Owns: their packed form. Must not know: buckets.
 
 use super::sketch::Point;
 

@@ -1,13 +1,13 @@
-//! A series in few enough points to be kept and drawn.
+//! A series reduced to few points, for storage and drawing.
 //!
-//! Owns: which points stand for a series. Must not know: what it means, and how it is drawn. Nothing is invented: a point
-//! is one logged value, or the mean of the values of a bucket together with their extremes.
+//! Owns: which points represent a series. Must not know: its meaning, and how it is drawn. Each point is one logged
+//! value, or the mean of the values of a bucket with their extremes.
 
 use serde::{Deserialize, Serialize};
 
 use super::sketch::{Point, Sketch};
 
-/// A series as it is drawn.
+/// A series for drawing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outline {
     /// In the order of their steps: at most [`MAX_BUCKETS`](super::MAX_BUCKETS) and one.

@@ -1,4 +1,4 @@
-//! Everything that one run has logged so far.
+//! All data that one run has logged so far.
 
 use std::collections::BTreeMap;
 
@@ -44,16 +44,16 @@ impl TagId {
     }
 }
 
-/// What a run said of its own session (`_hparams_/session_end_info`, `SessionLog`).
+/// What a run reported about its own session (`_hparams_/session_end_info`, `SessionLog`).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SessionMark {
     /// Seconds since the Unix epoch.
     pub wall_time: f64,
-    /// Whether the session ended well, where it said so.
+    /// Whether the session ended successfully, if reported.
     pub success: Option<bool>,
 }
 
-/// Everything that one run has logged so far, summarised.
+/// A summary of all data that one run has logged so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunData {
     tags: Vec<Box<str>>,
@@ -70,20 +70,20 @@ pub struct RunData {
     session_start: Option<i64>,
     /// Number of events, of whatever kind.
     events: u64,
-    /// Whether the newest file of the run ends in the middle of a record, or one of those that are written at the same time.
+    /// Whether the latest file of the run, or one that is written at the same time, ends in the middle of a record.
     pub cut_off: bool,
-    /// Why its newest file cannot be read, for people.
+    /// Why its latest file cannot be read, for people.
     pub unreadable: Option<Box<str>>,
-    /// What other programs wrote into the same directory at the same time, each by the name of its writer.
+    /// The data that other programs wrote to the same directory at the same time, by the name of the writer.
     beside: Vec<(Box<str>, RunData)>,
-    /// How it was started, as a file beside its events says. Events cannot say it: what they hold is data.
+    /// How it was started, according to a file next to its events. Events are not trusted for this.
     pub launched: Option<Box<Launched>>,
 }
 
-/// A text longer than this is cut: texts are read for hyperparameters and identifiers only.
+/// Maximum length of a text; texts are used only for hyperparameters and identifiers.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// A run may have so many distinct tags; further ones are ignored (and counted by the reader).
+/// Maximum number of distinct tags per run; further ones are ignored (and counted by the reader).
 const MAX_TAGS: usize = 20_000;
 
 impl RunData {

@@ -1,4 +1,4 @@
-//! The bounded summary of a scalar series that all diagnosis reads.
+//! The bounded summary of a scalar series, the basis of all diagnosis.
 
 mod merge;
 mod past;
@@ -10,22 +10,22 @@ use super::bucket::{Bucket, Open};
 use super::buckets::{Buckets, MAX_BUCKETS};
 use super::newest::Newest;
 
-/// One scalar as it was logged.
+/// One scalar as logged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// Global step: optimizer steps, epochs or examples, as the program counted.
+    /// Global step: optimizer steps, epochs or examples, depending on the program.
     pub step: i64,
-    /// Seconds since the Unix epoch; NaN where the event had no usable time.
+    /// Seconds since the Unix epoch; NaN if the event had no usable time.
     pub wall_time: f64,
     /// The value; NaN and infinities are data.
     pub value: f64,
 }
 
-/// So many first points are kept exactly: where a series started must not blur as buckets grow wider.
+/// Number of first points kept exactly, so that the start of a series stays exact as buckets grow.
 const HEAD: usize = 16;
 
-/// A series in bounded memory: equal-step buckets that are merged pairwise as the series grows, and the exact first,
-/// last and best points.
+/// A series in bounded memory: buckets with equal step counts, merged pairwise as the series grows, and the exact
+/// first, last and best points.
 ///
 /// Buckets are aligned to the first step, and their width is a power of two steps, so which points share a bucket
 /// depends on the steps alone and never on how the points arrived.

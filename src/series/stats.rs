@@ -1,4 +1,4 @@
-//! Robust statistics over a few hundred numbers. Nothing here knows what the numbers mean.
+//! Robust statistics over a few hundred numbers, independent of their meaning.
 
 /// The median; NaN for an empty slice. Values must not be NaN.
 pub fn median(values: &[f64]) -> f64 {

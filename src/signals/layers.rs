@@ -1,4 +1,4 @@
-//! The order of layers, so far as names and the order of logging tell.
+//! The order of layers, according to their names and the order of logging.
 //!
 //! Must not know: tags.
 

@@ -1,4 +1,4 @@
-//! The site's own patterns, which win over the table.
+//! The site's own patterns, which take precedence over the table.
 //!
 //! A pattern is a tag as TensorBoard shows it, in which `*` stands for any characters: `Losses/train_*`. It is compared
 //! in the normal form of tags, so case and punctuation do not matter, with the tag alone and with `folder/tag`. In a
@@ -23,14 +23,15 @@ pub struct SiteRule {
 pub enum SiteRuleError {
     /// It would match no tag, or every tag.
     #[error(
-        "the pattern {pattern:?} has no letter or digit: write a tag as TensorBoard shows it, with * for any characters"
+        "the pattern {pattern:?} has no letter or digit: write a tag as shown in TensorBoard, with * for any \
+         characters"
     )]
     Empty {
         /// The pattern.
         pattern: String,
     },
     /// Weights and gradients belong to a layer.
-    #[error("the pattern {pattern:?} for {signal} has no *: put * where the name of the layer stands")]
+    #[error("the pattern {pattern:?} for {signal} has no *: use * for the name of the layer")]
     NoLayer {
         /// The pattern.
         pattern: String,

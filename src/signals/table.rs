@@ -1,4 +1,4 @@
-//! The table of naming conventions: `policies/signals.yaml`, read and compiled.
+//! The table of naming conventions: `policies/signals.yaml`, parsed and compiled.
 //!
 //! Must not know: how one series is chosen among several.
 

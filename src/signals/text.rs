@@ -1,6 +1,6 @@
-//! The normal form of a tag, in which naming conventions look alike.
+//! The normalised form of a tag, in which different naming conventions look alike.
 //!
-//! Must not know: what the words mean.
+//! Must not know: the meaning of words.
 
 /// The words that say which data is measured, most believed list first.
 pub(super) type Words<'a> = &'a [Vec<String>];

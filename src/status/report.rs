@@ -226,11 +226,11 @@ mod tests {
     #[test]
     fn a_fate_is_checked_and_bounded() {
         for (body, wrong) in [
-            ("", "no fate"),
-            ("[]", "no fate"),
+            ("", "not a valid status"),
+            ("[]", "not a valid status"),
             (r#"{"state": "dancing"}"#, "unknown variant"),
             (r#"{"reason": "x"}"#, "state"),
-            (r#"{"state": "failed", "exit_code": "one"}"#, "no fate"),
+            (r#"{"state": "failed", "exit_code": "one"}"#, "not a valid status"),
             (r#"{"state": "failed", "attempt": 0}"#, "from 1"),
         ] {
             let told = fate(body.as_bytes()).unwrap_err();

@@ -1,14 +1,14 @@
 //! CRC-32C (Castagnoli) and its TFRecord mask.
 //!
-//! Owns: the choice of instruction. The records of scalars have 30 to 100 bytes, where the call and the dispatch of a
-//! general library cost more than the sum itself; they get a loop of their own that inlines into the framing.
+//! Owns: the choice of instruction. Records of scalars have 30 to 100 bytes, for which the call and dispatch of a
+//! general library cost more than the checksum itself; they have a separate loop that is inlined into the framing.
 
 /// CRC-32C of `data`.
 pub fn crc32c(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
 }
 
-/// The checksum as TFRecord stores it: rotated and offset, so that data that embeds checksums does not weaken them.
+/// The checksum as stored by TFRecord: rotated and offset, so that data containing checksums do not weaken it.
 pub fn masked_crc32c(data: &[u8]) -> u32 {
     mask(crc32c(data))
 }

@@ -1,5 +1,5 @@
-//! Writes the few kinds of events that tests, benchmarks and demonstrations need, and the texts that TensorBoard shows of
-//! cases.
+//! Writes the few kinds of events needed by tests, benchmarks and demonstrations, and the texts about cases for
+//! TensorBoard.
 //!
 //! Owns: the encoding. Must not know: files.
 
@@ -97,18 +97,18 @@ pub fn tagged(wall_time: f64, step: i64, tag: &str, value: &Message) -> Vec<u8> 
     record(event(wall_time, step).bytes(5, Message::new().bytes(1, whole)).as_ref())
 }
 
-/// A scalar as torch and tensorboardX write it.
+/// A scalar as written by torch and tensorboardX.
 pub fn scalar(wall_time: f64, step: i64, tag: &str, value: f32) -> Vec<u8> {
     tagged(wall_time, step, tag, &Message::new().float(2, value))
 }
 
-/// A scalar as TF2, Keras, clu and flax write it.
+/// A scalar as written by TF2, Keras, clu and flax.
 pub fn tensor_scalar(wall_time: f64, step: i64, tag: &str, value: f32) -> Vec<u8> {
     let tensor = Message::new().varint(1, 1).bytes(2, []).bytes(4, value.to_le_bytes());
     tagged(wall_time, step, tag, &Message::new().bytes(8, tensor).bytes(9, metadata("scalars")))
 }
 
-/// A text as torch writes it.
+/// A text as written by torch.
 pub fn text(wall_time: f64, step: i64, tag: &str, text: &str) -> Vec<u8> {
     let shape = Message::new().bytes(2, Message::new().varint(1, 1));
     let tensor = Message::new().varint(1, 7).bytes(2, shape).bytes(8, text);

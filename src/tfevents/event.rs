@@ -8,11 +8,11 @@ use super::wire::{Field, Fields, Malformed};
 /// One event, borrowing from the record that holds it.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
-    /// Seconds since the Unix epoch; may be NaN or infinite, as the program wrote it.
+    /// Seconds since the Unix epoch; may be NaN or infinite, as written by the program.
     pub wall_time: f64,
     /// Global step; may be negative.
     pub step: i64,
-    /// What it says.
+    /// Its content.
     pub what: What<'a>,
 }
 
@@ -29,24 +29,24 @@ pub enum What<'a> {
     Other,
 }
 
-/// A mark that a program left about its session (`SessionLog`).
+/// A mark of a program about its session (`SessionLog`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Session {
-    /// It starts, or goes on, at the event's step.
+    /// The session starts or continues at the event's step.
     Start,
-    /// It ends.
+    /// The session ends.
     Stop,
-    /// It saved a checkpoint, or said nothing that is known.
+    /// A checkpoint was saved, or the mark is unknown.
     Other,
 }
 
 impl<'a> Event<'a> {
-    /// Decodes a record. Fields may come in any order and unknown ones are passed over; of several contents the last
-    /// counts.
+    /// Decodes a record. Fields may be in any order, and unknown fields are skipped; of several contents, the last one
+    /// applies.
     ///
     /// # Errors
     ///
-    /// If the record is no protobuf message. Values inside a summary are checked when they are asked for.
+    /// If the record is not a protobuf message. Values in a summary are checked when they are used.
     pub fn parse(record: &'a [u8]) -> Result<Event<'a>, Malformed> {
         let mut event = Event { wall_time: 0.0, step: 0, what: What::Other };
         let mut fields = Fields::new(record);

@@ -1,27 +1,27 @@
-//! What a file is that has the name of an event file and holds no events that can be read.
+//! Classifies files that are named like event files but contain no readable events.
 //!
-//! Owns: how such files are told apart, and what to do about each. Must not know: where bytes come from.
+//! Owns: how such files are distinguished, and a fix for each. Must not know: the source of the bytes.
 
 use std::fmt;
 
 use super::event::{Event, What};
 use super::records::{self, FRAME, HEADER, MAX_READ};
 
-/// As many first bytes of a file as [`Foreign::of`] needs.
+/// Number of first bytes of a file that [`Foreign::of`] needs.
 pub const LOOK: usize = 64 << 10;
 
-/// What a file is that cannot be read, with what to do as [`Display`](fmt::Display).
+/// The type of an unreadable file, with a fix as [`Display`](fmt::Display).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
-    /// It has no bytes.
+    /// Empty.
     Empty,
-    /// It has no byte but zero.
+    /// Only zeros.
     Zeros,
-    /// It is compressed, or an archive: the format, and the command that undoes it.
+    /// Compressed, or an archive: the format, and the command that unpacks it.
     Compressed(&'static str, &'static str),
-    /// A pointer of Git LFS.
+    /// A Git LFS pointer.
     LfsPointer,
-    /// A pointer of git-annex.
+    /// A git-annex pointer.
     AnnexPointer,
     /// An HTML or XML page.
     Page,
@@ -29,15 +29,15 @@ pub enum Foreign {
     Json,
     /// Other text.
     Text,
-    /// Its records have no checksums, or wrong ones throughout.
+    /// Records without checksums, or with wrong ones throughout.
     NoChecksums,
     /// `\n` became `\r\n`.
     LineEndsAdded,
     /// `\r\n` became `\n`.
     LineEndsRemoved,
-    /// It was read as text in one encoding and written in another.
+    /// Read as text in one encoding and written in another.
     Recoded,
-    /// Its records are whole, and no events.
+    /// Complete records that are not events.
     OtherRecords,
     /// Something else.
     Unknown,
@@ -203,7 +203,7 @@ impl fmt::Display for Foreign {
             Foreign::Json => f.write_str("it is JSON, such as the error message of a download: download it again"),
             Foreign::Text => f.write_str("it is text, not event records: copy the event file itself"),
             Foreign::NoChecksums => f.write_str(
-                "its records have no valid checksums, so damage cannot be told from data: write it with TensorBoard's own \
+                "its records have no valid checksums, so damage cannot be detected: write it with TensorBoard's own \
                  writer, or with one that computes them",
             ),
             Foreign::LineEndsAdded => write!(f, "its line ends were converted from LF to CRLF, which damages binary files: {BINARY}"),
@@ -211,7 +211,7 @@ impl fmt::Display for Foreign {
                 write!(f, "bytes are missing as after a conversion of line ends from CRLF to LF: {BINARY}")
             }
             Foreign::Recoded => write!(f, "it was read and written as text, which damages binary files: {BINARY}"),
-            Foreign::OtherRecords => f.write_str("its records are no events: it is a TFRecord file of another kind"),
+            Foreign::OtherRecords => f.write_str("its records are not events: it is another kind of TFRecord file"),
             Foreign::Unknown => f.write_str("it does not begin with an event record: it is another kind of file, or damaged"),
         }
     }

@@ -1,4 +1,4 @@
-//! `HParamsPluginData`: the hyperparameters and the end of a session, as `add_hparams` and Keras write them.
+//! `HParamsPluginData`: the hyperparameters and the end of a session, as written by `add_hparams` and Keras.
 //!
 //! Owns: that message and the `google.protobuf.Value`s in it. Must not know: which names are knobs.
 
@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::wire::{Field, Fields, Malformed};
 
-/// What the hparams plugin keeps in the metadata of its tags.
+/// The data of the hparams plugin in the metadata of its tags.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Hparams<'a> {
     start: &'a [u8],

@@ -1,7 +1,7 @@
-//! Framing: where the records in a stretch of bytes are, and whether both checksums of each hold.
+//! Framing: finds the records in a range of bytes and verifies both checksums of each.
 //!
 //! Owns: the layout of a record (`u64` length, its masked CRC, data, their masked CRC, all little-endian). Must not
-//! know: what is in the data, what to do about damage.
+//! know: the content of the data, how damage is handled.
 
 use super::checksum::mask;
 
@@ -11,11 +11,12 @@ pub(super) const HEADER: usize = 12;
 /// Bytes around the data.
 pub(super) const FRAME: usize = HEADER + 4;
 
-/// A longer record is passed over by its length, without reading it: images, graphs and embeddings, nothing that
-/// diagnosis reads.
+/// Longer records are skipped by their length without reading them: images, graphs and embeddings, which diagnosis does
+/// not use.
 pub const MAX_READ: u64 = 64 << 20;
 
-/// No event is longer: a protobuf message ends at 2 GiB. A length beyond it is damage, whatever its checksum says.
+/// No event is longer, because a protobuf message is limited to 2 GiB. A greater length is damage, whatever its
+/// checksum.
 pub const MAX_RECORD: u64 = (1 << 31) - 1;
 
 /// A record whose checksums hold, by the place of its data in the bytes.
@@ -51,11 +52,11 @@ pub(super) enum Stop {
     Full,
     /// The bytes end inside a record of which `wants` bytes are needed.
     NotYet { wants: usize },
-    /// What stands here is no header.
+    /// The bytes are not a header.
     BadHeader,
-    /// The header is good and the data is not.
+    /// The header is valid, but the data are not.
     BadData { len: usize },
-    /// The header is good and the data is not to be read.
+    /// The header is valid, but the data are too long to be read.
     TooLong { len: u64 },
 }
 

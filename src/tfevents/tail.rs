@@ -1,16 +1,17 @@
-//! Following the records of a file that grows, is cut off, or is damaged.
+//! Follows the records of a file that grows, is truncated, or is damaged.
 //!
-//! Owns: where to read on, and what to do about a stretch that is no record. Must not know: where bytes come from.
+//! Owns: where to continue reading, and how to handle a part that is not a record. Must not know: the source of the
+//! bytes.
 //!
-//! What is decided depends on the bytes of the file alone, never on how many of them were there at a time: where the
-//! bytes do not suffice, nothing is decided. In particular a bad record at the end of the bytes is waited for, since a
-//! tail of zeros or of half a record is what network file systems show of a file that is being written.
+//! Decisions depend only on the bytes of the file, never on how many of them were available at a time: if the bytes are
+//! not sufficient, no decision is made. In particular, a bad record at the end of the bytes is not skipped, because
+//! network file systems show a tail of zeros or half a record while a file is being written.
 
 use std::ops::Range;
 
 use super::records::{self, Batch, FRAME, HEADER, MAX_READ, Span, Stop};
 
-/// The place up to which a file was read.
+/// The position up to which a file was read.
 #[derive(Debug, Clone, Default)]
 pub struct Tail {
     offset: u64,
@@ -48,12 +49,12 @@ impl Tail {
         self.damage.is_some()
     }
 
-    /// Records that were passed over: bad checksum, too long, or stretches of damage.
+    /// Skipped records: bad checksum, too long, or damaged parts.
     pub fn bad_records(&self) -> u64 {
         self.bad_records
     }
 
-    /// Bytes that were passed over.
+    /// Skipped bytes.
     pub fn skipped_bytes(&self) -> u64 {
         self.skipped_bytes
     }

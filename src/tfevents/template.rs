@@ -1,9 +1,9 @@
-//! Recognising scalars without decoding them.
+//! Recognises scalars without decoding them.
 //!
-//! Owns: what the events of one tag have in common. The events of a tag differ in time, step and number only, so all
-//! bytes from behind the step to the end are the same but for a hole of four or eight bytes; and tags tend to follow
-//! each other in the same order. So a comparison with the tag that followed last time replaces the decoding. Must not
-//! know: what is done with the numbers.
+//! Owns: the common parts of the events of one tag. The events of a tag differ only in time, step and value, so all
+//! bytes after the step are the same except for a gap of four or eight bytes, and tags tend to repeat in the same
+//! order. Therefore, a comparison with the tag that came next in the previous round replaces the decoding. Must not
+//! know: how the numbers are used.
 
 use super::event::{Event, What};
 use super::value::{Datum, Value};

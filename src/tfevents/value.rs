@@ -1,6 +1,6 @@
-//! One value of a summary: a tag with a scalar, a histogram, a text, hyperparameters, or something that is not read.
+//! One value of a summary: a tag with a scalar, a histogram, a text, hyperparameters, or unsupported content.
 //!
-//! Owns: which encodings count as what. Must not know: what a tag means.
+//! Owns: the interpretation of encodings. Must not know: the meaning of a tag.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::series::Moments;
 /// One value of a summary.
 #[derive(Debug, Clone)]
 pub struct Value<'a> {
-    /// Its tag; the name of the node where the tag is empty, as the first versions of the format have it.
+    /// Its tag; the name of the node if the tag is empty, as in the first versions of the format.
     pub tag: Cow<'a, str>,
     /// What it is.
     pub datum: Datum<'a>,
@@ -29,7 +29,7 @@ pub enum Datum<'a> {
     Histogram(Moments),
     /// A text; of a tensor of several, the first.
     Text(Cow<'a, str>),
-    /// What the hparams plugin keeps in the metadata.
+    /// The data of the hparams plugin in the metadata.
     Hparams(Hparams<'a>),
     /// Images, audio, embeddings and other tensors.
     Other,

@@ -1,8 +1,8 @@
-//! The protobuf wire format: fields of a message, borrowed.
+//! The protobuf wire format: fields of a message, without copies.
 //!
-//! Owns: varints, field keys, skipping of what is unknown. Must not know: any message.
+//! Owns: varints, field keys, skipping of unknown fields. Must not know: any message.
 
-/// The bytes are no protobuf message.
+/// The bytes are not a protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed protobuf message")]
 pub struct Malformed;

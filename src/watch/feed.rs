@@ -1,6 +1,6 @@
-//! From the records of one file to the data of its run.
+//! Converts the records of one file to the data of its run.
 //!
-//! Owns: which event changes what. Must not know: files.
+//! Owns: the effect of each event. Must not know: files.
 
 use crate::series::{Point, RunData, SessionMark};
 use crate::tfevents::{Datum, Event, Hparams, Session, Templates, Value, Values, What};

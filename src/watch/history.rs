@@ -1,6 +1,6 @@
-//! The directories of a log directory, and the old runs among them, in a hundred bytes each.
+//! The directories of a log directory and their old runs, with 100 bytes each.
 //!
-//! Owns: what is remembered of a run that is not read. Must not know: storage, what is in the files.
+//! Owns: what is remembered about a skipped run. Must not know: storage, the content of files.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -1,9 +1,9 @@
-//! When it is time to look: the kernel's notices where it gives any, and always a sweep now and then.
+//! Determines when to check for changes: by kernel notifications if available, and always by periodic sweeps.
 //!
-//! Owns: what is watched, and what is done about notices and refusals. Must not know: what is in the files, which
-//! kernel it is.
+//! Owns: what is watched, and the handling of notifications and refusals. Must not know: the content of files, the
+//! kernel's type.
 //!
-//! Notices only ever make reading prompt, never right: whatever is lost here, the next sweep finds.
+//! Notifications only make reading faster; any change that they miss is found by the next sweep.
 
 #[cfg(test)]
 mod conformance;
@@ -94,8 +94,8 @@ impl Notifier {
             Err(error) => notifier.say(
                 "kernel",
                 format!(
-                    "the kernel gives no notices of changed files ({error}); polling every {:?} instead; \
-                     raise fs.inotify.max_user_instances if it is exhausted",
+                    "the kernel does not provide file notifications ({error}); polling every {:?} instead; raise \
+                     fs.inotify.max_user_instances if it is exhausted",
                     sweep.unwatched
                 ),
             ),
@@ -185,14 +185,14 @@ impl Notifier {
             }
             Notice::Overflow => {
                 let sysctl = "fs.inotify.max_queued_events";
-                self.say(sysctl, format!("the kernel's queue of notices overflowed, nothing is lost; raise {sysctl}"));
+                self.say(
+                    sysctl,
+                    format!("the kernel's notification queue overflowed, but nothing is lost; raise {sysctl}"),
+                );
                 return true;
             }
             Notice::Failed(error) => {
-                self.say(
-                    "notices",
-                    format!("the kernel's notices cannot be read ({error}); looking everywhere instead"),
-                );
+                self.say("notices", format!("cannot read kernel notifications ({error}); checking everything instead"));
                 return true;
             }
         };
@@ -219,14 +219,13 @@ impl Notifier {
             Refusal::Absent => return true,
             Refusal::Silent => {
                 let place = path.display();
-                self.say("network", format!("{place} is on a file system without notices of changes; polling it"));
+                self.say("network", format!("{place} is on a file system without change notifications; polling it"));
                 true
             }
             Refusal::Limit => {
                 let (sysctl, known) = ("fs.inotify.max_user_watches", self.watched());
-                let told = format!(
-                    "the kernel watches no more than {known} directories, the others are polled; raise {sysctl}"
-                );
+                let told =
+                    format!("the kernel watches at most {known} directories, the others are polled; raise {sysctl}");
                 self.say(sysctl, told);
                 false
             }

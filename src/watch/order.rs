@@ -1,6 +1,6 @@
 //! The order of a run's files.
 //!
-//! Owns: what the name of an event file says. Must not know: its contents beyond the time of the first event.
+//! Owns: interpretation of the name of an event file. Must not know: its content beyond the time of the first event.
 
 use std::path::Path;
 

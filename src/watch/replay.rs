@@ -1,6 +1,6 @@
-//! Every scalar of a log directory, once, as it was logged.
+//! Every scalar of a log directory once, as logged.
 //!
-//! Owns: nothing but the loop. For checking against other readers and for scripts; diagnosis reads sketches.
+//! Owns: only the loop. For comparison with other readers and for scripts; diagnosis uses sketches.
 
 use std::io;
 use std::path::Path;

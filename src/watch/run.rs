@@ -1,6 +1,6 @@
-//! The files of one run, and how their data become those of the run.
+//! The files of one run, and how their data are combined.
 //!
-//! Owns: the sum of several files, side files. Must not know: the other runs.
+//! Owns: the sum of several files, side files. Must not know: other runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

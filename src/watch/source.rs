@@ -1,6 +1,6 @@
-//! One event file: where its tail stands, and whether it still is the file that was read.
+//! One event file: its read position, and whether it still is the same file.
 //!
-//! Owns: reading what is new, noticing that a file was replaced or cut. Must not know: the other files of its run.
+//! Owns: reading new data, detecting that a file was replaced or truncated. Must not know: the other files of its run.
 
 use std::io;
 use std::ops::Range;
@@ -27,7 +27,7 @@ const LOOK_AGAIN_SECONDS: (f64, f64) = (1.0, 60.0);
 /// So many seconds without a change make an unfinished or damaged tail something to tell people about.
 const LOST_SECONDS: f64 = 300.0;
 
-/// What there is to say about an event file.
+/// The status of an event file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FileStatus {
     /// Path relative to the log directory.

@@ -1,6 +1,6 @@
 //! All runs of a log directory, kept up to date.
 //!
-//! Owns: which files are known, sharing the reading among threads. Must not know: when it is time to look.
+//! Owns: which files are known, distributing the reading to threads. Must not know: when to check for changes.
 
 mod look;
 
@@ -295,8 +295,8 @@ impl Watcher {
         if !known && self.files.len() >= MOST_RUNS {
             if !std::mem::replace(&mut self.crowded, true) {
                 changes.problems.push(format!(
-                    "more than {MOST_RUNS} runs are being written or were of late: the others are not read; \
-                     name a smaller log directory, or lower `watch.ignore_older_than`"
+                    "more than {MOST_RUNS} runs are, or were recently, being written: the others are not read; use a \
+                     smaller log directory, or lower `watch.ignore_older_than`"
                 ));
             }
             return;

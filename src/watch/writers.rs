@@ -1,10 +1,10 @@
-//! Programs that write into one directory at the same time.
+//! Programs that write to one directory at the same time.
 //!
-//! Owns: which files of a run are of one training, and which are of another that runs beside it. Must not know: files.
+//! Owns: which files of a run belong to one training, and which to another that runs in parallel. Must not know: files.
 //!
-//! Files that follow each other are attempts of one training. Files that are written in the same time are of one training
-//! too if they hold different tags: a program may have several writers. Two processes that log the same tags at the same
-//! steps are two trainings, and their curves must not be put together.
+//! Files that follow each other are attempts of one training. Files written at the same time also belong to one
+//! training if they contain different tags: a program may have several writers. Two processes that log the same tags at
+//! the same steps are two trainings, whose curves must not be merged.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Experiments that a person has to approve: nothing runs before, and exactly what was shown runs after.
+//! Experiments that need approval: nothing runs before, and exactly what was shown runs after.
 
 use std::process::Command;
 

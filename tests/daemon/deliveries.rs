@@ -1,4 +1,4 @@
-//! What a person decides about messages, and what one destination alone cannot stop.
+//! Decisions of a person about messages, and failures of a single destination.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

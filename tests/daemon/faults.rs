@@ -1,5 +1,5 @@
-//! What a machine does to a daemon: no room left, nothing to be written, a clock that is set, a log directory and files that
-//! go and come back, no certificates.
+//! Faults of a machine: a full disk, a read-only disk, clock changes, a log directory and files that disappear and
+//! return, no certificates.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};

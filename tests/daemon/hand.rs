@@ -1,4 +1,4 @@
-//! What people do: run a suggestion by hand, say which run it is, answer, close.
+//! Actions of people: running a suggestion manually, naming its run, answering, closing.
 
 use super::stage::{Stage, verdict};
 use super::training::{Knobs, Run, knobs, steps, with};

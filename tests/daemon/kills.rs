@@ -1,4 +1,4 @@
-//! A daemon that is killed without warning, again and again, while it leads a run to its cause.
+//! A daemon that is killed repeatedly without warning during an investigation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex};

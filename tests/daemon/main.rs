@@ -1,4 +1,4 @@
-//! The program as a whole: the real binary watches a log directory, and a made-up cluster trains what it suggests.
+//! The program as a whole: the real binary watches a log directory, and a simulated cluster trains its suggestions.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What people are told when much goes wrong at once, or when they asked not to be told.
+//! Messages to people when many jobs fail at once, or during quiet hours.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Years of old runs: they are not read, but for what open cases need and what grows again.
+//! Years of old runs: they are skipped, except those that open cases need or that grow again.
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What an operator does and sees: the status page, a reload, a stop.
+//! Operations: the status page, a reload, a stop.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! The pages as a browser gets them: what they say, who is let in, what may act, and the report of a case.
+//! The pages in a browser: content, access control, actions, and the report of a case.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

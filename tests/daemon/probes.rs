@@ -1,4 +1,4 @@
-//! Jobs that are settled by probes, of which people do not hear.
+//! Jobs that are examined by quiet probes without messages to people.
 
 use std::process::Command;
 use std::time::Duration;
@@ -122,7 +122,7 @@ fn a_daemon_that_is_killed_makes_no_probe_twice() {
         let mut daemon = stage.watch(&queue, &webhook, &arguments);
         stage.until("it watches", || stage.log().matches("INFO watching ").count() > before);
         // Where it dies is left to chance.
-        std::thread::sleep(Duration::from_millis(random.u64(0..2500)));
+        std::thread::sleep(Duration::from_millis(random.u64(0..600)));
         daemon.kill();
         kills += 1;
     }

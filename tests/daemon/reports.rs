@@ -1,4 +1,4 @@
-//! What those who run jobs tell the daemon over HTTP: who may, what is answered, and that nothing is lost.
+//! Status reports over HTTP: permissions, responses, and durability.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! The loop on one machine with nothing else set up: the daemon starts the runner, which runs what is suggested.
+//! The loop on one machine without further setup: the daemon starts the runner, which executes suggestions.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ fn a_training_script() {
     let mut knobs: Knobs = knobs(10.0);
     for (variable, knob) in VARIABLES {
         if let Ok(value) = std::env::var(variable) {
-            knobs.insert(knob.to_owned(), serde_json::from_str(&value).unwrap());
+            knobs.insert(knob.to_owned(), serde_json::from_str(&value).unwrap_or_else(|_| json!(value)));
         }
     }
     let name = std::env::var("NEXTRUN_RUN_NAME").unwrap();
@@ -30,8 +30,13 @@ fn a_training_script() {
     Run::new(Path::new(&logdir), &name, &knobs).train();
 }
 
-const VARIABLES: [(&str, &str); 4] =
-    [("LR", "learning_rate"), ("STEPS", "max_steps"), ("BATCH", "batch_size"), ("EXAMPLES", "train_examples")];
+const VARIABLES: [(&str, &str); 5] = [
+    ("LR", "learning_rate"),
+    ("STEPS", "max_steps"),
+    ("BATCH", "batch_size"),
+    ("EXAMPLES", "train_examples"),
+    ("OPTIMIZER", "optimizer"),
+];
 
 struct Box {
     stage: Stage,

@@ -1,4 +1,4 @@
-//! A made-up training script: its loss falls if, and only if, its learning rate is at most 0.01.
+//! A simulated training script: its loss falls if, and only if, its learning rate is at most 0.01.
 //!
 //! Owns: the curve, and how a run is logged. Must not know: the daemon.
 

@@ -1,4 +1,4 @@
-//! Runs that are not what was asked for, and jobs that come to nothing.
+//! Runs that differ from the request, and jobs that end without a result.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
-//! A job queue and a webhook on the loopback.
+//! A job queue and a webhook on the loopback address.
 //!
-//! Owns: just enough HTTP/1.1 to take an event and answer it. Must not know: what the events say.
+//! Owns: just enough HTTP/1.1 to accept and answer an event. Must not know: the content of events.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,7 +1,7 @@
-//! An API server of Kubernetes as far as a destination sees it: Jobs by name, their pods, Kueue's workloads, tokens.
+//! A Kubernetes API server from the view of a destination: Jobs by name, their pods, Kueue's workloads, tokens.
 //!
-//! It answers as the real one does: 409 for a name that exists, 401 for a token that rotated away, `Status` objects for
-//! refusals, conditions that a controller would set. Tests play the controllers.
+//! It responds like the real one: 409 for a name that exists, 401 for a rotated token, `Status` objects for refusals,
+//! conditions that a controller would set. Tests act as the controllers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! Kubernetes as it conflicts, suspends, evicts, kills for memory and rotates its tokens.
+//! Kubernetes with conflicts, suspension, evictions, out-of-memory kills and token rotation.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! Engines that answer, misbehave and forget: no run starts twice, none is left held, and what became of it is known.
+//! Engines that respond, misbehave and lose jobs: no run starts twice, none stays on hold, and the status is known.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

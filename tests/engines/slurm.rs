@@ -1,4 +1,4 @@
-//! Slurm as it answers, misbehaves and forgets.
+//! Slurm with normal and faulty responses and lost jobs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

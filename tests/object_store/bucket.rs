@@ -1,4 +1,4 @@
-//! A bucket that speaks enough of S3, remembers what it was asked, and misbehaves as a test wants.
+//! A bucket with enough of the S3 API that records its requests, and misbehaves on demand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! What looking costs in requests, and what objects that change under the reader come to.
+//! The number of requests per scan, and objects that change while they are read.
 
 use axum::http::StatusCode;
 use nextrun::series::RunName;
@@ -109,7 +109,7 @@ fn an_outage_makes_nothing_vanish_and_asks_for_nothing_in_vain() {
     bucket.contents().fault = Some(StatusCode::FORBIDDEN);
     let changes = watcher.poll(NOW + 30.0);
     assert!(changes.vanished.is_empty() && changes.problems.len() == 1, "{changes:?}");
-    assert!(changes.problems[0].contains("cannot list s3://bucket/runs: access was refused (HTTP 403"), "{changes:?}");
+    assert!(changes.problems[0].contains("cannot list s3://bucket/runs: access denied (HTTP 403"), "{changes:?}");
     assert_eq!((events(&watcher), bucket.asked()), (10, vec![Asked::List]));
     bucket.contents().fault = None;
     assert_eq!(watcher.poll(NOW + 60.0).changed, [RunName::new("job")]);

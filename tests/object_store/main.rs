@@ -1,5 +1,5 @@
-//! Log directories in object stores, over HTTP on the loopback: what a look costs, what a store may do in between, and
-//! that everything reads as from a disk.
+//! Log directories in object stores, over HTTP on the loopback address: the cost of a scan, changes by the store in
+//! between, and equality with reading from a disk.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Replay equals live: whatever the way the bytes of event files arrive, the data of the runs are the same.
+//! Replay equals live: however the bytes of event files arrive, the data of the runs are the same.
 
 use std::fmt::Write as _;
 

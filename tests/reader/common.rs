@@ -1,4 +1,4 @@
-//! A log directory in memory, whose files grow, change and vanish as a test wants.
+//! A log directory in memory, whose files grow, change and vanish on demand.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,4 @@
-//! What happens to files, and what must not come of it. Names of rules: see the table in docs/PERFORMANCE.md.
+//! Changes and damage of files, and the required behaviour. For the ids, see the table in docs/PERFORMANCE.md.
 
 use std::path::Path;
 

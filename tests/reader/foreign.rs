@@ -1,4 +1,4 @@
-//! Files that have the name of an event file and cannot be read are named for what they are.
+//! Unreadable files that are named like event files are reported with their actual type.
 
 use crate::common::MemoryLogdir;
 use nextrun::tfevents::encode;

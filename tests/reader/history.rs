@@ -1,4 +1,4 @@
-//! Old runs are not read, and cost next to nothing, until they change.
+//! Old runs are skipped, and cost almost nothing, until they change.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Event files that a program without any code of this crate wrote to break readers (tests/fixtures/hostile/make.py).
+//! Event files written without code of this crate to break readers (tests/fixtures/hostile/make.py).
 
 use std::path::Path;
 

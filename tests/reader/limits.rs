@@ -1,4 +1,4 @@
-//! Where the kernel watches too few directories, the others are swept: nothing is lost, and people are told.
+//! If the kernel watches too few directories, the others are swept: nothing is lost, and people are notified.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! Reading event files as a whole: what arrives, what breaks, and what other readers would say.
+//! Reading event files as a whole: arrival, damage, and comparison with other readers.
 
 mod arrival; // replay equals live
 mod common; // a log directory in memory

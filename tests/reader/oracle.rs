@@ -1,4 +1,4 @@
-//! Values against a protobuf library, over random events in every encoding that writers use.
+//! Comparison with a protobuf library, for random events in all encodings used by writers.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The reading of many runs is shared among threads, which must not wait for each other.
+//! Threads share the reading of many runs without waiting for each other.
 
 use std::io;
 use std::path::Path;

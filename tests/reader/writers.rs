@@ -1,4 +1,4 @@
-//! Several programs that write into one directory: one after the other, or at the same time.
+//! Several programs that write to one directory, consecutively or at the same time.
 
 use std::collections::BTreeSet;
 

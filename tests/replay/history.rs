@@ -1,4 +1,4 @@
-//! What jobs log, and when.
+//! The logs of jobs, and their times.
 //!
 //! Owns: the bytes of their files in the order of time. Must not know: when anybody looks.
 

@@ -1,4 +1,4 @@
-//! The daemon's steps without its threads: bytes arrive, they are read, a tick decides, what is decided is kept.
+//! The daemon's steps without its threads: bytes arrive and are read, a tick decides, decisions are stored.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Replay equals live: what is decided depends on the events and on the ticks, never on how the bytes arrived.
+//! Replay equals live: decisions depend on the events and on the ticks, never on how the bytes arrived.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

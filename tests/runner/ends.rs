@@ -1,4 +1,4 @@
-//! How jobs end by themselves, and how they are ended.
+//! How jobs end on their own, and how they are terminated.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! Runner and supervisors that are killed without warning, another boot, a full disk: none twice, none lost, none left.
+//! Runner and supervisors that are killed without warning, a reboot, a full disk: no job runs twice, is lost, or is
+//! left over.
 
 use std::collections::BTreeMap;
 use std::process::Command;

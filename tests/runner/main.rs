@@ -1,4 +1,4 @@
-//! The runner with real processes: the real binary runs what is posted to its socket.
+//! The runner with real processes: the real binary executes the runs posted to its socket.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

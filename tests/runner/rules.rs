@@ -1,4 +1,4 @@
-//! Who may run what.
+//! Permissions to execute commands.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

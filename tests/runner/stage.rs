@@ -1,4 +1,4 @@
-//! A runner with a state directory of its own, and what is said to its socket.
+//! A runner with its own state directory, and requests to its socket.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

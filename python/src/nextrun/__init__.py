@@ -1,4 +1,4 @@
-"""Logs the settings of a training job where nextrun reads them, and takes the changes that its experiments ask for.
+"""Logs the settings of a training job for nextrun, and applies the changes of its experiments.
 
 Nothing here needs nextrun to run: without an experiment there are no changes, and logging writes ordinary TensorBoard
 summaries. The package has no dependency; it uses whichever library the program trains with.

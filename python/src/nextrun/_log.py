@@ -1,4 +1,4 @@
-"""Settings as one text in the event files, for any kind of writer."""
+"""Writes settings as one text to the event files, with any kind of writer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _told: MutableMapping[Any, Dict[str, Any]] = WeakKeyDictionary()
 
 
 def log(writer: Any, **settings: Any) -> None:
-    """Writes settings beside the scalars of a job.
+    """Writes settings next to the scalars of a job.
 
     Args:
         writer: a `SummaryWriter` of PyTorch or tensorboardX, a writer of `tf.summary`, or a TensorBoard logger of Lightning.
@@ -44,7 +44,7 @@ def log(writer: Any, **settings: Any) -> None:
 
 
 def log_end(writer: Any) -> None:
-    """Says that the job has ended as it was meant to, so that nobody has to wait for its silence.
+    """Logs that the job has ended normally, so that nextrun detects the end immediately.
 
     Call it last, before the writer is closed. Where TensorBoard's own package is missing, nothing is written.
     """
@@ -59,7 +59,7 @@ def log_end(writer: Any) -> None:
 
 
 def _unwrapped(writer: Any) -> Any:
-    """The writer that a logger of Lightning has."""
+    """The writer of a Lightning logger."""
     if not hasattr(writer, "add_text") and not hasattr(writer, "as_default"):
         writer = getattr(writer, "experiment", writer)
     if not hasattr(writer, "add_text") and not hasattr(writer, "as_default"):
@@ -96,7 +96,7 @@ def _end_of_summary_writer(writer: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON can hold."""
+    """Converts a value to one that JSON supports."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""The changes that an experiment asks for, as its environment says them."""
+"""The changes of an experiment, read from its environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def overrides() -> Dict[str, Any]:
-    """The settings that this run changes, by their canonical names (`learning_rate`, `batch_size`, …).
+    """The settings that this run changes, by canonical name (`learning_rate`, `batch_size`, …).
 
     Empty where the run is no experiment. A value of `None` means the script's own default.
 
@@ -31,7 +31,7 @@ def overrides() -> Dict[str, Any]:
 
 
 def setting(name: str, default: T) -> T:
-    """The value of a setting: what the experiment asks for, else `default`.
+    """The value of a setting: that of the experiment, otherwise `default`.
 
     Write the name as a text in the source: nextrun reads there which settings a script takes.
 
@@ -53,7 +53,7 @@ def setting(name: str, default: T) -> T:
 
 
 def log_dir(default: "str | os.PathLike[str]") -> str:
-    """The folder to log into: the experiment's own, else `default`.
+    """The log directory: that of the experiment, otherwise `default`.
 
     An experiment that logged into the folder of its baseline would spoil both, so nextrun starts none of a script that
     always logs to the same folder. Call this by its name in the source: nextrun reads there that the script asks.
@@ -62,7 +62,7 @@ def log_dir(default: "str | os.PathLike[str]") -> str:
 
 
 def suggestion_id() -> Optional[str]:
-    """The suggestion that this run carries out; `None` where it is no experiment."""
+    """The suggestion that this run carries out; `None` if it is not an experiment."""
     return os.environ.get("NEXTRUN_SUGGESTION_ID") or None
 
 

@@ -1,4 +1,4 @@
-"""A callback for Keras: logs settings and the end, and takes a learning rate and a number of steps."""
+"""A callback for Keras: logs settings and the end, and applies a learning rate and a number of steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nextrun._overrides import overrides
 if TYPE_CHECKING:
 
     class Callback:
-        """What is used of Keras' callbacks."""
+        """The part of Keras' callbacks that is used."""
 
         model: Any
         params: Dict[str, Any]
@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 
 class NextrunCallback(Callback):
-    """Logs the settings of `fit` and its end; takes `learning_rate` and `max_steps` of an experiment.
+    """Logs the settings of `fit` and its end; applies `learning_rate` and `max_steps` of an experiment.
 
     Args:
         log_dir: the folder that the TensorBoard callback writes to.

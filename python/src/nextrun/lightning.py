@@ -1,4 +1,4 @@
-"""A callback for Lightning: logs settings and the end, and takes what a trainer can be told before it trains."""
+"""A callback for Lightning: logs settings and the end, and applies changes that a trainer accepts before it trains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nextrun._overrides import overrides
 if TYPE_CHECKING:
 
     class Callback:
-        """What is used of Lightning's callbacks."""
+        """The part of Lightning's callbacks that is used."""
 
 elif importlib.util.find_spec("lightning") is not None:
     from lightning.pytorch import Callback
@@ -23,7 +23,7 @@ __all__ = ["NextrunCallback"]
 
 
 class NextrunCallback(Callback):
-    """Logs the settings of a training and its end; takes `learning_rate`, `max_steps`, `train_examples` (by a limit of
+    """Logs the settings of a training and its end; applies `learning_rate`, `max_steps`, `train_examples` (by a limit of
     batches, without shuffling) and `gradient_clip` of an experiment.
 
     Args:
@@ -37,7 +37,7 @@ class NextrunCallback(Callback):
         self._settings = settings
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Applies what must be known before the data are loaded."""
+        """Applies changes that must precede loading the data."""
         if stage != "fit":
             return
         changes = overrides()
@@ -84,7 +84,7 @@ class NextrunCallback(Callback):
 
     @staticmethod
     def _batch_size(trainer: Any, pl_module: Any) -> Optional[int]:
-        """The size of a batch: of the loader, else as the modules' hyperparameters say."""
+        """The batch size: that of the loader, otherwise that in the module's hyperparameters."""
         size = getattr(trainer.train_dataloader, "batch_size", None)
         for module in (getattr(trainer, "datamodule", None), pl_module):
             if size is None and module is not None:
@@ -95,7 +95,7 @@ class NextrunCallback(Callback):
 
 
 def _loggers(trainer: Any) -> Iterator[Any]:
-    """The loggers that write TensorBoard summaries; only the first process of several has them."""
+    """The loggers that write TensorBoard summaries; with several processes, only the first has them."""
     if not trainer.is_global_zero:
         return
     for logger in trainer.loggers:

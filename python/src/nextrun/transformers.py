@@ -1,4 +1,4 @@
-"""A callback for the Transformers Trainer: takes the changes that its arguments have.
+"""A callback for the Transformers Trainer: applies changes of its arguments.
 
 The Trainer's own TensorBoard callback logs all arguments and the end, so nothing else is logged here.
 """
@@ -12,7 +12,7 @@ from nextrun._overrides import overrides
 if TYPE_CHECKING:
 
     class TrainerCallback:
-        """What is used of the Trainer's callbacks."""
+        """The part of the Trainer's callbacks that is used."""
 
 else:
     from transformers import TrainerCallback
@@ -29,7 +29,7 @@ _ARGUMENTS = {
 
 
 class NextrunCallback(TrainerCallback):
-    """Takes `learning_rate`, `max_steps`, `batch_size`, `gradient_clip` and `seed` of an experiment.
+    """Applies `learning_rate`, `max_steps`, `batch_size`, `gradient_clip` and `seed` of an experiment.
 
     Give it to the Trainer itself, `Trainer(callbacks=[NextrunCallback()])`: it changes the arguments before they are used.
     """
@@ -50,7 +50,7 @@ class NextrunCallback(TrainerCallback):
             args.max_grad_norm = changes["gradient_clip"] or 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuses to train with arguments that could not be changed.
+        """Refuses to train if a change could not be applied.
 
         Raises:
             RuntimeError: it was added after the Trainer was made.
@@ -59,7 +59,7 @@ class NextrunCallback(TrainerCallback):
             raise RuntimeError("give NextrunCallback to the Trainer itself: Trainer(…, callbacks=[NextrunCallback()])")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Optional[Any]:
-        """Ends an experiment after its steps, whatever else the program sets."""
+        """Ends an experiment after its steps, regardless of other settings."""
         most = overrides().get("max_steps")
         if most is not None and state.global_step >= int(most):
             control.should_training_stop = True

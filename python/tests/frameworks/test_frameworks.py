@@ -1,4 +1,4 @@
-"""The package with the real libraries: what nextrun reads of a job, and what an experiment changes.
+"""Tests with the real libraries: what nextrun reads from a job, and what an experiment changes.
 
 `NEXTRUN` names the program whose reading is tested.
 """
@@ -101,7 +101,7 @@ Trainer(model=Net(), args=args, train_dataset=rows, callbacks=[board, NextrunCal
 
 
 def train(program: str, **variables: str) -> Dict[str, Any]:
-    """Runs a program, and gives what nextrun reads of its job, with the number of its steps."""
+    """Runs a program, and returns what nextrun reads from its job, with the number of its steps."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "a"
         environment = {**os.environ, "PYTHONPATH": str(SOURCE), "CUDA_VISIBLE_DEVICES": "", **variables}
@@ -130,7 +130,7 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def needs(*libraries: str) -> Callable[[Test], Test]:
-    """Passes a test over where a library is not installed: PyTorch and TensorFlow have an environment each."""
+    """Skips a test if a library is not installed: PyTorch and TensorFlow have separate environments."""
     missing = [name for name in libraries if importlib.util.find_spec(name) is None]
     return unittest.skipIf(bool(missing), f"not installed here: {', '.join(missing)}")
 

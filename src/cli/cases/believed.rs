@@ -25,7 +25,7 @@ pub(super) fn failing(case: &Case) -> String {
     )
 }
 
-/// What probes have shown of the job, in a line. Empty where it was never probed.
+/// The results of the job's probes in one line. Empty if it was never probed.
 pub(super) fn probes(case: &Case) -> String {
     let Some(quiet) = &case.quiet else { return String::new() };
     let audit = if quiet.audit { "audit; " } else { "" };

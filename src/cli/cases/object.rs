@@ -64,7 +64,7 @@ impl From<&UnreadableCase> for Value {
     }
 }
 
-/// What probes have shown of the job of a case; null where it was never probed.
+/// The results of the probes of a case's job; null if it was never probed.
 fn probes(case: &Case) -> Value {
     let Some(quiet) = &case.quiet else { return Value::Null };
     let made = |made: &Made| json!({ "test": made.test, "below": made.level, "likelihoods": made.likelihoods, "outcome": made.outcome });

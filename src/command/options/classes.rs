@@ -1,4 +1,4 @@
-//! Options that are declared as fields of classes and parameters of functions: dataclasses, typer, fire, tyro, jsonargparse,
+//! Options declared as fields of classes and parameters of functions: dataclasses, typer, fire, tyro, jsonargparse,
 //! `LightningCLI`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ struct Style {
     /// `--learning-rate` for `learning_rate`.
     dashes: bool,
     truth: Truth,
-    /// A field that is a class of its own is spelled `--field.name`.
+    /// A field with its own class is spelled `--field.name`.
     nested: bool,
 }
 
@@ -30,7 +30,7 @@ enum Truth {
     On,
 }
 
-/// Libraries that make a command line of dataclasses, by a name that occurs where they are used.
+/// Libraries that create command lines from dataclasses, identified by a name that appears in the source.
 const OF_CLASSES: &[(&str, Style)] = &[
     ("HfArgumentParser", Style { dashes: false, truth: Truth::Value, nested: false }),
     ("simple_parsing", Style { dashes: false, truth: Truth::Value, nested: false }),
@@ -41,7 +41,7 @@ const OF_CLASSES: &[(&str, Style)] = &[
     ("jsonargparse", Style { dashes: false, truth: Truth::Value, nested: true }),
 ];
 
-/// Functions that make a command line of another function's parameters.
+/// Functions that create a command line from another function's parameters.
 const OF_FUNCTIONS: &[(&str, &str, Style)] = &[
     ("typer", "run", Style { dashes: true, truth: Truth::Pair, nested: false }),
     ("typer", "command", Style { dashes: true, truth: Truth::Pair, nested: false }),
@@ -190,7 +190,7 @@ fn fields(source: &Source, class: usize) -> Vec<Declared<'_>> {
     lines.filter_map(|(_, line)| declared(line).filter(|field| !field.annotation.is_empty())).collect()
 }
 
-/// `name: type = value`, of which type and value may be missing.
+/// `name: type = value`; type and value are optional.
 fn declared(part: &[Token]) -> Option<Declared<'_>> {
     let [Token::Name(name), rest @ ..] = part else { return None };
     if ["self", "cls", "def", "class", "pass", "return"].contains(&name.as_str()) {
@@ -287,7 +287,7 @@ fn call_in_annotation(annotation: &[Token]) -> Option<Vec<Argument<'_>>> {
     call_in(annotation.get(at..=end)?)
 }
 
-/// Splits at the commas that stand in no bracket.
+/// Splits at commas outside of brackets.
 fn split(tokens: &[Token]) -> Vec<&[Token]> {
     let mut depth = 0_usize;
     let parts = tokens.split(|token| {

@@ -1,4 +1,4 @@
-//! Options that every program of a library has, whose declarations stand in the library and not in the script.
+//! Options of all programs that use a library; their declarations are in the library, not in the script.
 //!
 //! Owns: their names, types and defaults. Must not know: which options are knobs.
 
@@ -8,14 +8,14 @@ use super::Opt;
 use crate::command::python::Source;
 use crate::launched::Kind;
 
-/// Classes of arguments of Transformers and TRL; a script that parses one of them takes its fields as options.
+/// Argument classes of Transformers and TRL; a script that parses one of them has its fields as options.
 const ARGUMENTS: &[&str] =
     &["TrainingArguments", "Seq2SeqTrainingArguments", "SFTConfig", "DPOConfig", "GRPOConfig", "RewardConfig"];
 
 /// Parsers that make options of such classes.
 const PARSERS: &[&str] = &["HfArgumentParser", "TrlParser"];
 
-/// What `TrainingArguments` has.
+/// The fields of `TrainingArguments`.
 fn trainer() -> [(&'static str, Kind, Value); 10] {
     [
         ("output_dir", Kind::Text, json!("trainer_output")),

@@ -1,6 +1,6 @@
-//! Settings that a script takes through the Python package `nextrun`, which reads `NEXTRUN_OVERRIDES`.
+//! Settings that a script reads through the Python package `nextrun`, which reads `NEXTRUN_OVERRIDES`.
 //!
-//! Owns: what the package is called for, and what each of its callbacks changes. Must not know: options of command lines.
+//! Owns: the functions of the package, and the effect of its callbacks. Must not know: command-line options.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Options that are declared one by one: argparse, click, typer's `Option`, absl.
+//! Options declared one by one: argparse, click, typer's `Option`, absl.
 
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ fn argument(source: &Source, call: &[Argument<'_>]) -> Option<Opt> {
             let kind = match named("type") {
                 Some(kind) => kind_of(kind),
                 None if named("choices").is_some() => Kind::Text,
-                // argparse hands on the text as it is.
+                // argparse returns the text unchanged.
                 None => Kind::Text,
             };
             // Without a default, argparse has None.
@@ -146,7 +146,7 @@ pub(super) fn switch(option: Opt, default: Value) -> Opt {
     Opt { way: Way::Switch, kind: Kind::Bool, default: Some(default), ..option }
 }
 
-/// A name as argparse and click make it of `--learning-rate`.
+/// The name that argparse and click derive from `--learning-rate`.
 pub(super) fn dest_of(name: &str) -> String {
     name.trim_start_matches('-').replace('-', "_")
 }

@@ -69,7 +69,7 @@ fn helpers(source: &Source) -> Vec<&str> {
     defined.collect()
 }
 
-/// The type that a value is made into where it is read: `float(os.environ.get(…))`.
+/// The type conversion of a value where it is read: `float(os.environ.get(…))`.
 fn around(source: &Source, at: usize) -> Kind {
     let mut start = at;
     while start > 0 && (source.tokens[start - 1].is('.') || source.tokens[start].is('.')) {
@@ -87,7 +87,7 @@ fn around(source: &Source, at: usize) -> Kind {
     }
 }
 
-/// Globals that a script lets its command line replace, as nanoGPT's configurator does: `--learning_rate=0.1`.
+/// Globals that a script lets its command line override, as in nanoGPT's configurator: `--learning_rate=0.1`.
 pub(super) fn globals(source: &Source) -> Vec<Opt> {
     let configurator = source.tokens.iter().filter_map(Token::text).any(|text| text.contains("configurator.py"));
     let own = source.names("globals")
@@ -108,7 +108,7 @@ pub(super) fn globals(source: &Source) -> Vec<Opt> {
         .collect()
 }
 
-/// What reads `key=value`, and the configuration files that it starts from.
+/// The parser of `key=value`, and its initial configuration files.
 pub(super) fn key_values(source: &Source) -> (Option<Dialect>, Vec<String>) {
     if let Some((_, call)) =
         source.calls(|name| name == "main").find(|(at, _)| *at >= 2 && source.tokens[at - 2].is_name("hydra"))
@@ -139,7 +139,7 @@ pub(super) fn key_values(source: &Source) -> (Option<Dialect>, Vec<String>) {
     ((splits && source.names("argv")).then_some(Dialect::Plain), Vec::new())
 }
 
-/// Settings of the source that words of the command replace: dictionaries, and fields of a class of settings.
+/// Settings in the source that arguments can override: dictionaries, and fields of a settings class.
 pub(super) fn defaults(source: &Source, dialect: Dialect) -> Vec<Opt> {
     let mut found: Vec<(String, Value)> = Vec::new();
     for at in 2..source.tokens.len() {
@@ -192,20 +192,20 @@ fn attributes(source: &Source) -> Vec<(String, Value)> {
     found
 }
 
-/// How a script wants its settings written.
+/// How a script expects its settings.
 struct Spelling {
-    /// `--lr=0.1`; else `lr=0.1`.
+    /// `--lr=0.1`; otherwise `lr=0.1`.
     dashes: bool,
     truth: Words,
 }
 
-/// How a script reads true and false.
+/// How a script parses true and false.
 enum Words {
-    /// As JSON and YAML do.
+    /// As in JSON and YAML.
     Lower,
-    /// As Python does.
+    /// As in Python.
     Capital,
-    /// As the type of the default makes it of a text: every text but the empty one is true.
+    /// By converting the text to the type of the default: every non-empty text is true.
     Truthy,
 }
 
@@ -251,7 +251,7 @@ impl Spelling {
     }
 }
 
-/// The entries of a dictionary, those of dictionaries in it with a dot between; they nest no deeper than people write.
+/// The entries of a dictionary; nested keys are joined with a dot.
 fn entries(source: &Source, open: usize, prefix: &str, found: &mut Vec<(String, Value)>) {
     const DEEPEST: usize = 4;
     let mut at = open + 1;

@@ -223,7 +223,7 @@ fn wrong_address(text: &str) -> Option<(&'static str, &'static str)> {
     } else if host.contains('@') {
         Some(("contains a password, which must not be written in this file", elsewhere))
     } else if host == "hooks.slack.com" {
-        Some(("is a secret: anyone who knows the address of a Slack webhook can post", elsewhere))
+        Some(("is a secret, because anyone who knows the address of a Slack webhook can post", elsewhere))
     } else {
         None
     }

@@ -1,6 +1,6 @@
 //! A client of an object store, set up by environment variables.
 //!
-//! Owns: which settings and credentials it gets, how long it waits and how often it tries. Must not know: what is read.
+//! Owns: its settings and credentials, timeouts and retries. Must not know: what is read.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -14,16 +14,16 @@ use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::super::place::{Bucket, StoreKind};
 
-/// The environment has the last word on everything but these. A whole answer may take long, as an object may be large
-/// and is read as fast as it is decoded; but it must not pause.
+/// The environment takes precedence for all other settings. A whole response may take long, because an object may be
+/// large and is read as fast as it is decoded, but it must not pause.
 const WAITING: [(ClientConfigKey, &str); 3] = [
     (ClientConfigKey::ConnectTimeout, "5 seconds"),
     (ClientConfigKey::ReadTimeout, "8 seconds"),
     (ClientConfigKey::Timeout, "1 day"),
 ];
 
-/// An answer is waited for at most about as long as this and a time-out more; the sweep that asks holds up everything
-/// else, and systemd's watchdog ends a daemon that is silent for a minute.
+/// A response takes at most about this long plus a timeout; the sweep blocks everything else, and systemd's watchdog
+/// ends a daemon that is silent for a minute.
 const RETRY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The client of a bucket, set up by those of `variables` that are usual for its kind of store, as in
@@ -62,7 +62,7 @@ pub(super) fn client(
     })
 }
 
-/// What the variables say that begin with `prefix`, as far as the client knows it, and how long to wait.
+/// The settings in variables with the given `prefix` that the client supports, and its timeouts.
 fn settings<K: FromStr>(
     variables: &BTreeMap<String, String>,
     prefix: &str,

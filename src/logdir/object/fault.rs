@@ -1,8 +1,8 @@
-//! What an object store refused or could not do, for people.
+//! Refusals and failures of an object store, for people.
 //!
-//! Owns: telling the causes apart, and the remedy of each. Must not know: what is done about them.
+//! Owns: distinguishing the causes, and a fix for each. Must not know: how they are handled.
 //!
-//! Nothing of a request's address is shown: with Azure it may carry a signature.
+//! Error messages omit request addresses, which can contain a signature (Azure).
 
 use std::error::Error as StdError;
 use std::io;
@@ -12,7 +12,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 
 use super::super::place::{Bucket, StoreKind};
 
-/// Why an object store did not give what was asked for.
+/// Why an object store did not fulfil a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fault {
     /// There is no such object.
@@ -39,7 +39,7 @@ pub(super) enum Fault {
     Other(String),
 }
 
-/// What the error of a request for a status begins with; the type that says so is private to the library.
+/// The prefix of the library's error for an HTTP status; its type is private to the library.
 const STATUS: &str = "Server returned non-2xx status code: ";
 
 /// Where machines of a cloud ask for the credentials of their role.
@@ -54,14 +54,14 @@ impl Fault {
             _ if is_bucket(&code) => Fault::NoBucket,
             Error::NotFound { .. } => Fault::NoObject,
             Error::Precondition { .. } => Fault::Changed,
-            // What is asked for was there when it was listed: it has become shorter.
+            // The requested range existed when the object was listed: it has become shorter.
             _ if status == 416 => Fault::Changed,
             _ if [401, 403].contains(&status) => Fault::Refused(named(status, &code)),
             Error::InvalidPath { source } => Fault::OddKey(source.to_string()),
             _ if status == 301 || chain(error).any(|cause| cause.to_string().contains("configured region")) => {
                 Fault::OtherRegion
             }
-            _ if status != 0 => Fault::Other(format!("it answered {}", named(status, &code))),
+            _ if status != 0 => Fault::Other(format!("it returned {}", named(status, &code))),
             _ => Fault::of_transport(error),
         }
     }
@@ -78,12 +78,12 @@ impl Fault {
         }
     }
 
-    /// Whether asking for anything else is as useless.
+    /// Whether further requests would also fail.
     pub(super) fn is_of_the_way(&self) -> bool {
         matches!(self, Fault::Unreachable(_) | Fault::Silent | Fault::NoCredentials)
     }
 
-    /// The error, for a reader of files; `what` was tried, as in `list s3://runs`.
+    /// The error for a reader of files; `what` is the operation, as in `list s3://runs`.
     pub(super) fn told(&self, what: &str, bucket: &Bucket) -> io::Error {
         let (id, secret, region) = match bucket.kind {
             StoreKind::S3 => ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION, AWS_ENDPOINT"),
@@ -93,28 +93,28 @@ impl Fault {
         let why = match self {
             Fault::NoObject => "there is no such object".to_owned(),
             Fault::NoBucket => {
-                format!("there is no bucket {}; check its name, and where it is looked for ({region})", bucket.name)
+                format!("there is no bucket {}; check its name and location ({region})", bucket.name)
             }
-            Fault::Changed => "it changed while it was read; it is read again at the next look".to_owned(),
+            Fault::Changed => "it changed while it was being read; it will be reread at the next scan".to_owned(),
             Fault::Refused(code) => format!(
-                "access was refused ({code}); check {id} and {secret}: who they belong to must be allowed to list the \
-                 bucket and to read its objects"
+                "access denied ({code}); check {id} and {secret}: the account needs permission to list the bucket and \
+                 to read its objects"
             ),
             Fault::NoCredentials => format!(
-                "there are no credentials: the environment has no {id} and {secret}, and this machine has no role; set \
-                 them, or run where there is one"
+                "no credentials: the environment does not contain {id} and {secret}, and this machine has no role; \
+                 set them, or run on a machine with a role"
             ),
-            Fault::OtherRegion => format!("the bucket is in another region; name it ({region})"),
+            Fault::OtherRegion => format!("the bucket is in another region; set it ({region})"),
             Fault::OddKey(why) => {
                 format!(
-                    "a key under the prefix cannot be a path ({why}); rename that object, or name a prefix without it"
+                    "a key under the prefix is not a valid path ({why}); rename that object, or choose a prefix without it"
                 )
             }
             Fault::Unreachable(why) => {
-                format!("the object store cannot be reached ({why}); check the network, and the address ({region})")
+                format!("the object store is unreachable ({why}); check the network, and the address ({region})")
             }
             Fault::Silent => {
-                format!("the object store did not answer in time; check the network, and the address ({region})")
+                format!("the object store did not respond in time; check the network, and the address ({region})")
             }
             Fault::Setup(why) => format!("{why}; check the environment ({id}, {secret}, {region})"),
             Fault::Other(why) => why.clone(),
@@ -144,7 +144,7 @@ fn answer(error: &Error) -> Option<(u16, String)> {
     let rest = &text[STATUS.len()..];
     let status = rest.get(..3)?.parse().ok()?;
     let code = rest.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    // A code is a word; what is anything else is not repeated.
+    // An error code is a single word; anything else is not shown.
     let code = code.map(|(code, _)| code).filter(|code| code.chars().all(char::is_alphanumeric)).unwrap_or_default();
     Some((status, code.to_owned()))
 }

@@ -1,11 +1,11 @@
 //! An object as a file.
 //!
-//! Owns: reading it in as few requests as can be, never of two versions at once. Must not know: listing.
+//! Owns: reading it with as few requests as possible, never from two versions. Must not know: listing.
 //!
-//! An object is not appended to but put anew, so a handle keeps to one version: every request says which (`If-Match`),
-//! and what comes is checked again, since some stores pass that over. Whoever reads on from some place gets one answer that
-//! lasts to the end of the object, read as fast as it is asked for. Small reads at the start are how readers tell one
-//! file from another, so that the start is kept.
+//! Objects are replaced, never appended to, so a handle uses one version: every request names it (`If-Match`), and the
+//! response is checked too, because some stores ignore this header. A reader that continues from some position gets one
+//! response that extends to the end of the object, read as fast as it is requested. Readers identify files by small
+//! reads at the start, so the start is cached.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,13 +20,13 @@ use super::fault::Fault;
 use super::{Remote, Version};
 use std::sync::Arc;
 
-/// A read of so many bytes or more is one of many: the rest of the object is asked for along with it.
+/// A read of at least this many bytes is probably one of many, so the rest of the object is requested with it.
 const READ_ON: usize = 64 << 10;
 
-/// So many bytes are asked for with a small read at the start, and kept: a small object is read in one request.
+/// Number of bytes requested and cached with a small read at the start, so that a small object needs only one request.
 const HEAD: u64 = 16 << 10;
 
-/// An object that was put anew between listing and reading is asked for so many times more.
+/// Number of retries if an object was replaced between listing and reading.
 const AGAIN: usize = 2;
 
 pub(super) struct ObjectFile {
@@ -37,7 +37,7 @@ pub(super) struct ObjectFile {
 
 struct State {
     version: Version,
-    /// Whether something of this version was given out, so that it can no longer be changed for another.
+    /// Whether data of this version were returned, so that the version can no longer change.
     begun: bool,
     /// The first bytes, as far as they were read.
     head: Vec<u8>,
@@ -58,7 +58,7 @@ impl ObjectFile {
         ObjectFile { remote, key, state: RefCell::new(state) }
     }
 
-    /// Asks for a range; `None` where the object has ended before it.
+    /// Requests a range; `None` if the object ends before it.
     fn get(&self, state: &mut State, offset: u64, len: u64) -> io::Result<Option<GetResult>> {
         for _ in 0..=AGAIN {
             let end = offset.saturating_add(len).min(state.version.size);
@@ -88,7 +88,7 @@ impl ObjectFile {
         Err(self.told(&Fault::Changed))
     }
 
-    /// A small read, by itself.
+    /// A separate small read.
     fn fetch(&self, state: &mut State, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let wanted = buffer.len() as u64;
         let len = if offset == 0 { wanted.max(HEAD) } else { wanted };
@@ -118,7 +118,7 @@ impl ObjectFile {
             let next = async { body.rest.next().await.transpose() };
             match self.remote.ask(next).map_err(|fault| self.told(&fault))? {
                 Some(bytes) => body.window.extend_from_slice(&bytes),
-                None => return Err(self.told(&Fault::Other("the answer ended early".to_owned()))),
+                None => return Err(self.told(&Fault::Other("the response ended early".to_owned()))),
             }
         }
         if offset == 0 {

@@ -68,9 +68,9 @@ fn a_prefix_is_a_directory_and_not_the_start_of_a_name() {
 fn what_keeps_anything_from_being_found_is_said() {
     let told = |stored: &Stored| stored.logdir.check().expect_err("there is nothing").to_string();
     let stored = Stored::under("runs");
-    assert_eq!(told(&stored), "cannot list s3://bucket/runs: there is nothing under it");
+    assert_eq!(told(&stored), "cannot list s3://bucket/runs: there is nothing under this prefix");
     stored.put("runs", b"1");
-    assert!(told(&stored).contains("it is an object, not a prefix"), "{}", told(&stored));
+    assert!(told(&stored).contains("this is an object, not a prefix"), "{}", told(&stored));
     stored.put("runs/a/x.tfevents", b"1");
     stored.logdir.check().expect("there is something");
 }
@@ -97,7 +97,7 @@ fn a_version_put_while_another_is_read_is_not_mixed_in() {
     file.read_at(&mut buffer, 0).expect("the start");
     stored.put("runs/x.tfevents", &[b'n'; 100_000]);
     let error = file.read_at(&mut buffer, 50_000).expect_err("another version");
-    assert!(error.to_string().contains("it changed while it was read"), "{error}");
+    assert!(error.to_string().contains("it changed while it was being read"), "{error}");
 }
 
 #[test]
@@ -146,10 +146,10 @@ fn a_store_without_an_address_is_told_without_secrets() {
     let found = logdir.discover(Path::new(""));
     assert_eq!(found.unseen, [Path::new("")], "nothing is known to have vanished");
     let problem = &found.problems[0];
-    assert!(problem.contains("s3://bucket/runs") && problem.contains("cannot be reached"), "{problem}");
+    assert!(problem.contains("s3://bucket/runs") && problem.contains("is unreachable"), "{problem}");
     assert!(!problem.contains("somebody") && !problem.contains("not-for-logs"), "{problem}");
     let error = logdir.open(Path::new("x.tfevents")).err().expect("no answer");
-    assert!(error.to_string().contains("another request of this look got no answer"), "{error}");
+    assert!(error.to_string().contains("an earlier request of this scan got no response"), "{error}");
 
     variables.remove("AWS_SECRET_ACCESS_KEY");
     let error = ObjectLogdir::new(&bucket, &variables).err().expect("half of the credentials");

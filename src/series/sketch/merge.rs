@@ -1,6 +1,6 @@
-//! Putting two sketches together.
+//! Merges two sketches.
 //!
-//! Owns: what becomes of each part of them. Must not know: why they are put together.
+//! Owns: how each part of them is merged. Must not know: why they are merged.
 
 use super::{Bucket, Extreme, MAX_BUCKETS, NONE_YET, Newest, Point, Sketch};
 

@@ -1,6 +1,6 @@
-//! A sketch as it was at an earlier step.
+//! A sketch at an earlier step.
 //!
-//! Owns: what is still known of the past, and how much of it exactly. Must not know: why it is asked for.
+//! Owns: what is still known about the past, and how exactly. Must not know: how it is used.
 
 use super::{Bucket, Extreme, Newest, Point, Sketch};
 

@@ -1,6 +1,6 @@
 //! The sum of two sketches, point by point.
 //!
-//! Owns: what is known of a sum from what is known of its parts. Must not know: why they are added.
+//! Owns: deriving the sketch of a sum from those of its parts. Must not know: why they are added.
 
 use super::{Bucket, Extreme, Newest, Point, Sketch};
 

@@ -1,4 +1,4 @@
-//! What every kernel's notices must do, as tests.
+//! The requirements for every kernel's notifications, as tests.
 //!
 //! Owns: what the rest relies upon, whatever the system. Must not know: any system.
 

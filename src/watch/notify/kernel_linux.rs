@@ -1,9 +1,9 @@
-//! The notices of Linux: inotify, asked for nothing but what says that there is something to read.
+//! File notifications on Linux: inotify, subscribed only to events that mean new data.
 //!
-//! Owns: watches of directories and the notices that come of them. Must not know: what is done about a notice.
+//! Owns: watches of directories and the resulting notifications. Must not know: how a notification is handled.
 //!
-//! The thread that waits takes the notices itself. A program that opens, appends and closes for each record gives one
-//! notice a record and not three, and the kernel makes one of those that follow each other in its queue.
+//! The waiting thread reads the notifications itself. A program that opens, appends and closes for each record causes
+//! one notification per record instead of three, and the kernel merges consecutive ones in its queue.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;

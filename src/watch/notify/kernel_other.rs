@@ -1,6 +1,6 @@
-//! The notices of systems without inotify, by the `notify` crate.
+//! File notifications on systems without inotify, through the `notify` crate.
 //!
-//! Owns: what the crate's events mean here. Must not know: what is done about a notice.
+//! Owns: the meaning of the crate's events. Must not know: how a notification is handled.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

@@ -1,6 +1,6 @@
-//! What a kernel says of the directories that it watches.
+//! Notifications of a kernel about watched directories.
 //!
-//! Owns: the words that all systems are spoken to with. Must not know: any system.
+//! Owns: the vocabulary shared by all systems. Must not know: any particular system.
 
 use std::path::PathBuf;
 

@@ -1,9 +1,9 @@
-//! Looking for what is new: which directories are listed, and what becomes of what is found there.
+//! Scans for changes: which directories are listed, and how the results are handled.
 //!
-//! Owns: new, changed and vanished files and directories. Must not know: what is in the files.
+//! Owns: new, changed and vanished files and directories. Must not know: the content of files.
 //!
-//! Adding a name to a directory changes its time, appending to a file does not. So a sweep asks each directory for its
-//! time, lists those that changed, looks at each file that is followed, and lists the rest in turn.
+//! Adding a name to a directory changes its time; appending to a file does not. A sweep therefore checks the time of
+//! each directory, lists those that changed, checks each followed file, and lists the rest in rotation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -50,7 +50,7 @@ impl Watcher {
         let more = changes.problems.len().saturating_sub(MOST_PROBLEMS);
         if more > 0 {
             changes.problems.truncate(MOST_PROBLEMS);
-            changes.problems.push(format!("and {more} more problems like these"));
+            changes.problems.push(format!("and {more} more problems of this kind"));
         }
     }
 
@@ -239,6 +239,6 @@ fn keep_newest(directory: &Path, entries: &mut Vec<Entry>, changes: &mut Changes
         entries.truncate(MOST_FILES);
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         let place = directory.display();
-        changes.problems.push(format!("{place} holds {files} event files: only the newest {MOST_FILES} are read"));
+        changes.problems.push(format!("{place} contains {files} event files: only the newest {MOST_FILES} are read"));
     }
 }
