@@ -42,7 +42,8 @@ fn logged(begin: f64, points: i64, loss: Loss, settings: &[(&str, f64)]) -> RunD
     run
 }
 
-/// A job that stands still, at a site where that makes it this suspicious when it has logged [`SO_FAR`] points.
+/// A job that stands still, at a site where that makes it so suspicious when it has logged [`SO_FAR`] points: 0 where suspicion
+/// begins, 1 where people are told.
 struct Bench {
     diagnosis: Diagnosis,
     runs: Runs,
@@ -75,7 +76,9 @@ impl Bench {
         let mut memory = Memory::first_seen(false);
         memory.saw(&jobs[0], jobs[0].events(), bench.now);
         let evidence = exam(&jobs[0], &site, &memory, bench.now).belief.evidence();
-        site.prior = crate::belief::probability(log_odds(suspicion) - evidence);
+        let weights = Weights::shipped();
+        let wanted = weights.suspect + suspicion * (weights.alarm - weights.suspect);
+        site.prior = crate::belief::probability(log_odds(wanted) - evidence);
         change(&mut site);
         bench.diagnosis = Diagnosis::new(site, []);
         bench
@@ -185,7 +188,7 @@ fn nothing_is_probed_where_nobody_asked_for_it_or_nobody_would_run_it() {
         bench.look();
         bench.messages.is_empty()
     });
-    let mut unsuspicious = Bench::new(0.1, |_| {});
+    let mut unsuspicious = Bench::new(-0.7, |_| {});
     unsuspicious.look();
     assert!(unsuspicious.messages.is_empty());
 }
@@ -244,7 +247,7 @@ fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
 
 #[test]
 fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
-    let mut bench = Bench::new(0.62, |_| {});
+    let mut bench = Bench::new(0.8, |_| {});
     bench.look();
     let first = bench.probe().step.clone();
     bench.probe_finds_nothing();
