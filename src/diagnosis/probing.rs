@@ -1,4 +1,4 @@
-//! Jobs examined by quiet probes.
+//! Jobs that are settled by probes, of which nobody hears.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::case::{Body, JournalEntry, Message, MessageKind};
 use crate::fate::{Fate, FateState};
 use crate::series::{Point, RunData};
 
-/// The course of a loss after its first steps.
+/// What a loss does after its first steps.
 #[derive(Clone, Copy, PartialEq)]
 enum Loss {
     Stands,
@@ -42,7 +42,8 @@ fn logged(begin: f64, points: i64, loss: Loss, settings: &[(&str, f64)]) -> RunD
     run
 }
 
-/// A job with a constant loss, at a site where this makes it suspicious after [`SO_FAR`] points.
+/// A job that stands still, at a site where that makes it so suspicious when it has logged [`SO_FAR`] points: 0 where suspicion
+/// begins, 1 where people are told.
 struct Bench {
     diagnosis: Diagnosis,
     runs: Runs,
@@ -75,7 +76,9 @@ impl Bench {
         let mut memory = Memory::first_seen(false);
         memory.saw(&jobs[0], jobs[0].events(), bench.now);
         let evidence = exam(&jobs[0], &site, &memory, bench.now).belief.evidence();
-        site.prior = crate::belief::probability(log_odds(suspicion) - evidence);
+        let weights = Weights::shipped();
+        let wanted = weights.suspect + suspicion * (weights.alarm - weights.suspect);
+        site.prior = crate::belief::probability(log_odds(wanted) - evidence);
         change(&mut site);
         bench.diagnosis = Diagnosis::new(site, []);
         bench
@@ -150,7 +153,7 @@ impl Bench {
 
 #[test]
 fn a_suspicious_job_is_probed_and_nobody_else_hears_of_it() {
-    let mut bench = Bench::new(0.3, |_| {});
+    let mut bench = Bench::new(0.5, |_| {});
     bench.look();
     assert_eq!(bench.kinds(), [MessageKind::RunSuggested]);
     let probe = bench.probe().clone();
@@ -168,7 +171,7 @@ fn a_suspicious_job_is_probed_and_nobody_else_hears_of_it() {
 #[test]
 fn nothing_is_probed_where_nobody_asked_for_it_or_nobody_would_run_it() {
     let quiet = |change: fn(&mut Site)| {
-        let mut bench = Bench::new(0.3, change);
+        let mut bench = Bench::new(0.5, change);
         bench.look();
         bench.messages.is_empty() && bench.diagnosis.cases().count() == 0
     };
@@ -181,18 +184,18 @@ fn nothing_is_probed_where_nobody_asked_for_it_or_nobody_would_run_it() {
     let budget = crate::case::Budget { experiments: Some(0), ..Default::default() };
     let none = SiteBudget { of: "the day".into(), per: Per::Day, is_for: Arc::new(|_| true), budget };
     assert!({
-        let mut bench = Bench::new(0.3, |site| site.budgets = vec![none]);
+        let mut bench = Bench::new(0.5, |site| site.budgets = vec![none]);
         bench.look();
         bench.messages.is_empty()
     });
-    let mut unsuspicious = Bench::new(0.1, |_| {});
+    let mut unsuspicious = Bench::new(-0.7, |_| {});
     unsuspicious.look();
     assert!(unsuspicious.messages.is_empty());
 }
 
 #[test]
 fn a_probe_that_reaches_its_level_has_a_case_opened_which_knows_of_it() {
-    let mut bench = Bench::new(0.34, |_| {});
+    let mut bench = Bench::new(0.6, |_| {});
     bench.look();
     bench.probe_ends(Loss::Falls);
     bench.look();
@@ -218,7 +221,7 @@ fn a_probe_that_reaches_its_level_has_a_case_opened_which_knows_of_it() {
 
 #[test]
 fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
-    let mut bench = Bench::new(0.25, |_| {});
+    let mut bench = Bench::new(0.3, |_| {});
     bench.look();
     bench.probe_finds_nothing();
     bench.look();
@@ -244,7 +247,7 @@ fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
 
 #[test]
 fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
-    let mut bench = Bench::new(0.345, |_| {});
+    let mut bench = Bench::new(0.8, |_| {});
     bench.look();
     let first = bench.probe().step.clone();
     bench.probe_finds_nothing();
@@ -268,7 +271,7 @@ fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
 
 #[test]
 fn a_probe_that_takes_longer_than_its_budget_is_stopped_and_says_nothing() {
-    let mut bench = Bench::new(0.3, |_| {});
+    let mut bench = Bench::new(0.5, |_| {});
     bench.look();
     let id = bench.case().experiments[0].suggestion.clone();
     bench.diagnosis.handed_to(&id, &["queue".to_owned()], &mut Changes::default());
@@ -289,7 +292,7 @@ fn a_probe_that_takes_longer_than_its_budget_is_stopped_and_says_nothing() {
 
 #[test]
 fn a_probe_that_hangs_before_its_first_event_is_stopped() {
-    let mut bench = Bench::new(0.3, |_| {});
+    let mut bench = Bench::new(0.5, |_| {});
     bench.look();
     let id = bench.case().experiments[0].suggestion.clone();
     let changes = bench.diagnosis.fate_of_experiment(&id, &Fate::new(FateState::Running), bench.now);
@@ -304,7 +307,7 @@ fn a_probe_that_hangs_before_its_first_event_is_stopped() {
 
 #[test]
 fn a_probe_is_stopped_once_its_job_is_investigated() {
-    let mut bench = Bench::new(0.3, |_| {});
+    let mut bench = Bench::new(0.5, |_| {});
     bench.look();
     let id = bench.case().experiments[0].suggestion.clone();
     bench.diagnosis.handed_to(&id, &["queue".to_owned()], &mut Changes::default());
@@ -327,7 +330,7 @@ fn a_probe_is_stopped_once_its_job_is_investigated() {
 
 #[test]
 fn a_script_without_the_knob_of_a_probe_is_probed_otherwise() {
-    let mut bench = Bench::new(0.3, |_| {});
+    let mut bench = Bench::new(0.5, |_| {});
     bench.look();
     let (suggestion, changes) = (bench.probe().suggestion_id.clone(), bench.probe().overrides.clone());
     let knob = changes.keys().find(|knob| *knob != "max_steps").unwrap().clone();
@@ -342,7 +345,7 @@ fn a_script_without_the_knob_of_a_probe_is_probed_otherwise() {
 
 #[test]
 fn a_process_that_starts_anew_goes_on_with_the_probe() {
-    let mut bench = Bench::new(0.34, |_| {});
+    let mut bench = Bench::new(0.6, |_| {});
     bench.look();
     let kept = serde_json::to_value(bench.case()).unwrap();
     let case = Case::read(kept.clone()).unwrap();
@@ -357,7 +360,7 @@ fn a_process_that_starts_anew_goes_on_with_the_probe() {
 
 #[test]
 fn probes_leave_their_room_to_what_people_were_told_of() {
-    let mut bench = Bench::new(0.3, |site| site.at_once = 1);
+    let mut bench = Bench::new(0.5, |site| site.at_once = 1);
     bench.look();
     assert!(bench.case().open_experiment().is_some());
     let mut other = logged(BEGIN, 300, Loss::Stands, &[("learning_rate", 1.0), ("max_steps", PLANNED as f64)]);
@@ -373,7 +376,7 @@ fn probes_leave_their_room_to_what_people_were_told_of() {
 #[test]
 fn some_unsuspicious_jobs_are_probed_to_learn_what_suspicion_misses() {
     for (audit, probed) in [(1.0, true), (0.0, false)] {
-        let mut bench = Bench::new(0.3, |site| site.probes.as_mut().unwrap().audit = audit);
+        let mut bench = Bench::new(0.5, |site| site.probes.as_mut().unwrap().audit = audit);
         let settings = [("learning_rate", 0.1), ("batch_size", 32.0), ("max_steps", PLANNED as f64)];
         bench.runs.insert(RunName::new("sick"), logged(BEGIN, PLANNED + 1, Loss::Falls, &settings));
         bench.now = BEGIN + PLANNED as f64 + 1.0;

@@ -26,7 +26,10 @@ pub(super) fn configuration(stage: &Stage) -> Value {
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     let odds = |p: &Value| (p.as_f64().unwrap() / (1.0 - p.as_f64().unwrap())).ln();
     let evidence = odds(&seen["probability"]) - odds(&seen["prior"]);
-    let prior = 1.0 / (1.0 + evidence.exp());
+    // Halfway between suspicion and alarm.
+    let weights = nextrun::belief::Weights::shipped();
+    let wanted = nextrun::belief::log_odds((weights.suspect + weights.alarm) / 2.0);
+    let prior = nextrun::belief::probability(wanted - evidence);
     stage.write("short.yaml", &POLICY.replace("learning_rate: /100", "learning_rate: /1000"));
     json!({ "policy": "./short.yaml", "prior": prior, "control": "never", "probes": { "jobs": ["slow"], "share": 0.3 } })
 }
