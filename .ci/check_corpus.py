@@ -10,7 +10,7 @@ import sys
 
 # Nothing is fitted on this corpus any more. An alarm is worth less than a missed run costs: of jobs that people run, one in a
 # hundred fails, so that three false alarms in a hundred would be three alarms of four.
-LEAST_FOUND = 0.83
+LEAST_FOUND = 0.85
 MOST_FALSE_ALARMS = 0.01
 LEAST_AS_EXPECTED = 0.90
 

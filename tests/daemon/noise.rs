@@ -11,7 +11,7 @@ use super::web::Receiver;
 fn lines(people: &Receiver) -> Vec<String> {
     let blocks = |body: &Value| body["blocks"].as_array().cloned().unwrap_or_default();
     let texts = |body: &Value| -> Vec<String> {
-        let sections = blocks(body).into_iter().filter(|block| block["type"] == "section");
+        let sections = blocks(body).into_iter().filter(|block| block["type"] == "section" || block["type"] == "header");
         sections.filter_map(|block| block["text"]["text"].as_str().map(str::to_owned)).collect()
     };
     let all: Vec<String> = people.events().iter().flat_map(|event| texts(&event.body)).collect();
@@ -19,7 +19,7 @@ fn lines(people: &Receiver) -> Vec<String> {
 }
 
 fn naming<'l>(lines: &'l [String], job: &str) -> Vec<&'l String> {
-    lines.iter().filter(|line| line.contains(&format!("`{job}`"))).collect()
+    lines.iter().filter(|line| line.contains(&format!("`{job}`")) || line.starts_with(&format!("{job} "))).collect()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_suggestion_that_people_were_told_of_in_a_digest_is_waited_for_although_the_
     let mut daemon = stage.watch(&queue, &webhook, &further);
     stage.until("people are told", || jobs.iter().all(|job| !naming(&lines(&people), job).is_empty()));
     stage.until("the queue gave up", || stage.command("outbox", &["list", "--only", "dead"]).lines().count() == 4);
-    assert!(lines(&people).iter().any(|line| line.contains("next run")), "in one message: {:?}", lines(&people));
+    assert!(lines(&people).iter().any(|line| line.contains("suggested run")), "in one message: {:?}", lines(&people));
     // What was given up is told again to a process that starts.
     let page = address(&stage);
     daemon.kill();

@@ -196,19 +196,19 @@ fn settings_are_put_in_force_whole_or_not_at_all() {
         (configuration(&queue, "  team: { preset: slack, url: { file: nowhere } }\n"), "nowhere"),
         (
             configuration(&queue, "keep_closed: 30d\nstate: /elsewhere\n").replace("127.0.0.1:0", "127.0.0.1:1"),
-            "takes a restart",
+            "requires a restart",
         ),
     ] {
         write(&wrong);
         let told = service.reload();
-        assert!(told.contains("the reload was refused"), "{told}");
+        assert!(told.contains("the reload was rejected"), "{told}");
         assert!(stage.log().contains(reason), "{reason}: {}", stage.log());
         assert_eq!(service.succeeded(), Some(0.0));
     }
     // The state where the open case stands is taken out of its policy.
     write(&configuration(&queue, ""));
     stage.write("short.yaml", &POLICY.replace("lower_learning_rate", "raise_learning_rate"));
-    assert!(service.reload().contains("the reload was refused"));
+    assert!(service.reload().contains("the reload was rejected"));
     let id = stage.case_of("first").unwrap().id;
     assert!(stage.log().contains(&format!("case {id} (policy short, state lower_learning_rate)")), "{}", stage.log());
 
@@ -276,7 +276,7 @@ fn it_stops_while_it_reads_for_the_first_time() {
     daemon.signal("TERM");
     stage.until("it ends", || daemon.ended().is_some());
     assert!(daemon.ended().is_some_and(|status| status.success()), "{}", stage.log());
-    assert!(stage.log().contains("told to stop before everything was read"), "{}", stage.log());
+    assert!(stage.log().contains("stopped before all files were read"), "{}", stage.log());
 }
 
 #[test]
@@ -292,5 +292,5 @@ fn it_stops_although_its_loop_hangs() {
     service.daemon.signal("TERM");
     service.stage.until("it ends", || service.daemon.ended().is_some());
     assert!(service.daemon.ended().is_some_and(|status| status.success()), "{}", service.stage.log());
-    assert!(service.stage.log().contains("something hangs"), "{}", service.stage.log());
+    assert!(service.stage.log().contains("shutdown timed out"), "{}", service.stage.log());
 }

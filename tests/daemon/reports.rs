@@ -70,7 +70,7 @@ fn reports_need_their_token_and_each_way_of_being_wrong_has_its_answer() {
         ("/v1/jobs/nobody", &failed, 404, "no job"),
         (&experiment, "{}", 400, "state"),
         (&experiment, r#"{"state": "dancing"}"#, 400, "dancing"),
-        (&experiment, "not json", 400, "no fate"),
+        (&experiment, "not json", 400, "not a valid status"),
         (&experiment, &format!("{{\"state\": \"failed\", \"tail\": \"{}\"}}", "x".repeat(70_000)), 413, ""),
     ] {
         let (got, told) = post(&page, path, REPORT, body);

@@ -154,7 +154,7 @@ fn a_machine_that_runs_everything_twice_is_refused() {
     let mut daemon = here.stage.start(&["--runner", "--allow-root", "--config", configuration.to_str().unwrap()], &[]);
     here.stage.until("it gives up", || daemon.ended().is_some());
     let log = here.stage.log();
-    assert!(log.contains("`--runner` and the destination queue would both run what is suggested"), "{log}");
+    assert!(log.contains("both `--runner` and the destination queue would run the suggestions"), "{log}");
 }
 
 #[test]
