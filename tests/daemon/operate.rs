@@ -216,7 +216,7 @@ fn settings_are_put_in_force_whole_or_not_at_all() {
     let audit = Receiver::of_everything();
     write(&configuration(&queue, &format!("  audit: {{ preset: webhook, url: \"{}\" }}\n", audit.url())));
     stage.write("short.yaml", &POLICY.replace("summary: cured", "summary: cured now"));
-    assert!(!service.reload().contains("refused"));
+    assert!(!service.reload().contains("rejected"));
     assert_eq!(service.succeeded(), Some(1.0));
     trainer(&stage.logdir(), knobs(1.0))(&queue.events()[0]);
     let case = stage.until_closed("first");
@@ -230,7 +230,7 @@ fn settings_are_put_in_force_whole_or_not_at_all() {
     // One destination less, another at a new address: what it owes is sent there.
     let moved = Receiver::of_everything();
     write(&configuration(&moved, ""));
-    assert!(!service.reload().contains("refused"));
+    assert!(!service.reload().contains("rejected"));
     Run::new(&stage.logdir(), "second", &knobs(1.0)).train();
     stage.until("the queue at its new address is asked", || moved.events().len() == 1);
     assert_eq!((queue.events().len(), audit.data_of("nextrun.case.opened").len()), (1, 0));
