@@ -4,7 +4,7 @@
 //! it.
 //!
 //! Untrusted text (names of runs, tags, arguments, the last lines of a log) is data: escaped by the templates, without
-//! control characters, limited in length, and with secrets masked ([`shown`]).
+//! control characters, limited in length, and with secrets masked (`shown`).
 
 mod belief;
 mod case;

@@ -36,7 +36,7 @@ use crate::evidence::{Evidence, JobView, Quantity as Q};
 use crate::numbers::{EVALUATIONS, FEW_POINTS, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
 
 pub use documentation::documentation;
-pub use picture::{POINTS, Picture};
+pub use picture::{Curve, POINTS, Picture};
 pub use rule::{Rule, Symptom, Test};
 use rule::{above, at_least, below, few, many, rule, sure};
 

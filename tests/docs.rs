@@ -143,7 +143,7 @@ fn the_page_of_symptoms_is_what_the_detectors_say() {
 
 /// The curves of a symptom, drawn as nextrun draws curves.
 fn drawn(symptom: &symptoms::Symptom) -> String {
-    let line = |(style, (name, at)): (usize, &(&str, fn(f64) -> f64))| {
+    let line = |(style, (name, at)): (usize, &symptoms::Curve)| {
         let mut sketch = Sketch::default();
         for step in 0..symptoms::POINTS {
             let value = at(step as f64 / symptoms::POINTS as f64);

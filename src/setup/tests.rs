@@ -120,7 +120,7 @@ fn what_a_script_prints_is_added_to_what_its_source_shows() {
 fn an_option_that_only_its_value_shows_is_a_guess() {
     let survey = look("nowhere", "python other.py --zeta 0.0371 --out runs/a", &[]);
     let job = logged("a", &json!({"learning_rate": 0.0371}), 10.0, true);
-    let found = plan(survey.clone(), &[job.clone()], "/w/nowhere/runs").mappings;
+    let found = plan(survey.clone(), std::slice::from_ref(&job), "/w/nowhere/runs").mappings;
     assert_eq!((found[0].flag.name.as_str(), found[0].grade), ("--zeta", Grade::Guessed), "{found:?}");
     // Of another job the same value says nothing, and a usual value never does.
     let other = Logged { same_command: false, ..job };

@@ -4,7 +4,10 @@
 
 /// Curves by name, each a value for every fraction of the run (0 to 1). Negative infinity is a point that was not
 /// logged.
-pub type Picture = &'static [(&'static str, fn(f64) -> f64)];
+pub type Picture = &'static [Curve];
+
+/// A curve: its name, and its value for each share of the run (0 to 1).
+pub type Curve = (&'static str, fn(f64) -> f64);
 
 /// The number of points of each curve.
 pub const POINTS: usize = 400;

@@ -86,8 +86,8 @@ fn what_a_person_stops_is_cancelled() {
     stage.post("b", "echo b >> marks");
     stage.until_state("a", "running");
     assert_eq!(stage.fate("b").unwrap()["state"], "queued");
-    assert_eq!(stage.command(&["stop", "b"]), "b is stopped\n");
-    assert_eq!(stage.command(&["stop", "a"]), "a is stopped\n");
+    assert_eq!(stage.command(&["stop", "b"]), "b has been stopped\n");
+    assert_eq!(stage.command(&["stop", "a"]), "a has been stopped\n");
     assert_eq!(stage.until_state("a", "cancelled")["signal"], 15);
     assert_eq!(stage.until_state("b", "cancelled")["reason"], "stopped before it started");
     stage.post("c", "true");

@@ -88,7 +88,11 @@ fn there_is_one_runner_a_directory() {
     let runner = stage.runner(&[], &[]);
     let mut second = stage.start(&[], &[]);
     assert_eq!(second.0.wait().unwrap().code(), Some(2));
-    assert!(stage.log().contains(&format!("is running already for {}", stage.home().display())), "{}", stage.log());
+    assert!(
+        stage.log().contains(&format!("a runner is already running for {}", stage.home().display())),
+        "{}",
+        stage.log()
+    );
     assert!(stage.log().contains(&format!("(process {})", runner.0.id())));
     assert!(stage.fate("none").is_none() && stage.request("GET", "/v1/jobs", None).is_some(), "the first one goes on");
 }
