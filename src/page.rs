@@ -39,7 +39,7 @@ pub const SCRIPT: &str = include_str!("page/page.js");
 pub const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 32 32\"><rect width=\"32\" height=\"32\" rx=\"7\" \
      fill=\"#0b5cad\"/><path d=\"M6 8c3 12 8 15 20 16\" fill=\"none\" stroke=\"#fff\" stroke-width=\"3.4\" stroke-linecap=\"round\"/></svg>";
 
-/// The content security policy of a served page: only its own style sheet and script, whatever a job is called.
+/// The content security policy of a served page: only its own style sheet and script, even if the name of a job contains markup.
 pub const SERVED_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
      img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 

@@ -269,7 +269,7 @@ impl Case {
         }
         let known = self.not_tried.len();
         let trace = self.judge(Happened::NoTest(why.to_owned()), terms);
-        // Listed once in what was not tried, whatever the policy calls it.
+        // Recorded once as not tried, under any name that the policy uses.
         let state = &awaited.proposal.at.state;
         if !self.not_tried.iter().skip(known).any(|left_out| left_out.state == *state) {
             self.not_tried.insert(known, NotTried { state: state.clone(), why: why.to_owned() });

@@ -20,8 +20,7 @@ const RECOVERED: f64 = 0.3;
 
 impl Diagnosis {
     pub(super) fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
-        let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
-        let open = open.map(|case| case.id.clone());
+        let open = self.open_case_of(&job.name);
         let Some(memory) = self.memory.get(&job.name) else { return };
         if !memory.due(now) || open.is_none() && self.waits_for_command(job, now) {
             return;
@@ -38,6 +37,12 @@ impl Diagnosis {
         if let Some(memory) = self.memory.get_mut(&job.name) {
             memory.examined(&exam, now);
         }
+    }
+
+    /// The open case that investigates or probes a job.
+    pub(super) fn open_case_of(&self, job: &str) -> Option<CaseId> {
+        let open = self.cases.values().find(|case| case.baseline == job && case.closed.is_none());
+        open.map(|case| case.id.clone())
     }
 
     /// Whether a runner may still say how a job was started: without its command no experiment could be run.

@@ -44,7 +44,7 @@ fn has_many_steps(epoch: &Sketch) -> bool {
 }
 
 /// Whether a job validates at each point of its training loss, with one step between points: since validating after
-/// every update is unusual, such steps are epochs, whatever the tag is called.
+/// every update is unusual, such steps are epochs, even if the tag has another name.
 fn every_time(training: &Sketch, validation: &Sketch) -> bool {
     let single_steps = |sketch: &Sketch| {
         let (first, last) = (sketch.first()?.step, sketch.last()?.step);

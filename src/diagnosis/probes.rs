@@ -64,8 +64,7 @@ impl Diagnosis {
     /// Updates a probed job. People are notified once it fails by all evidence; a probe is stopped once the job is no
     /// longer suspicious.
     pub(super) fn look_at_probed(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
-        let open = self.cases.values().find(|case| case.baseline == job.name && case.closed.is_none());
-        let Some(id) = open.map(|case| case.id.clone()) else { return };
+        let Some(id) = self.open_case_of(&job.name) else { return };
         if let (Some(shown), Some(case)) = (probed(job, exam), self.cases.get_mut(&id)) {
             case.probed_job_shows(shown, &exam.facts);
             changes.keep(case);

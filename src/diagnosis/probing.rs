@@ -84,7 +84,7 @@ impl Bench {
         bench
     }
 
-    /// The job has logged so many of its points.
+    /// Lets the job log up to this number of points.
     fn goes_on(&mut self, points: i64) {
         let settings = [("learning_rate", 1.0), ("batch_size", 32.0), ("max_steps", PLANNED as f64)];
         self.runs.insert(RunName::new("sick"), logged(BEGIN, points, Loss::Stands, &settings));

@@ -56,9 +56,9 @@ pub(crate) struct Run {
 pub(crate) enum Curve {
     /// It falls if, and only if, the learning rate is at most 0.01.
     ByRate,
-    /// It stands at its floor, whatever the settings are.
+    /// It stays at its floor for all settings.
     Stands,
-    /// It falls as that of one example does, whatever the settings are.
+    /// It falls like the loss of one example, for all settings.
     Fits,
 }
 

@@ -213,7 +213,7 @@ impl<'e> Evaluator<'e> {
         if let Datum::Bool(truth) = self.eval(node) { Some(truth) } else { None }
     }
 
-    /// `&&` and `||`: a side with the value `settles` decides, whatever the other side is.
+    /// `&&` and `||`: a side with the value `settles` decides, regardless of the other side.
     fn settled_by(&mut self, settles: bool, a: &Node, b: &Node) -> Datum {
         let first = self.truth(a);
         if first == Some(settles) {
