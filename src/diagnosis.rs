@@ -372,7 +372,7 @@ impl Diagnosis {
             approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
-            confidence: |believed| Weights::shipped().verdicts.confidence(believed),
+            confidence: |verdict, believed| Weights::shipped().verdicts.confidence(verdict, believed),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One examination of a job: the meaning of its tags, its symptoms, and its facts.
 
-use crate::belief::{Belief, Contribution, Weights};
+use crate::belief::{Belief, CALIBRATION, Contribution, Weights};
 use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
 use crate::facts::{Facts, Knobs, Looked, measure};
 use crate::fate::{Fate, FateState};
@@ -468,7 +468,8 @@ impl Exam {
 
     /// Why a job is suspect, and what would decide it.
     fn what_would_tell(&self) -> String {
-        let strongest = self.belief.speaks_for().next().map_or("its logs", |term| term.quantity);
+        let strongest = self.belief.speaks_for().map(|term| term.quantity).find(|name| *name != CALIBRATION);
+        let strongest = strongest.unwrap_or("its logs");
         format!("it may be failing, or at its lowest loss ({strongest} suggests failing): {}", self.what_to_log())
     }
 
