@@ -12,7 +12,7 @@ mod weights;
 
 use serde::Serialize;
 
-use crate::evidence::{Evidence, Measured, Quantity};
+use crate::evidence::{Evidence, Measured};
 use crate::symptoms::{Finding, Severity};
 
 pub use breakdown::{Breakdown, Reason};
@@ -181,6 +181,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::evidence::Quantity;
     use crate::evidence::tests::{noise, with_loss};
     use crate::symptoms::examine;
 

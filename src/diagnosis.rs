@@ -151,7 +151,7 @@ impl Site {
     pub fn knobs_taken(&self, job: &str, launched: Option<&Launched>, facts: &Facts) -> Option<BTreeSet<String>> {
         let listed = self.knobs_of_script(job);
         let Some(launched) = launched.filter(|launched| !launched.flags.is_empty()) else { return listed.cloned() };
-        let steps = Some(facts.steps).filter(|steps| steps.is_finite());
+        let steps = Some(facts.steps()).filter(|steps| steps.is_finite());
         let mut knobs = takes(launched, &facts.knobs, steps);
         knobs.extend(listed.into_iter().flatten().cloned());
         Some(knobs)

@@ -519,8 +519,8 @@ impl Exam {
     /// The step by which it failed permanently, or would have failed if it had continued: the end of a job permits
     /// judging its loss earlier. With a resolution of a twentieth of its length.
     pub fn shown_at(&self) -> Option<f64> {
-        if !self.facts.finite && self.facts.non_finite_step.is_finite() {
-            return Some(self.facts.non_finite_step);
+        if let Some(step) = self.evidence.get(Q::NonFiniteStep).filter(|_| !self.facts.finite) {
+            return Some(step);
         }
         let (first, last) = self.view.judged().map(Observed::steps)?;
         let mut running = self.view.clone();

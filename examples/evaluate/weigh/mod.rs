@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     let mut failing = Model { prior: PRIOR, terms: layout.terms(&weights, slope) };
     failing.terms.push(calibration);
     let cures = cures::fit(&fitted, &programs)?;
-    let verdicts = if arguments.closed_loop { verdicts::fit(&records)? } else { Weights::shipped().verdicts };
+    let verdicts = if arguments.closed_loop { verdicts::fit(&records)? } else { Weights::shipped().verdicts.clone() };
     let text = text(alarm, &failing, &cures, verdicts, records.len())?;
     if !arguments.dry {
         std::fs::write(&arguments.out, text).with_context(|| format!("{}: cannot write", arguments.out.display()))?;
@@ -197,11 +197,7 @@ fn text(
                 format!("[\n{indent}  {}\n{indent} ]", lines.join(&format!(",\n{indent}  ")))
             }
         };
-        Ok(format!(
-            "{{\n{indent} \"prior\": {},\n{indent} \"terms\": {}\n{indent}}}",
-            model.prior,
-            list(terms)
-        ))
+        Ok(format!("{{\n{indent} \"prior\": {},\n{indent} \"terms\": {}\n{indent}}}", model.prior, list(terms)))
     };
     let cures = cures
         .iter()

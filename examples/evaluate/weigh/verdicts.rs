@@ -73,8 +73,7 @@ fn weigh(verdicts: &[&Verdict]) -> anyhow::Result<Verdicts> {
     };
     let rows: Vec<Row> = verdicts.iter().map(row).collect();
     let pulled = std::iter::once((1.0, PULL)).chain(causes.iter().map(|_| (0.0, PULL))).collect();
-    let problem =
-        Problem { width: causes.len() + 1, pulled, order: Vec::new(), bends: Vec::new(), intercept: 0.0 };
+    let problem = Problem { width: causes.len() + 1, pulled, order: Vec::new(), bends: Vec::new(), intercept: 0.0 };
     let weights = problem.solve(&rows)?;
     let of_cause = |(place, cause): (usize, &&String)| ((*cause).clone(), rounded(weights[place + 1]));
     Ok(Verdicts {
