@@ -349,7 +349,8 @@ mod tests {
         fs::read(&file).expect("the file");
         fs::write(dir.path().join("a/last"), "").expect("a file");
         let told = until(&mut kernel, &Notice::Appeared("a/last".into()));
-        let expected = [Notice::Changed("a/x".into()), Notice::Appeared("a/last".into()), Notice::Changed("a/last".into())];
+        let expected =
+            [Notice::Changed("a/x".into()), Notice::Appeared("a/last".into()), Notice::Changed("a/last".into())];
         assert!(told.iter().all(|notice| expected.contains(notice)), "{told:?}");
         assert!(told.contains(&expected[0]), "{told:?}");
     }
