@@ -40,7 +40,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::super::tests::{POLICY, site, stuck};
-    use super::super::{Memory, exam, group};
+    use super::super::{Memory, exam};
+    use crate::jobs::group;
     use super::*;
 
     #[test]
