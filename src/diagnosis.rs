@@ -149,7 +149,7 @@ impl Site {
     pub fn knobs_taken(&self, job: &str, launched: Option<&Launched>, facts: &Facts) -> Option<BTreeSet<String>> {
         let listed = self.knobs_of_script(job);
         let Some(launched) = launched.filter(|launched| !launched.flags.is_empty()) else { return listed.cloned() };
-        let steps = Some(facts.steps).filter(|steps| steps.is_finite());
+        let steps = Some(facts.steps()).filter(|steps| steps.is_finite());
         let mut knobs = takes(launched, &facts.knobs, steps);
         knobs.extend(listed.into_iter().flatten().cloned());
         Some(knobs)
@@ -368,7 +368,7 @@ impl Diagnosis {
             approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
-            confidence: |believed| Weights::shipped().verdicts.confidence(believed),
+            confidence: |verdict, believed| Weights::shipped().verdicts.confidence(verdict, believed),
         }
     }
 

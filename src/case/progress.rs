@@ -49,7 +49,7 @@ pub struct Terms<'a> {
     /// The budgets that apply to the case's experiments.
     pub allowances: &'a [Allowance],
     /// How probable it is that a verdict is right, by what the policy believes of its cause.
-    pub confidence: fn(f64) -> f64,
+    pub confidence: fn(&str, f64) -> f64,
 }
 
 /// The inputs for opening a case.
@@ -364,7 +364,12 @@ impl Case {
             }
             Next::Ask(question) => self.ask(question, terms, trace),
             Next::Conclude(conclusion) => {
-                let confidence = (terms.confidence)(conclusion.confidence);
+                let (verdict, believed) = (&conclusion.verdict, conclusion.confidence);
+                let confidence = (terms.confidence)(verdict, believed);
+                if believed > 0.0 {
+                    let detail = json!({ "verdict": verdict, "believed": believed, "confidence": confidence });
+                    trace.note(terms.now, "weighed", detail);
+                }
                 self.conclude(Conclusion { confidence, ..conclusion }, terms.now, trace);
             }
         }

@@ -58,7 +58,7 @@ impl Engine {
         Known {
             launched: case.launched.clone(),
             settings: case.settings.clone(),
-            steps: Some(case.baseline_facts.steps).filter(|steps| steps.is_finite()),
+            steps: Some(case.baseline_facts.steps()).filter(|steps| steps.is_finite()),
         }
     }
 

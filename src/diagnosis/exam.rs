@@ -1,6 +1,6 @@
 //! One examination of a job: the meaning of its tags, its symptoms, and its facts.
 
-use crate::belief::{Belief, Contribution, Weights};
+use crate::belief::{Belief, CALIBRATION, Contribution, Weights};
 use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
 use crate::facts::{Facts, Knobs, Looked, measure};
 use crate::fate::{Fate, FateState};
@@ -469,7 +469,8 @@ impl Exam {
 
     /// Why a job is suspect, and what would decide it.
     fn what_would_tell(&self) -> String {
-        let strongest = self.belief.speaks_for().next().map_or("its logs", |term| term.quantity);
+        let strongest = self.belief.speaks_for().map(|term| term.quantity).find(|name| *name != CALIBRATION);
+        let strongest = strongest.unwrap_or("its logs");
         format!("it may be failing, or at its lowest loss ({strongest} suggests failing): {}", self.what_to_log())
     }
 
@@ -519,8 +520,8 @@ impl Exam {
     /// The step by which it failed permanently, or would have failed if it had continued: the end of a job permits
     /// judging its loss earlier. With a resolution of a twentieth of its length.
     pub fn shown_at(&self) -> Option<f64> {
-        if !self.facts.finite && self.facts.non_finite_step.is_finite() {
-            return Some(self.facts.non_finite_step);
+        if let Some(step) = self.evidence.get(Q::NonFiniteStep).filter(|_| !self.facts.finite) {
+            return Some(step);
         }
         let (first, last) = self.view.judged().map(Observed::steps)?;
         let mut running = self.view.clone();

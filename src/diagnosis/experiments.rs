@@ -6,7 +6,7 @@ use super::asked::{Asked, other_code};
 use super::exam::{End, Exam, exam_with};
 use super::{Changes, Diagnosis, Seen, Status};
 use crate::case::{Case, CaseId, Experiment, NOT_AS_ASKED, Spent, Void, Waiting};
-use crate::facts::{Facts, Knobs, measure};
+use crate::facts::{Facts, Knobs, Quantity, measure};
 use crate::fate::{Fate, FateState};
 use crate::jobs::Job;
 use crate::policy::Happened;
@@ -175,7 +175,8 @@ impl Diagnosis {
         knobs.extend(logged.clone());
         let look = |end: End| exam_with(job, &self.site, (memory, end), knobs.clone(), now);
         let mut exam = look(End::of(*fate));
-        let reached = case.shown_at.is_some_and(|step| exam.facts.steps >= step);
+        let steps = exam.facts.steps();
+        let reached = case.shown_at.is_some_and(|step| steps >= step);
         let goes_on = experiment.control && reached && !exam.facts.ended;
         if goes_on {
             exam = look(End::Over);
@@ -183,8 +184,8 @@ impl Diagnosis {
         let seconds = job.last_wall_time().zip(job.first_wall_time()).map_or(0.0, |(last, first)| last - first);
         let over = exam.view.life.finished || fate.is_some();
         let fails = exam.status().0 == Status::Failing;
-        let spent = (Spent { seconds, steps: exam.facts.steps, over }, fails);
-        if let Some(why) = trial.unlike(exam.facts.peak_rate) {
+        let spent = (Spent { seconds, steps: steps, over }, fails);
+        if let Some(why) = trial.unlike(exam.facts.number(Quantity::PeakRate)) {
             return Some((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
         }
         let points = exam.view.loss().map_or(0, |loss| loss.sketch.count());
@@ -194,7 +195,7 @@ impl Diagnosis {
         if !(exam.facts.ended || fits_few || beyond_help) {
             return None;
         }
-        if goes_on && !fails && !case.shown_at.is_some_and(|step| exam.facts.steps >= BEYOND * step) {
+        if goes_on && !fails && !case.shown_at.is_some_and(|step| steps >= BEYOND * step) {
             return None;
         }
         let compared = baseline.map(|job| self.exam_of_baseline(case, job, now));
