@@ -171,10 +171,7 @@ impl Directories {
     /// What can be seen now.
     pub(super) fn seen(&self) -> Seen<'_> {
         let away = self.all.iter().filter(|slot| slot.home.is_none());
-        Seen {
-            runs: self.here().map(Directory::runs).collect(),
-            unseen: away.map(|slot| slot.name.clone()).collect(),
-        }
+        Seen { runs: self.here().map(Directory::runs).collect(), unseen: away.map(|slot| slot.name.clone()).collect() }
     }
 
     /// The directories that can be seen now.

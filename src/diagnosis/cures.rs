@@ -41,8 +41,8 @@ mod tests {
 
     use super::super::tests::{POLICY, site, stuck};
     use super::super::{Memory, exam};
-    use crate::jobs::group;
     use super::*;
+    use crate::jobs::group;
 
     #[test]
     fn what_a_job_shows_moves_the_odds_of_a_test_by_as_much_as_those_of_its_change() {

@@ -86,7 +86,8 @@ impl Diagnosis {
             // A job that logs after its end was started again.
             let goes_on = job.last_wall_time().is_some_and(|last| last > known.told + CLOCKS_DIFFER);
             let scanned = site.directory_of(&job.name).and_then(|directory| directory.name.clone());
-            let last = !known.fate.state.is_final() || endings.nothing_new((&scanned, &job.name), job.events(), known.told);
+            let last =
+                !known.fate.state.is_final() || endings.nothing_new((&scanned, &job.name), job.events(), known.told);
             memory.came_to(Some(&known.fate).filter(|_| last && !goes_on));
         }
     }

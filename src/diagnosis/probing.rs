@@ -7,10 +7,10 @@ use serde_json::json;
 use super::tests::site;
 use super::trials::TWO_STEPS;
 use super::*;
-use crate::jobs::{Patience, group};
 use crate::belief::{Weights, log_odds};
 use crate::case::{Body, JournalEntry, Message, MessageKind};
 use crate::fate::{Fate, FateState};
+use crate::jobs::{Patience, group};
 use crate::series::{Point, RunData};
 
 /// What a loss does after its first steps.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::jobs::{Patience, group};
 use crate::fate::{Fate, FateState};
+use crate::jobs::{Patience, group};
 use crate::policy::{Vocabulary, parse};
 use crate::series::{Point, RunData};
 

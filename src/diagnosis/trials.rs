@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::tests::{POLICY, site, stuck};
 use super::*;
-use crate::jobs::Patience;
 use crate::case::{Body, Budget, Control, Message, MessageKind, Person, Reply};
 use crate::fate::{Fate, FateState};
+use crate::jobs::Patience;
 use crate::launched::Flag;
 use crate::series::{Point, RunData};
 
