@@ -43,7 +43,7 @@ impl Case {
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         Some(Cure {
             suggestion_id: found.suggestion.clone(),
-            run_name: found.run_name.clone(),
+            run_name: self.relative(&found.run_name),
             overrides: found.proposal.changes.clone(),
             of: if by_validation { "validation loss" } else { "loss" }.to_owned(),
             baseline: finite(figure(&self.baseline_facts)).filter(|_| self.baseline_facts.finite),

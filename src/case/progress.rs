@@ -59,6 +59,8 @@ pub struct Opening {
     pub id: CaseId,
     /// The baseline job.
     pub baseline: String,
+    /// The name of its log directory; `None` if there is only one.
+    pub logdir: Option<String>,
     /// Its findings.
     pub findings: Vec<Finding>,
     /// Its facts.
@@ -105,6 +107,7 @@ impl Case {
             version: VERSION,
             id,
             baseline,
+            logdir: opening.logdir,
             policy: terms.policy.name().to_owned(),
             opened: terms.now,
             findings,

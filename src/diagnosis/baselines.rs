@@ -93,6 +93,7 @@ impl Diagnosis {
         Opening {
             id,
             baseline: job.name.clone(),
+            logdir: self.site.directory_of(&job.name).and_then(|directory| directory.name.clone()),
             findings: exam.findings.clone(),
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),

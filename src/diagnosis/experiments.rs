@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::asked::{Asked, other_code};
 use super::exam::{End, Exam, exam_with};
-use super::{Changes, Diagnosis, Status};
+use super::{Changes, Diagnosis, Seen, Status};
 use crate::case::{Case, CaseId, Experiment, NOT_AS_ASKED, Spent, Void, Waiting};
 use crate::facts::{Facts, Knobs, Quantity, measure};
 use crate::fate::{Fate, FateState};
@@ -78,12 +78,12 @@ impl Diagnosis {
         changes
     }
 
-    /// Every open case continues as far as possible.
-    pub(super) fn go_on(&mut self, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
+    /// Every open case whose jobs can be seen continues as far as possible.
+    pub(super) fn go_on(&mut self, seen: &Seen<'_>, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         let open: Vec<CaseId> =
             self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
         for id in open {
-            let Some(case) = self.cases.get(&id) else { continue };
+            let Some(case) = self.cases.get(&id).filter(|case| !self.is_unseen(seen, &case.baseline)) else { continue };
             match &case.waiting {
                 Waiting::Experiment => self.look_at_experiment(&id, jobs, now, changes),
                 Waiting::Room(_) | Waiting::Answer { .. } | Waiting::Approval(_) | Waiting::Probe => {
@@ -102,7 +102,8 @@ impl Diagnosis {
         let (suggestion, events) = (experiment.suggestion.clone(), job.map_or(0, Job::events));
         let told = experiment.fate_told.unwrap_or(f64::NEG_INFINITY);
         if let Some(fate) = &end {
-            if !self.endings.nothing_new(&suggestion, events, told) {
+            let scanned = self.scanned(&self.cases[id].baseline);
+            if !self.endings.nothing_new((&scanned, &suggestion), events, told) {
                 return;
             }
             if is_lost(fate, events) && self.repeats(id, fate, now, changes) {
