@@ -46,8 +46,8 @@ pub(crate) struct Fit {
     /// Writes what is said of each program at each look to this file, as one JSON line each.
     #[arg(long)]
     said: Option<PathBuf>,
-    /// Carries out the experiments of the programs that fail, too, to see how often verdicts are right; else what is known
-    /// of that stays.
+    /// Judges by the weights in the file, and carries out the experiments of the programs that fail, too, to see how often
+    /// verdicts are right; else what is known of that stays.
     #[arg(long)]
     closed_loop: bool,
     /// How strongly weights are held to the expert's.
@@ -63,6 +63,9 @@ const PRIOR: f64 = 0.05;
 /// # Errors
 /// When the cache cannot be read or written, or the file of the weights cannot be written.
 pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
+    if arguments.closed_loop {
+        random::judge_by(&arguments.out)?;
+    }
     let path = random::file(arguments.cache.as_deref())?;
     let records = random::records(&path, arguments.count)?;
     let seen = seen::all(&path, &records)?;
@@ -103,7 +106,7 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     failing.terms.push(calibration);
     let cures = cures::fit(&fitted, &programs)?;
     let verdicts = if arguments.closed_loop { verdicts::fit(&records)? } else { Weights::shipped().verdicts.clone() };
-    let text = text(alarm, &failing, &cures, verdicts, records.len())?;
+    let text = text(alarm, &failing, &cures, &verdicts, records.len())?;
     if !arguments.dry {
         std::fs::write(&arguments.out, text).with_context(|| format!("{}: cannot write", arguments.out.display()))?;
     }
@@ -185,7 +188,7 @@ fn text(
     alarm: f64,
     failing: &Model,
     cures: &[(String, Model)],
-    verdicts: Verdicts,
+    verdicts: &Verdicts,
     count: usize,
 ) -> anyhow::Result<String> {
     let model = |model: &Model, indent: &str| -> anyhow::Result<String> {
@@ -208,7 +211,7 @@ fn text(
         "{{\n \"version\": \"{version}\",\n \"alarm\": {alarm:.3},\n \"suspect\": {SUSPECT},\n \"failing\": {},\n \"cures\": [\n{}\n ],\n \"verdicts\": {}\n}}\n",
         model(failing, " ")?,
         cures.join(",\n"),
-        serde_json::to_string(&verdicts)?
+        serde_json::to_string(verdicts)?
     ))
 }
 
