@@ -16,7 +16,6 @@ mod solve;
 mod thresholds;
 mod verdicts;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -24,7 +23,6 @@ use clap::Args;
 use nextrun::belief::{Model, Verdicts, Weights};
 
 use crate::random;
-use crate::random::program::Family;
 use expert::{Expert, Shape};
 use rows::{Layout, Program, Row};
 
@@ -55,6 +53,8 @@ pub(crate) struct Fit {
     ridge: f64,
 }
 
+/// The programs that are fitted on are divided so often; what is said of each part rests on the others.
+const FOLDS: u64 = 5;
 /// The share of failing jobs that a site has unless it says so.
 const PRIOR: f64 = 0.05;
 
@@ -74,13 +74,11 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     let programs = rows::programs(&records, &seen);
     let fitted: Vec<&Program<'_>> = programs.iter().filter(|program| !program.held_back).collect();
 
-    // What is said of each program by weights that no program with its task had a part in: calibration and thresholds rest
-    // on that, and are to hold for tasks that nobody has seen.
+    // What is said of each program by weights that it had no part in: calibration and thresholds rest on that.
     let mut judged = Vec::new();
-    let tasks: BTreeSet<Family> = fitted.iter().map(|program| program.task).collect();
-    for task in tasks {
-        let (part, rest): (Vec<&Program<'_>>, Vec<&Program<'_>>) =
-            fitted.iter().partition(|program| program.task == task);
+    for fold in 0..FOLDS {
+        let (rest, part): (Vec<&Program<'_>>, Vec<&Program<'_>>) =
+            fitted.iter().partition(|program| program.seed % FOLDS != fold);
         let weights = failing(&rest, (&layout, &experts), arguments.ridge)?;
         judged.extend(part.iter().map(|program| thresholds::Judged::new(program, &layout, &weights)));
     }
@@ -215,5 +213,5 @@ fn text(
     ))
 }
 
-/// From this probability on a job is suspect: four times the usual share of failures.
-const SUSPECT: f64 = 0.2;
+/// From this probability on a job is suspect: twice the usual share of failures.
+const SUSPECT: f64 = 2.0 * PRIOR;
