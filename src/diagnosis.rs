@@ -255,6 +255,7 @@ impl Diagnosis {
         self.remember(&jobs, now);
         self.note_ends(&jobs);
         self.note_versions(now, &mut changes);
+        self.note_commands(&jobs, now, &mut changes);
         self.go_on(&jobs, now, &mut changes);
         self.note_probes(&jobs);
         let claimed = self.claimed();

@@ -65,6 +65,8 @@ pub struct Facts {
     pub recovered: bool,
     /// The loss was still falling at the end.
     pub improving: bool,
+    /// The loss rises from start to end, beyond chance.
+    pub rising: bool,
     /// The learning rate was still rising at the end: the warm-up is not over.
     pub warming_up: bool,
     /// The highest logged learning rate.
@@ -117,6 +119,7 @@ impl Default for Facts {
             validation_best: f64::NAN,
             recovered: false,
             improving: false,
+            rising: false,
             warming_up: false,
             peak_rate: f64::NAN,
             better: false,
@@ -231,6 +234,7 @@ fields! {
     validation_best Number "the best level of the validation loss";
     recovered Bool "the problem for which the case was opened is gone: the job has learned since, even if only a little";
     improving Bool "the loss was still falling at the end";
+    rising Bool "the loss rises from start to end, beyond chance";
     warming_up Bool "the learning rate was still rising at the end";
     peak_rate Number "the highest logged learning rate";
     better Bool "significantly and substantially better than the baseline at equal steps; for a baseline that overfits, in validation loss";

@@ -361,8 +361,8 @@ impl Case {
             }
             Next::Ask(question) => self.ask(question, terms, trace),
             Next::Conclude(conclusion) => {
-                let confidence = (terms.confidence)(conclusion.confidence);
-                self.conclude(Conclusion { confidence, ..conclusion }, terms.now, trace);
+                let conclusion = self.sure_enough(conclusion, terms);
+                self.conclude(conclusion, terms.now, trace);
             }
         }
     }
