@@ -9,10 +9,13 @@ mod conformance;
 mod fates;
 mod forget;
 mod history;
+mod keeping;
 mod lock;
+mod postgres;
 mod rows;
 mod schema;
 mod shared;
+mod sql;
 mod sqlite;
 mod waiting;
 mod wish;
@@ -28,6 +31,7 @@ pub use answer::Answer;
 pub use asks::{Ask, AskKind, AskState, Replied};
 pub use fates::OfCase;
 pub use lock::StateLock;
+pub use postgres::{AddressError, Claim, Held, Owner, Password, Postgres, Server, Tenure};
 pub use shared::SharedStore;
 pub use sqlite::Sqlite;
 pub use waiting::{Quieted, Silence, Wait, WaitingMessage};
@@ -63,9 +67,21 @@ pub struct UnreadableCase {
     pub reason: String,
 }
 
+/// The identity of a commit: a new one each time it is made, the same one in copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitId(String);
+
+impl Default for CommitId {
+    fn default() -> Self {
+        CommitId(format!("{:032x}", fastrand::u128(..)))
+    }
+}
+
 /// All changes of one step of the diagnosis; committed atomically.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Commit {
+    /// What makes a repetition of this commit, after its answer was lost, one and the same commit.
+    pub id: CommitId,
     /// Cases to insert or replace.
     pub cases: Vec<StoredCase>,
     /// Journal entries to append, each with its case.
@@ -342,6 +358,40 @@ pub enum StoreError {
         /// Its path.
         path: String,
     },
+    /// The database server cannot be used at this moment.
+    #[error("the database {place} is unavailable ({reason}): {advice}; no data are lost meanwhile")]
+    Unavailable {
+        /// Its address.
+        place: String,
+        /// The problem.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The database server refused an operation; a person must change something.
+    #[error("the database {place} refused nextrun ({reason}): {advice}")]
+    Refused {
+        /// Its address.
+        place: String,
+        /// The problem.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The database server returned an error that nextrun does not expect.
+    #[error("the database {place} failed ({reason}): report this as a bug, with the server's log")]
+    Unexpected {
+        /// Its address.
+        place: String,
+        /// The error.
+        reason: String,
+    },
+    /// Another daemon has taken over the log directory.
+    #[error("another daemon has taken over this log directory in the database {place}: this one waits until it ends")]
+    Superseded {
+        /// Its address.
+        place: String,
+    },
     /// Another daemon uses the same state directory.
     #[error("another nextrun works with {path}: stop it first, or choose another state directory")]
     Taken {
@@ -376,10 +426,14 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the operation may succeed later without changes to the database itself: the disk is full, read-only or
-    /// failing, or another process holds the lock.
+    /// failing, another process holds the lock, the server cannot be reached, or it refuses what a person can permit.
     pub fn may_pass(&self) -> bool {
         match self {
-            StoreError::Full { .. } | StoreError::ReadOnly { .. } | StoreError::Busy { .. } => true,
+            StoreError::Full { .. }
+            | StoreError::ReadOnly { .. }
+            | StoreError::Busy { .. }
+            | StoreError::Unavailable { .. }
+            | StoreError::Refused { .. } => true,
             StoreError::Database { source, .. } => matches!(
                 source.sqlite_error_code(),
                 Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen)
@@ -389,6 +443,8 @@ impl StoreError {
             | StoreError::Missing { .. }
             | StoreError::NotADatabase { .. }
             | StoreError::Damaged { .. }
+            | StoreError::Superseded { .. }
+            | StoreError::Unexpected { .. }
             | StoreError::Taken { .. }
             | StoreError::Files { .. }
             | StoreError::Gone

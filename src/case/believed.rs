@@ -92,10 +92,9 @@ impl Case {
         trace.note(terms.now, "believed", detail);
     }
 
-    /// The end of a policy, with the confidence that similar verdicts earned. A cause that is too improbable is not named;
-    /// instead, the summary lists the most probable causes, and the tests that were not made.
+    /// A conclusion that may be told. A cause that is too improbable is not named; instead, the summary lists the most
+    /// probable causes, and the tests that were not made.
     pub(super) fn sure_enough(&self, mut conclusion: Conclusion, terms: &Terms<'_>) -> Conclusion {
-        conclusion.confidence = (terms.confidence)(conclusion.confidence);
         let names_a_cause = !NO_CAUSE.contains(&conclusion.verdict.as_str());
         if names_a_cause && conclusion.confidence < LEAST_CONFIDENCE {
             let said = std::mem::take(&mut conclusion.summary);
@@ -113,8 +112,9 @@ impl Case {
         let mut causes: Vec<(String, f64)> = self.causes(terms.policy, &self.facts).into_iter().collect();
         causes.retain(|(cause, believed)| !NO_CAUSE.contains(&cause.as_str()) && *believed >= WORTH_NAMING);
         causes.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let shown =
-            |(cause, believed): &(String, f64)| format!("{cause} ({:.0} %)", 100.0 * (terms.confidence)(*believed));
+        let shown = |(cause, believed): &(String, f64)| {
+            format!("{cause} ({:.0} %)", 100.0 * (terms.confidence)(cause, *believed))
+        };
         let causes: Vec<String> = causes.iter().take(NEXT).map(shown).collect();
         let left = policy::outlook(terms.policy, &self.believing(&self.facts));
         let left: Vec<String> = left.into_iter().map(|prospect| prospect.test).take(NEXT).collect();

@@ -2,11 +2,11 @@
 //!
 //! Owns: SQL for `asks`. Must not know: who may answer, the consequences of an answer.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Unreadable, Wish, rows};
+use super::sql::{Row, Sql};
+use super::{StoreError, Unreadable, Wish, rows};
 use crate::case::{CaseId, Person, Reply};
 
 /// The migration that creates the table. Open questions get rows so that they can be answered; an answer that the
@@ -50,7 +50,7 @@ pub(super) const TABLE: &str = "
         WHERE CASE WHEN json_valid(wish) THEN json_type(wish, '$.answer') = 'text' ELSE 0 END;
     ";
 
-const ASK: &str = "id, case_id, job, kind, shown, fingerprint, answers, asked, expires, answer, provider, user, name, \
+const ASK: &str = "id, case_id, job, kind, shown, fingerprint, answers, asked, expires, answer, provider, \"user\", name, \
                    decided, why, withdrawn";
 
 /// The kind of question.
@@ -112,53 +112,44 @@ pub enum Replied {
 }
 
 /// Stores questions; existing ids stay unchanged.
-pub(super) fn write(transaction: &Connection, asks: &[Ask]) -> rusqlite::Result<()> {
+pub(super) fn write(sql: &mut dyn Sql, asks: &[Ask]) -> Result<(), StoreError> {
     for ask in asks {
-        transaction
-            .prepare_cached(
-                "INSERT INTO asks (id, case_id, job, kind, shown, fingerprint, answers, asked, expires)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
-            )?
-            .execute(params![
-                ask.id,
-                ask.case.0,
-                ask.job,
-                rows::name(ask.kind),
-                ask.shown.to_string(),
-                ask.fingerprint,
-                serde_json::json!(ask.answers).to_string(),
-                ask.asked,
-                ask.expires
-            ])?;
+        sql.execute(
+            "INSERT INTO asks (id, case_id, job, kind, shown, fingerprint, answers, asked, expires)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING",
+            &[
+                &ask.id,
+                &ask.case.0,
+                &ask.job,
+                &rows::name(ask.kind),
+                &ask.shown.to_string(),
+                &ask.fingerprint,
+                &serde_json::json!(ask.answers).to_string(),
+                &ask.asked,
+                &ask.expires,
+            ],
+        )?;
     }
     Ok(())
 }
 
 /// The current question of a case, if any; withdraws all other questions of the case.
-pub(super) fn stands(transaction: &Connection, case: &CaseId, now: Option<&(String, f64)>) -> rusqlite::Result<()> {
+pub(super) fn stands(sql: &mut dyn Sql, case: &CaseId, now: Option<&(String, f64)>) -> Result<(), StoreError> {
     let id = now.map_or("", |(id, _)| id.as_str());
-    transaction
-        .prepare_cached(
-            "UPDATE asks SET withdrawn = 1 WHERE case_id = ?1 AND id <> ?2 AND answer IS NULL AND withdrawn = 0",
-        )?
-        .execute([&case.0, id])?;
+    sql.execute(
+        "UPDATE asks SET withdrawn = 1 WHERE case_id = ?1 AND id <> ?2 AND answer IS NULL AND withdrawn = 0",
+        &[&case.0, &id],
+    )?;
     if let Some((id, expires)) = now {
-        transaction
-            .prepare_cached("UPDATE asks SET expires = ?2 WHERE id = ?1 AND answer IS NULL AND withdrawn = 0")?
-            .execute(params![id, expires])?;
+        sql.execute("UPDATE asks SET expires = ?2 WHERE id = ?1 AND answer IS NULL AND withdrawn = 0", &[id, expires])?;
     }
     Ok(())
 }
 
 /// Stores an answer if it is the first, on time, one of the possible answers, and about what is currently shown. Stores
 /// the request to the daemon in the same transaction.
-pub(super) fn reply(
-    transaction: &Connection,
-    id: &str,
-    fingerprint: Option<&str>,
-    reply: &Reply,
-) -> rusqlite::Result<Result<Replied, rows::Unreadable>> {
-    let ask = match one(transaction, id)? {
+pub(super) fn reply(sql: &mut dyn Sql, id: &str, fingerprint: Option<&str>, reply: &Reply) -> rows::Read<Replied> {
+    let ask = match one(sql, id)? {
         None => return Ok(Ok(Replied::Unknown)),
         Some(Err(unreadable)) => return Ok(Err(unreadable)),
         Some(Ok(ask)) => ask,
@@ -169,49 +160,54 @@ pub(super) fn reply(
         return Ok(Ok(Replied::Refused(ask)));
     }
     let Reply { answer, by, at, why } = reply;
-    transaction
-        .prepare_cached(
-            "UPDATE asks SET answer = ?2, provider = ?3, user = ?4, name = ?5, decided = ?6, why = ?7 WHERE id = ?1",
-        )?
-        .execute(params![id, answer, by.provider, by.user, by.name, at, why])?;
-    let wish = Wish::Reply { ask: id.to_owned(), reply: reply.clone() };
-    let wish = serde_json::to_string(&wish).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    transaction
-        .prepare_cached("INSERT INTO requests (case_id, wish) VALUES (?1, ?2)")?
-        .execute(params![ask.case.0, wish])?;
+    // The state is compared again: another process may have answered since it was read.
+    let first = sql.execute(
+        "UPDATE asks SET answer = ?2, provider = ?3, \"user\" = ?4, name = ?5, decided = ?6, why = ?7
+         WHERE id = ?1 AND answer IS NULL AND withdrawn = 0",
+        &[&id, answer, &by.provider, &by.user, &by.name, at, why],
+    )?;
+    if first == 0 {
+        let ask = one(sql, id)?;
+        return Ok(ask.map_or(Ok(Replied::Unknown), |ask| ask.map(Replied::Refused)));
+    }
+    let wish = rows::wish(&Wish::Reply { ask: id.to_owned(), reply: reply.clone() });
+    sql.execute("INSERT INTO requests (case_id, wish) VALUES (?1, ?2)", &[&ask.case.0, &wish])?;
     Ok(Ok(Replied::Kept(Ask { state: AskState::Answered(reply.clone()), ..ask })))
 }
 
 /// The question with the given id.
-pub(super) fn one(connection: &Connection, id: &str) -> rusqlite::Result<Option<Result<Ask, rows::Unreadable>>> {
-    connection.prepare_cached(&format!("SELECT {ASK} FROM asks WHERE id = ?1"))?.query_row([id], row).optional()
+pub(super) fn one(sql: &mut dyn Sql, id: &str) -> Result<Option<Result<Ask, rows::Unreadable>>, StoreError> {
+    let found = sql.first(&format!("SELECT {ASK} FROM asks WHERE id = ?1"), &[&id])?;
+    found.map(|found| row(&found)).transpose()
 }
 
 /// Questions, oldest first: of one case or all; only open ones, or all.
 pub(super) fn list(
-    connection: &Connection,
+    sql: &mut dyn Sql,
     case: Option<&CaseId>,
     open_only: bool,
-) -> rusqlite::Result<Vec<Result<Ask, Unreadable>>> {
-    let open = if open_only { "AND answer IS NULL AND withdrawn = 0" } else { "" };
-    let sql = format!("SELECT {ASK}, rowid FROM asks WHERE (?1 IS NULL OR case_id = ?1) {open} ORDER BY asked, rowid");
-    let read = |found: &Row<'_>| {
-        let id = found.get("rowid")?;
+) -> Result<Vec<Result<Ask, Unreadable>>, StoreError> {
+    let open = if open_only { "answer IS NULL AND withdrawn = 0" } else { "TRUE" };
+    let of_case = if case.is_some() { "case_id = ?1" } else { "?1 = ''" };
+    let text = format!("SELECT {ASK}, rowid FROM asks WHERE {of_case} AND {open} ORDER BY asked, rowid");
+    let rows = sql.query(&text, &[&case.map_or("", |case| &case.0)])?;
+    let read = |found: &Row| {
+        let id = found.get(16)?;
         Ok(row(found)?.map_err(|unreadable| unreadable.of_row(id)))
     };
-    connection.prepare_cached(&sql)?.query_map([case.map(|case| &case.0)], read)?.collect()
+    rows.iter().map(read).collect()
 }
 
 /// Deletes questions of cases that no longer exist.
-pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<()> {
-    transaction.execute(
+pub(super) fn forget(sql: &mut dyn Sql, before: f64) -> Result<(), StoreError> {
+    sql.execute(
         "DELETE FROM asks WHERE asked < ?1 AND NOT EXISTS (SELECT 1 FROM cases WHERE id = asks.case_id)",
-        [before],
+        &[&before],
     )?;
     Ok(())
 }
 
-fn row(row: &Row<'_>) -> rusqlite::Result<Result<Ask, rows::Unreadable>> {
+fn row(row: &Row) -> rows::Read<Ask> {
     let (kind, shown, answers): (String, String, String) = (row.get(3)?, row.get(4)?, row.get(6)?);
     let (kind, shown) = match (rows::named("ask", kind), rows::json("ask", &shown)) {
         (Ok(kind), Ok(shown)) => (kind, shown),
@@ -221,16 +217,16 @@ fn row(row: &Row<'_>) -> rusqlite::Result<Result<Ask, rows::Unreadable>> {
         Ok(answers) => answers,
         Err(error) => return Ok(Err(rows::Unreadable { what: "ask", reason: error.to_string() })),
     };
-    let state = match (row.get::<_, Option<String>>(9)?, row.get::<_, bool>(15)?) {
+    let state = match (row.get::<Option<String>>(9)?, row.get::<bool>(15)?) {
         (Some(answer), _) => AskState::Answered(Reply {
             answer,
             by: Person {
-                provider: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
-                user: row.get::<_, Option<String>>(11)?.unwrap_or_default(),
+                provider: row.get::<Option<String>>(10)?.unwrap_or_default(),
+                user: row.get::<Option<String>>(11)?.unwrap_or_default(),
                 name: row.get(12)?,
             },
-            at: row.get::<_, Option<f64>>(13)?.unwrap_or_default(),
-            why: row.get::<_, Option<String>>(14)?.unwrap_or_default(),
+            at: row.get::<Option<f64>>(13)?.unwrap_or_default(),
+            why: row.get::<Option<String>>(14)?.unwrap_or_default(),
         }),
         (None, true) => AskState::Withdrawn,
         (None, false) => AskState::Open,

@@ -2,39 +2,40 @@
 //!
 //! Owns: SQL for deletion by age, and shrinking the file. Must not know: how long data are kept.
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
-use super::{Forget, asks, fates, waiting};
+use super::sql::Sql;
+use super::{Forget, StoreError, asks, fates, waiting};
 
 /// Deletes the given data. Pending deliveries and the data they need are never deleted.
-pub(super) fn forget(transaction: &Connection, forget: &Forget) -> rusqlite::Result<()> {
+pub(super) fn forget(sql: &mut dyn Sql, forget: &Forget) -> Result<(), StoreError> {
     // A digest belongs to no case.
-    transaction.execute(
+    sql.execute(
         "DELETE FROM deliveries WHERE changed < ?1 AND state IN ('delivered', 'refused', 'dead')
            AND NOT EXISTS (SELECT 1 FROM cases WHERE id = deliveries.case_id AND (closed = 0 OR updated >= ?1))",
-        [forget.before],
+        &[&forget.before],
     )?;
-    waiting::forget(transaction, forget.before)?;
-    fates::forget(transaction, forget.before)?;
+    waiting::forget(sql, forget.before)?;
+    fates::forget(sql, forget.before)?;
     for case in &forget.cases {
-        transaction.execute(
+        sql.execute(
             "DELETE FROM cases WHERE id = ?1 AND closed = 1 AND updated < ?2
                AND NOT EXISTS (SELECT 1 FROM deliveries WHERE case_id = ?1)
                AND NOT EXISTS (SELECT 1 FROM waiting w JOIN messages m ON m.id = w.message_id WHERE m.case_id = ?1)",
-            params![case.0, forget.before],
+            &[&case.0, &forget.before],
         )?;
     }
-    asks::forget(transaction, forget.before)?;
+    asks::forget(sql, forget.before)?;
     // A closed case creates no new messages, so the ids of messages without deliveries are no longer needed.
-    transaction.execute(
+    sql.execute(
         "DELETE FROM messages WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message_id = messages.id)
            AND NOT EXISTS (SELECT 1 FROM waiting WHERE message_id = messages.id)
            AND NOT EXISTS (SELECT 1 FROM cases WHERE id = messages.case_id AND (closed = 0 OR updated >= ?1))",
-        [forget.before],
+        &[&forget.before],
     )?;
-    transaction.execute(
+    sql.execute(
         "DELETE FROM journal WHERE time < ?1 AND NOT EXISTS (SELECT 1 FROM cases WHERE id = journal.case_id)",
-        [forget.before],
+        &[&forget.before],
     )?;
     Ok(())
 }

@@ -2,12 +2,12 @@
 //!
 //! Owns: the spelling of states and kinds in the database. Must not know: which rows are requested.
 
-use rusqlite::Row;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Answer, Delivery, DeliveryState, JournalEntry, Request, StoredCase, UnreadableCase};
+use super::sql::Row;
+use super::{Answer, Delivery, DeliveryState, JournalEntry, Request, StoreError, StoredCase, UnreadableCase, Wish};
 use crate::case::{Body, CaseId, Message};
 
 /// Why a row cannot be decoded: its kind and the reason. The caller knows the path.
@@ -25,8 +25,8 @@ impl Unreadable {
     }
 }
 
-/// A row that SQLite could read but whose content may be invalid.
-pub(super) type Read<T> = rusqlite::Result<Result<T, Unreadable>>;
+/// A row that the database could read but whose content may be invalid.
+pub(super) type Read<T> = Result<Result<T, Unreadable>, StoreError>;
 
 /// The columns that [`delivery`] reads, of `deliveries d JOIN messages m`.
 pub(super) const DELIVERY: &str = "d.id, d.destination, d.state, d.attempts, d.due, d.answer, \
@@ -59,7 +59,7 @@ pub(super) fn json(what: &'static str, text: &str) -> Result<Value, Unreadable> 
 }
 
 /// A case.
-pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Result<StoredCase, UnreadableCase>> {
+pub(super) fn case(row: &Row) -> Result<Result<StoredCase, UnreadableCase>, StoreError> {
     let state: String = row.get(5)?;
     let (id, baseline) = (CaseId(row.get(0)?), row.get(1)?);
     let (closed, verdict, updated) = (row.get(2)?, row.get(3)?, row.get(4)?);
@@ -70,16 +70,22 @@ pub(super) fn case(row: &Row<'_>) -> rusqlite::Result<Result<StoredCase, Unreada
 }
 
 /// A journal entry from the columns time, kind, detail.
-pub(super) fn entry(row: &Row<'_>) -> Read<JournalEntry> {
+pub(super) fn entry(row: &Row) -> Read<JournalEntry> {
     let (time, kind, detail): (f64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(json("journal entry", &detail).map(|detail| JournalEntry { time, kind, detail }))
 }
 
 /// A request from the columns id, case_id, wish.
-pub(super) fn request(row: &Row<'_>) -> Read<Request> {
+pub(super) fn request(row: &Row) -> Read<Request> {
     let (id, case, wish): (i64, Option<String>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let wish = serde_json::from_str(&wish).map_err(|error| Unreadable { what: "request", reason: error.to_string() });
     Ok(wish.map(|wish| Request { id, case: case.map(CaseId), wish }))
+}
+
+/// A request as stored in the database.
+pub(super) fn wish(wish: &Wish) -> String {
+    // A request consists of named fields, which can always be JSON.
+    serde_json::to_string(wish).unwrap_or_default()
 }
 
 /// A response as stored in the database.
@@ -94,7 +100,7 @@ pub(super) fn answer(stored: String) -> Answer {
 }
 
 /// A message from the columns id, case_id, kind, subject, time, data, starting at `first`.
-pub(super) fn message(row: &Row<'_>, first: usize) -> Read<Message> {
+pub(super) fn message(row: &Row, first: usize) -> Read<Message> {
     let (kind, data): (String, String) = (row.get(first + 2)?, row.get(first + 5)?);
     let body = match body(kind, &data) {
         Ok(body) => body,
@@ -110,7 +116,7 @@ fn body(kind: String, data: &str) -> Result<Body, Unreadable> {
 }
 
 /// A delivery with its message.
-pub(super) fn delivery(row: &Row<'_>) -> Read<Delivery> {
+pub(super) fn delivery(row: &Row) -> Read<Delivery> {
     let state: String = row.get(2)?;
     let (state, message) = match (named("delivery", state), message(row, 6)?) {
         (Ok(state), Ok(message)) => (state, message),
@@ -123,6 +129,6 @@ pub(super) fn delivery(row: &Row<'_>) -> Read<Delivery> {
         state,
         attempts: row.get(3)?,
         due: row.get(4)?,
-        answer: row.get::<_, Option<String>>(5)?.map(answer),
+        answer: row.get::<Option<String>>(5)?.map(answer),
     }))
 }

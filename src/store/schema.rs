@@ -89,6 +89,10 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE deliveries ADD COLUMN reference TEXT;
     ",
     super::asks::TABLE,
+    "
+    -- Under which ownership it was written; 0 where a database has one owner only.
+    ALTER TABLE journal ADD COLUMN term INTEGER NOT NULL DEFAULT 0;
+    ",
 ];
 
 /// Held deliveries get their own state, responses are typed, a request can be about no case, and delayed messages are

@@ -2,10 +2,9 @@
 //!
 //! Owns: their tables and rows. Must not know: why a message is delayed, which jobs a silence covers.
 
-use rusqlite::{Connection, Row, params};
-
-use super::rows::{self, Read};
-use super::{Commit, Unreadable};
+use super::rows;
+use super::sql::{Row, Sql};
+use super::{Commit, StoreError, Unreadable};
 use crate::case::Message;
 
 /// The migration that creates the tables. A row of `held`, later renamed `waiting`, remains after its message was sent
@@ -89,66 +88,69 @@ pub struct Quieted {
 }
 
 /// The changes of a commit to these tables.
-pub(super) fn write(transaction: &Connection, commit: &Commit) -> rusqlite::Result<()> {
+pub(super) fn write(sql: &mut dyn Sql, commit: &Commit) -> Result<(), StoreError> {
     for wait in &commit.waiting {
-        transaction
-            .prepare_cached(
-                "INSERT INTO waiting (message_id, destination, until, why) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (message_id, destination) DO NOTHING",
-            )?
-            .execute(params![wait.message.id, wait.destination, wait.until, wait.why])?;
+        sql.execute(
+            "INSERT INTO waiting (message_id, destination, until, why) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (message_id, destination) DO NOTHING",
+            &[&wait.message.id, &wait.destination, &wait.until, &wait.why],
+        )?;
     }
     for (id, sent_as) in &commit.released {
-        transaction.prepare_cached("UPDATE waiting SET sent_as = ?2 WHERE id = ?1")?.execute(params![id, sent_as])?;
+        sql.execute("UPDATE waiting SET sent_as = ?2 WHERE id = ?1", &[id, sent_as])?;
     }
     for id in &commit.withdrawn {
-        transaction.prepare_cached("DELETE FROM waiting WHERE id = ?1 AND sent_as IS NULL")?.execute([id])?;
+        sql.execute("DELETE FROM waiting WHERE id = ?1 AND sent_as IS NULL", &[id])?;
     }
     for silence in &commit.silences {
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO silences VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-            .execute(params![silence.id, silence.jobs, silence.until, silence.author, silence.why, silence.made])?;
+        let Silence { id, jobs, until, author, why, made } = silence;
+        sql.execute(
+            "INSERT INTO silences (id, jobs, until, author, why, made) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (id) DO UPDATE SET jobs = excluded.jobs, until = excluded.until, author = excluded.author,
+                 why = excluded.why, made = excluded.made",
+            &[id, jobs, until, author, why, made],
+        )?;
     }
     for id in &commit.unsilenced {
-        transaction.prepare_cached("DELETE FROM silences WHERE id = ?1")?.execute([id])?;
+        sql.execute("DELETE FROM silences WHERE id = ?1", &[id])?;
     }
     Ok(())
 }
 
 /// Deletes sent messages of cases closed before a time, and silences that ended before it, in seconds since the Unix
 /// epoch.
-pub(super) fn forget(transaction: &Connection, before: f64) -> rusqlite::Result<()> {
-    transaction.execute(
+pub(super) fn forget(sql: &mut dyn Sql, before: f64) -> Result<(), StoreError> {
+    sql.execute(
         "DELETE FROM waiting WHERE sent_as IS NOT NULL AND message_id IN (
            SELECT m.id FROM messages m JOIN cases c ON c.id = m.case_id WHERE c.closed = 1 AND c.updated < ?1)",
-        [before],
+        &[&before],
     )?;
-    transaction.execute("DELETE FROM silences WHERE until < ?1", [before])?;
+    sql.execute("DELETE FROM silences WHERE until < ?1", &[&before])?;
     Ok(())
 }
 
 /// The number of delayed messages by destination.
-pub(super) fn tally(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
-    let sql =
+pub(super) fn tally(sql: &mut dyn Sql) -> Result<Vec<(String, u64)>, StoreError> {
+    let text =
         "SELECT destination, count(*) FROM waiting WHERE sent_as IS NULL GROUP BY destination ORDER BY destination";
-    let count = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()));
-    connection.prepare_cached(sql)?.query_map([], count)?.collect()
+    let count = |row: &Row| Ok((row.get(0)?, row.get::<i64>(1)?.unsigned_abs()));
+    sql.query(text, &[])?.iter().map(count).collect()
 }
 
 /// A row of [`SILENCES`].
-pub(super) fn silence(row: &Row<'_>) -> Read<Silence> {
-    Ok(Ok(Silence {
+pub(super) fn silence(row: &Row) -> Result<Silence, StoreError> {
+    Ok(Silence {
         id: row.get(0)?,
         jobs: row.get(1)?,
         until: row.get(2)?,
         author: row.get(3)?,
         why: row.get(4)?,
         made: row.get(5)?,
-    }))
+    })
 }
 
 /// A row of [`OPEN`].
-pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<Result<WaitingMessage, Unreadable>> {
+pub(super) fn row(row: &Row) -> Result<Result<WaitingMessage, Unreadable>, StoreError> {
     let (id, destination, until, why) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
     let wait = |message| WaitingMessage { id, wait: Wait { message, destination, until, why } };
     Ok(rows::message(row, 4)?.map(wait).map_err(|unreadable| unreadable.of_row(id)))

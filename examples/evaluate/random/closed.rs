@@ -27,6 +27,8 @@ pub(crate) struct Outcome {
     pub(crate) verdict: Option<String>,
     /// How sure it is.
     pub(crate) confidence: f64,
+    /// The cause that the policy found, and what it believed of it before that was weighed.
+    pub(crate) weighed: Option<(String, f64)>,
     /// The tests that ran, each with its outcome and what was seen.
     pub(crate) tests: Vec<String>,
     /// Experiments that were trained.
@@ -121,7 +123,8 @@ pub(crate) fn investigate(record: &Record, site: &Site) -> Outcome {
             None => desk.wait(),
         }
     }
-    let mut outcome = Outcome { opened: desk.told, experiments: desk.trained, cost: desk.cost, ..Outcome::default() };
+    let (opened, weighed, experiments, cost) = (desk.told, desk.weighed.take(), desk.trained, desk.cost);
+    let mut outcome = Outcome { opened, weighed, experiments, cost, ..Outcome::default() };
     let Some(end) = desk.closed.take() else { return outcome };
     let test = |made: &Tried| {
         let (outcome, seen) = (made.outcome.as_deref().unwrap_or("-"), made.seen.as_deref().unwrap_or("nothing"));

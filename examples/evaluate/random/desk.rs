@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use nextrun::case::{Body, CaseClosed, Message, RunSuggested};
-use nextrun::diagnosis::{Diagnosis, Report, Site};
+use nextrun::diagnosis::{Changes, Diagnosis, Report, Site};
 use nextrun::fate::{Fate, FateState};
 use nextrun::series::Runs;
 
@@ -33,6 +33,8 @@ pub(super) struct Desk<'a> {
     pub(super) owed: Vec<Message>,
     /// People were told of the program.
     pub(super) told: bool,
+    /// The cause that the policy found, and what it believed of it before that was weighed.
+    pub(super) weighed: Option<(String, f64)>,
     /// How its case ended.
     pub(super) closed: Option<CaseClosed>,
     /// Suggested runs that were trained.
@@ -51,6 +53,7 @@ impl<'a> Desk<'a> {
             now: 0.0,
             owed: Vec::new(),
             told: false,
+            weighed: None,
             closed: None,
             trained: 0,
             cost: 0.0,
@@ -83,13 +86,17 @@ impl<'a> Desk<'a> {
     }
 
     fn look(&mut self) {
-        self.diagnosis.looked(self.now);
-        let messages = self.diagnosis.tick(&self.runs, self.now).messages;
-        self.take(messages);
+        self.diagnosis.looked(None, self.now);
+        let changes = self.diagnosis.tick(&self.runs, self.now);
+        self.take(changes);
     }
 
-    fn take(&mut self, messages: Vec<Message>) {
-        for message in messages {
+    fn take(&mut self, changes: Changes) {
+        for (_, entry) in changes.journal.iter().filter(|(_, entry)| entry.kind == "weighed") {
+            let (cause, believed) = (entry.detail["verdict"].as_str(), entry.detail["believed"].as_f64());
+            self.weighed = cause.map(str::to_owned).zip(believed);
+        }
+        for message in changes.messages {
             match &message.body {
                 Body::CaseOpened(_) => self.told = true,
                 Body::RunSuggested(_) => self.owed.push(message),
@@ -109,14 +116,14 @@ impl<'a> Desk<'a> {
                 log.grow(&mut self.runs, &mut 0.0, 1.0);
                 self.now = log.time_at(1.0);
                 let fate = Fate::new(FateState::Ended);
-                let messages = self.diagnosis.fate_of_experiment(&message.id, &fate, self.now).messages;
-                self.take(messages);
+                let changes = self.diagnosis.fate_of_experiment(&message.id, &fate, self.now);
+                self.take(changes);
                 (0..AFTER_A_RUN).for_each(|_| self.look());
             }
             Err(unknown_knobs) => {
                 let report = Report::Refused { suggestion: message.id.clone(), unknown_knobs };
-                let messages = self.diagnosis.report(&report, self.now).messages;
-                self.take(messages);
+                let changes = self.diagnosis.report(&report, self.now);
+                self.take(changes);
                 self.look();
             }
         }

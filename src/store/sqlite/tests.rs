@@ -3,9 +3,12 @@
 use std::fs;
 
 use super::*;
-use crate::case::{Body, StopSuggested};
-use crate::fate::{Fate, FateState};
-use crate::store::{Decision, DeliveryState, Forget, Wish, conformance};
+use crate::case::{Body, CaseId, StopSuggested};
+use crate::fate::{Fate, FateState, JobFate};
+use crate::store::keeping::ELIGIBLE;
+use crate::store::{
+    Answer, Commit, Decision, DeliveryState, Forget, Owed, Store, StoredCase, Which, Wish, conformance,
+};
 
 fn fresh() -> impl Fn() -> Box<dyn Store> {
     let directory = tempfile::tempdir().unwrap();
@@ -98,7 +101,11 @@ fn each_way_of_not_opening_says_what_to_do() {
 fn looking_for_work_does_not_read_the_history() {
     let directory = tempfile::tempdir().unwrap();
     let store = Sqlite::open(&directory.path().join("db")).unwrap();
-    let sql = format!("EXPLAIN QUERY PLAN SELECT d.id FROM {OWED} WHERE {ELIGIBLE} ORDER BY d.id LIMIT 1");
+    let sql = format!(
+        "EXPLAIN QUERY PLAN SELECT d.id, m.id FROM deliveries d {} LEFT JOIN messages m ON m.id = d.message_id
+         WHERE {ELIGIBLE} ORDER BY d.id LIMIT 1",
+        Sqlite::DIALECT.by_next
+    );
     let mut query = store.connection.prepare(&sql).unwrap();
     let steps = query.query_map(["queue"], |row| row.get::<_, String>(3)).unwrap();
     let plan = steps.map(Result::unwrap).collect::<Vec<_>>().join("; ");
