@@ -43,7 +43,7 @@ use crate::command::takes;
 use crate::evidence::Kind;
 use crate::facts::Facts;
 use crate::fate::JobFate;
-use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
+use crate::jobs::{Grouping, Job, Knobs, QuietLimit, group, knobs_of};
 use crate::launched::Launched;
 use crate::policy::Policy;
 use crate::series::{RunName, Runs};
@@ -67,7 +67,7 @@ pub struct Site {
     /// The site's settings for its scripts; the first entry that matches a job applies.
     pub scripts: Vec<Script>,
     /// How long a job may log nothing.
-    pub patience: Patience,
+    pub patience: QuietLimit,
     /// The policies with their jobs; the first match applies, and a job without a match is ignored.
     pub policies: Vec<Choice>,
     /// Maximum number of simultaneous experiments over all cases.

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::case::Budget;
-use crate::config::{
-    self, ASK_WAIT, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of,
-};
+use crate::config::{self, ASK_WAIT, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of};
 use crate::destinations::{self, Preset};
 use crate::diagnosis::{Choice, Per, Probes, Script, Site, SiteBudget};
-use crate::jobs::Patience;
+use crate::jobs::QuietLimit;
 use crate::logdir::Place;
 use crate::policy::{self, Policy, Problem};
 use crate::signals::SignalRules;
@@ -165,8 +163,8 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         signals,
         scripts: scripts.collect(),
         patience: match settings.watch.quiet_after {
-            QuietAfter::Adaptive { floor } => Patience::Adaptive { floor: floor.as_secs_f64() },
-            QuietAfter::Fixed(time) => Patience::Fixed(time.as_secs_f64()),
+            QuietAfter::Adaptive { floor } => QuietLimit::Adaptive { floor: floor.as_secs_f64() },
+            QuietAfter::Fixed(time) => QuietLimit::Fixed(time.as_secs_f64()),
         },
         policies: choices.collect(),
         at_once: settings.limits.at_once as usize,
@@ -256,16 +254,8 @@ pub fn vocabulary() -> config::Vocabulary {
 fn fields_of(preset: &Preset) -> Vec<PresetField> {
     let field = |(name, field): (&String, &destinations::Field)| PresetField {
         name: name.clone(),
-        holds: match field.kind {
-            destinations::FieldKind::Secret => Holds::Secret,
-            destinations::FieldKind::Url => Holds::Address,
-            destinations::FieldKind::Accounts => Holds::Accounts,
-            destinations::FieldKind::Text => Holds::Text,
-        },
-        need: match field.need {
-            destinations::Need::Required => Need::Required,
-            destinations::Need::Optional => Need::Optional,
-        },
+        kind: field.kind,
+        need: field.need,
         help: field.help.clone(),
     };
     preset.fields.iter().map(field).collect()

@@ -63,7 +63,7 @@ impl Bench {
         let mut site = site(TWO_STEPS);
         let is_for: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|job| job == "sick");
         site.probes = Some(Probes { is_for, share: 0.5, audit: 0.0 });
-        site.patience = Patience::Fixed(1e6);
+        site.patience = QuietLimit::Fixed(1e6);
         let mut bench = Bench {
             diagnosis: Diagnosis::new(site.clone(), []),
             runs: Runs::new(),

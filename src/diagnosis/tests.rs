@@ -31,7 +31,7 @@ pub(super) fn site(policy: &str) -> Site {
     Site {
         signals: SignalRules::with_site(&[]).unwrap(),
         scripts: Vec::new(),
-        patience: Patience::Fixed(600.0),
+        patience: QuietLimit::Fixed(600.0),
         policies: vec![Choice { policy: Arc::new(policy), is_for: Arc::new(|_, _| true) }],
         at_once: 8,
         start_within: 1e9,

@@ -519,7 +519,7 @@ fn a_recovery_that_ends_in_nan_or_in_exactly_zero_is_none() {
     // Seen before the first look after its fall, and after a case was closed for it.
     for (last, from) in [(f64::NAN, 845), (0.0, 845), (f64::NAN, 920)] {
         let mut bench = Bench::new(site(TWO_STEPS));
-        bench.diagnosis.site.patience = Patience::Fixed(1e9);
+        bench.diagnosis.site.patience = QuietLimit::Fixed(1e9);
         for points in (100..=1090).step_by(30) {
             let mut run = RunData::default();
             run.hyperparameter_beside("max_steps", 1100.into());
