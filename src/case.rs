@@ -75,6 +75,9 @@ pub struct Case {
     pub id: CaseId,
     /// The baseline job.
     pub baseline: String,
+    /// The name of its log directory, with which the names of its jobs begin; `None` if there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logdir: Option<String>,
     /// Name of its policy.
     pub policy: String,
     /// Seconds since the Unix epoch.
@@ -174,7 +177,7 @@ pub struct Experiment {
     pub suggestion: String,
     /// The proposal.
     pub proposal: Proposal,
-    /// Its expected log directory, relative to the main log directory.
+    /// The name of its expected job.
     pub run_name: String,
     /// Seconds since the Unix epoch.
     pub suggested: f64,

@@ -39,8 +39,7 @@ use std::time::Duration;
 use minijinja::Value as Jinja;
 use serde_json::Value;
 
-pub use crate::config::{FieldKind, Need, Patience};
-pub use crate::config::{OnUnknown, Secret};
+pub use crate::config::{FieldKind, Need, OnUnknown, Patience, Secret};
 pub use answer::Outcome;
 pub use current::{Fresh, Reread};
 pub use engine::Told;

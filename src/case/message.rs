@@ -242,6 +242,8 @@ impl Body {
 pub struct About {
     /// The case; `None` for a probe, which belongs to no case.
     pub case_id: Option<CaseId>,
+    /// The name of the log directory; `None` if there is only one.
+    pub logdir: Option<String>,
     /// The baseline job, relative to the log directory.
     pub baseline_run: String,
     /// The policy of the case.
@@ -345,8 +347,6 @@ pub struct RunSuggested {
     pub about: About,
     /// The id of the suggestion and of the message.
     pub suggestion_id: String,
-    /// The name of the log directory; `None` if there is only one.
-    pub logdir: Option<String>,
     /// The directory for the new run, relative to the log directory.
     pub run_name: String,
     /// The name of the test; `control` for a control, `probe` for a probe.

@@ -69,7 +69,7 @@ struct Looked<'a> {
 pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
     let place = nearby::meant(&arguments.logdir)?;
     let overrides =
-        Overrides { logdirs: vec![place.clone()], quiet_after: arguments.quiet_after, ..Overrides::default() };
+        Overrides { logdir: Some(place.clone()), quiet_after: arguments.quiet_after, ..Overrides::default() };
     let site = site_of(&settings(arguments.config.as_deref(), &overrides)?)?;
     let runs = runs_of(&place)?;
     let now = now();
