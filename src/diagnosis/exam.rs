@@ -469,7 +469,7 @@ impl Exam {
 
     /// Why a job is suspect, and what would decide it.
     fn what_would_tell(&self) -> String {
-        let strongest = self.belief.speaks_for().map(|term| term.quantity).find(|name| *name != CALIBRATION);
+        let strongest = self.belief.speaks_for.iter().map(|term| &*term.quantity).find(|name| *name != CALIBRATION);
         let strongest = strongest.unwrap_or("its logs");
         format!("it may be failing, or at its lowest loss ({strongest} suggests failing): {}", self.what_to_log())
     }
