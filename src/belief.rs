@@ -7,71 +7,73 @@
 //! known from what fixes them (docs/EVALUATION.md); `examples/evaluate/weigh` fits them. The log-odds of the prior and of all terms add up to those of the
 //! probability, so that each can be recomputed by hand.
 
-mod breakdown;
 mod weights;
 
-use serde::Serialize;
+use std::borrow::Cow;
 
-use crate::evidence::{Evidence, Measured};
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Evidence, Measured, unknown};
 use crate::symptoms::{Finding, Severity};
 
-pub use breakdown::{Breakdown, Reason};
 pub use weights::{About, CALIBRATION, Model, Term, Verdicts, Weights};
 
 /// The contribution of one quantity to the log-odds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Contribution {
     /// The quantity, the symptom, the probe, or [`CALIBRATION`].
-    pub quantity: &'static str,
+    pub quantity: Cow<'static, str>,
     /// Its value.
+    #[serde(with = "unknown")]
     pub value: f64,
     /// Its standard error.
+    #[serde(with = "unknown")]
     pub error: f64,
     /// Its contribution.
     pub log_odds: f64,
 }
 
-/// A probability, with the evidence for and against it.
-#[derive(Debug, Clone, PartialEq)]
+/// A probability, with the evidence for and against it, strongest first; [`CALIBRATION`] is the last.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Belief {
     /// The probability.
     pub probability: f64,
     /// The probability before any evidence.
     pub prior: f64,
-    /// The contributions of the evidence, strongest first; [`CALIBRATION`] is the last.
-    pub terms: Vec<Contribution>,
+    /// What speaks for it.
+    pub speaks_for: Vec<Contribution>,
+    /// What speaks against it.
+    pub speaks_against: Vec<Contribution>,
 }
 
 impl Belief {
     fn new(prior: f64, mut terms: Vec<Contribution>) -> Belief {
         let of_evidence = |term: &Contribution| term.quantity != CALIBRATION;
         terms.sort_by(|a, b| {
-            let stronger = b.log_odds.abs().total_cmp(&a.log_odds.abs()).then(a.quantity.cmp(b.quantity));
+            let stronger = b.log_odds.abs().total_cmp(&a.log_odds.abs()).then(a.quantity.cmp(&b.quantity));
             of_evidence(b).cmp(&of_evidence(a)).then(stronger)
         });
         let sum: f64 = terms.iter().map(|term| term.log_odds).sum();
-        Belief { probability: probability(log_odds(prior) + sum), prior, terms }
+        let (speaks_for, speaks_against) = terms.into_iter().partition(|term| term.log_odds > 0.0);
+        Belief { probability: probability(log_odds(prior) + sum), prior, speaks_for, speaks_against }
+    }
+
+    /// All evidence.
+    pub fn terms(&self) -> impl Iterator<Item = &Contribution> {
+        self.speaks_for.iter().chain(&self.speaks_against)
     }
 
     /// The log-odds that the evidence adds to the prior: the logarithm of the likelihood ratio.
     pub fn evidence(&self) -> f64 {
-        self.terms.iter().map(|term| term.log_odds).sum()
+        self.terms().map(|term| term.log_odds).sum()
     }
 
     /// The same with additional terms from independent evidence.
-    pub fn and(mut self, terms: &[Contribution]) -> Belief {
-        self.terms.extend_from_slice(terms);
-        Belief::new(self.prior, self.terms)
-    }
-
-    /// The evidence for it, strongest first.
-    pub fn speaks_for(&self) -> impl Iterator<Item = &Contribution> {
-        self.terms.iter().filter(|term| term.log_odds > 0.0)
-    }
-
-    /// The evidence against it, strongest first.
-    pub fn speaks_against(&self) -> impl Iterator<Item = &Contribution> {
-        self.terms.iter().filter(|term| term.log_odds < 0.0)
+    #[must_use]
+    pub fn and(&self, terms: &[Contribution]) -> Belief {
+        Belief::new(self.prior, self.terms().chain(terms).cloned().collect())
     }
 }
 
@@ -123,7 +125,7 @@ impl Model {
         let sum: f64 = terms.iter().map(|term| term.log_odds).sum();
         let calibrations = self.terms.iter().filter(|term| term.about == About::Sum);
         terms.extend(calibrations.map(|term| Contribution {
-            quantity: CALIBRATION,
+            quantity: CALIBRATION.into(),
             value: sum,
             error: 0.0,
             log_odds: term.of(sum, 0.0),
@@ -145,7 +147,7 @@ impl Term {
             About::Nothing | About::Sum => return None,
         };
         let log_odds = self.of(value, error);
-        (log_odds != 0.0).then_some(Contribution { quantity, value, error, log_odds })
+        (log_odds != 0.0).then_some(Contribution { quantity: quantity.into(), value, error, log_odds })
     }
 
     /// The log-odds of a value with a standard error.
@@ -201,7 +203,7 @@ mod tests {
     fn the_terms_add_up_to_the_probability() {
         for evidence in [stuck(), falls()] {
             let belief = failing(&evidence, 0.05);
-            let sum: f64 = belief.speaks_for().chain(belief.speaks_against()).map(|term| term.log_odds).sum();
+            let sum: f64 = belief.speaks_for.iter().chain(&belief.speaks_against).map(|term| term.log_odds).sum();
             assert!((log_odds(belief.probability) - log_odds(belief.prior) - sum).abs() < 1e-9);
         }
     }
@@ -226,7 +228,7 @@ mod tests {
             let cures = Weights::shipped().cures(evidence, &examine(evidence));
             assert!(cures.len() > 10 && cures.is_sorted_by(|a, b| a.1.probability >= b.1.probability));
             for (change, belief) in &cures {
-                let sum: f64 = belief.terms.iter().map(|term| term.log_odds).sum();
+                let sum: f64 = belief.terms().map(|term| term.log_odds).sum();
                 assert!((log_odds(belief.probability) - log_odds(belief.prior) - sum).abs() < 1e-9, "{change}");
             }
             cures.iter().find(|(change, _)| *change == "learning_rate:higher").expect("a model").1.probability

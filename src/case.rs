@@ -27,7 +27,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
@@ -135,7 +134,7 @@ pub struct Case {
     pub approved: Option<Approved>,
     /// The probability that the baseline fails, at the time the case was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub belief: Option<Breakdown>,
+    pub belief: Option<crate::belief::Belief>,
     /// The versions under which it was opened.
     #[serde(default)]
     pub versions: Versions,

@@ -12,85 +12,62 @@ pub use crate::evidence::Quantity;
 pub use crate::jobs::{Knobs, same_value};
 pub use measure::{Looked, measure};
 
-use crate::evidence::{Kind, QUANTITIES};
+use crate::evidence::{Kind, QUANTITIES, unknown};
 use crate::numbers::HALF;
 
-/// The observations of one job: every known quantity of the evidence, and what follows from several of them or from the
-/// comparison with a baseline. Unknown numbers are NaN, and every comparison with NaN is false.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Facts {
-    /// The job logged at least one value of its loss (or of its reward, if it has no loss).
-    pub started: bool,
-    /// The job has ended: it reached its last step, reported its end, or has logged nothing for a long time.
-    pub ended: bool,
-    /// The job ended early without reporting its end: far before `max_steps`, or without a single loss.
-    pub crashed: bool,
-    /// The job is judged by its training loss; false if it logged too little of it and is judged by its validation loss.
-    pub training_loss: bool,
-    /// Every logged loss was finite.
-    pub finite: bool,
-    /// The job fits its training data: accuracy of at least 0.9999, or the loss fell by three orders of magnitude.
-    pub fits: bool,
-    /// The loss is significantly and substantially lower than at the start.
-    pub learned: bool,
-    /// The validation loss was at some point significantly and substantially lower than at the start, or validation
-    /// accuracy is well above chance at the end.
-    pub generalised: bool,
-    /// The problem for which the case was opened is gone: the job has learned since, even if only a little.
-    pub recovered: bool,
-    /// The loss was still falling at the end.
-    pub improving: bool,
-    /// Compared with its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or
-    /// reward). A baseline that overfits is compared by validation loss.
-    pub better: bool,
-    /// Compared with its baseline at equal steps: significantly and substantially higher loss.
-    pub worse: bool,
-    /// Compared with its baseline at equal steps: the fraction of the baseline's loss that is gone, at most 1; the
-    /// fraction of its wrong answers, or of the range of its reward, if the losses have different units.
-    #[serde(with = "nan")]
-    pub gain: f64,
-    /// Compared with its baseline: the difference is so close to the threshold that another seed could reverse the result.
-    pub close: bool,
-    /// The job learned, is better than its baseline, and shows no problem.
-    pub cured: bool,
-    /// Ids of all symptoms.
-    pub symptoms: Vec<String>,
-    /// Ids of symptoms with severity `problem`.
-    pub problems: Vec<String>,
-    /// The kind of training.
-    pub kind: Kind,
-    /// Every known quantity of the evidence, by name.
-    pub evidence: BTreeMap<String, f64>,
-    /// The known knobs. Guards use them like facts: `baseline.learning_rate`.
-    pub knobs: Knobs,
+macro_rules! facts {
+    ($($(#[$attribute:meta])* $name:ident: $type:ty = $default:expr, $kind:ident $summary:literal;)*) => {
+        /// The observations of one job: every known quantity of the evidence, and what follows from several of them or from
+        /// the comparison with a baseline. Unknown numbers are NaN, and every comparison with NaN is false.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Facts {
+            $(#[doc = $summary] $(#[$attribute])* pub $name: $type,)*
+            /// The kind of training.
+            pub kind: Kind,
+            /// Every known quantity of the evidence, by name.
+            pub evidence: BTreeMap<String, f64>,
+            /// The known knobs. Guards use them like facts: `baseline.learning_rate`.
+            pub knobs: Knobs,
+        }
+
+        impl Default for Facts {
+            fn default() -> Self {
+                let (kind, evidence, knobs) = (Kind::default(), BTreeMap::new(), Knobs::new());
+                Facts { $($name: $default,)* kind, evidence, knobs }
+            }
+        }
+
+        const FIELDS: &[Field] = &[$(Field {
+            name: stringify!($name),
+            kind: FactType::$kind,
+            summary: $summary,
+            source: Source::Fact(|facts| FactValue::$kind(facts!(@$kind facts.$name))),
+        }),*];
+    };
+    (@Strings $value:expr) => { &$value };
+    (@$other:ident $value:expr) => { $value };
 }
 
-impl Default for Facts {
-    fn default() -> Self {
-        Facts {
-            started: false,
-            ended: false,
-            crashed: false,
-            training_loss: true,
-            finite: true,
-            fits: false,
-            learned: false,
-            generalised: false,
-            recovered: false,
-            improving: false,
-            better: false,
-            worse: false,
-            gain: f64::NAN,
-            close: false,
-            cured: false,
-            symptoms: Vec::new(),
-            problems: Vec::new(),
-            kind: Kind::default(),
-            evidence: BTreeMap::new(),
-            knobs: Knobs::new(),
-        }
-    }
+facts! {
+    started: bool = false, Bool "the job logged at least one loss";
+    ended: bool = false, Bool "the job has ended and will not log anything more";
+    crashed: bool = false, Bool "the job ended early without reporting its end";
+    training_loss: bool = true, Bool "the job is judged by its training loss; false if it logged too little of it and is judged by its validation loss";
+    finite: bool = true, Bool "every loss was finite";
+    fits: bool = false, Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
+    learned: bool = false, Bool "the loss is significantly and substantially lower than at the start";
+    generalised: bool = false, Bool "the validation loss was at some point significantly and substantially lower than at the start, or validation accuracy is well above chance";
+    recovered: bool = false, Bool "the problem for which the case was opened is gone: the job has learned since, even if only a little";
+    improving: bool = false, Bool "the loss was still falling at the end";
+    better: bool = false, Bool "significantly and substantially better than the baseline at equal steps; for a baseline that overfits, in validation loss";
+    worse: bool = false, Bool "significantly and substantially worse than the baseline at equal steps";
+    #[serde(with = "unknown")]
+    gain: f64 = f64::NAN, Number "relative reduction of the baseline's loss at equal steps, at most 1; negative if the loss is higher";
+    close: bool = false, Bool "the difference is so small that another seed could reverse the result";
+    cured: bool = false, Bool "the job learned, is better than the baseline, and shows no problem";
+    symptoms: Vec<String> = Vec::new(), Strings "ids of all symptoms";
+    problems: Vec<String> = Vec::new(), Strings "ids of symptoms with severity `problem`";
 }
 
 impl Facts {
@@ -223,51 +200,5 @@ impl Field {
             FactType::Bool => FactValue::Bool(value > HALF),
             FactType::Number | FactType::Strings => FactValue::Number(value),
         }
-    }
-}
-
-macro_rules! fields {
-    ($($name:ident $kind:ident $summary:literal;)*) => {
-        const FIELDS: &[Field] = &[$(Field {
-            name: stringify!($name),
-            kind: FactType::$kind,
-            summary: $summary,
-            source: Source::Fact(|facts| FactValue::$kind(fields!(@$kind facts.$name))),
-        }),*];
-    };
-    (@Strings $value:expr) => { &$value };
-    (@$other:ident $value:expr) => { $value };
-}
-
-fields! {
-    started Bool "the job logged at least one loss";
-    ended Bool "the job has ended and will not log anything more";
-    crashed Bool "the job ended early without reporting its end";
-    training_loss Bool "the job is judged by its training loss; false if it logged too little of it and is judged by its validation loss";
-    finite Bool "every loss was finite";
-    fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
-    learned Bool "the loss is significantly and substantially lower than at the start";
-    generalised Bool "the validation loss was at some point significantly and substantially lower than at the start, or validation accuracy is well above chance";
-    recovered Bool "the problem for which the case was opened is gone: the job has learned since, even if only a little";
-    improving Bool "the loss was still falling at the end";
-    better Bool "significantly and substantially better than the baseline at equal steps; for a baseline that overfits, in validation loss";
-    worse Bool "significantly and substantially worse than the baseline at equal steps";
-    gain Number "relative reduction of the baseline's loss at equal steps, at most 1; negative if the loss is higher";
-    close Bool "the difference is so small that another seed could reverse the result";
-    cured Bool "the job learned, is better than the baseline, and shows no problem";
-    symptoms Strings "ids of all symptoms";
-    problems Strings "ids of symptoms with severity `problem`";
-}
-
-/// JSON has no NaN: an unknown number is null there.
-mod nan {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
-        if value.is_finite() { to.serialize_f64(*value) } else { to.serialize_none() }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
     }
 }

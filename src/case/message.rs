@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ApprovalAsked, Believed, CaseId, Cure, Curve, Digest, Notice};
-use crate::belief::Reason;
+use crate::belief::Contribution;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
@@ -262,10 +262,10 @@ pub struct About {
     pub probability: Option<f64>,
     /// The evidence for this, strongest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub speaks_for: Vec<Reason>,
+    pub speaks_for: Vec<Contribution>,
     /// The evidence against this, strongest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub speaks_against: Vec<Reason>,
+    pub speaks_against: Vec<Contribution>,
     /// The owners of the job: `slack:ID`, `discord:ID`, or names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<String>,

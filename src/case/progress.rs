@@ -10,7 +10,7 @@ use super::{
     Allowance, Approval, CONTROL, Case, CaseId, Control, Curve, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace,
     Trace, VERSION, Versions, Waiting, WhenControl,
 };
-use crate::belief::Breakdown;
+use crate::belief::Belief;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
@@ -86,7 +86,7 @@ pub struct Opening {
     /// Its curves.
     pub curves: Vec<Curve>,
     /// The probability that it fails.
-    pub belief: Option<Breakdown>,
+    pub belief: Option<Belief>,
     /// The id of the belief weights.
     pub weights: Option<String>,
 }

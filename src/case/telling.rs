@@ -9,7 +9,7 @@ use super::{
     About, ApprovalAsked, Awaited, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, RUN,
     Recommended, RunCancelled, RunSuggested, SKIP, SNOOZE, StopSuggested, Terms, Tried, fingerprint,
 };
-use crate::belief::{Breakdown, Reason};
+use crate::belief::{Belief, Contribution};
 use crate::facts::Knobs;
 use crate::policy::{Conclusion, Policy, Question};
 use crate::series::relative;
@@ -28,8 +28,8 @@ impl Case {
     }
 
     fn about(&self) -> About {
-        let reasons = |of: fn(&Breakdown) -> &Vec<Reason>| {
-            self.belief.iter().flat_map(of).take(REASONS).cloned().collect::<Vec<Reason>>()
+        let reasons = |of: fn(&Belief) -> &Vec<Contribution>| {
+            self.belief.iter().flat_map(of).take(REASONS).cloned().collect::<Vec<Contribution>>()
         };
         About {
             case_id: Some(self.id.clone()).filter(|_| !self.is_quiet()),

@@ -106,7 +106,7 @@ impl Diagnosis {
             fate: self.known_fate(&job.name).cloned(),
             priors: policy.map(|policy| priors(policy, exam)).unwrap_or_default(),
             curves: self.site.curves_of(job, None),
-            belief: Some((&exam.belief).into()),
+            belief: Some(exam.belief.clone()),
             weights: Some(Weights::shipped().id.clone()),
         }
     }
