@@ -28,7 +28,7 @@ const BEYOND_DOUBT: f64 = 0.8;
 /// A cause with this probability needs none either.
 pub(super) const PROBABLE: f64 = 0.7;
 /// A cause that is less probable is compared with others, however clear its test: something else is more likely.
-pub(super) const PLAUSIBLE: f64 = 0.3;
+pub(super) const PLAUSIBLE: f64 = 0.2;
 /// Factor for causes that the baseline's curves show directly (a hang, a validation loss that turned).
 const SHOWN: f64 = 100.0;
 /// Factor for causes suggested by the settings.
