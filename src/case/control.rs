@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::asking::question_id;
-use super::{Approved, Case, NotTried, RUN, SKIP, Terms, Trace, Waiting};
+use super::{Approved, Case, CaseId, NotTried, RUN, SKIP, Terms, Trace, Waiting};
 use crate::facts::Facts;
 use crate::policy::{Conclusion, Happened, Position, Proposal, Question};
 
@@ -52,6 +51,11 @@ const TRIES: usize = 2;
 
 /// Verdicts that name no cause.
 const NO_CAUSE: [&str; 4] = ["healthy", "recovered", "infrastructure", "inconclusive"];
+
+/// The id of the message with a question.
+pub(super) fn question_id(case: &CaseId, at: &Position) -> String {
+    format!("{case}-asked-{}-{}", at.state, at.attempt)
+}
 
 impl Case {
     /// Why the baseline's settings are uncertain; `None` if they are known.
