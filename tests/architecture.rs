@@ -48,7 +48,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("destinations", &["fate", "tfevents", "series", "picture", "logdir", "case", "command", "config", "facts"]),
     ("outbox", &["fate", "case", "store", "destinations", "telemetry", "fault"]),
     ("runner", &["fate", "launched", "logdir", "fault", "launch"]),
-    ("status", &["config", "telemetry", "fate", "case", "store", "page", "answers", "fault"]),
+    ("forward", &["logdir", "config", "status"]),
+    ("status", &["config", "telemetry", "fate", "case", "store", "page", "answers", "fault", "logdir"]),
     ("daemon", &["*"]),
     ("cli", &["*", "daemon"]),
 ];

@@ -184,6 +184,8 @@ pub struct TokenSources {
     pub report: Option<SecretSource>,
     /// Permits acting on behalf of a person; without it, nobody may act.
     pub act: Option<SecretSource>,
+    /// Permits a machine to send the files below this directory of the forwarded log directory.
+    pub forward: BTreeMap<String, SecretSource>,
 }
 
 /// How to handle a message that may have arrived if sending it again would show it twice.

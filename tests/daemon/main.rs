@@ -10,6 +10,7 @@ mod web; // a job queue and a webhook on the loopback
 mod consent; // what people approve
 mod deliveries; // what a person decides about messages, and what one destination alone cannot stop
 mod faults; // a disk, a clock, a log directory and files that fail or change, no certificates
+mod forward; // files of another machine
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
 mod noise; // what people are told when much goes wrong at once
