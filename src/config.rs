@@ -28,8 +28,8 @@ pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
     ASK_WAIT, Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    Poll, PresetChoice, Probes, QuietAfter, RunnerSettings, Settings, StatusSettings, Team, TokenSources,
-    WatchSettings,
+    Poll, PresetChoice, Probes, QuietAfter, RunnerSettings, ServerSettings, Settings, StatusSettings, Team,
+    TokenSources, WatchSettings,
 };
 pub use show::show;
 
