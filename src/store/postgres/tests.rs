@@ -10,10 +10,8 @@ use crate::store::{
     Ask, AskKind, AskState, Commit, DeliveryState, JournalEntry, Replied, Store, Tried, Which, Wish, conformance,
 };
 
-#[expect(unreachable_pub, reason = "the tests of the program use it too")]
 #[path = "../../../tests/support/proxy.rs"]
 mod proxy;
-#[expect(unreachable_pub, reason = "the tests of the program use it too")]
 #[path = "../../../tests/support/postgres.rs"]
 mod support;
 
