@@ -109,7 +109,7 @@ pub fn variables() -> Variables {
 pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let mut prepared = Prepared::of(load()?)?;
     logdir_of(&prepared.settings)?;
-    let lock = prepared.settings.state.join("nextrun.lock");
+    let lock = prepared.settings.state.join(StateLock::FILE);
     let _lock = StateLock::acquire(&lock).context("could not lock the state directory")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Must precede slow operations, so that an early reload signal does not end the process.

@@ -6,6 +6,7 @@ mod answer;
 mod asks;
 #[cfg(test)]
 mod conformance;
+mod copy;
 mod fates;
 mod forget;
 mod history;
@@ -30,6 +31,7 @@ pub use crate::case::JournalEntry;
 
 pub use answer::Answer;
 pub use asks::{Ask, AskKind, AskState, Replied};
+pub use copy::copy;
 pub use fates::OfCase;
 pub use lock::StateLock;
 pub use place::StorePlace;

@@ -77,6 +77,7 @@ impl Engine {
         let fixed = [
             ("watch.logdir", settings.watch.logdirs == before.watch.logdirs),
             ("state", settings.state == before.state),
+            ("store", settings.store == before.store),
             ("status", settings.status == before.status),
         ];
         if let Some((name, _)) = fixed.iter().find(|(_, same)| !same) {
