@@ -7,62 +7,73 @@
 //! known from what fixes them (docs/EVALUATION.md); `examples/evaluate/weigh` fits them. The log-odds of the prior and of all terms add up to those of the
 //! probability, so that each can be recomputed by hand.
 
-mod breakdown;
 mod weights;
 
-use serde::Serialize;
+use std::borrow::Cow;
 
-use crate::evidence::{Evidence, Measured, Quantity};
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::{Evidence, Measured, unknown};
 use crate::symptoms::{Finding, Severity};
 
-pub use breakdown::{Breakdown, Reason};
-pub use weights::{About, Calibration, Model, Term, Verdicts, Weights};
+pub use weights::{About, CALIBRATION, Model, Term, Verdicts, Weights};
 
 /// The contribution of one quantity to the log-odds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Contribution {
-    /// The quantity; `intercept` for the model's constant term.
-    pub quantity: &'static str,
+    /// The quantity, the symptom, the probe, or [`CALIBRATION`].
+    pub quantity: Cow<'static, str>,
     /// Its value.
+    #[serde(with = "unknown")]
     pub value: f64,
     /// Its standard error.
+    #[serde(with = "unknown")]
     pub error: f64,
     /// Its contribution.
     pub log_odds: f64,
 }
 
-/// A probability, with the evidence for and against it.
-#[derive(Debug, Clone, PartialEq)]
+/// A probability, with the evidence for and against it, strongest first; [`CALIBRATION`] is the last.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Belief {
     /// The probability.
     pub probability: f64,
     /// The probability before any evidence.
     pub prior: f64,
-    /// The contributions of the evidence, strongest first.
-    pub terms: Vec<Contribution>,
+    /// What speaks for it.
+    pub speaks_for: Vec<Contribution>,
+    /// What speaks against it.
+    pub speaks_against: Vec<Contribution>,
 }
 
 impl Belief {
+    fn new(prior: f64, mut terms: Vec<Contribution>) -> Belief {
+        let of_evidence = |term: &Contribution| term.quantity != CALIBRATION;
+        terms.sort_by(|a, b| {
+            let stronger = b.log_odds.abs().total_cmp(&a.log_odds.abs()).then(a.quantity.cmp(&b.quantity));
+            of_evidence(b).cmp(&of_evidence(a)).then(stronger)
+        });
+        let sum: f64 = terms.iter().map(|term| term.log_odds).sum();
+        let (speaks_for, speaks_against) = terms.into_iter().partition(|term| term.log_odds > 0.0);
+        Belief { probability: probability(log_odds(prior) + sum), prior, speaks_for, speaks_against }
+    }
+
+    /// All evidence.
+    pub fn terms(&self) -> impl Iterator<Item = &Contribution> {
+        self.speaks_for.iter().chain(&self.speaks_against)
+    }
+
     /// The log-odds that the evidence adds to the prior: the logarithm of the likelihood ratio.
     pub fn evidence(&self) -> f64 {
-        self.terms.iter().map(|term| term.log_odds).sum()
+        self.terms().map(|term| term.log_odds).sum()
     }
 
     /// The same with additional terms from independent evidence.
-    pub fn and(mut self, terms: &[Contribution]) -> Belief {
-        self.terms.extend_from_slice(terms);
-        self.terms.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()).then(a.quantity.cmp(b.quantity)));
-        Belief { probability: probability(log_odds(self.prior) + self.evidence()), ..self }
-    }
-
-    /// The evidence for it, strongest first.
-    pub fn speaks_for(&self) -> impl Iterator<Item = &Contribution> {
-        self.terms.iter().filter(|term| term.log_odds > 0.0)
-    }
-
-    /// The evidence against it, strongest first.
-    pub fn speaks_against(&self) -> impl Iterator<Item = &Contribution> {
-        self.terms.iter().filter(|term| term.log_odds < 0.0)
+    #[must_use]
+    pub fn and(&self, terms: &[Contribution]) -> Belief {
+        Belief::new(self.prior, self.terms().chain(terms).cloned().collect())
     }
 }
 
@@ -78,8 +89,12 @@ pub fn probability(log_odds: f64) -> f64 {
 
 impl Verdicts {
     /// How probable it is that a verdict is right, by what a policy believes of the cause that it names.
-    pub fn confidence(self, believed: f64) -> f64 {
-        if believed <= 0.0 { 0.0 } else { probability(self.slope * log_odds(believed.min(0.9999)) + self.offset) }
+    pub fn confidence(&self, verdict: &str, believed: f64) -> f64 {
+        if believed <= 0.0 {
+            return 0.0;
+        }
+        let of_cause = self.causes.get(verdict).copied().unwrap_or(0.0);
+        probability(self.slope * log_odds(believed.min(0.9999)) + self.offset + of_cause).min(self.most)
     }
 }
 
@@ -100,20 +115,22 @@ impl Weights {
 }
 
 impl Model {
-    /// Adds up what each known quantity says.
+    /// Adds up what each known quantity says, and calibrates the sum.
     pub fn believe(&self, evidence: &Evidence, findings: &[Finding], prior: f64) -> Belief {
-        let points = evidence.get(Quantity::Points).unwrap_or(0.0);
-        let calibration = self.calibration_for(points);
+        if evidence.known().next().is_none() {
+            return Belief::new(prior, Vec::new());
+        }
         let mut terms: Vec<Contribution> =
             self.terms.iter().filter_map(|term| term.contribution(evidence, findings)).collect();
-        terms.iter_mut().for_each(|term| term.log_odds *= calibration.slope);
-        if calibration.offset != 0.0 {
-            let offset = calibration.offset;
-            terms.push(Contribution { quantity: "intercept", value: points, error: 0.0, log_odds: offset });
-        }
-        terms.sort_by(|a, b| b.log_odds.abs().total_cmp(&a.log_odds.abs()).then(a.quantity.cmp(b.quantity)));
         let sum: f64 = terms.iter().map(|term| term.log_odds).sum();
-        Belief { probability: probability(log_odds(prior) + sum), prior, terms }
+        let calibrations = self.terms.iter().filter(|term| term.about == About::Sum);
+        terms.extend(calibrations.map(|term| Contribution {
+            quantity: CALIBRATION.into(),
+            value: sum,
+            error: 0.0,
+            log_odds: term.of(sum, 0.0),
+        }));
+        Belief::new(prior, terms)
     }
 }
 
@@ -127,10 +144,10 @@ impl Term {
                 (quantity.id(), value, error)
             }
             About::Symptom(id) => (id, severity_of(id, findings), 0.0),
-            About::Nothing => return None,
+            About::Nothing | About::Sum => return None,
         };
         let log_odds = self.of(value, error);
-        (log_odds != 0.0).then_some(Contribution { quantity, value, error, log_odds })
+        (log_odds != 0.0).then_some(Contribution { quantity: quantity.into(), value, error, log_odds })
     }
 
     /// The log-odds of a value with a standard error.
@@ -163,7 +180,10 @@ pub fn severity_of(symptom: &str, findings: &[Finding]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::evidence::Quantity;
     use crate::evidence::tests::{noise, with_loss};
     use crate::symptoms::examine;
 
@@ -183,7 +203,7 @@ mod tests {
     fn the_terms_add_up_to_the_probability() {
         for evidence in [stuck(), falls()] {
             let belief = failing(&evidence, 0.05);
-            let sum: f64 = belief.speaks_for().chain(belief.speaks_against()).map(|term| term.log_odds).sum();
+            let sum: f64 = belief.speaks_for.iter().chain(&belief.speaks_against).map(|term| term.log_odds).sum();
             assert!((log_odds(belief.probability) - log_odds(belief.prior) - sum).abs() < 1e-9);
         }
     }
@@ -208,7 +228,7 @@ mod tests {
             let cures = Weights::shipped().cures(evidence, &examine(evidence));
             assert!(cures.len() > 10 && cures.is_sorted_by(|a, b| a.1.probability >= b.1.probability));
             for (change, belief) in &cures {
-                let sum: f64 = belief.terms.iter().map(|term| term.log_odds).sum();
+                let sum: f64 = belief.terms().map(|term| term.log_odds).sum();
                 assert!((log_odds(belief.probability) - log_odds(belief.prior) - sum).abs() < 1e-9, "{change}");
             }
             cures.iter().find(|(change, _)| *change == "learning_rate:higher").expect("a model").1.probability
@@ -225,12 +245,14 @@ mod tests {
 
     #[test]
     fn a_verdict_is_trusted_as_far_as_verdicts_were_right() {
-        let same = Verdicts { slope: 1.0, offset: 0.0 };
-        assert!((same.confidence(0.7) - 0.7).abs() < 1e-9 && same.confidence(0.0) == 0.0);
-        let shrunk = Verdicts { slope: 0.5, offset: -0.5 };
-        assert!(shrunk.confidence(0.95) < 0.8 && shrunk.confidence(0.95) > shrunk.confidence(0.9));
-        let shipped = Weights::shipped().verdicts;
-        assert!(shipped.slope > 0.0 && shipped.confidence(0.99) < 0.99, "{shipped:?}");
+        let same = Verdicts { slope: 1.0, offset: 0.0, causes: BTreeMap::new(), most: 1.0 };
+        assert!((same.confidence("a", 0.7) - 0.7).abs() < 1e-9 && same.confidence("a", 0.0) == 0.0);
+        let shrunk = Verdicts { slope: 0.5, offset: -0.5, causes: BTreeMap::from([("a".into(), 1.0)]), most: 0.8 };
+        assert!(shrunk.confidence("b", 0.95) < 0.8 && shrunk.confidence("b", 0.95) > shrunk.confidence("b", 0.9));
+        assert!(shrunk.confidence("a", 0.5) > shrunk.confidence("b", 0.5));
+        assert!(shrunk.confidence("a", 0.9999).to_bits() == 0.8_f64.to_bits(), "no more is borne out");
+        let shipped = &Weights::shipped().verdicts;
+        assert!(shipped.slope > 0.0 && shipped.confidence("a", 0.99) < 0.99, "{shipped:?}");
     }
 
     #[test]

@@ -27,7 +27,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::belief::Breakdown;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
@@ -75,6 +74,9 @@ pub struct Case {
     pub id: CaseId,
     /// The baseline job.
     pub baseline: String,
+    /// The name of its log directory, with which the names of its jobs begin; `None` if there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logdir: Option<String>,
     /// Name of its policy.
     pub policy: String,
     /// Seconds since the Unix epoch.
@@ -132,7 +134,7 @@ pub struct Case {
     pub approved: Option<Approved>,
     /// The probability that the baseline fails, at the time the case was opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub belief: Option<Breakdown>,
+    pub belief: Option<crate::belief::Belief>,
     /// The versions under which it was opened.
     #[serde(default)]
     pub versions: Versions,
@@ -174,7 +176,7 @@ pub struct Experiment {
     pub suggestion: String,
     /// The proposal.
     pub proposal: Proposal,
-    /// Its expected log directory, relative to the main log directory.
+    /// The name of its expected job.
     pub run_name: String,
     /// Seconds since the Unix epoch.
     pub suggested: f64,

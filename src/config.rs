@@ -13,6 +13,7 @@ mod read;
 mod secret;
 mod settings;
 mod show;
+mod watch;
 mod words;
 
 use std::io::{self, Read as _};
@@ -28,10 +29,10 @@ pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
     ASK_WAIT, Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    Poll, PresetChoice, Probes, QuietAfter, RunnerSettings, ServerSettings, Settings, StatusSettings, Team,
-    TokenSources, WatchSettings,
+    PresetChoice, Probes, RunnerSettings, ServerSettings, Settings, StatusSettings, Team, TokenSources,
 };
 pub use show::show;
+pub use watch::{Poll, QuietAfter, WatchSettings, Watched};
 
 use crate::yaml::Problem;
 

@@ -9,8 +9,9 @@ mod asks;
 mod clicks;
 mod clock;
 mod desk;
+mod directories;
+mod directory;
 mod engine;
-mod history;
 mod launch;
 mod live;
 mod owner;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -39,20 +40,18 @@ use crate::config::{SecretSource, Settings, Variables};
 use crate::diagnosis::{Diagnosis, SetAside};
 use crate::fate::JobFate;
 use crate::fault;
-use crate::logdir::{Place, logdir_at};
 use crate::outbox::{Outbox, Pace, Sending, bad_ends};
 use crate::status::{self, Board};
 use crate::store::{Held, SharedStore, StateLock, StoreError, Tenure, Unreadable};
-use crate::watch::Watcher;
-use crate::watch::notify::{Notifier, Sweep};
 
 use clicks::Clicks;
 use clock::Clocks;
 use desk::Desk;
+use directories::Directories;
 use engine::Engine;
 use live::Live;
 use reload::Prepared;
-use stopping::{Stoppable, end_at_last};
+use stopping::end_at_last;
 
 pub use clicks::answerer;
 pub use ownership::{store_of, with_variable};
@@ -108,7 +107,6 @@ pub fn variables() -> Variables {
 /// Problems that prevent starting or continuing: the state directory, the database, a policy, a destination.
 pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     let mut prepared = Prepared::of(load()?)?;
-    logdir_of(&prepared.settings)?;
     let lock = prepared.settings.state.join(StateLock::FILE);
     let _lock = StateLock::acquire(&lock).context("could not lock the state directory")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -136,15 +134,10 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
 /// the loss of the ownership: the next owner, which may be this process, begins with what is stored, as after a restart.
 fn own(prepared: Prepared, load: &Load<'_>, wishes: &Wishes, board: &Arc<Board>) -> anyhow::Result<()> {
     let Prepared { settings, site, destinations, apps } = prepared;
-    let logdir = logdir_of(&settings)?;
-    let source = logdir_at(logdir, &variables())?;
-    if let Err(error) = source.check() {
-        tracing::warn!(%logdir, "{error}; retrying until it appears");
-    }
+    let directories = Directories::new(&settings, wishes)?;
+    let logdir = directories.label();
     let Some(opened) = ownership::open(&settings, board, wishes)? else { return Ok(()) };
-    let mut watcher = Watcher::of(Box::new(Stoppable { inner: source, stop: wishes.stop.clone() }));
-    watcher.ignore_older_than(site.history_after);
-    let live = wishes.live.then(|| Live::start(board.clone(), watcher.progress(), logdir.to_string()));
+    let live = wishes.live.then(|| Live::start(board.clone(), directories.progress(), logdir.clone()));
     let Kept { store, cases, unreadable, fates, tenure } = read_store(opened)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     board.keep_in(store.clone());
@@ -162,7 +155,6 @@ fn own(prepared: Prepared, load: &Load<'_>, wishes: &Wishes, board: &Arc<Board>)
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
     tracing::info!(%logdir, state = %settings.state.display(), "watching");
-    let notifier = notifier(&settings, logdir);
     let mut engine = Engine {
         diagnosis,
         store,
@@ -171,15 +163,12 @@ fn own(prepared: Prepared, load: &Load<'_>, wishes: &Wishes, board: &Arc<Board>)
         trainers: BTreeMap::new(),
         desk,
         settings,
-        watcher,
-        notifier,
+        directories,
         outbox,
         clicks,
         board: board.clone(),
         wishes: wishes.clone(),
         refused: None,
-        needed: BTreeSet::new(),
-        events: BTreeMap::new(),
         clocks: Clocks::new(now(), Instant::now()),
         unreadable_requests: BTreeSet::new(),
     };
@@ -211,25 +200,6 @@ fn stop(runtime: tokio::runtime::Runtime, outbox: Outbox) {
 
 /// How long a stop waits for requests in progress.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-
-fn logdir_of(settings: &Settings) -> anyhow::Result<&Place> {
-    match settings.watch.logdirs.as_slice() {
-        [logdir] => Ok(logdir),
-        [] => {
-            bail!(
-                "no log directory is given: pass one to `nextrun watch LOGDIR`, or set `watch.logdir` in the configuration"
-            )
-        }
-        several => {
-            bail!("one daemon watches one log directory: start a separate daemon for each of {}", listed(several))
-        }
-    }
-}
-
-fn listed(places: &[Place]) -> String {
-    let shown: Vec<String> = places.iter().map(Place::to_string).collect();
-    shown.join(", ")
-}
 
 /// State that an earlier process left.
 struct Kept {
@@ -302,16 +272,6 @@ fn serve_status(
     let (address, serving) = runtime.block_on(status::serve(listen, board.clone()))?;
     tracing::info!(%address, "status page available");
     Ok(runtime.spawn(serving))
-}
-
-fn notifier(settings: &Settings, logdir: &Place) -> Notifier {
-    let interval = settings.watch.sweep();
-    let Place::Disk(root) = logdir else { return Notifier::sweeping(interval) };
-    let sweep = match settings.watch.poll {
-        crate::config::Poll::Auto => Sweep { watched: interval.max(Duration::from_secs(5)), ..Sweep::default() },
-        crate::config::Poll::Always => Sweep { watched: interval, unwatched: interval },
-    };
-    Notifier::new(root, sweep)
 }
 
 fn listen_to_signals(runtime: &Runtime, wishes: &Wishes) -> anyhow::Result<()> {

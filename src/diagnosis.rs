@@ -13,6 +13,7 @@ mod consent;
 mod cures;
 mod curves;
 mod delivery;
+mod directory;
 mod endings;
 mod exam;
 mod experiments;
@@ -43,7 +44,7 @@ use crate::command::takes;
 use crate::evidence::Kind;
 use crate::facts::Facts;
 use crate::fate::JobFate;
-use crate::jobs::{Grouping, Job, Knobs, Patience, group, knobs_of};
+use crate::jobs::{Grouping, Job, Knobs, knobs_of};
 use crate::launched::Launched;
 use crate::policy::Policy;
 use crate::series::{RunName, Runs};
@@ -53,6 +54,7 @@ use crate::symptoms::{Finding, Severity};
 pub use advice::advice;
 pub use budgets::{Per, SiteBudget};
 pub use changes::Changes;
+pub use directory::{Directory, Seen};
 use endings::Endings;
 pub use exam::{Exam, Memory, Status, exam};
 pub use experiments::Report;
@@ -66,8 +68,6 @@ pub struct Site {
     pub signals: SignalRules,
     /// The site's settings for its scripts; the first entry that matches a job applies.
     pub scripts: Vec<Script>,
-    /// How long a job may log nothing.
-    pub patience: Patience,
     /// The policies with their jobs; the first match applies, and a job without a match is ignored.
     pub policies: Vec<Choice>,
     /// Maximum number of simultaneous experiments over all cases.
@@ -76,8 +76,6 @@ pub struct Site {
     pub start_within: f64,
     /// Seconds to wait for an answer.
     pub answer_within: f64,
-    /// A job whose latest event is older than this when first seen is ignored as history.
-    pub history_after: f64,
     /// Seconds to wait for the runner to report how a new job was started before a case can open about it; 0 without a
     /// runner.
     pub command_within: f64,
@@ -97,8 +95,8 @@ pub struct Site {
     pub gpus: f64,
     /// Which jobs may be probed, and the cost limit; `None`: none.
     pub probes: Option<Probes>,
-    /// The absolute paths of the log directory, for those who report which files a job writes.
-    pub roots: Vec<String>,
+    /// The log directories.
+    pub directories: Vec<Directory>,
 }
 
 /// A policy and the jobs that it is for.
@@ -151,7 +149,7 @@ impl Site {
     pub fn knobs_taken(&self, job: &str, launched: Option<&Launched>, facts: &Facts) -> Option<BTreeSet<String>> {
         let listed = self.knobs_of_script(job);
         let Some(launched) = launched.filter(|launched| !launched.flags.is_empty()) else { return listed.cloned() };
-        let steps = Some(facts.steps).filter(|steps| steps.is_finite());
+        let steps = Some(facts.steps()).filter(|steps| steps.is_finite());
         let mut knobs = takes(launched, &facts.knobs, steps);
         knobs.extend(listed.into_iter().flatten().cloned());
         Some(knobs)
@@ -172,13 +170,6 @@ impl Site {
         settings
     }
 
-    /// The run of an event file, by its absolute path.
-    fn run_of(&self, path: &str) -> Option<String> {
-        let below = |root: &String| path.strip_prefix(root.trim_end_matches('/'))?.strip_prefix('/');
-        let file = self.roots.iter().find_map(below)?;
-        Some(file.rsplit_once('/').map_or(".", |(folder, _)| folder).to_owned())
-    }
-
     /// The policy under which a case continues: the one of its policy's name, if it still has the current state.
     fn policy_for_case(&self, case: &Case) -> Option<&Arc<Policy>> {
         let named = |choice: &&Choice| choice.policy.name() == case.policy;
@@ -195,7 +186,7 @@ impl Site {
 /// Seconds for which the numbers of an ended job are kept, because people look at it and it may resume.
 const KEPT: f64 = 3600.0;
 
-/// Every job and case of one log directory.
+/// Every job and case of the site.
 #[derive(Debug)]
 pub struct Diagnosis {
     site: Site,
@@ -247,15 +238,15 @@ impl Diagnosis {
         self.cases.values()
     }
 
-    /// Examines everything at one moment.
-    pub fn tick(&mut self, runs: &Runs, now: f64) -> Changes {
-        let mut changes = Changes::default();
+    /// Examines everything that can be seen at one moment.
+    pub fn tick<'a>(&mut self, seen: impl Into<Seen<'a>>, now: f64) -> Changes {
+        let (mut changes, seen) = (Changes::default(), seen.into());
         let experiments = self.cases.values().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
-        let jobs = group(runs, &experiments);
-        self.remember(&jobs, now);
+        let jobs = seen.jobs(&experiments);
+        self.remember(&seen, &jobs, now);
         self.note_ends(&jobs);
         self.note_versions(now, &mut changes);
-        self.go_on(&jobs, now, &mut changes);
+        self.go_on(&seen, &jobs, now, &mut changes);
         self.note_probes(&jobs);
         let claimed = self.claimed();
         for job in &jobs {
@@ -268,16 +259,21 @@ impl Diagnosis {
     }
 
     /// The updates of every job, and which jobs are history.
-    fn remember(&mut self, jobs: &[Job<'_>], now: f64) {
+    fn remember(&mut self, seen: &Seen<'_>, jobs: &[Job<'_>], now: f64) {
+        let site = &self.site;
+        let history_after = |job: &str| site.directory_of(job).map_or(f64::INFINITY, |found| found.history_after);
         for job in jobs {
             let events = job.events();
-            let history = job.last_wall_time().is_some_and(|last| now - last > self.site.history_after);
+            let history = job.last_wall_time().is_some_and(|last| now - last > history_after(&job.name));
             let memory = self.memory.entry(job.name.clone()).or_insert_with(|| Memory::first_seen(history));
             memory.met.get_or_insert(now);
             memory.saw(job, events, now);
         }
         let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-        self.memory.retain(|name, _| names.contains(name.as_str()));
+        let gone: Vec<String> = self.memory.keys().filter(|name| !names.contains(name.as_str())).cloned().collect();
+        for job in gone.into_iter().filter(|job| !self.is_unseen(seen, job)).collect::<Vec<_>>() {
+            self.memory.remove(&job);
+        }
     }
 
     /// Jobs that run an experiment of any case; they do not get their own cases.
@@ -372,7 +368,7 @@ impl Diagnosis {
             approve_within: self.site.approve_within,
             by_hand: self.site.by_hand,
             allowances,
-            confidence: |believed| Weights::shipped().verdicts.confidence(believed),
+            confidence: |verdict, believed| Weights::shipped().verdicts.confidence(verdict, believed),
         }
     }
 

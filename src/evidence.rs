@@ -232,3 +232,16 @@ impl Evidence {
         self.values[quantity as usize] = Some(Measured { value, error, support, steps, of });
     }
 }
+
+/// JSON has no NaN and no infinity: an unknown number is null there.
+pub(crate) mod unknown {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        if value.is_finite() { to.serialize_f64(*value) } else { to.serialize_none() }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+    }
+}

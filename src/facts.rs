@@ -8,141 +8,103 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::evidence::Quantity;
 pub use crate::jobs::{Knobs, same_value};
 pub use measure::{Looked, measure};
 
-use crate::evidence::Kind;
+use crate::evidence::{Kind, QUANTITIES, unknown};
+use crate::numbers::HALF;
 
-/// The observations of one job. Unknown numbers are NaN, and every comparison with NaN is false.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Facts {
-    /// The job logged at least one value of its loss (or of its reward, if it has no loss).
-    pub started: bool,
-    /// The job has ended: it reached its last step, reported its end, or has logged nothing for a long time.
-    pub ended: bool,
-    /// The job ended early without reporting its end: far before `max_steps`, or without a single loss.
-    pub crashed: bool,
-    /// The job is judged by its training loss; false if it logged too little of it and is judged by its validation loss.
-    pub training_loss: bool,
-    /// Latest step of the training loss.
-    #[serde(with = "nan")]
-    pub steps: f64,
-    /// Training loss at the start: median of its first values.
-    #[serde(with = "nan")]
-    pub loss_start: f64,
-    /// Training loss at the end: robust level of its last part.
-    #[serde(with = "nan")]
-    pub loss_end: f64,
-    /// The best level of the training loss.
-    #[serde(with = "nan")]
-    pub loss_best: f64,
-    /// Relative decrease of the loss since the start: 0 = none, 1 = all; negative if the loss grew.
-    #[serde(with = "nan")]
-    pub progress: f64,
-    /// Level of the training accuracy at the end, in [0, 1].
-    #[serde(with = "nan")]
-    pub accuracy: f64,
-    /// Every logged loss was finite.
-    pub finite: bool,
-    /// Step of the first NaN or infinity.
-    #[serde(with = "nan")]
-    pub non_finite_step: f64,
-    /// Number of finite losses before the first NaN or infinity.
-    #[serde(with = "nan")]
-    pub finite_points: f64,
-    /// The job fits its training data: accuracy of at least 0.9999, or the loss fell by three orders of magnitude.
-    pub fits: bool,
-    /// The loss is significantly and substantially lower than at the start.
-    pub learned: bool,
-    /// The validation loss was at some point significantly and substantially lower than at the start, or validation
-    /// accuracy is well above chance at the end.
-    pub generalised: bool,
-    /// The best level of the validation loss.
-    #[serde(with = "nan")]
-    pub validation_best: f64,
-    /// The problem for which the case was opened is gone: the job has learned since, even if only a little.
-    pub recovered: bool,
-    /// The loss was still falling at the end.
-    pub improving: bool,
-    /// The learning rate was still rising at the end: the warm-up is not over.
-    pub warming_up: bool,
-    /// The highest logged learning rate.
-    #[serde(with = "nan")]
-    pub peak_rate: f64,
-    /// Compared with its baseline at equal steps: significantly and substantially lower loss (or higher accuracy or
-    /// reward). A baseline that overfits is compared by validation loss.
-    pub better: bool,
-    /// Compared with its baseline at equal steps: significantly and substantially higher loss.
-    pub worse: bool,
-    /// Compared with its baseline at equal steps: the fraction of the baseline's loss that is gone, at most 1; the
-    /// fraction of its wrong answers, or of the range of its reward, if the losses have different units.
-    #[serde(with = "nan")]
-    pub gain: f64,
-    /// Compared with its baseline: the difference is so close to the threshold that another seed could reverse the result.
-    pub close: bool,
-    /// The job learned, is better than its baseline, and shows no problem.
-    pub cured: bool,
-    /// Ids of all symptoms.
-    pub symptoms: Vec<String>,
-    /// Ids of symptoms with severity `problem`.
-    pub problems: Vec<String>,
-    /// The kind of training.
-    pub kind: Kind,
-    /// Every known quantity of the evidence, by name.
-    pub evidence: BTreeMap<String, f64>,
-    /// The known knobs. Guards use them like facts: `baseline.learning_rate`.
-    pub knobs: Knobs,
+macro_rules! facts {
+    ($($(#[$attribute:meta])* $name:ident: $type:ty = $default:expr, $kind:ident $summary:literal;)*) => {
+        /// The observations of one job: every known quantity of the evidence, and what follows from several of them or from
+        /// the comparison with a baseline. Unknown numbers are NaN, and every comparison with NaN is false.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Facts {
+            $(#[doc = $summary] $(#[$attribute])* pub $name: $type,)*
+            /// The kind of training.
+            pub kind: Kind,
+            /// Every known quantity of the evidence, by name.
+            pub evidence: BTreeMap<String, f64>,
+            /// The known knobs. Guards use them like facts: `baseline.learning_rate`.
+            pub knobs: Knobs,
+        }
+
+        impl Default for Facts {
+            fn default() -> Self {
+                let (kind, evidence, knobs) = (Kind::default(), BTreeMap::new(), Knobs::new());
+                Facts { $($name: $default,)* kind, evidence, knobs }
+            }
+        }
+
+        const FIELDS: &[Field] = &[$(Field {
+            name: stringify!($name),
+            kind: FactType::$kind,
+            summary: $summary,
+            source: Source::Fact(|facts| FactValue::$kind(facts!(@$kind facts.$name))),
+        }),*];
+    };
+    (@Strings $value:expr) => { &$value };
+    (@$other:ident $value:expr) => { $value };
 }
 
-impl Default for Facts {
-    fn default() -> Self {
-        Facts {
-            started: false,
-            ended: false,
-            crashed: false,
-            training_loss: true,
-            steps: f64::NAN,
-            loss_start: f64::NAN,
-            loss_end: f64::NAN,
-            loss_best: f64::NAN,
-            progress: f64::NAN,
-            accuracy: f64::NAN,
-            finite: true,
-            non_finite_step: f64::NAN,
-            finite_points: f64::NAN,
-            fits: false,
-            learned: false,
-            generalised: false,
-            validation_best: f64::NAN,
-            recovered: false,
-            improving: false,
-            warming_up: false,
-            peak_rate: f64::NAN,
-            better: false,
-            worse: false,
-            gain: f64::NAN,
-            close: false,
-            cured: false,
-            symptoms: Vec::new(),
-            problems: Vec::new(),
-            kind: Kind::default(),
-            evidence: BTreeMap::new(),
-            knobs: Knobs::new(),
-        }
-    }
+facts! {
+    started: bool = false, Bool "the job logged at least one loss";
+    ended: bool = false, Bool "the job has ended and will not log anything more";
+    crashed: bool = false, Bool "the job ended early without reporting its end";
+    training_loss: bool = true, Bool "the job is judged by its training loss; false if it logged too little of it and is judged by its validation loss";
+    finite: bool = true, Bool "every loss was finite";
+    fits: bool = false, Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
+    learned: bool = false, Bool "the loss is significantly and substantially lower than at the start";
+    generalised: bool = false, Bool "the validation loss was at some point significantly and substantially lower than at the start, or validation accuracy is well above chance";
+    recovered: bool = false, Bool "the problem for which the case was opened is gone: the job has learned since, even if only a little";
+    improving: bool = false, Bool "the loss was still falling at the end";
+    better: bool = false, Bool "significantly and substantially better than the baseline at equal steps; for a baseline that overfits, in validation loss";
+    worse: bool = false, Bool "significantly and substantially worse than the baseline at equal steps";
+    #[serde(with = "unknown")]
+    gain: f64 = f64::NAN, Number "relative reduction of the baseline's loss at equal steps, at most 1; negative if the loss is higher";
+    close: bool = false, Bool "the difference is so small that another seed could reverse the result";
+    cured: bool = false, Bool "the job learned, is better than the baseline, and shows no problem";
+    symptoms: Vec<String> = Vec::new(), Strings "ids of all symptoms";
+    problems: Vec<String> = Vec::new(), Strings "ids of symptoms with severity `problem`";
 }
 
 impl Facts {
+    /// A quantity; NaN if it is unknown.
+    pub fn number(&self, quantity: Quantity) -> f64 {
+        self.evidence.get(quantity.id()).copied().unwrap_or(f64::NAN)
+    }
+
+    /// The latest step of the judged series.
+    pub fn steps(&self) -> f64 {
+        self.number(Quantity::Steps)
+    }
+
+    /// The same facts with other quantities.
+    #[must_use]
+    pub fn with(mut self, quantities: impl IntoIterator<Item = (Quantity, f64)>) -> Facts {
+        self.evidence.extend(quantities.into_iter().map(|(quantity, value)| (quantity.id().to_owned(), value)));
+        self
+    }
+
     /// One line for the journal.
     pub fn in_words(&self) -> String {
         if !self.started {
             return if self.crashed { "it crashed before its first loss" } else { "it logged no loss" }.to_owned();
         }
-        let mut words = format!("loss {:.4} → {:.4} in {:.0} steps", self.loss_start, self.loss_end, self.steps);
+        let mut words = format!(
+            "loss {:.4} → {:.4} in {:.0} steps",
+            self.number(Quantity::LossStart),
+            self.number(Quantity::LossEnd),
+            self.steps()
+        );
         if !self.finite {
-            words =
-                format!("not finite after {:.0} finite losses (step {:.0})", self.finite_points, self.non_finite_step);
+            words = format!(
+                "not finite after {:.0} finite losses (step {:.0})",
+                self.number(Quantity::FinitePoints),
+                self.number(Quantity::NonFiniteStep)
+            );
         }
         let mut say = |holds: bool, what: &str| {
             if holds {
@@ -150,7 +112,8 @@ impl Facts {
                 words.push_str(what);
             }
         };
-        say(self.accuracy.is_finite(), &format!("accuracy {:.3}", self.accuracy));
+        let accuracy = self.number(Quantity::Accuracy);
+        say(accuracy.is_finite(), &format!("accuracy {accuracy:.3}"));
         say(self.fits, "fits its training data");
         say(self.cured, "cured");
         say(self.better && !self.cured, "better than the baseline");
@@ -177,6 +140,8 @@ pub enum FactType {
 /// The value of a fact.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FactValue<'a> {
+    /// not known
+    Unknown,
     /// true or false
     Bool(bool),
     /// a double
@@ -186,6 +151,7 @@ pub enum FactValue<'a> {
 }
 
 /// A name that a guard may use for a job.
+#[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// The name, as in `experiment.fits`.
     pub name: &'static str,
@@ -193,64 +159,46 @@ pub struct Field {
     pub kind: FactType,
     /// Its meaning, in one line.
     pub summary: &'static str,
-    /// Reads it.
-    pub get: for<'a> fn(&'a Facts) -> FactValue<'a>,
+    source: Source,
 }
 
-macro_rules! fields {
-    ($($name:ident $kind:ident $summary:literal;)*) => {
-        /// Every fact that a guard may use of `baseline` and `experiment`, in addition to their knobs.
-        pub const FIELDS: &[Field] = &[$(Field {
-            name: stringify!($name),
-            kind: FactType::$kind,
-            summary: $summary,
-            get: |facts| FactValue::$kind(fields!(@$kind facts.$name)),
-        }),*];
-    };
-    (@Strings $value:expr) => { &$value };
-    (@$other:ident $value:expr) => { $value };
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Fact(for<'a> fn(&'a Facts) -> FactValue<'a>),
+    Quantity(Quantity),
 }
 
-fields! {
-    started Bool "the job logged at least one loss";
-    ended Bool "the job has ended and will not log anything more";
-    crashed Bool "the job ended early without reporting its end";
-    training_loss Bool "the job is judged by its training loss; false if it logged too little of it and is judged by its validation loss";
-    steps Number "latest step of the training loss";
-    loss_start Number "the loss at the start";
-    loss_end Number "the loss at the end";
-    loss_best Number "the best level of the loss";
-    progress Number "relative decrease of the loss since the start, 0 to 1; negative if it grew";
-    accuracy Number "training accuracy at the end, 0 to 1";
-    finite Bool "every loss was finite";
-    non_finite_step Number "step of the first NaN or infinity";
-    finite_points Number "number of finite losses before the first NaN or infinity";
-    fits Bool "accuracy of at least 0.9999, or the loss fell by three orders of magnitude";
-    learned Bool "the loss is significantly and substantially lower than at the start";
-    generalised Bool "the validation loss was at some point significantly and substantially lower than at the start, or validation accuracy is well above chance";
-    validation_best Number "the best level of the validation loss";
-    recovered Bool "the problem for which the case was opened is gone: the job has learned since, even if only a little";
-    improving Bool "the loss was still falling at the end";
-    warming_up Bool "the learning rate was still rising at the end";
-    peak_rate Number "the highest logged learning rate";
-    better Bool "significantly and substantially better than the baseline at equal steps; for a baseline that overfits, in validation loss";
-    worse Bool "significantly and substantially worse than the baseline at equal steps";
-    gain Number "relative reduction of the baseline's loss at equal steps, at most 1; negative if the loss is higher";
-    close Bool "the difference is so small that another seed could reverse the result";
-    cured Bool "the job learned, is better than the baseline, and shows no problem";
-    symptoms Strings "ids of all symptoms";
-    problems Strings "ids of symptoms with severity `problem`";
-}
-
-/// JSON has no NaN: an unknown number is null there.
-mod nan {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
-        if value.is_finite() { to.serialize_f64(*value) } else { to.serialize_none() }
+impl Field {
+    /// Every name: facts, then the quantities of the evidence.
+    pub fn all() -> impl Iterator<Item = Field> {
+        FIELDS.iter().copied().chain(QUANTITIES.iter().copied().map(Field::of_quantity))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+    /// The field with a name.
+    pub fn named(name: &str) -> Option<Field> {
+        Field::all().find(|field| field.name == name)
+    }
+
+    /// Whether it is a quantity of the evidence, documented in its table.
+    pub fn is_quantity(&self) -> bool {
+        matches!(self.source, Source::Quantity(_))
+    }
+
+    fn of_quantity(quantity: Quantity) -> Field {
+        let kind = if quantity.unit() == "yes or no" { FactType::Bool } else { FactType::Number };
+        Field { name: quantity.id(), kind, summary: quantity.meaning(), source: Source::Quantity(quantity) }
+    }
+
+    /// Reads it.
+    pub fn of<'a>(&self, facts: &'a Facts) -> FactValue<'a> {
+        let value = match self.source {
+            Source::Fact(get) => return get(facts),
+            Source::Quantity(quantity) => facts.number(quantity),
+        };
+        match self.kind {
+            _ if value.is_nan() => FactValue::Unknown,
+            FactType::Bool => FactValue::Bool(value > HALF),
+            FactType::Number | FactType::Strings => FactValue::Number(value),
+        }
     }
 }

@@ -52,9 +52,11 @@ pub mod policy;
 /// Runs the tests of a policy.
 pub mod rehearsal;
 
-pub mod case;
-/// One investigation: journal, suggestions, messages to send.
+/// Short experiments that settle whether a suspicious job fails.
 pub mod probe;
+
+/// One investigation: journal, suggestions, messages to send.
+pub mod case;
 
 /// The sequence of the pure steps.
 pub mod diagnosis;

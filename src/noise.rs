@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::case::{CaseId, JournalEntry, Message, MessageKind};
-use crate::config::{Burst, Glob, Noise, Patience, Route};
+use crate::config::{Burst, Glob, Noise, Patience, Route, Watched};
 use crate::facts::Knobs;
 use crate::store::{Quieted, Silence, Wait, WaitingMessage};
 
@@ -67,6 +67,8 @@ pub struct Letter {
 pub struct Situation<'a> {
     /// The site's settings.
     pub noise: &'a Noise,
+    /// The log directories, each with the destination that runs its suggestions.
+    pub watched: &'a Watched,
     /// All destinations.
     pub outlets: &'a [Outlet],
     /// Silences, and delayed messages.
@@ -195,7 +197,9 @@ impl Situation<'_> {
             Route::All | Route::Rest => false,
         };
         let elsewhere = || self.outlets.iter().any(|other| other.wants.contains(&kind) && by_rules(other));
+        let may_run = !outlet.machine || self.watched.may_run(subject.job(), &outlet.name);
         outlet.wants.contains(&kind)
+            && may_run
             && match &outlet.route {
                 Route::All => true,
                 Route::Rules(_) => by_rules(outlet),

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{Facts, Knobs};
+use crate::facts::{Facts, Knobs, Quantity};
 use crate::numbers::LEARNED;
 
 pub use catalogue::{TESTS, Test};
@@ -142,7 +142,7 @@ pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option
     }
     #[expect(clippy::cast_possible_truncation, reason = "a whole number of steps; a cast saturates")]
     changes.insert("max_steps".to_owned(), (steps as i64).into());
-    let level = if test.fits_few { None } else { Some(below(ground.job.loss_end)?) };
+    let level = if test.fits_few { None } else { Some(below(ground.job.number(Quantity::LossEnd))?) };
     let gain = gain(ground.log_odds, &likelihoods);
     let decides = ground.thresholds.is_none_or(|(healthy, alarm)| {
         let after = |likelihood: &Likelihood| probability(ground.log_odds + likelihood.log_odds());
@@ -160,7 +160,7 @@ fn below(level: f64) -> Option<f64> {
 /// How a probe came out, by what its run showed.
 pub fn read(shown: &Facts, level: Option<f64>) -> Outcome {
     let reached = match level {
-        Some(level) => shown.finite && shown.loss_end < level,
+        Some(level) => shown.finite && shown.number(Quantity::LossEnd) < level,
         None => shown.fits,
     };
     match () {
@@ -206,7 +206,7 @@ mod tests {
 
     fn job() -> Facts {
         let knobs = serde_json::from_value(json!({"learning_rate": 0.1, "optimizer": "sgd"})).unwrap();
-        Facts { loss_end: 2.0, knobs, ..Facts::default() }
+        Facts { knobs, ..Facts::default() }.with([(Quantity::LossEnd, 2.0)])
     }
 
     fn ground<'a>(job: &'a Facts, none: &'a BTreeSet<String>) -> Ground<'a> {
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn outcomes_are_read_by_what_was_fixed() {
-        let shown = |loss_end, better| Facts { loss_end, better, ..Facts::default() };
+        let shown = |loss_end, better| Facts { better, ..Facts::default() }.with([(Quantity::LossEnd, loss_end)]);
         let level = below(2.0);
         assert_eq!(level, Some(1.8));
         assert_eq!(read(&shown(1.7, false), level), Outcome::Reached);

@@ -3,12 +3,10 @@
 //! Owns: the symptoms and their rules. Must not know: series, I/O, the clock, policies, other symptoms.
 //!
 //! To add a symptom, write `symptoms/<id>.rs` like the others, then add its `mod` line and its line in `ALL`. To add a
-//! rule, write it in the file of its symptom. Its numbers are in `numbers`; its documentation is generated from it.
+//! rule, write it in the file of its symptom. Its numbers are in `numbers`; `docs/SYMPTOMS.md` lists it.
 
-mod documentation;
 #[cfg(test)]
 mod healthy;
-mod picture;
 mod rule;
 
 mod clipped;
@@ -35,9 +33,7 @@ use serde_json::{Map, Value};
 use crate::evidence::{Evidence, JobView, Quantity as Q};
 use crate::numbers::{EVALUATIONS, FEW_POINTS, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
 
-pub use documentation::documentation;
-pub use picture::{Curve, POINTS, Picture};
-pub use rule::{Rule, Symptom, Test};
+pub use rule::{Rule, Symptom, Test, shown};
 use rule::{above, at_least, below, few, many, rule, sure};
 
 /// Every symptom, in alphabetical order of ids.

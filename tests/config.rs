@@ -39,7 +39,7 @@ fn launch_of<'s>(settings: &'s Settings, job: &str) -> &'s Launch {
 #[test]
 fn the_example_says_what_it_seems_to_say() {
     let settings = example();
-    assert_eq!(settings.watch.logdirs, [Place::Disk("/data/runs".into())]);
+    assert_eq!(settings.watch[0].logdir, Some(Place::Disk("/data/runs".into())));
     assert!(settings.watch.watches("vision/1") && !settings.watch.watches("vision/debug-2"));
     assert_eq!(settings.policies.of("nlp/bert"), Some(&PolicyChoice::BuiltIn("article".into())));
     assert_eq!(settings.destinations.iter().map(|d| d.name.as_str()).collect::<Vec<_>>(), ["team", "cluster"]);

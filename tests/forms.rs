@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use nextrun::case::{Body, Case, MessageKind, VERSION, Waiting};
+use nextrun::facts::Quantity;
 use nextrun::store::{Sqlite, Store};
 use serde::Deserialize;
 use serde_json::Value;
@@ -30,7 +31,8 @@ fn every_form_of_a_case_that_was_ever_kept_is_read() {
     for (name, state) in cases {
         let case = Case::read(state).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!((case.version, case.baseline.as_str(), case.policy.as_str()), (VERSION, "team/bad", "article"));
-        assert_eq!(case.baseline_facts.finite_points.to_bits(), 5f64.to_bits(), "{name}");
+        assert_eq!(case.baseline_facts.number(Quantity::FinitePoints).to_bits(), 5f64.to_bits(), "{name}");
+        assert_eq!(case.baseline_facts.steps().to_bits(), 299f64.to_bits(), "{name}");
         assert!(case.baseline_facts.training_loss, "{name}: a form that does not say so judged by training losses");
         let (closed, waits) = (case.closed.is_some(), case.waiting != Waiting::Nothing);
         assert!(closed != waits, "{name}");

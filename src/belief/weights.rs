@@ -1,5 +1,6 @@
 //! The weights of the model as stored in a file.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::de::Error as _;
@@ -30,13 +31,17 @@ pub struct Weights {
 }
 
 /// How much to trust a policy's belief in the cause that it names. The log-odds of that belief, times `slope`, plus
-/// `offset`, are the log-odds that the verdict is correct.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// `offset` and what the cause adds, are the log-odds that the verdict is correct.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdicts {
     /// The log-odds are multiplied by this.
     pub slope: f64,
     /// Added to them.
     pub offset: f64,
+    /// Added for verdicts that were right more or less often than others.
+    pub causes: BTreeMap<String, f64>,
+    /// No verdict carries more: the evaluation bears out no higher confidence.
+    pub most: f64,
 }
 
 /// One additive model.
@@ -44,27 +49,17 @@ pub struct Verdicts {
 pub struct Model {
     /// The prior probability, unless the site sets it.
     pub prior: f64,
-    /// How far to trust the sum, by the number of points of a job; the first row that is large enough counts.
-    pub calibration: Vec<Calibration>,
-    /// What each quantity adds.
+    /// What each quantity adds, and [`CALIBRATION`].
     pub terms: Vec<Term>,
 }
 
-/// Calibration of the sum of all terms for jobs with at most this many points.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Calibration {
-    /// Largest number of points that it is for.
-    pub points: f64,
-    /// Each term is multiplied by this.
-    pub slope: f64,
-    /// Added to the sum.
-    pub offset: f64,
-}
+/// The term that corrects the sum of all others by how often programs with such a sum failed.
+pub const CALIBRATION: &str = "calibration";
 
 /// The contribution of one quantity to the log-odds, as a function of its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Term {
-    /// Its name: a quantity, or a symptom, which is 1 as a warning and 2 as a problem.
+    /// Its name: a quantity; a symptom, which is 1 as a warning and 2 as a problem; or [`CALIBRATION`].
     pub quantity: String,
     /// What that names.
     #[serde(skip)]
@@ -87,6 +82,8 @@ pub enum About {
     Quantity(Quantity),
     /// A symptom, by its id. A rule joins quantities that say little alone.
     Symptom(&'static str),
+    /// The sum of all other terms.
+    Sum,
 }
 
 impl About {
@@ -94,7 +91,8 @@ impl About {
     pub fn named(name: &str) -> Option<About> {
         let quantity = QUANTITIES.iter().find(|quantity| quantity.id() == name);
         let symptom = || ids().find(|id| *id == name).map(About::Symptom);
-        quantity.map(|quantity| About::Quantity(*quantity)).or_else(symptom)
+        let sum = || (name == CALIBRATION).then_some(About::Sum);
+        quantity.map(|quantity| About::Quantity(*quantity)).or_else(symptom).or_else(sum)
     }
 }
 
@@ -125,12 +123,5 @@ impl Weights {
         let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         weights.id = format!("{}-{hash}", weights.version);
         Ok(weights)
-    }
-}
-
-impl Model {
-    pub(super) fn calibration_for(&self, points: f64) -> Calibration {
-        let fits = self.calibration.iter().find(|row| points <= row.points).or(self.calibration.last());
-        fits.copied().unwrap_or(Calibration { points, slope: 1.0, offset: 0.0 })
     }
 }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::control::CONTROL;
 use super::{Case, CaseId, Cost, Experiment, NotTried, RunSuggested, Terms, Trace, Waiting, run_name, suggestion_id};
 use crate::policy::{Happened, Position, Proposal};
+use crate::series::joined;
 
 /// The answer that approves an experiment.
 pub const RUN: &str = "run";
@@ -203,7 +204,9 @@ impl Case {
     pub(super) fn experiment_of(&self, proposal: Proposal, terms: &Terms<'_>) -> Experiment {
         let n = self.experiments.len() + 1;
         let at = &proposal.at;
-        let (suggestion, run_name) = (suggestion_id(&self.id, at, n), run_name(&self.id, &self.baseline, at, n));
+        let suggestion = suggestion_id(&self.id, at, n);
+        let below = run_name(&self.id, &self.relative(&self.baseline), at, n);
+        let run_name = joined(self.logdir.as_deref(), &below).into_owned();
         let (control, probe) = (at.state == CONTROL, self.is_quiet());
         let cost = self.expected_cost(&proposal.changes, control);
         let believed = if probe { Vec::new() } else { self.believed_before(terms.policy) };

@@ -104,7 +104,7 @@ impl Case {
     /// steps.
     pub(super) fn expected_cost(&self, changes: &Knobs, control: bool) -> Option<Cost> {
         let number = |knobs: &Knobs| knobs.get("max_steps").and_then(serde_json::Value::as_f64);
-        let whole = || number(changes).or_else(|| number(&self.settings)).or(Some(self.baseline_facts.steps));
+        let whole = || number(changes).or_else(|| number(&self.settings)).or(Some(self.baseline_facts.steps()));
         let steps = if control { self.shown_at.or_else(whole) } else { whole() };
         let steps = steps.filter(|steps| steps.is_finite() && *steps > 0.0)?;
         let seconds = self.pace.map(|pace| pace.seconds_per_step * steps);

@@ -114,7 +114,7 @@ impl Case {
     /// The cost of a control as a fraction of the cost of its baseline.
     fn control_share(&self) -> f64 {
         let planned = self.settings.get("max_steps").and_then(serde_json::Value::as_f64);
-        let whole = planned.filter(|steps| *steps > 0.0).unwrap_or(self.baseline_facts.steps);
+        let whole = planned.filter(|steps| *steps > 0.0).unwrap_or(self.baseline_facts.steps());
         self.shown_at.map_or(1.0, |step| if whole > 0.0 { step / whole } else { 1.0 })
     }
 
@@ -129,7 +129,7 @@ impl Case {
             expect: format!(
                 "{} by step {:.0}",
                 found.join(" and "),
-                self.shown_at.unwrap_or(self.baseline_facts.steps)
+                self.shown_at.unwrap_or(self.baseline_facts.steps())
             ),
             beliefs: BTreeMap::new(),
         }

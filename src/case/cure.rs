@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Experiment};
-use crate::facts::{Facts, Knobs};
+use crate::facts::{Facts, Knobs, Quantity};
 use crate::policy::Conclusion;
 
 /// An experiment that was better than its baseline, with the comparison.
@@ -38,11 +38,12 @@ impl Case {
         let found = self.experiments.iter().rev().filter(better).find(|one| changes(one))?;
         let facts = found.facts.as_ref()?;
         let by_validation = conclusion.verdict == "overfitting";
-        let figure = |facts: &Facts| if by_validation { facts.validation_best } else { facts.loss_end };
+        let figure =
+            |facts: &Facts| facts.number(if by_validation { Quantity::ValidationBest } else { Quantity::LossEnd });
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         Some(Cure {
             suggestion_id: found.suggestion.clone(),
-            run_name: found.run_name.clone(),
+            run_name: self.relative(&found.run_name),
             overrides: found.proposal.changes.clone(),
             of: if by_validation { "validation loss" } else { "loss" }.to_owned(),
             baseline: finite(figure(&self.baseline_facts)).filter(|_| self.baseline_facts.finite),

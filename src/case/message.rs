@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ApprovalAsked, Believed, CaseId, Cure, Curve, Digest, Notice};
-use crate::belief::Reason;
+use crate::belief::Contribution;
 use crate::facts::Knobs;
 use crate::launched::CommandFrom;
 use crate::symptoms::{Finding, Severity};
@@ -242,6 +242,8 @@ impl Body {
 pub struct About {
     /// The case; `None` for a probe, which belongs to no case.
     pub case_id: Option<CaseId>,
+    /// The name of the log directory; `None` if there is only one.
+    pub logdir: Option<String>,
     /// The baseline job, relative to the log directory.
     pub baseline_run: String,
     /// The policy of the case.
@@ -260,10 +262,10 @@ pub struct About {
     pub probability: Option<f64>,
     /// The evidence for this, strongest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub speaks_for: Vec<Reason>,
+    pub speaks_for: Vec<Contribution>,
     /// The evidence against this, strongest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub speaks_against: Vec<Reason>,
+    pub speaks_against: Vec<Contribution>,
     /// The owners of the job: `slack:ID`, `discord:ID`, or names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<String>,
@@ -345,8 +347,6 @@ pub struct RunSuggested {
     pub about: About,
     /// The id of the suggestion and of the message.
     pub suggestion_id: String,
-    /// The name of the log directory; `None` if there is only one.
-    pub logdir: Option<String>,
     /// The directory for the new run, relative to the log directory.
     pub run_name: String,
     /// The name of the test; `control` for a control, `probe` for a probe.

@@ -10,7 +10,7 @@ use super::{
     Allowance, Approval, CONTROL, Case, CaseId, Control, Curve, JournalEntry, NotTried, Notice, POLICY_CHANGED, Pace,
     Trace, VERSION, Versions, Waiting, WhenControl,
 };
-use crate::belief::Breakdown;
+use crate::belief::Belief;
 use crate::facts::{Facts, Knobs};
 use crate::fate::Fate;
 use crate::launched::Launched;
@@ -49,7 +49,7 @@ pub struct Terms<'a> {
     /// The budgets that apply to the case's experiments.
     pub allowances: &'a [Allowance],
     /// How probable it is that a verdict is right, by what the policy believes of its cause.
-    pub confidence: fn(f64) -> f64,
+    pub confidence: fn(&str, f64) -> f64,
 }
 
 /// The inputs for opening a case.
@@ -59,6 +59,8 @@ pub struct Opening {
     pub id: CaseId,
     /// The baseline job.
     pub baseline: String,
+    /// The name of its log directory; `None` if there is only one.
+    pub logdir: Option<String>,
     /// Its findings.
     pub findings: Vec<Finding>,
     /// Its facts.
@@ -84,7 +86,7 @@ pub struct Opening {
     /// Its curves.
     pub curves: Vec<Curve>,
     /// The probability that it fails.
-    pub belief: Option<Breakdown>,
+    pub belief: Option<Belief>,
     /// The id of the belief weights.
     pub weights: Option<String>,
 }
@@ -105,6 +107,7 @@ impl Case {
             version: VERSION,
             id,
             baseline,
+            logdir: opening.logdir,
             policy: terms.policy.name().to_owned(),
             opened: terms.now,
             findings,
@@ -361,7 +364,12 @@ impl Case {
             }
             Next::Ask(question) => self.ask(question, terms, trace),
             Next::Conclude(conclusion) => {
-                let confidence = (terms.confidence)(conclusion.confidence);
+                let (verdict, believed) = (&conclusion.verdict, conclusion.confidence);
+                let confidence = (terms.confidence)(verdict, believed);
+                if believed > 0.0 {
+                    let detail = json!({ "verdict": verdict, "believed": believed, "confidence": confidence });
+                    trace.note(terms.now, "weighed", detail);
+                }
                 self.conclude(Conclusion { confidence, ..conclusion }, terms.now, trace);
             }
         }

@@ -88,7 +88,7 @@ impl Quiet {
             let log_odds = made.likelihoods.get(&made.outcome?)?.log_odds();
             let quantity = TESTS.iter().find(|test| test.name == made.test)?.name;
             Some(Contribution {
-                quantity,
+                quantity: quantity.into(),
                 value: f64::from(made.outcome == Some(Outcome::Reached)),
                 error: 0.0,
                 log_odds,

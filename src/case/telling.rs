@@ -9,9 +9,10 @@ use super::{
     About, ApprovalAsked, Awaited, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, RUN,
     Recommended, RunCancelled, RunSuggested, SKIP, SNOOZE, StopSuggested, Terms, Tried, fingerprint,
 };
-use crate::belief::{Breakdown, Reason};
+use crate::belief::{Belief, Contribution};
 use crate::facts::Knobs;
 use crate::policy::{Conclusion, Policy, Question};
+use crate::series::relative;
 
 /// Maximum number of reasons for and against a failure in a message, strongest first; the case stores all.
 const REASONS: usize = 5;
@@ -21,13 +22,19 @@ impl Case {
         Message { id, case: self.id.clone(), subject: self.baseline.clone(), time, body }
     }
 
+    /// A job or run of this case by its path relative to its log directory, as other programs name it.
+    pub fn relative(&self, name: &str) -> String {
+        relative(self.logdir.as_deref(), name).unwrap_or(name.into()).into_owned()
+    }
+
     fn about(&self) -> About {
-        let reasons = |of: fn(&Breakdown) -> &Vec<Reason>| {
-            self.belief.iter().flat_map(of).take(REASONS).cloned().collect::<Vec<Reason>>()
+        let reasons = |of: fn(&Belief) -> &Vec<Contribution>| {
+            self.belief.iter().flat_map(of).take(REASONS).cloned().collect::<Vec<Contribution>>()
         };
         About {
             case_id: Some(self.id.clone()).filter(|_| !self.is_quiet()),
-            baseline_run: self.baseline.clone(),
+            logdir: self.logdir.clone(),
+            baseline_run: self.relative(&self.baseline),
             policy: Some(self.policy.clone()).filter(|_| !self.is_quiet()),
             symptoms: self.findings.iter().map(|finding| finding.symptom.clone()).collect(),
             evidence: self.findings.iter().map(Into::into).collect(),
@@ -80,7 +87,7 @@ impl Case {
         RunSuggested {
             about: self.about(),
             suggestion_id: experiment.suggestion.clone(),
-            run_name: experiment.run_name.clone(),
+            run_name: self.relative(&experiment.run_name),
             state: proposal.at.state.clone(),
             attempt: proposal.at.attempt,
             overrides: proposal.changes.clone(),
@@ -110,7 +117,7 @@ impl Case {
         let body = RunCancelled {
             about: self.about(),
             suggestion_id: experiment.suggestion.clone(),
-            run_name: experiment.run_name.clone(),
+            run_name: self.relative(&experiment.run_name),
             why: why.to_owned(),
             owner: None,
             probe: experiment.probe,
@@ -122,7 +129,7 @@ impl Case {
     pub(super) fn notice_message(&self, notice: Notice, time: f64) -> Message {
         let id = format!("{}-{}-{}", self.id, notice.what, self.experiments.len());
         let of = |e: &&Experiment| Some(&e.suggestion) == notice.suggestion_id.as_ref();
-        let run_name = self.experiments.iter().find(of).map(|e| e.run_name.clone());
+        let run_name = self.experiments.iter().find(of).map(|e| self.relative(&e.run_name));
         let body = Notice { about: self.about(), run_name, ..notice };
         self.message(id, time, Body::Notice(Box::new(body)))
     }
@@ -166,7 +173,7 @@ impl Case {
             suggestion_id: experiment.suggestion.clone(),
             state: experiment.proposal.at.state.clone(),
             step: experiment.proposal.step.clone(),
-            run_name: experiment.run_name.clone(),
+            run_name: self.relative(&experiment.run_name),
             overrides: experiment.proposal.changes.clone(),
             outcome: experiment.outcome.clone(),
             finding_ids: symptoms.map(|symptom| format!("{}/{symptom}", experiment.suggestion)).collect(),

@@ -2,19 +2,19 @@
 //!
 //! Owns: reading all formats ever used. Must not know: where they are stored.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Case;
 
 /// The version of the current format. A new field with a default needs no new version; a change of the meaning or type
 /// of a field does, with a step in `UPGRADES`.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The version of cases from before cases had one.
 const FIRST: u32 = 1;
 
 /// Step by step from the form of each version to the next, beginning with [`FIRST`].
-const UPGRADES: [fn(&mut Value); (VERSION - FIRST) as usize] = [as_it_is, as_it_is];
+const UPGRADES: [fn(&mut Value); (VERSION - FIRST) as usize] = [as_it_is, as_it_is, quantities_into_evidence];
 
 /// Why a case cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,46 @@ impl Case {
 /// Fields missing in these formats have defaults in the types: the first format lacks its version, the second quiet
 /// cases.
 fn as_it_is(_: &mut Value) {}
+
+/// Quantities that facts held beside their evidence until version 3.
+const ONCE_BESIDE: [&str; 11] = [
+    "steps",
+    "loss_start",
+    "loss_end",
+    "loss_best",
+    "progress",
+    "accuracy",
+    "non_finite_step",
+    "finite_points",
+    "validation_best",
+    "peak_rate",
+    "warming_up",
+];
+
+/// Moves the quantities of all facts into their evidence. `warming_up` was a truth value.
+fn quantities_into_evidence(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(quantities_into_evidence),
+        Value::Object(fields) => {
+            if fields.contains_key("fits") {
+                let mut known: Map<String, Value> = ONCE_BESIDE
+                    .iter()
+                    .filter_map(|name| Some(((*name).to_owned(), number(&fields.remove(*name)?)?)))
+                    .collect();
+                if let Some(Value::Object(evidence)) = fields.get("evidence") {
+                    known.extend(evidence.clone());
+                }
+                fields.insert("evidence".to_owned(), Value::Object(known));
+            }
+            fields.values_mut().for_each(quantities_into_evidence);
+        }
+        _ => {}
+    }
+}
+
+fn number(value: &Value) -> Option<Value> {
+    value.as_f64().or_else(|| value.as_bool().map(|yes| f64::from(u8::from(yes)))).map(Value::from)
+}
 
 /// The runs that an unreadable stored case names as its experiments, as far as they can be found; they are not
 /// baselines.

@@ -53,8 +53,8 @@ fn secrets_missing(settings: &Settings) -> anyhow::Result<Vec<String>> {
 /// Returns missing prerequisites: directories that do not exist, and commands for destinations that need one.
 fn not_there(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let mut told = Vec::new();
-    for place in &settings.watch.logdirs {
-        if let Place::Disk(folder) = place
+    for directory in settings.watch.iter() {
+        if let Some(Place::Disk(folder)) = &directory.logdir
             && !folder.is_dir()
         {
             told.push(format!("the log directory {} does not exist; the daemon will wait for it", folder.display()));

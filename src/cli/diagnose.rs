@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::report::write_new;
 use super::{Exit, nearby, place, plain, runs_of, settings};
-use crate::belief::{Belief, Contribution, Weights};
+use crate::belief::{Belief, Weights};
 use crate::case::experiment_of;
 use crate::config::{Overrides, parse_duration};
 use crate::daemon::{now, site_of};
@@ -69,7 +69,7 @@ struct Looked<'a> {
 pub(super) fn run(arguments: &Diagnose) -> anyhow::Result<Exit> {
     let place = nearby::meant(&arguments.logdir)?;
     let overrides =
-        Overrides { logdirs: vec![place.clone()], quiet_after: arguments.quiet_after, ..Overrides::default() };
+        Overrides { logdir: Some(place.clone()), quiet_after: arguments.quiet_after, ..Overrides::default() };
     let site = site_of(&settings(arguments.config.as_deref(), &overrides)?)?;
     let runs = runs_of(&place)?;
     let now = now();
@@ -147,12 +147,11 @@ fn as_json(looked: &Looked<'_>) -> Value {
     let symptoms: Vec<Value> = exam.shown().iter().map(symptom).collect();
     let quantity = |(quantity, m): (Quantity, Measured)| (quantity.id().to_owned(), json!([m.value, m.error]));
     let quantities: Map<String, Value> = exam.evidence.known().map(quantity).collect();
-    let judged = |terms: Vec<Contribution>| serde_json::to_value(terms).unwrap_or_default();
     let cure = |(change, belief): &(&str, Belief)| {
         json!({
             "change": change, "probability": belief.probability, "prior": belief.prior,
-            "speaks_for": judged(belief.speaks_for().copied().collect()),
-            "speaks_against": judged(belief.speaks_against().copied().collect()),
+            "speaks_for": belief.speaks_for,
+            "speaks_against": belief.speaks_against,
         })
     };
     let fails = matches!(looked.status, Status::Failing | Status::Suspect);
@@ -160,8 +159,8 @@ fn as_json(looked: &Looked<'_>) -> Value {
     json!({
         "run": job.name, "status": looked.status.as_str(), "probability": exam.belief.probability,
         "kind": exam.view.kind().as_str(), "prior": exam.belief.prior, "weights": Weights::shipped().id,
-        "speaks_for": judged(exam.belief.speaks_for().copied().collect()),
-        "speaks_against": judged(exam.belief.speaks_against().copied().collect()), "cures": cures,
+        "speaks_for": exam.belief.speaks_for,
+        "speaks_against": exam.belief.speaks_against, "cures": cures,
         "quantities": quantities, "symptoms": symptoms, "signals": signals(exam), "hyperparameters": exam.facts.knobs,
         "not_logged": unlogged(exam), "experiment": looked.experiment, "next": looked.next, "reason": looked.reason,
     })

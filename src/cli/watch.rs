@@ -47,7 +47,7 @@ pub(super) struct Watch {
 /// `live`: a person at a terminal looks on.
 pub(super) fn run(arguments: &Watch, live: bool) -> anyhow::Result<Exit> {
     let overrides = Overrides {
-        logdirs: arguments.logdir.iter().cloned().collect(),
+        logdir: arguments.logdir.clone(),
         queue: arguments.queue.clone(),
         webhook: arguments.webhook.clone(),
         state: arguments.state.clone(),

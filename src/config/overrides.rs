@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::case::MessageKind;
 use crate::logdir::Place;
 
-use super::settings::{DestinationSettings, FieldValue, QuietAfter, RunnerSettings, Settings};
+use super::settings::{DestinationSettings, FieldValue, RunnerSettings, Settings};
 
 /// Settings from the command line; absent settings stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `LOGDIR`: watched instead of the log directories in the file.
-    pub logdirs: Vec<Place>,
+    pub logdir: Option<Place>,
     /// `--queue URL`: destination for suggested runs.
     pub queue: Option<String>,
     /// `--webhook URL`: destination for all other events, and for suggested runs if there is no queue.
@@ -37,11 +37,11 @@ const REPORTS: [MessageKind; 6] = [
 
 impl Overrides {
     pub(super) fn apply(&self, settings: &mut Settings) {
-        if !self.logdirs.is_empty() {
-            settings.watch.logdirs.clone_from(&self.logdirs);
+        if let Some(place) = &self.logdir {
+            settings.watch.replace(place);
         }
-        if let Some(time) = self.quiet_after {
-            settings.watch.quiet_after = QuietAfter::Fixed(time);
+        if let Some(silence) = self.quiet_after {
+            settings.watch.end_after(silence);
         }
         if let Some(state) = &self.state {
             settings.state.clone_from(state);

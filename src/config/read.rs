@@ -14,15 +14,15 @@ mod redact;
 mod status;
 mod store;
 mod values;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
-use crate::logdir::Place;
 use crate::signals::{Signal, SignalRules, SiteRule, SiteRuleError};
-use crate::yaml::{Fields, Kind, Node, Problem, Problems, suggest};
+use crate::yaml::{Fields, Kind, Node, Place, Problem, Problems, suggest};
 
 use super::Vocabulary;
-use super::settings::{Limits, Policies, PolicyChoice, Poll, QUIET_FLOOR, QuietAfter, Settings, WatchSettings};
+use super::settings::{Limits, Policies, PolicyChoice, Settings};
 
 const KEYS: [&str; 20] = [
     "watch",
@@ -46,8 +46,6 @@ const KEYS: [&str; 20] = [
     "keep_closed",
     "status",
 ];
-const WATCH: [&str; 8] =
-    ["logdir", "include", "exclude", "ignore_older_than", "quiet_after", "quiet_floor", "sweep", "poll"];
 const LIMITS: [&str; 5] = ["experiments", "hours", "at_once", "start_within", "ask_wait"];
 
 /// Reads a configuration.
@@ -59,7 +57,7 @@ const LIMITS: [&str; 5] = ["experiments", "hours", "at_once", "start_within", "a
 ///
 /// All mistakes, in the order of the text.
 pub fn parse(text: &str, origin: &str, folder: &Path, vocabulary: &Vocabulary) -> Result<Settings, Vec<Problem>> {
-    let mut reader = Reader { problems: Problems::new(text, origin), folder, vocabulary };
+    let mut reader = Reader { problems: Problems::new(text, origin), folder, vocabulary, queues: Vec::new() };
     // A file that contains only comments sets nothing.
     let only_comments = text.lines().map(str::trim_start).all(|line| line.is_empty() || line.starts_with('#'));
     if only_comments {
@@ -79,6 +77,8 @@ struct Reader<'t> {
     problems: Problems<'t>,
     folder: &'t Path,
     vocabulary: &'t Vocabulary,
+    /// Destinations that log directories name.
+    queues: Vec<(String, Place)>,
 }
 
 impl Reader<'_> {
@@ -91,6 +91,7 @@ impl Reader<'_> {
         if let Some(node) = fields.get("destinations") {
             settings.destinations = self.destinations(node);
         }
+        self.check_queues(&settings.destinations);
         settings.allowed_hosts = fields.get("allowed_hosts").map(|node| self.hosts(node));
         if let Some(node) = fields.get("noise") {
             settings.noise = self.noise(node);
@@ -137,49 +138,6 @@ impl Reader<'_> {
             return None;
         }
         Some(prior)
-    }
-
-    fn watch(&mut self, node: &Node) -> WatchSettings {
-        let mut watch = WatchSettings::default();
-        let Some(fields) = Fields::new(node, "`watch`", &WATCH, &mut self.problems) else { return watch };
-        if let Some(node) = fields.get("logdir") {
-            let nodes: &[Node] = if let Kind::List(items) = &node.kind { items } else { std::slice::from_ref(node) };
-            watch.logdirs = nodes.iter().filter_map(|node| self.place(node)).collect();
-        }
-        watch.include = fields.get("include").map(|node| self.globs(node, "`include`")).unwrap_or_default();
-        watch.exclude = fields.get("exclude").map(|node| self.globs(node, "`exclude`")).unwrap_or_default();
-        if let Some(node) = fields.get("ignore_older_than") {
-            let never = node.is_word("never");
-            let age = if never { None } else { self.duration(node, "`ignore_older_than`", "`never` or ") };
-            watch.ignore_older_than = age;
-        }
-        watch.quiet_after = self.quiet_after(&fields);
-        if let Some(sweep) = fields.get("sweep").and_then(|node| self.positive(node, "`sweep`")) {
-            watch.sweep = Some(sweep);
-        }
-        if let Some(node) = fields.get("poll") {
-            watch.poll =
-                self.one_of(node, "`poll`", &[("auto", Poll::Auto), ("always", Poll::Always)]).unwrap_or_default();
-        }
-        watch
-    }
-
-    fn quiet_after(&mut self, fields: &Fields<'_>) -> QuietAfter {
-        let floor = fields.get("quiet_floor");
-        match fields.get("quiet_after").filter(|node| !node.is_word("adaptive")) {
-            None => {
-                let floor = floor.and_then(|node| self.duration(node, "`quiet_floor`", ""));
-                QuietAfter::Adaptive { floor: floor.unwrap_or(QUIET_FLOOR) }
-            }
-            Some(node) => {
-                if let Some(key) = fields.key("quiet_floor") {
-                    let help = "remove it, or write `quiet_after: adaptive`";
-                    self.problems.add_help(key.place, "`quiet_floor` has no effect with a fixed `quiet_after`", help);
-                }
-                let time = self.duration(node, "`quiet_after`", "`adaptive` or ");
-                time.map_or_else(QuietAfter::default, QuietAfter::Fixed)
-            }
-        }
     }
 
     fn limits(&mut self, node: &Node) -> Limits {
@@ -272,19 +230,6 @@ impl Reader<'_> {
             }
         }
         rules
-    }
-
-    /// A log directory: a path, or an address in an object store.
-    fn place(&mut self, node: &Node) -> Option<Place> {
-        let text = node.text("`logdir`", &mut self.problems)?;
-        match Place::parse(text) {
-            Ok(Place::Disk(_)) => self.path(node, "`logdir`").map(Place::Disk),
-            Ok(place) => Some(place),
-            Err(error) => {
-                self.problems.add(node.place, error.to_string());
-                None
-            }
-        }
     }
 
     /// A path; relative paths are relative to the directory of the file.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::case::{Approval, Budget, MessageKind, WhenControl};
-use crate::logdir::Place;
 use crate::signals::SiteRule;
 use crate::store::Server;
 
@@ -15,17 +14,13 @@ use super::launch::Launch;
 use super::noise::{Noise, Route};
 use super::people::{Approvers, Owners};
 use super::secret::{Secret, SecretError, SecretSource, Variables};
+use super::watch::Watched;
 
 /// People asked by chat or mail have one day to answer.
 pub const ASK_WAIT: Duration = DAY;
 
-const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Minimum silence before a job counts as ended, regardless of its usual interval; evaluations and checkpoints take
-/// minutes.
-pub(super) const QUIET_FLOOR: Duration = MINUTE.saturating_mul(10);
 
 /// One job in twenty fails, unless the site sets another value.
 const PRIOR: f64 = 0.05;
@@ -37,8 +32,8 @@ const PRIOR_HERE: f64 = 0.2;
 /// All settings of the operator.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// What to watch.
-    pub watch: WatchSettings,
+    /// The log directories.
+    pub watch: Watched,
     /// Destinations of messages, in the order of the file.
     pub destinations: Vec<DestinationSettings>,
     /// Hosts that may receive messages; `None`: any host.
@@ -203,89 +198,6 @@ pub struct TokenSources {
     pub act: Option<SecretSource>,
 }
 
-/// What to watch, and how.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WatchSettings {
-    /// The log directories.
-    pub logdirs: Vec<Place>,
-    /// Jobs to watch; all if empty.
-    pub include: Vec<Glob>,
-    /// Jobs to ignore; takes precedence over `include`.
-    pub exclude: Vec<Glob>,
-    /// Runs whose files have not been modified for this long are skipped, and a job whose last event is older than this
-    /// when first seen gets no case; `None`: all are read and judged.
-    pub ignore_older_than: Option<Duration>,
-    /// When a silent job counts as ended.
-    pub quiet_after: QuietAfter,
-    /// Interval for checking all followed files and looking for new ones, independent of notifications; `None`: depends
-    /// on the storage.
-    pub sweep: Option<Duration>,
-    /// How to detect changes.
-    pub poll: Poll,
-}
-
-impl Default for WatchSettings {
-    fn default() -> Self {
-        WatchSettings {
-            logdirs: Vec::new(),
-            include: Vec::new(),
-            exclude: Vec::new(),
-            ignore_older_than: Some(DAY),
-            quiet_after: QuietAfter::default(),
-            sweep: None,
-            poll: Poll::Auto,
-        }
-    }
-}
-
-/// Calling stat on 10,000 files takes about 15 ms: less than 1 % of a core.
-const SWEEP_DISK: Duration = Duration::from_secs(5);
-
-/// Listing costs money: at USD 0.005 per 1,000 requests with 1,000 keys each, a million keys cost USD 14 per day.
-const SWEEP_OBJECTS: Duration = Duration::from_secs(30);
-
-impl WatchSettings {
-    /// The default interval for checking every file.
-    pub fn sweep(&self) -> Duration {
-        let in_objects = self.logdirs.iter().any(|place| matches!(place, Place::Objects(_)));
-        self.sweep.unwrap_or(if in_objects { SWEEP_OBJECTS } else { SWEEP_DISK })
-    }
-
-    /// Whether to watch a job.
-    pub fn watches(&self, job: &str) -> bool {
-        let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(job));
-        (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
-    }
-}
-
-/// When a silent job counts as ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QuietAfter {
-    /// Based on the job's usual interval, but not before `floor`.
-    Adaptive {
-        /// The minimum silence.
-        floor: Duration,
-    },
-    /// After this time.
-    Fixed(Duration),
-}
-
-impl Default for QuietAfter {
-    fn default() -> Self {
-        QuietAfter::Adaptive { floor: QUIET_FLOOR }
-    }
-}
-
-/// How to detect changes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Poll {
-    /// By notifications if the file system supports them, otherwise by polling.
-    #[default]
-    Auto,
-    /// By polling only.
-    Always,
-}
-
 /// How to handle a message that may have arrived if sending it again would show it twice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnUnknown {
@@ -435,6 +347,18 @@ pub struct Policies {
 }
 
 impl Settings {
+    /// The policy that the site sets for a job; `None`: the built-in policy for its kind of training. The setting of its
+    /// log directory takes precedence.
+    pub fn policy_of(&self, job: &str) -> Option<&PolicyChoice> {
+        let own = self.watch.of(job).and_then(|(directory, name)| directory.policy.as_ref().map(|own| (own, name)));
+        own.map_or_else(|| self.policies.of(job), |(own, name)| own.of(&name))
+    }
+
+    /// All named policies, the default first.
+    pub fn named_policies(&self) -> impl Iterator<Item = &PolicyChoice> {
+        self.policies.all().chain(self.watch.iter().filter_map(|one| one.policy.as_ref()).flat_map(Policies::all))
+    }
+
     /// The prior probability that a job fails.
     pub fn prior(&self) -> f64 {
         self.prior.unwrap_or(if self.runner.is_some() { PRIOR_HERE } else { PRIOR })
@@ -442,7 +366,7 @@ impl Settings {
 }
 
 impl Policies {
-    /// The policy that the site sets for a job; `None`: the built-in policy for its kind of training.
+    /// The policy that is set for a job; `None`: the built-in policy for its kind of training.
     pub fn of(&self, job: &str) -> Option<&PolicyChoice> {
         let named = self.by_job.iter().find(|(glob, _)| glob.matches(job)).map(|(_, choice)| choice);
         named.or(self.default.as_ref())
@@ -528,12 +452,5 @@ mod tests {
         assert_eq!(folder(&[home, ("XDG_STATE_HOME", "/s")]), Path::new("/s/nextrun"));
         assert_eq!(folder(&[home, ("XDG_STATE_HOME", "")]), Path::new("/home/ada/.local/state/nextrun"));
         assert_eq!(folder(&[]), Path::new(".nextrun"));
-    }
-
-    #[test]
-    fn exclusion_is_stronger_than_inclusion() {
-        let globs = |patterns: &[&str]| patterns.iter().filter_map(|p| Glob::new(p)).collect();
-        let watch = WatchSettings { include: globs(&["a"]), exclude: globs(&["**/debug"]), ..WatchSettings::default() };
-        assert!(watch.watches("a/1") && !watch.watches("b/1") && !watch.watches("a/debug/2"));
     }
 }

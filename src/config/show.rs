@@ -9,8 +9,9 @@ use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
     Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    Poll, PresetChoice, Probes, QuietAfter, ServerSettings, Settings, StatusSettings, Team, WatchSettings,
+    PresetChoice, Probes, ServerSettings, Settings, StatusSettings, Team,
 };
+use super::watch::{Poll, QuietAfter, WatchSettings, Watched};
 use super::words::Template;
 use crate::case::{Approval, Budget, WhenControl};
 
@@ -18,7 +19,7 @@ use crate::case::{Approval, Budget, WhenControl};
 /// host.
 pub fn show(settings: &Settings) -> String {
     let mut file = Map::new();
-    file.insert("watch".to_owned(), watch(&settings.watch));
+    file.insert("watch".to_owned(), watched(&settings.watch));
     let destinations = settings.destinations.iter().map(|d| (d.name.clone(), destination(d)));
     file.insert("destinations".to_owned(), Value::Object(destinations.collect()));
     if let Some(hosts) = &settings.allowed_hosts {
@@ -79,15 +80,22 @@ fn texts(globs: &[Glob]) -> Vec<&str> {
     globs.iter().map(Glob::as_str).collect()
 }
 
+fn watched(watched: &Watched) -> Value {
+    if let [only] = &**watched { watch(only) } else { Value::Array(watched.iter().map(watch).collect()) }
+}
+
 fn watch(watch: &WatchSettings) -> Value {
     let mut map = Map::new();
-    map.insert("logdir".to_owned(), json!(watch.logdirs.iter().map(ToString::to_string).collect::<Vec<_>>()));
+    map.extend(watch.name.iter().map(|name| ("name".to_owned(), json!(name))));
+    map.extend(watch.logdir.iter().map(|place| ("logdir".to_owned(), json!(place.to_string()))));
     if !watch.include.is_empty() {
         map.insert("include".to_owned(), json!(texts(&watch.include)));
     }
     if !watch.exclude.is_empty() {
         map.insert("exclude".to_owned(), json!(texts(&watch.exclude)));
     }
+    map.extend(watch.policy.iter().map(|own| ("policy".to_owned(), policies(own))));
+    map.extend(watch.queue.iter().map(|queue| ("queue".to_owned(), json!(queue))));
     let age = watch.ignore_older_than.map_or("never".to_owned(), show_duration);
     map.insert("ignore_older_than".to_owned(), json!(age));
     match watch.quiet_after {

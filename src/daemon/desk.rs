@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::{Case, CaseId, Message, MessageKind};
-use crate::config::{Noise, Patience, Settings};
+use crate::config::{Noise, Patience, Settings, Watched};
 use crate::destinations::{self, Destination};
 use crate::noise::{Letter, Opening, Outlet, Plan, Situation};
 use crate::store::{DeliveryState, Quieted, SharedStore, Store, StoreError};
@@ -12,6 +12,7 @@ pub(super) struct Desk {
     outlets: Vec<Outlet>,
     /// The destinations that run suggestions automatically.
     machines: BTreeSet<String>,
+    watched: Watched,
     noise: Noise,
     /// By destination: the digests that are queued and may not have been delivered yet.
     digests: BTreeMap<String, BTreeSet<CaseId>>,
@@ -64,6 +65,7 @@ impl Desk {
         let mut desk = Desk {
             outlets,
             machines: machines.map(|destination| destination.name.clone()).collect(),
+            watched: settings.watch.clone(),
             noise: settings.noise.clone(),
             digests: BTreeMap::new(),
             next_release: Some(0.0),
@@ -154,7 +156,7 @@ impl Desk {
 
     fn situation<'a>(&'a self, around: &'a Around, openings: &'a [Opening], now: f64) -> Situation<'a> {
         let Around { quieted, busy } = around;
-        Situation { noise: &self.noise, outlets: &self.outlets, quieted, openings, busy, now }
+        Situation { noise: &self.noise, watched: &self.watched, outlets: &self.outlets, quieted, openings, busy, now }
     }
 
     fn remember(&mut self, message: &Message, to: &[String]) {

@@ -1,4 +1,4 @@
-//! The main loop: wait for a change, read it, diagnose, commit, notify the outbox.
+//! The main loop: let the log directories be read, diagnose, commit, notify the outbox.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -13,6 +13,8 @@ use super::asks::ask_of;
 use super::clicks::Clicks;
 use super::clock::Clocks;
 use super::desk::Desk;
+use super::directories::Directories;
+use super::directory::Found;
 use super::owner::{tell_owner, tell_people};
 use super::{Load, Wishes, now};
 use crate::case::Message;
@@ -21,18 +23,11 @@ use crate::diagnosis::{Changes, Diagnosis};
 use crate::noise::Plan;
 use crate::outbox::{self, OpenRuns, Outbox};
 use crate::runner::{News, Trainer};
-use crate::series::{RunData, RunName};
 use crate::status::Board;
 use crate::store::{Commit, SharedStore, StoreError, StoredCase};
-use crate::watch::notify::{Notifier, Woken};
-use crate::watch::{self, Watcher};
 
 /// Minimum interval between two checks of the jobs, regardless of how fast they write.
 const TICK: Duration = Duration::from_millis(500);
-
-/// The minimum interval between searches for new files is this multiple of the duration of the last search: at most 4 %
-/// of a core.
-const BETWEEN_SWEEPS: u32 = 24;
 
 /// Interval for counting all files and the whole outbox.
 const STOCK: Duration = Duration::from_secs(5);
@@ -55,18 +50,13 @@ pub(super) struct Engine {
     pub(super) trainers: BTreeMap<PathBuf, Trainer>,
     pub(super) desk: Desk,
     pub(super) settings: Settings,
-    pub(super) watcher: Watcher,
-    pub(super) notifier: Notifier,
+    pub(super) directories: Directories,
     pub(super) outbox: Outbox,
     pub(super) clicks: Clicks,
     pub(super) board: Arc<Board>,
     pub(super) wishes: Wishes,
     /// Why the newest settings are not in force.
     pub(super) refused: Option<String>,
-    /// Jobs that open cases need, and whether all runs below their names belong to them.
-    pub(super) needed: BTreeSet<(String, bool)>,
-    /// Number of events of each run at the last check.
-    pub(super) events: BTreeMap<RunName, u64>,
     pub(super) clocks: Clocks,
     /// Row ids of requests that cannot be decoded; each is reported once.
     pub(super) unreadable_requests: BTreeSet<i64>,
@@ -75,9 +65,6 @@ pub(super) struct Engine {
 /// The time of the next scheduled action.
 struct Due {
     tick: Instant,
-    sweep: Instant,
-    /// Earliest time of the next search for new files and directories.
-    everywhere: Instant,
     stock: Instant,
     tidy: Instant,
     forget: Instant,
@@ -91,16 +78,13 @@ impl Engine {
     /// Runs until stopped. `told` are reports that an earlier process recorded and may not have processed.
     pub(super) fn run(&mut self, told: Vec<outbox::Report>, load: &Load<'_>) -> anyhow::Result<()> {
         self.warn_of_stranded();
-        let begun = now();
-        let read = self.watcher.poll(begun);
+        self.follow(Instant::now())?;
         if self.stops() {
             tracing::info!("stopped before all files were read; no decisions were made");
             return Ok(());
         }
-        self.take_in(&read);
-        self.diagnosis.looked(begun);
-        self.watch_directories();
-        tracing::info!(read = self.watcher.runs().len(), old = self.watcher.old_runs(), "all files were read");
+        let (read, old) = self.directories.counts();
+        tracing::info!(read, old, "all files were read");
         for report in told {
             self.take(&report)?;
         }
@@ -108,8 +92,7 @@ impl Engine {
         self.in_force();
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         let now = Instant::now();
-        let sweep = now + self.notifier.sweep_interval();
-        let mut due = Due { tick: now + TICK, sweep, everywhere: sweep, stock: now, tidy: now + TIDY, forget: now };
+        let mut due = Due { tick: now + TICK, stock: now, tidy: now + TIDY, forget: now };
         while !self.stops() {
             self.turn(&mut due)?;
             if self.wishes.reload.swap(false, Ordering::SeqCst) {
@@ -124,18 +107,7 @@ impl Engine {
     }
 
     fn turn(&mut self, due: &mut Due) -> anyhow::Result<()> {
-        let wait = due.tick.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match self.notifier.wait(wait) {
-            Woken::Paths(paths) => {
-                let read = self.watcher.poll_paths(now(), paths.iter().map(|path| path.as_path()));
-                self.take_in(&read);
-                if !read.appeared.is_empty() {
-                    self.watch_directories();
-                }
-            }
-            Woken::Sweep => due.sweep = Instant::now(),
-            Woken::Timeout => {}
-        }
+        self.follow(due.tick)?;
         let begun = Instant::now();
         if let Some(by) = self.clocks.set_by(now(), begun) {
             tracing::warn!(
@@ -146,18 +118,14 @@ impl Engine {
             self.commit(changes, Vec::new())?;
             self.desk.clock_was_set();
             // Events written in the meantime must be read before any judgement.
-            (due.sweep, due.everywhere) = (begun, begun);
-        }
-        if begun >= due.sweep {
-            self.sweep(due, begun);
+            self.directories.look_again();
+            self.follow(begun)?;
         }
         if self.stops() {
             // The last read may have been interrupted.
             return Ok(());
         }
-        let problems = self.notifier.take_problems();
-        self.say(&problems);
-        if Instant::now() >= due.tick {
+        if begun >= due.tick {
             self.take_reports()?;
             self.take_requests()?;
             self.take_from_runner()?;
@@ -168,17 +136,22 @@ impl Engine {
         self.upkeep(due)
     }
 
-    /// Checks every followed file, and searches for new files unless the last search was slow and recent.
-    fn sweep(&mut self, due: &mut Due, begun: Instant) {
-        let (everywhere, time) = (begun >= due.everywhere, now());
-        let read = if everywhere { self.watcher.poll(time) } else { self.watcher.poll_known(time) };
-        self.take_in(&read);
-        self.diagnosis.looked(time);
-        self.watch_directories();
-        if everywhere {
-            due.everywhere = Instant::now() + begun.elapsed() * BETWEEN_SWEEPS;
+    /// Lets the log directories be followed until a time, and takes what was found.
+    fn follow(&mut self, until: Instant) -> anyhow::Result<()> {
+        let all = self.directories.turn(until)?;
+        self.take_in(all);
+        Ok(())
+    }
+
+    fn take_in(&mut self, all: Vec<Found>) {
+        for Found { directory, bytes, events, problems, looked } in all {
+            problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+            self.board.metrics.read_bytes.inc_by(bytes);
+            self.board.metrics.read_events.inc_by(events);
+            if let Some(time) = looked.filter(|_| !self.stops()) {
+                self.diagnosis.looked(directory.as_deref(), time);
+            }
         }
-        due.sweep = Instant::now() + self.notifier.sweep_interval();
     }
 
     fn upkeep(&mut self, due: &mut Due) -> anyhow::Result<()> {
@@ -198,37 +171,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts what was read, and reports errors.
-    pub(super) fn take_in(&mut self, read: &watch::Changes) {
-        self.count(read);
-        if let Some(parts) = self.recall_parts(&read.appeared) {
-            self.count(&parts);
-        }
-    }
-
-    fn count(&mut self, read: &watch::Changes) {
-        self.say(&read.problems);
-        self.board.metrics.read_bytes.inc_by(read.bytes);
-        for run in read.appeared.iter().chain(&read.changed) {
-            let all = |data: &RunData| data.events() + data.beside().map(|(_, other)| other.events()).sum::<u64>();
-            let events = self.watcher.runs().get(run).map_or(0, all);
-            let before = self.events.insert(run.clone(), events).unwrap_or(0);
-            self.board.metrics.read_events.inc_by(events.saturating_sub(before));
-        }
-        for run in &read.vanished {
-            self.events.remove(run);
-        }
-    }
-
-    fn say(&self, problems: &[String]) {
-        for problem in problems {
-            tracing::warn!("{problem}");
-        }
-    }
-
     fn tick(&mut self) -> anyhow::Result<()> {
-        self.recall_needed();
-        let changes = self.diagnosis.tick(self.watcher.runs(), now());
+        // The old runs that open cases need are read before anything is judged.
+        let recalled = self.directories.recall(&self.diagnosis.needed())?;
+        self.take_in(recalled);
+        let changes = self.diagnosis.tick(self.directories.seen(), now());
         self.commit(changes, Vec::new())?;
         self.release()?;
         self.outbox.wait_for(&self.open_runs());

@@ -1,6 +1,7 @@
 //! Adds to each suggested run how it is started: the baseline's own command with the changes if it is known, otherwise
 //! the command in the site's configuration.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -57,7 +58,7 @@ impl Engine {
         Known {
             launched: case.launched.clone(),
             settings: case.settings.clone(),
-            steps: Some(case.baseline_facts.steps).filter(|steps| steps.is_finite()),
+            steps: Some(case.baseline_facts.steps()).filter(|steps| steps.is_finite()),
         }
     }
 
@@ -120,11 +121,12 @@ struct Suggested {
     unplaced: BTreeMap<String, String>,
 }
 
-fn dress_run(run: &mut RunSuggested, baseline: &str, site: &Settings, known: &Known) -> BTreeMap<String, String> {
+fn dress_run(run: &mut RunSuggested, job: &str, site: &Settings, known: &Known) -> BTreeMap<String, String> {
     run.overrides = floats(&run.overrides);
     run.settings = floats(&all_settings(&run.settings, known));
-    let placement = Placement { suggestion_id: &run.suggestion_id, run_name: &run.run_name, baseline };
-    let suggested = suggest(&run.overrides, &run.settings, &placement, site, known);
+    let baseline = relative(job, site);
+    let placement = Placement { suggestion_id: &run.suggestion_id, run_name: &run.run_name, baseline: &baseline };
+    let suggested = suggest(job, (&run.overrides, &run.settings), &placement, site, known);
     run.env = suggested.env;
     run.env.extend(site.experiments.env.iter().map(|(name, value)| (name.clone(), value.clone())));
     let set = |env: &mut BTreeMap<String, String>, name: &str, value: String| drop(env.insert(name.to_owned(), value));
@@ -132,10 +134,10 @@ fn dress_run(run: &mut RunSuggested, baseline: &str, site: &Settings, known: &Kn
     set(&mut run.env, "NEXTRUN_RUN_NAME", run.run_name.clone());
     // A map of texts and JSON values is always valid JSON.
     set(&mut run.env, "NEXTRUN_OVERRIDES", serde_json::to_string(&run.overrides).unwrap_or_default());
-    if let Some(root) = logdir_of(site) {
+    if let Some(root) = logdir_of(site, job) {
         set(&mut run.env, "NEXTRUN_LOG_DIR", format!("{root}/{}", run.run_name));
     }
-    if let Some(folder) = output_dir(run, site) {
+    if let Some(folder) = output_dir(run, job, site) {
         set(&mut run.env, "NEXTRUN_OUTPUT_DIR", folder);
     }
     if run.probe {
@@ -146,14 +148,20 @@ fn dress_run(run: &mut RunSuggested, baseline: &str, site: &Settings, known: &Kn
     suggested.unplaced
 }
 
-fn dress_recommendation(end: &mut CaseClosed, baseline: &str, site: &Settings, known: &Known) {
+fn dress_recommendation(end: &mut CaseClosed, job: &str, site: &Settings, known: &Known) {
     let Some(recommended) = &mut end.recommended else { return };
+    let baseline = relative(job, site);
     let run_name = if baseline == "." { "cured".to_owned() } else { format!("{baseline}-cured") };
-    let placement = Placement { suggestion_id: "", run_name: &run_name, baseline };
+    let placement = Placement { suggestion_id: "", run_name: &run_name, baseline: &baseline };
     recommended.overrides = floats(&recommended.overrides);
     let settings = floats(&known.settings);
-    let suggested = suggest(&recommended.overrides, &settings, &placement, site, known);
+    let suggested = suggest(job, (&recommended.overrides, &settings), &placement, site, known);
     (recommended.arguments, recommended.command) = (suggested.arguments, suggested.command);
+}
+
+/// A job by its path relative to its log directory.
+fn relative<'j>(job: &'j str, site: &Settings) -> Cow<'j, str> {
+    site.watch.of(job).map_or(Cow::Borrowed(job), |(_, name)| name)
 }
 
 /// Logged settings take precedence over those in the command.
@@ -171,19 +179,19 @@ fn floats(knobs: &Knobs) -> Knobs {
 /// The command of an experiment, from the first source that can be used. A known command is used only if it belongs to
 /// this user and its output can be redirected.
 fn suggest(
-    overrides: &Knobs,
-    settings: &Knobs,
+    job: &str,
+    (overrides, settings): (&Knobs, &Knobs),
     placement: &Placement<'_>,
     site: &Settings,
     known: &Known,
 ) -> Suggested {
-    let launch = site.launch_of(placement.baseline);
+    let launch = site.launch_of(job);
     let rendered = launch.render(overrides, settings, placement);
     let Some(launched) = known.launched.as_ref().filter(|launched| !launched.flags.is_empty() || owned(launched))
     else {
         return of_site(rendered);
     };
-    let logdir = logdir_of(site);
+    let logdir = logdir_of(site, job);
     let target = Target {
         logdir: logdir.as_deref(),
         baseline: placement.baseline,
@@ -278,26 +286,27 @@ fn owned(launched: &Launched) -> bool {
     launched.owner == Some(rustix::process::geteuid().as_raw())
 }
 
-/// The absolute path of the log directory as seen by processes; none for an object store.
-fn logdir_of(site: &Settings) -> Option<String> {
-    let Some(Place::Disk(path)) = site.watch.logdirs.first() else { return None };
+/// The absolute path of a job's log directory as seen by processes; none for an object store.
+fn logdir_of(site: &Settings, job: &str) -> Option<String> {
+    let Some(Place::Disk(path)) = &site.watch.of(job)?.0.logdir else { return None };
     let path = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).ok()?;
     path.to_str().map(str::to_owned)
 }
 
-fn output_dir(run: &RunSuggested, site: &Settings) -> Option<String> {
+fn output_dir(run: &RunSuggested, job: &str, site: &Settings) -> Option<String> {
     let named = site
         .experiments
         .output_dir
         .as_ref()
         .map(|folder| folder.replace("{suggestion_id}", &run.suggestion_id).replace("{run_name}", &run.run_name));
-    named.or_else(|| Some(format!("{}/{}/output", logdir_of(site)?, run.run_name)))
+    named.or_else(|| Some(format!("{}/{}/output", logdir_of(site, job)?, run.run_name)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::case::CaseId;
+    use crate::config::{WatchSettings, Watched};
     use crate::launched::{Flag, Kind};
     use serde_json::json;
 
@@ -319,9 +328,13 @@ mod tests {
         }
     }
 
+    fn site() -> Settings {
+        let watch = WatchSettings { logdir: Some(Place::Disk("/runs".into())), ..WatchSettings::default() };
+        Settings { watch: Watched::new(vec![watch]), ..Settings::default() }
+    }
+
     fn dressed(overrides: &Value, launched: Option<Launched>, probe: bool) -> (RunSuggested, BTreeMap<String, String>) {
-        let mut site = Settings::default();
-        site.watch.logdirs = vec![Place::Disk("/runs".into())];
+        let site = site();
         let run = RunSuggested {
             suggestion_id: "s1".into(),
             run_name: "nextrun/a/01-x".into(),
@@ -389,8 +402,7 @@ mod tests {
     fn a_run_that_makes_its_own_folder_says_whose_experiment_it_is() {
         let mut there = launched(Some(rustix::process::geteuid().as_raw()));
         there.argv.truncate(4);
-        let (mut site, run) = (Settings::default(), RunSuggested { run_name: "n/1".into(), ..RunSuggested::default() });
-        site.watch.logdirs = vec![Place::Disk("/runs".into())];
+        let (site, run) = (site(), RunSuggested { run_name: "n/1".into(), ..RunSuggested::default() });
         let known = Known { launched: Some(there), ..Known::default() };
         let body = Body::RunSuggested(Box::new(run));
         let subject = "fit/20261129-165132".to_owned();

@@ -37,7 +37,7 @@ pub(super) struct Live {
 
 impl Live {
     /// Draws from now on.
-    pub(super) fn start(board: Arc<Board>, progress: Arc<Progress>, logdir: String) -> Live {
+    pub(super) fn start(board: Arc<Board>, progress: Vec<Arc<Progress>>, logdir: String) -> Live {
         screen::open();
         let stop = Arc::new(AtomicBool::new(false));
         let asked = stop.clone();
@@ -66,8 +66,9 @@ impl Drop for Live {
     }
 }
 
-fn draw_reading(progress: &Progress, logdir: &str) {
-    let (done, all) = progress.bytes();
+fn draw_reading(progress: &[Arc<Progress>], logdir: &str) {
+    let each = progress.iter().map(|one| one.bytes());
+    let (done, all) = each.fold((0, 0), |(done, all), (more, more_all)| (done + more, all + more_all));
     if all == 0 {
         screen::progress(&format!("Looking for event files in {logdir}"), 0, 0);
     } else {

@@ -27,8 +27,10 @@ pub(super) fn tell_owner(message: &mut Message, settings: &Settings) {
     if settings.destinations.iter().all(|destination| destination.accounts.is_none()) {
         return;
     }
-    let [Place::Disk(root)] = settings.watch.logdirs.as_slice() else { return };
-    let owner = || name_of(owner_of(&root.join(&message.subject))?);
+    let Some((directory, job)) = settings.watch.of(&message.subject) else { return };
+    let Some(Place::Disk(root)) = &directory.logdir else { return };
+    let folder = root.join(&*job);
+    let owner = || name_of(owner_of(&folder)?);
     match &mut message.body {
         Body::RunSuggested(run) => run.owner = owner(),
         Body::ApprovalAsked(asked) => asked.run.owner = owner(),

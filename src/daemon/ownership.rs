@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use sd_notify::NotifyState;
 
 use super::{DATABASE, Wishes, sending, variables};
-use crate::config::Settings;
+use crate::config::{Settings, WatchSettings};
 use crate::logdir::Place;
 use crate::status::Board;
 use crate::store::{Claim, Owner, Server, Sqlite, Store, StoreError, StorePlace, Tenure};
@@ -36,7 +36,7 @@ pub(super) struct Opened {
 pub fn store_of(settings: &Settings) -> StorePlace {
     let Some(wanted) = &settings.store else { return StorePlace::File(settings.state.join(DATABASE)) };
     let mut server = wanted.server.clone();
-    if let [logdir] = settings.watch.logdirs.as_slice() {
+    if let [WatchSettings { logdir: Some(logdir), .. }] = &settings.watch[..] {
         server = server.for_name(&name_of(logdir));
     }
     let source = wanted.password.clone();

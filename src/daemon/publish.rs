@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::directory::Directory;
 use super::engine::Engine;
 use super::now;
 use crate::case::Case;
@@ -24,8 +25,9 @@ impl Engine {
         let metrics = &self.board.metrics;
         {
             let _whole = metrics.update();
-            metrics.runs.set(count(self.watcher.runs().len()));
-            metrics.old_runs.set(count(self.watcher.old_runs()));
+            let (runs, old) = self.directories.counts();
+            metrics.runs.set(count(runs));
+            metrics.old_runs.set(count(old));
             metrics.jobs.set(count(self.diagnosis.found().len()));
             metrics.last_turn.set(now());
             let mut found: BTreeMap<&str, i64> = BTreeMap::new();
@@ -68,7 +70,9 @@ impl Engine {
             let text = format!("the changed configuration was rejected; the previous settings are in force: {why}");
             Need::new(NeedKind::Trouble, text)
         });
-        self.board.show(Shown { runs: self.watcher.runs().len(), cases, jobs, needs: refused.into_iter().collect() });
+        let troubles = self.directories.troubles().into_iter().map(|text| Need::new(NeedKind::Trouble, text));
+        let needs = refused.into_iter().chain(troubles).collect();
+        self.board.show(Shown { runs: self.directories.counts().0, cases, jobs, needs });
     }
 
     /// Data for the status page that are expensive to collect.
@@ -79,7 +83,7 @@ impl Engine {
         let begin = begin.map_or(0.0, |begin| begin.timestamp().as_second() as f64);
         let told = self.diagnosis.cases().filter(|case| !case.is_quiet());
         let month = month_of(told, month.strftime("%B %Y").to_string(), begin, now);
-        let curves = self.diagnosis.live_curves(self.watcher.runs());
+        let curves = self.diagnosis.live_curves(self.directories.seen());
         let curves = curves.into_iter().map(|(case, curves)| (case.0, curves)).collect();
         self.board.show_stock(Stock { month, curves });
     }
@@ -136,7 +140,7 @@ impl Engine {
         }
         let metrics = &self.board.metrics;
         let (mut states, mut bad, mut lag) = ([0; 4], 0u64, 0u64);
-        for file in self.watcher.files() {
+        for file in self.directories.here().flat_map(Directory::files) {
             let state = match file.state {
                 FileState::Read => 0,
                 FileState::Unfinished { .. } => 1,
@@ -179,11 +183,8 @@ impl Engine {
             Some(_) => "; the reload was rejected, the previous settings are in force",
             None => "",
         };
-        format!(
-            "{} runs followed, {} old runs, {open} open cases{refused}",
-            self.watcher.runs().len(),
-            self.watcher.old_runs()
-        )
+        let (runs, old) = self.directories.counts();
+        format!("{runs} runs followed, {old} old runs, {open} open cases{refused}")
     }
 }
 

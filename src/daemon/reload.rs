@@ -1,17 +1,18 @@
 //! Applies the operator's settings atomically.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use sd_notify::NotifyState;
 
 use super::clicks::apps_of;
 use super::desk::Desk;
 use super::engine::Engine;
 use super::runner::with_runner;
-use super::{Load, logdir_of, notifier, now, sending, site_of, with_causes};
+use super::{Load, now, sending, site_of, with_causes};
 use crate::case::Case;
 use crate::config::{ASK_WAIT, Settings};
 use crate::destinations::{Destination, SlackApp};
 use crate::diagnosis::Site;
+use crate::logdir::Place;
 
 /// Everything derived from the settings, checked but not yet in force.
 pub(super) struct Prepared {
@@ -75,7 +76,7 @@ impl Engine {
         let Prepared { settings, site, destinations, apps } = prepared;
         let before = &self.settings;
         let fixed = [
-            ("watch.logdir", settings.watch.logdirs == before.watch.logdirs),
+            ("watch.logdir", places(&settings).eq(places(before))),
             ("state", settings.state == before.state),
             ("store", settings.store == before.store),
             ("status", settings.status == before.status),
@@ -92,10 +93,7 @@ impl Engine {
             );
         }
         let desk = Desk::new(&settings, &destinations, &self.store)?;
-        let logdir = logdir_of(&settings).context("the settings have already been checked")?;
-        self.notifier = notifier(&settings, logdir);
-        self.watcher.ignore_older_than(site.history_after);
-        self.watch_directories();
+        self.directories.renew(&settings);
         self.diagnosis.go_on_at(site);
         self.desk = desk;
         self.board.let_approve(settings.approvers.clone());
@@ -118,6 +116,11 @@ impl Engine {
             );
         }
     }
+}
+
+/// The log directories, by name.
+fn places(settings: &Settings) -> impl Iterator<Item = (&Option<String>, &Option<Place>)> {
+    settings.watch.iter().map(|directory| (&directory.name, &directory.logdir))
 }
 
 fn standing(case: &Case) -> String {

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::directory::Directory;
 use super::engine::Engine;
 use super::now;
 use crate::case::MessageKind;
@@ -69,11 +70,15 @@ fn refuse_root(runner: RunnerSettings) -> anyhow::Result<()> {
 
 /// The log directory as processes on this machine name it.
 fn logdir_of(settings: &Settings) -> anyhow::Result<PathBuf> {
-    match super::logdir_of(settings)? {
-        Place::Disk(path) => {
+    let [only] = &*settings.watch else {
+        bail!("the runner runs the suggestions of one log directory: start a separate daemon for each");
+    };
+    match &only.logdir {
+        Some(Place::Disk(path)) => {
             path.canonicalize().or_else(|_| std::path::absolute(path)).context("the log directory has no absolute path")
         }
-        other => bail!("`--runner` works on this machine, but {other} is elsewhere: name a local directory"),
+        Some(other) => bail!("`--runner` works on this machine, but {other} is elsewhere: name a local directory"),
+        None => bail!("the runner needs a log directory: pass one to `nextrun watch LOGDIR --runner`"),
     }
 }
 
@@ -170,10 +175,12 @@ impl Engine {
             self.diagnosis.cases().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
         let mut waiting = std::mem::take(&mut self.trainers);
         let mut known = Vec::new();
-        let grouping = Grouping::of(self.watcher.runs(), &experiments);
+        // Only one directory is possible with a runner; if it cannot be seen now, everything waits.
+        let Some(runs) = self.directories.here().map(Directory::runs).next() else { return Ok(()) };
+        let grouping = Grouping::of(runs, &experiments);
         waiting.retain(|file, trainer| {
             let run = file.strip_prefix(&logdir).map(run_of);
-            let run = run.ok().filter(|run| self.watcher.runs().get(run).is_some());
+            let run = run.ok().filter(|run| runs.contains_key(run));
             known.extend(run.iter().map(|run| (grouping.job_of(run), trainer.clone())));
             run.is_none()
         });

@@ -18,7 +18,8 @@ pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyh
         .read_fields(&variables())
         .map_err(|(field, error)| anyhow::anyhow!("the destination {}: `{field}`: {error}", wanted.name))?;
     // What writes into the log directory writes into the one that is watched.
-    if let (true, [Place::Disk(logdir)]) = (preset.fields.contains_key("logdir"), settings.watch.logdirs.as_slice()) {
+    let only = if let [only] = &*settings.watch { only.logdir.as_ref() } else { None };
+    if let (true, Some(Place::Disk(logdir))) = (preset.fields.contains_key("logdir"), only) {
         let absolute = std::path::absolute(logdir)?.display().to_string();
         fields.entry("logdir".to_owned()).or_insert_with(|| Secret::new(&absolute));
     }
@@ -41,7 +42,12 @@ pub fn destination_of(settings: &Settings, wanted: &DestinationSettings) -> anyh
         status_every: Some(wanted.status_every),
         allowed_hosts: settings.allowed_hosts.clone(),
     };
-    Ok(Destination::new(preset, setup, &surroundings)?)
+    let destination = Destination::new(preset, setup, &surroundings)?;
+    let is_queue = settings.watch.iter().any(|directory| directory.queue.as_ref() == Some(&destination.name));
+    if is_queue && !destination.runs_suggestions() {
+        anyhow::bail!("`queue: {}`: this destination runs no suggestions; name a job queue or an engine", wanted.name);
+    }
+    Ok(destination)
 }
 
 /// Rereads the settings of a destination, to pick up a renewed token.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::case::Budget;
 use crate::config::{
-    self, ASK_WAIT, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, text_of,
+    self, ASK_WAIT, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, WatchSettings, text_of,
 };
 use crate::destinations::{self, Preset};
-use crate::diagnosis::{Choice, Per, Probes, Script, Site, SiteBudget};
+use crate::diagnosis::{Choice, Directory, Per, Probes, Script, Site, SiteBudget};
 use crate::jobs::Patience;
 use crate::logdir::Place;
 use crate::policy::{self, Policy, Problem};
@@ -138,8 +138,10 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         .map_err(|(i, error)| PolicyError::Signals { number: i + 1, reason: error.to_string() })?;
     // The first policy for a kind of training applies; `quick` comes after `article` and is chosen only by name.
     let by_kind = BUILT_IN.iter().map(|policy| PolicyChoice::BuiltIn(policy.name.to_owned()));
-    let mut named: Vec<PolicyChoice> = settings.policies.all().cloned().collect();
-    named.extend(by_kind.filter(|_| settings.policies.default.is_none()));
+    let mut named: Vec<PolicyChoice> = settings.named_policies().cloned().collect();
+    let mut defaults = settings.watch.iter().map(|one| one.policy.as_ref().unwrap_or(&settings.policies));
+    let some_by_kind = defaults.any(|policies| policies.default.is_none());
+    named.extend(by_kind.filter(|_| some_by_kind));
     let mut policies: Vec<(PolicyChoice, Arc<Policy>)> = Vec::new();
     for choice in named {
         if policies.iter().all(|(known, _)| *known != choice) {
@@ -147,12 +149,13 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
             policies.push((choice, policy));
         }
     }
+    let whole = Arc::new(settings.clone());
     let choices = policies.into_iter().map(|(choice, policy)| {
-        let (watch, chosen) = (settings.watch.clone(), settings.policies.clone());
+        let settings = whole.clone();
         let kinds = policy.kinds().clone();
         let is_for = move |job: &str, kind: &str| {
-            let suits = chosen.of(job).map_or_else(|| kinds.contains(kind), |named| *named == choice);
-            watch.watches(job) && suits
+            let suits = settings.policy_of(job).map_or_else(|| kinds.contains(kind), |named| *named == choice);
+            settings.watch.watches(job) && suits
         };
         Choice { policy, is_for: Arc::new(is_for) }
     });
@@ -164,10 +167,6 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
     Ok(Site {
         signals,
         scripts: scripts.collect(),
-        patience: match settings.watch.quiet_after {
-            QuietAfter::Adaptive { floor } => Patience::Adaptive { floor: floor.as_secs_f64() },
-            QuietAfter::Fixed(time) => Patience::Fixed(time.as_secs_f64()),
-        },
         policies: choices.collect(),
         at_once: settings.limits.at_once as usize,
         start_within: settings.limits.start_within.as_secs_f64(),
@@ -180,9 +179,8 @@ pub fn site_of(settings: &Settings) -> Result<Site, PolicyError> {
         budgets: budgets_of(settings),
         gpus: settings.budgets.gpus,
         probes: probes_of(settings),
-        roots: roots_of(settings),
+        directories: settings.watch.iter().map(directory).collect(),
         command_within: if settings.destinations.iter().any(|d| d.preset.is("runner")) { COMMAND_WITHIN } else { 0.0 },
-        history_after: settings.watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     })
 }
 
@@ -211,16 +209,24 @@ fn probes_of(settings: &Settings) -> Option<Probes> {
     (!settings.probes.jobs.is_empty()).then(|| Probes { is_for: Arc::new(is_for), share, audit })
 }
 
-/// The log directories as named by those who observe which files a job opens: by their real paths, with links resolved.
-fn roots_of(settings: &Settings) -> Vec<String> {
-    let mut roots = Vec::new();
-    for place in &settings.watch.logdirs {
-        let Place::Disk(path) = place else { continue };
-        let real = std::fs::canonicalize(path).ok();
-        let absolute = std::path::absolute(path).ok();
-        roots.extend(real.into_iter().chain(absolute).map(|path| path.display().to_string()));
+fn directory(watch: &WatchSettings) -> Directory {
+    Directory {
+        name: watch.name.clone(),
+        roots: roots_of(watch),
+        patience: match watch.quiet_after {
+            QuietAfter::Adaptive { floor } => Patience::Adaptive { floor: floor.as_secs_f64() },
+            QuietAfter::Fixed(time) => Patience::Fixed(time.as_secs_f64()),
+        },
+        history_after: watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     }
-    roots
+}
+
+/// A log directory as named by those who observe which files a job opens: by its real path, with links resolved.
+fn roots_of(watch: &WatchSettings) -> Vec<String> {
+    let Some(Place::Disk(path)) = &watch.logdir else { return Vec::new() };
+    let real = std::fs::canonicalize(path).ok();
+    let absolute = std::path::absolute(path).ok();
+    real.into_iter().chain(absolute).map(|path| path.display().to_string()).collect()
 }
 
 /// The names under which a script logs its knobs; a custom knob is also logged under its own name.

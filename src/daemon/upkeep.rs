@@ -11,12 +11,8 @@ use crate::store::{Commit, Forget};
 impl Engine {
     /// A job that ended uses only database rows.
     pub(super) fn tidy(&mut self) {
-        for run in self.diagnosis.settled(self.watcher.runs(), now()) {
-            tracing::debug!(%run, "its sketches are dropped until it grows again");
-            self.watcher.release(&run);
-            self.events.remove(&run);
-        }
-        self.unwatch_old();
+        let Engine { directories, diagnosis, .. } = self;
+        directories.release(|directory| diagnosis.settled(directory.runs(), now()));
     }
 
     /// Counts files and deliveries.
@@ -34,8 +30,8 @@ impl Engine {
     pub(super) fn forget(&mut self) -> anyhow::Result<()> {
         let Keep::For(time) = self.settings.keep else { return Ok(()) };
         let before = now() - time.as_secs_f64();
-        let cases =
-            self.diagnosis.forgettable(|name| self.watcher.follows(name) || self.watcher.follows(directory_of(name)));
+        let may_follow = |name: &str| self.directories.may_follow(name);
+        let cases = self.diagnosis.forgettable(|name| may_follow(name) || may_follow(directory_of(name)));
         self.diagnosis.forget_fates(before);
         let some = !cases.is_empty();
         self.keep(&Commit { forget: Some(Forget { before, cases }), ..Commit::default() })?;

@@ -4,6 +4,7 @@
 
 use crate::case::{About, Curve, Message};
 use crate::picture::{Chart, Line, Window, png};
+use crate::series::joined;
 
 /// A picture, ready to be sent.
 pub(super) struct Picture {
@@ -48,7 +49,7 @@ fn chart(about: &About) -> Chart {
         windows.push(Window { from: from as f64, to: to as f64, name });
     }
     windows.dedup_by(|a, b| (a.from, a.to) == (b.from, b.to));
-    Chart { title: format!("{tag} of {}", about.baseline_run), lines, windows }
+    Chart { title: format!("{tag} of {}", joined(about.logdir.as_deref(), &about.baseline_run)), lines, windows }
 }
 
 #[cfg(test)]

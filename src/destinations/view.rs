@@ -15,6 +15,7 @@ use crate::case::{
     MessageKind, Notice, QuestionAsked, RUN, Recommended, RunSuggested, SKIP, SNOOZE, Tried,
 };
 use crate::command::{is_one_program, masked_line};
+use crate::series::joined;
 
 /// The value of `view` in templates; `docs/DESTINATIONS.md` describes each field. Texts and lists that a message does
 /// not have are empty.
@@ -183,7 +184,10 @@ impl View {
 
     fn tell(&mut self, about: &About) {
         if !about.baseline_run.is_empty() {
-            self.run = one_line(&about.baseline_run);
+            self.run = one_line(&joined(about.logdir.as_deref(), &about.baseline_run));
+        }
+        if !self.run_name.is_empty() {
+            self.run_name = joined(about.logdir.as_deref(), &self.run_name).into_owned();
         }
         self.policy = one_line(about.policy.as_deref().unwrap_or_default());
         self.problem = headline::problem(&self.run, about);

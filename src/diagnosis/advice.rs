@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Quantity};
 
 /// For Adam, about 0.001 works well (the article, "raise the learning rate"); a factor of ten either way is still
 /// usual.
@@ -140,7 +140,7 @@ fn clip(settings: &Settings<'_>) -> Option<String> {
 
 fn start_above_chance(settings: &Settings<'_>) -> Option<String> {
     let classes = settings.number("classes").filter(|classes| *classes >= 2.0)?;
-    let (chance, start) = (classes.ln(), settings.facts.loss_start);
+    let (chance, start) = (classes.ln(), settings.facts.number(Quantity::LossStart));
     let over = settings.text("loss") == Some("cross_entropy") && start > OVERCONFIDENT * chance;
     over.then(|| {
         format!(
@@ -208,7 +208,7 @@ mod tests {
     fn a_start_far_above_log_k_is_said_where_k_is_known() {
         let start = |loss_start| {
             let known = facts([("classes", 10.into()), ("loss", "cross_entropy".into())]);
-            advice(&Facts { loss_start, ..known }, None).len()
+            advice(&known.with([(Quantity::LossStart, loss_start)]), None).len()
         };
         assert_eq!((start(2.4), start(9.0)), (0, 1));
     }

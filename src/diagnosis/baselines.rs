@@ -10,6 +10,7 @@ use super::versions::ended_by_change;
 use super::{Changes, Diagnosis, Exam, Status, exam};
 use crate::belief::Weights;
 use crate::case::{Case, CaseId, Opening, Pace, case_id};
+use crate::facts::Quantity;
 use crate::jobs::Job;
 use crate::policy::Conclusion;
 
@@ -92,6 +93,7 @@ impl Diagnosis {
         Opening {
             id,
             baseline: job.name.clone(),
+            logdir: self.site.directory_of(&job.name).and_then(|directory| directory.name.clone()),
             findings: exam.findings.clone(),
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),
@@ -104,7 +106,7 @@ impl Diagnosis {
             fate: self.known_fate(&job.name).cloned(),
             priors: policy.map(|policy| priors(policy, exam)).unwrap_or_default(),
             curves: self.site.curves_of(job, None),
-            belief: Some((&exam.belief).into()),
+            belief: Some(exam.belief.clone()),
             weights: Some(Weights::shipped().id.clone()),
         }
     }
@@ -113,10 +115,10 @@ impl Diagnosis {
     fn look_again(&mut self, id: &CaseId, exam: &Exam, now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get_mut(id) else { return };
         let before = &case.baseline_facts;
-        let grown = exam.facts.steps > 1.25 * before.steps;
+        let grown = exam.facts.steps() > 1.25 * before.steps();
         let failed_to_learn = !before.learned || !before.finite;
         let recovers = failed_to_learn && exam.facts.learned && exam.status().0 != Status::Failing;
-        let beyond_doubt = exam.facts.progress > RECOVERED || !before.finite || exam.view.accurate();
+        let beyond_doubt = exam.facts.number(Quantity::Progress) > RECOVERED || !before.finite || exam.view.accurate();
         if grown && recovers && beyond_doubt && exam.ends_well() {
             let summary = format!("the baseline now learns without changes: {}", exam.facts.in_words());
             let conclusion = Conclusion {
@@ -146,5 +148,5 @@ impl Diagnosis {
 /// Whether a case was closed because its job recovered, and the job has gone on for long since and fails again.
 fn recovered_in_vain(case: &Case, exam: &Exam) -> bool {
     let recovered = case.closed.as_ref().is_some_and(|end| end.verdict == "recovered");
-    recovered && exam.facts.steps > case.baseline_facts.steps && (!exam.facts.finite || !exam.ends_well())
+    recovered && exam.facts.steps() > case.baseline_facts.steps() && (!exam.facts.finite || !exam.ends_well())
 }

@@ -40,8 +40,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::super::tests::{POLICY, site, stuck};
-    use super::super::{Memory, exam, group};
+    use super::super::{Memory, exam};
     use super::*;
+    use crate::jobs::group;
 
     #[test]
     fn what_a_job_shows_moves_the_odds_of_a_test_by_as_much_as_those_of_its_change() {

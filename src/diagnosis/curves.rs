@@ -2,13 +2,13 @@
 //!
 //! Owns: when curves are taken. Must not know: how they are drawn.
 
-use super::{Case, CaseId, Changes, Diagnosis, Job, Site};
+use super::{Case, CaseId, Changes, Diagnosis, Job, Seen, Site};
 use crate::case::Curve;
 use crate::diagnosis::exam::tags_of;
 use crate::evidence::{JobView, Observed};
 use crate::facts::Knobs;
-use crate::jobs::{Stage, group};
-use crate::series::{Outline, Runs};
+use crate::jobs::Stage;
+use crate::series::Outline;
 use crate::signals::Learning;
 
 impl Site {
@@ -73,13 +73,13 @@ impl Diagnosis {
     }
 
     /// The curves of every open case as they are now.
-    pub fn live_curves(&self, runs: &Runs) -> Vec<(CaseId, Vec<Curve>)> {
+    pub fn live_curves<'a>(&self, seen: impl Into<Seen<'a>>) -> Vec<(CaseId, Vec<Curve>)> {
         let open = || self.cases.values().filter(|case| case.closed.is_none());
         if open().next().is_none() {
             return Vec::new();
         }
         let experiments = self.cases.values().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
-        let jobs = group(runs, &experiments);
+        let jobs = seen.into().jobs(&experiments);
         let drawn = open().map(|case| {
             let mut case = case.clone();
             self.site.draw(&mut case, &jobs);

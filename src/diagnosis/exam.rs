@@ -1,10 +1,10 @@
 //! One examination of a job: the meaning of its tags, its symptoms, and its facts.
 
-use crate::belief::{Belief, Contribution, Weights};
+use crate::belief::{Belief, CALIBRATION, Contribution, Weights};
 use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
 use crate::facts::{Facts, Knobs, Looked, measure};
 use crate::fate::{Fate, FateState};
-use crate::jobs::{Job, Pulse, stage};
+use crate::jobs::{Job, Patience, Pulse, stage};
 use crate::launched::Launched;
 use crate::numbers::{EVALUATIONS, HALF, LEARNED, MATURE_SHARE, SIGNIFICANT, TREND};
 use crate::series::Sketch;
@@ -319,7 +319,8 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End
     let started = [Signal::TrainLoss, Signal::ValidationLoss, Signal::Reward].iter().any(|s| signals.get(*s).is_some());
     let said_ended = (said_ended(job) || summed_up(job, &signals)) && started;
     let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done };
-    let mut stage = stage(pulse, site.patience, now);
+    let patience = site.directory_of(&job.name).map_or(Patience::Fixed(f64::INFINITY), |found| found.patience);
+    let mut stage = stage(pulse, patience, now);
     stage.ended |= memory.only_look && done.is_none() || end != End::Open;
     stage.finished |= end == End::Finished;
     let view = JobView::new(job, &signals, knobs, stage, done);
@@ -468,7 +469,8 @@ impl Exam {
 
     /// Why a job is suspect, and what would decide it.
     fn what_would_tell(&self) -> String {
-        let strongest = self.belief.speaks_for().next().map_or("its logs", |term| term.quantity);
+        let strongest = self.belief.speaks_for.iter().map(|term| &*term.quantity).find(|name| *name != CALIBRATION);
+        let strongest = strongest.unwrap_or("its logs");
         format!("it may be failing, or at its lowest loss ({strongest} suggests failing): {}", self.what_to_log())
     }
 
@@ -518,8 +520,8 @@ impl Exam {
     /// The step by which it failed permanently, or would have failed if it had continued: the end of a job permits
     /// judging its loss earlier. With a resolution of a twentieth of its length.
     pub fn shown_at(&self) -> Option<f64> {
-        if !self.facts.finite && self.facts.non_finite_step.is_finite() {
-            return Some(self.facts.non_finite_step);
+        if let Some(step) = self.evidence.get(Q::NonFiniteStep).filter(|_| !self.facts.finite) {
+            return Some(step);
         }
         let (first, last) = self.view.judged().map(Observed::steps)?;
         let mut running = self.view.clone();

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::asked::{Asked, other_code};
 use super::exam::{End, Exam, exam_with};
-use super::{Changes, Diagnosis, Status};
+use super::{Changes, Diagnosis, Seen, Status};
 use crate::case::{Case, CaseId, Experiment, NOT_AS_ASKED, Spent, Void, Waiting};
-use crate::facts::{Facts, Knobs, measure};
+use crate::facts::{Facts, Knobs, Quantity, measure};
 use crate::fate::{Fate, FateState};
 use crate::jobs::Job;
 use crate::policy::Happened;
@@ -78,12 +78,12 @@ impl Diagnosis {
         changes
     }
 
-    /// Every open case continues as far as possible.
-    pub(super) fn go_on(&mut self, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
+    /// Every open case whose jobs can be seen continues as far as possible.
+    pub(super) fn go_on(&mut self, seen: &Seen<'_>, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         let open: Vec<CaseId> =
             self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
         for id in open {
-            let Some(case) = self.cases.get(&id) else { continue };
+            let Some(case) = self.cases.get(&id).filter(|case| !self.is_unseen(seen, &case.baseline)) else { continue };
             match &case.waiting {
                 Waiting::Experiment => self.look_at_experiment(&id, jobs, now, changes),
                 Waiting::Room(_) | Waiting::Answer { .. } | Waiting::Approval(_) | Waiting::Probe => {
@@ -102,7 +102,8 @@ impl Diagnosis {
         let (suggestion, events) = (experiment.suggestion.clone(), job.map_or(0, Job::events));
         let told = experiment.fate_told.unwrap_or(f64::NEG_INFINITY);
         if let Some(fate) = &end {
-            if !self.endings.nothing_new(&suggestion, events, told) {
+            let scanned = self.scanned(&self.cases[id].baseline);
+            if !self.endings.nothing_new((&scanned, &suggestion), events, told) {
                 return;
             }
             if is_lost(fate, events) && self.repeats(id, fate, now, changes) {
@@ -174,7 +175,8 @@ impl Diagnosis {
         knobs.extend(logged.clone());
         let look = |end: End| exam_with(job, &self.site, (memory, end), knobs.clone(), now);
         let mut exam = look(End::of(*fate));
-        let reached = case.shown_at.is_some_and(|step| exam.facts.steps >= step);
+        let steps = exam.facts.steps();
+        let reached = case.shown_at.is_some_and(|step| steps >= step);
         let goes_on = experiment.control && reached && !exam.facts.ended;
         if goes_on {
             exam = look(End::Over);
@@ -182,8 +184,8 @@ impl Diagnosis {
         let seconds = job.last_wall_time().zip(job.first_wall_time()).map_or(0.0, |(last, first)| last - first);
         let over = exam.view.life.finished || fate.is_some();
         let fails = exam.status().0 == Status::Failing;
-        let spent = (Spent { seconds, steps: exam.facts.steps, over }, fails);
-        if let Some(why) = trial.unlike(exam.facts.peak_rate) {
+        let spent = (Spent { seconds, steps: steps, over }, fails);
+        if let Some(why) = trial.unlike(exam.facts.number(Quantity::PeakRate)) {
             return Some((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
         }
         let points = exam.view.loss().map_or(0, |loss| loss.sketch.count());
@@ -193,7 +195,7 @@ impl Diagnosis {
         if !(exam.facts.ended || fits_few || beyond_help) {
             return None;
         }
-        if goes_on && !fails && !case.shown_at.is_some_and(|step| exam.facts.steps >= BEYOND * step) {
+        if goes_on && !fails && !case.shown_at.is_some_and(|step| steps >= BEYOND * step) {
             return None;
         }
         let compared = baseline.map(|job| self.exam_of_baseline(case, job, now));

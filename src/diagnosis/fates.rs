@@ -43,7 +43,7 @@ impl Diagnosis {
             let job = case.experiments.iter().find(|e| e.suggestion == suggestion);
             let job = job.map(|e| e.job.as_deref().unwrap_or(&e.run_name)).unwrap_or_default();
             if let Some(memory) = self.memory.get(job).filter(|_| !trace.is_empty()) {
-                self.endings.told(suggestion, memory.events());
+                self.endings.told((&case.logdir, suggestion), memory.events());
             }
             changes.add(&case.clone(), trace);
         }
@@ -61,8 +61,9 @@ impl Diagnosis {
             let trace = case.baseline_came_to(&fate, now);
             changes.add(&case.clone(), trace);
         }
+        let scanned = self.scanned(job);
         if let Some(memory) = self.memory.get(job) {
-            self.endings.told(job, memory.events());
+            self.endings.told((&scanned, job), memory.events());
         }
         let told = JobFate { job: job.to_owned(), fate, told: now };
         self.fates.insert(job.to_owned(), told.clone());
@@ -70,21 +71,23 @@ impl Diagnosis {
         changes
     }
 
-    /// Everything that there is to read was looked at, beginning at `now` (seconds since the Unix epoch).
-    pub fn looked(&mut self, now: f64) {
-        self.endings.looked(now);
+    /// Everything that there is to read in a directory was looked at, beginning at `now` (seconds since the Unix epoch).
+    pub fn looked(&mut self, directory: Option<&str>, now: f64) {
+        self.endings.looked(directory, now);
     }
 
     /// Applies to each job its status, once no new data are expected, and how it was started.
     pub(super) fn note_ends(&mut self, jobs: &[Job<'_>]) {
-        let Diagnosis { fates, memory, endings, launched, .. } = self;
+        let Diagnosis { fates, memory, endings, launched, site, .. } = self;
         for job in jobs {
             let Some(memory) = memory.get_mut(&job.name) else { continue };
             memory.was_launched(launched.get(&job.name));
             let Some(known) = fates.get(&job.name) else { continue };
             // A job that logs after its end was started again.
             let goes_on = job.last_wall_time().is_some_and(|last| last > known.told + CLOCKS_DIFFER);
-            let last = !known.fate.state.is_final() || endings.nothing_new(&job.name, job.events(), known.told);
+            let scanned = site.directory_of(&job.name).and_then(|directory| directory.name.clone());
+            let last =
+                !known.fate.state.is_final() || endings.nothing_new((&scanned, &job.name), job.events(), known.told);
             memory.came_to(Some(&known.fate).filter(|_| last && !goes_on));
         }
     }

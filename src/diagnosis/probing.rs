@@ -10,6 +10,7 @@ use super::*;
 use crate::belief::{Weights, log_odds};
 use crate::case::{Body, JournalEntry, Message, MessageKind};
 use crate::fate::{Fate, FateState};
+use crate::jobs::{Patience, group};
 use crate::series::{Point, RunData};
 
 /// What a loss does after its first steps.
@@ -63,7 +64,7 @@ impl Bench {
         let mut site = site(TWO_STEPS);
         let is_for: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|job| job == "sick");
         site.probes = Some(Probes { is_for, share: 0.5, audit: 0.0 });
-        site.patience = Patience::Fixed(1e6);
+        site.directories[0].patience = Patience::Fixed(1e6);
         let mut bench = Bench {
             diagnosis: Diagnosis::new(site.clone(), []),
             runs: Runs::new(),
@@ -93,7 +94,7 @@ impl Bench {
 
     fn look(&mut self) -> Changes {
         self.now += 1.0;
-        self.diagnosis.looked(self.now);
+        self.diagnosis.looked(None, self.now);
         let changes = self.diagnosis.tick(&self.runs, self.now);
         self.take(&changes);
         changes

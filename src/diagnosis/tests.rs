@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::fate::{Fate, FateState};
+use crate::jobs::{Patience, group};
 use crate::policy::{Vocabulary, parse};
 use crate::series::{Point, RunData};
 
@@ -31,12 +32,10 @@ pub(super) fn site(policy: &str) -> Site {
     Site {
         signals: SignalRules::with_site(&[]).unwrap(),
         scripts: Vec::new(),
-        patience: Patience::Fixed(600.0),
         policies: vec![Choice { policy: Arc::new(policy), is_for: Arc::new(|_, _| true) }],
         at_once: 8,
         start_within: 1e9,
         answer_within: 0.0,
-        history_after: f64::INFINITY,
         command_within: 0.0,
         prior: 0.05,
         control: WhenControl::Never,
@@ -46,7 +45,12 @@ pub(super) fn site(policy: &str) -> Site {
         budgets: Vec::new(),
         gpus: 1.0,
         probes: None,
-        roots: vec!["/logs".into()],
+        directories: vec![Directory {
+            name: None,
+            roots: vec!["/logs".into()],
+            patience: Patience::Fixed(600.0),
+            history_after: f64::INFINITY,
+        }],
     }
 }
 

@@ -1,7 +1,7 @@
 //! The shape of one series: its start, its end, and how much of the change is noise. Every number is robust against a
 //! single outlier.
 
-use crate::numbers::{FEW_POINTS, FIFTH, HALF, LEARNED, MAYBE, NEWEST, SIGNIFICANT, SKEWED, THROWN_UP, TREND};
+use crate::numbers::{FEW_POINTS, HALF, MAYBE, NEWEST, SIGNIFICANT, SKEWED, THROWN_UP, TREND};
 use crate::series::stats::{mann_kendall, median, scatter, theil_sen};
 use crate::series::{Bucket, Point, Sketch};
 
@@ -153,15 +153,6 @@ impl Curve {
         self.drop() > SIGNIFICANT * self.drop_error() || (from_level && self.drop() > 0.0 && first.count > 1)
     }
 
-    /// Whether the values may have fallen by a substantial fraction of the start; a lack of evidence for a decrease is
-    /// not evidence against it.
-    pub fn may_have_dropped(&self) -> bool {
-        let tenth = self.level_between(0.0, NEWEST);
-        let error = (self.noise / (NEWEST * self.points as f64).max(1.0).sqrt()).hypot(self.end_error);
-        let from_tenth = tenth - self.end > (MAYBE * error).max(LEARNED * tenth.abs());
-        from_tenth || self.relative_drop() > LEARNED && self.drop() > MAYBE * self.drop_error()
-    }
-
     /// The highest level of the first third.
     pub fn early_peak(&self) -> f64 {
         let third = (self.levels.len() / 3).max(1);
@@ -172,11 +163,6 @@ impl Curve {
     pub fn late_fall(&self) -> f64 {
         let middle = self.level_between(0.4, 0.6);
         (middle - self.level_between(0.9, 1.0)) / middle.abs().max(f64::MIN_POSITIVE)
-    }
-
-    /// Whether the latest half of the series is still falling, relative to its own level.
-    pub fn still_falls(&self) -> bool {
-        self.late_fall() > FIFTH && self.trend_from(0.4) < -TREND
     }
 
     /// Whether the decrease exceeds `share` of the start, beyond noise or by the ranks of the levels: heavy tails hide

@@ -15,13 +15,13 @@ use super::{Evidence, Observed, Quantity as Q};
 
 pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     measure_non_finite(job, evidence);
+    if let Some(judged) = job.judged() {
+        measure_ends(judged, evidence);
+    }
     let Some(observed) = job.loss() else { return };
     measure_repeats(observed, evidence);
     let Some(curve) = &observed.curve else { return };
     let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
-    put(Q::LossStart, curve.start, curve.start_error);
-    put(Q::LossEnd, curve.end, curve.end_error);
-    put(Q::LossBest, curve.best(), curve.end_error);
     if job.falling_loss().is_none() {
         return;
     }
@@ -40,6 +40,22 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     measure_swings(job, curve, observed, evidence);
     measure_bounds(job, curve, observed, evidence);
     measure_low_rate(job, curve, observed, evidence);
+}
+
+/// The ends of the judged series. Two values have no shape: they are what they are, with an error beyond any number.
+fn measure_ends(judged: &Observed, evidence: &mut Evidence) {
+    let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), judged);
+    let sketch = &judged.sketch;
+    if let Some(curve) = &judged.curve {
+        put(Q::LossStart, curve.start, curve.start_error);
+        put(Q::LossEnd, curve.end, curve.end_error);
+        put(Q::LossBest, curve.best(), curve.end_error);
+    } else if let (Some(first), Some(last), Some(low)) = (sketch.first(), sketch.last_finite(), sketch.lowest()) {
+        for (quantity, point) in [(Q::LossStart, first), (Q::LossEnd, last), (Q::LossBest, low)] {
+            put(quantity, point.value, f64::MAX);
+        }
+        put(Q::Progress, (first.value - last.value) / first.value.abs(), f64::MAX);
+    }
 }
 
 fn measure_rise(curve: &Curve, observed: &Observed, evidence: &mut Evidence) {

@@ -45,8 +45,6 @@ pub fn measure(looked: Looked<'_>, baseline: Option<Looked<'_>>) -> Facts {
         evidence: evidence.known().map(|(quantity, measured)| (quantity.id().to_owned(), measured.value)).collect(),
         ..Facts::default()
     };
-    facts.peak_rate = evidence.get(Q::PeakRate).filter(|_| job.learning_rate.is_some()).unwrap_or(f64::NAN);
-    facts.warming_up = evidence.above(Q::WarmingUp, HALF);
     measure_loss(&mut facts, job, evidence);
     facts.crashed = crashed(job, &facts);
     if let Some(baseline) = baseline {
@@ -57,27 +55,20 @@ pub fn measure(looked: Looked<'_>, baseline: Option<Looked<'_>>) -> Facts {
 
 fn measure_loss(facts: &mut Facts, job: &JobView, evidence: &Evidence) {
     let Some(observed) = job.judged() else { return };
-    let number = |quantity| evidence.get(quantity).unwrap_or(f64::NAN);
     let sketch = &observed.sketch;
     facts.started = sketch.count() > 0;
-    facts.steps = number(Q::Steps);
     // A bad step that the run recovered from is a warning of the rules, not an end of all finite losses.
     facts.finite = !facts.problems.iter().any(|p| p == "non_finite") && sketch.last_finite().is_some();
-    (facts.non_finite_step, facts.finite_points) = (number(Q::NonFiniteStep), number(Q::FinitePoints));
-    (facts.accuracy, facts.validation_best) = (number(Q::Accuracy), number(Q::ValidationBest));
     if let Some(curve) = &observed.curve {
-        (facts.loss_start, facts.loss_end, facts.loss_best) = (curve.start, curve.end, curve.best());
-        facts.progress = curve.relative_drop();
         facts.improving = curve.trend_from(HALF) < -TREND && curve.dropped();
         facts.learned = facts.finite && learned(job, curve, evidence);
-    } else if let (Some(first), Some(last), Some(low)) = (sketch.first(), sketch.last_finite(), sketch.lowest()) {
-        (facts.loss_start, facts.loss_end, facts.loss_best) = (first.value, last.value, low.value);
-        facts.progress = (first.value - last.value) / first.value.abs();
     }
     // Few values: a start is the first of them, or their median, whichever is higher.
-    let start = sketch.first().map_or(facts.loss_start, |first| facts.loss_start.max(first.value));
-    let accurate = facts.accuracy >= FITS_ACCURACY && (!facts.training_loss || facts.loss_end < HALF * start);
-    let fell = fits_from(start, facts.loss_end) || fits_from(start, facts.loss_best);
+    let start = facts.number(Q::LossStart);
+    let start = sketch.first().map_or(start, |first| start.max(first.value));
+    let accurate =
+        facts.number(Q::Accuracy) >= FITS_ACCURACY && (!facts.training_loss || facts.number(Q::LossEnd) < HALF * start);
+    let fell = fits_from(start, facts.number(Q::LossEnd)) || fits_from(start, facts.number(Q::LossBest));
     facts.fits = facts.finite && (accurate || facts.training_loss && fell);
     facts.generalised = generalised(job, evidence);
 }
@@ -140,7 +131,7 @@ fn compare(facts: &mut Facts, looked: Looked<'_>, baseline: Looked<'_>) {
     let job = looked.view;
     let start = start_of(baseline.view).filter(|_| !other_loss(job, baseline.view));
     // With many steps, the first values of few examples are already fitted; those of the baseline are not.
-    let fits = |start| fits_from(start, facts.loss_end);
+    let fits = |start| fits_from(start, facts.number(Q::LossEnd));
     facts.fits |= facts.finite && facts.training_loss && start.is_some_and(fits);
     if examples(job) != examples(baseline.view) {
         // The loss of some examples is not that of all.
@@ -153,15 +144,15 @@ fn compare(facts: &mut Facts, looked: Looked<'_>, baseline: Looked<'_>) {
     (facts.better, facts.worse, facts.gain) = (gain.counts > 1.0, gain.counts < -1.0, gain.share);
     // Few first values do not determine the start of a run; if the baseline never left its start, its start applies to
     // both.
-    let below = |start: f64| (start - facts.loss_end) / start.abs() > LEARNED;
-    let below_start = start.is_some() && facts.progress > LEARNED;
+    let below = |start: f64| (start - facts.number(Q::LossEnd)) / start.abs() > LEARNED;
+    let below_start = start.is_some() && facts.number(Q::Progress) > LEARNED;
     // A run that learns within its first value shows no decrease of its own.
-    let at_once = start.is_some_and(below) && (facts.fits || gain.share > HALF) && facts.progress > -LEARNED;
-    let answers = looked.evidence.above(Q::AccuracyGain, ACCURACY_GAIN) && facts.progress > 0.0;
+    let at_once = start.is_some_and(below) && (facts.fits || gain.share > HALF) && facts.number(Q::Progress) > -LEARNED;
+    let answers = looked.evidence.above(Q::AccuracyGain, ACCURACY_GAIN) && facts.number(Q::Progress) > 0.0;
     facts.learned |= facts.better && facts.finite && (below_start || at_once || answers) && !guesses(looked.evidence);
     // Between half and twice the threshold, another seed could reverse the result.
     let close = |share: f64| HALF < share && share < 1.0 / HALF;
-    facts.close = close(gain.counts.abs()) || facts.better && close(facts.progress / LEARNED) && !at_once;
+    facts.close = close(gain.counts.abs()) || facts.better && close(facts.number(Q::Progress) / LEARNED) && !at_once;
     let trouble = facts.problems.iter().any(|p| !NEXT_PROBLEMS.contains(&p.as_str()) || before.contains(p));
     facts.cured = facts.learned && facts.better && facts.finite && !trouble;
 }
@@ -212,7 +203,8 @@ fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain {
         let sketch = view.loss().map(|observed| &observed.sketch);
         sketch.is_some_and(|sketch| sketch.last().is_some_and(|point| point.value.is_finite()))
     };
-    let sure = |better: bool| if better { Gain::new(f64::INFINITY, facts.progress) } else { Gain::new(0.0, 0.0) };
+    let sure =
+        |better: bool| if better { Gain::new(f64::INFINITY, facts.number(Q::Progress)) } else { Gain::new(0.0, 0.0) };
     match (finite(job), finite(baseline)) {
         (false, true) => return Gain::new(f64::NEG_INFINITY, f64::NEG_INFINITY),
         (false, false) => return Gain::new(0.0, 0.0),
@@ -288,7 +280,7 @@ fn gain_in_other_units(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain
     }
     let progress = baseline.loss().and_then(|o| o.curve.as_ref()).map_or(0.0, Curve::relative_drop);
     // A loss that runs away below zero "drops" without bound; that is no progress to beat.
-    let gain = facts.progress - if progress > 1.0 { 0.0 } else { progress };
+    let gain = facts.number(Q::Progress) - if progress > 1.0 { 0.0 } else { progress };
     let gain = Gain::new(gain / LEARNED, gain);
     if facts.learned { gain } else { gain.no_gain() }
 }
@@ -448,7 +440,7 @@ mod tests {
     fn nan_on_the_second_step_is_counted() {
         let facts = facts(&with_loss([1e9, f64::NAN, f64::NAN]), Some(&stuck()));
         assert!(!facts.finite && !facts.crashed && facts.worse);
-        assert_eq!((facts.finite_points, facts.non_finite_step), (1.0, 1.0));
+        assert_eq!((facts.number(Q::FinitePoints), facts.number(Q::NonFiniteStep)), (1.0, 1.0));
     }
 
     #[test]
@@ -534,7 +526,7 @@ mod tests {
         let with_rate = |rate: &dyn Fn(usize) -> f64| {
             let mut job = stuck();
             job.learning_rate = observed((0..1000).map(rate));
-            facts(&job, None).warming_up
+            facts(&job, None).number(Q::WarmingUp) > HALF
         };
         assert!(with_rate(&|i| 1e-8 * (i + 1) as f64));
         assert!(!with_rate(&|_| 0.001));

@@ -28,6 +28,11 @@ impl<'a> Subject<'a> {
         Subject { job: &opening.job, knobs: &opening.knobs, symptoms, verdict: None }
     }
 
+    /// The job.
+    pub(super) fn job(&self) -> &str {
+        self.job
+    }
+
     /// Whether a rule matches: all its conditions are true.
     pub(super) fn suits(&self, rule: &Rule) -> bool {
         let among = |names: &[String], name: &str| names.iter().any(|known| known == name);

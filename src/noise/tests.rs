@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::case::Body;
-use crate::config::{KnobTest, Quiet, Rule, Span};
+use crate::config::{KnobTest, Quiet, Rule, Span, Watched};
 
 const HOUR: f64 = 3600.0;
 
@@ -41,6 +41,7 @@ fn nights() -> Quiet {
 /// A destination that people read and one that machines read, with a store and a sender that keep their promises.
 struct World {
     noise: Noise,
+    watched: Watched,
     outlets: Vec<Outlet>,
     quieted: Quieted,
     openings: Vec<Opening>,
@@ -57,6 +58,7 @@ impl World {
     fn new(noise: Noise, outlets: Vec<Outlet>) -> World {
         World {
             noise,
+            watched: Watched::default(),
             outlets,
             quieted: Quieted::default(),
             openings: Vec::new(),
@@ -72,6 +74,7 @@ impl World {
     fn situation(&self) -> Situation<'_> {
         Situation {
             noise: &self.noise,
+            watched: &self.watched,
             outlets: &self.outlets,
             quieted: &self.quieted,
             openings: &self.openings,

@@ -5,7 +5,7 @@
 use maud::{Markup, html};
 
 use super::words::{per_cent, sentence, shown, words};
-use crate::belief::{Breakdown, Reason};
+use crate::belief::{Belief, Contribution};
 use crate::case::{Believed, Case, Experiment};
 
 /// Maximum number of causes shown, most probable first.
@@ -96,7 +96,7 @@ pub(super) fn section(case: &Case) -> Markup {
 }
 
 /// The probability that the job fails, and the evidence.
-pub(super) fn failing(belief: &Breakdown) -> Markup {
+pub(super) fn failing(belief: &Belief) -> Markup {
     html! {
         p {
             "The probability that the job fails was " strong { (per_cent(belief.probability)) }
@@ -109,7 +109,7 @@ pub(super) fn failing(belief: &Breakdown) -> Markup {
     }
 }
 
-fn reasons(title: &str, all: &[Reason]) -> Markup {
+fn reasons(title: &str, all: &[Contribution]) -> Markup {
     html! {
         div {
             h3.small { (title) }
@@ -118,7 +118,7 @@ fn reasons(title: &str, all: &[Reason]) -> Markup {
                 @for reason in all.iter().take(REASONS) {
                     li {
                         (sentence(&words(&shown(&reason.quantity, 60)))) " "
-                        (reason.value.map_or_else(|| "not finite".to_owned(), |value| crate::picture::number(value, 3)))
+                        (if reason.value.is_finite() { crate::picture::number(reason.value, 3) } else { "not finite".to_owned() })
                         span.quiet { " (log-odds " (format!("{:+.1}", reason.log_odds)) ")" }
                     }
                 }

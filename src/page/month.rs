@@ -66,9 +66,10 @@ fn left_unspent(case: &Case) -> Option<(f64, f64)> {
     let pace = case.pace?;
     let planned = case.settings.get("max_steps")?.as_f64()?;
     let (facts, reported) = (&case.baseline_facts, case.findings.iter().map(|finding| finding.last_step).max()?);
+    let steps = facts.steps();
     let taken_away = case.fate.as_ref().is_some_and(|f| matches!(f.state, FateState::Cancelled | FateState::Stopped));
-    let went_on = facts.steps > reported as f64 || taken_away;
-    let left = (planned - facts.steps) * pace.seconds_per_step / 3600.0;
+    let went_on = steps > reported as f64 || taken_away;
+    let left = (planned - steps) * pace.seconds_per_step / 3600.0;
     (facts.ended && went_on && left > 0.0).then_some((left, pace.gpus))
 }
 
@@ -108,7 +109,8 @@ mod tests {
         let mut ran = case();
         ran.pace = Some(Pace { seconds_per_step: 3.6, gpus: 2.0 });
         ran.settings.insert("max_steps".into(), 2000.into());
-        (ran.baseline_facts.ended, ran.baseline_facts.steps) = (true, 1000.0);
+        ran.baseline_facts.ended = true;
+        ran.baseline_facts.evidence.insert("steps".into(), 1000.0);
         ran.findings[0].last_step = 500;
         ran.experiments.clear();
         let mut experiment =

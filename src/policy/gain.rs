@@ -158,7 +158,7 @@ fn cost(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
     };
     let Ok(changes) = settings::of_experiment(run, environment, policy.vocabulary()) else { return 1.0 };
     let whole = environment.baseline.knobs.get("max_steps").and_then(serde_json::Value::as_f64);
-    let whole = whole.unwrap_or(environment.baseline.steps);
+    let whole = whole.unwrap_or(environment.baseline.steps());
     let steps = changes.get("max_steps").and_then(serde_json::Value::as_f64).unwrap_or(whole);
     let share = if whole > 0.0 && steps.is_finite() { (steps / whole).min(1.0) } else { 1.0 };
     OVERHEAD + share

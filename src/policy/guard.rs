@@ -15,7 +15,7 @@ pub(super) use eval::{Datum, Evaluator, show_number};
 pub(super) use lower::Fault;
 pub(super) use names::{Names, When};
 
-use crate::facts::{FactType, FactValue, Facts};
+use crate::facts::{FactType, Field};
 
 use super::vocabulary::KnobKind;
 
@@ -88,7 +88,7 @@ pub(super) enum Job {
 /// A name in an expression.
 #[derive(Debug, Clone)]
 pub(super) enum Read {
-    Fact(Job, for<'f> fn(&'f Facts) -> FactValue<'f>),
+    Fact(Job, Field),
     Knob(Job, String),
     /// The value to which the best experiment of a test changed a knob.
     Changed(String, String),

@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of tests, limits, and termination. Must not know: YAML, and how a proposal is carried out.
 
-use crate::facts::{Facts, Knobs};
+use crate::facts::{Facts, Knobs, Quantity};
 
 use super::file::{
     Action, Ask, CONCLUDE, FOUND, LIMIT, NO_CURE, NOT_CONFIRMED, Order, PROMISING, Phase, Policy, Run, SILENCE,
@@ -345,7 +345,7 @@ impl<'p, 'e> Walk<'p, 'e> {
             // Two experiments that are not finite are equally bad: the ladder of a rate that is far too high continues.
             (false, false) => true,
             (true, true) if facts.gain.is_nan() || best.gain.is_nan() => {
-                facts.better && !best.better || facts.progress > best.progress
+                facts.better && !best.better || facts.number(Quantity::Progress) > best.number(Quantity::Progress)
             }
             (true, true) => facts.gain > best.gain,
         }
@@ -479,9 +479,9 @@ impl<'p, 'e> Walk<'p, 'e> {
         format!(
             "with {}, and everything else unchanged, the loss falls from {} to {}; the baseline ended at {}",
             changes.join(", "),
-            number(shown.loss_start),
-            number(shown.loss_end),
-            number(self.baseline.loss_end),
+            number(shown.number(Quantity::LossStart)),
+            number(shown.number(Quantity::LossEnd)),
+            number(self.baseline.number(Quantity::LossEnd)),
         )
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::facts::{FIELDS, FactType, Facts, Knobs};
+use crate::facts::{FactType, Facts, Field, Knobs};
 use crate::policy::Policy;
 use crate::yaml::{Fields, Kind, Node, Place, Problem, Problems, read as read_yaml, suggest};
 
@@ -209,33 +209,39 @@ impl Reader<'_, '_> {
 
     /// The facts of a job by name, and the hours that it ran.
     fn job(&mut self, node: &Node) -> (Facts, f64) {
-        let mut given = Map::new();
+        let (mut given, mut quantities) = (Map::new(), Map::new());
         let mut knobs = Knobs::new();
         let mut hours = 0.0;
         for (key, node) in node.entries("the facts of a job", self.problems) {
             match key.name.as_str() {
                 "knobs" => knobs = self.knobs(node, "`knobs`"),
                 "hours" => hours = node.number("`hours`", self.problems).unwrap_or_default(),
-                name => {
-                    if let Some(value) = self.fact(name, key.place, node) {
-                        given.insert(name.to_owned(), value);
+                name => match self.fact(name, key.place, node) {
+                    Some((field, value)) if field.is_quantity() => {
+                        quantities.insert(name.to_owned(), value);
                     }
-                }
+                    Some((_, value)) => drop(given.insert(name.to_owned(), value)),
+                    None => {}
+                },
             }
         }
+        given.insert("evidence".to_owned(), Value::Object(quantities));
         let mut facts = infer(given).unwrap_or_default();
         facts.knobs = knobs;
         (facts, hours)
     }
 
-    fn fact(&mut self, name: &str, at: Place, node: &Node) -> Option<Value> {
-        let Some(field) = FIELDS.iter().find(|field| field.name == name) else {
-            let known = FIELDS.iter().map(|field| field.name).chain(["knobs", "hours"]);
+    fn fact(&mut self, name: &str, at: Place, node: &Node) -> Option<(Field, Value)> {
+        let Some(field) = Field::named(name) else {
+            let known = Field::all().map(|field| field.name).chain(["knobs", "hours"]);
             self.problems.add_maybe(at, format!("a job has no fact `{name}`"), suggest(name, known));
             return None;
         };
         let what = format!("`{name}`");
-        match field.kind {
+        let value = match field.kind {
+            FactType::Bool if field.is_quantity() => {
+                node.truth(&what, self.problems).map(|yes| Value::from(u8::from(yes)))
+            }
             FactType::Bool => node.truth(&what, self.problems).map(Value::from),
             FactType::Number => node.number(&what, self.problems).map(Value::from),
             FactType::Strings => {
@@ -251,7 +257,8 @@ impl Reader<'_, '_> {
                 }
                 Some(Value::from(ids))
             }
-        }
+        };
+        Some((field, value?))
     }
 
     fn expected(&mut self, node: &Node) -> Expected {
@@ -314,7 +321,7 @@ fn infer(mut given: Map<String, Value>) -> Option<Facts> {
     let truth = |given: &Map<String, Value>, name: &str| given.get(name) == Some(&Value::Bool(true));
     let fits = truth(&given, "fits");
     let cured = truth(&given, "cured");
-    let finite = !given.get("non_finite_step").is_some_and(Value::is_number);
+    let finite = given.get("evidence").and_then(|known| known.get("non_finite_step")).is_none();
     let symptoms = given.get("symptoms").cloned().unwrap_or_else(|| Value::from(Vec::<String>::new()));
     let follows = [
         ("started", Value::from(true)),

@@ -1,41 +1,41 @@
 //! A loss or gradient norm is pinned at a bound, so that its true size is hidden: its rules over the evidence.
 
 use super::Severity::{Info, Problem};
-use super::picture::jitter;
 use super::{ACCURATE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{FAR_ABOVE_CLIP, HALF, PINNED, THIRD};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "clipped",
     summary: "a loss or gradient norm is pinned at a bound, so that its true size is hidden",
-    meaning: "\
-The curve runs along an artificial upper or lower bound: a gradient norm that equals its clip value at every step, or a
-loss that equals the logarithm of a small constant. The bound hides the true size and the reason why it is large.",
-    remedy: "\
-Log the gradient norm before clipping. If it is far above the clip value all the time, look for the cause: inputs that are not
-normalised, an initialisation that is too wide, or a learning rate that is too high.",
-    picture: &[("training loss", |x| 2.3 + 0.05 * jitter(x)), ("gradient norm", |_| 1.0)],
-    text: "\
-**Source.** The article's case study: clipping masked the real problem, as batch norm did. Occasional clipping is
-healthy, as is any clipping of a loss that was halved. Programs replace 0 or NaN by a smallest number before they
-take a logarithm, and then log the negative logarithm of that number.",
     rules: &[
-        rule(Problem, "saturated", "the loss is pinned at {loss_end}, the negative logarithm of a smallest number: \
-            the scores became 0, NaN or infinite")
-            .when(&[above(Q::Clamp, THIRD)]),
+        rule(
+            Problem,
+            "saturated",
+            "the loss is pinned at {loss_end}, the negative logarithm of a smallest number: \
+            the scores became 0, NaN or infinite",
+        )
+        .when(&[above(Q::Clamp, THIRD)]),
         rule(Problem, "pinned", "the gradient norm is pinned at {gradient_level}: its true size is hidden")
             .when(&[above(Q::GradientPinned, PINNED)])
             .unless(&[above(Q::Progress, HALF), ACCURATE]),
-        rule(Problem, "every_step_cut", "the gradient norm ({gradient_level}) is always at least {clip_excess} times \
-            the clip value: every step is clipped")
-            .when(&[above(Q::ClipExcess, FAR_ABOVE_CLIP)])
-            .unless(&[above(Q::Progress, HALF), ACCURATE]),
+        rule(
+            Problem,
+            "every_step_cut",
+            "the gradient norm ({gradient_level}) is always at least {clip_excess} times \
+            the clip value: every step is clipped",
+        )
+        .when(&[above(Q::ClipExcess, FAR_ABOVE_CLIP)])
+        .unless(&[above(Q::Progress, HALF), ACCURATE]),
         rule(Info, "pinned_while_learning", "the gradient norm is pinned at {gradient_level}, but the loss falls")
             .when(&[above(Q::GradientPinned, PINNED)]),
-        rule(Info, "steps_cut_while_learning", "the gradient norm ({gradient_level}) is at least {clip_excess} times the clip value, but the loss falls")
-            .when(&[above(Q::ClipExcess, FAR_ABOVE_CLIP)]),
+        rule(
+            Info,
+            "steps_cut_while_learning",
+            "the gradient norm ({gradient_level}) is at least {clip_excess} times the clip value, but the loss falls",
+        )
+        .when(&[above(Q::ClipExcess, FAR_ABOVE_CLIP)]),
     ],
 };
 

@@ -1,30 +1,17 @@
 //! Units or layers whose outputs or gradients are all zero: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::picture::jitter;
 use super::{ACCURATE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::FIFTH;
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "dead_units",
     summary: "units or layers whose outputs or gradients are all zero",
-    meaning: "\
-Some layers receive gradients that are exactly zero, so their weights never change. This is typical after a large step with ReLU:
-the units are negative for every input, and a ReLU passes no gradient there.",
-    remedy: "\
-Lower the learning rate, start again from scratch, and try an activation with a slope on both sides (leaky ReLU, GELU).
-Check that the layers are not frozen or detached by mistake.",
-    picture: &[("training loss", |x| 2.3 - 0.25 * x.min(0.1) + 0.04 * jitter(x)), ("layer gradient", |x| if x < 0.1 { 1.5 + 0.3 * jitter(x) } else { 0.0 })],
-    text: "**False alarms.** Frozen layers have no gradients. Runs that learn are not reported.",
-    rules: &[rule(
-        Problem,
-        "layers_without_gradient",
-        "{dead_layers%} of the layers receive only zero gradients",
-    )
-    .when(&[above(Q::DeadLayers, 0.0)])
-    .unless(&[above(Q::Progress, FIFTH), ACCURATE])],
+    rules: &[rule(Problem, "layers_without_gradient", "{dead_layers%} of the layers receive only zero gradients")
+        .when(&[above(Q::DeadLayers, 0.0)])
+        .unless(&[above(Q::Progress, FIFTH), ACCURATE])],
 };
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::Severity::{Problem, Warning};
 use super::Test::All;
-use super::picture::jitter;
 use super::{MATURE, Symptom, above, at_least, below, rule, sure};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
@@ -10,49 +9,68 @@ use crate::numbers::{
     SIGNIFICANT, SMALL, TREND,
 };
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "diverging",
     summary: "the loss has left its level and keeps growing, or ended far above its start",
-    meaning: "\
-The loss leaves its level and does not come back. Usually the steps are too large: the learning rate is too high, or the
-gradients explode. The same applies to a reward, an accuracy or a validation loss that collapses.",
-    remedy: "\
-Keep a checkpoint from before the break. Lower the learning rate by a factor of ten, add warm-up or gradient clipping, and look
-at the batches right before the break.",
-    picture: &[("training loss", |x| if x < 0.6 { 2.3 * (-4.0 * x).exp() + 0.03 * jitter(x) } else { 0.2 * (12.0 * (x - 0.6)).exp() + 0.05 * jitter(x) })],
-    text: "\
-A reward, an accuracy or a validation loss that collapses counts as diverging too.
-
-**False alarms.** A curriculum that gets harder lowers rewards and raises losses by design; increasing the weight of a part of
-the loss (KL annealing) raises the whole. A jump that comes back is `loss_spikes`. Negative
-log-likelihoods become more negative by a few units, not by orders of magnitude. Adversarial training (GAN) is not judged.",
     rules: &[
-        rule(Problem, "below_its_bound", "the loss is {loss_end}, and this kind of loss cannot be negative: check its sign")
-            .when(&[above(Q::BelowBound, LEARNED)]),
+        rule(
+            Problem,
+            "below_its_bound",
+            "the loss is {loss_end}, and this kind of loss cannot be negative: check its sign",
+        )
+        .when(&[above(Q::BelowBound, LEARNED)]),
         rule(Problem, "runs_away", "the loss falls below zero without limit, from {loss_start} to {loss_end}")
             .when(&[above(Q::Runaway, HUNDREDFOLD)]),
-        rule(Problem, "broken", "the latest losses left their level by {break_errors} of its standard errors; keep a \
-            checkpoint from before the break")
-            .when(&[above(Q::BreakErrors, BROKEN), above(Q::BreakSize, BLOWN_UP)]),
+        rule(
+            Problem,
+            "broken",
+            "the latest losses left their level by {break_errors} of its standard errors; keep a \
+            checkpoint from before the break",
+        )
+        .when(&[above(Q::BreakErrors, BROKEN), above(Q::BreakSize, BLOWN_UP)]),
         rule(Problem, "thrown_out", "the loss jumped above its start ({loss_start}) and is now {loss_end}")
             .when(&[above(Q::EarlyPeak, SIGNIFICANT), below(Q::Progress, -1.0), below(Q::DropErrors, -SIGNIFICANT)])
             .unless(&[All(&[below(Q::Maturity, 1.0), above(Q::LateFall, FIFTH)])]),
         rule(Problem, "risen", "the loss has risen from {loss_start} to {loss_end}")
             .when(&[below(Q::Progress, -RISEN), below(Q::DropErrors, -SIGNIFICANT), at_least(Q::StaysAbove, COLLAPSE)])
             .unless(&[All(&[above(Q::LateFall, FIFTH), below(Q::LateTrend, -TREND)])]),
-        rule(Problem, "rises_with_its_gradients", "the loss fell to {loss_best} and has risen since, to {loss_end}, together with the gradient norm")
-            .when(&[MATURE, above(Q::Rise, RISES_AGAIN), above(Q::LostAgain, EARLY), above(Q::RiseErrors, SIGNIFICANT),
-                below(Q::BestAfter, GUESS), above(Q::LateTrend, TREND), above(Q::GradientGrowth, SMALL)]),
+        rule(
+            Problem,
+            "rises_with_its_gradients",
+            "the loss fell to {loss_best} and has risen since, to {loss_end}, together with the gradient norm",
+        )
+        .when(&[
+            MATURE,
+            above(Q::Rise, RISES_AGAIN),
+            above(Q::LostAgain, EARLY),
+            above(Q::RiseErrors, SIGNIFICANT),
+            below(Q::BestAfter, GUESS),
+            above(Q::LateTrend, TREND),
+            above(Q::GradientGrowth, SMALL),
+        ]),
         rule(Problem, "reward_collapsed", "the reward has lost {reward_lost%} of its gain")
             .when(&[above(Q::RewardLost, COLLAPSE)]),
         rule(Problem, "accuracy_collapsed", "an accuracy has lost {accuracy_lost%} of its best level")
             .when(&[above(Q::AccuracyLost, HALF), sure(Q::AccuracyLost, ACCURACY_GAIN)]),
-        rule(Problem, "validation_collapsed", "the validation loss rose to {validation_rise} times above its best level, and training does not improve")
-            .when(&[above(Q::ValidationRise, SIGNIFICANT), above(Q::ValidationRiseErrors, SIGNIFICANT), below(Q::TrainingFallSince, LEARNED)]),
-        rule(Warning, "rises_again", "the loss fell to {loss_best} and has risen since, to {loss_end}")
-            .when(&[MATURE, above(Q::Rise, RISES_AGAIN), above(Q::LostAgain, EARLY), above(Q::RiseErrors, SIGNIFICANT),
-                below(Q::BestAfter, GUESS), above(Q::LateTrend, TREND)]),
+        rule(
+            Problem,
+            "validation_collapsed",
+            "the validation loss rose to {validation_rise} times above its best level, and training does not improve",
+        )
+        .when(&[
+            above(Q::ValidationRise, SIGNIFICANT),
+            above(Q::ValidationRiseErrors, SIGNIFICANT),
+            below(Q::TrainingFallSince, LEARNED),
+        ]),
+        rule(Warning, "rises_again", "the loss fell to {loss_best} and has risen since, to {loss_end}").when(&[
+            MATURE,
+            above(Q::Rise, RISES_AGAIN),
+            above(Q::LostAgain, EARLY),
+            above(Q::RiseErrors, SIGNIFICANT),
+            below(Q::BestAfter, GUESS),
+            above(Q::LateTrend, TREND),
+        ]),
     ],
 };
 

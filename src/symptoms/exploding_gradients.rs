@@ -1,30 +1,14 @@
 //! Gradient norms grow by orders of magnitude, or are far too large for the weights: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::picture::jitter;
 use super::{ACCURATE, MATURE, Symptom, above, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{AT_CHANCE, BY_DEPTH, EXPLODED, FITS_SHARE, HALF, HUNDREDFOLD, LARGE_NORM};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "exploding_gradients",
     summary: "gradient norms grow by orders of magnitude, or are far too large for the weights",
-    meaning: "\
-Gradient norms grow by orders of magnitude, or are huge from the first step. Each layer multiplies the signal by more than 1,
-which a deep network turns into a very large number.",
-    remedy: "\
-Use variance scaling (He or Xavier) for the initialisation, normalise the inputs, and clip gradients as a stopgap. Batch norm can
-hide the problem: remove it for a test.",
-    picture: &[("training loss", |x| 2.3 + 0.1 * jitter(x)), ("gradient norm", |x| (11.0 * x).exp() * (1.0 + 0.3 * jitter(x)))],
-    text: "\
-A cross-entropy that starts far above any guess shows that the activations exploded before the gradients did.
-
-**False alarms.** A single spike of the norm does not count. A loss in large units has large gradients, so the norm is
-compared with the loss.
-
-**Sources.** Glorot and Bengio 2010; He et al. 2015 (variance of activations by depth); AutoTrainer (ICSE 2021) for the
-ratio of layers.",
     rules: &[
         rule(Problem, "starts_exploded", "a cross-entropy of {loss_start} at the start is far above any uniform guess: the activations explode")
             .when(&[above(Q::LossStart, EXPLODED), above(Q::OverChance, -AT_CHANCE)])

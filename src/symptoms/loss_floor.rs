@@ -5,30 +5,17 @@ use super::{MATURE, Symptom, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::FLOOR;
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "loss_floor",
     summary: "the loss stops at the lower bound of its formula although the accuracy is far better",
-    meaning: "\
-The loss stops at a level that its own formula cannot go below, although the model answers well. For example, a softmax applied
-twice leaves a cross-entropy of at least 1.46 with ten classes.",
-    remedy: "Pass raw scores (logits) to a loss that already applies softmax or sigmoid. Check the axis of the \
-        softmax.",
-    picture: &[("training loss", |x| 1.4612 + 0.84 * (-14.0 * x).exp()), ("training accuracy", |x| 0.999 - 0.9 * (-14.0 * x).exp())],
-    text: "\
-The softmax is applied twice, a sigmoid squashes the input of the cross-entropy, or the softmax is taken over the batch.
-Scores squashed to the range 0 to 1 before a softmax over K classes result in a cross-entropy of at least
-log(e + K - 1) - 1 (K = 2: 0.313, 10: 1.461, 100: 3.622), and of log(e + K - 1) for wrong answers.
-
-**False alarms.** A contrastive loss starts at the log of the batch size, with the accuracy of a guess. Label smoothing
-has a different lower bound: 0.50 for ten classes and 0.1.
-
-**Source.** Cross-entropy of a softmax over one 1 and K - 1 zeros: -log(e / (e + K - 1)).",
-    rules: &[
-        rule(Problem, "squashed_scores", "the loss stopped at {loss_end}, the value of a cross-entropy whose scores \
-            were already squashed (an extra softmax or sigmoid, or a softmax over the batch)")
-            .when(&[MATURE, below(Q::FloorDistance, FLOOR)]),
-    ],
+    rules: &[rule(
+        Problem,
+        "squashed_scores",
+        "the loss stopped at {loss_end}, the value of a cross-entropy whose scores \
+            were already squashed (an extra softmax or sigmoid, or a softmax over the batch)",
+    )
+    .when(&[MATURE, below(Q::FloorDistance, FLOOR)])],
 };
 
 #[cfg(test)]

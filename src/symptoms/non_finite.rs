@@ -1,39 +1,32 @@
 //! NaN or infinity in a loss, metric, gradient norm or histogram: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::picture::jitter;
 use super::{Symptom, above, at_least, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{REPEATS, SMALL};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "non_finite",
     summary: "NaN or infinity in a loss, metric, gradient norm or histogram",
-    meaning: "\
-The loss or a gradient is NaN or infinite. After that, nothing is learned. NaN in the first steps suggests a fault in the data, the
-loss or the initialisation. NaN after the loss rose suggests the learning rate.",
-    remedy: "\
-Stop the run. Look for a logarithm or a division by zero in the loss, and for NaN in the inputs. If the loss climbed before,
-lower the learning rate. With float16, use loss scaling or bfloat16.",
-    picture: &[("training loss", |x| if x < 0.55 { 2.3 * (-3.0 * x).exp() + 0.03 * jitter(x) } else { f64::NAN })],
-    text: "\
-A loss that has been finite again for the latest fifth of its points skipped a bad step.
-
-**False alarms.** Mixed-precision training with loss scaling logs infinite gradient norms in its first steps and skips
-those updates.
-
-**Interpretation.** NaN from the first steps suggests data, loss or initialisation; a rise before it suggests the learning rate;
-NaN after a calm curve suggests a single batch or operation.",
     rules: &[
-        rule(Problem, "loss", "{tag:non_finite} is not finite, first at step {non_finite_step}, after {finite_points} finite values")
-            .when(&[above(Q::NonFinite, 0.0)]),
-        rule(Problem, "no_step_is_taken", "{tag:gradient_non_finite} has not been finite for its latest fifth, and \
-            the loss does not fall: no more steps are taken")
-            .when(&[at_least(Q::GradientNonFinite, 1.0), above(Q::Points, REPEATS), below(Q::LateFall, SMALL)]),
+        rule(
+            Problem,
+            "loss",
+            "{tag:non_finite} is not finite, first at step {non_finite_step}, after {finite_points} finite values",
+        )
+        .when(&[above(Q::NonFinite, 0.0)]),
+        rule(
+            Problem,
+            "no_step_is_taken",
+            "{tag:gradient_non_finite} has not been finite for its latest fifth, and \
+            the loss does not fall: no more steps are taken",
+        )
+        .when(&[at_least(Q::GradientNonFinite, 1.0), above(Q::Points, REPEATS), below(Q::LateFall, SMALL)]),
         rule(Warning, "recovered", "the loss was not finite at step {non_finite_step}, but is finite again")
             .when(&[above(Q::NonFiniteStep, f64::NEG_INFINITY)]),
-        rule(Warning, "gradient_norm", "{tag:gradient_non_finite} was not finite").when(&[at_least(Q::GradientNonFinite, 0.0)]),
+        rule(Warning, "gradient_norm", "{tag:gradient_non_finite} was not finite")
+            .when(&[at_least(Q::GradientNonFinite, 0.0)]),
         rule(Warning, "other_series", "{tag:other_non_finite} was not finite")
             .when(&[at_least(Q::OtherNonFinite, 0.0)]),
     ],

@@ -2,7 +2,6 @@
 
 use super::Severity::{Problem, Warning};
 use super::Test::{All, Any};
-use super::picture::jitter;
 use super::{ACCURATE, MATURE, NOT_STUCK, ON_ITS_WAY, Symptom, above, at_least, below, rule, sure};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
@@ -10,25 +9,10 @@ use crate::numbers::{
     PINNED, REPEATS, REWARD_GAIN, REWARDS, SIGNIFICANT, SMALL, THIRD, TORN, TREND,
 };
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "not_learning",
     summary: "after enough steps, the loss is no better than at the start",
-    meaning: "\
-After enough steps, the loss is still where it started: at the level of a guess, or of the best constant answer. There are many
-possible causes, so nextrun finds the cause by experiment.",
-    remedy: "\
-Start with the first step of the article: overfit a single example. If that works, lower and raise the learning rate. If it does
-not, check the loss, the labels, the inputs, and whether the optimizer gets the right parameters.",
-    picture: &[("training loss", |x| 2.303 + 0.03 * jitter(x))],
-    text: "\
-**Not reported.** Runs that may continue earlier training: they name a checkpoint, their steps begin late, their
-cross-entropy starts below chance, they were correct from the start, or their loss is constant at a fine-tuning rate
-without an accuracy. Adversarial training (GAN) is not judged. Reinforcement learning is judged by its reward, which may be at its
-best from the start.
-
-**False alarms.** With few validation examples, the accuracy can repeat exactly at a loss below its entropy; a frequent
-class may be the only answer at first. The accuracy of whole sequences is 0 at a low loss, independently of single answers.",
     rules: &[
         rule(Problem, "one_answer", "the accuracy was exactly {validation_accuracy|accuracy} at all evaluations, so \
             the model gives one answer to all inputs")

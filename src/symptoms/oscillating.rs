@@ -1,24 +1,14 @@
 //! Swings larger than the progress, without net progress: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::picture::jitter;
 use super::{MATURE, NOT_STUCK, Symptom, above, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{HALF, LEARNED};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "oscillating",
     summary: "swings larger than the progress, without net progress",
-    meaning: "\
-The loss swings by more than it has gained, and does not fall. Usually the learning rate is too high for the noise of the
-gradients.",
-    remedy: "\
-Lower the learning rate by a factor of ten, or use a larger batch.",
-    picture: &[("training loss", |x| 2.2 + 0.9 * (60.0 * x).sin() + 0.1 * jitter(x))],
-    text: "\
-**False alarms.** Small batches scatter too, but their levels fall. A cyclic learning rate makes levels swing while they
-fall.",
     rules: &[
         rule(
             Problem,

@@ -8,20 +8,10 @@ use crate::numbers::{
     BROKEN, COLLAPSE, FITS_SHARE, GAP, GOOD, GUESS, HALF, LEARNED, MAYBE, OVERFIT_RISE, SIGNIFICANT, SMALL,
 };
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "overfitting",
     summary: "training keeps improving while validation gets worse",
-    meaning: "The training loss keeps falling while the validation loss has turned and rises. The model memorises its \
-        training examples.",
-    remedy: "\
-Keep the checkpoint with the best validation loss. Then add data or augmentation, add weight decay or dropout, or use a smaller
-model.",
-    picture: &[("training loss", |x| 2.3 * (-5.0 * x).exp() + 0.02), ("validation loss", |x| if x < 0.3 { 2.3 - 5.0 * x } else { 0.8 + 1.4 * (x - 0.3) })],
-    text: "\
-**False alarms.** Late generalisation (grokking) looks like this at first. A small validation set scatters; the
-standard error is based on its own scatter. If the validation loss rises while validation accuracy does not fall, this is not
-overfitting: the model is only overconfident about its errors.",
     rules: &[
         rule(Problem, "validation_rises", "the validation loss rose by {validation_rise%} from its best \
             ({validation_best}, after {validation_best_after%} of the run), while the training loss fell to {loss_end}")

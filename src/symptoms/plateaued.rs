@@ -1,72 +1,102 @@
 //! Stopped improving after it learned, but is still bad by the task's own measure: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::Test::Any;
-use super::picture::jitter;
-use super::{ACCURATE, MATURE, Symptom, above, below, many, rule};
+use super::Test::{All, Any};
+use super::{ACCURATE, MATURE, Symptom, Test, above, below, many, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
     BLOWN_UP, CONVERGED, EARLY, FAR_OFF, FIFTH, FITS_SHARE, GOOD, GUESS, HALF, LARGE_NORM, SIGNIFICANT, STEEP,
 };
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// It fell beyond its noise, was nearly done early, and has stood since at a rate that could still move it.
+const STANDS: Test = All(&[
+    MATURE,
+    many(Q::DoneAfter),
+    below(Q::DoneAfter, EARLY),
+    below(Q::LateFall, FIFTH),
+    above(Q::RateLeft, FIFTH),
+    Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]),
+]);
+
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "plateaued",
     summary: "stopped improving after it learned, but is still bad by the task's own measure",
-    meaning: "\
-The loss fell quickly, then stopped although the task is far from solved. A second sign is required, such as a low training
-accuracy: judging by the curve alone, this could be the noise floor of the data.",
-    remedy: "\
-Try a lower and a higher learning rate, then a larger model or better features. Check the activation of the output layer: a
-sigmoid cannot reach targets above 1.",
-    picture: &[("training loss", |x| 1.6 + 0.9 * (-20.0 * x).exp() + 0.02 * jitter(x)), ("training accuracy", |x| 0.38 - 0.28 * (-20.0 * x).exp() + 0.01 * jitter(x))],
-    text: "\
-Not for converged runs. Judging by the curve alone, a plateau may be a noise floor, so it is a `problem` only with a second sign.
-The learning rate must not have fallen: the criterion is progress relative to the learning rate used.
-
-**Not detected.** A constant answer to all inputs costs the variance of the targets, or the entropy of the class
-frequencies. Logs contain neither, and the noise floor of the targets can be at any level, including 1.
-
-**False alarms.** Regression on noisy targets reaches its noise floor early and stays there.",
     rules: &[
-        rule(Problem, "low_accuracy", "nine tenths of the decrease were done after {done_after%} of the run; the loss \
-            has been {loss_end} since; the training accuracy is only {accuracy}")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), below(Q::Accuracy, GUESS)])
-            .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
-        rule(Problem, "accuracy_gained_nothing", "nine tenths of the decrease were done after {done_after%} of the \
-            run; the loss has been {loss_end} since; the accuracy gained {accuracy_gain}")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), below(Q::AccuracyGain, 0.0), below(Q::ValidationAccuracy, GUESS)])
-            .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
-        rule(Problem, "steep", "nine tenths of the decrease were done after {done_after%} of the run; the loss has \
-            been {loss_end} since; the gradient norm is {gradient_to_loss} orders of magnitude larger than the loss")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), above(Q::GradientToLoss, STEEP), above(Q::GradientLevel, LARGE_NORM)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "at_a_margin", "nine tenths of the decrease were done after {done_after%} of the run; the loss \
+        rule(
+            Problem,
+            "low_accuracy",
+            "nine tenths of the decrease were done after {done_after%} of the run; the loss \
+            has been {loss_end} since; the training accuracy is only {accuracy}",
+        )
+        .when(&[STANDS, below(Q::Accuracy, GUESS)])
+        .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
+        rule(
+            Problem,
+            "accuracy_gained_nothing",
+            "nine tenths of the decrease were done after {done_after%} of the \
+            run; the loss has been {loss_end} since; the accuracy gained {accuracy_gain}",
+        )
+        .when(&[STANDS, below(Q::AccuracyGain, 0.0), below(Q::ValidationAccuracy, GUESS)])
+        .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
+        rule(
+            Problem,
+            "steep",
+            "nine tenths of the decrease were done after {done_after%} of the run; the loss has \
+            been {loss_end} since; the gradient norm is {gradient_to_loss} orders of magnitude larger than the loss",
+        )
+        .when(&[STANDS, above(Q::GradientToLoss, STEEP), above(Q::GradientLevel, LARGE_NORM)])
+        .unless(&[ACCURATE]),
+        rule(
+            Problem,
+            "at_a_margin",
+            "nine tenths of the decrease were done after {done_after%} of the run; the loss \
             has been {loss_end} since, which is the margin that a ranking loss has if all inputs are embedded at one \
-            point")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), below(Q::Margin, FITS_SHARE), below(Q::Progress, CONVERGED)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "latent_code_vanished", "nine tenths of the decrease were done after {done_after%} of the run; \
+            point",
+        )
+        .when(&[STANDS, below(Q::Margin, FITS_SHARE), below(Q::Progress, CONVERGED)])
+        .unless(&[ACCURATE]),
+        rule(
+            Problem,
+            "latent_code_vanished",
+            "nine tenths of the decrease were done after {done_after%} of the run; \
             the loss has been {loss_end} since; {tag:latent_code} has vanished, so the code contains no information \
-            about the input")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), below(Q::LatentCode, FITS_SHARE)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "out_of_reach", "nine tenths of the decrease were done after {done_after%} of the run; the loss \
-            has been {loss_end} since; the activation of the output layer may prevent it from reaching its targets")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), above(Q::Squashed, HALF), below(Q::Progress, GUESS)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "blown_up", "nine tenths of the decrease were done after {done_after%} of the run; the loss has \
-            been {loss_end} since; the first steps raised it to {early_peak} times its first value")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), above(Q::EarlyPeak, BLOWN_UP * BLOWN_UP), below(Q::Progress, GOOD)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "at_a_risky_setting", "nine tenths of the decrease were done after {done_after%} of the run; \
-            the loss has been {loss_end} since; the learning rate or the initialisation is known to be risky")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), Any(&[above(Q::RatePosition, FAR_OFF), above(Q::RiskyStart, HALF)])])
-            .unless(&[ACCURATE]),
-        rule(Warning, "no_second_witness", "nine tenths of the decrease were done after {done_after%} of the run; the \
-            loss has been {loss_end} since; there is no other evidence whether this is its lowest possible level")
-            .when(&[MATURE, many(Q::DoneAfter), below(Q::DoneAfter, EARLY), below(Q::LateFall, FIFTH), above(Q::RateLeft, FIFTH), Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]), below(Q::Progress, CONVERGED)])
-            .unless(&[ACCURATE]),
+            about the input",
+        )
+        .when(&[STANDS, below(Q::LatentCode, FITS_SHARE)])
+        .unless(&[ACCURATE]),
+        rule(
+            Problem,
+            "out_of_reach",
+            "nine tenths of the decrease were done after {done_after%} of the run; the loss \
+            has been {loss_end} since; the activation of the output layer may prevent it from reaching its targets",
+        )
+        .when(&[STANDS, above(Q::Squashed, HALF), below(Q::Progress, GUESS)])
+        .unless(&[ACCURATE]),
+        rule(
+            Problem,
+            "blown_up",
+            "nine tenths of the decrease were done after {done_after%} of the run; the loss has \
+            been {loss_end} since; the first steps raised it to {early_peak} times its first value",
+        )
+        .when(&[STANDS, above(Q::EarlyPeak, BLOWN_UP * BLOWN_UP), below(Q::Progress, GOOD)])
+        .unless(&[ACCURATE]),
+        rule(
+            Problem,
+            "at_a_risky_setting",
+            "nine tenths of the decrease were done after {done_after%} of the run; \
+            the loss has been {loss_end} since; the learning rate or the initialisation is known to be risky",
+        )
+        .when(&[STANDS, Any(&[above(Q::RatePosition, FAR_OFF), above(Q::RiskyStart, HALF)])])
+        .unless(&[ACCURATE]),
+        rule(
+            Warning,
+            "no_second_witness",
+            "nine tenths of the decrease were done after {done_after%} of the run; the \
+            loss has been {loss_end} since; there is no other evidence whether this is its lowest possible level",
+        )
+        .when(&[STANDS, below(Q::Progress, CONVERGED)])
+        .unless(&[ACCURATE]),
     ],
 };
 

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use super::picture::Picture;
 use super::{EVALUATIONS, FEW_POINTS, Finding, Severity};
 use crate::evidence::{Evidence, Measured, QUANTITIES, Quantity};
 
@@ -179,7 +178,7 @@ fn said(name: &str, evidence: &Evidence) -> String {
 }
 
 /// A number for people: integers in full, very large and very small numbers by their order of magnitude.
-pub(super) fn shown(value: f64) -> String {
+pub fn shown(value: f64) -> String {
     match value.abs() {
         _ if value.fract() == 0.0 && value.abs() < 1e6 => format!("{value:.0}"),
         size if !(1e-3..1e6).contains(&size) => format!("{value:.3e}"),
@@ -196,14 +195,6 @@ pub struct Symptom {
     pub id: &'static str,
     /// One-line definition.
     pub summary: &'static str,
-    /// Its appearance and its usual cause.
-    pub meaning: &'static str,
-    /// What to do about it.
-    pub remedy: &'static str,
-    /// Example curves.
-    pub picture: Picture,
-    /// False alarms, and the sources of the rules.
-    pub text: &'static str,
     /// The rules; the first matching rule applies.
     pub rules: &'static [Rule],
 }

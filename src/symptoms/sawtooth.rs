@@ -1,35 +1,27 @@
 //! Waves with a regular period, typical of unshuffled data: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::picture::jitter;
 use super::{Symptom, above, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{WAVE_CHANCE, WAVES};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "sawtooth",
     summary: "waves with a regular period, typical of unshuffled data",
-    meaning: "\
-The loss oscillates in waves that are longer than a batch and shorter than the run. The data are sorted, by class or by
-file, and are not shuffled.",
-    remedy: "\
-Shuffle the training data in every epoch. With several files, mix them.",
-    picture: &[("training loss", |x| 1.2 - 0.3 * x + 0.45 * (2.0 * std::f64::consts::PI * 12.0 * x).sin() + 0.05 * jitter(x))],
-    text: "\
-The loss repeatedly oscillates in waves that are longer than a batch and shorter than the run: the data are sorted,
-by class or by file, and are not shuffled. Randomly drawn batches differ from their neighbours as
-much as from distant batches (von Neumann's ratio).
-
-**False alarms.** A cyclic learning rate also causes such waves; runs that log one are not reported.
-In smoothed losses, neighbours are similar, but the swings are small. Waves of an unexpected length may have other causes.
-
-**Sources.** von Neumann 1941 (mean square successive difference); Schuster 1898 (periodogram), with the F test.",
     rules: &[
-        rule(Problem, "in_step_with_epochs", "the loss oscillates with the period of an epoch: the data are in the same order in every epoch")
-            .when(&[above(Q::Waves, WAVES), above(Q::EpochWaves, WAVE_CHANCE)]),
-        rule(Warning, "waves", "the loss oscillates in waves longer than a batch, which suggests that the data are sorted")
-            .when(&[above(Q::Waves, WAVES)]),
+        rule(
+            Problem,
+            "in_step_with_epochs",
+            "the loss oscillates with the period of an epoch: the data are in the same order in every epoch",
+        )
+        .when(&[above(Q::Waves, WAVES), above(Q::EpochWaves, WAVE_CHANCE)]),
+        rule(
+            Warning,
+            "waves",
+            "the loss oscillates in waves longer than a batch, which suggests that the data are sorted",
+        )
+        .when(&[above(Q::Waves, WAVES)]),
     ],
 };
 

@@ -1,34 +1,41 @@
 //! No new events for much longer than the job's usual interval, before its end: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::picture::jitter;
 use super::{Symptom, above, at_least, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GUESS, HALF, NOT_DONE};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "silent",
     summary: "no new events for much longer than the job's usual interval, before its end",
-    meaning: "\
-A job that logged at regular intervals has logged nothing for much longer, and its planned steps are not done. It hangs, or
-it was killed.",
-    remedy: "\
-Check the end of the job's own log, and its status in the queue: out of memory, out of time, a lost node, or a deadlock
-between workers.",
-    picture: &[("training loss", |x| if x < 0.4 { 2.3 * (-3.0 * x).exp() + 0.03 * jitter(x) } else { f64::NEG_INFINITY })],
-    text: "\
-**False alarms.** Early stopping with a large `max_steps` and no validation loss.",
     rules: &[
-        rule(Warning, "perhaps_stopped_early", "no event for {silence} times the longest expected pause since step \
-            {steps}, at {done%} of its steps, perhaps because of early stopping")
-            .when(&[at_least(Q::Silence, 1.0), below(Q::Done, NOT_DONE), below(Q::ValidationBestAfter, GUESS), below(Q::CutOff, HALF)]),
-        rule(Problem, "before_its_end", "no event for {silence} times the longest expected pause since step {steps}, at {done%} of its steps")
-            .when(&[at_least(Q::Silence, 1.0), below(Q::Done, NOT_DONE)])
-            .unless(&[above(Q::NonFinite, 0.0)]),
-        rule(Warning, "cut_off", "no event for {silence} times the longest expected pause since step {steps}, in the middle of a record")
-            .when(&[at_least(Q::Silence, 1.0), above(Q::CutOff, HALF)])
-            .unless(&[at_least(Q::Done, NOT_DONE)]),
+        rule(
+            Warning,
+            "perhaps_stopped_early",
+            "no event for {silence} times the longest expected pause since step \
+            {steps}, at {done%} of its steps, perhaps because of early stopping",
+        )
+        .when(&[
+            at_least(Q::Silence, 1.0),
+            below(Q::Done, NOT_DONE),
+            below(Q::ValidationBestAfter, GUESS),
+            below(Q::CutOff, HALF),
+        ]),
+        rule(
+            Problem,
+            "before_its_end",
+            "no event for {silence} times the longest expected pause since step {steps}, at {done%} of its steps",
+        )
+        .when(&[at_least(Q::Silence, 1.0), below(Q::Done, NOT_DONE)])
+        .unless(&[above(Q::NonFinite, 0.0)]),
+        rule(
+            Warning,
+            "cut_off",
+            "no event for {silence} times the longest expected pause since step {steps}, in the middle of a record",
+        )
+        .when(&[at_least(Q::Silence, 1.0), above(Q::CutOff, HALF)])
+        .unless(&[at_least(Q::Done, NOT_DONE)]),
     ],
 };
 

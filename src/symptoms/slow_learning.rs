@@ -1,26 +1,16 @@
 //! Improves steadily, but too slowly to reach a useful level in a reasonable budget: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::picture::jitter;
 use super::{ACCURATE, MATURE, STOPPED, Symptom, above, below, many, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
     ACCURACY_GAIN, BUDGETS, HALF, HARDLY_MOVES, LEARNED, OVERFIT_RISE, RISES_AGAIN, SIGNIFICANT, TREND,
 };
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "slow_learning",
     summary: "improves steadily, but too slowly to reach a useful level in a reasonable budget",
-    meaning: "\
-The loss falls steadily, but so slowly that several times the budget would not be enough. Usually the learning rate is too low.",
-    remedy: "\
-Raise the learning rate by a factor of ten. If it was warming up or had decayed, check the schedule.",
-    picture: &[("training loss", |x| 2.3 - 0.09 * x + 0.01 * jitter(x))],
-    text: "\
-**False alarms.** Fine-tuning of a language model ends a few per cent below its start by design; its curve flattens,
-so the rule checks the pace of the second half. With mostly noisy labels, the loss cannot fall much. Weights that do
-not change at all are `weights_frozen`.",
     rules: &[
         rule(
             Problem,

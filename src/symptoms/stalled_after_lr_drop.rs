@@ -1,33 +1,22 @@
 //! Progress stops when the learning rate falls to (nearly) zero, with the loss still high: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::picture::jitter;
 use super::{ACCURATE, Symptom, above, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GOOD, HALF, THIRD};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "stalled_after_lr_drop",
     summary: "progress stops when the learning rate falls to (nearly) zero, with the loss still high",
-    meaning: "Progress stops when the learning rate becomes almost zero, while the loss is still high. The schedule \
-        decays too fast.",
-    remedy: "\
-Use a constant learning rate for a test, or stretch the schedule to the length of the run. Often a decay that was meant per epoch is
-applied per step.",
-    picture: &[("training loss", |x| 1.4 + 0.9 * (-6.0 * x.min(0.3)).exp() + 0.02 * jitter(x)), ("learning rate", |x| 0.001 * (-16.0 * x).exp())],
-    text: "\
-In the article: \"the LR decays far too fast\".
-
-**False alarms.** Cosine and linear decay to zero spend only a small part of the run at a low rate, and step decay comes late. A run
-whose loss had stopped improving while the rate was at its peak is not reported: schedules that wait for this (reduce on
-plateau) follow the loss.",
-    rules: &[
-        rule(Problem, "rate_has_gone", "the learning rate is nearly zero for the latest {low_rate%} of the run; \
-            during that time, the loss decreased by {low_rate_gain} of its earlier decrease, and is now {loss_end}")
-            .when(&[above(Q::Maturity, THIRD), above(Q::LowRate, HALF), below(Q::LowRateGain, HALF), below(Q::Progress, GOOD)])
-            .unless(&[ACCURATE]),
-    ],
+    rules: &[rule(
+        Problem,
+        "rate_has_gone",
+        "the learning rate is nearly zero for the latest {low_rate%} of the run; \
+            during that time, the loss decreased by {low_rate_gain} of its earlier decrease, and is now {loss_end}",
+    )
+    .when(&[above(Q::Maturity, THIRD), above(Q::LowRate, HALF), below(Q::LowRateGain, HALF), below(Q::Progress, GOOD)])
+    .unless(&[ACCURATE])],
 };
 
 #[cfg(test)]

@@ -2,26 +2,14 @@
 //! over the evidence.
 
 use super::Severity::Problem;
-use super::picture::jitter;
 use super::{ACCURATE, MATURE, Symptom, below, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{FIFTH, TINY_NORM, VANISHES};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "vanishing_gradients",
     summary: "gradients are (nearly) zero, or shrink by orders of magnitude towards the input, while the loss is bad",
-    meaning: "\
-Gradients are almost zero, or shrink by orders of magnitude from the output to the input, while the loss is still bad. The first
-layers do not learn.",
-    remedy: "\
-Replace saturating activations (sigmoid, tanh) with ReLU or GELU, use variance scaling for the initialisation, and add residual
-connections or normalisation in deep networks.",
-    picture: &[("training loss", |x| 2.3 + 0.01 * jitter(x)), ("gradient norm", |x| 1e-6 * (1.0 + 0.2 * jitter(x)))],
-    text: "\
-**False alarms.** A converged run has small gradients; a frozen backbone has zero gradients in its layers.
-
-**Sources.** Hochreiter 1991; Glorot and Bengio 2010. The ratio is AutoTrainer's (ICSE 2021, beta 1e-3).",
     rules: &[
         rule(
             Problem,

@@ -1,37 +1,33 @@
 //! Weights do not change, or the loss repeats itself exactly: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::picture::jitter;
 use super::{ACCURATE, Symptom, above, at_least, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GUESS, MAYBE, REPEATS, THIRD};
 
-/// See `docs/SYMPTOMS.md`, which is rendered from this.
+/// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "weights_frozen",
     summary: "weights do not change, or the loss repeats itself exactly",
-    meaning: "\
-The loss or the weights repeat exactly: no update reaches them. The optimizer may have other parameters than the model, the
-learning rate may be 0, or gradients are cut off (`detach`, `no_grad`).",
-    remedy: "\
-Check that `optimizer.step()` is called, that the optimizer was created after the layers were replaced, and that
-`requires_grad` is true.",
-    picture: &[("training loss", |x| if x < 0.2 { 2.3 + 0.01 * jitter(x) } else { 2.3017 })],
-    text: "\
-**False alarms.** Fine-tuning freezes some layers, so the rule requires that all layers are frozen. A constant loss at a thousandth of
-its initial value has converged, and so has one that reached its last digit gradually. Hinge-type losses can
-reach exactly 0, but gradually.",
     rules: &[
         rule(Problem, "weights", "the histograms of all weights are identical {frozen_weights} times in a row")
             .when(&[at_least(Q::FrozenWeights, MAYBE)]),
-        rule(Problem, "zeros", "the latest {zeros} losses are exactly 0, directly after much larger losses: a NaN was replaced by 0")
-            .when(&[at_least(Q::Zeros, REPEATS)]),
+        rule(
+            Problem,
+            "zeros",
+            "the latest {zeros} losses are exactly 0, directly after much larger losses: a NaN was replaced by 0",
+        )
+        .when(&[at_least(Q::Zeros, REPEATS)]),
         rule(Problem, "loss", "the latest {repeats} losses are all exactly {loss_end}")
             .when(&[at_least(Q::Repeats, REPEATS), above(Q::RepeatedShare, THIRD)])
             .unless(&[above(Q::Clamp, 0.0)]),
-        rule(Problem, "validation", "{validation_repeats%} of the validation losses, including the latest, are exactly the same")
-            .when(&[above(Q::Maturity, THIRD), above(Q::ValidationRepeats, GUESS)])
-            .unless(&[above(Q::Clamp, 0.0), ACCURATE]),
+        rule(
+            Problem,
+            "validation",
+            "{validation_repeats%} of the validation losses, including the latest, are exactly the same",
+        )
+        .when(&[above(Q::Maturity, THIRD), above(Q::ValidationRepeats, GUESS)])
+        .unless(&[above(Q::Clamp, 0.0), ACCURATE]),
     ],
 };
 

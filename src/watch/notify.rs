@@ -5,26 +5,15 @@
 //!
 //! Notifications only make reading faster; any change that they miss is found by the next sweep.
 
-#[cfg(test)]
-mod conformance;
-#[cfg(target_os = "linux")]
-mod kernel_linux;
-#[cfg(any(test, not(target_os = "linux")))]
-mod kernel_other;
+mod kernel;
 mod notice;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use kernel_linux::Kernel;
-#[cfg(not(target_os = "linux"))]
-use kernel_other::Kernel;
+use kernel::Kernel;
 use notice::{Notice, Refusal};
-
-/// After the first notice, further ones are left to collect for so long: a program that logs ten tags writes ten times.
-const COALESCE: Duration = Duration::from_millis(2);
 
 /// With more paths than this at once, a sweep is cheaper.
 const MANY: usize = 4096;
@@ -158,8 +147,6 @@ impl Notifier {
         if !kernel.wait(timeout) {
             return Woken::Timeout;
         }
-        // Not waited for one by one: each would wake this thread.
-        std::thread::sleep(COALESCE);
         let mut everything = false;
         for notice in kernel.take() {
             everything |= self.note(notice, &mut paths);
@@ -183,6 +170,7 @@ impl Notifier {
                 }
                 path
             }
+            Notice::Dropped => return true,
             Notice::Overflow => {
                 let sysctl = "fs.inotify.max_queued_events";
                 self.say(

@@ -13,7 +13,7 @@ use super::history::{History, print_of};
 use super::run::{Outcome, Reading, RunFiles};
 use super::source::FileStatus;
 use crate::logdir::{Doors, Entry, Kind, Logdir, run_of};
-use crate::series::{RunData, RunName, Runs};
+use crate::series::{RunData, RunName, Runs, joined, relative};
 
 pub use look::TURN;
 
@@ -61,6 +61,8 @@ const MOST_RUNS: usize = 50_000;
 /// the changed files are old themselves.
 pub struct Watcher {
     logdir: Arc<dyn Logdir>,
+    /// With which the names of all runs begin, if any.
+    name: Option<String>,
     options: Options,
     runs: Runs,
     /// The files of each run; has the same keys as `runs`.
@@ -123,6 +125,7 @@ impl Watcher {
     pub fn new(logdir: Box<dyn Logdir>, options: Options) -> Watcher {
         Watcher {
             logdir: logdir.into(),
+            name: None,
             options,
             runs: Runs::new(),
             files: BTreeMap::new(),
@@ -149,10 +152,25 @@ impl Watcher {
         Watcher::new(logdir, options)
     }
 
+    /// Lets the names of all runs begin with `name`: for one of several log directories. To be called before the first
+    /// poll.
+    pub fn named(mut self, name: Option<String>) -> Watcher {
+        self.name = name;
+        self
+    }
+
     /// Leaves runs alone none of whose event files was modified within so many seconds, until one is. What is read
     /// already is not given up.
     pub fn ignore_older_than(&mut self, seconds: f64) {
         self.ignored_after = seconds;
+    }
+
+    /// Whether the log directory exists and can be read.
+    ///
+    /// # Errors
+    /// Why nothing will be found, for people.
+    pub fn check(&self) -> std::io::Result<()> {
+        self.logdir.check()
     }
 
     /// Looks for new files and directories everywhere, at all files that are followed, at a share of the old ones, so
@@ -191,7 +209,8 @@ impl Watcher {
         let mut changes = Changes::default();
         let ignored_after = std::mem::replace(&mut self.ignored_after, now - since);
         for name in names {
-            let directory = path_of(name);
+            let Some(directory) = self.path_of(name) else { continue };
+            let directory = &*directory;
             if self.history.get(directory).is_some_and(|known| known.print != 0) {
                 self.history.set_print(directory, 0);
                 self.look_at(directory, &mut changes);
@@ -203,8 +222,9 @@ impl Watcher {
 
     /// The names of the runs at or below `name` that are not read.
     pub fn old_runs_under(&self, name: &str) -> impl Iterator<Item = String> {
-        let runs = self.history.runs_under(path_of(name));
-        runs.map(|directory| run_of(&directory.join("file")).as_str().to_owned())
+        let path = self.path_of(name);
+        let runs = path.iter().flat_map(|path| self.history.runs_under(path)).map(|run| self.name_of(run));
+        runs.map(|run| run.as_str().to_owned()).collect::<Vec<_>>().into_iter()
     }
 
     /// How far the reading is that is under way.
@@ -237,14 +257,14 @@ impl Watcher {
 
     /// Whether a run of this name, or one below it, has files, read or not.
     pub fn follows(&self, name: &str) -> bool {
-        let scope = path_of(name);
-        !runs_under(&self.files, scope).is_empty() || self.history.runs_under(scope).next().is_some()
+        let Some(scope) = self.path_of(name) else { return false };
+        !self.read_under(&scope).is_empty() || self.history.runs_under(&scope).next().is_some()
     }
 
     /// Whether there is a run of just this name, read or not.
     pub fn has(&self, name: &str) -> bool {
-        let old = || self.history.get(path_of(name)).is_some_and(|known| known.print != 0);
-        self.files.contains_key(&RunName::new(name)) || old()
+        let known = || self.history.get(&self.path_of(name)?);
+        self.files.contains_key(&RunName::new(name)) || known().is_some_and(|known| known.print != 0)
     }
 
     /// Whether a directory holds a run that is not read.
@@ -366,26 +386,41 @@ impl Watcher {
     }
 }
 
-/// The directory of a run.
-fn path_of(name: &str) -> &Path {
-    Path::new(if name == "." { "" } else { name })
-}
-
-/// The runs that may have files at or under `scope`, which may be a run, lie above runs, or be a file of one.
-fn runs_under<V>(map: &BTreeMap<RunName, V>, scope: &Path) -> Vec<RunName> {
-    if scope.as_os_str().is_empty() {
-        return map.keys().cloned().collect();
+/// Names of runs, and their directories.
+impl Watcher {
+    /// The directory of a run; `None` if it is a run of another log directory.
+    fn path_of(&self, name: &str) -> Option<PathBuf> {
+        let name = relative(self.name.as_deref(), name)?;
+        Some(PathBuf::from(if name == "." { "" } else { &*name }))
     }
-    let (parent, itself) = (run_of(scope), run_of(&scope.join("file")));
-    // `0` is the character after `/`: up to it come all names that start with `itself/`, and few others.
-    let behind = RunName::new(&format!("{itself}0"));
-    let is_inside = |run: &&RunName| {
-        let rest = run.as_str().strip_prefix(itself.as_str());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let inside = map.range(itself.clone()..behind).map(|(run, _)| run).filter(is_inside);
-    let own = map.get_key_value(&parent).map(|(run, _)| run).filter(|_| parent != itself);
-    own.into_iter().chain(inside).cloned().collect()
+
+    /// The run of a directory.
+    fn name_of(&self, directory: &Path) -> RunName {
+        RunName::new(&joined(self.name.as_deref(), run_of(&directory.join("file")).as_str()))
+    }
+
+    /// The run of a file.
+    fn run_of(&self, file: &Path) -> RunName {
+        self.name_of(file.parent().unwrap_or(Path::new("")))
+    }
+
+    /// The runs that are read and may have files at or under `scope`, which may be a run, lie above runs, or be a file
+    /// of one.
+    fn read_under(&self, scope: &Path) -> Vec<RunName> {
+        if scope.as_os_str().is_empty() {
+            return self.files.keys().cloned().collect();
+        }
+        let (parent, itself) = (self.run_of(scope), self.name_of(scope));
+        // `0` is the character after `/`: up to it come all names that start with `itself/`, and few others.
+        let behind = RunName::new(&format!("{itself}0"));
+        let is_inside = |run: &&RunName| {
+            let rest = run.as_str().strip_prefix(itself.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let inside = self.files.range(itself.clone()..behind).map(|(run, _)| run).filter(is_inside);
+        let own = self.files.get_key_value(&parent).map(|(run, _)| run).filter(|_| parent != itself);
+        own.into_iter().chain(inside).cloned().collect()
+    }
 }
 
 /// What all threads that read have in common.

@@ -26,5 +26,6 @@ mod probes; // what is settled before people hear of it
 mod reports; // what those who run jobs tell over HTTP
 #[cfg(target_os = "linux")]
 mod runner; // the loop on one machine, run by the runner
+mod several; // several log directories in one daemon
 mod trials; // runs that are no evidence
 mod whole; // from a failing run to its cause

@@ -107,11 +107,16 @@ impl Stage {
 
     /// Starts the daemon with these arguments and this environment, and no destination but those of a configuration.
     pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Daemon {
+        let logdir = self.logdir();
+        self.start_as_configured(&[&[logdir.to_str().unwrap()], arguments].concat(), environment)
+    }
+
+    /// The same, but the log directories are those of a configuration.
+    pub(crate) fn start_as_configured(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Daemon {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         // A file that may grow no more is then an error of the write, as on a full disk, and not the end of the process.
         let child = Command::new("sh")
             .args(["-c", "trap '' XFSZ; exec \"$0\" watch \"$@\"", env!("CARGO_BIN_EXE_nextrun")])
-            .arg(self.logdir())
             .arg("--state")
             .arg(self.state())
             .args(arguments)

@@ -53,7 +53,7 @@ pub(crate) struct Live<'h> {
 
 fn site() -> Site {
     let mut site = site_of(&Settings::default()).unwrap();
-    site.patience = Patience::Fixed(2.5 * TICK);
+    site.directories[0].patience = Patience::Fixed(2.5 * TICK);
     site
 }
 
@@ -108,7 +108,7 @@ impl<'h> Live<'h> {
         let told = self.tell(tick, now);
         self.arrive(now);
         self.watcher.poll(now);
-        self.diagnosis.looked(now);
+        self.diagnosis.looked(None, now);
         let changes = self.diagnosis.tick(self.watcher.runs(), now);
         self.keep(&changes);
         for message in changes.messages.iter().filter(|message| message.kind() == MessageKind::RunSuggested) {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use nextrun::case::{Body, Message};
-use nextrun::diagnosis::{Diagnosis, Report, Site};
+use nextrun::diagnosis::{Changes, Diagnosis, Report, Site};
 use nextrun::series::Runs;
 use serde_json::{Map, Value};
 
@@ -32,6 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) verdict: Option<String>,
     /// How sure it is.
     pub(crate) confidence: f64,
+    /// What the policy believed of the cause that it names, before it was weighed.
+    pub(crate) believed: f64,
     /// The tests that ran, each with its outcome.
     pub(crate) tests: Vec<String>,
     /// Experiments that were trained.
@@ -171,8 +173,8 @@ pub(crate) fn investigate(record: &Record, site: &Site) -> Outcome {
 
 impl Desk<'_> {
     fn look(&mut self) {
-        let messages = self.diagnosis.tick(&self.runs, self.now).messages;
-        self.take(messages);
+        let changes = self.diagnosis.tick(&self.runs, self.now);
+        self.take(changes);
     }
 
     /// Lets so much time pass that whatever is silent has ended.
@@ -181,8 +183,12 @@ impl Desk<'_> {
         self.look();
     }
 
-    fn take(&mut self, messages: Vec<Message>) {
-        for message in messages {
+    fn take(&mut self, changes: Changes) {
+        let weighed = changes.journal.iter().filter(|(_, entry)| entry.kind == "weighed");
+        for believed in weighed.filter_map(|(_, entry)| entry.detail["believed"].as_f64()) {
+            self.outcome.believed = believed;
+        }
+        for message in changes.messages {
             match &message.body {
                 Body::CaseOpened(_) => self.outcome.opened = true,
                 Body::RunSuggested(_) => self.suggested.push(message),
@@ -215,8 +221,8 @@ impl Desk<'_> {
             Ok(changed) => changed,
             Err(unknown_knobs) => {
                 let report = Report::Refused { suggestion: message.id.clone(), unknown_knobs };
-                let messages = self.diagnosis.report(&report, self.now).messages;
-                return self.take(messages);
+                let changes = self.diagnosis.report(&report, self.now);
+                return self.take(changes);
             }
         };
         let trace = self.train(&program, seed);

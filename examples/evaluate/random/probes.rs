@@ -206,7 +206,7 @@ impl Desk<'_> {
                     let messages = self.diagnosis.fate_of_experiment(&message.id, &fate, self.now).messages;
                     self.take(messages);
                     for _ in 0..3 {
-                        self.diagnosis.looked(self.now);
+                        self.diagnosis.looked(None, self.now);
                         self.look();
                     }
                 }

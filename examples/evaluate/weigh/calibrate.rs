@@ -1,60 +1,68 @@
-//! How far to trust the sum of all terms, by how many points a job has.
+//! How often programs failed whose terms add up to so much.
 //!
-//! Owns: the rows of that table. Must not know: quantities.
+//! Owns: the map from sums to log-odds. Must not know: quantities.
 
-use nextrun::belief::Calibration;
+use nextrun::belief::{About, CALIBRATION, Term};
 
 use super::rows::{Row, rounded};
 use super::solve::Problem;
 use super::thresholds::Judged;
 
-/// The largest numbers of points of the rows.
-const POINTS: [f64; 4] = [12.0, 40.0, 200.0, 1e18];
-/// How strongly the slope of all is pulled to 1, and the offset of a row to that of all. The slope is the same for all rows:
-/// what a rule saw in a long log must not count less than the same in a short one.
-const PULL: f64 = 8.0;
-
-/// Slope and offset for each number of points, so that the log-odds of programs of which half fail come out right at looks
-/// that are spread over their runs.
-///
-/// # Errors
-/// When the fit has no solution.
-pub(super) fn calibrate(judged: &[Judged]) -> anyhow::Result<Vec<Calibration>> {
-    let (slope, common) = fit(judged, (0.0, f64::INFINITY), ((1.0, PULL), (0.0, 0.0)))?;
-    let mut least = 0.0;
-    let mut table = Vec::new();
-    for points in POINTS {
-        let (_, offset) = fit(judged, (least, points), ((slope, FIXED), (common, PULL)))?;
-        table.push(Calibration { points, slope: rounded(slope), offset: rounded(offset) });
-        least = points;
-    }
-    Ok(table)
-}
-
+/// Knots of the map. With about 400 looks at each, chance moves the share of failing ones by two points.
+const KNOTS: usize = 12;
+/// Beyond the knots, sums count as they are: the outermost ones leave out this share of the looks.
+const OUTERMOST: f64 = 0.01;
+/// How strongly the map is pulled to a straight line; one program weighs one.
+const PULL: f64 = 2.0;
 /// So strongly is a number pulled that is not to move.
 const FIXED: f64 = 1e6;
 
-/// Slope and offset of the looks with more than so many and at most so many points.
-fn fit(
-    judged: &[Judged],
-    (least, most): (f64, f64),
-    (slope, offset): ((f64, f64), (f64, f64)),
-) -> anyhow::Result<(f64, f64)> {
+/// What terms are multiplied by, and the term behind them, so that the log-odds of programs of which half fail come out
+/// right at looks that are spread over their runs. Steep parts, flat parts, but a larger sum never says less.
+///
+/// # Errors
+/// When the fit has no solution.
+pub(super) fn calibrate(judged: &[Judged]) -> anyhow::Result<(f64, Term)> {
     let count = |fails| judged.iter().filter(|judged| judged.fails == Some(fails)).count().max(1) as f64;
     let half = [count(false), count(true)];
     let larger = half[0].max(half[1]);
-    let rows: Vec<Row> = judged
+    let looks: Vec<(f64, bool, f64)> = judged
         .iter()
         .filter_map(|judged| Some((judged, judged.fails?)))
         .flat_map(|(judged, fails)| {
-            let looks = judged.looks.iter().filter(|look| !look.unjudged && look.points > least && look.points <= most);
             let weight = larger / half[usize::from(fails)] / judged.looks.len() as f64;
-            // The second column stands for the offset, so that it can be pulled; the intercept is left at nothing.
-            looks.map(move |look| Row { features: vec![(0, look.sum), (1, 1.0)], holds: fails, weight })
+            judged.looks.iter().filter(|look| look.measured).map(move |look| (look.sum, fails, weight))
         })
         .collect();
-    let problem =
-        Problem { width: 2, pulled: vec![slope, offset], order: Vec::new(), bends: Vec::new(), intercept: FIXED };
-    let weights = problem.solve(&rows)?;
-    Ok((weights[0], weights[1]))
+    let line = Problem {
+        width: 2,
+        pulled: vec![(1.0, PULL), (0.0, 0.0)],
+        order: Vec::new(),
+        bends: Vec::new(),
+        intercept: FIXED,
+    };
+    let row = |features, (_, holds, weight): (f64, bool, f64)| Row { features, holds, weight };
+    let rows: Vec<Row> = looks.iter().map(|look| row(vec![(0, look.0), (1, 1.0)], *look)).collect();
+    let straight = line.solve(&rows)?;
+    let (slope, offset) = (straight[0], straight[1]);
+
+    let mut sums: Vec<f64> = looks.iter().map(|look| slope * look.0).collect();
+    sums.sort_by(f64::total_cmp);
+    let at = |share: f64| rounded(sums[(share * (sums.len() - 1) as f64) as usize]);
+    let spread = |knot: usize| OUTERMOST + (1.0 - 2.0 * OUTERMOST) * knot as f64 / (KNOTS - 1) as f64;
+    let mut knots: Vec<f64> = (0..KNOTS).map(|knot| at(spread(knot))).collect();
+    knots.dedup();
+    let mut term =
+        Term { quantity: CALIBRATION.into(), about: About::Sum, spread: 1.0, log_odds: vec![0.0; knots.len()], knots };
+    let map = Problem {
+        width: term.knots.len(),
+        pulled: term.knots.iter().map(|knot| (knot + offset, PULL)).collect(),
+        order: (1..term.knots.len()).map(|knot| (knot - 1, knot)).collect(),
+        bends: Vec::new(),
+        intercept: FIXED,
+    };
+    let rows: Vec<Row> = looks.iter().map(|look| row(term.shares(slope * look.0, 0.0).collect(), *look)).collect();
+    let mapped = map.solve(&rows)?;
+    term.log_odds = term.knots.iter().zip(mapped).map(|(knot, log_odds)| rounded(log_odds - knot)).collect();
+    Ok((slope, term))
 }

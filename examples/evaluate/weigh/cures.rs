@@ -2,7 +2,7 @@
 //!
 //! Owns: which changes there are models of. Must not know: policies.
 
-use nextrun::belief::{Calibration, Model, log_odds};
+use nextrun::belief::{About, CALIBRATION, Model, Term, log_odds};
 
 use super::expert::{self, Expert};
 use super::rows::{Layout, Program, Row, rounded};
@@ -108,12 +108,12 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
         let prior = rounded((hits + 0.5) / (of + 5.0));
         if hits < LEAST {
             println!("  {name:32} cured {hits:4.0} of {of:.0}: no more is known");
-            models.push((name.to_owned(), Model { prior, calibration: Vec::new(), terms: Vec::new() }));
+            models.push((name.to_owned(), Model { prior, terms: Vec::new() }));
             continue;
         }
         let weights = problem(&layout, &experts).solve(&rows)?;
         let offset = rounded(weights[layout.width] - log_odds(prior));
-        let mut terms = layout.terms(&weights);
+        let mut terms = layout.terms(&weights, 1.0);
         terms.retain(|term| term.log_odds.iter().any(|log_odds| log_odds.abs() >= 0.03));
         let said = |program: &&Program<'_>| {
             let sum = program.looks.last().map_or(0.0, |look| layout.sum(look, &weights)) + weights[layout.width];
@@ -128,8 +128,9 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
             "  {name:32} cured {hits:4.0} of {of:.0}; held back {count:3} of {}: {model:.3} and {base:.3}",
             said.len()
         );
-        let calibration = vec![Calibration { points: 1e18, slope: 1.0, offset }];
-        models.push((name.to_owned(), Model { prior, calibration, terms }));
+        let (about, knots) = (About::Sum, vec![0.0]);
+        terms.push(Term { quantity: CALIBRATION.into(), about, spread: 1.0, knots, log_odds: vec![offset] });
+        models.push((name.to_owned(), Model { prior, terms }));
     }
     Ok(models)
 }

@@ -16,6 +16,7 @@ mod solve;
 mod thresholds;
 mod verdicts;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -23,6 +24,7 @@ use clap::Args;
 use nextrun::belief::{Model, Verdicts, Weights};
 
 use crate::random;
+use crate::random::program::Family;
 use expert::{Expert, Shape};
 use rows::{Layout, Program, Row};
 
@@ -53,8 +55,6 @@ pub(crate) struct Fit {
     ridge: f64,
 }
 
-/// The programs that are fitted on are divided so often; what is said of each part rests on the others.
-const FOLDS: u64 = 5;
 /// The share of failing jobs that a site has unless it says so.
 const PRIOR: f64 = 0.05;
 
@@ -71,16 +71,18 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     let programs = rows::programs(&records, &seen);
     let fitted: Vec<&Program<'_>> = programs.iter().filter(|program| !program.held_back).collect();
 
-    // What is said of each program by weights that it had no part in: calibration and thresholds rest on that.
+    // What is said of each program by weights that no program with its task had a part in: calibration and thresholds rest
+    // on that, and are to hold for tasks that nobody has seen.
     let mut judged = Vec::new();
-    for fold in 0..FOLDS {
-        let (rest, part): (Vec<&Program<'_>>, Vec<&Program<'_>>) =
-            fitted.iter().partition(|program| program.seed % FOLDS != fold);
+    let tasks: BTreeSet<Family> = fitted.iter().map(|program| program.task).collect();
+    for task in tasks {
+        let (part, rest): (Vec<&Program<'_>>, Vec<&Program<'_>>) =
+            fitted.iter().partition(|program| program.task == task);
         let weights = failing(&rest, (&layout, &experts), arguments.ridge)?;
         judged.extend(part.iter().map(|program| thresholds::Judged::new(program, &layout, &weights)));
     }
-    let calibration = calibrate::calibrate(&judged)?;
-    judged.iter_mut().for_each(|judged| judged.calibrate(&calibration, PRIOR));
+    let (slope, calibration) = calibrate::calibrate(&judged)?;
+    judged.iter_mut().for_each(|judged| judged.calibrate((slope, &calibration), PRIOR));
     let alarm = thresholds::alarm(&judged);
     println!("to fit on, by weights that had no part in it:");
     thresholds::print(&judged, alarm);
@@ -88,7 +90,7 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     let weights = failing(&fitted, (&layout, &experts), arguments.ridge)?;
     let held_back = programs.iter().filter(|program| program.held_back);
     let mut others: Vec<_> = held_back.map(|program| thresholds::Judged::new(program, &layout, &weights)).collect();
-    others.iter_mut().for_each(|judged| judged.calibrate(&calibration, PRIOR));
+    others.iter_mut().for_each(|judged| judged.calibrate((slope, &calibration), PRIOR));
     println!("held back:");
     thresholds::print(&others, alarm);
 
@@ -97,9 +99,10 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
         std::fs::write(path, all).with_context(|| format!("{}: cannot write", path.display()))?;
     }
 
-    let failing = Model { prior: PRIOR, calibration, terms: layout.terms(&weights) };
+    let mut failing = Model { prior: PRIOR, terms: layout.terms(&weights, slope) };
+    failing.terms.push(calibration);
     let cures = cures::fit(&fitted, &programs)?;
-    let verdicts = if arguments.closed_loop { verdicts::fit(&records)? } else { Weights::shipped().verdicts };
+    let verdicts = if arguments.closed_loop { verdicts::fit(&records)? } else { Weights::shipped().verdicts.clone() };
     let text = text(alarm, &failing, &cures, verdicts, records.len())?;
     if !arguments.dry {
         std::fs::write(&arguments.out, text).with_context(|| format!("{}: cannot write", arguments.out.display()))?;
@@ -186,7 +189,6 @@ fn text(
     count: usize,
 ) -> anyhow::Result<String> {
     let model = |model: &Model, indent: &str| -> anyhow::Result<String> {
-        let rows = model.calibration.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         let terms = model.terms.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
         let list = |lines: Vec<String>| {
             if lines.is_empty() {
@@ -195,12 +197,7 @@ fn text(
                 format!("[\n{indent}  {}\n{indent} ]", lines.join(&format!(",\n{indent}  ")))
             }
         };
-        Ok(format!(
-            "{{\n{indent} \"prior\": {},\n{indent} \"calibration\": {},\n{indent} \"terms\": {}\n{indent}}}",
-            model.prior,
-            list(rows),
-            list(terms)
-        ))
+        Ok(format!("{{\n{indent} \"prior\": {},\n{indent} \"terms\": {}\n{indent}}}", model.prior, list(terms)))
     };
     let cures = cures
         .iter()

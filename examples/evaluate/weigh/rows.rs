@@ -12,11 +12,13 @@ use nextrun::symptoms::ids;
 use super::expert::{Expert, Group};
 use super::seen::{Glance, Seen};
 use crate::random::labels::{Class, Label};
+use crate::random::program::Family;
 use crate::random::record::Record;
 
 /// A program with what is seen of it.
 pub(super) struct Program<'a> {
     pub(super) seed: u64,
+    pub(super) task: Family,
     pub(super) held_back: bool,
     pub(super) label: &'a Label,
     pub(super) looks: &'a [Glance],
@@ -37,7 +39,8 @@ impl Program<'_> {
 pub(super) fn programs<'a>(records: &'a BTreeMap<u64, Record>, seen: &'a BTreeMap<u64, Seen>) -> Vec<Program<'a>> {
     let program = |(seed, record): (&u64, &'a Record)| {
         let looks = &seen.get(seed)?.looks;
-        Some(Program { seed: *seed, held_back: record.held_back.any(), label: &record.label, looks })
+        let (task, held_back) = (record.program.task.family, record.held_back.any());
+        Some(Program { seed: *seed, task, held_back, label: &record.label, looks })
     };
     records.iter().filter_map(program).collect()
 }
@@ -80,7 +83,7 @@ impl Layout {
                     layout.of_quantity.extend(place.map(|place| (place, at)));
                 }
                 About::Symptom(id) => layout.of_symptom.extend(ids().position(|known| known == id).map(|p| (p, at))),
-                About::Nothing => {}
+                About::Nothing | About::Sum => {}
             }
             let columns = term.knots.len();
             layout.terms.push((term, layout.width));
@@ -89,10 +92,10 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The terms with fitted weights, to a thousandth.
-    pub(super) fn terms(&self, weights: &[f64]) -> Vec<Term> {
+    /// The terms with fitted weights, each times a slope, to a thousandth.
+    pub(super) fn terms(&self, weights: &[f64], slope: f64) -> Vec<Term> {
         let fitted = |(term, begin): &(Term, usize)| {
-            let log_odds = weights[*begin..begin + term.knots.len()].iter().map(|w| rounded(*w)).collect();
+            let log_odds = weights[*begin..begin + term.knots.len()].iter().map(|w| rounded(slope * w)).collect();
             Term { log_odds, ..term.clone() }
         };
         self.terms.iter().map(fitted).collect()

@@ -2,7 +2,7 @@
 //!
 //! Owns: the alarm, the figures of a fit. Must not know: how weights were found.
 
-use nextrun::belief::{Calibration, log_odds};
+use nextrun::belief::{Term, log_odds, probability};
 
 use super::rows::{Layout, Program, rounded};
 
@@ -18,7 +18,7 @@ pub(super) struct Judged {
 
 /// One look.
 pub(super) struct Look {
-    pub(super) points: f64,
+    pub(super) measured: bool,
     pub(super) certain: bool,
     pub(super) unjudged: bool,
     /// What all terms add up to, before calibration.
@@ -30,7 +30,7 @@ pub(super) struct Look {
 impl Judged {
     pub(super) fn new(program: &Program<'_>, layout: &Layout, weights: &[f64]) -> Judged {
         let look = |glance: &super::seen::Glance| Look {
-            points: glance.points,
+            measured: !glance.quantities.is_empty(),
             certain: glance.certain,
             unjudged: glance.unjudged,
             sum: layout.sum(glance, weights),
@@ -39,11 +39,10 @@ impl Judged {
         Judged { seed: program.seed, fails: program.fails(), looks: program.looks.iter().map(look).collect() }
     }
 
-    pub(super) fn calibrate(&mut self, table: &[Calibration], prior: f64) {
-        for look in &mut self.looks {
-            let row = table.iter().find(|row| look.points <= row.points).or(table.last());
-            let (slope, offset) = row.map_or((1.0, 0.0), |row| (row.slope, row.offset));
-            look.probability = 1.0 / (1.0 + (-(log_odds(prior) + slope * look.sum + offset)).exp());
+    pub(super) fn calibrate(&mut self, (slope, term): (f64, &Term), prior: f64) {
+        for look in self.looks.iter_mut().filter(|look| look.measured) {
+            let sum = slope * look.sum;
+            look.probability = probability(log_odds(prior) + sum + term.of(sum, 0.0));
         }
     }
 

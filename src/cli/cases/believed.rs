@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::belief::{Breakdown, Reason};
+use crate::belief::{Belief, Contribution};
 use crate::case::{Case, Experiment};
 
 /// Maximum number of causes shown, most probable first.
@@ -16,7 +16,7 @@ const REASONS: usize = 3;
 
 /// One line with the probability that the job fails and the strongest reasons. Empty if the case has no stored belief.
 pub(super) fn failing(case: &Case) -> String {
-    let Some(Breakdown { probability, speaks_for, speaks_against, .. }) = &case.belief else { return String::new() };
+    let Some(Belief { probability, speaks_for, speaks_against, .. }) = &case.belief else { return String::new() };
     format!(
         "probability of failing when the case was opened: {:.0} %; for: {}; against: {}",
         100.0 * probability,
@@ -33,9 +33,9 @@ pub(super) fn probes(case: &Case) -> String {
     format!("probes: {audit}{}; they took {spent:.0} s of {budget:.0} s", case.what_was_tested())
 }
 
-fn reasons(all: &[Reason]) -> String {
+fn reasons(all: &[Contribution]) -> String {
     let said = all.iter().take(REASONS).map(|reason| {
-        let value = reason.value.map_or_else(|| "not finite".to_owned(), |value| format!("{value:.3}"));
+        let value = if reason.value.is_finite() { format!("{:.3}", reason.value) } else { "not finite".to_owned() };
         format!("{} = {value} ({:+.1})", reason.quantity, reason.log_odds)
     });
     let said = said.collect::<Vec<_>>().join(", ");

@@ -109,15 +109,16 @@ fn change(knob: &str, value: &Value) -> String {
 
 /// The probability that the job fails, with the evidence for and against.
 fn print_belief(out: &mut impl Write, exam: &Exam) -> io::Result<()> {
-    if exam.belief.terms.is_empty() {
+    if exam.belief.terms().next().is_none() {
         return Ok(());
     }
-    let reasons = |terms: &mut dyn Iterator<Item = &Contribution>| {
-        let all = terms.take(REASONS).map(|t| format!("{} = {} ({:+.1})", t.quantity, brief(t.value), t.log_odds));
+    let reasons = |terms: &[Contribution]| {
+        let all =
+            terms.iter().take(REASONS).map(|t| format!("{} = {} ({:+.1})", t.quantity, brief(t.value), t.log_odds));
         all.collect::<Vec<_>>().join(", ")
     };
     let per_cent = 100.0 * exam.belief.probability;
-    let (pro, contra) = (reasons(&mut exam.belief.speaks_for()), reasons(&mut exam.belief.speaks_against()));
+    let (pro, contra) = (reasons(&exam.belief.speaks_for), reasons(&exam.belief.speaks_against));
     let nothing = |reasons: String| if reasons.is_empty() { "nothing".to_owned() } else { reasons };
     let (pro, contra) = (nothing(pro), nothing(contra));
     writeln!(out, "         probability of failing {per_cent:.0} %; for: {pro}; against: {contra}")

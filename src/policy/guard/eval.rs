@@ -49,6 +49,7 @@ impl Datum {
 
     fn of_fact(value: FactValue<'_>) -> Datum {
         match value {
+            FactValue::Unknown => Datum::Unknown,
             FactValue::Bool(value) => Datum::Bool(value),
             FactValue::Number(number) => Datum::of_number(number),
             FactValue::Strings(list) => Datum::List(list.iter().map(|s| Datum::Text(s.clone())).collect()),
@@ -189,7 +190,7 @@ impl<'e> Evaluator<'e> {
     fn read(&self, read: &Read) -> Datum {
         let case = self.environment.case;
         match read {
-            Read::Fact(job, get) => self.job(job).map_or(Datum::Unknown, |facts| Datum::of_fact(get(facts))),
+            Read::Fact(job, field) => self.job(job).map_or(Datum::Unknown, |facts| Datum::of_fact(field.of(facts))),
             Read::Knob(job, knob) => Datum::of_json(self.job(job).and_then(|facts| facts.knobs.get(knob))),
             Read::Changed(state, knob) => Datum::of_json(case.changes.get(state).and_then(|c| c.get(knob))),
             Read::Outcome(state) => Datum::Text(case.outcomes.get(state).cloned().unwrap_or_default()),

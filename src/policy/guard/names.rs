@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::facts::FIELDS;
+use crate::facts::Field;
 use crate::policy::file::ConstantValue;
 use crate::policy::vocabulary::Vocabulary;
 use crate::yaml::suggest;
@@ -133,13 +133,13 @@ impl Names<'_> {
     }
 
     fn of_job(&self, job: Job, name: &str) -> Result<(Read, Type), Wrong> {
-        if let Some(field) = FIELDS.iter().find(|field| field.name == name) {
-            return Ok((Read::Fact(job, field.get), Type::of_fact(field.kind)));
+        if let Some(field) = Field::named(name) {
+            return Ok((Read::Fact(job, field), Type::of_fact(field.kind)));
         }
         if let Some(kind) = self.vocabulary.knobs.get(name) {
             return Ok((Read::Knob(job, name.to_owned()), Type::Knob(*kind)));
         }
-        let known = FIELDS.iter().map(|field| field.name).chain(self.vocabulary.knobs.keys().map(String::as_str));
+        let known = Field::all().map(|field| field.name).chain(self.vocabulary.knobs.keys().map(String::as_str));
         Err((format!("jobs have no fact and no knob `{name}`"), suggest(name, known)))
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::{Datum, Evaluator, Expression, Names, When, show_number};
-use crate::facts::Facts;
+use crate::facts::{Facts, Quantity};
 use crate::policy::{CaseFacts, ConstantValue, Environment, Vocabulary};
 
 struct Scene {
@@ -19,8 +19,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut baseline =
-            Facts { progress: 0.25, learned: true, symptoms: vec!["diverging".into()], ..Facts::default() };
+        let mut baseline = Facts { learned: true, symptoms: vec!["diverging".into()], ..Facts::default() }
+            .with([(Quantity::Progress, 0.25)]);
         baseline.knobs = serde_json::from_value(json!({
             "learning_rate": 0.0003, "optimizer": "adam", "batch_norm": true, "train_examples": null, "batch_size": 33
         }))
@@ -72,6 +72,17 @@ impl Scene {
         let mut evaluator = Evaluator::new(self.environment());
         (evaluator.holds(&guard), evaluator.remarks())
     }
+}
+
+#[test]
+fn quantities_of_the_evidence_are_names_like_facts() {
+    let mut scene = Scene::new();
+    scene.baseline = scene.baseline.with([(Quantity::Rise, 0.5), (Quantity::RiskyStart, 1.0)]);
+    assert!(scene.guard("baseline.rise > 0.4 && baseline.progress == 0.25 && baseline.risky_start").0);
+    let (holds, remarks) = scene.guard("!(baseline.noise > 0.1)");
+    assert!(!holds && remarks.contains("`baseline.noise`"), "what is not measured is unknown: {remarks}");
+    assert!(scene.message("baseline.risky_start > 1").contains("needs numbers"));
+    assert!(scene.message("baseline.progres > 1").contains("no fact"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::read;
 use super::walks::{Walker, baseline, knobs};
-use crate::facts::Facts;
+use crate::facts::{Facts, Quantity};
 use crate::policy::CaseFacts;
 
 const POLICY: &str = "
@@ -26,7 +26,7 @@ fn walker() -> Walker {
 }
 
 fn helps(gain: f64) -> Facts {
-    Facts { cured: true, better: true, learned: true, gain, progress: gain, ..Facts::default() }
+    Facts { cured: true, better: true, learned: true, gain, ..Facts::default() }.with([(Quantity::Progress, gain)])
 }
 
 fn nothing() -> Facts {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{read, sample};
-use crate::facts::{Facts, Knobs};
+use crate::facts::{Facts, Knobs, Quantity};
 use crate::policy::{
     Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Policy, Position, Proposal, Tried, enter,
     judge,
@@ -14,11 +14,9 @@ use crate::policy::{
 pub(super) fn baseline() -> Facts {
     Facts {
         started: true,
-        steps: 4000.0,
-        progress: 0.02,
         symptoms: vec!["not_learning".into()],
         knobs: knobs(json!({"learning_rate": 0.001, "batch_norm": true, "batch_size": 32, "max_steps": 4000})),
-        ..Facts::default()
+        ..Facts::default().with([(Quantity::Steps, 4000.0), (Quantity::Progress, 0.02)])
     }
 }
 
@@ -139,10 +137,10 @@ fn a_ladder_goes_on_while_it_helps_and_keeps_the_best() {
     let mut walker = Walker::sample();
     walker.shows(&Facts::default());
     assert_eq!(walker.proposal().changes, knobs(json!({"learning_rate": 0.0001})));
-    walker.shows(&Facts { better: true, progress: 0.4, ..Facts::default() });
+    walker.shows(&Facts { better: true, ..Facts::default().with([(Quantity::Progress, 0.4)]) });
     assert_eq!(walker.proposal().at, Position { state: "lower_learning_rate".into(), attempt: 2 });
     assert_eq!(walker.proposal().changes, knobs(json!({"learning_rate": 0.00001})));
-    walker.shows(&Facts { better: true, progress: 0.3, ..Facts::default() });
+    walker.shows(&Facts { better: true, ..Facts::default().with([(Quantity::Progress, 0.3)]) });
     assert_eq!(walker.passed(), [("lower_learning_rate", "no_cure")]);
     assert_eq!(walker.case.changes["lower_learning_rate"], knobs(json!({"learning_rate": 0.0001})), "the best");
     assert!(matches!(&walker.last.next, Next::Ask(q) if q.answers == ["wrong", "right"]
@@ -164,7 +162,7 @@ fn a_rate_that_is_not_known_has_a_ladder_of_its_own() {
 #[test]
 fn a_cure_is_recommended_from_the_experiment_that_showed_it() {
     let mut walker = Walker::sample();
-    let cured = Facts { cured: true, loss_start: 2.0, loss_end: 0.5, ..Facts::default() };
+    let cured = Facts { cured: true, ..Facts::default() }.with([(Quantity::LossStart, 2.0), (Quantity::LossEnd, 0.5)]);
     walker.shows(&Facts::default()).shows(&cured);
     let conclusion = walker.conclusion();
     assert_eq!(
@@ -198,7 +196,10 @@ fn a_test_follows_another_and_begins_with_its_changes() {
     walker.shows(&Facts { crashed: true, ..Facts::default() });
     let wanted = json!({"train_examples": 1, "batch_size": 1, "max_steps": 2000, "batch_norm": false});
     assert_eq!(walker.proposal().changes, knobs(wanted));
-    walker.shows(&Facts { finite: false, finite_points: 2.0, non_finite_step: 2.0, ..Facts::default() });
+    walker.shows(
+        &Facts { finite: false, ..Facts::default() }
+            .with([(Quantity::FinitePoints, 2.0), (Quantity::NonFiniteStep, 2.0)]),
+    );
     let conclusion = walker.conclusion();
     assert_eq!(conclusion.recommended, knobs(json!({"batch_norm": false, "initializer": "variance_scaling"})));
     assert_eq!(conclusion.summary, "without batch norm the loss left the numbers at step 2");

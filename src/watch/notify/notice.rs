@@ -13,8 +13,10 @@ pub(super) enum Notice {
     Appeared(PathBuf),
     /// What was at this path is there no longer; watches of it and below it are void.
     Gone(PathBuf),
-    /// Notices were lost, for there were more than the kernel keeps.
+    /// The kernel lost notices, because it keeps only a limited number.
     Overflow,
+    /// This program dropped notices, because it was busy and keeps only a limited number.
+    Dropped,
     /// Notices may have been lost, and why.
     Failed(String),
 }

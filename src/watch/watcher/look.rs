@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::history::{Known, print_of};
-use super::{Changes, Watcher, runs_under};
-use crate::logdir::{Directories, Entry, Failure, Kind, Listing, run_of};
+use super::{Changes, Watcher};
+use crate::logdir::{Directories, Entry, Failure, Kind, Listing};
 use crate::series::RunName;
 
 /// Every directory is listed, and every old file looked at, within so many seconds.
@@ -56,7 +56,7 @@ impl Watcher {
 
     /// Looks at a file or directory that something happened to.
     pub(super) fn look_at(&mut self, path: &Path, changes: &mut Changes) {
-        let (kind, run) = (Kind::of(path), run_of(path));
+        let (kind, run) = (Kind::of(path), self.run_of(path));
         let is_followed = |files: &super::RunFiles| files.paths().any(|(known, _)| known == path);
         if let (Some(kind), true) = (kind, self.files.get(&run).is_some_and(is_followed))
             && let Ok(stat) = self.logdir.stat(path)
@@ -149,7 +149,7 @@ impl Watcher {
         }
         let is_seen = |path: &PathBuf| !found.unseen.iter().any(|directory| path.starts_with(directory));
         let old = self.history.runs_under(scope).map(Path::to_owned);
-        let read = runs_under(&self.files, scope);
+        let read = self.read_under(scope);
         let read = read.iter().filter_map(|run| self.files.get(run)).flat_map(super::RunFiles::paths);
         let read = read.filter(|(path, _)| path.starts_with(scope)).filter_map(|(path, _)| path.parent());
         let known = old.chain(read.map(Path::to_owned));
@@ -168,7 +168,7 @@ impl Watcher {
         self.history.forget(directory);
         self.doors.gone(directory);
         self.unseen.retain(|path| !path.starts_with(directory));
-        for run in runs_under(&self.files, directory) {
+        for run in self.read_under(directory) {
             let Some(files) = self.files.get(&run) else { continue };
             let paths = files.paths().map(|(path, _)| path).filter(|path| path.starts_with(directory));
             let missing: Vec<PathBuf> = paths.cloned().collect();
@@ -196,7 +196,7 @@ impl Watcher {
 
     /// Takes what a directory holds now, all of it.
     fn take(&mut self, directory: &Path, mut entries: Vec<Entry>, changes: &mut Changes) {
-        let run = run_of(&directory.join("file"));
+        let run = self.name_of(directory);
         entries.retain(|entry| !self.is_twin(entry));
         keep_newest(directory, &mut entries, changes);
         if let Some(files) = self.files.get(&run) {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod symptoms;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +11,7 @@ use std::process::Command;
 
 use nextrun::case::{Body, MessageKind};
 use nextrun::fate::FateState;
-use nextrun::picture::{Chart, Line, Window};
 use nextrun::policy::{KNOBS, VERDICTS};
-use nextrun::series::{Outline, Point, Sketch};
-use nextrun::symptoms;
 use regex::Regex;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -131,57 +130,6 @@ fn policies() -> Vec<PathBuf> {
     entries.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect()
 }
 
-#[test]
-fn the_page_of_symptoms_is_what_the_detectors_say() {
-    let path = Path::new(ROOT).join("docs/SYMPTOMS.md");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, symptoms::documentation()).unwrap();
-    }
-    let page = fs::read_to_string(&path).unwrap();
-    assert!(page == symptoms::documentation(), "write it anew: UPDATE_DOCS=1 cargo test --test docs");
-}
-
-/// The curves of a symptom, drawn as nextrun draws curves.
-fn drawn(symptom: &symptoms::Symptom) -> String {
-    let line = |(style, (name, at)): (usize, &symptoms::Curve)| {
-        let mut sketch = Sketch::default();
-        for step in 0..symptoms::POINTS {
-            let value = at(step as f64 / symptoms::POINTS as f64);
-            if value != f64::NEG_INFINITY {
-                sketch.push(Point { step: step as i64, wall_time: step as f64, value });
-            }
-        }
-        Line { name: (*name).to_owned(), outline: Outline::of(&sketch), style }
-    };
-    let lines = symptom.picture.iter().enumerate().map(line).collect();
-    let last = (0..symptoms::POINTS).rposition(|step| {
-        let share = step as f64 / symptoms::POINTS as f64;
-        symptom.picture.iter().any(|(_, at)| at(share) != f64::NEG_INFINITY)
-    });
-    let last = last.unwrap_or_default() + 1;
-    let silence = Window { from: last as f64, to: symptoms::POINTS as f64, name: "nothing is logged".to_owned() };
-    let windows = if last < symptoms::POINTS { vec![silence] } else { Vec::new() };
-    Chart { title: symptom.id.replace('_', " "), lines, windows }.svg()
-}
-
-#[test]
-fn the_pictures_of_symptoms_are_what_the_rules_find() {
-    let folder = Path::new(ROOT).join("docs/symptoms");
-    let ids: Vec<String> = symptoms::ALL.iter().map(|symptom| format!("{}.svg", symptom.id)).collect();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::create_dir_all(&folder).unwrap();
-        for (symptom, file) in symptoms::ALL.iter().zip(&ids) {
-            fs::write(folder.join(file), drawn(symptom)).unwrap();
-        }
-    }
-    for (symptom, file) in symptoms::ALL.iter().zip(&ids) {
-        let picture = fs::read_to_string(folder.join(file)).unwrap_or_default();
-        assert!(picture == drawn(symptom), "{file}: write it anew: UPDATE_DOCS=1 cargo test --test docs");
-    }
-    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert!(files.into_iter().all(|file| ids.contains(&file)), "a picture of no symptom");
-}
-
 /// Where the generated part of the page of policies begins.
 const GENERATED: &str = "<!-- generated: UPDATE_DOCS=1 cargo test --test docs -->\n";
 
@@ -193,7 +141,8 @@ fn pages_of_policies() -> String {
     files.sort();
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
-        let Ok(policy) = nextrun::policy::parse(&text, "", &nextrun::policy::Vocabulary::new(symptoms::ids())) else {
+        let Ok(policy) = nextrun::policy::parse(&text, "", &nextrun::policy::Vocabulary::new(nextrun::symptoms::ids()))
+        else {
             continue;
         };
         let kinds: Vec<&str> = policy.kinds().iter().map(String::as_str).collect();
@@ -229,7 +178,7 @@ fn the_page_of_policies_shows_those_that_are_built_in() {
 
 #[test]
 fn every_name_of_the_contract_is_there() {
-    let symptoms: BTreeSet<&str> = symptoms::ids().collect();
+    let symptoms: BTreeSet<&str> = nextrun::symptoms::ids().collect();
     assert_eq!(symptoms, BTreeSet::from(SYMPTOMS));
     assert_eq!(BTreeSet::from_iter(VERDICTS.iter().copied()), BTreeSet::from(ROOT_CAUSES));
     let knobs: BTreeSet<&str> = KNOBS.iter().map(|(name, _)| *name).collect();
