@@ -52,7 +52,7 @@ const TABLES: [Table; 10] = [
 /// A database that nobody else uses meanwhile.
 enum Ours {
     File(Sqlite, #[expect(dead_code, reason = "held until the end")] StateLock),
-    Server(Postgres, Tenure),
+    Server(Box<Postgres>, Tenure),
 }
 
 /// Copies everything from one store to another, empty one, and compares it before it counts. No daemon may use either.
@@ -71,9 +71,9 @@ pub fn copy(from: &StorePlace, to: &StorePlace) -> Result<Vec<(&'static str, usi
     let (mut from, mut to) = (ours(from)?, ours(to)?);
     let copied = match (&mut from, &mut to) {
         (Ours::File(from, _), Ours::File(to, _)) => copy_all(from, to),
-        (Ours::File(from, _), Ours::Server(to, _)) => copy_all(from, to),
-        (Ours::Server(from, _), Ours::File(to, _)) => copy_all(from, to),
-        (Ours::Server(from, _), Ours::Server(to, _)) => copy_all(from, to),
+        (Ours::File(from, _), Ours::Server(to, _)) => copy_all(from, to.as_mut()),
+        (Ours::Server(from, _), Ours::File(to, _)) => copy_all(from.as_mut(), to),
+        (Ours::Server(from, _), Ours::Server(to, _)) => copy_all(from.as_mut(), to.as_mut()),
     };
     for ours in [from, to] {
         if let Ours::Server(_, tenure) = ours {
@@ -97,7 +97,7 @@ fn claimed(server: &Server) -> Result<Ours, StoreError> {
     let identity = format!("{:032x}", fastrand::u128(..));
     let claim = super::Claim { server, owner: "nextrun store copy", identity: &identity };
     match claim.make()? {
-        Ok((store, tenure)) => Ok(Ours::Server(store, tenure)),
+        Ok((store, tenure)) => Ok(Ours::Server(Box::new(store), tenure)),
         Err(owner) => Err(StoreError::Refused {
             place: server.to_string(),
             reason: format!("{} owns the cases of {}", owner.owner, owner.name),
