@@ -6,6 +6,7 @@ mod backup;
 mod cases;
 mod config;
 mod diagnose;
+mod forward;
 mod generate;
 mod init;
 mod login;
@@ -66,6 +67,7 @@ enum Command {
     Cases(cases::Cases),
     Report(report::Report),
     Login(login::Login),
+    Forward(forward::Forward),
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
     #[command(subcommand)]
@@ -141,6 +143,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cases(command) => cases::run(command),
         Command::Report(command) => report::run(command),
         Command::Login(command) => login::run(command),
+        Command::Forward(command) => forward::run(command),
         Command::Outbox(command) => outbox::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),

@@ -26,6 +26,7 @@ mod stopping;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -40,6 +41,7 @@ use crate::config::{SecretSource, Settings, Variables};
 use crate::diagnosis::{Diagnosis, SetAside};
 use crate::fate::JobFate;
 use crate::fault;
+use crate::logdir::{Place, Spool};
 use crate::outbox::{Outbox, Pace, Sending, bad_ends};
 use crate::status::{self, Board};
 use crate::store::{Held, SharedStore, StateLock, StoreError, Tenure, Unreadable};
@@ -261,6 +263,13 @@ fn serve_status(
         let secret = source.as_ref().map(|source| source.read(&variables())).transpose();
         secret.with_context(|| format!("`status.tokens.{name}`"))
     };
+    let senders = wanted.tokens.forward.iter().map(|(place, source)| {
+        let token = source.read(&variables()).with_context(|| format!("`status.tokens.forward.{place}`"))?;
+        Ok((place.clone(), token))
+    });
+    let senders: Vec<_> = senders.collect::<anyhow::Result<_>>()?;
+    let spool = spool_of(settings)?;
+    let forwarding = (!senders.is_empty()).then_some(status::Forwarding { spool, senders });
     let tokens = status::Tokens {
         read: read("read", &wanted.tokens.read)?,
         report: read("report", &wanted.tokens.report)?,
@@ -268,10 +277,22 @@ fn serve_status(
     };
     let keyring = status::Keyring::open_or_make(&settings.state, now()).context("could not prepare browser login")?;
     let links = status::Links { tensorboard: wanted.tensorboard.clone() };
-    let listen = status::Listen { address: wanted.listen, tokens, keyring: Some(keyring), links };
+    let (address, keyring) = (wanted.listen, Some(keyring));
+    let listen = status::Listen { address, tokens, keyring, links, forwarding };
     let (address, serving) = runtime.block_on(status::serve(listen, board.clone()))?;
     tracing::info!(%address, "status page available");
     Ok(runtime.spawn(serving))
+}
+
+/// The log directory that other machines fill, if there is one.
+fn spool_of(settings: &Settings) -> anyhow::Result<Option<Arc<Spool>>> {
+    let places = settings.watch.iter().filter_map(|directory| directory.logdir.as_ref());
+    let forwarded = places.filter_map(|place| if let Place::Forwarded(path) = place { Some(path) } else { None });
+    let open = |path: &PathBuf| {
+        let spool = Spool::open(path).with_context(|| format!("could not create the directory {}", path.display()))?;
+        Ok(Arc::new(spool))
+    };
+    forwarded.map(open).next().transpose()
 }
 
 fn listen_to_signals(runtime: &Runtime, wishes: &Wishes) -> anyhow::Result<()> {

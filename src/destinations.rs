@@ -39,13 +39,13 @@ use std::time::Duration;
 use minijinja::Value as Jinja;
 use serde_json::Value;
 
-pub use crate::config::{OnUnknown, Secret};
+pub use crate::config::{FieldKind, Need, OnUnknown, Patience, Secret};
 pub use answer::Outcome;
 pub use current::{Fresh, Reread};
 pub use engine::Told;
 pub use http::{Http, HttpError, Timeouts};
-pub use preset::{Field, FieldKind, Need, Patience, Preset, PresetError, SameId};
-pub use slack::{Answerer, Click, Outcome as ClickOutcome, SlackApp, SlackPace, date, mention};
+pub use preset::{Field, Preset, PresetError, SameId};
+pub use slack::{Answerer, Click, ClickOutcome, SlackApp, SlackPace, date, mention};
 pub use sparkline::sparkline;
 pub use template::TemplateError;
 

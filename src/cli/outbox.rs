@@ -15,7 +15,7 @@ use super::{Exit, plain};
 use crate::case::{CaseId, MessageKind};
 use crate::config::Settings;
 use crate::daemon::{now, preset_of};
-use crate::outbox::{Place, Unsent, explain, explain_wait};
+use crate::outbox::{Presence, Unsent, explain, explain_wait};
 use crate::store::{DeliveryState, Owed, Store, Unreadable, WaitingMessage, Which};
 
 /// Inspect sent and pending messages; resend or drop them.
@@ -209,13 +209,13 @@ impl Listing {
 fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()> {
     let settings = at.settings()?;
     let mut store = at.store()?.open_read_only()?;
-    let place = |name: &str| match at.names_configuration() {
-        true if settings.destinations.iter().any(|destination| destination.name == name) => Place::Configured,
-        true => Place::Gone,
-        false => Place::NotLooked,
+    let presence = |name: &str| match at.names_configuration() {
+        true if settings.destinations.iter().any(|destination| destination.name == name) => Presence::Configured,
+        true => Presence::Gone,
+        false => Presence::NotLooked,
     };
     if let Ok(Number::Waiting(id)) = what.parse() {
-        return explain_waiting(out, &waiting(store.as_mut(), id)?, place);
+        return explain_waiting(out, &waiting(store.as_mut(), id)?, presence);
     }
     // Short numbers are deliveries; case ids have twelve characters, which may all be digits.
     let delivery = what.parse().ok().filter(|_| what.len() < 12);
@@ -238,7 +238,7 @@ fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()>
     for row in rows.iter().rev() {
         match row {
             Ok(owed) => {
-                let told = explain(owed, &others, place(&owed.delivery.destination), now());
+                let told = explain(owed, &others, presence(&owed.delivery.destination), now());
                 print::title(out, owed)?;
                 writeln!(out, "    {}", plain(&told))?;
             }
@@ -247,7 +247,7 @@ fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()>
     }
     if delivery.is_none() {
         let case = find(store.as_mut(), what)?.id;
-        explain_others(out, store.as_mut(), &case, place)?;
+        explain_others(out, store.as_mut(), &case, presence)?;
     }
     if at.names_configuration() {
         print_wants(out, &settings)?;
@@ -260,7 +260,7 @@ fn explain_others(
     out: &mut impl Write,
     store: &mut dyn Store,
     case: &CaseId,
-    place: impl Fn(&str) -> Place,
+    presence: impl Fn(&str) -> Presence,
 ) -> anyhow::Result<()> {
     for entry in store.journal(case)? {
         let text = |key: &str| entry.detail.get(key).and_then(Value::as_str).unwrap_or("?");
@@ -277,7 +277,7 @@ fn explain_others(
             Some(Unsent::Digested(digest)) => {
                 print::title_without(out, "digested", message, destination)?;
                 for owed in store.history(Which { message: Some(&digest), ..Which::default() })?.into_iter().flatten() {
-                    let told = explain(&owed, &[], place(destination), now());
+                    let told = explain(&owed, &[], presence(destination), now());
                     writeln!(out, "    sent in delivery {}: {}", owed.delivery.id, plain(&told))?;
                 }
             }
@@ -285,14 +285,18 @@ fn explain_others(
         }
     }
     for row in store.quieted()?.waiting.iter().filter(|row| row.wait.message.case == *case) {
-        explain_waiting(out, row, &place)?;
+        explain_waiting(out, row, &presence)?;
     }
     Ok(())
 }
 
-fn explain_waiting(out: &mut impl Write, row: &WaitingMessage, place: impl Fn(&str) -> Place) -> anyhow::Result<()> {
+fn explain_waiting(
+    out: &mut impl Write,
+    row: &WaitingMessage,
+    presence: impl Fn(&str) -> Presence,
+) -> anyhow::Result<()> {
     print::waiting_title(out, row)?;
-    writeln!(out, "    {}", plain(&explain_wait(&row.wait, place(&row.wait.destination), now())))?;
+    writeln!(out, "    {}", plain(&explain_wait(&row.wait, presence(&row.wait.destination), now())))?;
     Ok(())
 }
 

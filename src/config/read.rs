@@ -19,7 +19,7 @@ mod watch;
 use std::path::{Path, PathBuf};
 
 use crate::signals::{Signal, SignalRules, SiteRule, SiteRuleError};
-use crate::yaml::{Fields, Kind, Node, Place, Problem, Problems, suggest};
+use crate::yaml::{Fields, Kind, Node, Problem, Problems, Span, suggest};
 
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Settings};
@@ -78,7 +78,7 @@ struct Reader<'t> {
     folder: &'t Path,
     vocabulary: &'t Vocabulary,
     /// Destinations that log directories name.
-    queues: Vec<(String, Place)>,
+    queues: Vec<(String, Span)>,
 }
 
 impl Reader<'_> {

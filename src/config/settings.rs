@@ -196,6 +196,8 @@ pub struct TokenSources {
     pub report: Option<SecretSource>,
     /// Permits acting on behalf of a person; without it, nobody may act.
     pub act: Option<SecretSource>,
+    /// Permits a machine to send the files below this directory of the forwarded log directory.
+    pub forward: BTreeMap<String, SecretSource>,
 }
 
 /// How to handle a message that may have arrived if sending it again would show it twice.
@@ -209,11 +211,13 @@ pub enum OnUnknown {
 }
 
 /// Whether messages can be delayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Patience {
-    /// Every message is sent immediately.
+    /// For programs, or for people who wait for it: each message is sent immediately.
+    #[default]
     AtOnce,
-    /// Silences, quiet periods and digests apply.
+    /// For people: silences, quiet hours and digests apply.
     MayWait,
 }
 

@@ -177,7 +177,12 @@ fn status(status: &StatusSettings) -> Value {
     map.insert("listen".to_owned(), json!(status.listen.to_string()));
     let tokens = [("read", &status.tokens.read), ("report", &status.tokens.report), ("act", &status.tokens.act)];
     let tokens = tokens.into_iter().filter_map(|(name, token)| Some((name.to_owned(), kept(token.as_ref()?))));
-    let tokens: Map<String, Value> = tokens.collect();
+    let mut tokens: Map<String, Value> = tokens.collect();
+    let senders: Map<String, Value> =
+        status.tokens.forward.iter().map(|(place, token)| (place.clone(), kept(token))).collect();
+    if !senders.is_empty() {
+        tokens.insert("forward".to_owned(), Value::Object(senders));
+    }
     if !tokens.is_empty() {
         map.insert("tokens".to_owned(), Value::Object(tokens));
     }

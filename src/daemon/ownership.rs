@@ -62,7 +62,7 @@ fn name_of(logdir: &Place) -> String {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             path.components().collect::<std::path::PathBuf>().display().to_string()
         }
-        Place::Objects(_) => logdir.to_string(),
+        Place::Objects(_) | Place::Forwarded(_) => logdir.to_string(),
     }
 }
 

@@ -6,7 +6,7 @@ use super::tests::{POLICY, site, stuck};
 use super::*;
 use crate::case::{Body, Budget, Control, Message, MessageKind, Person, Reply};
 use crate::fate::{Fate, FateState};
-use crate::jobs::Patience;
+use crate::jobs::QuietLimit;
 use crate::launched::Flag;
 use crate::series::{Point, RunData};
 
@@ -520,7 +520,7 @@ fn a_recovery_that_ends_in_nan_or_in_exactly_zero_is_none() {
     // Seen before the first look after its fall, and after a case was closed for it.
     for (last, from) in [(f64::NAN, 845), (0.0, 845), (f64::NAN, 920)] {
         let mut bench = Bench::new(site(TWO_STEPS));
-        bench.diagnosis.site.directories[0].patience = Patience::Fixed(1e9);
+        bench.diagnosis.site.directories[0].patience = QuietLimit::Fixed(1e9);
         for points in (100..=1090).step_by(30) {
             let mut run = RunData::default();
             run.hyperparameter_beside("max_steps", 1100.into());

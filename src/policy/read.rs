@@ -21,7 +21,7 @@ use super::guard::{Expression, Fault, Names, When};
 use super::text::Text;
 use super::vocabulary::Vocabulary;
 use crate::yaml::{self, Fields, Kind, Node};
-use crate::yaml::{Place, Problem, Problems, suggest};
+use crate::yaml::{Problem, Problems, Span, suggest};
 use outline::Outline;
 
 /// The files whose conditions, tests and conclusions a policy can use: name, file name and text. Each can use those
@@ -126,9 +126,9 @@ fn shared_by(root: &Node) -> Vec<(Node, &'static str, &'static str)> {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// The names of the states of the policy's own file.
-    pub(super) states: BTreeMap<String, Place>,
+    pub(super) states: BTreeMap<String, Span>,
     /// The names of the tests of the policy's own file.
-    pub(super) tests: BTreeMap<String, Place>,
+    pub(super) tests: BTreeMap<String, Span>,
 }
 
 struct Reader<'t> {
@@ -345,7 +345,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn name_of_value(&mut self, name: &str, at: Place, what: &str) {
+    fn name_of_value(&mut self, name: &str, at: Span, what: &str) {
         self.identifier(name, at, what);
         if RESERVED.contains(&name) {
             self.problems.add(at, format!("`{name}` has a special meaning in expressions"));
@@ -353,7 +353,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A name that is also valid in expressions and diagrams.
-    fn identifier(&mut self, name: &str, at: Place, what: &str) {
+    fn identifier(&mut self, name: &str, at: Span, what: &str) {
         let mut chars = name.chars();
         let first = chars.next().is_some_and(|c| c.is_ascii_lowercase());
         if !first || !chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {

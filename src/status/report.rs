@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::board::Board;
-use crate::answers::{self, Attempt};
+use crate::answers::{self, Submission};
 use crate::case::{CaseId, Person, Reply};
 use crate::fate::Fate;
 use crate::fault;
@@ -157,7 +157,7 @@ async fn give_answer(board: &Board, id: String, answered: Answered) -> Response 
         let Some(ask) = asked else { return Ok(Said::Conflict(format!("case {id} has no open question"))) };
         let by = Person { provider: "http".to_owned(), user: "act".to_owned(), name: answered.name };
         let reply = Reply { answer: answered.answer, by, at, why: answered.why };
-        let said = answers::give(store, &approvers, &Attempt { ask, fingerprint: answered.fingerprint, reply })?;
+        let said = answers::give(store, &approvers, &Submission { ask, fingerprint: answered.fingerprint, reply })?;
         let words = said.words(ToString::to_string, time);
         Ok(match said {
             answers::Said::Taken(..) => Said::Accepted,

@@ -16,6 +16,7 @@ mod consent; // what people approve
 mod deliveries; // what a person decides about messages, and what one destination alone cannot stop
 mod faults; // a disk, a clock, a log directory and files that fail or change, no certificates
 mod fleet; // several daemons that share a database
+mod forward; // files of another machine
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again
 mod noise; // what people are told when much goes wrong at once

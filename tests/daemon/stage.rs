@@ -1,7 +1,7 @@
 //! The daemon, its directories, its commands.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -128,6 +128,14 @@ impl Stage {
             .spawn()
             .unwrap();
         Daemon(child)
+    }
+
+    /// Starts `nextrun forward` for a directory. Its log goes to `daemon.log`, too.
+    pub(crate) fn forward(&self, logdir: &Path, to: &str, token: &str) -> Daemon {
+        let log = File::options().create(true).append(true).open(self.root.path().join("daemon.log")).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_nextrun"));
+        program.arg("forward").arg(logdir).args(["--to", &format!("http://{to}")]);
+        Daemon(program.env("NEXTRUN_FORWARD_TOKEN", token).stdin(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
     /// Runs `nextrun cases …`, which must succeed, and gives what it printed.

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use anyhow::bail;
 
 use super::{At, find, plain, time};
-use crate::answers::{self, Attempt};
+use crate::answers::{self, Submission};
 use crate::case::{CaseId, Person, Reply};
 use crate::command::masked_line;
 use crate::daemon::{now, store_of};
@@ -22,8 +22,8 @@ pub(super) fn give(out: &mut impl Write, case: &str, answer: &str, why: &str, at
         bail!("case {} has no open question; see `nextrun cases show {}`", case.id, case.id);
     };
     let reply = Reply { answer: answer.to_owned(), by: user(), at: now(), why: why.to_owned() };
-    let attempt = Attempt { ask: ask.id, fingerprint: Some(ask.fingerprint), reply };
-    let said = answers::give(store.as_mut(), &settings.approvers, &attempt)?;
+    let submission = Submission { ask: ask.id, fingerprint: Some(ask.fingerprint), reply };
+    let said = answers::give(store.as_mut(), &settings.approvers, &submission)?;
     let words = said.words(ToString::to_string, time);
     if !said.is_taken() {
         bail!("case {}: {words}", case.id);

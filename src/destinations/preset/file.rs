@@ -30,7 +30,7 @@ pub(super) struct PresetFile {
     pub(super) threads: Threads,
     pub(super) send: SendFile,
     #[serde(default)]
-    pub(super) limits: Limits,
+    pub(super) limits: BodyLimit,
     #[serde(default)]
     pub(super) answers: Vec<Rule>,
     #[serde(default)]
@@ -252,7 +252,7 @@ pub(super) enum Threads {
 /// The size limit of a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Limits {
+pub(super) enum BodyLimit {
     #[default]
     None,
     /// Slack's limits for blocks.
