@@ -41,7 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("page", &["belief", "case", "command", "facts", "fate", "launched", "picture", "policy", "series", "store"]),
     ("screen", &[]),
     ("telemetry", &["screen"]),
-    ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command", "series"]),
+    ("config", &["signals", "facts", "policy", "case", "yaml", "logdir", "command", "series", "store"]),
     ("launch", &["launched", "command", "logdir"]),
     ("answers", &["case", "config", "store"]),
     ("noise", &["case", "facts", "config", "store"]),

@@ -205,7 +205,9 @@ impl Case {
         let (control, probe) = (at.state == CONTROL, self.is_quiet());
         let cost = self.expected_cost(&proposal.changes, control);
         let believed = if probe { Vec::new() } else { self.believed_before(terms.policy) };
-        Experiment { control, probe, cost, believed, ..Experiment::new(suggestion, proposal, run_name, terms.now) }
+        let (without_command, new) =
+            (self.launched.is_none(), Experiment::new(suggestion, proposal, run_name, terms.now));
+        Experiment { control, probe, cost, believed, without_command, ..new }
     }
 
     /// A person answers the question in the message with this id. Has no effect if the case now asks something else.
