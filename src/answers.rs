@@ -8,7 +8,7 @@ use crate::store::{Ask, AskKind, AskState, Replied, Store, StoreError};
 
 /// An answer to submit.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Attempt {
+pub struct Submission {
     /// The id of the message with the question.
     pub ask: String,
     /// Fingerprint of what that person was shown; `None` if the person has just looked it up.
@@ -42,28 +42,28 @@ pub enum Said {
 ///
 /// # Errors
 /// The store failed; nothing changed.
-pub fn give(store: &mut dyn Store, approvers: &Approvers, attempt: &Attempt) -> Result<Said, StoreError> {
-    let Some(ask) = store.ask(&attempt.ask)? else { return Ok(Said::NoSuchAsk) };
-    if !approvers.may(&ask.job, &attempt.reply.by) {
+pub fn give(store: &mut dyn Store, approvers: &Approvers, submission: &Submission) -> Result<Said, StoreError> {
+    let Some(ask) = store.ask(&submission.ask)? else { return Ok(Said::NoSuchAsk) };
+    if !approvers.may(&ask.job, &submission.reply.by) {
         return Ok(Said::NotAllowed(ask));
     }
-    let said = match store.reply(&attempt.ask, attempt.fingerprint.as_deref(), &attempt.reply)? {
-        Replied::Kept(ask) => Said::Taken(ask, attempt.reply.clone()),
-        Replied::Refused(ask) => why_not(ask, attempt),
+    let said = match store.reply(&submission.ask, submission.fingerprint.as_deref(), &submission.reply)? {
+        Replied::Kept(ask) => Said::Taken(ask, submission.reply.clone()),
+        Replied::Refused(ask) => why_not(ask, submission),
         Replied::Unknown => Said::NoSuchAsk,
     };
     Ok(said)
 }
 
-fn why_not(ask: Ask, attempt: &Attempt) -> Said {
+fn why_not(ask: Ask, submission: &Submission) -> Said {
     match &ask.state {
         AskState::Answered(first) => {
             let first = first.clone();
             Said::Already(ask, first)
         }
-        _ if attempt.reply.at >= ask.expires => Said::Expired(ask),
+        _ if submission.reply.at >= ask.expires => Said::Expired(ask),
         AskState::Withdrawn => Said::Withdrawn(ask),
-        AskState::Open if !ask.answers.contains(&attempt.reply.answer) => Said::NoSuchAnswer(ask),
+        AskState::Open if !ask.answers.contains(&submission.reply.answer) => Said::NoSuchAnswer(ask),
         AskState::Open => Said::Changed(ask),
     }
 }
@@ -152,9 +152,9 @@ mod tests {
         Person { provider: provider.into(), user: user.into(), name: None }
     }
 
-    fn attempt(answer: &str, by: Person, at: f64) -> Attempt {
+    fn submission(answer: &str, by: Person, at: f64) -> Submission {
         let reply = Reply { answer: answer.into(), by, at, why: String::new() };
-        Attempt { ask: "a1".into(), fingerprint: Some("f".into()), reply }
+        Submission { ask: "a1".into(), fingerprint: Some("f".into()), reply }
     }
 
     fn store(folder: &std::path::Path) -> Sqlite {
@@ -185,18 +185,18 @@ mod tests {
         let mut store = store(folder.path());
         let glob = Glob::new("vision/**").unwrap();
         let approvers = Approvers::new(vec![(glob, vec!["slack:U1".into(), "slack:U2".into()])]);
-        let mut try_it = |attempt: &Attempt| words(&give(&mut store, &approvers, attempt).unwrap());
-        let stranger = attempt("run", person("slack", "U9"), 1.0);
+        let mut try_it = |submission: &Submission| words(&give(&mut store, &approvers, submission).unwrap());
+        let stranger = submission("run", person("slack", "U9"), 1.0);
         assert!(try_it(&stranger).starts_with("you may not answer for vision/1"));
-        let elsewhere = attempt("run", person("local", "U1"), 1.0);
+        let elsewhere = submission("run", person("local", "U1"), 1.0);
         assert!(try_it(&elsewhere).starts_with("you may not"), "a user of the same name elsewhere is another one");
-        assert_eq!(try_it(&attempt("maybe", person("slack", "U1"), 1.0)), "the possible answers are run, skip");
-        let old = Attempt { fingerprint: Some("old".into()), ..attempt("run", person("slack", "U1"), 1.0) };
+        assert_eq!(try_it(&submission("maybe", person("slack", "U1"), 1.0)), "the possible answers are run, skip");
+        let old = Submission { fingerprint: Some("old".into()), ..submission("run", person("slack", "U1"), 1.0) };
         assert!(try_it(&old).contains("out of date"));
-        assert_eq!(try_it(&attempt("run", person("slack", "U1"), 2.0)), "approved by U1 at 2 s");
-        assert_eq!(try_it(&attempt("skip", person("slack", "U2"), 3.0)), "already approved by U1 at 2 s");
-        assert_eq!(try_it(&attempt("run", person("slack", "U1"), 300.0)), "already approved by U1 at 2 s");
-        let unknown = Attempt { ask: "a9".into(), ..attempt("run", person("slack", "U1"), 2.0) };
+        assert_eq!(try_it(&submission("run", person("slack", "U1"), 2.0)), "approved by U1 at 2 s");
+        assert_eq!(try_it(&submission("skip", person("slack", "U2"), 3.0)), "already approved by U1 at 2 s");
+        assert_eq!(try_it(&submission("run", person("slack", "U1"), 300.0)), "already approved by U1 at 2 s");
+        let unknown = Submission { ask: "a9".into(), ..submission("run", person("slack", "U1"), 2.0) };
         assert!(try_it(&unknown).contains("does not know this question"));
     }
 
@@ -204,11 +204,11 @@ mod tests {
     fn no_answer_in_time_is_no() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = store(folder.path());
-        let late = attempt("run", person("slack", "U1"), 100.0);
+        let late = submission("run", person("slack", "U1"), 100.0);
         let said = give(&mut store, &Approvers::default(), &late).unwrap();
         assert_eq!(words(&said), "expired at 100 s without an answer: not run");
         store.commit(&Commit { standing: vec![(CaseId("c1".into()), None)], ..Commit::default() }).unwrap();
-        let said = give(&mut store, &Approvers::default(), &attempt("run", person("slack", "U1"), 50.0)).unwrap();
+        let said = give(&mut store, &Approvers::default(), &submission("run", person("slack", "U1"), 50.0)).unwrap();
         assert!(words(&said).starts_with("no longer needed"));
     }
 }

@@ -6,6 +6,7 @@ mod backup;
 mod cases;
 mod config;
 mod diagnose;
+mod forward;
 mod generate;
 mod init;
 mod login;
@@ -19,6 +20,7 @@ mod run;
 mod runner;
 mod scalars;
 mod silence;
+mod store;
 mod watch;
 
 use std::ffi::OsString;
@@ -65,6 +67,7 @@ enum Command {
     Cases(cases::Cases),
     Report(report::Report),
     Login(login::Login),
+    Forward(forward::Forward),
     #[command(subcommand)]
     Outbox(outbox::OutboxCommand),
     #[command(subcommand)]
@@ -80,6 +83,8 @@ enum Command {
     Init(init::Init),
     Run(run::Run),
     Backup(backup::Backup),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     Scalars(scalars::Scalars),
     Files(scalars::Files),
     Completions(generate::Completions),
@@ -138,6 +143,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Cases(command) => cases::run(command),
         Command::Report(command) => report::run(command),
         Command::Login(command) => login::run(command),
+        Command::Forward(command) => forward::run(command),
         Command::Outbox(command) => outbox::run(command),
         Command::Notify(command) => notify::run(command),
         Command::Policy(command) => policy::run(command),
@@ -147,6 +153,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Init(command) => init::run(command),
         Command::Run(command) => run::run(command),
         Command::Backup(command) => backup::run(command),
+        Command::Store(command) => store::run(command),
         Command::Scalars(command) => scalars::run(command),
         Command::Files(command) => scalars::run_files(command),
         Command::Completions(command) => generate::run_completions(command),

@@ -29,7 +29,7 @@ pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
     ASK_WAIT, Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    PresetChoice, Probes, RunnerSettings, Settings, StatusSettings, Team, TokenSources,
+    PresetChoice, Probes, RunnerSettings, ServerSettings, Settings, StatusSettings, Team, TokenSources,
 };
 pub use show::show;
 pub use watch::{Poll, QuietAfter, WatchSettings, Watched};
@@ -58,32 +58,35 @@ pub struct PresetField {
     /// Its name.
     pub name: String,
     /// The kind of value.
-    pub holds: Holds,
+    pub kind: FieldKind,
     /// Whether it is required.
     pub need: Need,
     /// Its description, for messages.
     pub help: String,
 }
 
-/// The kind of value of a destination's setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
+/// The kind of value of a destination's setting. Templates of addresses and headers can use all settings, those of bodies
+/// only text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldKind {
+    /// An `http` or `https` address. If its path is a secret, it is not written in the file itself.
+    Url,
     /// A token or signing secret; never written in the file itself.
     Secret,
-    /// An address. If its path is a secret, it is not written in the file itself.
-    Address,
     /// A token for each job owner, in place of `user` and `token`.
     Accounts,
     /// Anything else.
     Text,
 }
 
-/// Whether a setting is required.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a setting must be given, or a request must succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// The destination cannot work without it.
+    /// Required for the destination or the delivery.
     Required,
-    /// It can be omitted.
+    /// Can be omitted, or may fail.
     Optional,
 }
 

@@ -112,5 +112,8 @@ pub mod status;
 /// Connects the parts, and shuts down in order.
 pub mod daemon;
 
+/// Sends the event files of this machine to a daemon on another one.
+pub mod forward;
+
 /// The command line: one file per command.
 pub mod cli;

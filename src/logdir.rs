@@ -10,6 +10,7 @@ mod doors;
 mod object;
 mod place;
 mod side;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +21,7 @@ pub use doors::Doors;
 pub use object::ObjectLogdir;
 pub use place::{Bucket, Place, PlaceError};
 pub use side::{MAX_SIDE_FILE, SideFile, hyperparameters, launched};
+pub use spool::{Chunk, HEAD, LONGEST_CHUNK, Spool, SpoolError, Taken, identity, modified_at};
 
 use crate::series::RunName;
 
@@ -202,6 +204,7 @@ pub struct Discovery {
 pub fn logdir_at(place: &Place, variables: &BTreeMap<String, String>) -> io::Result<Box<dyn Logdir>> {
     Ok(match place {
         Place::Disk(path) => Box::new(DiskLogdir::new(path)),
+        Place::Forwarded(path) => Box::new(Spool::logdir(path)),
         Place::Objects(bucket) => Box::new(ObjectLogdir::new(bucket, variables)?),
     })
 }

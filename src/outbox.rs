@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use explain::{Place, Unsent, explain, explain_wait};
+pub use explain::{Presence, Unsent, explain, explain_wait};
 pub use fates::OpenRuns;
 pub use pace::Pace;
 

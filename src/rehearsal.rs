@@ -20,7 +20,7 @@ use story::{Expected, Story};
 
 /// The result of a test file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct Results {
     /// The problems of the test file; if there are any, no test ran.
     pub problems: Vec<Problem>,
     /// One result a test, in the order of the file.
@@ -67,7 +67,7 @@ pub struct NotTaken {
     pub outcome: String,
 }
 
-impl Report {
+impl Results {
     /// Whether every test passed.
     pub fn passed(&self) -> bool {
         self.problems.is_empty() && self.tests.iter().all(|test| test.status == Status::Pass)
@@ -80,7 +80,7 @@ impl Report {
 }
 
 /// Plays every test of a test file on a policy. `origin` names the file in messages.
-pub fn rehearse(policy: &Policy, test_text: &str, origin: &str) -> Report {
+pub fn rehearse(policy: &Policy, test_text: &str, origin: &str) -> Results {
     let own = policy.used().into_iter().filter(|test| !test.borrowed());
     let outcomes = own.flat_map(|test| {
         let outcome = |(outcome, _): (&str, _)| NotTaken { state: test.name().into(), outcome: outcome.into() };
@@ -94,7 +94,7 @@ pub fn rehearse(policy: &Policy, test_text: &str, origin: &str) -> Report {
     let ways = all.len();
     let stories = match story::read(policy, test_text, origin) {
         Ok(stories) => stories,
-        Err(problems) => return Report { problems, tests: Vec::new(), not_taken: all, ways },
+        Err(problems) => return Results { problems, tests: Vec::new(), not_taken: all, ways },
     };
     let mut taken = BTreeSet::new();
     let mut tests = Vec::new();
@@ -105,7 +105,7 @@ pub fn rehearse(policy: &Policy, test_text: &str, origin: &str) -> Report {
         tests.push(result(policy, story, &played));
     }
     let not_taken = all.into_iter().filter(|way| !taken.contains(&(way.state.clone(), way.outcome.clone()))).collect();
-    Report { problems: Vec::new(), tests, not_taken, ways }
+    Results { problems: Vec::new(), tests, not_taken, ways }
 }
 
 fn result(policy: &Policy, story: &Story, played: &Played) -> TestResult {

@@ -133,13 +133,13 @@ pub fn run(_: &Options) -> Result<(), RunnerError> {
 /// # Errors
 /// Always: this is not Linux.
 #[cfg(not(target_os = "linux"))]
-pub fn supervise(_: &std::path::Path, _: &Place, _: Option<&std::path::Path>) -> Result<(), RunnerError> {
+pub fn supervise(_: &std::path::Path, _: &Allotment, _: Option<&std::path::Path>) -> Result<(), RunnerError> {
     Err(RunnerError::NotLinux)
 }
 
 /// The resources of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Place {
+pub struct Allotment {
     /// The slot, from 0.
     pub slot: usize,
     /// The UUID of its GPU, if it has one.

@@ -6,6 +6,7 @@
 
 mod access;
 mod board;
+mod forward;
 mod fresh;
 mod login;
 mod pages;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 
 pub use crate::page::{CaseLine, JobLine, Links, Need, NeedKind};
 pub use board::{Board, Shown, Stock};
+pub use forward::{CHECKSUM, Forwarding, IDENTITY, MODIFIED, OFFSET, RESTART};
 pub use login::{BrowserRight, KEY, Keyring, LoginError};
 pub use serve::serve;
 
@@ -33,6 +35,8 @@ pub struct Listen {
     pub keyring: Option<Keyring>,
     /// Where to find more about a job.
     pub links: Links,
+    /// Receives the files of other machines; `None`: there is no such address.
+    pub forwarding: Option<Forwarding>,
 }
 
 /// The token that a request must send as `Authorization: Bearer`, by permission.

@@ -6,5 +6,5 @@ mod problem;
 mod tree;
 
 pub use problem::Problem;
-pub(crate) use problem::{Place, Problems, suggest};
+pub(crate) use problem::{Problems, Span, suggest};
 pub(crate) use tree::{Fields, Key, Kind, Node, read};

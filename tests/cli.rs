@@ -193,18 +193,6 @@ fn a_policy_with_a_mistake_is_told_with_its_place() {
 }
 
 #[test]
-fn completions_and_manual_pages_cover_every_command() {
-    let dir = tempfile::tempdir().unwrap();
-    assert_eq!(nextrun(&["man", dir.path().to_str().unwrap()]).0, 0);
-    for page in ["nextrun.1", "nextrun-watch.1", "nextrun-policy-check.1"] {
-        assert!(fs::read_to_string(dir.path().join(page)).unwrap().contains(".SH SYNOPSIS"), "{page}");
-    }
-    for shell in ["bash", "zsh", "fish"] {
-        assert!(nextrun(&["completions", shell]).1.contains("diagnose"), "{shell}");
-    }
-}
-
-#[test]
 fn a_destination_of_ones_own_is_one_file_with_its_tests() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();

@@ -4,16 +4,16 @@
 use std::path::Path;
 
 use nextrun::config::{
-    ConfigError, Holds, Launch, Need, Overrides, Placement, PolicyChoice, PresetField, Settings, Variables, Vocabulary,
-    load, parse, show,
+    ConfigError, FieldKind, Launch, Need, Overrides, Placement, PolicyChoice, PresetField, Settings, Variables,
+    Vocabulary, load, parse, show,
 };
 use nextrun::destinations::Preset;
 use nextrun::logdir::Place;
 
 fn vocabulary() -> Vocabulary {
-    let field = |name: &str, holds, need, help: &str| PresetField { name: name.into(), holds, need, help: help.into() };
-    let url = || field("url", Holds::Address, Need::Required, "the address that messages are posted to");
-    let secret = || field("secret", Holds::Secret, Need::Optional, "signs the requests");
+    let field = |name: &str, kind, need, help: &str| PresetField { name: name.into(), kind, need, help: help.into() };
+    let url = || field("url", FieldKind::Url, Need::Required, "the address that messages are posted to");
+    let secret = || field("secret", FieldKind::Secret, Need::Optional, "signs the requests");
     Vocabulary {
         presets: vec![
             ("slack".into(), vec![url()]),

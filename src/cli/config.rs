@@ -39,11 +39,13 @@ fn secrets_missing(settings: &Settings) -> anyhow::Result<Vec<String>> {
         }
     }
     let tokens = settings.status.iter().flat_map(|status| {
-        let TokenSources { read, report, act } = &status.tokens;
-        [("read", read), ("report", report), ("act", act)]
+        let TokenSources { read, report, act, forward } = &status.tokens;
+        let tokens = [("read", read), ("report", report), ("act", act)];
+        let tokens = tokens.into_iter().filter_map(|(name, token)| Some((name.to_owned(), token.as_ref()?)));
+        tokens.chain(forward.iter().map(|(sender, token)| (format!("forward.{sender}"), token)))
     });
     for (name, token) in tokens {
-        if let Some(Err(error)) = token.as_ref().map(|token| token.read(&variables())) {
+        if let Err(error) = token.read(&variables()) {
             missing.push(format!("`status.tokens.{name}`: {error}"));
         }
     }
@@ -59,6 +61,11 @@ fn not_there(settings: &Settings) -> anyhow::Result<Vec<String>> {
         {
             told.push(format!("the log directory {} does not exist; the daemon will wait for it", folder.display()));
         }
+    }
+    let forwarded = settings.watch.iter().any(|directory| matches!(directory.logdir, Some(Place::Forwarded(_))));
+    let no_sender = settings.status.as_ref().is_none_or(|status| status.tokens.forward.is_empty());
+    if forwarded && no_sender {
+        told.push("nobody may send to the forwarded log directory: set `status.tokens.forward`".to_owned());
     }
     let no_command = settings.launches.iter().all(|launch| launch.command().is_none());
     for destination in settings.destinations.iter().filter(|_| no_command) {

@@ -70,7 +70,7 @@ pub(super) fn nothing_in(place: &Place) -> String {
             Some(above) => hint(above),
             None => String::new(),
         },
-        Place::Objects(_) => String::new(),
+        Place::Objects(_) | Place::Forwarded(_) => String::new(),
     };
     format!("no event files in {place}: jobs write files named events.out.tfevents.…{near}")
 }

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use super::{Exit, plain, settings};
 use crate::config::{Overrides, parse_duration};
 use crate::fate::FateState;
-use crate::runner::{self, By, Home, Job, Options, Place};
+use crate::runner::{self, Allotment, By, Home, Job, Options};
 
 /// Execute suggested runs on this machine, as the user who starts it. Linux only.
 #[derive(Debug, Args)]
@@ -109,7 +109,7 @@ pub(super) struct Supervise {
 }
 
 pub(super) fn supervise(arguments: &Supervise) -> anyhow::Result<Exit> {
-    let place: Place = serde_json::from_str(&arguments.place)?;
+    let place: Allotment = serde_json::from_str(&arguments.place)?;
     runner::supervise(&arguments.directory, &place, arguments.cgroup.as_deref())?;
     Ok(Exit::Healthy)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::case::{Approval, Budget, MessageKind, WhenControl};
 use crate::signals::SiteRule;
+use crate::store::Server;
 
 use super::glob::Glob;
 use super::launch::Launch;
@@ -65,12 +66,23 @@ pub struct Settings {
     pub prior: Option<f64>,
     /// The directory of the database; empty until the defaults are applied.
     pub state: PathBuf,
+    /// The database that this daemon shares with others; `None`: a file in `state`.
+    pub store: Option<ServerSettings>,
     /// How long closed cases and their messages are kept.
     pub keep: Keep,
     /// The HTTP status page; `None`: disabled.
     pub status: Option<StatusSettings>,
     /// Whether this machine executes suggested runs.
     pub runner: Option<RunnerSettings>,
+}
+
+/// A database server for the cases.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerSettings {
+    /// Its address.
+    pub server: Server,
+    /// The source of the password; `None`: the variable `PGPASSWORD`, or no password.
+    pub password: Option<SecretSource>,
 }
 
 /// Settings for executing suggested runs on this machine.
@@ -184,6 +196,8 @@ pub struct TokenSources {
     pub report: Option<SecretSource>,
     /// Permits acting on behalf of a person; without it, nobody may act.
     pub act: Option<SecretSource>,
+    /// Permits a machine to send the files below this directory of the forwarded log directory.
+    pub forward: BTreeMap<String, SecretSource>,
 }
 
 /// How to handle a message that may have arrived if sending it again would show it twice.
@@ -197,11 +211,13 @@ pub enum OnUnknown {
 }
 
 /// Whether messages can be delayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Patience {
-    /// Every message is sent immediately.
+    /// For programs, or for people who wait for it: each message is sent immediately.
+    #[default]
     AtOnce,
-    /// Silences, quiet periods and digests apply.
+    /// For people: silences, quiet hours and digests apply.
     MayWait,
 }
 

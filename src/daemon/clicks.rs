@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::now;
-use crate::answers::{self, Attempt, Said};
+use crate::answers::{self, Said, Submission};
 use crate::case::Reply;
 use crate::config::Settings;
 use crate::destinations::{Answerer, Click, ClickOutcome, Destination, Http, SlackApp, Timeouts, date, mention};
@@ -74,8 +74,8 @@ async fn answer(store: &SharedStore, board: &Board, click: Click) -> Result<Said
     let Click { ask, fingerprint, answer, by, .. } = click;
     let approvers = board.approvers();
     let reply = Reply { answer, by, at: now(), why: String::new() };
-    let attempt = Attempt { ask, fingerprint: Some(fingerprint), reply };
-    store.with(move |store| answers::give(store, &approvers, &attempt)).await
+    let submission = Submission { ask, fingerprint: Some(fingerprint), reply };
+    store.with(move |store| answers::give(store, &approvers, &submission)).await
 }
 
 fn outcome(said: Result<Said, StoreError>) -> ClickOutcome {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::{Case, CaseId, Message, MessageKind};
-use crate::config::{Noise, Patience, Settings, Watched};
-use crate::destinations::{self, Destination};
+use crate::config::{Noise, Settings, Watched};
+use crate::destinations::Destination;
 use crate::noise::{Letter, Opening, Outlet, Plan, Situation};
 use crate::store::{DeliveryState, Quieted, SharedStore, Store, StoreError};
 
@@ -54,10 +54,7 @@ impl Desk {
             name: destination.name.clone(),
             wants: wants(destination, wanted),
             route: wanted.route.clone(),
-            patience: wanted.patience.unwrap_or(match destination.patience() {
-                destinations::Patience::AtOnce => Patience::AtOnce,
-                destinations::Patience::MayWait => Patience::MayWait,
-            }),
+            patience: wanted.patience.unwrap_or(destination.patience()),
             machine: destination.runs_suggestions(),
         };
         let outlets = destinations.iter().zip(&settings.destinations).map(outlet).collect();

@@ -275,7 +275,7 @@ impl Directory {
 
 fn notifier(settings: &WatchSettings, place: &Place) -> Notifier {
     let interval = settings.sweep();
-    let Place::Disk(root) = place else { return Notifier::sweeping(interval) };
+    let Some(root) = place.local() else { return Notifier::sweeping(interval) };
     let sweep = match settings.poll {
         Poll::Auto => Sweep { watched: interval.max(Duration::from_secs(5)), ..Sweep::default() },
         Poll::Always => Sweep { watched: interval, unwatched: interval },

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use crate::case::Budget;
 use crate::config::{
-    self, ASK_WAIT, Holds, Need, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, WatchSettings, text_of,
+    self, ASK_WAIT, PolicyChoice, PresetChoice, PresetField, QuietAfter, Settings, WatchSettings, text_of,
 };
 use crate::destinations::{self, Preset};
 use crate::diagnosis::{Choice, Directory, Per, Probes, Script, Site, SiteBudget};
-use crate::jobs::Patience;
+use crate::jobs::QuietLimit;
 use crate::logdir::Place;
 use crate::policy::{self, Policy, Problem};
 use crate::signals::SignalRules;
@@ -214,8 +214,8 @@ fn directory(watch: &WatchSettings) -> Directory {
         name: watch.name.clone(),
         roots: roots_of(watch),
         patience: match watch.quiet_after {
-            QuietAfter::Adaptive { floor } => Patience::Adaptive { floor: floor.as_secs_f64() },
-            QuietAfter::Fixed(time) => Patience::Fixed(time.as_secs_f64()),
+            QuietAfter::Adaptive { floor } => QuietLimit::Adaptive { floor: floor.as_secs_f64() },
+            QuietAfter::Fixed(time) => QuietLimit::Fixed(time.as_secs_f64()),
         },
         history_after: watch.ignore_older_than.map_or(f64::INFINITY, |time| time.as_secs_f64()),
     }
@@ -262,16 +262,8 @@ pub fn vocabulary() -> config::Vocabulary {
 fn fields_of(preset: &Preset) -> Vec<PresetField> {
     let field = |(name, field): (&String, &destinations::Field)| PresetField {
         name: name.clone(),
-        holds: match field.kind {
-            destinations::FieldKind::Secret => Holds::Secret,
-            destinations::FieldKind::Url => Holds::Address,
-            destinations::FieldKind::Accounts => Holds::Accounts,
-            destinations::FieldKind::Text => Holds::Text,
-        },
-        need: match field.need {
-            destinations::Need::Required => Need::Required,
-            destinations::Need::Optional => Need::Optional,
-        },
+        kind: field.kind,
+        need: field.need,
         help: field.help.clone(),
     };
     preset.fields.iter().map(field).collect()

@@ -29,7 +29,7 @@ pub(super) struct HttpChannel {
 }
 
 /// The context for validating a setup.
-struct Opening<'a> {
+struct Checked<'a> {
     preset: &'a Preset,
     setup: &'a Setup,
     scope: Scope,
@@ -42,7 +42,7 @@ impl HttpChannel {
     /// An invalid address, header or secret, a host that is not allowed, or missing TLS.
     pub(super) fn open(preset: &Preset, setup: &Setup, http: &Http) -> Result<HttpChannel, SetupError> {
         let opening =
-            Opening { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
+            Checked { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
         let Send::Http { url, socket, certificates, signed_with, .. } = &preset.send else {
             return Err(opening.unusable("preset", "it does not send over HTTP".to_owned()));
         };
@@ -156,7 +156,7 @@ pub(super) fn headers_of(preset: &Preset, fields: &BTreeMap<String, Secret>) -> 
     Ok(headers)
 }
 
-impl Opening<'_> {
+impl Checked<'_> {
     /// The settings, with placeholders for those that each owner's account provides.
     fn fields(&self) -> BTreeMap<String, Secret> {
         let mut fields = self.setup.fields.clone();

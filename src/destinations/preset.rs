@@ -7,6 +7,7 @@
 
 mod file;
 mod lookups;
+mod test;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,16 +18,18 @@ use minijinja::{Environment, Value as Jinja};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::answer::{Answers, Meaning, Rule};
+use super::answer::{Answers, Rule};
 use super::codes::Codes;
-use super::rehearsal::PresetTest;
+use super::meaning::Meaning;
 use super::template::{Node, Scope, TemplateError};
 use super::view::View;
 use super::{block_kit, filters, fitting};
 use crate::case::{Message, MessageKind};
+use crate::config::{FieldKind, Need, Patience};
 pub(super) use file::PictureBy;
-use file::{HttpFile, Limits, MailFile, PresetFile, SendFile, Threads};
+use file::{BodyLimit, HttpFile, MailFile, PresetFile, SendFile, Threads};
 pub(super) use lookups::{Also, Ask, Cancel, List, Request, Status, Tail, Then};
+pub(super) use test::{PresetTest, TestAnswer, TestAsk, TestCancel, TestFate, TestThen};
 
 /// The built-in presets: name and YAML.
 const SHIPPED: [(&str, &str); 15] = [
@@ -98,30 +101,6 @@ pub struct Field {
     pub help: String,
 }
 
-/// The kind of value of a setting. Templates of addresses and headers can use all settings, those of bodies only text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FieldKind {
-    /// An `http` or `https` address, whose path may be secret.
-    Url,
-    /// A token or signing secret.
-    Secret,
-    /// Tokens by job owner, in place of `user` and `token`.
-    Accounts,
-    /// Anything else.
-    Text,
-}
-
-/// Whether a setting is required, or a request must succeed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Need {
-    /// Required for the destination or the delivery.
-    Required,
-    /// Can be omitted, or may fail.
-    Optional,
-}
-
 /// How a destination treats an event id that it has seen before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,17 +109,6 @@ pub enum SameId {
     Recognised,
     /// As a new message, so it is shown twice.
     Repeated,
-}
-
-/// Whether a message can be delayed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Patience {
-    /// For programs, or for people who wait for it: each message is sent immediately.
-    #[default]
-    AtOnce,
-    /// For people: silences, quiet hours and digests apply.
-    MayWait,
 }
 
 /// A kind of destination.
@@ -168,7 +136,7 @@ pub struct Preset {
     pub(super) cancel: Option<Cancel>,
     pub(super) tests: Vec<PresetTest>,
     pub(super) picture: Option<PictureBy>,
-    limits: Limits,
+    limits: BodyLimit,
     environment: Environment<'static>,
     /// Its YAML source.
     yaml: String,
@@ -386,9 +354,9 @@ impl Preset {
     pub(super) fn render_body(&self, node: &Node, scope: &Scope, place: &str) -> Result<Value, TemplateError> {
         let rendered = self.render(node, scope, place)?;
         Ok(match self.limits {
-            Limits::None => rendered,
-            Limits::Slack => block_kit::fit(rendered),
-            Limits::MostBytes(most) => fitting::within_bytes(rendered, most),
+            BodyLimit::None => rendered,
+            BodyLimit::Slack => block_kit::fit(rendered),
+            BodyLimit::MostBytes(most) => fitting::within_bytes(rendered, most),
         })
     }
 

@@ -29,7 +29,7 @@ use super::{Destination, Reread, Secret};
 
 /// The outcome of a click, in Slack's markup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct ClickOutcome {
     /// The new state, shown to everyone in place of the buttons. `None` if the question is still open.
     pub stands: Option<String>,
     /// The message to the person who clicked; `None` if everyone sees the outcome anyway.
@@ -37,7 +37,7 @@ pub struct Outcome {
 }
 
 /// Processes a click and returns the outcome.
-pub type Answerer = Arc<dyn Fn(Click) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send + Sync>;
+pub type Answerer = Arc<dyn Fn(Click) -> Pin<Box<dyn Future<Output = ClickOutcome> + Send>> + Send + Sync>;
 
 /// A Slack app with buttons.
 #[derive(Clone)]

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::{Diagnosis, Site};
-use crate::jobs::{Job, Patience, group};
+use crate::jobs::{Job, QuietLimit, group};
 use crate::series::{Runs, joined, relative};
 
 /// A log directory.
@@ -16,7 +16,7 @@ pub struct Directory {
     /// Its absolute paths, for those who report which files a job writes.
     pub roots: Vec<String>,
     /// How long its jobs may log nothing.
-    pub patience: Patience,
+    pub patience: QuietLimit,
     /// A job whose latest event is older than this when first seen is ignored as history. Seconds.
     pub history_after: f64,
 }

@@ -4,7 +4,7 @@ use crate::belief::{Belief, CALIBRATION, Contribution, Weights};
 use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
 use crate::facts::{Facts, Knobs, Looked, measure};
 use crate::fate::{Fate, FateState};
-use crate::jobs::{Job, Patience, Pulse, stage};
+use crate::jobs::{Job, Pulse, QuietLimit, stage};
 use crate::launched::Launched;
 use crate::numbers::{EVALUATIONS, HALF, LEARNED, MATURE_SHARE, SIGNIFICANT, TREND};
 use crate::series::Sketch;
@@ -319,7 +319,7 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End
     let started = [Signal::TrainLoss, Signal::ValidationLoss, Signal::Reward].iter().any(|s| signals.get(*s).is_some());
     let said_ended = (said_ended(job) || summed_up(job, &signals)) && started;
     let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done };
-    let patience = site.directory_of(&job.name).map_or(Patience::Fixed(f64::INFINITY), |found| found.patience);
+    let patience = site.directory_of(&job.name).map_or(QuietLimit::Fixed(f64::INFINITY), |found| found.patience);
     let mut stage = stage(pulse, patience, now);
     stage.ended |= memory.only_look && done.is_none() || end != End::Open;
     stage.finished |= end == End::Finished;

@@ -10,7 +10,7 @@ use super::*;
 use crate::belief::{Weights, log_odds};
 use crate::case::{Body, JournalEntry, Message, MessageKind};
 use crate::fate::{Fate, FateState};
-use crate::jobs::{Patience, group};
+use crate::jobs::{QuietLimit, group};
 use crate::series::{Point, RunData};
 
 /// What a loss does after its first steps.
@@ -64,7 +64,7 @@ impl Bench {
         let mut site = site(TWO_STEPS);
         let is_for: Arc<dyn Fn(&str) -> bool + Send + Sync> = Arc::new(|job| job == "sick");
         site.probes = Some(Probes { is_for, share: 0.5, audit: 0.0 });
-        site.directories[0].patience = Patience::Fixed(1e6);
+        site.directories[0].patience = QuietLimit::Fixed(1e6);
         let mut bench = Bench {
             diagnosis: Diagnosis::new(site.clone(), []),
             runs: Runs::new(),

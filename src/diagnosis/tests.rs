@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::fate::{Fate, FateState};
-use crate::jobs::{Patience, group};
+use crate::jobs::{QuietLimit, group};
 use crate::policy::{Vocabulary, parse};
 use crate::series::{Point, RunData};
 
@@ -48,7 +48,7 @@ pub(super) fn site(policy: &str) -> Site {
         directories: vec![Directory {
             name: None,
             roots: vec!["/logs".into()],
-            patience: Patience::Fixed(600.0),
+            patience: QuietLimit::Fixed(600.0),
             history_after: f64::INFINITY,
         }],
     }

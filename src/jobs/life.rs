@@ -2,7 +2,7 @@
 
 /// How long a job may log nothing before it counts as ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Patience {
+pub enum QuietLimit {
     /// Twenty times its usual interval, at least this many seconds.
     Adaptive {
         /// Seconds; ten minutes by default.
@@ -20,12 +20,12 @@ const GAPS: f64 = 20.0;
 /// the patience.
 const BEFORE_FIRST_LOSS: f64 = 6.0;
 
-impl Patience {
+impl QuietLimit {
     /// Seconds of silence that end a job whose events came `gap` seconds apart on average.
     pub fn seconds(self, gap: Option<f64>) -> f64 {
         match self {
-            Patience::Fixed(seconds) => seconds,
-            Patience::Adaptive { floor } => floor.max(GAPS * gap.unwrap_or(0.0)),
+            QuietLimit::Fixed(seconds) => seconds,
+            QuietLimit::Adaptive { floor } => floor.max(GAPS * gap.unwrap_or(0.0)),
         }
     }
 }
@@ -59,7 +59,7 @@ pub struct Stage {
 }
 
 /// The stage of a job at `now`.
-pub fn stage(pulse: Pulse, patience: Patience, now: f64) -> Stage {
+pub fn stage(pulse: Pulse, patience: QuietLimit, now: f64) -> Stage {
     let silent_for = (now - pulse.last_seen).max(0.0);
     let patience = patience.seconds(pulse.gap) * if pulse.started { 1.0 } else { BEFORE_FIRST_LOSS };
     let finished = pulse.said_ended || pulse.done.is_some_and(|done| done >= 1.0);
@@ -75,22 +75,22 @@ mod tests {
 
     #[test]
     fn patience_follows_the_rhythm_of_the_job() {
-        let adaptive = Patience::Adaptive { floor: 600.0 };
+        let adaptive = QuietLimit::Adaptive { floor: 600.0 };
         assert!(!stage(PULSE, adaptive, 2100.0).ended);
         assert!(stage(PULSE, adaptive, 2300.0).ended);
-        assert!(stage(PULSE, Patience::Fixed(5.0), 1006.0).ended);
+        assert!(stage(PULSE, QuietLimit::Fixed(5.0), 1006.0).ended);
     }
 
     #[test]
     fn a_job_without_a_loss_is_still_starting() {
         let starting = Pulse { started: false, done: None, ..PULSE };
-        assert!(!stage(starting, Patience::Fixed(5.0), 1029.0).ended);
-        assert!(stage(starting, Patience::Fixed(5.0), 1031.0).ended);
+        assert!(!stage(starting, QuietLimit::Fixed(5.0), 1029.0).ended);
+        assert!(stage(starting, QuietLimit::Fixed(5.0), 1031.0).ended);
     }
 
     #[test]
     fn the_last_step_ends_a_job_at_once() {
-        let stage = stage(Pulse { done: Some(1.0), ..PULSE }, Patience::Fixed(60.0), 1001.0);
+        let stage = stage(Pulse { done: Some(1.0), ..PULSE }, QuietLimit::Fixed(60.0), 1001.0);
         assert!(stage.ended && stage.finished);
     }
 }

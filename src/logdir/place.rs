@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a log directory is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Place {
     Disk(PathBuf),
     /// A prefix in an object store.
     Objects(Bucket),
+    /// A directory on this machine that `nextrun forward` fills from other machines.
+    Forwarded(PathBuf),
 }
 
 /// A bucket (or container), and a prefix in it.
@@ -52,8 +54,8 @@ impl StoreKind {
 pub enum PlaceError {
     /// Its scheme is not supported.
     #[error(
-        "`{0}` is not a valid log directory: write a path, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or \
-         az://CONTAINER/PREFIX"
+        "`{0}` is not a valid log directory: write a path, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, \
+         az://CONTAINER/PREFIX, or forwarded:///PATH for what `nextrun forward` sends"
     )]
     Scheme(String),
     /// There is no bucket in it, or none that could exist.
@@ -68,6 +70,14 @@ pub enum PlaceError {
 }
 
 impl Place {
+    /// Its directory on this machine, if it has one. Processes that train do not write to a forwarded one.
+    pub fn local(&self) -> Option<&Path> {
+        match self {
+            Place::Disk(path) | Place::Forwarded(path) => Some(path),
+            Place::Objects(_) => None,
+        }
+    }
+
     /// Reads a location: an address if it has a scheme, otherwise a path. A prefix is used literally, without decoding;
     /// trailing slashes are removed.
     ///
@@ -80,6 +90,9 @@ impl Place {
             return Ok(Place::Disk(PathBuf::from(text)));
         };
         let shown = || text.to_string_lossy().into_owned();
+        if scheme == "forwarded" && rest.starts_with('/') {
+            return Ok(Place::Forwarded(PathBuf::from(rest)));
+        }
         let kind = StoreKind::ALL.into_iter().find(|kind| kind.scheme() == scheme);
         let kind = kind.ok_or_else(|| PlaceError::Scheme(shown()))?;
         let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -100,6 +113,7 @@ impl fmt::Display for Place {
         match self {
             Place::Disk(path) => path.display().fmt(f),
             Place::Objects(bucket) => bucket.fmt(f),
+            Place::Forwarded(path) => write!(f, "forwarded://{}", path.display()),
         }
     }
 }
@@ -133,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_with_the_right_form() {
-        for text in ["http://host/runs", "hdfs://runs", "S3://runs"] {
+        for text in ["http://host/runs", "hdfs://runs", "S3://runs", "forwarded://relative"] {
             assert_eq!(Place::parse(text), Err(PlaceError::Scheme(text.to_owned())));
         }
         for text in ["s3://", "s3:///runs", "s3://key:secret@runs", "s3://host:9000/runs"] {
@@ -146,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_place_is_shown_as_it_is_written() {
-        for text in ["s3://runs", "gs://runs/team a/b", "/data/runs"] {
+        for text in ["s3://runs", "gs://runs/team a/b", "/data/runs", "forwarded:///var/lib/nextrun/nodes"] {
             assert_eq!(Place::parse(text).map(|place| place.to_string()), Ok(text.to_owned()));
         }
     }

@@ -9,7 +9,7 @@ use crate::store::{Answer, Delivery, DeliveryState, JournalEntry, Owed, Wait};
 
 /// What is known about the destination of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Presence {
     /// The configuration contains it.
     Configured,
     /// The configuration was read and does not contain it.
@@ -20,7 +20,7 @@ pub enum Place {
 
 /// Explains the state of a delivery. `others` are the deliveries of its case, possibly including itself; `now` is in
 /// seconds since the Unix epoch.
-pub fn explain(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
+pub fn explain(owed: &Owed, others: &[Owed], place: Presence, now: f64) -> String {
     let delivery = &owed.delivery;
     let answer = delivery.answer.as_ref().map_or_else(|| "no response yet".to_owned(), Answer::to_string);
     let since = time(owed.changed);
@@ -45,10 +45,10 @@ pub fn explain(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
 }
 
 /// Explains why a message has no delivery yet. `now` is in seconds since the Unix epoch.
-pub fn explain_wait(wait: &Wait, place: Place, now: f64) -> String {
+pub fn explain_wait(wait: &Wait, place: Presence, now: f64) -> String {
     let Wait { destination, until, why, .. } = wait;
     match place {
-        Place::Gone => format!("not sent: the configuration has no destination {destination}; add it again"),
+        Presence::Gone => format!("not sent: the configuration has no destination {destination}; add it again"),
         _ if *until > now => format!("not sent yet: delayed until {}: {why}", time(*until)),
         _ => format!("delayed: {why}; the running daemon will send it, alone or in a digest, once nothing blocks it"),
     }
@@ -83,13 +83,13 @@ impl Unsent {
     }
 }
 
-fn waiting(owed: &Owed, others: &[Owed], place: Place, now: f64) -> String {
+fn waiting(owed: &Owed, others: &[Owed], place: Presence, now: f64) -> String {
     let delivery = &owed.delivery;
     let failed = match &delivery.answer {
         Some(answer) => format!("{} failed, the last at {}: {answer}", tries(delivery.attempts), time(owed.changed)),
         None => "not attempted yet".to_owned(),
     };
-    if place == Place::Gone {
+    if place == Presence::Gone {
         return format!(
             "not sent: the configuration has no destination {}; add it again, or run `nextrun outbox drop {}`",
             delivery.destination, delivery.id
@@ -155,21 +155,21 @@ mod tests {
         for (owed, place, words) in [
             (
                 owed(2, Delivered, 0.0, Some("{}")),
-                Place::Configured,
+                Presence::Configured,
                 ["delivered at 1970-01-01T00:01:00Z", "1 attempt"],
             ),
-            (owed(2, Refused, 0.0, Some("no --bn")), Place::Configured, ["permanently refused", "no --bn"]),
-            (owed(2, Dead, 0.0, busy), Place::Configured, ["given up", "outbox resend 2"]),
-            (owed(2, Sending, 0.0, busy), Place::Configured, ["being sent since", "00:01:00"]),
-            (owed(2, Held, 0.0, busy), Place::Configured, ["may have arrived", "outbox drop 2"]),
-            (owed(2, Pending, 0.0, None), Place::Gone, ["no destination team", "outbox drop 2"]),
-            (owed(2, Pending, 0.0, None), Place::NotLooked, ["waits for delivery 1", "case.opened"]),
+            (owed(2, Refused, 0.0, Some("no --bn")), Presence::Configured, ["permanently refused", "no --bn"]),
+            (owed(2, Dead, 0.0, busy), Presence::Configured, ["given up", "outbox resend 2"]),
+            (owed(2, Sending, 0.0, busy), Presence::Configured, ["being sent since", "00:01:00"]),
+            (owed(2, Held, 0.0, busy), Presence::Configured, ["may have arrived", "outbox drop 2"]),
+            (owed(2, Pending, 0.0, None), Presence::Gone, ["no destination team", "outbox drop 2"]),
+            (owed(2, Pending, 0.0, None), Presence::NotLooked, ["waits for delivery 1", "case.opened"]),
             (
                 owed(1, Pending, 120.0, busy),
-                Place::Configured,
+                Presence::Configured,
                 ["answered 503", "next attempt at 1970-01-01T00:02:00Z"],
             ),
-            (owed(1, Unknown, 0.0, busy), Place::Configured, ["due now", "answered 503"]),
+            (owed(1, Unknown, 0.0, busy), Presence::Configured, ["due now", "answered 503"]),
         ] {
             let told = explain(&owed, std::slice::from_ref(&earlier), place, 100.0);
             assert!(words.iter().all(|word| told.contains(word)), "{told}");
@@ -181,9 +181,9 @@ mod tests {
         let message = owed(1, DeliveryState::Pending, 0.0, None).delivery.message;
         let wait = Wait { message, destination: "team".into(), until: 120.0, why: "quiet period, nights".into() };
         for (place, now, words) in [
-            (Place::Configured, 100.0, ["delayed until 1970-01-01T00:02:00Z", "quiet period, nights"]),
-            (Place::NotLooked, 130.0, ["in a digest", "quiet period, nights"]),
-            (Place::Gone, 100.0, ["no destination team", "add it again"]),
+            (Presence::Configured, 100.0, ["delayed until 1970-01-01T00:02:00Z", "quiet period, nights"]),
+            (Presence::NotLooked, 130.0, ["in a digest", "quiet period, nights"]),
+            (Presence::Gone, 100.0, ["no destination team", "add it again"]),
         ] {
             let told = explain_wait(&wait, place, now);
             assert!(words.iter().all(|word| told.contains(word)), "{told}");
@@ -203,7 +203,7 @@ mod tests {
         elsewhere.delivery.destination = "cluster".into();
         let mut other_case = owed(1, DeliveryState::Pending, 0.0, None);
         other_case.delivery.message.case = CaseId("c2".into());
-        let told = explain(&waiting, &[held, elsewhere, other_case, waiting.clone()], Place::Configured, 1.0);
+        let told = explain(&waiting, &[held, elsewhere, other_case, waiting.clone()], Presence::Configured, 1.0);
         assert!(told.starts_with("due now: not attempted yet"), "{told}");
     }
 }

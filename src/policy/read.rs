@@ -15,13 +15,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::KNOBS;
-use super::check;
-use super::file::{Condition, Constant, ConstantValue, Limits, Policy, State, Test, Verdict};
+use super::check::{self, Places};
+use super::file::{Condition, Constant, Limits, Policy, State, Test, Verdict};
 use super::guard::{Expression, Fault, Names, When};
 use super::text::Text;
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{ConstantValue, Vocabulary};
 use crate::yaml::{self, Fields, Kind, Node};
-use crate::yaml::{Place, Problem, Problems, suggest};
+use crate::yaml::{Problem, Problems, Span, suggest};
 use outline::Outline;
 
 /// The files whose conditions, tests and conclusions a policy can use: name, file name and text. Each can use those
@@ -120,15 +120,6 @@ fn shared_by(root: &Node) -> Vec<(Node, &'static str, &'static str)> {
         used.insert(0, (root, *file, *text));
     }
     used
-}
-
-/// Positions of the parts that are checked once the whole is known.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// The names of the states of the policy's own file.
-    pub(super) states: BTreeMap<String, Place>,
-    /// The names of the tests of the policy's own file.
-    pub(super) tests: BTreeMap<String, Place>,
 }
 
 struct Reader<'t> {
@@ -345,7 +336,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn name_of_value(&mut self, name: &str, at: Place, what: &str) {
+    fn name_of_value(&mut self, name: &str, at: Span, what: &str) {
         self.identifier(name, at, what);
         if RESERVED.contains(&name) {
             self.problems.add(at, format!("`{name}` has a special meaning in expressions"));
@@ -353,7 +344,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A name that is also valid in expressions and diagrams.
-    fn identifier(&mut self, name: &str, at: Place, what: &str) {
+    fn identifier(&mut self, name: &str, at: Span, what: &str) {
         let mut chars = name.chars();
         let first = chars.next().is_some_and(|c| c.is_ascii_lowercase());
         if !first || !chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::facts::{FactType, Facts, Field, Knobs};
 use crate::policy::Policy;
-use crate::yaml::{Fields, Kind, Node, Place, Problem, Problems, read as read_yaml, suggest};
+use crate::yaml::{Fields, Kind, Node, Problem, Problems, Span, read as read_yaml, suggest};
 
 /// One test.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn state(&mut self, name: &str, at: Place) {
+    fn state(&mut self, name: &str, at: Span) {
         if !self.policy.knows(name) {
             let states = self.policy.states().iter().map(|state| state.name());
             let help = suggest(name, self.policy.tests().iter().map(|test| test.name()).chain(states));
@@ -140,7 +140,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn knob(&mut self, name: &str, at: Place) {
+    fn knob(&mut self, name: &str, at: Span) {
         let known = &self.policy.vocabulary().knobs;
         if !known.contains_key(name) {
             let help = suggest(name, known.keys().map(String::as_str));
@@ -231,7 +231,7 @@ impl Reader<'_, '_> {
         (facts, hours)
     }
 
-    fn fact(&mut self, name: &str, at: Place, node: &Node) -> Option<(Field, Value)> {
+    fn fact(&mut self, name: &str, at: Span, node: &Node) -> Option<(Field, Value)> {
         let Some(field) = Field::named(name) else {
             let known = Field::all().map(|field| field.name).chain(["knobs", "hours"]);
             self.problems.add_maybe(at, format!("a job has no fact `{name}`"), suggest(name, known));

@@ -1,15 +1,15 @@
 //! Tests of rehearsals on the sample policy.
 
-use super::{Report, Status, rehearse};
+use super::{Results, Status, rehearse};
 use crate::policy::tests::sample;
 
 const STORIES: &str = include_str!("../../tests/policy/sample.test.yaml");
 
-fn run(text: &str) -> Report {
+fn run(text: &str) -> Results {
     rehearse(&sample(), text, "sample.test.yaml")
 }
 
-fn one(story: &str) -> Report {
+fn one(story: &str) -> Results {
     let indented: String = story.lines().map(|line| format!("    {line}\n")).collect();
     run(&format!("policy: sample.yaml\ntests:\n  - name: one\n{indented}"))
 }

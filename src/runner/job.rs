@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::accept::{Order, is_a_name};
-use super::{Home, Place, RunnerError, files, log};
+use super::{Allotment, Home, RunnerError, files, log};
 use crate::fate::{Fate, FateState};
 
 /// The content of `job.json`.
@@ -45,7 +45,7 @@ pub(super) struct Supervisor {
     /// When it started, in seconds since the Unix epoch.
     pub(super) started: f64,
     /// The resources of the job.
-    pub(super) place: Place,
+    pub(super) place: Allotment,
     /// The cgroup of the job, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) cgroup: Option<PathBuf>,
@@ -211,7 +211,7 @@ impl Job {
     ///
     /// # Errors
     /// Its files cannot be read.
-    pub fn place(&self) -> io::Result<Option<(f64, Place)>> {
+    pub fn place(&self) -> io::Result<Option<(f64, Allotment)>> {
         Ok(self.started()?.and_then(|started| match started {
             Started::By(supervisor) => Some((supervisor.started, supervisor.place)),
             Started::Never => None,

@@ -17,7 +17,7 @@ use super::cgroup::{Group, Groups};
 use super::job::{Exit, Job, Started, Supervisor, jobs, now};
 use super::process::{self, Identity};
 use super::supervisor::JOB_VARIABLE;
-use super::{Home, Place, RunnerError};
+use super::{Allotment, Home, RunnerError};
 use crate::fate::{Fate, FateState};
 
 /// If a supervisor could not take its job, for example on a full disk, another one is started after this time.
@@ -29,7 +29,7 @@ enum Standing {
     Waits(Instant),
     /// A supervisor was started and has not taken it yet. A supervisor started by an earlier runner is not a child of
     /// this process.
-    Starting { place: Place, identity: Identity },
+    Starting { place: Allotment, identity: Identity },
     /// It has a supervisor.
     Runs(Supervisor),
     /// It has ended.
@@ -52,7 +52,7 @@ struct Entry {
 /// The jobs of this machine's user.
 pub(super) struct Queue {
     home: Home,
-    slots: Vec<Place>,
+    slots: Vec<Allotment>,
     groups: Groups,
     /// In order of acceptance.
     entries: Vec<Entry>,
@@ -64,7 +64,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Continues with the state in the directories.
-    pub(super) fn load(home: &Home, slots: Vec<Place>, groups: Groups) -> Result<Queue, RunnerError> {
+    pub(super) fn load(home: &Home, slots: Vec<Allotment>, groups: Groups) -> Result<Queue, RunnerError> {
         let mut queue = Queue {
             home: home.clone(),
             slots,
@@ -210,12 +210,12 @@ impl Queue {
     }
 
     /// A free slot. A job that started under other settings also occupies its GPU.
-    fn free_place(&self) -> Option<Place> {
-        let taken: Vec<&Place> = self.entries.iter().filter_map(|entry| entry.standing.place()).collect();
+    fn free_place(&self) -> Option<Allotment> {
+        let taken: Vec<&Allotment> = self.entries.iter().filter_map(|entry| entry.standing.place()).collect();
         // From before the slots were changed.
-        let foreign = |other: &Place| self.slots.get(other.slot).is_none_or(|place| place.gpu != other.gpu);
-        let shares = |place: &Place| {
-            let same_gpu = |other: &Place| place.gpu.is_some() && other.gpu == place.gpu;
+        let foreign = |other: &Allotment| self.slots.get(other.slot).is_none_or(|place| place.gpu != other.gpu);
+        let shares = |place: &Allotment| {
+            let same_gpu = |other: &Allotment| place.gpu.is_some() && other.gpu == place.gpu;
             taken.iter().any(|other| other.slot == place.slot || (foreign(other) && same_gpu(other)))
         };
         if taken.len() >= self.slots.len() {
@@ -225,7 +225,7 @@ impl Queue {
     }
 
     /// Starts a supervisor: another process of the current program, even if its file has been replaced since.
-    fn start(&self, job: &Job, place: &Place) -> io::Result<(Child, Option<PathBuf>, Identity)> {
+    fn start(&self, job: &Job, place: &Allotment) -> io::Result<(Child, Option<PathBuf>, Identity)> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("nextrun").arg("supervise").arg(job.directory());
         command.arg("--place").arg(serde_json::to_string(place)?);
@@ -243,7 +243,7 @@ impl Queue {
 
 impl Standing {
     /// The slot that it occupies.
-    fn place(&self) -> Option<&Place> {
+    fn place(&self) -> Option<&Allotment> {
         match self {
             Standing::Starting { place, .. } => Some(place),
             Standing::Runs(supervisor) => Some(&supervisor.place),
@@ -336,10 +336,10 @@ fn end_what_is_left(job: &Job, supervisor: &Supervisor) -> bool {
 }
 
 /// The slots of a runner: one per GPU, or one without GPUs, or the requested number.
-pub(super) fn places(slots: Option<usize>, gpus: &[String], memory: Option<u64>) -> Vec<Place> {
+pub(super) fn places(slots: Option<usize>, gpus: &[String], memory: Option<u64>) -> Vec<Allotment> {
     let count = slots.unwrap_or(gpus.len()).max(1);
     let gpu = |slot: usize| gpus.get(slot % gpus.len().max(1)).cloned();
-    (0..count).map(|slot| Place { slot, gpu: gpu(slot), memory }).collect()
+    (0..count).map(|slot| Allotment { slot, gpu: gpu(slot), memory }).collect()
 }
 
 #[cfg(test)]

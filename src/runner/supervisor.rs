@@ -21,7 +21,7 @@ use super::cgroup::Group;
 use super::job::{Exit, Job, Started, Stop, Supervisor, now};
 use super::observe::Observer;
 use super::process::{self, Identity, Stat};
-use super::{Place, RunnerError, log};
+use super::{Allotment, RunnerError, log};
 use crate::fate::{Fate, FateState};
 use crate::launch::environment;
 
@@ -51,7 +51,7 @@ const WRITE_AGAIN: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// The job cannot be read or taken; it keeps waiting.
-pub fn supervise(directory: &Path, place: &Place, cgroup: Option<&Path>) -> Result<(), RunnerError> {
+pub fn supervise(directory: &Path, place: &Allotment, cgroup: Option<&Path>) -> Result<(), RunnerError> {
     let job = Job::at(directory);
     let failed = |action| move |error| RunnerError::files(action, directory)(error);
     let queued = job.queued().map_err(failed("read"))?;
@@ -123,7 +123,7 @@ struct Supervision {
 }
 
 impl Supervision {
-    async fn run(&mut self, order: &Order, place: &Place, mut terminate: Listener, mut child: Listener) {
+    async fn run(&mut self, order: &Order, place: &Allotment, mut terminate: Listener, mut child: Listener) {
         match self.start(order, place) {
             Ok(pid) => self.main = Some(pid),
             Err(error) => {
@@ -153,7 +153,7 @@ impl Supervision {
         }
     }
 
-    fn start(&mut self, order: &Order, place: &Place) -> io::Result<i32> {
+    fn start(&mut self, order: &Order, place: &Allotment) -> io::Result<i32> {
         let log = log::open(&self.job.log())?;
         let (out, err) = (log.try_clone()?, log.try_clone()?);
         self.log = Some(log);

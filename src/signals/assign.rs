@@ -35,7 +35,7 @@ enum Split {
 struct Reading<'a> {
     signal: Signal,
     role: Role,
-    place: Place,
+    place: Rank,
     matched: Matched,
     info: &'a TagInfo<'a>,
     /// What is left of the text without the words for training and validation.
@@ -44,7 +44,7 @@ struct Reading<'a> {
 
 /// How much a reading is preferred to others of its signal: the smallest wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct Rank {
     guessed: bool,
     split: usize,
     row: usize,
@@ -88,19 +88,19 @@ impl SignalRules {
     }
 
     fn read<'a>(&self, logged: usize, info: &'a TagInfo<'a>) -> Option<Reading<'a>> {
-        let place = Place { guessed: false, split: 0, row: 0, points: Reverse(info.points), logged };
+        let place = Rank { guessed: false, split: 0, row: 0, points: Reverse(info.points), logged };
         let (alone, whole) = (Text::new("", info.tag), Text::new(info.folder, info.tag));
         for (row, pattern) in self.site.iter().enumerate() {
             let found = pattern.find(&alone).map(|range| (&alone, range));
             if let Some((text, range)) = found.or_else(|| Some((&whole, pattern.find(&whole)?))) {
                 let layer = trimmed(text.original(range));
                 let matched = matched(info, pattern.rule.clone(), layer);
-                let (signal, place) = (pattern.signal?, Place { row, ..place });
+                let (signal, place) = (pattern.signal?, Rank { row, ..place });
                 return Some(Reading { signal, role: Role::Declared, place, matched, info, measure: String::new() });
             }
         }
         // Past every row of the site.
-        let place = Place { row: self.site.len(), ..place };
+        let place = Rank { row: self.site.len(), ..place };
         match info.kind {
             TagKind::Scalar => read_scalar(&whole, info, place),
             TagKind::Histogram => read_histogram(&alone, info, place),
@@ -108,7 +108,7 @@ impl SignalRules {
     }
 }
 
-fn read_scalar<'a>(text: &Text, info: &'a TagInfo<'a>, place: Place) -> Option<Reading<'a>> {
+fn read_scalar<'a>(text: &Text, info: &'a TagInfo<'a>, place: Rank) -> Option<Reading<'a>> {
     let (training, rest) = text.take(&TABLE.training);
     let (validation, rest) = rest.take(&TABLE.validation);
     let (row_number, row) = TABLE.scalars.first(rest.as_str())?;
@@ -120,7 +120,7 @@ fn read_scalar<'a>(text: &Text, info: &'a TagInfo<'a>, place: Place) -> Option<R
         None => Split::Unsaid,
     };
     let (signal, role) = signal_of(row.reads, split)?;
-    let place = Place {
+    let place = Rank {
         guessed: !row.sure,
         split: validation.unwrap_or(0) + if both { TABLE.validation.len() } else { 0 },
         row: place.row + row_number,
@@ -131,12 +131,12 @@ fn read_scalar<'a>(text: &Text, info: &'a TagInfo<'a>, place: Place) -> Option<R
     Some(Reading { signal, role, place, matched, info, measure: rest.as_str().to_owned() })
 }
 
-fn read_histogram<'a>(text: &Text, info: &'a TagInfo<'a>, place: Place) -> Option<Reading<'a>> {
+fn read_histogram<'a>(text: &Text, info: &'a TagInfo<'a>, place: Rank) -> Option<Reading<'a>> {
     let (row_number, row) = TABLE.histograms.first(text.as_str())?;
     let (signal, role) = signal_of(row.reads, Split::Unsaid)?;
     let mut matched = matched(info, row.rule.clone(), layer_of(row, text));
     matched.sure = row.sure;
-    let place = Place { guessed: !row.sure, row: place.row + row_number, ..place };
+    let place = Rank { guessed: !row.sure, row: place.row + row_number, ..place };
     Some(Reading { signal, role, place, matched, info, measure: String::new() })
 }
 

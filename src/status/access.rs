@@ -132,7 +132,7 @@ pub(super) fn is_own(headers: &HeaderMap) -> bool {
 }
 
 /// Constant-time comparison.
-fn brings(headers: &HeaderMap, token: &Secret) -> bool {
+pub(super) fn brings(headers: &HeaderMap, token: &Secret) -> bool {
     let brought = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
     let wanted = format!("Bearer {}", token.expose());
     brought.ct_eq(wanted.as_bytes()).into()

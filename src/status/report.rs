@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::board::Board;
-use crate::answers::{self, Attempt};
+use crate::answers::{self, Submission};
 use crate::case::{CaseId, Person, Reply};
 use crate::fate::Fate;
 use crate::fault;
@@ -157,7 +157,7 @@ async fn give_answer(board: &Board, id: String, answered: Answered) -> Response 
         let Some(ask) = asked else { return Ok(Said::Conflict(format!("case {id} has no open question"))) };
         let by = Person { provider: "http".to_owned(), user: "act".to_owned(), name: answered.name };
         let reply = Reply { answer: answered.answer, by, at, why: answered.why };
-        let said = answers::give(store, &approvers, &Attempt { ask, fingerprint: answered.fingerprint, reply })?;
+        let said = answers::give(store, &approvers, &Submission { ask, fingerprint: answered.fingerprint, reply })?;
         let words = said.words(ToString::to_string, time);
         Ok(match said {
             answers::Said::Taken(..) => Said::Accepted,
@@ -194,7 +194,7 @@ async fn in_store(
         let retry = [(header::RETRY_AFTER, "5")];
         (StatusCode::SERVICE_UNAVAILABLE, retry, Json(json!({ "error": why }))).into_response()
     };
-    let Some(store) = board.store().cloned() else { return later("nextrun is starting".to_owned()) };
+    let Some(store) = board.store() else { return later("nextrun is starting".to_owned()) };
     match SharedStore::with(&store, work).await {
         Ok(said) => said.into_response(),
         Err(error) => later(error.to_string()),

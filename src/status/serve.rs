@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::board::Board;
-use super::{Listen, StatusError, pages};
+use super::{Listen, StatusError, forward, pages};
 
 /// Maximum number of connections: a scraper, a few probes, and people.
 const MOST_CONNECTIONS: usize = 32;
@@ -41,6 +41,7 @@ pub async fn serve(
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let router = pages::router(board, listen.tokens, listen.keyring, listen.links);
+    let router = router.merge(forward::forwarding(listen.forwarding));
     Ok((bound, accept(listener, router)))
 }
 
@@ -92,6 +93,7 @@ mod tests {
             tokens: Tokens { read: token.map(Secret::new), ..Tokens::default() },
             keyring: None,
             links: Links::default(),
+            forwarding: None,
         };
         let refused = serve(listen("0.0.0.0:0", None), Arc::default()).await.err().unwrap();
         assert!(refused.to_string().contains("`status.tokens.read`"), "{refused}");

@@ -50,7 +50,7 @@ enum Content {
 
 /// What came of reading a run.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Outcome {
+pub(super) struct ReadResult {
     pub(super) changed: bool,
     pub(super) bytes: u64,
     /// Whether the data were put together anew, without what side files say.
@@ -130,8 +130,8 @@ impl RunFiles {
     }
 
     /// Reads what is new.
-    pub(super) fn read(&mut self, data: &mut RunData, reading: &mut Reading<'_>) -> Outcome {
-        let mut outcome = Outcome { changed: std::mem::take(&mut self.stale), bytes: 0, anew: false };
+    pub(super) fn read(&mut self, data: &mut RunData, reading: &mut Reading<'_>) -> ReadResult {
+        let mut outcome = ReadResult { changed: std::mem::take(&mut self.stale), bytes: 0, anew: false };
         let several = self.files.iter().any(|file| file.part.is_some());
         // What a file gave that fed the data directly cannot be taken out again; nor what a side file did.
         let gone = outcome.changed && !several;
@@ -186,7 +186,7 @@ impl File {
         file.source.name()
     }
 
-    fn read(&mut self, data: &mut RunData, reading: &mut Reading<'_>, outcome: &mut Outcome) {
+    fn read(&mut self, data: &mut RunData, reading: &mut Reading<'_>, outcome: &mut ReadResult) {
         let into = self.part.as_deref_mut().unwrap_or(data);
         let mut look = self.source.look(reading.from, &mut reading.scratch, into, reading.now);
         if look == Look::Replaced {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::history::{History, print_of};
-use super::run::{Outcome, Reading, RunFiles};
+use super::run::{ReadResult, Reading, RunFiles};
 use super::source::FileStatus;
 use crate::logdir::{Doors, Entry, Kind, Logdir, run_of};
 use crate::series::{RunData, RunName, Runs, joined, relative};
@@ -117,7 +117,7 @@ struct Job {
     run: RunName,
     files: RunFiles,
     data: RunData,
-    outcome: Outcome,
+    outcome: ReadResult,
 }
 
 impl Watcher {
@@ -379,7 +379,7 @@ impl Watcher {
                 continue;
             }
             if let (Some(files), Some(data)) = (self.files.remove(&run), self.runs.remove(&run)) {
-                jobs.push(Job { run, files, data, outcome: Outcome::default() });
+                jobs.push(Job { run, files, data, outcome: ReadResult::default() });
             }
         }
         jobs

@@ -54,25 +54,25 @@ impl std::error::Error for Problem {}
 
 /// A range of the text, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Place {
+pub(crate) struct Span {
     /// The start.
     pub(crate) start: usize,
     /// The length; the caret is drawn even if this is 0.
     pub(crate) len: usize,
 }
 
-impl Place {
+impl Span {
     /// Finds the position of a part of a scalar in the file. A folded or escaped scalar differs from its text in the
     /// file; in this case, returns the first similar part, or the whole scalar.
-    pub(crate) fn inside(self, text: &str, source: &str, part: &std::ops::Range<usize>) -> Place {
+    pub(crate) fn inside(self, text: &str, source: &str, part: &std::ops::Range<usize>) -> Span {
         let end = self.start.saturating_add(self.len).min(text.len());
         let raw = text.get(self.start..end).unwrap_or("");
         let len = part.len();
         if let Some(at) = raw.find(source) {
-            return Place { start: self.start + at + part.start, len };
+            return Span { start: self.start + at + part.start, len };
         }
         match source.get(part.clone()).filter(|words| !words.is_empty()).and_then(|words| raw.find(words)) {
-            Some(at) => Place { start: self.start + at, len },
+            Some(at) => Span { start: self.start + at, len },
             None => self,
         }
     }
@@ -97,16 +97,16 @@ impl<'t> Problems<'t> {
         self.text
     }
 
-    pub(crate) fn add(&mut self, at: Place, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, at: Span, message: impl Into<String>) {
         self.push(at, message.into(), None);
     }
 
-    pub(crate) fn add_help(&mut self, at: Place, message: impl Into<String>, help: impl Into<String>) {
+    pub(crate) fn add_help(&mut self, at: Span, message: impl Into<String>, help: impl Into<String>) {
         self.push(at, message.into(), Some(help.into()));
     }
 
     /// Like [`Problems::add_help`], with an optional fix.
-    pub(crate) fn add_maybe(&mut self, at: Place, message: impl Into<String>, help: Option<String>) {
+    pub(crate) fn add_maybe(&mut self, at: Span, message: impl Into<String>, help: Option<String>) {
         self.push(at, message.into(), help);
     }
 
@@ -121,7 +121,7 @@ impl<'t> Problems<'t> {
         self.found
     }
 
-    fn push(&mut self, at: Place, message: String, help: Option<String>) {
+    fn push(&mut self, at: Span, message: String, help: Option<String>) {
         self.count += 1;
         if self.found.len() == LISTED {
             return;
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_problem_shows_line_caret_and_help() {
         let mut problems = Problems::new("a: 1\nb: αβ oops\n", "p.yaml");
-        problems.add_help(Place { start: 13, len: 4 }, "unknown name `oops`", "did you mean `ops`?");
+        problems.add_help(Span { start: 13, len: 4 }, "unknown name `oops`", "did you mean `ops`?");
         let shown = problems.into_sorted()[0].to_string();
         assert_eq!(
             shown,
@@ -212,8 +212,8 @@ mod tests {
     #[test]
     fn a_place_outside_of_the_text_or_inside_a_character_is_moved_not_refused() {
         let mut problems = Problems::new("é", "p.yaml");
-        problems.add(Place { start: 1, len: 900 }, "x");
-        problems.add(Place { start: 70, len: usize::MAX }, "y");
+        problems.add(Span { start: 1, len: 900 }, "x");
+        problems.add(Span { start: 70, len: usize::MAX }, "y");
         assert_eq!(problems.into_sorted().len(), 2);
     }
 
@@ -221,7 +221,7 @@ mod tests {
     fn of_a_long_line_the_part_with_the_problem_is_shown() {
         let text = format!("{}oops{}", "a".repeat(5000), "b".repeat(5000));
         let mut problems = Problems::new(&text, "p.yaml");
-        problems.add(Place { start: 5000, len: 4 }, "unknown name");
+        problems.add(Span { start: 5000, len: 4 }, "unknown name");
         let shown = problems.into_sorted()[0].to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[0], "p.yaml:1:5001: unknown name");
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn no_more_problems_are_kept_than_a_person_reads_and_all_are_counted() {
         let mut problems = Problems::new("text", "p.yaml");
-        (0..1000).for_each(|_| problems.add(Place::default(), "wrong"));
+        (0..1000).for_each(|_| problems.add(Span::default(), "wrong"));
         assert_eq!((problems.count, problems.is_empty()), (1000, false));
         assert!(problems.found.len() <= LISTED);
     }

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use serde_saphyr::{Location, Spanned};
 
-use super::problem::{Place, Problems, suggest};
+use super::problem::{Problems, Span, suggest};
 
 /// These files are written by hand; a larger file is something else.
 const MAX_BYTES: usize = 1 << 20;
@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     pub(crate) kind: Kind,
-    pub(crate) place: Place,
+    pub(crate) place: Span,
 }
 
 /// The kind of a value.
@@ -34,21 +34,21 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Key {
     pub(crate) name: String,
-    pub(crate) place: Place,
+    pub(crate) place: Span,
 }
 
 /// Reads a YAML text. A YAML syntax error is the only problem that stops reading immediately.
 pub(crate) fn read(problems: &mut Problems<'_>) -> Option<Node> {
     let text = problems.text();
     if text.len() > MAX_BYTES {
-        problems.add(Place::default(), format!("the file has {} bytes; the limit is {MAX_BYTES}", text.len()));
+        problems.add(Span::default(), format!("the file has {} bytes; the limit is {MAX_BYTES}", text.len()));
         return None;
     }
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     match serde_saphyr::from_str_with_options::<Node>(text, options) {
         Ok(node) => Some(node),
         Err(error) => {
-            let at = error.location().map_or(Place::default(), |location| place(&location, text));
+            let at = error.location().map_or(Span::default(), |location| place(&location, text));
             problems.add(at, explain(&error));
             None
         }
@@ -64,22 +64,22 @@ fn explain(error: &serde_saphyr::Error) -> String {
     format!("invalid YAML: {line}")
 }
 
-fn place(location: &Location, text: &str) -> Place {
+fn place(location: &Location, text: &str) -> Span {
     let span = location.span();
     let bytes = |value: Option<u64>| value.and_then(|v| usize::try_from(v).ok());
     match bytes(span.byte_offset()) {
-        Some(start) => Place { start, len: bytes(span.byte_len()).unwrap_or(0) },
+        Some(start) => Span { start, len: bytes(span.byte_len()).unwrap_or(0) },
         None => {
             let before = |n: u64| usize::try_from(n).unwrap_or(1).saturating_sub(1);
             let start: usize = text.split_inclusive('\n').take(before(location.line())).map(str::len).sum();
             let column = text[start..].chars().take(before(location.column()));
-            Place { start: start + column.take_while(|c| *c != '\n').map(char::len_utf8).sum::<usize>(), len: 0 }
+            Span { start: start + column.take_while(|c| *c != '\n').map(char::len_utf8).sum::<usize>(), len: 0 }
         }
     }
 }
 
 /// A node before its position is computed.
-fn located(location: &Location) -> Place {
+fn located(location: &Location) -> Span {
     place(location, "")
 }
 
@@ -228,7 +228,7 @@ impl Node {
 /// The entries of a map whose keys are fixed.
 pub(crate) struct Fields<'n> {
     entries: &'n [(Key, Node)],
-    place: Place,
+    place: Span,
 }
 
 impl<'n> Fields<'n> {
@@ -243,7 +243,7 @@ impl<'n> Fields<'n> {
     }
 
     /// The position of the map.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Span {
         self.place
     }
 

@@ -244,6 +244,23 @@ fn the_help_of_every_command_has_an_example_of_it() {
 }
 
 #[test]
+fn completions_and_manual_pages_cover_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let out = Command::new(env!("CARGO_BIN_EXE_nextrun")).args(arguments).output().unwrap();
+        assert!(out.status.success(), "{arguments:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    run(&["man", folder.path().to_str().unwrap()]);
+    let scripts = ["bash", "zsh", "fish"].map(|shell| run(&["completions", shell]));
+    for command in commands() {
+        let page = folder.path().join(format!("nextrun-{}.1", command.join("-")));
+        assert!(fs::read_to_string(&page).unwrap().contains(".SH SYNOPSIS"), "{}", page.display());
+        assert!(scripts.iter().all(|script| command.iter().all(|word| script.contains(word))), "{command:?}");
+    }
+}
+
+#[test]
 fn the_pages_name_no_command_that_is_not_there() {
     let top = listed(&help(&[]));
     let groups: Vec<String> = top.iter().filter(|name| !listed(&help(&[name])).is_empty()).cloned().collect();

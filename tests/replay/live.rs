@@ -9,7 +9,7 @@ use nextrun::config::Settings;
 use nextrun::daemon::site_of;
 use nextrun::diagnosis::{Changes, Diagnosis, Site};
 use nextrun::fate::JobFate;
-use nextrun::jobs::Patience;
+use nextrun::jobs::QuietLimit;
 use nextrun::watch::{Options, Watcher};
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ pub(crate) struct Live<'h> {
 
 fn site() -> Site {
     let mut site = site_of(&Settings::default()).unwrap();
-    site.directories[0].patience = Patience::Fixed(2.5 * TICK);
+    site.directories[0].patience = QuietLimit::Fixed(2.5 * TICK);
     site
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::case::MessageKind;
 use crate::config::secret::SecretSource;
 use crate::config::settings::{DestinationSettings, FieldValue, OnUnknown, Patience, PresetChoice};
-use crate::config::{Holds, Need, PresetField};
+use crate::config::{FieldKind, Need, PresetField};
 use crate::yaml::{Fields, Kind, Node, suggest};
 
 use super::Reader;
@@ -52,11 +52,11 @@ impl Reader<'_> {
         let known: Vec<&str> = COMMON.into_iter().chain(wanted.iter().map(|field| field.name.as_str())).collect();
         let fields = Fields::new(node, &what, &known, &mut self.problems)?;
         let mut destination = DestinationSettings { preset: choice, ..DestinationSettings::new(name, "") };
-        let accounts = wanted.iter().filter(|field| field.holds == Holds::Accounts);
+        let accounts = wanted.iter().filter(|field| field.kind == FieldKind::Accounts);
         destination.accounts = accounts
             .filter_map(|field| Some((field.name.clone(), self.accounts(&field.name, fields.get(&field.name)?))))
             .next();
-        for field in wanted.iter().filter(|field| field.holds != Holds::Accounts) {
+        for field in wanted.iter().filter(|field| field.kind != FieldKind::Accounts) {
             if destination.accounts.is_some() && OF_ACCOUNT.contains(&field.name.as_str()) {
                 if let Some(key) = fields.key(&field.name) {
                     let message = format!("`{}` has no effect together with accounts of job owners", field.name);
@@ -150,18 +150,18 @@ impl Reader<'_> {
         if let Kind::Map(_) = node.kind {
             return self.source(&what, node).map(FieldValue::Kept);
         }
-        if field.holds == Holds::Secret {
+        if field.kind == FieldKind::Secret {
             return self.secret(&what, node).map(FieldValue::Kept);
         }
         // Whole numbers keep their spelling; other numbers would lose it.
         if let Kind::Scalar(Value::Number(number)) = &node.kind
-            && field.holds == Holds::Text
+            && field.kind == FieldKind::Text
             && !number.is_f64()
         {
             return Some(FieldValue::Plain(number.to_string()));
         }
         let text = node.text(&what, &mut self.problems)?;
-        if field.holds == Holds::Address
+        if field.kind == FieldKind::Url
             && let Some((message, help)) = wrong_address(text)
         {
             self.problems.add_help(node.place, format!("{what} {message}"), help);

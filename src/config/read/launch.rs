@@ -89,7 +89,7 @@ impl Reader<'_> {
         own
     }
 
-    fn known_knob(&mut self, name: &str, place: crate::yaml::Place, own: &BTreeMap<String, String>) -> bool {
+    fn known_knob(&mut self, name: &str, place: crate::yaml::Span, own: &BTreeMap<String, String>) -> bool {
         let names = || KNOBS.iter().map(|(name, _)| *name).chain(own.keys().map(String::as_str));
         let known = names().any(|known| known == name);
         if !known {

@@ -56,7 +56,7 @@ impl Reader<'_> {
         &mut self,
         node: &Node,
         what: &str,
-        mut check: impl FnMut(&mut Self, &str, crate::yaml::Place) -> bool,
+        mut check: impl FnMut(&mut Self, &str, crate::yaml::Span) -> bool,
     ) -> Vec<(Glob, Vec<String>)> {
         let mut by_job = Vec::new();
         for (key, node) in node.entries(what, &mut self.problems) {

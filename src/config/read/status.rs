@@ -1,7 +1,9 @@
 //! The section `status`, and how long data are kept.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crate::config::secret::SecretSource;
 use crate::config::settings::{Keep, StatusSettings, TokenSources};
 use crate::yaml::{Fields, Node};
 
@@ -58,16 +60,34 @@ impl Reader<'_> {
         is_one.then(|| text.to_owned())
     }
 
+    /// The directory of each machine that forwards files, with its token.
+    fn senders(&mut self, node: &Node) -> BTreeMap<String, SecretSource> {
+        let mut senders = BTreeMap::new();
+        for (key, node) in node.entries("`forward`", &mut self.problems) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            let is_part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
+            if !key.name.split('/').all(is_part) {
+                let help = "name the directory below which the files of the machine appear, as in node-7 or lab/node-7";
+                self.problems.add_help(key.place, format!("`{}` cannot be such a directory", key.name), help);
+                continue;
+            }
+            senders.extend(self.secret("`forward`", node).map(|source| (key.name.clone(), source)));
+        }
+        senders
+    }
+
     /// `tokens`, and `token`, which is short for `tokens.read`. Also returns whether a read token is set.
     fn tokens(&mut self, status: &Fields<'_>) -> (TokenSources, bool) {
         let (mut tokens, mut guarded) = (TokenSources::default(), status.get("token").is_some());
         if let Some(node) = status.get("tokens")
-            && let Some(fields) = Fields::new(node, "`tokens`", &["read", "report", "act"], &mut self.problems)
+            && let Some(fields) =
+                Fields::new(node, "`tokens`", &["read", "report", "act", "forward"], &mut self.problems)
         {
             guarded |= fields.get("read").is_some();
             tokens.read = fields.get("read").and_then(|node| self.secret("`read`", node));
             tokens.report = fields.get("report").and_then(|node| self.secret("`report`", node));
             tokens.act = fields.get("act").and_then(|node| self.secret("`act`", node));
+            tokens.forward = fields.get("forward").map(|node| self.senders(node)).unwrap_or_default();
         }
         if let Some(node) = status.get("token") {
             if tokens.read.is_some() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::config::duration::parse_duration;
 use crate::config::glob::Glob;
-use crate::yaml::{Kind, Node, Place, suggest};
+use crate::yaml::{Kind, Node, Span, suggest};
 
 use super::Reader;
 
@@ -64,7 +64,7 @@ impl Reader<'_> {
     }
 
     /// A text or a list of texts, with positions.
-    pub(super) fn texts(&mut self, node: &Node, what: &str) -> Vec<(String, Place)> {
+    pub(super) fn texts(&mut self, node: &Node, what: &str) -> Vec<(String, Span)> {
         let nodes: &[Node] = if let Kind::List(items) = &node.kind { items } else { std::slice::from_ref(node) };
         let read = |node: &Node| Some((node.text(what, &mut self.problems)?.to_owned(), node.place));
         nodes.iter().filter_map(read).collect()
@@ -77,7 +77,7 @@ impl Reader<'_> {
     }
 
     /// A pattern of job names.
-    pub(super) fn glob(&mut self, text: &str, place: Place) -> Option<Glob> {
+    pub(super) fn glob(&mut self, text: &str, place: Span) -> Option<Glob> {
         let glob = Glob::new(text);
         if glob.is_none() {
             let help = "write the name of a job or directory relative to the log directory, with * for any characters \

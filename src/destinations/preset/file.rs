@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::test::PresetTest;
 use super::{Field, Patience, SameId};
 use crate::case::MessageKind;
 use crate::destinations::answer::Rule;
 use crate::destinations::codes::CodesFile;
 use crate::destinations::http::Method;
-use crate::destinations::rehearsal::PresetTest;
 use crate::fate::FateState;
 
 #[derive(Debug, Deserialize)]
@@ -30,7 +30,7 @@ pub(super) struct PresetFile {
     pub(super) threads: Threads,
     pub(super) send: SendFile,
     #[serde(default)]
-    pub(super) limits: Limits,
+    pub(super) limits: BodyLimit,
     #[serde(default)]
     pub(super) answers: Vec<Rule>,
     #[serde(default)]
@@ -252,7 +252,7 @@ pub(super) enum Threads {
 /// The size limit of a body.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Limits {
+pub(super) enum BodyLimit {
     #[default]
     None,
     /// Slack's limits for blocks.

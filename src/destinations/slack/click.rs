@@ -15,12 +15,12 @@ pub struct Click {
     pub answer: String,
     /// Who clicked, by the id that Slack authenticates.
     pub by: Person,
-    pub(super) place: Place,
+    pub(super) place: Location,
 }
 
 /// The location of the message with the button.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) channel: String,
     pub(super) ts: String,
     /// The first message of its thread, if it is in one.
@@ -52,7 +52,7 @@ impl Click {
             fingerprint: fingerprint.to_owned(),
             answer: answer.to_owned(),
             by: Person { provider: "slack".to_owned(), user, name },
-            place: Place {
+            place: Location {
                 channel: text("/container/channel_id").or_else(|| text("/channel/id"))?,
                 ts: text("/container/message_ts").or_else(|| text("/message/ts"))?,
                 thread: text("/message/thread_ts").or_else(|| text("/container/thread_ts")),

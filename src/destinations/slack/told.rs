@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::click::{Click, Place};
-use super::{Outcome, SlackApp};
+use super::click::{Click, Location};
+use super::{ClickOutcome, SlackApp};
 use crate::case::Person;
 use crate::destinations::block_kit::escape;
 
@@ -26,7 +26,7 @@ pub fn date(seconds: f64) -> String {
 
 impl SlackApp {
     /// Shows the outcome of a click: to everyone in place of the buttons, otherwise only to the person who clicked.
-    pub(super) async fn show(&self, click: &Click, outcome: &Outcome) {
+    pub(super) async fn show(&self, click: &Click, outcome: &ClickOutcome) {
         let place = &click.place;
         let mut shown = false;
         if let Some(stands) = &outcome.stands {
@@ -50,7 +50,7 @@ impl SlackApp {
 }
 
 /// The message with its buttons replaced by one line.
-fn updated(place: &Place, stands: &str) -> Value {
+fn updated(place: &Location, stands: &str) -> Value {
     let line = json!({"type": "context", "elements": [{"type": "mrkdwn", "verbatim": true, "text": stands}]});
     let mut blocks: Vec<Value> = Vec::new();
     for block in &place.blocks {
@@ -83,12 +83,12 @@ mod tests {
     fn the_outcome_takes_the_place_of_the_buttons() {
         let blocks =
             vec![json!({"type": "section"}), json!({"type": "actions", "elements": []}), json!({"type": "context"})];
-        let place = Place { channel: "C1".into(), ts: "1.2".into(), text: "t".into(), blocks, thread: None };
+        let place = Location { channel: "C1".into(), ts: "1.2".into(), text: "t".into(), blocks, thread: None };
         let body = updated(&place, "approved by <@U1>");
         let types: Vec<&str> = body["blocks"].as_array().unwrap().iter().filter_map(|b| b["type"].as_str()).collect();
         assert_eq!(types, ["section", "context", "context"]);
         assert_eq!(body["blocks"][1]["elements"][0]["text"], "approved by <@U1>");
-        let without = updated(&Place { blocks: Vec::new(), ..place }, "expired");
+        let without = updated(&Location { blocks: Vec::new(), ..place }, "expired");
         assert_eq!(without["blocks"].as_array().unwrap().len(), 1, "it is shown although the buttons are gone");
     }
 

@@ -12,7 +12,7 @@ use crate::policy::file::{
 use crate::policy::guard::{Expression, Type, When};
 use crate::policy::vocabulary::KnobKind;
 use crate::yaml::{Fields, Kind, Node};
-use crate::yaml::{Place, suggest};
+use crate::yaml::{Span, suggest};
 
 use super::Reader;
 
@@ -43,7 +43,7 @@ const KEYS: [&str; 20] = [
 const USUAL_PRIOR: f64 = 0.05;
 
 impl Reader<'_> {
-    pub(super) fn test(&mut self, name: &str, at: Place, node: &Node) -> Option<Test> {
+    pub(super) fn test(&mut self, name: &str, at: Span, node: &Node) -> Option<Test> {
         let fields = Fields::new(node, &format!("test `{name}`"), &KEYS, &mut self.problems)?;
         let text = |reader: &mut Self, key: &str| {
             fields.get(key).map(|node| reader.text(node, &format!("`{key}`"), When::Entering)).unwrap_or_default()
@@ -79,7 +79,7 @@ impl Reader<'_> {
     }
 
     /// Combinations that make no sense.
-    fn fits_together(&mut self, name: &str, at: Place, test: (&Action, bool, bool), fields: &Fields<'_>) {
+    fn fits_together(&mut self, name: &str, at: Span, test: (&Action, bool, bool), fields: &Fields<'_>) {
         match test {
             (Action::Read, false, _) => {
                 let help =
@@ -106,7 +106,7 @@ impl Reader<'_> {
         }
     }
 
-    fn action(&mut self, name: &str, at: Place, fields: &Fields<'_>) -> Option<Action> {
+    fn action(&mut self, name: &str, at: Span, fields: &Fields<'_>) -> Option<Action> {
         let runs = ["change", "from", "ladder"].iter().any(|key| fields.get(key).is_some());
         match (runs, fields.get("ask")) {
             (true, Some(_)) => {
@@ -143,7 +143,7 @@ impl Reader<'_> {
         Settings { from, without: without.into_keys().collect(), changes }
     }
 
-    fn knob_kind(&mut self, name: &str, at: Place) -> Option<KnobKind> {
+    fn knob_kind(&mut self, name: &str, at: Span) -> Option<KnobKind> {
         let kind = self.vocabulary.knobs.get(name).copied();
         if kind.is_none() {
             let help = suggest(name, self.vocabulary.knobs.keys().map(String::as_str));
@@ -215,7 +215,7 @@ impl Reader<'_> {
         Some(Change::Computed(expression))
     }
 
-    fn knobs(&mut self, node: &Node, what: &str) -> BTreeMap<String, Place> {
+    fn knobs(&mut self, node: &Node, what: &str) -> BTreeMap<String, Span> {
         let mut knobs = BTreeMap::new();
         for item in node.items(what, &mut self.problems) {
             let Some(knob) = item.text("a knob", &mut self.problems) else { continue };
@@ -269,7 +269,7 @@ impl Reader<'_> {
         outcomes
     }
 
-    fn outcome_name(&mut self, test: &str, name: &str, at: Place) {
+    fn outcome_name(&mut self, test: &str, name: &str, at: Span) {
         let known = self.outline.tests.get(test).cloned().unwrap_or_default();
         if !known.contains(name) {
             let help = suggest(name, known.iter().map(String::as_str));
@@ -364,7 +364,7 @@ impl Reader<'_> {
         Some(Verdict { name: name.to_owned(), verdict: words.to_owned(), summary, recommend })
     }
 
-    fn verdict_name(&mut self, verdict: &str, at: Place) {
+    fn verdict_name(&mut self, verdict: &str, at: Span) {
         if !self.vocabulary.verdicts.contains(verdict) {
             let help = suggest(verdict, self.vocabulary.verdicts.iter().map(String::as_str));
             self.problems.add_maybe(at, format!("there is no verdict `{verdict}`"), help);

@@ -72,6 +72,20 @@ fn a_ladder_whose_next_value_helps_less_stands_for_its_best() {
 }
 
 #[test]
+fn a_cause_that_is_improbable_is_compared_with_others_however_clear_its_test() {
+    let policy = POLICY.replace("cause: loss_function", "cause: loss_function, prior: 0.002");
+    let policy = policy.replace(
+        "[lower_learning_rate, normalize_inputs, relu, read_apart]",
+        "[read_apart, relu, normalize_inputs, lower_learning_rate]",
+    );
+    let mut walker = Walker::start(read(&policy), baseline(), CaseFacts::default());
+    walker.shows(&Facts { learned: true, gain: 0.1, ..Facts::default() });
+    assert_eq!(walker.passed(), [("read_apart", "promising")]);
+    walker.shows(&helps(0.9));
+    assert_eq!(walker.conclusion().verdict, "vanishing_gradients");
+}
+
+#[test]
 fn a_reading_of_its_own_is_compared_with_nothing() {
     let mut walker = walker();
     walker.shows(&nothing()).shows(&nothing()).shows(&nothing());
