@@ -316,6 +316,38 @@ fn each_way_of_not_being_let_in_says_what_to_do() {
     assert!(error.contains("replica") && error.contains("25006"), "{error}");
 }
 
+#[test]
+#[ignore = "needs PostgreSQL: `.ci/run postgres`"]
+fn tls_is_used_where_it_is_verified() {
+    let server = support::Server::start();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+    for (setting, file) in [("ssl_cert_file", "signed.pem"), ("ssl_key_file", "signed-key.pem")] {
+        let path = server.private(file, &std::fs::read_to_string(format!("{folder}/{file}")).unwrap());
+        server.sql("nextrun", &format!("ALTER SYSTEM SET {setting} = '{}'", path.display()));
+    }
+    server.sql("nextrun", "ALTER SYSTEM SET ssl = on");
+    server.sql("nextrun", "SELECT pg_reload_conf()");
+    while server.sql("nextrun", "SHOW ssl") != "on" {}
+    let address = |host: &str, options: &str| {
+        server.address(None).replace("127.0.0.1", host) + &format!("?sslmode=verify-full&hostaddr=127.0.0.1{options}")
+    };
+    let authority = format!("&sslrootcert={folder}/authority.pem");
+    let told = |address: &str| {
+        let server = super::tests::server(address).for_name("a");
+        let claim = Claim { server: &server, owner: "one", identity: "one" };
+        claim.make().err().map_or_else(String::new, |error| error.to_string())
+    };
+    let (mut store, _tenure) = own(&address("localhost", &authority), "a", "one");
+    store.commit(&Commit { journal: vec![entry("encrypted")], ..Commit::default() }).unwrap();
+    let encrypted = "SELECT count(*) > 0 AND bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity USING (pid)
+                     WHERE application_name = 'nextrun'";
+    assert_eq!(server.sql("nextrun", encrypted), "t");
+    for address in [address("localhost", ""), address("db.example", &authority)] {
+        let error = told(&address);
+        assert!(error.contains("certificate") && error.contains("sslrootcert"), "{address}: {error}");
+    }
+}
+
 /// A port on which nobody listens.
 fn closed_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
