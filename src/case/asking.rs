@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::control::CONTROL;
-use super::{Case, CaseId, Cost, Experiment, NotTried, RunSuggested, Terms, Trace, Waiting, run_name, suggestion_id};
+use super::control::{CONTROL, question_id};
+use super::{Case, Cost, Experiment, NotTried, RunSuggested, Terms, Trace, Waiting, run_name, suggestion_id};
 use crate::policy::{Happened, Position, Proposal};
 use crate::series::joined;
 
@@ -149,11 +149,6 @@ impl ApprovalAsked {
 pub fn fingerprint(shown: &Value) -> String {
     let hash = Sha256::digest(shown.to_string().as_bytes());
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The id of the message with a question.
-pub(super) fn question_id(case: &CaseId, at: &Position) -> String {
-    format!("{case}-asked-{}-{}", at.state, at.attempt)
 }
 
 fn approval_id(suggestion: &str, asked: u32) -> String {

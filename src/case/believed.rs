@@ -26,8 +26,8 @@ pub struct Believed {
 /// Maximum number of remaining tests in the journal, and of causes and tests in a summary.
 const NEXT: usize = 5;
 
-/// A cause whose verdict would be right less often is not named: it would mislead more often than help.
-const LEAST_CONFIDENCE: f64 = 0.2;
+/// A cause whose verdict is right less often is not named: nine in ten people would be misled.
+const LEAST_CONFIDENCE: f64 = 0.1;
 
 /// A less probable cause is not mentioned in a summary.
 const WORTH_NAMING: f64 = 0.1;

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::asking::question_id;
-use super::{Approved, Case, NotTried, RUN, SKIP, Terms, Trace, Waiting};
+use super::{Approved, Case, CaseId, NotTried, RUN, SKIP, Terms, Trace, Waiting};
 use crate::facts::Facts;
 use crate::policy::{Conclusion, Happened, Position, Proposal, Question};
 
@@ -55,6 +54,11 @@ pub(super) const INCONCLUSIVE: &str = "inconclusive";
 
 /// Verdicts that name no cause.
 pub(super) const NO_CAUSE: [&str; 4] = ["healthy", "recovered", "infrastructure", INCONCLUSIVE];
+
+/// The id of the message with a question.
+pub(super) fn question_id(case: &CaseId, at: &Position) -> String {
+    format!("{case}-asked-{}-{}", at.state, at.attempt)
+}
 
 impl Case {
     /// Why the baseline's settings are uncertain; `None` if they are known.

@@ -25,10 +25,10 @@ const CROSS: f64 = 0.1;
 const LIKELIHOODS: [(f64, f64); 3] = [(0.8, 16.0), (0.5, 8.0), (0.0, 2.0)];
 /// A change that removes this fraction of the loss needs no comparison with others.
 const BEYOND_DOUBT: f64 = 0.8;
-/// A cause with this probability needs none either.
-pub(super) const PROBABLE: f64 = 0.7;
+/// Nor does a cause that is more probable than all others together.
+pub(super) const PROBABLE: f64 = 0.5;
 /// A cause that is less probable is compared with others, however clear its test: something else is more likely.
-pub(super) const PLAUSIBLE: f64 = 0.3;
+pub(super) const PLAUSIBLE: f64 = 0.2;
 /// Factor for causes that the baseline's curves show directly (a hang, a validation loss that turned).
 const SHOWN: f64 = 100.0;
 /// Factor for causes suggested by the settings.
