@@ -248,7 +248,7 @@ fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
 
 #[test]
 fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
-    let mut bench = Bench::new(0.97, |_| {});
+    let mut bench = Bench::new(0.8, |_| {});
     bench.look();
     let first = bench.probe().step.clone();
     bench.probe_finds_nothing();
