@@ -185,7 +185,7 @@ impl Chaos {
     fn run(&mut self) {
         let begun = Instant::now();
         while !self.is_closed() {
-            assert!(begun.elapsed() < Duration::from_secs(400), "it does not come to an end: {}", self.logs());
+            assert!(begun.elapsed() < Duration::from_secs(900), "it does not come to an end: {}", self.logs());
             self.revive();
             let (victim, fault) = self.disturb();
             let lease = Duration::from_secs(LEASE.into());
