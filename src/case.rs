@@ -222,6 +222,9 @@ pub struct Experiment {
     /// Whether it repeats an experiment whose job was lost.
     #[serde(default)]
     pub again: bool,
+    /// Whether the command of the baseline was unknown when it was suggested.
+    #[serde(default)]
+    pub without_command: bool,
     /// Its expected cost.
     #[serde(default)]
     pub cost: Option<Cost>,
@@ -259,6 +262,7 @@ impl Experiment {
             control: false,
             probe: false,
             again: false,
+            without_command: false,
             cost: None,
             spent: None,
             fails: false,

@@ -20,6 +20,7 @@ mod run;
 mod runner;
 mod scalars;
 mod silence;
+mod store;
 mod watch;
 
 use std::ffi::OsString;
@@ -82,6 +83,8 @@ enum Command {
     Init(init::Init),
     Run(run::Run),
     Backup(backup::Backup),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     Scalars(scalars::Scalars),
     Files(scalars::Files),
     Completions(generate::Completions),
@@ -150,6 +153,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Init(command) => init::run(command),
         Command::Run(command) => run::run(command),
         Command::Backup(command) => backup::run(command),
+        Command::Store(command) => store::run(command),
         Command::Scalars(command) => scalars::run(command),
         Command::Files(command) => scalars::run_files(command),
         Command::Completions(command) => generate::run_completions(command),

@@ -29,7 +29,7 @@ pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
     ASK_WAIT, Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    PresetChoice, Probes, RunnerSettings, Settings, StatusSettings, Team, TokenSources,
+    PresetChoice, Probes, RunnerSettings, ServerSettings, Settings, StatusSettings, Team, TokenSources,
 };
 pub use show::show;
 pub use watch::{Poll, QuietAfter, WatchSettings, Watched};

@@ -15,6 +15,7 @@ mod engine;
 mod launch;
 mod live;
 mod owner;
+mod ownership;
 mod publish;
 mod reload;
 mod requests;
@@ -43,7 +44,7 @@ use crate::fault;
 use crate::logdir::{Place, Spool};
 use crate::outbox::{Outbox, Pace, Sending, bad_ends};
 use crate::status::{self, Board};
-use crate::store::{SharedStore, Sqlite, StateLock, Store, Unreadable};
+use crate::store::{Held, SharedStore, StateLock, StoreError, Tenure, Unreadable};
 
 use clicks::Clicks;
 use clock::Clocks;
@@ -55,6 +56,7 @@ use reload::Prepared;
 use stopping::end_at_last;
 
 pub use clicks::answerer;
+pub use ownership::{store_of, with_variable};
 pub use sending::destination_of;
 pub use site::{
     PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, preset_of, site_of, vocabulary,
@@ -106,18 +108,40 @@ pub fn variables() -> Variables {
 /// # Errors
 /// Problems that prevent starting or continuing: the state directory, the database, a policy, a destination.
 pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
-    let Prepared { settings, site, destinations, apps } = Prepared::of(load()?)?;
-    let directories = Directories::new(&settings, wishes)?;
-    let logdir = directories.label();
-    let _lock =
-        StateLock::acquire(&settings.state.join("nextrun.lock")).context("could not lock the state directory")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let mut prepared = Prepared::of(load()?)?;
+    let lock = prepared.settings.state.join(StateLock::FILE);
+    let _lock = StateLock::acquire(&lock).context("could not lock the state directory")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Must precede slow operations, so that an early reload signal does not end the process.
     listen_to_signals(&runtime, wishes)?;
     let board = Arc::new(Board::default());
-    let serving = serve_status(&runtime, &settings, &board)?;
+    let serving = serve_status(&runtime, &prepared.settings, &board)?;
+    let result = loop {
+        match own(prepared, load, wishes, &board) {
+            Err(error) if matches!(error.downcast_ref(), Some(StoreError::Superseded { .. })) => {
+                tracing::warn!("{error}");
+                board.stand_by(&error.to_string());
+                prepared = Prepared::of(load()?)?;
+            }
+            result => break result,
+        }
+    };
+    serving.abort();
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    tracing::info!("stopped");
+    result
+}
+
+/// Waits for the ownership of the cases, and works until it ends or a stop is requested. Nothing of this process survives
+/// the loss of the ownership: the next owner, which may be this process, begins with what is stored, as after a restart.
+fn own(prepared: Prepared, load: &Load<'_>, wishes: &Wishes, board: &Arc<Board>) -> anyhow::Result<()> {
+    let Prepared { settings, site, destinations, apps } = prepared;
+    let directories = Directories::new(&settings, wishes)?;
+    let logdir = directories.label();
+    let Some(opened) = ownership::open(&settings, board, wishes)? else { return Ok(()) };
     let live = wishes.live.then(|| Live::start(board.clone(), directories.progress(), logdir.clone()));
-    let Kept { store, cases, unreadable, fates } = open_store(&settings)?;
+    let Kept { store, cases, unreadable, fates, tenure } = read_store(opened)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     board.keep_in(store.clone());
     board.let_approve(settings.approvers.clone());
     let mut diagnosis = Diagnosis::new(site, cases);
@@ -144,7 +168,7 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
         directories,
         outbox,
         clicks,
-        board,
+        board: board.clone(),
         wishes: wishes.clone(),
         refused: None,
         clocks: Clocks::new(now(), Instant::now()),
@@ -152,8 +176,16 @@ pub fn run(load: &Load<'_>, wishes: &Wishes) -> anyhow::Result<()> {
     };
     let result = engine.run(told, load);
     drop(live);
-    serving.abort();
-    stop(runtime, engine.into_outbox());
+    let outbox = engine.into_outbox();
+    if matches!(result.as_ref().map_err(|error| error.downcast_ref()), Err(Some(StoreError::Superseded { .. }))) {
+        // The next owner sends and records from here on.
+        runtime.shutdown_background();
+        return result;
+    }
+    stop(runtime, outbox);
+    if let Some(tenure) = tenure {
+        tenure.release();
+    }
     result
 }
 
@@ -166,7 +198,6 @@ fn stop(runtime: tokio::runtime::Runtime, outbox: Outbox) {
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    tracing::info!("stopped");
 }
 
 /// How long a stop waits for requests in progress.
@@ -178,10 +209,12 @@ struct Kept {
     cases: Vec<Case>,
     unreadable: Vec<SetAside>,
     fates: Vec<JobFate>,
+    /// The ownership of the cases, if others could own them.
+    tenure: Option<Tenure>,
 }
 
-fn open_store(settings: &Settings) -> anyhow::Result<Kept> {
-    let mut store = Sqlite::open(&settings.state.join(DATABASE))?;
+fn read_store(opened: ownership::Opened) -> anyhow::Result<Kept> {
+    let ownership::Opened { mut store, tenure } = opened;
     let unknown = store.recover(now())?;
     if unknown > 0 {
         tracing::warn!(unknown, "deliveries were in progress when the last process ended; retrying them");
@@ -212,7 +245,8 @@ fn open_store(settings: &Settings) -> anyhow::Result<Kept> {
         }
     }
     store.quieted()?.unreadable.iter().for_each(tell_unreadable);
-    Ok(Kept { store: SharedStore::new(Box::new(store)), cases, unreadable, fates })
+    let held = tenure.as_ref().map_or_else(Held::default, Tenure::watch);
+    Ok(Kept { store: SharedStore::held(store, held), cases, unreadable, fates, tenure })
 }
 
 fn tell_unreadable(row: &Unreadable) {

@@ -17,6 +17,7 @@ mod http;
 mod listing;
 mod mail;
 mod markup;
+mod meaning;
 mod picture;
 mod preset;
 mod rehearsal;
@@ -24,11 +25,10 @@ mod signature;
 mod slack;
 mod sparkline;
 mod template;
-mod view;
-mod words;
-
 #[cfg(test)]
 mod tests;
+mod view;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -571,8 +571,8 @@ fn open_mail(
     let scope = Scope::from([("fields".to_owned(), values(setup.fields.iter()))]);
     let rendered = preset.render(settings, &scope, "mail");
     let rendered = rendered.map_err(|error| unusable("mail".to_owned(), error.to_string()))?;
-    let mail = MailChannel::open(&rendered, &surroundings.host, surroundings.http.timeouts());
-    let mail = mail.map_err(|(field, reason)| unusable(field, reason))?;
+    let mail = MailChannel::open(&rendered, &surroundings.host, surroundings.http.timeouts())
+        .map_err(|(field, reason)| unusable(field, reason))?;
     check_host(setup, "server", mail.host())?;
     Ok(mail)
 }
@@ -594,7 +594,7 @@ fn values<'a>(fields: impl Iterator<Item = (&'a String, &'a Secret)>) -> Jinja {
 }
 
 fn rfc3339(seconds: f64) -> Option<String> {
-    let milliseconds = (seconds * 1000.0).round();
     // `as` saturates, and jiff rejects values out of its range.
-    jiff::Timestamp::from_millisecond(milliseconds as i64).ok().map(|time| time.to_string())
+    let milliseconds = (seconds * 1000.0).round() as i64;
+    jiff::Timestamp::from_millisecond(milliseconds).ok().map(|time| time.to_string())
 }

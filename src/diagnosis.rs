@@ -246,6 +246,7 @@ impl Diagnosis {
         self.remember(&seen, &jobs, now);
         self.note_ends(&jobs);
         self.note_versions(now, &mut changes);
+        self.note_commands(&jobs, now, &mut changes);
         self.go_on(&seen, &jobs, now, &mut changes);
         self.note_probes(&jobs);
         let claimed = self.claimed();

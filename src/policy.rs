@@ -28,15 +28,15 @@ use crate::facts::{Facts, Knobs};
 
 pub use crate::yaml::Problem;
 pub use file::{
-    Constant, ConstantValue, FOUND, LIMIT, Limits, NO_CURE, NOT_CONFIRMED, Order, PROMISING, Policy, SILENCE, SKIPPED,
-    State, Test, TestKind, UNAVAILABLE, Verdict,
+    Constant, FOUND, LIMIT, Limits, NO_CURE, NOT_CONFIRMED, Order, PROMISING, Policy, SILENCE, SKIPPED, State, Test,
+    TestKind, UNAVAILABLE, Verdict,
 };
 pub use formula::{Formula, FormulaFault};
 pub use graph::{Page, pages};
 pub use outlook::{Prospect, causes, outlook};
 pub use read::parse;
 pub use step::{enter, judge};
-pub use vocabulary::{KnobKind, Vocabulary};
+pub use vocabulary::{ConstantValue, KnobKind, Vocabulary};
 
 /// The standard knobs: canonical name and meaning. A site can add its own in its configuration.
 pub const KNOBS: &[(&str, &str)] = &[

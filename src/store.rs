@@ -6,11 +6,13 @@ mod answer;
 mod asks;
 #[cfg(test)]
 mod conformance;
+mod copy;
 mod fates;
 mod forget;
 mod history;
 mod keeping;
 mod lock;
+mod place;
 mod postgres;
 mod rows;
 mod schema;
@@ -29,8 +31,10 @@ pub use crate::case::JournalEntry;
 
 pub use answer::Answer;
 pub use asks::{Ask, AskKind, AskState, Replied};
+pub use copy::copy;
 pub use fates::OfCase;
 pub use lock::StateLock;
+pub use place::StorePlace;
 pub use postgres::{AddressError, Claim, Held, Owner, Password, Postgres, Server, Tenure};
 pub use shared::SharedStore;
 pub use sqlite::Sqlite;
@@ -425,6 +429,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether this store will never work again, because its thread or its ownership has ended.
+    pub fn is_final(&self) -> bool {
+        matches!(self, StoreError::Gone | StoreError::Superseded { .. })
+    }
+
     /// Whether the operation may succeed later without changes to the database itself: the disk is full, read-only or
     /// failing, another process holds the lock, the server cannot be reached, or it refuses what a person can permit.
     pub fn may_pass(&self) -> bool {

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use nextrun::facts::{FactType, Facts, Knobs, Quantity as Q};
 use nextrun::policy::{
-    Advance, CaseFacts, Environment, Happened, LIMIT, NOT_CONFIRMED, Next, Policy, SKIPPED, TestKind, Vocabulary,
-    enter, judge, pages, parse,
+    Advance, CaseFacts, Environment, Happened, LIMIT, NOT_CONFIRMED, Next, PROMISING, Policy, SKIPPED, TestKind,
+    Vocabulary, enter, judge, pages, parse,
 };
 use nextrun::rehearsal::rehearse;
 use proptest::prelude::*;
@@ -227,7 +227,7 @@ fn stays_within(policy: &Policy, advance: &Advance) {
     for passed in &advance.passed {
         let test = policy.test(&passed.state).expect("a test of the policy");
         let known = test.outcomes().iter().any(|(name, _)| *name == passed.outcome);
-        let given = [SKIPPED, LIMIT, NOT_CONFIRMED].contains(&passed.outcome.as_str());
+        let given = [SKIPPED, LIMIT, NOT_CONFIRMED, PROMISING].contains(&passed.outcome.as_str());
         assert!(known || given, "{passed:?}");
     }
     assert!(advance.passed.len() <= policy.tests().len() + 1, "{} tests passed", advance.passed.len());

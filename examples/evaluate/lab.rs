@@ -67,6 +67,14 @@ pub(crate) fn policy(name: &str) -> anyhow::Result<Policy> {
     Ok(load_policy(&PolicyChoice::BuiltIn(name.to_owned()), &settings()?)?)
 }
 
+/// The policy in a file.
+///
+/// # Errors
+/// When it cannot be used.
+pub(crate) fn policy_of(file: &Path) -> anyhow::Result<Policy> {
+    Ok(load_policy(&PolicyChoice::File(file.to_owned()), &settings()?)?)
+}
+
 /// Seconds of silence after which a job has ended. Clocks of evaluations are made up: it is only to be longer than any
 /// training takes.
 pub(crate) const PATIENCE: f64 = 3600.0;

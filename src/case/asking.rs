@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::control::CONTROL;
-use super::{Case, CaseId, Cost, Experiment, NotTried, RunSuggested, Terms, Trace, Waiting, run_name, suggestion_id};
+use super::control::{CONTROL, question_id};
+use super::{Case, Cost, Experiment, NotTried, RunSuggested, Terms, Trace, Waiting, run_name, suggestion_id};
 use crate::policy::{Happened, Position, Proposal};
 use crate::series::joined;
 
@@ -151,11 +151,6 @@ pub fn fingerprint(shown: &Value) -> String {
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The id of the message with a question.
-pub(super) fn question_id(case: &CaseId, at: &Position) -> String {
-    format!("{case}-asked-{}-{}", at.state, at.attempt)
-}
-
 fn approval_id(suggestion: &str, asked: u32) -> String {
     if asked <= 1 { format!("{suggestion}-approval") } else { format!("{suggestion}-approval-{asked}") }
 }
@@ -210,7 +205,9 @@ impl Case {
         let (control, probe) = (at.state == CONTROL, self.is_quiet());
         let cost = self.expected_cost(&proposal.changes, control);
         let believed = if probe { Vec::new() } else { self.believed_before(terms.policy) };
-        Experiment { control, probe, cost, believed, ..Experiment::new(suggestion, proposal, run_name, terms.now) }
+        let (without_command, new) =
+            (self.launched.is_none(), Experiment::new(suggestion, proposal, run_name, terms.now));
+        Experiment { control, probe, cost, believed, without_command, ..new }
     }
 
     /// A person answers the question in the message with this id. Has no effect if the case now asks something else.

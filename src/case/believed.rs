@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::control::{INCONCLUSIVE, NO_CAUSE};
 use super::{Belief, Case, Terms, Trace};
-use crate::policy::{self, CaseFacts, Environment, Policy, Prospect};
+use crate::policy::{self, CaseFacts, Conclusion, Environment, Policy, Prospect};
 
 /// How an experiment changed the probability of a cause.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -22,8 +23,14 @@ pub struct Believed {
     pub after: Option<f64>,
 }
 
-/// Maximum number of remaining tests in the journal.
+/// Maximum number of remaining tests in the journal, and of causes and tests in a summary.
 const NEXT: usize = 5;
+
+/// A cause whose verdict is right less often is not named: nine in ten people would be misled.
+const LEAST_CONFIDENCE: f64 = 0.1;
+
+/// A less probable cause is not mentioned in a summary.
+const WORTH_NAMING: f64 = 0.1;
 
 impl Case {
     /// The probability of each open cause.
@@ -83,6 +90,38 @@ impl Case {
         experiment.believed.sort_by(|a, b| b.after.unwrap_or(0.0).total_cmp(&a.after.unwrap_or(0.0)));
         let detail = json!({ "suggestion_id": experiment.suggestion, "believed": experiment.believed, "next": next });
         trace.note(terms.now, "believed", detail);
+    }
+
+    /// A conclusion that may be told. A cause that is too improbable is not named; instead, the summary lists the most
+    /// probable causes, and the tests that were not made.
+    pub(super) fn sure_enough(&self, mut conclusion: Conclusion, terms: &Terms<'_>) -> Conclusion {
+        let names_a_cause = !NO_CAUSE.contains(&conclusion.verdict.as_str());
+        if names_a_cause && conclusion.confidence < LEAST_CONFIDENCE {
+            let said = std::mem::take(&mut conclusion.summary);
+            conclusion.summary = format!("no cause is probable enough to be named; the last test said: {said}");
+            (conclusion.verdict, conclusion.confidence) = (INCONCLUSIVE.to_owned(), 0.0);
+        }
+        if conclusion.verdict == INCONCLUSIVE {
+            conclusion.summary.push_str(&self.what_is_left(terms));
+        }
+        conclusion
+    }
+
+    /// The most probable causes, and the tests that were not made, for the end of a summary.
+    fn what_is_left(&self, terms: &Terms<'_>) -> String {
+        let mut causes: Vec<(String, f64)> = self.causes(terms.policy, &self.facts).into_iter().collect();
+        causes.retain(|(cause, believed)| !NO_CAUSE.contains(&cause.as_str()) && *believed >= WORTH_NAMING);
+        causes.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let shown = |(cause, believed): &(String, f64)| {
+            format!("{cause} ({:.0} %)", 100.0 * (terms.confidence)(cause, *believed))
+        };
+        let causes: Vec<String> = causes.iter().take(NEXT).map(shown).collect();
+        let left = policy::outlook(terms.policy, &self.believing(&self.facts));
+        let left: Vec<String> = left.into_iter().map(|prospect| prospect.test).take(NEXT).collect();
+        let said = |what: &str, list: &[String]| {
+            if list.is_empty() { String::new() } else { format!("; {what}: {}", list.join(", ")) }
+        };
+        said("most probable", &causes) + &said("not tried", &left)
     }
 
     /// The current beliefs: after the newest experiment that was evidence, or before the first.

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::asking::question_id;
-use super::{Approved, Case, NotTried, RUN, SKIP, Terms, Trace, Waiting};
+use super::{Approved, Case, CaseId, NotTried, RUN, SKIP, Terms, Trace, Waiting};
 use crate::facts::Facts;
 use crate::policy::{Conclusion, Happened, Position, Proposal, Question};
 
@@ -50,8 +49,16 @@ const CHEAP: f64 = 0.25;
 /// After this many controls that do not fail, the failure counts as not reproducible.
 const TRIES: usize = 2;
 
+/// The verdict of a case whose cause is unknown.
+pub(super) const INCONCLUSIVE: &str = "inconclusive";
+
 /// Verdicts that name no cause.
-const NO_CAUSE: [&str; 4] = ["healthy", "recovered", "infrastructure", "inconclusive"];
+pub(super) const NO_CAUSE: [&str; 4] = ["healthy", "recovered", "infrastructure", INCONCLUSIVE];
+
+/// The id of the message with a question.
+pub(super) fn question_id(case: &CaseId, at: &Position) -> String {
+    format!("{case}-asked-{}-{}", at.state, at.attempt)
+}
 
 impl Case {
     /// Why the baseline's settings are uncertain; `None` if they are known.
@@ -92,7 +99,6 @@ impl Case {
             }
         };
         self.control = Control::First(proposal);
-        self.facts.experiments += 1;
         let share = self.control_share();
         let control = self.control_proposal(&why, 1);
         if share <= CHEAP || terms.answer_within <= 0.0 {
@@ -165,7 +171,6 @@ impl Case {
 
     fn go_without(&mut self, why: &str, then: Proposal, terms: &Terms<'_>, trace: &mut Trace) {
         self.control = Control::Without;
-        self.facts.experiments = self.facts.experiments.saturating_sub(1);
         self.not_tried.push(NotTried { state: CONTROL.to_owned(), why: why.to_owned() });
         trace.note(terms.now, "passed", json!({ "state": CONTROL, "outcome": crate::policy::UNAVAILABLE, "why": why }));
         self.start(then, terms, trace);
@@ -198,7 +203,6 @@ impl Case {
             self.control = Control::Reproduced;
             self.start(then, terms, &mut trace);
         } else if self.experiments.iter().filter(|e| e.outcome.as_deref() == Some(outcome)).count() < TRIES {
-            self.facts.experiments += 1;
             let control = self.control_proposal("the failure did not occur again; trying once more", 2);
             self.start(control, terms, &mut trace);
         } else {
@@ -207,12 +211,13 @@ impl Case {
         trace
     }
 
-    /// Whether a control shows the symptoms for which the case was opened, or fails in another way without being
-    /// better.
+    /// Whether a control shows the symptoms for which the case was opened, fails in another way, or does as badly as the
+    /// baseline did by this step.
     fn fails_alike(&self, facts: &Facts) -> bool {
         let opened_for = |problem: &String| self.findings.iter().any(|finding| finding.symptom == *problem);
         let fails = self.experiments.last().is_some_and(|experiment| experiment.fails);
-        facts.problems.iter().any(opened_for) || (fails || !facts.problems.is_empty()) && !facts.better
+        let as_bad = !facts.gain.is_nan() && facts.finite == self.baseline_facts.finite;
+        facts.problems.iter().any(opened_for) || (fails || !facts.problems.is_empty() || as_bad) && !facts.better
     }
 
     /// A conclusion that holds: a cause that depends on a setting whose value in the baseline is unknown is named only
@@ -229,7 +234,7 @@ impl Case {
             conclusion.verdict, conclusion.summary
         );
         Conclusion {
-            verdict: "inconclusive".to_owned(),
+            verdict: INCONCLUSIVE.to_owned(),
             confidence: conclusion.confidence.min(UNKNOWN),
             summary,
             ..conclusion
@@ -257,7 +262,7 @@ fn control_question(control: &Proposal, share: f64) -> Question {
 fn not_reproducible(baseline: &str) -> Conclusion {
     Conclusion {
         state: CONTROL.to_owned(),
-        verdict: "inconclusive".to_owned(),
+        verdict: INCONCLUSIVE.to_owned(),
         confidence: 0.5,
         summary: format!(
             "the failure of {baseline} is not reproducible: it was repeated unchanged {TRIES} times and did not fail"

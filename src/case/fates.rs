@@ -28,7 +28,7 @@ impl Case {
     }
 
     /// Records how the baseline was started. Logged settings take precedence.
-    pub fn was_launched(&mut self, launched: &Launched) {
+    pub(super) fn was_launched(&mut self, launched: &Launched) {
         for (knob, value) in &launched.settings {
             self.settings.entry(knob.clone()).or_insert_with(|| value.clone());
             self.baseline_facts.knobs.entry(knob.clone()).or_insert_with(|| value.clone());

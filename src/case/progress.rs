@@ -370,7 +370,8 @@ impl Case {
                     let detail = json!({ "verdict": verdict, "believed": believed, "confidence": confidence });
                     trace.note(terms.now, "weighed", detail);
                 }
-                self.conclude(Conclusion { confidence, ..conclusion }, terms.now, trace);
+                let conclusion = self.sure_enough(Conclusion { confidence, ..conclusion }, terms);
+                self.conclude(conclusion, terms.now, trace);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::asking::question_id;
+use super::control::question_id;
 use super::{
     About, ApprovalAsked, Awaited, Body, Case, CaseClosed, CaseOpened, Experiment, Message, Notice, QuestionAsked, RUN,
     Recommended, RunCancelled, RunSuggested, SKIP, SNOOZE, StopSuggested, Terms, Tried, fingerprint,

@@ -8,10 +8,14 @@ use serde_json::json;
 
 use super::{Case, Notice, Spent, Terms, Trace, Waiting};
 use crate::fate::Fate;
+use crate::launched::Launched;
 use crate::policy::Happened;
 
 /// The outcome of an experiment whose run differs from the request.
 pub const NOT_AS_ASKED: &str = "not_as_asked";
+
+/// The outcome of a suggestion that is made once more because the command of the baseline became known.
+const WITHDRAWN: &str = "withdrawn";
 
 /// An experiment that is not evidence.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,22 +112,50 @@ impl Case {
     /// The job of the open experiment was lost through no fault of its own; it is requested once more.
     pub fn ask_again(&mut self, why: &str, terms: &Terms<'_>) -> Trace {
         let mut trace = Trace::default();
-        let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
-            return trace;
-        };
-        let word = experiment.fate.as_ref().map_or("lost", |fate| fate.state.word());
-        experiment.outcome = Some(word.to_owned());
-        let (proposal, control) = (experiment.proposal.clone(), experiment.control);
-        let detail = json!({
-            "state": proposal.at.state, "attempt": proposal.at.attempt, "suggestion_id": experiment.suggestion,
-            "outcome": word, "seen": format!("{why}; requested once more"), "fate": experiment.fate,
-        });
-        trace.note(terms.now, "observed", detail);
-        self.suggest(proposal, terms, &mut trace);
+        let word = self.open_experiment().and_then(|e| e.fate.as_ref()).map_or("lost", |fate| fate.state.word());
+        self.request_again(word, why, terms, &mut trace);
         if let Some(experiment) = self.experiments.last_mut() {
-            (experiment.again, experiment.control) = (true, control);
+            experiment.again = true;
         }
         trace
+    }
+
+    /// The command of the baseline became known while its case was open. A suggestion that was refused without it is
+    /// made once more.
+    pub fn command_became_known(&mut self, launched: &Launched, terms: &Terms<'_>) -> Trace {
+        self.was_launched(launched);
+        let mut trace = Trace::default();
+        if self.paused.as_ref().is_some_and(|pause| pause.ends == PauseEnds::Delivery) && self.lacks_its_command() {
+            trace.append(self.resume(PauseEnds::Delivery, terms.now));
+            self.suggest_with_command(terms, &mut trace);
+        }
+        trace
+    }
+
+    /// Whether the open experiment was suggested before the command of the baseline was known.
+    fn lacks_its_command(&self) -> bool {
+        self.launched.is_some() && self.open_experiment().is_some_and(|experiment| experiment.without_command)
+    }
+
+    fn suggest_with_command(&mut self, terms: &Terms<'_>, trace: &mut Trace) {
+        let why = "the command of the baseline is known now";
+        self.cancel_open(why, terms.now, trace);
+        self.request_again(WITHDRAWN, why, terms, trace);
+    }
+
+    /// Suggests the open experiment once more, because its run will have no result.
+    fn request_again(&mut self, outcome: &str, why: &str, terms: &Terms<'_>, trace: &mut Trace) {
+        let Some(experiment) = self.experiments.last_mut().filter(|_| self.waiting == Waiting::Experiment) else {
+            return;
+        };
+        experiment.outcome = Some(outcome.to_owned());
+        let proposal = experiment.proposal.clone();
+        let detail = json!({
+            "state": proposal.at.state, "attempt": proposal.at.attempt, "suggestion_id": experiment.suggestion,
+            "outcome": outcome, "seen": format!("{why}; requested once more"), "fate": experiment.fate,
+        });
+        trace.note(terms.now, "observed", detail);
+        self.suggest(proposal, terms, trace);
     }
 
     /// The cost of the open experiment's job, whether it has ended, and whether it fails by all evidence.
@@ -135,11 +167,14 @@ impl Case {
     }
 
     /// A destination refuses the open suggestion for a reason that an administrator must fix: the case waits until it
-    /// is accepted. Reported once.
-    pub fn refused_by_site(&mut self, suggestion: &str, destination: &str, why: &str, now: f64) -> Trace {
-        let mut trace = Trace::default();
+    /// is accepted. Reported once. If the suggestion contained no command and the command has become known since, it is
+    /// made once more.
+    pub fn refused_by_site(&mut self, suggestion: &str, destination: &str, why: &str, terms: &Terms<'_>) -> Trace {
+        let (mut trace, now) = (Trace::default(), terms.now);
         let waits = self.open_experiment().is_some_and(|e| e.suggestion == suggestion) && self.paused.is_none();
-        if waits {
+        if waits && !self.is_quiet() && self.lacks_its_command() {
+            self.suggest_with_command(terms, &mut trace);
+        } else if waits {
             let why = format!("{destination} does not accept suggested runs: {why}");
             if self.is_quiet() {
                 self.probe_was_void(&why, "refused", now, &mut trace);

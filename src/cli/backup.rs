@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::Args;
 
 use super::Exit;
 use super::cases::At;
-use crate::store::Sqlite;
+use crate::store::{Sqlite, StorePlace};
 
 /// Copy the daemon's database to a file, also while the daemon runs.
 #[derive(Debug, Args)]
@@ -20,7 +21,12 @@ pub(super) struct Backup {
 }
 
 pub(super) fn run(command: &Backup) -> anyhow::Result<Exit> {
-    Sqlite::back_up(&command.at.database()?, &command.file)?;
+    match command.at.store()? {
+        StorePlace::File(path) => Sqlite::back_up(&path, &command.file)?,
+        StorePlace::Server(server) => bail!(
+            "the cases are in {server}: back it up with `pg_dump`, or stop the daemon and run `nextrun store copy`"
+        ),
+    }
     writeln!(io::stdout().lock(), "backup written to {}", command.file.display())?;
     Ok(Exit::Healthy)
 }

@@ -17,8 +17,8 @@ use super::{Exit, plain, settings};
 use crate::case::{Case, RUN, SKIP};
 use crate::command::masked_line;
 use crate::config::{Overrides, Settings};
-use crate::daemon::DATABASE;
-use crate::store::{Answer, Commit, Sqlite, Store, StoredCase, UnreadableCase, Wish};
+use crate::daemon::store_of;
+use crate::store::{Answer, Commit, Store, StorePlace, StoredCase, UnreadableCase, Wish};
 
 /// List, show, link, answer or close cases.
 #[derive(Debug, Subcommand)]
@@ -149,8 +149,8 @@ impl At {
         self.config.is_some()
     }
 
-    pub(super) fn database(&self) -> anyhow::Result<PathBuf> {
-        Ok(self.settings()?.state.join(DATABASE))
+    pub(super) fn store(&self) -> anyhow::Result<StorePlace> {
+        Ok(store_of(&self.settings()?))
     }
 }
 
@@ -158,56 +158,56 @@ pub(super) fn run(command: &Cases) -> anyhow::Result<Exit> {
     let mut out = io::stdout().lock();
     match command {
         Cases::List { all, format, at } => {
-            let mut store = Sqlite::open_read_only(&at.database()?)?;
-            list(&mut out, &mut store, *all, *format)?;
+            let mut store = at.store()?.open_read_only()?;
+            list(&mut out, store.as_mut(), *all, *format)?;
         }
         Cases::Show { case, format, at } => {
-            let mut store = Sqlite::open_read_only(&at.database()?)?;
-            let case = find(&mut store, case)?;
+            let mut store = at.store()?.open_read_only()?;
+            let case = find(store.as_mut(), case)?;
             match format {
-                Format::Text => show(&mut out, &mut store, &case)?,
-                Format::Json => show_object(&mut out, &mut store, &case)?,
+                Format::Text => show(&mut out, store.as_mut(), &case)?,
+                Format::Json => show_object(&mut out, store.as_mut(), &case)?,
             }
         }
         Cases::Link { case, job, at } => {
-            let mut store = Sqlite::open_existing(&at.database()?)?;
-            let case = find(&mut store, case)?;
-            ask(&mut store, &case, Wish::Link(job.clone()))?;
+            let mut store = at.store()?.open_existing()?;
+            let case = find(store.as_mut(), case)?;
+            ask(store.as_mut(), &case, Wish::Link(job.clone()))?;
             writeln!(out, "the daemon will link {} to case {}", plain(job), case.id)?;
         }
         Cases::Approve { case, why, at } => answer::give(&mut out, case, RUN, why, at)?,
         Cases::Decline { case, why, at } => answer::give(&mut out, case, SKIP, why, at)?,
         Cases::Answer { case, answer, why, at } => answer::give(&mut out, case, answer, why, at)?,
         Cases::Resume { case, at } => {
-            let mut store = Sqlite::open_existing(&at.database()?)?;
-            let case = find(&mut store, case)?;
+            let mut store = at.store()?.open_existing()?;
+            let case = find(store.as_mut(), case)?;
             let paused = Case::read(case.state.clone()).ok().and_then(|case| case.paused);
             if paused.is_none() {
                 bail!("case {} is not paused; see `nextrun cases show {}`", case.id, case.id);
             }
-            ask(&mut store, &case, Wish::Resume)?;
+            ask(store.as_mut(), &case, Wish::Resume)?;
             writeln!(out, "the daemon will resume case {}", case.id)?;
         }
         Cases::Close { case, verdict, why, at } => {
-            let mut store = Sqlite::open_existing(&at.database()?)?;
-            let case = find(&mut store, case)?;
+            let mut store = at.store()?.open_existing()?;
+            let case = find(store.as_mut(), case)?;
             if case.closed {
                 bail!("case {} is already closed with {}", case.id, case.verdict.unwrap_or_default());
             }
-            ask(&mut store, &case, Wish::Close { verdict: verdict.clone(), why: why.clone() })?;
+            ask(store.as_mut(), &case, Wish::Close { verdict: verdict.clone(), why: why.clone() })?;
             writeln!(out, "the daemon will close case {} with {verdict}", case.id)?;
         }
     }
     Ok(Exit::Healthy)
 }
 
-pub(super) fn find(store: &mut Sqlite, id: &str) -> anyhow::Result<StoredCase> {
+pub(super) fn find(store: &mut dyn Store, id: &str) -> anyhow::Result<StoredCase> {
     store.case(id)?.with_context(|| format!("there is no case {}; see `nextrun cases list --all`", plain(id)))
 }
 
 /// The daemon owns its cases: the command stores a request, and the daemon carries it out in its next pass or at its
 /// next start.
-fn ask(store: &mut Sqlite, case: &StoredCase, wish: Wish) -> anyhow::Result<()> {
+fn ask(store: &mut dyn Store, case: &StoredCase, wish: Wish) -> anyhow::Result<()> {
     Ok(store.commit(&Commit { requests: vec![(Some(case.id.clone()), wish)], ..Commit::default() })?)
 }
 
@@ -241,7 +241,7 @@ fn print_line(out: &mut impl Write, case: &StoredCase) -> io::Result<()> {
     )
 }
 
-fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> anyhow::Result<()> {
+fn list(out: &mut impl Write, store: &mut dyn Store, all: bool, format: Format) -> anyhow::Result<()> {
     for row in store.cases(!all)? {
         // Nobody hears of probes who does not ask for everything.
         if !all && row.as_ref().is_ok_and(is_quiet) {
@@ -264,7 +264,7 @@ fn list(out: &mut impl Write, store: &mut Sqlite, all: bool, format: Format) -> 
     Ok(())
 }
 
-fn show_object(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow::Result<()> {
+fn show_object(out: &mut impl Write, store: &mut dyn Store, stored: &StoredCase) -> anyhow::Result<()> {
     let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
     let journal = store.journal(&stored.id)?;
     let mut deliveries = store.deliveries(Some(&stored.id), None)?;
@@ -278,7 +278,7 @@ fn print_unreadable(out: &mut impl Write, case: &UnreadableCase) -> io::Result<(
     writeln!(out, "{}  unreadable: {}  {}", case.id, plain(&case.reason), plain(&case.baseline))
 }
 
-fn show(out: &mut impl Write, store: &mut Sqlite, stored: &StoredCase) -> anyhow::Result<()> {
+fn show(out: &mut impl Write, store: &mut dyn Store, stored: &StoredCase) -> anyhow::Result<()> {
     print_line(out, stored)?;
     let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
     for finding in &case.findings {

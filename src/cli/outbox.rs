@@ -16,7 +16,7 @@ use crate::case::{CaseId, MessageKind};
 use crate::config::Settings;
 use crate::daemon::{now, preset_of};
 use crate::outbox::{Presence, Unsent, explain, explain_wait};
-use crate::store::{DeliveryState, Owed, Sqlite, Store, Unreadable, WaitingMessage, Which};
+use crate::store::{DeliveryState, Owed, Store, Unreadable, WaitingMessage, Which};
 
 /// Inspect sent and pending messages; resend or drop them.
 #[derive(Debug, Subcommand)]
@@ -188,18 +188,18 @@ pub(super) fn run(command: &OutboxCommand) -> anyhow::Result<Exit> {
 
 impl Listing {
     fn rows(&self) -> anyhow::Result<Vec<Result<Owed, Unreadable>>> {
-        let mut store = Sqlite::open_read_only(&self.at.database()?)?;
-        let case = self.case.as_deref().map(|case| find(&mut store, case)).transpose()?;
+        let mut store = self.at.store()?.open_read_only()?;
+        let case = self.case.as_deref().map(|case| find(store.as_mut(), case)).transpose()?;
         match case {
-            Some(case) => of_case(&mut store, &case.id),
+            Some(case) => of_case(store.as_mut(), &case.id),
             None => Ok(store.history(Which::default())?),
         }
     }
 
     /// Messages delayed by quiet hours or a digest.
     fn waiting(&self) -> anyhow::Result<Vec<WaitingMessage>> {
-        let mut store = Sqlite::open_read_only(&self.at.database()?)?;
-        let case = self.case.as_deref().map(|case| find(&mut store, case)).transpose()?;
+        let mut store = self.at.store()?.open_read_only()?;
+        let case = self.case.as_deref().map(|case| find(store.as_mut(), case)).transpose()?;
         let waiting = store.quieted()?.waiting;
         let of_case = |row: &WaitingMessage| case.as_ref().is_none_or(|case| case.id == row.wait.message.case);
         Ok(waiting.into_iter().filter(of_case).collect())
@@ -208,29 +208,29 @@ impl Listing {
 
 fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()> {
     let settings = at.settings()?;
-    let mut store = Sqlite::open_read_only(&at.database()?)?;
+    let mut store = at.store()?.open_read_only()?;
     let presence = |name: &str| match at.names_configuration() {
         true if settings.destinations.iter().any(|destination| destination.name == name) => Presence::Configured,
         true => Presence::Gone,
         false => Presence::NotLooked,
     };
     if let Ok(Number::Waiting(id)) = what.parse() {
-        return explain_waiting(out, &waiting(&mut store, id)?, presence);
+        return explain_waiting(out, &waiting(store.as_mut(), id)?, presence);
     }
     // Short numbers are deliveries; case ids have twelve characters, which may all be digits.
     let delivery = what.parse().ok().filter(|_| what.len() < 12);
     let (rows, others) = match delivery {
         Some(id) => {
-            let row = one(&mut store, id)?;
+            let row = one(store.as_mut(), id)?;
             let others = match &row {
-                Ok(owed) => of_case(&mut store, &owed.delivery.message.case)?,
+                Ok(owed) => of_case(store.as_mut(), &owed.delivery.message.case)?,
                 Err(_) => Vec::new(),
             };
             (vec![row], others)
         }
         None => {
-            let case = find(&mut store, what)?.id;
-            let rows = of_case(&mut store, &case)?;
+            let case = find(store.as_mut(), what)?.id;
+            let rows = of_case(store.as_mut(), &case)?;
             (rows.clone(), rows)
         }
     };
@@ -246,8 +246,8 @@ fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()>
         }
     }
     if delivery.is_none() {
-        let case = find(&mut store, what)?.id;
-        explain_others(out, &mut store, &case, presence)?;
+        let case = find(store.as_mut(), what)?.id;
+        explain_others(out, store.as_mut(), &case, presence)?;
     }
     if at.names_configuration() {
         print_wants(out, &settings)?;
@@ -258,7 +258,7 @@ fn explain_what(out: &mut impl Write, what: &str, at: &At) -> anyhow::Result<()>
 /// The messages of a case without their own delivery: silenced, sent in a digest, or waiting.
 fn explain_others(
     out: &mut impl Write,
-    store: &mut Sqlite,
+    store: &mut dyn Store,
     case: &CaseId,
     presence: impl Fn(&str) -> Presence,
 ) -> anyhow::Result<()> {
@@ -300,7 +300,7 @@ fn explain_waiting(
     Ok(())
 }
 
-fn of_case(store: &mut Sqlite, case: &CaseId) -> anyhow::Result<Vec<Result<Owed, Unreadable>>> {
+fn of_case(store: &mut dyn Store, case: &CaseId) -> anyhow::Result<Vec<Result<Owed, Unreadable>>> {
     Ok(store.history(Which { case: Some(case), ..Which::default() })?)
 }
 
@@ -318,7 +318,7 @@ fn print_wants(out: &mut impl Write, settings: &Settings) -> anyhow::Result<()> 
 }
 
 /// Returns a delivery, or an error if it does not exist.
-fn one(store: &mut Sqlite, id: i64) -> anyhow::Result<Result<Owed, Unreadable>> {
+fn one(store: &mut dyn Store, id: i64) -> anyhow::Result<Result<Owed, Unreadable>> {
     match store.history(Which { delivery: Some(id), ..Which::default() })?.pop() {
         Some(row) => Ok(row),
         None => bail!("there is no delivery {id}; see `nextrun outbox list`"),
@@ -326,7 +326,7 @@ fn one(store: &mut Sqlite, id: i64) -> anyhow::Result<Result<Owed, Unreadable>> 
 }
 
 /// Returns a waiting message, or an error if it does not exist.
-fn waiting(store: &mut Sqlite, id: i64) -> anyhow::Result<WaitingMessage> {
+fn waiting(store: &mut dyn Store, id: i64) -> anyhow::Result<WaitingMessage> {
     match store.quieted()?.waiting.into_iter().find(|row| row.id == id) {
         Some(row) => Ok(row),
         None => bail!("there is no waiting message w{id}; see `nextrun outbox list --only waiting`"),

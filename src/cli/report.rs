@@ -10,9 +10,8 @@ use clap::Args;
 use super::cases::{At, find};
 use super::{Exit, plain};
 use crate::case::Case;
-use crate::daemon::{DATABASE, now};
+use crate::daemon::{now, store_of};
 use crate::page::{CaseView, Frame, Links};
-use crate::store::{Sqlite, Store};
 
 /// Write a case to one HTML file: verdict, experiments, curves, commands, cost and journal. The file needs no server
 /// and no network.
@@ -33,8 +32,8 @@ pub(super) struct Report {
 
 pub(super) fn run(command: &Report) -> anyhow::Result<Exit> {
     let settings = command.at.settings()?;
-    let mut store = Sqlite::open_read_only(&settings.state.join(DATABASE))?;
-    let stored = find(&mut store, &command.case)?;
+    let mut store = store_of(&settings).open_read_only()?;
+    let stored = find(store.as_mut(), &command.case)?;
     let case = Case::read(stored.state.clone()).context("the stored case cannot be read")?;
     let journal = store.journal(&case.id)?;
     let mut deliveries = store.deliveries(Some(&case.id), None)?;

@@ -11,7 +11,7 @@ use super::cases::{At, time};
 use super::{Exit, plain};
 use crate::config::{Glob, parse_duration};
 use crate::daemon::{now, variables};
-use crate::store::{Commit, Silence, Sqlite, Store};
+use crate::store::{Commit, Silence};
 
 /// Add, list or remove silences, which temporarily suppress messages to people about some jobs.
 #[derive(Debug, Subcommand)]
@@ -64,17 +64,17 @@ pub(super) fn run(command: &SilenceCommand) -> anyhow::Result<Exit> {
             }
             let silence = silence(jobs, *lasts, why, author.as_ref());
             let commit = Commit { silences: vec![silence.clone()], ..Commit::default() };
-            Sqlite::open_existing(&at.database()?)?.commit(&commit)?;
+            at.store()?.open_existing()?.commit(&commit)?;
             print(&mut out, &silence)?;
         }
         SilenceCommand::List { all, at } => {
-            let silences = Sqlite::open_read_only(&at.database()?)?.quieted()?.silences;
+            let silences = at.store()?.open_read_only()?.quieted()?.silences;
             for silence in silences.iter().filter(|silence| *all || now() < silence.until) {
                 print(&mut out, silence)?;
             }
         }
         SilenceCommand::Remove { id, at } => {
-            let mut store = Sqlite::open_existing(&at.database()?)?;
+            let mut store = at.store()?.open_existing()?;
             if !store.quieted()?.silences.iter().any(|silence| silence.id == *id) {
                 bail!("there is no silence {}; see `nextrun silence list --all`", plain(id));
             }

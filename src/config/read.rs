@@ -12,6 +12,7 @@ mod noise;
 mod people;
 mod redact;
 mod status;
+mod store;
 mod values;
 mod watch;
 
@@ -23,7 +24,7 @@ use crate::yaml::{Fields, Kind, Node, Problem, Problems, Span, suggest};
 use super::Vocabulary;
 use super::settings::{Limits, Policies, PolicyChoice, Settings};
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "watch",
     "destinations",
     "allowed_hosts",
@@ -41,6 +42,7 @@ const KEYS: [&str; 19] = [
     "signals",
     "prior",
     "state",
+    "store",
     "keep_closed",
     "status",
 ];
@@ -119,6 +121,7 @@ impl Reader<'_> {
         if let Some(node) = fields.get("state") {
             settings.state = self.path(node, "`state`").unwrap_or_default();
         }
+        settings.store = fields.get("store").and_then(|node| self.store(node));
         if let Some(node) = fields.get("keep_closed") {
             settings.keep = self.keep(node);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::case::{Approval, Budget, MessageKind, WhenControl};
 use crate::signals::SiteRule;
+use crate::store::Server;
 
 use super::glob::Glob;
 use super::launch::Launch;
@@ -65,12 +66,23 @@ pub struct Settings {
     pub prior: Option<f64>,
     /// The directory of the database; empty until the defaults are applied.
     pub state: PathBuf,
+    /// The database that this daemon shares with others; `None`: a file in `state`.
+    pub store: Option<ServerSettings>,
     /// How long closed cases and their messages are kept.
     pub keep: Keep,
     /// The HTTP status page; `None`: disabled.
     pub status: Option<StatusSettings>,
     /// Whether this machine executes suggested runs.
     pub runner: Option<RunnerSettings>,
+}
+
+/// A database server for the cases.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerSettings {
+    /// Its address.
+    pub server: Server,
+    /// The source of the password; `None`: the variable `PGPASSWORD`, or no password.
+    pub password: Option<SecretSource>,
 }
 
 /// Settings for executing suggested runs on this machine.

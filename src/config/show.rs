@@ -9,7 +9,7 @@ use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
 use super::secret::SecretSource;
 use super::settings::{
     Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    PresetChoice, Probes, Settings, StatusSettings, Team,
+    PresetChoice, Probes, ServerSettings, Settings, StatusSettings, Team,
 };
 use super::watch::{Poll, QuietAfter, WatchSettings, Watched};
 use super::words::Template;
@@ -55,6 +55,9 @@ pub fn show(settings: &Settings) -> String {
     }
     file.insert("prior".to_owned(), json!(settings.prior()));
     file.insert("state".to_owned(), json!(settings.state));
+    if let Some(store) = &settings.store {
+        file.insert("store".to_owned(), self::store(store));
+    }
     let keep = match settings.keep {
         Keep::Always => "always".to_owned(),
         Keep::For(time) => show_duration(time),
@@ -64,6 +67,13 @@ pub fn show(settings: &Settings) -> String {
         file.insert("status".to_owned(), self::status(status));
     }
     serde_saphyr::to_string(&Value::Object(file)).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+}
+
+fn store(store: &ServerSettings) -> Value {
+    match &store.password {
+        None => json!(store.server.to_string()),
+        Some(source) => json!({ "url": store.server.to_string(), "password": kept(source) }),
+    }
 }
 
 fn texts(globs: &[Glob]) -> Vec<&str> {

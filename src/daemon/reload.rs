@@ -78,6 +78,7 @@ impl Engine {
         let fixed = [
             ("watch.logdir", places(&settings).eq(places(before))),
             ("state", settings.state == before.state),
+            ("store", settings.store == before.store),
             ("status", settings.status == before.status),
         ];
         if let Some((name, _)) = fixed.iter().find(|(_, same)| !same) {

@@ -186,8 +186,7 @@ impl Engine {
         });
         self.trainers = waiting;
         for (job, trainer) in known {
-            let changes = self.diagnosis.launched(&job, &trainer.launched);
-            self.commit(changes, Vec::new())?;
+            self.diagnosis.launched(&job, &trainer.launched);
             let fate = match trainer.running {
                 true => Fate::new(FateState::Running),
                 // Only the parent of a process learns how it ended.

@@ -61,6 +61,6 @@ fn reread(wanted: &DestinationSettings) -> Reread {
     })
 }
 
-fn host() -> String {
+pub(super) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

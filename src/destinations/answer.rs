@@ -11,12 +11,13 @@ use std::time::Duration;
 use jiff::fmt::rfc2822::DateTimeParser;
 use minijinja::value::Serde;
 use minijinja::{Environment, Value as Jinja};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::codes::Codes;
 use super::filters;
 use super::http::Reply;
+use super::meaning::Meaning;
 use super::template::{Node, Scope, TemplateError, check_expression, holds};
 use crate::facts::Knobs;
 
@@ -94,24 +95,6 @@ impl Outcome {
             Outcome::Permanent { why } => Outcome::Permanent { why: change(why) },
         }
     }
-}
-
-/// The interpretation of a response according to a rule of a preset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Meaning {
-    Delivered,
-    Refused,
-    Later,
-    Unknown,
-    Permanent,
-    /// An administrator must fix a problem.
-    Site,
-    /// The interpretation of the first code in the response that the table contains; if there is none, the rule does
-    /// not apply.
-    ByCode,
-    /// For a query: the destination does not have the message.
-    Absent,
 }
 
 /// One rule: responses with this status and, if given, this content have this meaning.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use minijinja::{Environment, Value as Jinja};
 use serde::Deserialize;
 
-use super::answer::Meaning;
+use super::meaning::Meaning;
 use super::template::Scope;
 
 /// The built-in tables: name and YAML.

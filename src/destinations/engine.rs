@@ -5,9 +5,10 @@
 use minijinja::Value as Jinja;
 
 use super::Outcome;
-use super::answer::{Answers, Meaning, Reading, with_answer};
+use super::answer::{Answers, Reading, with_answer};
 use super::exchange::{Exchange, Known};
 use super::http::{Outgoing, Reply, Unanswered, site};
+use super::meaning::Meaning;
 use super::preset::{Also, Cancel, Status, Tail};
 use super::template::Scope;
 use crate::fate::{Fate, FateState};

@@ -6,10 +6,11 @@
 use minijinja::Value as Jinja;
 use serde_json::Value;
 
-use super::answer::{Meaning, Reading, with_answer};
+use super::answer::{Reading, with_answer};
 use super::channel::HttpChannel;
 use super::current::Current;
 use super::http::{Outgoing, Reply, Unanswered, site};
+use super::meaning::Meaning;
 use super::picture;
 use super::preset::{Ask, PictureBy, Then};
 use super::slack::{Upload, with_block};

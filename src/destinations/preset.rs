@@ -7,6 +7,7 @@
 
 mod file;
 mod lookups;
+mod test;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,9 +18,9 @@ use minijinja::{Environment, Value as Jinja};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::answer::{Answers, Meaning, Rule};
+use super::answer::{Answers, Rule};
 use super::codes::Codes;
-use super::rehearsal::PresetTest;
+use super::meaning::Meaning;
 use super::template::{Node, Scope, TemplateError};
 use super::view::View;
 use super::{block_kit, filters, fitting};
@@ -28,6 +29,7 @@ use crate::config::{FieldKind, Need, Patience};
 pub(super) use file::PictureBy;
 use file::{BodyLimit, HttpFile, MailFile, PresetFile, SendFile, Threads};
 pub(super) use lookups::{Also, Ask, Cancel, List, Request, Status, Tail, Then};
+pub(super) use test::{PresetTest, TestAnswer, TestAsk, TestCancel, TestFate, TestThen};
 
 /// The built-in presets: name and YAML.
 const SHIPPED: [(&str, &str); 15] = [

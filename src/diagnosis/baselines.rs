@@ -117,7 +117,7 @@ impl Diagnosis {
         let before = &case.baseline_facts;
         let grown = exam.facts.steps() > 1.25 * before.steps();
         let failed_to_learn = !before.learned || !before.finite;
-        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 != Status::Failing;
+        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 == Status::Healthy;
         let beyond_doubt = exam.facts.number(Quantity::Progress) > RECOVERED || !before.finite || exam.view.accurate();
         if grown && recovers && beyond_doubt && exam.ends_well() {
             let summary = format!("the baseline now learns without changes: {}", exam.facts.in_words());

@@ -35,9 +35,8 @@ impl Diagnosis {
     /// A destination refuses a suggestion for a reason that the site must fix.
     pub fn refused_by_site(&mut self, suggestion: &str, destination: &str, why: &str, now: f64) -> Changes {
         let mut changes = Changes::default();
-        if let Some(case) = self.case_waiting_for(suggestion).and_then(|id| self.cases.get_mut(&id)) {
-            let trace = case.refused_by_site(suggestion, destination, why, now);
-            changes.add(&case.clone(), trace);
+        if let Some(id) = self.case_waiting_for(suggestion) {
+            self.step(&id, now, &mut changes, |case, terms| case.refused_by_site(suggestion, destination, why, terms));
         }
         changes
     }

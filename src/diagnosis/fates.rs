@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 
 use super::{Changes, Diagnosis};
-use crate::case::Case;
 use crate::command::masked_line;
 use crate::fate::{Fate, JobFate};
 use crate::jobs::Job;
@@ -92,20 +91,30 @@ impl Diagnosis {
         }
     }
 
-    /// Records how a job was started. The job's own logs take precedence, and better sources replace others.
-    pub fn launched(&mut self, job: &str, launched: &Launched) -> Changes {
-        let mut changes = Changes::default();
-        if self.launched.get(job).is_some_and(|known| known.source < launched.source || known == launched) {
-            return changes;
+    /// Records how a job was started, until the next tick. The job's own logs take precedence, and better sources
+    /// replace others.
+    pub fn launched(&mut self, job: &str, launched: &Launched) {
+        if self.launched.get(job).is_none_or(|known| known.source >= launched.source) {
+            self.launched.insert(job.to_owned(), launched.clone());
         }
-        self.launched.insert(job.to_owned(), launched.clone());
-        let open = |case: &&mut Case| case.closed.is_none() && case.baseline == job;
-        if let Some(case) = self.cases.values_mut().find(open) {
-            case.was_launched(launched);
-            case.facts.knobs = self.site.knobs_taken(job, Some(launched), &case.baseline_facts);
-            changes.keep(case);
+    }
+
+    /// Tells open cases how their baselines were started, which may become known after they were opened.
+    pub(super) fn note_commands(&mut self, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
+        for job in jobs {
+            let Some(launched) = job.launched().or_else(|| self.launched.get(&job.name)).cloned() else { continue };
+            let Some(id) = self.open_case_of(&job.name) else { continue };
+            let case = &self.cases[&id];
+            if case.launched.as_ref().is_some_and(|known| known.source < launched.source || *known == launched) {
+                continue;
+            }
+            let knobs = self.site.knobs_taken(&job.name, Some(&launched), &case.baseline_facts);
+            self.step(&id, now, changes, |case, terms| {
+                case.facts.knobs = knobs;
+                case.command_became_known(&launched, terms)
+            });
+            self.cases.get(&id).into_iter().for_each(|case| changes.keep(case));
         }
-        changes
     }
 
     /// Forgets the fates that were told before a time, in seconds since the Unix epoch, of jobs that are not there any

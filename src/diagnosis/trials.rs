@@ -293,6 +293,44 @@ fn a_refusal_that_the_site_has_to_mend_pauses_the_case_and_its_success_resumes_i
 }
 
 #[test]
+fn a_suggestion_that_was_refused_without_a_command_is_made_again_once_the_command_is_known() {
+    let record = |bench: &mut Bench| {
+        let flags = ["learning_rate", "max_steps"].map(|knob| Flag { knob: knob.to_owned(), ..Flag::default() });
+        let launched = Launched { flags: flags.into(), argv: vec!["train".to_owned()], ..Launched::default() };
+        bench.runs.get_mut(&RunName::new("sick")).unwrap().launched = Some(launched.into());
+    };
+    let refuse = |bench: &mut Bench| {
+        let suggestion = bench.open().0;
+        let changes = bench.diagnosis.refused_by_site(&suggestion, "runner", "no command is known", bench.now);
+        bench.messages.extend(changes.messages);
+    };
+    for late_refusal in [false, true] {
+        let mut bench = Bench::plain();
+        bench.diagnosis.handed_to(&bench.open().0, &["runner".to_owned()], &mut Changes::default());
+        let first = bench.case().experiments[0].clone();
+        if late_refusal {
+            record(&mut bench);
+            bench.look();
+            assert_eq!(bench.outcomes(), [None], "a queue of the site's own may still take it");
+            refuse(&mut bench);
+        } else {
+            refuse(&mut bench);
+            assert!(bench.case().paused.is_some());
+            record(&mut bench);
+            bench.look();
+        }
+        assert!(bench.case().paused.is_none());
+        assert_eq!(bench.outcomes(), [Some("withdrawn"), None]);
+        assert_eq!(bench.case().open_experiment().unwrap().proposal, first.proposal);
+        assert_eq!(bench.kinds(MessageKind::RunCancelled), 1, "nobody runs the first of them");
+        assert_eq!(bench.kinds(MessageKind::RunSuggested), 2);
+        assert_eq!(bench.case().facts.experiments, 1);
+        refuse(&mut bench);
+        assert!(bench.case().paused.is_some(), "a refusal for another reason waits for a person");
+    }
+}
+
+#[test]
 fn an_uncertain_baseline_is_repeated_before_anything_is_changed() {
     let unsure = || {
         let mut bench = Bench::new(Site { control: WhenControl::Unsure, ..site(TWO_STEPS) });
@@ -309,7 +347,7 @@ fn an_uncertain_baseline_is_repeated_before_anything_is_changed() {
     bench.look();
     assert_eq!(bench.outcomes(), [Some("reproduced"), None]);
     assert_eq!(bench.case().control, Control::Reproduced);
-    assert_eq!(bench.case().facts.experiments, 2, "a control counts");
+    assert_eq!(bench.case().facts.experiments, 1, "a control does not count");
 
     let mut people = Bench::new(Site { control: WhenControl::Unsure, by_hand: true, ..site(TWO_STEPS) });
     people.look();

@@ -3,7 +3,8 @@
 use crate::numbers::NEWEST;
 use crate::series::stats::{median, scatter};
 
-use super::curve::MEDIAN;
+/// Efficiency of the median of normal values: its standard error relative to that of their mean, sqrt(pi / 2).
+pub(super) const MEDIAN: f64 = 1.253_314_137_315_5;
 
 /// The largest rise of a series that persists until its end.
 #[derive(Debug, Clone, Copy, PartialEq)]

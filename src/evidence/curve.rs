@@ -6,10 +6,7 @@ use crate::series::stats::{mann_kendall, median, scatter, theil_sen};
 use crate::series::{Bucket, Point, Sketch};
 
 use super::Unit;
-use super::change::{Change, change};
-
-/// Efficiency of the median of normal values: its standard error relative to that of their mean, sqrt(pi / 2).
-pub(super) const MEDIAN: f64 = 1.253_314_137_315_5;
+use super::change::{Change, MEDIAN, change};
 
 /// One stretch of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]

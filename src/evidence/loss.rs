@@ -8,7 +8,8 @@ use crate::series::Sketch;
 use crate::series::stats::{median, scatter};
 use crate::signals::Learning;
 
-use super::curve::{Curve, Level, MEDIAN};
+use super::change::MEDIAN;
+use super::curve::{Curve, Level};
 use super::job::JobView;
 use super::settings::{low_rate, rate_cycles, rate_left, steps_per_epoch, stood_before};
 use super::{Evidence, Observed, Quantity as Q};

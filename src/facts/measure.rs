@@ -2,7 +2,7 @@
 
 use crate::evidence::{Curve, Evidence, JobView, Quantity as Q};
 use crate::numbers::{
-    ACCURACY_GAIN, COLLAPSE, FEW_POINTS, FIFTH, FITS_ACCURACY, FITS_SHARE, HALF, LEARNED, NOT_DONE, REWARD_GAIN,
+    ACCURACY_GAIN, COLLAPSE, FEW_POINTS, FIFTH, FITS_ACCURACY, FITS_SHARE, HALF, LEARNED, MAYBE, NOT_DONE, REWARD_GAIN,
     SIGNIFICANT, TREND,
 };
 use crate::series::stats::median;
@@ -218,7 +218,7 @@ fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain {
     let judged = |view: &JobView| if by_validation { view.validation_loss.clone() } else { view.training_loss.clone() };
     let curve = |view: &JobView| judged(view).and_then(|observed| observed.curve);
     let (Some(experiment), Some(base)) = (curve(job), curve(baseline)) else { return sure(facts.learned) };
-    let at_end = gain_of((level_at(&base, &experiment), experiment.end), experiment.end_error.hypot(base.end_error));
+    let at_end = gain_of((level_at(&base, &experiment), base.end_error), (experiment.end, experiment.end_error));
     let at_end = at_end.or_in_answers(gain_in_accuracy(job, baseline));
     if at_end.counts.abs() > 1.0 || experiment.last.step < base.last.step {
         return at_end;
@@ -235,14 +235,18 @@ fn gain_by_rank(base: &Curve, experiment: &Curve) -> Gain {
     let (ours, theirs) = (half(experiment), half(base));
     let (few, share) = (ours.len().min(theirs.len()) < FEW_POINTS as usize, share_below(&ours, &theirs));
     let apart = share > COLLAPSE.max(NOT_DONE) || share < 1.0 - NOT_DONE;
-    if few || !apart { Gain::new(0.0, 0.0) } else { gain_of((median(&theirs), median(&ours)), 0.0) }
+    if few || !apart { Gain::new(0.0, 0.0) } else { gain_of((median(&theirs), 0.0), (median(&ours), 0.0)) }
 }
 
-/// The decrease from one level to another.
-fn gain_of((base, experiment): (f64, f64), error: f64) -> Gain {
-    let counts = (SIGNIFICANT * error).max(LEARNED * base.abs());
-    let share = |unit: f64| if unit > 0.0 { (base - experiment) / unit } else { 0.0 };
-    Gain::new(share(counts), share(base.abs()))
+/// The decrease between two levels with errors, by their ratio if positive; a close one is repeated, so two errors suffice.
+fn gain_of((base, base_error): (f64, f64), (experiment, error): (f64, f64)) -> Gain {
+    let over = |difference: f64, unit: f64| if unit > 0.0 { difference / unit } else { 0.0 };
+    let share = over(base - experiment, base.abs());
+    if base > 0.0 && experiment > 0.0 {
+        let error = (base_error / base).ln_1p().hypot((error / experiment).ln_1p());
+        return Gain::new(over((base / experiment).ln(), (MAYBE * error).max(-(-LEARNED).ln_1p())), share);
+    }
+    Gain::new(over(base - experiment, (MAYBE * base_error.hypot(error)).max(LEARNED * base.abs())), share)
 }
 
 /// Whether two runs have losses with different units. If the baseline's is unknown, an equal start suggests equal
@@ -267,7 +271,7 @@ fn gain_in_validation(job: &JobView, facts: &Facts, baseline: &JobView) -> Optio
         let gain = experiment.relative_drop() - base.relative_drop();
         (Gain::new(gain / LEARNED, gain), experiment.relative_drop() > -LEARNED)
     } else {
-        (gain_of((base.end, experiment.end), experiment.end_error.hypot(base.end_error)), true)
+        (gain_of((base.end, base.end_error), (experiment.end, experiment.end_error)), true)
     };
     Some(if learns && holds { gain } else { gain.no_gain() })
 }
@@ -365,6 +369,13 @@ mod tests {
         let again = with_loss((0..1000).map(|i| 2.3 + 0.1 * noise(i + 5000)));
         let facts = facts(&again, Some(&stuck()));
         assert!(!facts.better && !facts.worse && !facts.cured);
+    }
+
+    #[test]
+    fn a_loss_of_a_tenth_is_below_one_that_scatters_over_thousands() {
+        let exploded = with_loss([2.5, 40.0, 3100.0, 260.0, 1900.0, 95.0, 1150.0, 700.0, 2600.0, 1150.0]);
+        let facts = facts(&with_loss([2.5, 1.9, 1.1, 0.6, 0.4, 0.25, 0.18, 0.13, 0.11, 0.1]), Some(&exploded));
+        assert!(facts.better && facts.gain > 0.99, "{facts:?}");
     }
 
     #[test]
@@ -578,8 +589,7 @@ mod tests {
 
     #[test]
     fn a_loss_that_exploded_on_its_way_does_not_fit_what_it_came_back_to() {
-        let wild = with_loss([2.4, 1.6, 80_000.0, 4_000.0, 2_000.0, 900.0, 600.0, 500.0, 447.0]);
-        assert!(!facts(&wild, None).fits);
+        assert!(!facts(&with_loss([2.4, 1.6, 80_000.0, 4_000.0, 2_000.0, 900.0, 600.0, 500.0, 447.0]), None).fits);
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Poller {
             // A query changes nothing and can be interrupted.
             tokio::select! {
                 asked = round => if let Err(error) = asked {
-                    if matches!(error, StoreError::Gone) {
+                    if error.is_final() {
                         return;
                     }
                     tracing::error!(destination = self.destination.name, %error, "could not store the status of jobs");

@@ -64,8 +64,8 @@ impl Worker {
             }
             let then = match self.step().await {
                 Ok(then) => then,
-                Err(error @ StoreError::Gone) => {
-                    tracing::error!(destination = self.destination.name, %error, "the outbox worker of a destination ended");
+                Err(error) if error.is_final() => {
+                    tracing::debug!(destination = self.destination.name, %error, "the outbox worker of a destination ended");
                     return;
                 }
                 Err(error) => {
@@ -112,7 +112,7 @@ impl Worker {
         }
         let outcome = match self.earlier(&delivery).await {
             Ok(earlier) => self.deliver(&delivery, &earlier, now).await?,
-            Err(StoreError::Gone) => return Err(StoreError::Gone),
+            Err(error) if error.is_final() => return Err(error),
             // Nothing was sent, but the earlier attempts are still in doubt.
             Err(error) if delivery.state == DeliveryState::Unknown => Outcome::Unknown { why: error.to_string() },
             Err(error) => Outcome::Later { after: None, why: error.to_string() },
@@ -133,6 +133,7 @@ impl Worker {
     /// One attempt. The destination's id for the message is stored before follow-up requests, so that a process that
     /// ends in between can continue without asking anyone.
     async fn deliver(&self, delivery: &Delivery, earlier: &Earlier, now: f64) -> Result<Outcome, StoreError> {
+        self.sending.store.owned().await?;
         fault::point();
         let (_, step) = self.destination.submit(earlier, &delivery.message, now).await;
         fault::point();
@@ -285,7 +286,7 @@ impl Worker {
             let keep = keep.clone();
             match self.sending.store.with(move |store| keep(store)).await {
                 Ok(()) => break,
-                Err(StoreError::Gone) => return Err(StoreError::Gone),
+                Err(error) if error.is_final() => return Err(error),
                 Err(error) => {
                     tracing::error!(destination = self.destination.name, %error, "the outbox could not record an attempt");
                     self.sending.metrics.store_errors.inc();

@@ -20,6 +20,8 @@ const MOST_CLOSED: usize = 30;
 pub struct Home<'a> {
     /// Whether the daemon works; otherwise the reason.
     pub readiness: Result<&'static str, String>,
+    /// Who owns the cases, if several daemons could.
+    pub owner: Option<String>,
     /// Runs that are followed.
     pub runs: usize,
     /// Cases, open ones first.
@@ -68,6 +70,7 @@ impl Home<'_> {
                 (self.closed())
                 (self.jobs())
                 (month::section(self.month))
+                @if let Some(owner) = &self.owner { p.quiet { (shown(owner, 200)) } }
             }
         };
         document("nextrun", frame, &content)

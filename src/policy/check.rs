@@ -2,11 +2,19 @@
 //!
 //! Owns: these rules. Must not know: YAML.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{Action, CONCLUDE, Phase, Policy, State, Test};
-use super::read::Places;
-use crate::yaml::Problems;
+use crate::yaml::{Problems, Span};
+
+/// Positions of the parts that are checked once the whole is known.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// The names of the states of the policy's own file.
+    pub(super) states: BTreeMap<String, Span>,
+    /// The names of the tests of the policy's own file.
+    pub(super) tests: BTreeMap<String, Span>,
+}
 
 /// Reports all mistakes in the whole policy. All names must exist.
 pub(super) fn check(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {

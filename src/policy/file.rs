@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::guard::Expression;
 use super::text::Text;
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{ConstantValue, Vocabulary};
 
 /// Limits of a case. The configuration of a site can override them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,15 +35,6 @@ pub struct Constant {
     pub value: ConstantValue,
     /// Its source; empty if the file does not state one.
     pub why: String,
-}
-
-/// The value of a constant.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ConstantValue {
-    /// A number.
-    Number(f64),
-    /// A list of texts.
-    Texts(Vec<String>),
 }
 
 /// A debugging sequence as a state machine, checked.

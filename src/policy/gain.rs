@@ -25,8 +25,10 @@ const CROSS: f64 = 0.1;
 const LIKELIHOODS: [(f64, f64); 3] = [(0.8, 16.0), (0.5, 8.0), (0.0, 2.0)];
 /// A change that removes this fraction of the loss needs no comparison with others.
 const BEYOND_DOUBT: f64 = 0.8;
-/// A cause with this probability needs none either.
-const PROBABLE: f64 = 0.7;
+/// Nor does a cause that is more probable than all others together.
+pub(super) const PROBABLE: f64 = 0.5;
+/// A cause that is less probable is compared with others, however clear its test: something else is more likely.
+pub(super) const PLAUSIBLE: f64 = 0.2;
 /// Factor for causes that the baseline's curves show directly (a hang, a validation loss that turned).
 const SHOWN: f64 = 100.0;
 /// Factor for causes suggested by the settings.
@@ -90,9 +92,9 @@ pub(super) fn is_most(facts: &Facts) -> bool {
     facts.gain.is_nan() || facts.gain >= BEYOND_DOUBT
 }
 
-/// Whether the cause of a test is so probable that no other need be looked for.
-pub(super) fn is_probable(policy: &Policy, test: &Test, environment: Environment<'_>) -> bool {
-    beliefs(policy, environment).get(test.name()).is_some_and(|probability| *probability >= PROBABLE)
+/// The probability of the cause of a test.
+pub(super) fn believed(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
+    beliefs(policy, environment).get(test.name()).copied().unwrap_or_default()
 }
 
 /// The bits that a test is expected to give for its cost in runs of the baseline, by what is believed of each cause.

@@ -15,11 +15,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::KNOBS;
-use super::check;
-use super::file::{Condition, Constant, ConstantValue, Limits, Policy, State, Test, Verdict};
+use super::check::{self, Places};
+use super::file::{Condition, Constant, Limits, Policy, State, Test, Verdict};
 use super::guard::{Expression, Fault, Names, When};
 use super::text::Text;
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{ConstantValue, Vocabulary};
 use crate::yaml::{self, Fields, Kind, Node};
 use crate::yaml::{Problem, Problems, Span, suggest};
 use outline::Outline;
@@ -120,15 +120,6 @@ fn shared_by(root: &Node) -> Vec<(Node, &'static str, &'static str)> {
         used.insert(0, (root, *file, *text));
     }
     used
-}
-
-/// Positions of the parts that are checked once the whole is known.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// The names of the states of the policy's own file.
-    pub(super) states: BTreeMap<String, Span>,
-    /// The names of the tests of the policy's own file.
-    pub(super) tests: BTreeMap<String, Span>,
 }
 
 struct Reader<'t> {

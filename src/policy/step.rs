@@ -105,16 +105,19 @@ impl<'p, 'e> Walk<'p, 'e> {
         if let Some((_, go)) = phase.before_each.iter().find(|(when, _)| self.holds(when)) {
             return self.go(go);
         }
-        if self.case.outcomes.values().any(|outcome| outcome == LIMIT) {
-            return self.nothing_left(phase);
-        }
+        // A limit ends the experiments; what they have shown can still be read.
+        let limited = self.case.outcomes.values().any(|outcome| outcome == LIMIT);
         let open: Vec<&'p Test> = phase
             .tests
             .iter()
             .filter(|name| !self.case.outcomes.contains_key(*name) && !self.case.excluded.contains_key(*name))
             .filter_map(|name| self.policy.test(name))
+            .filter(|test| !limited || matches!(test.action, Action::Read))
             .filter(|test| test.when.as_ref().is_none_or(|when| self.holds(when)))
             .collect();
+        if limited && !self.case.promising.is_empty() {
+            return self.nothing_left(phase);
+        }
         let suspected = open.iter().copied().find(|test| test.suspect.as_ref().is_some_and(|s| self.holds(&s.when)));
         if phase.only_suspected && suspected.is_none() {
             return self.nothing_left(phase);
@@ -312,7 +315,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         let why = format!("{prefix}{}", facts.in_words());
         // A condition of the test is specific; a fix by the policy's measure may be one of many.
         let compares = self.policy.cured.as_ref().is_some_and(|cured| self.holds_of(cured, attempt, facts));
-        if found && (!compares || gain::is_most(facts)) {
+        if found && if compares { gain::is_most(facts) } else { self.is_plausible(test) } {
             return self.found(test, why);
         }
         if goes_on && attempt < test.rungs() {
@@ -320,7 +323,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         }
         if self.case.promising.contains_key(&test.name) {
             self.case.outcomes.insert(test.name.clone(), PROMISING.to_owned());
-            if gain::is_probable(self.policy, test, self.environment(attempt, None)) {
+            if gain::believed(self.policy, test, self.environment(attempt, None)) >= gain::PROBABLE {
                 return self.found(test, why);
             }
             self.settle(test, PROMISING, why);
@@ -329,6 +332,14 @@ impl<'p, 'e> Walk<'p, 'e> {
         let (outcome, why) = self.outcome(test, attempt, facts);
         self.settle(test, &outcome, format!("{prefix}{why}"));
         None
+    }
+
+    /// Whether the cause that a reading has just found is probable enough to stop the search.
+    fn is_plausible(&self, test: &Test) -> bool {
+        let mut case = self.case.clone();
+        case.outcomes.insert(test.name.clone(), PROMISING.to_owned());
+        gain::believe(&mut case, test, FOUND);
+        gain::believed(self.policy, test, Environment { case: &case, ..self.environment(1, None) }) >= gain::PLAUSIBLE
     }
 
     fn says_found(&self, test: &Test, attempt: u32, facts: &Facts) -> bool {
@@ -392,7 +403,7 @@ impl<'p, 'e> Walk<'p, 'e> {
             Happened::Answered(name) => match ask.answers.iter().find(|answer| answer.name == *name) {
                 Some(answer) => {
                     self.settle(test, &answer.name, "a person answered".to_owned());
-                    return answer.go.as_deref().and_then(|go| self.go(go));
+                    return answer.go.as_deref().and_then(|go| self.go(go)).map(seen_by_a_person);
                 }
                 None => format!("`{name}` is not a possible answer"),
             },
@@ -507,6 +518,14 @@ fn plain(value: &serde_json::Value) -> String {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Null => "none".to_owned(),
         other => other.to_string(),
+    }
+}
+
+/// What a person has seen is certain.
+fn seen_by_a_person(next: Next) -> Next {
+    match next {
+        Next::Conclude(conclusion) => Next::Conclude(Conclusion { confidence: 1.0, ..conclusion }),
+        other => other,
     }
 }
 

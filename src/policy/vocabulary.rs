@@ -8,6 +8,15 @@ use serde_json::Value;
 
 use super::{KNOBS, VERDICTS};
 
+/// The value of a constant.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConstantValue {
+    /// A number.
+    Number(f64),
+    /// A list of texts.
+    Texts(Vec<String>),
+}
+
 /// The values of a knob. Null is always allowed: the script's own default, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KnobKind {

@@ -2,7 +2,8 @@
 //!
 //! Owns: distinguishing a restart from other patterns in step numbers. Must not know: files.
 
-use super::sketch::{Order, Point, Sketch};
+use super::point::Point;
+use super::sketch::{Order, Sketch};
 
 /// A part of a series that a restart replaced.
 #[derive(Debug, Clone, PartialEq)]

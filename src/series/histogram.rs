@@ -1,6 +1,7 @@
 //! The properties of a histogram used by rules: its moments over time, not its buckets.
 
-use super::sketch::{Order, Point, Sketch};
+use super::point::Point;
+use super::sketch::{Order, Sketch};
 
 /// The moments of one logged histogram.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,7 @@
 //!
 //! Owns: their packed form. Must not know: buckets.
 
-use super::sketch::Point;
+use super::point::Point;
 
 /// This many of the newest points are kept exactly: a break in the last hundredth of a series is too narrow for the
 /// buckets of a long one.

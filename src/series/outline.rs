@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sketch::{Point, Sketch};
+use super::point::Point;
+use super::sketch::Sketch;
 
 /// A series for drawing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::attempts::Series;
 use super::histogram::{HistogramSketch, Moments};
-use super::sketch::{Point, Sketch};
+use super::point::Point;
+use super::sketch::Sketch;
 use crate::launched::Launched;
 
 /// A run by its path relative to the log directory, with `/` between parts; `.` is the log directory itself.

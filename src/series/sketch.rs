@@ -9,17 +9,7 @@ pub(super) use merge::Order;
 use super::bucket::{Bucket, Open};
 use super::buckets::{Buckets, MAX_BUCKETS};
 use super::newest::Newest;
-
-/// One scalar as logged.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Point {
-    /// Global step: optimizer steps, epochs or examples, depending on the program.
-    pub step: i64,
-    /// Seconds since the Unix epoch; NaN if the event had no usable time.
-    pub wall_time: f64,
-    /// The value; NaN and infinities are data.
-    pub value: f64,
-}
+use super::point::Point;
 
 /// Number of first points kept exactly, so that the start of a series stays exact as buckets grow.
 const HEAD: usize = 16;

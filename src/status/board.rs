@@ -1,7 +1,7 @@
 //! The latest state of the engine.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::case::Curve;
 use crate::config::Approvers;
 use crate::page::{CaseLine, JobLine, Month, Need};
-use crate::store::SharedStore;
+use crate::store::{Owner, SharedStore};
 use crate::telemetry::Metrics;
 
 /// A loop without progress for this long hangs: the longest legitimate pass reads what a whole cluster wrote meanwhile.
@@ -45,6 +45,8 @@ struct State {
     turned: Option<Instant>,
     /// Why the daemon cannot work although it runs.
     trouble: Option<String>,
+    /// Who owns the cases, if several daemons could.
+    owner: Option<String>,
 }
 
 /// Shared state between the engine and the pages.
@@ -53,8 +55,8 @@ pub struct Board {
     /// The metrics.
     pub metrics: Arc<Metrics>,
     state: Mutex<State>,
-    /// The store for reports, once it is open.
-    store: OnceLock<SharedStore>,
+    /// The store for reports, while this daemon owns it.
+    store: Mutex<Option<SharedStore>>,
     /// Number of visible changes.
     changes: watch::Sender<u64>,
     /// Who may answer.
@@ -64,7 +66,7 @@ pub struct Board {
 impl Board {
     /// Sets the store for reports.
     pub fn keep_in(&self, store: SharedStore) {
-        self.store.get_or_init(|| store);
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(store);
     }
 
     /// Sets who may answer.
@@ -77,8 +79,35 @@ impl Board {
         self.approvers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn store(&self) -> Option<&SharedStore> {
-        self.store.get()
+    /// This daemon owns the cases that several daemons share.
+    pub fn own(&self, owner: &Owner) {
+        let mut state = self.state();
+        (state.trouble, state.turned) = (None, None);
+        state.owner = Some(format!("owned by {}, term {}", owner.owner, owner.term));
+        self.metrics.owner.set(1);
+        self.metrics.term.set(owner.term);
+    }
+
+    /// This daemon waits until it owns the cases. Nothing is shown meanwhile: it may have changed.
+    pub fn stand_by(&self, why: &str) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.metrics.owner.set(0);
+        {
+            let mut state = self.state();
+            state.trouble = Some(why.to_owned());
+            state.turned = Some(Instant::now());
+            state.owner = None;
+        }
+        self.show(Shown::default());
+    }
+
+    /// The daemon that owns the cases, if several could.
+    pub fn owner(&self) -> Option<String> {
+        self.state().owner.clone()
+    }
+
+    pub(super) fn store(&self) -> Option<SharedStore> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// When a job was last seen to be active; `None` if it is unknown.

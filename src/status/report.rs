@@ -194,7 +194,7 @@ async fn in_store(
         let retry = [(header::RETRY_AFTER, "5")];
         (StatusCode::SERVICE_UNAVAILABLE, retry, Json(json!({ "error": why }))).into_response()
     };
-    let Some(store) = board.store().cloned() else { return later("nextrun is starting".to_owned()) };
+    let Some(store) = board.store() else { return later("nextrun is starting".to_owned()) };
     match SharedStore::with(&store, work).await {
         Ok(said) => said.into_response(),
         Err(error) => later(error.to_string()),

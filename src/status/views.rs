@@ -53,7 +53,7 @@ pub(super) async fn home(State(views): State<Views>, headers: HeaderMap, Query(w
     if let Some(store) = views.board.store() {
         let undated = cases.iter().filter(|line| line.verdict.is_none() && line.since.is_none());
         let ids: Vec<CaseId> = undated.map(|line| CaseId(line.case_id.clone())).collect();
-        match SharedStore::with(store, move |store| look_up(store, &ids, now)).await {
+        match SharedStore::with(&store, move |store| look_up(store, &ids, now)).await {
             Ok((waits, asks, lost)) => {
                 for line in &mut cases {
                     asks.iter().for_each(|ask| line.asked(ask));
@@ -67,6 +67,7 @@ pub(super) async fn home(State(views): State<Views>, headers: HeaderMap, Query(w
     }
     let home = Home {
         readiness: views.board.readiness(),
+        owner: views.board.owner(),
         runs: shown.runs,
         cases: &cases,
         needs,
@@ -131,7 +132,7 @@ pub(super) async fn case(State(views): State<Views>, headers: HeaderMap, Path(id
     let Some(store) = views.board.store() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "nextrun is starting\n").into_response();
     };
-    let found = SharedStore::with(store, {
+    let found = SharedStore::with(&store, {
         let id = id.clone();
         move |store| kept(store, &id)
     });

@@ -15,6 +15,9 @@ pub struct StateLock {
 }
 
 impl StateLock {
+    /// The name of the lock file in a state directory.
+    pub const FILE: &str = "nextrun.lock";
+
     /// Takes the lock file `path` for this process; creates it if necessary.
     ///
     /// # Errors

@@ -269,7 +269,11 @@ impl Sql for Within<'_> {
 
 impl Database for Postgres {
     /// Who leases passes over rows about which another process decides at this moment.
-    const DIALECT: Dialect = Dialect { by_next: "", to_lease: "FOR UPDATE OF d SKIP LOCKED" };
+    const DIALECT: Dialect = Dialect {
+        by_next: "",
+        to_lease: "FOR UPDATE OF d SKIP LOCKED",
+        number_on: Some("SELECT setval(pg_get_serial_sequence('{table}', '{key}'), max({key})) FROM {table}"),
+    };
 
     fn place(&self) -> Arc<str> {
         self.link.place()

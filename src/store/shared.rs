@@ -4,12 +4,19 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use super::{Store, StoreError};
+use super::{Held, Store, StoreError};
+
+/// Interval for looking whether the ownership is certain again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A store behind a lock, used from async code without blocking its threads. Clones share the store.
 #[derive(Clone)]
-pub struct SharedStore(Arc<Mutex<Box<dyn Store>>>);
+pub struct SharedStore {
+    store: Arc<Mutex<Box<dyn Store>>>,
+    held: Held,
+}
 
 impl fmt::Debug for SharedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,15 +25,35 @@ impl fmt::Debug for SharedStore {
 }
 
 impl SharedStore {
-    /// Shares a store.
+    /// Shares a store that only this process uses.
     pub fn new(store: Box<dyn Store>) -> Self {
-        SharedStore(Arc::new(Mutex::new(store)))
+        SharedStore::held(store, Held::default())
+    }
+
+    /// Shares a store whose cases this process owns as `held` tells.
+    pub fn held(store: Box<dyn Store>, held: Held) -> Self {
+        SharedStore { store: Arc::new(Mutex::new(store)), held }
+    }
+
+    /// Waits until this process certainly owns the cases. Whoever sends a message waits here last: after a pause of the
+    /// process, another daemon may have sent it.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] if another daemon has taken over.
+    pub async fn owned(&self) -> Result<(), StoreError> {
+        while !self.held.is_certain() {
+            if self.held.is_lost() {
+                return Err(StoreError::Gone);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+        Ok(())
     }
 
     /// Runs `work` on the store from a dedicated thread, which blocks.
     pub fn blocking<T>(&self, work: impl FnOnce(&mut dyn Store) -> T) -> T {
-        // A panic elsewhere left the store between two transactions, never within one: SQLite rolled it back.
-        work(self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
+        // A panic elsewhere left the store between two transactions, never within one: the database rolled it back.
+        work(self.store.lock().unwrap_or_else(PoisonError::into_inner).as_mut())
     }
 
     /// Runs `work` on the store in a thread that may block. Once started, it runs to completion even if the caller is
@@ -39,9 +66,9 @@ impl SharedStore {
         T: Send + 'static,
         F: FnOnce(&mut dyn Store) -> Result<T, StoreError> + Send + 'static,
     {
-        let store = Arc::clone(&self.0);
+        let store = Arc::clone(&self.store);
         let run = move || {
-            // A panic elsewhere left the store between two transactions, never within one: SQLite rolled it back.
+            // A panic elsewhere left the store between two transactions, never within one: the database rolled it back.
             let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
             work(store.as_mut())
         };

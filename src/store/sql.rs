@@ -25,6 +25,15 @@ impl Row {
         Row { place: place.clone(), values }
     }
 
+    /// All values. A text has no null characters, which PostgreSQL cannot store.
+    pub(super) fn into_values(self) -> Vec<Value> {
+        let plain = |value| match value {
+            Value::Text(text) if text.contains('\0') => Value::Text(text.replace('\0', "\u{fffd}")),
+            other => other,
+        };
+        self.values.into_iter().map(plain).collect()
+    }
+
     /// The value of a column.
     ///
     /// # Errors
@@ -58,6 +67,8 @@ pub(super) struct Dialect {
     pub(super) by_next: &'static str,
     /// Ends a query whose rows are about to be leased.
     pub(super) to_lease: &'static str,
+    /// Makes the numbers of new rows follow those of copied rows: a query with `{table}` and `{key}`.
+    pub(super) number_on: Option<&'static str>,
 }
 
 /// A database; [`super::Store`] is implemented for all of them at once.

@@ -157,7 +157,7 @@ impl Sqlite {
 /// default, SQLite uses the index by case and sorts all pending deliveries for each lease. A transaction holds the write
 /// lock, so rows need no lock of their own.
 impl Database for Sqlite {
-    const DIALECT: Dialect = Dialect { by_next: "INDEXED BY deliveries_next", to_lease: "" };
+    const DIALECT: Dialect = Dialect { by_next: "INDEXED BY deliveries_next", to_lease: "", number_on: None };
 
     fn place(&self) -> Arc<str> {
         self.path.display().to_string().into()

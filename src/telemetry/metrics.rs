@@ -61,6 +61,10 @@ pub struct Metrics {
     pub oldest_pending: Gauge,
     /// Delivery attempts, by destination and resulting state.
     pub attempts: IntCounterVec,
+    /// Whether this daemon owns the cases.
+    pub owner: IntGauge,
+    /// The number of the ownership.
+    pub term: IntGauge,
     /// Whether the newest configuration is in force.
     pub reload_successful: IntGauge,
     /// Time of the latest successful reload, in seconds since the Unix epoch.
@@ -163,6 +167,11 @@ impl Metrics {
                 "Delivery attempts, by destination and resulting state.",
                 &["destination", "outcome"],
             ),
+            owner: r.gauge(
+                "nextrun_owner",
+                "Whether this daemon owns the cases in a shared database: 1, or 0 as standby or without such a database.",
+            ),
+            term: r.gauge("nextrun_owner_term", "Number of the ownership of the cases in a shared database."),
             reload_successful: r.gauge(
                 "nextrun_config_last_reload_successful",
                 "Whether the newest configuration is in force: 1, or 0 after a rejected reload.",

@@ -14,18 +14,18 @@ use serde_json::{Value, json};
 const NEVER_QUIET: [&str; 2] = ["--quiet-after", "600s"];
 
 /// A run that is logged in parts, so that the daemon dies at every part of it.
-struct Parts {
-    suggestion: String,
-    run: Run,
-    logged: i64,
-    steps: i64,
+pub(super) struct Parts {
+    pub(super) suggestion: String,
+    pub(super) run: Run,
+    pub(super) logged: i64,
+    pub(super) steps: i64,
 }
 
 const PARTS: i64 = 3;
 
 impl Parts {
     /// Logs the next part.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
         let end = (self.logged + self.steps / PARTS + 1).min(self.steps + 1);
         self.run.log(self.logged..end);
         self.logged = end;

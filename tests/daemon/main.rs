@@ -4,12 +4,18 @@
 
 mod stage; // the daemon, its directories, its commands
 
+#[path = "../support/postgres.rs"]
+mod postgres; // a database server
+#[path = "../support/proxy.rs"]
+mod proxy; // a network that fails
 mod training; // a made-up script, and what it logs
 mod web; // a job queue and a webhook on the loopback
 
+mod chaos; // several daemons, of which any fails at any time
 mod consent; // what people approve
 mod deliveries; // what a person decides about messages, and what one destination alone cannot stop
 mod faults; // a disk, a clock, a log directory and files that fail or change, no certificates
+mod fleet; // several daemons that share a database
 mod forward; // files of another machine
 mod hand; // what people do: link, answer, close
 mod kills; // killed without warning, again and again

@@ -3,17 +3,22 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nextrun::case::Case;
-use nextrun::store::{JournalEntry, Sqlite, Store};
+use nextrun::store::{JournalEntry, Owed, StorePlace, Which};
 use serde_json::Value;
 
 use super::web::Receiver;
 
 /// A log directory and a state directory.
 pub(crate) struct Stage {
-    root: tempfile::TempDir,
+    root: Arc<tempfile::TempDir>,
+    /// Tells several daemons apart.
+    name: String,
+    /// Where cases are kept, if not in the state directory.
+    store: Option<StorePlace>,
 }
 
 /// A daemon that is under way. It is killed when it is dropped.
@@ -55,9 +60,19 @@ impl Drop for Daemon {
 
 impl Stage {
     pub(crate) fn new() -> Stage {
-        let stage = Stage { root: tempfile::tempdir().unwrap() };
+        let root = Arc::new(tempfile::tempdir().unwrap());
+        let stage = Stage { root, name: String::new(), store: None };
         fs::create_dir(stage.logdir()).unwrap();
         stage
+    }
+
+    /// A stage for another daemon, with the same log directory and the cases in this place.
+    pub(crate) fn beside(&self, name: &str, store: StorePlace) -> Stage {
+        Stage { root: self.root.clone(), name: format!("-{name}"), store: Some(store) }
+    }
+
+    fn store(&self) -> StorePlace {
+        self.store.clone().unwrap_or_else(|| StorePlace::File(self.state().join("nextrun.db")))
     }
 
     pub(crate) fn logdir(&self) -> PathBuf {
@@ -66,11 +81,15 @@ impl Stage {
 
     /// What the daemon has logged so far.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.root.path().join("daemon.log")).unwrap_or_default()
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.root.path().join(format!("daemon{}.log", self.name))
     }
 
     pub(crate) fn state(&self) -> PathBuf {
-        self.root.path().join("state")
+        self.root.path().join(format!("state{}", self.name))
     }
 
     /// Writes a file beside the directories.
@@ -94,7 +113,7 @@ impl Stage {
 
     /// The same, but the log directories are those of a configuration.
     pub(crate) fn start_as_configured(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Daemon {
-        let log = File::options().create(true).append(true).open(self.root.path().join("daemon.log")).unwrap();
+        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         // A file that may grow no more is then an error of the write, as on a full disk, and not the end of the process.
         let child = Command::new("sh")
             .args(["-c", "trap '' XFSZ; exec \"$0\" watch \"$@\"", env!("CARGO_BIN_EXE_nextrun")])
@@ -134,7 +153,7 @@ impl Stage {
 
     /// Every case that the daemon has kept so far.
     pub(crate) fn kept(&self) -> Vec<Case> {
-        let Ok(mut store) = Sqlite::open_read_only(&self.state().join("nextrun.db")) else { return Vec::new() };
+        let Ok(mut store) = self.store().open_read_only() else { return Vec::new() };
         let cases = store.cases(false).unwrap_or_default();
         cases.into_iter().map(|case| Case::read(case.unwrap().state).unwrap()).collect()
     }
@@ -146,7 +165,13 @@ impl Stage {
 
     /// The journal of a case.
     pub(crate) fn journal(&self, case: &Case) -> Vec<JournalEntry> {
-        Sqlite::open_read_only(&self.state().join("nextrun.db")).unwrap().journal(&case.id).unwrap()
+        self.store().open_read_only().unwrap().journal(&case.id).unwrap()
+    }
+
+    /// Every delivery, with its attempts; none while the store cannot be read.
+    pub(crate) fn deliveries(&self) -> Vec<Owed> {
+        let Ok(mut store) = self.store().open_read_only() else { return Vec::new() };
+        store.history(Which::default()).unwrap_or_default().into_iter().flatten().collect()
     }
 
     /// Waits until `condition` holds; fails after a time that only a fault can take.

@@ -8,18 +8,18 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The password of the user `nextrun`, who owns the database `nextrun`.
-pub const PASSWORD: &str = "a secret of the tests";
+pub(crate) const PASSWORD: &str = "a secret of the tests";
 
 /// How long a server may take to start or stop on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that ends with this value.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     folder: tempfile::TempDir,
     binaries: PathBuf,
     /// Its port on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
     child: Option<Child>,
 }
 
@@ -28,7 +28,7 @@ impl Server {
     ///
     /// # Panics
     /// There are no binaries (Debian: `postgresql`), or it does not start. Who calls this is an ignored test.
-    pub fn start() -> Server {
+    pub(crate) fn start() -> Server {
         let binaries = binaries().expect("the package `postgresql` is installed");
         let folder = tempfile::tempdir().unwrap();
         give(folder.path());
@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// Starts the stopped server again, with the same data on the same port.
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.path("data")).args(["-p", &self.port.to_string()]);
@@ -68,7 +68,7 @@ impl Server {
     }
 
     /// Ends the server without a checkpoint, as if the machine had failed.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let pid = rustix::process::Pid::from_child(&child);
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::QUIT);
@@ -76,12 +76,12 @@ impl Server {
     }
 
     /// The address of the database, through another port if one is given.
-    pub fn address(&self, port: Option<u16>) -> String {
+    pub(crate) fn address(&self, port: Option<u16>) -> String {
         format!("postgres://nextrun@127.0.0.1:{}/nextrun", port.unwrap_or(self.port))
     }
 
     /// Runs statements; what they print.
-    pub fn sql(&self, database: &str, text: &str) -> String {
+    pub(crate) fn sql(&self, database: &str, text: &str) -> String {
         let output = self.psql(database, text);
         assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -105,7 +105,7 @@ impl Server {
     }
 
     /// Starts pgbouncer in front of the server, in transaction mode with two connections.
-    pub fn pooler(&self) -> Pooler {
+    pub(crate) fn pooler(&self) -> Pooler {
         let port = free_port();
         let (users, file) = (self.path("users.txt"), self.path("pgbouncer.ini"));
         fs::write(&users, format!("\"nextrun\" \"{PASSWORD}\"\n")).unwrap();
@@ -138,9 +138,9 @@ impl Drop for Server {
 
 /// pgbouncer, which ends with this value.
 #[derive(Debug)]
-pub struct Pooler {
+pub(crate) struct Pooler {
     /// Its port on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
     child: Child,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What happens to what is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It is passed on.
     None,
     /// Connections end, and new ones are refused.
@@ -23,16 +23,16 @@ pub enum Fault {
 
 /// The proxy; ends with this value.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// Its port on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
     fault: Arc<Mutex<Fault>>,
     ended: Arc<AtomicBool>,
 }
 
 impl Proxy {
     /// Starts a proxy in front of a port on 127.0.0.1.
-    pub fn start(target: u16) -> Proxy {
+    pub(crate) fn start(target: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (fault, ended) = (Arc::new(Mutex::new(Fault::None)), Arc::new(AtomicBool::new(false)));
@@ -52,12 +52,12 @@ impl Proxy {
     }
 
     /// Sets what happens from now on, also on open connections.
-    pub fn set(&self, fault: Fault) {
+    pub(crate) fn set(&self, fault: Fault) {
         *self.fault.lock().unwrap() = fault;
     }
 
     /// Whether a request was lost as asked; the proxy then passes everything on again.
-    pub fn is_spent(&self) -> bool {
+    pub(crate) fn is_spent(&self) -> bool {
         *self.fault.lock().unwrap() == Fault::None
     }
 }

@@ -1,23 +1,18 @@
-//! The closed loop on a random program: its log grows under the core, suggested runs are trained and logged, until there
-//! is a verdict. No daemon, no files.
+//! The closed loop on a random program: suggested runs are trained until there is a verdict.
 //!
 //! Owns: what a suggested change means for a program, and when a verdict is right. Must not know: policies.
 
 use std::collections::BTreeSet;
 
-use nextrun::case::{Body, Message};
-use nextrun::diagnosis::{Changes, Diagnosis, Report, Site};
-use nextrun::series::Runs;
+use nextrun::case::Tried;
+use nextrun::diagnosis::Site;
+use nextrun::facts::Knobs;
 use serde_json::{Map, Value};
 
-use super::data::TaskData;
-use super::fit::{Measure, Setup, train};
+use super::desk::Desk;
 use super::labels::{Label, finite};
-use super::looks::LOOKS;
 use super::program::{Bug, Norm, Program, Schedule};
-use super::record::{Log, Record};
-use super::style;
-use crate::lab::PATIENCE;
+use super::record::Record;
 use crate::trainer::knobs::{Activation, LossKind};
 
 /// A case that is not closed after so many rounds will never be.
@@ -32,9 +27,9 @@ pub(crate) struct Outcome {
     pub(crate) verdict: Option<String>,
     /// How sure it is.
     pub(crate) confidence: f64,
-    /// What the policy believed of the cause that it names, before it was weighed.
-    pub(crate) believed: f64,
-    /// The tests that ran, each with its outcome.
+    /// The cause that the policy found, and what it believed of it before that was weighed.
+    pub(crate) weighed: Option<(String, f64)>,
+    /// The tests that ran, each with its outcome and what was seen.
     pub(crate) tests: Vec<String>,
     /// Experiments that were trained.
     pub(crate) experiments: usize,
@@ -115,143 +110,38 @@ fn set(program: &mut Program, knob: &str, value: &Value) -> Option<()> {
     Some(())
 }
 
-/// Everything that watches one program, and its clock.
-struct Desk<'a> {
-    record: &'a Record,
-    data: TaskData,
-    runs: Runs,
-    diagnosis: Diagnosis,
-    now: f64,
-    outcome: Outcome,
-    suggested: Vec<Message>,
-    recommended: Option<Map<String, Value>>,
-}
-
-fn train_on(data: &TaskData, program: &Program, seed: u64) -> super::fit::Trace {
-    let (settings, bugs) = (program.settings.clone(), program.bugs.clone());
-    let setup = Setup { task: &program.task, data, settings, bugs };
-    train(&setup, Measure { seed, validations: program.style.measured(), steps: true })
-}
-
-/// Trains a changed program at the seed of its record.
-pub(super) fn train_changed(record: &Record, program: &Program) -> super::fit::Trace {
-    train_on(&TaskData::new(&record.program.task, record.program.seed), program, record.program.seed)
-}
-
 /// Runs the loop on a program.
 pub(crate) fn investigate(record: &Record, site: &Site) -> Outcome {
-    let mut desk = Desk {
-        record,
-        data: TaskData::new(&record.program.task, record.program.seed),
-        runs: Runs::new(),
-        diagnosis: Diagnosis::new(site.clone(), []),
-        now: 0.0,
-        outcome: Outcome::default(),
-        suggested: Vec::new(),
-        recommended: None,
-    };
-    let (log, mut from) = (record.log(), 0.0);
-    for look in 1..=LOOKS {
-        let share = look as f64 / LOOKS as f64;
-        log.grow(&mut desk.runs, &mut from, share);
-        desk.now = log.time_at(share);
-        desk.look();
-    }
-    desk.wait();
+    let mut desk = Desk::new(record, site);
+    desk.watch(|_| true);
     for _ in 0..ROUNDS {
-        if !desk.outcome.opened || desk.outcome.verdict.is_some() {
+        if !desk.told || desk.closed.is_some() {
             break;
         }
-        match desk.suggested.pop() {
+        match desk.owed.pop() {
             Some(message) => desk.carry_out(&message),
             None => desk.wait(),
         }
     }
-    desk.judge_recommendation();
-    desk.outcome
+    let (opened, weighed, experiments, cost) = (desk.told, desk.weighed.take(), desk.trained, desk.cost);
+    let mut outcome = Outcome { opened, weighed, experiments, cost, ..Outcome::default() };
+    let Some(end) = desk.closed.take() else { return outcome };
+    let test = |made: &Tried| {
+        let (outcome, seen) = (made.outcome.as_deref().unwrap_or("-"), made.seen.as_deref().unwrap_or("nothing"));
+        format!("{} {outcome} ({seen})", made.state)
+    };
+    outcome.tests = end.experiments.iter().map(test).collect();
+    (outcome.verdict, outcome.confidence) = (Some(end.verdict), end.confidence);
+    outcome.recommended = end.recommended.and_then(|recommended| reached(&desk, record, &recommended.overrides));
+    outcome
 }
 
-impl Desk<'_> {
-    fn look(&mut self) {
-        let changes = self.diagnosis.tick(&self.runs, self.now);
-        self.take(changes);
-    }
-
-    /// Lets so much time pass that whatever is silent has ended.
-    fn wait(&mut self) {
-        self.now += PATIENCE + 1.0;
-        self.look();
-    }
-
-    fn take(&mut self, changes: Changes) {
-        let weighed = changes.journal.iter().filter(|(_, entry)| entry.kind == "weighed");
-        for believed in weighed.filter_map(|(_, entry)| entry.detail["believed"].as_f64()) {
-            self.outcome.believed = believed;
-        }
-        for message in changes.messages {
-            match &message.body {
-                Body::CaseOpened(_) => self.outcome.opened = true,
-                Body::RunSuggested(_) => self.suggested.push(message),
-                Body::CaseClosed(closed) if self.outcome.verdict.is_none() => {
-                    self.outcome.verdict = Some(closed.verdict.clone());
-                    self.outcome.confidence = closed.confidence;
-                    let test = |made: &nextrun::case::Tried| {
-                        format!("{} {}", made.state, made.outcome.as_deref().unwrap_or("-"))
-                    };
-                    self.outcome.tests = closed.experiments.iter().map(test).collect();
-                    let recommended = closed.recommended.as_ref();
-                    self.recommended =
-                        recommended.map(|recommended| recommended.overrides.clone().into_iter().collect());
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn train(&self, program: &Program, seed: u64) -> super::fit::Trace {
-        train_on(&self.data, program, self.record.program.seed + seed)
-    }
-
-    /// Trains a suggested run into its place and looks at it.
-    fn carry_out(&mut self, message: &Message) {
-        let Body::RunSuggested(wanted) = &message.body else { return };
-        let overrides: Map<String, Value> = wanted.overrides.clone().into_iter().collect();
-        let own = &self.record.program;
-        let (program, seed) = match changed(own, &overrides) {
-            Ok(changed) => changed,
-            Err(unknown_knobs) => {
-                let report = Report::Refused { suggestion: message.id.clone(), unknown_knobs };
-                let changes = self.diagnosis.report(&report, self.now);
-                return self.take(changes);
-            }
-        };
-        let trace = self.train(&program, seed);
-        self.outcome.experiments += 1;
-        self.outcome.cost += program.settings.steps as f64 / own.settings.steps as f64;
-        let log = Log {
-            name: wanted.run_name.clone(),
-            begin: self.now,
-            steps: program.settings.steps,
-            seconds: program.style.seconds,
-            runs: style::logged(&program, &trace).into(),
-        };
-        log.grow(&mut self.runs, &mut 0.0, 1.0);
-        self.now = log.time_at(1.0);
-        self.look();
-        self.wait();
-    }
-
-    /// Trains what was recommended.
-    fn judge_recommendation(&mut self) {
-        let Some(overrides) = self.recommended.take().filter(|overrides| !overrides.is_empty()) else { return };
-        if self.record.label.excess.is_none() {
-            return;
-        }
-        if let Ok((program, seed)) = changed(&self.record.program, &overrides) {
-            let end = self.train(&program, seed).end();
-            self.outcome.recommended = Some(self.record.reached.excess(finite(end)));
-        }
-    }
+/// The excess of a program with recommended settings; none without any, or where there is nothing to learn.
+fn reached(desk: &Desk<'_>, record: &Record, recommended: &Knobs) -> Option<f64> {
+    record.label.excess?;
+    let overrides: Map<String, Value> = recommended.clone().into_iter().collect();
+    let (program, seed) = changed(&record.program, &overrides).ok().filter(|_| !overrides.is_empty())?;
+    Some(record.reached.excess(finite(desk.train(&program, seed).end())))
 }
 
 /// Changes that a verdict stands for: if one of them cures, it is right. Adam at its usual rate changes the size of steps, as

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::closed::{Outcome, investigate, right};
 use super::labels::{Class, HEALTHY, Label};
 use super::looks::{LOOKS, Said, look};
+use super::orders::{Walks, walk};
 use super::record::Record;
 use crate::figures::Share;
 use crate::parallel;
@@ -323,9 +324,13 @@ fn cures(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
 }
 
 /// Runs the closed loop on every program, and counts.
-pub(crate) fn closed_loop(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Figure> {
+pub(super) fn closed_loop(records: &BTreeMap<u64, Record>, site: &Site, walks: Walks) -> Vec<Figure> {
     let records: Vec<&Record> = records.values().collect();
     let outcomes = parallel::map(&records, |record| investigate(record, site));
+    if walks == Walks::Printed {
+        let told = records.iter().zip(&outcomes).filter(|(_, outcome)| outcome.opened);
+        told.for_each(|(record, outcome)| println!("{}", walk(record, record.label.class.word(), outcome)));
+    }
     let mut figures = Figures::default();
     for (held_back, set) in SETS {
         for logged in [true, false] {

@@ -12,6 +12,7 @@
 mod alternatives;
 pub(crate) mod closed;
 mod data;
+mod desk;
 mod draw;
 mod fit;
 pub(crate) mod frameworks;
@@ -67,9 +68,12 @@ pub(crate) struct Random {
     /// Measures how likely each outcome of each probe is, and writes the table to this file.
     #[arg(long)]
     likelihoods: Option<PathBuf>,
-    /// Prints what the loop did with each failing program that got a case.
+    /// Prints what the loop did with each failing program that got a case, and what was seen of changes that cure.
     #[arg(long, requires = "closed_loop")]
     walks: bool,
+    /// The policy of every job, in place of the built-in ones.
+    #[arg(long, requires = "closed_loop")]
+    policy: Option<PathBuf>,
     /// Keeps the figures in this file, as JSON.
     #[arg(long, requires = "measure")]
     save: Option<PathBuf>,
@@ -98,7 +102,10 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
         });
         println!("{}: {}", if held_back { "held back" } else { "to fit on" }, counts.join(", "));
     }
-    let site = crate::lab::site()?;
+    let site = match &arguments.policy {
+        Some(file) => orders::site_with(&crate::lab::site()?, crate::lab::policy_of(file)?),
+        None => crate::lab::site()?,
+    };
     if let Some(path) = &arguments.likelihoods {
         let text = format!("{}\n", serde_json::to_string_pretty(&probes::table(&records, &site))?);
         std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))?;
@@ -111,10 +118,12 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
     }
     let mut figures = measure::measure(&records, &site);
     if arguments.closed_loop {
-        figures.extend(measure::closed_loop(&records, &site));
         let walks = if arguments.walks { orders::Walks::Printed } else { orders::Walks::Counted };
-        figures.extend(orders::figures(&records, &site, walks)?);
-        figures.extend(reading::figures(&records, &site));
+        figures.extend(measure::closed_loop(&records, &site, walks));
+        if arguments.policy.is_none() {
+            figures.extend(orders::figures(&records, &site, walks)?);
+        }
+        figures.extend(reading::figures(&records, &site, walks));
     }
     println!("{}", measure::text(&figures));
     if let Some(path) = &arguments.save {

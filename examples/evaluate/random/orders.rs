@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nextrun::diagnosis::{Choice, Site};
+use nextrun::policy::Policy;
 
 use super::closed::{Outcome, investigate, right};
 use super::labels::{Class, Label};
@@ -28,13 +29,13 @@ pub(super) enum Walks {
 }
 
 /// A site on which every job gets one policy.
-fn site_with(site: &Site, policy: &str) -> anyhow::Result<Site> {
-    let policy = Arc::new(lab::policy(policy)?);
-    Ok(Site { policies: vec![Choice { policy, is_for: Arc::new(|_, _| true) }], ..site.clone() })
+pub(super) fn site_with(site: &Site, policy: Policy) -> Site {
+    let policies = vec![Choice { policy: Arc::new(policy), is_for: Arc::new(|_, _| true) }];
+    Site { policies, ..site.clone() }
 }
 
 /// One line for each failing program with a case: what cures it, what the loop did by one order, and what it concluded.
-fn walk(record: &Record, policy: &str, outcome: &Outcome) -> String {
+pub(super) fn walk(record: &Record, policy: &str, outcome: &Outcome) -> String {
     let cures: Vec<String> = record.label.cures.iter().map(|cure| cure.join(" and ")).collect();
     let bugs: Vec<&str> = record.program.bugs.iter().map(|bug| bug.name()).collect();
     format!(
@@ -58,7 +59,7 @@ pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site, walks: Walks
     let failing: Vec<&Record> = records.values().filter(failing).collect();
     let mut figures = Figures::default();
     for (policy, row) in ORDERS {
-        let site = site_with(site, policy)?;
+        let site = site_with(site, lab::policy(policy)?);
         let outcomes = parallel::map(&failing, |record| investigate(record, &site));
         if walks == Walks::Printed {
             let with_case = failing.iter().zip(&outcomes).filter(|(_, outcome)| outcome.opened);

@@ -5,22 +5,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nextrun::case::{Body, Message, RunSuggested};
-use nextrun::diagnosis::{Diagnosis, Exam, Memory, Probes, Report, Site, Status, exam};
+use nextrun::case::{Case, RunSuggested};
+use nextrun::diagnosis::{Exam, Memory, Probes, Site, Status, exam};
 use nextrun::evidence::Quantity;
 use nextrun::facts::measure as facts_of;
 use nextrun::jobs::group;
 use nextrun::probe::{Ground, Likelihood, Likelihoods, Outcome, Row, TESTS, Table, choice, read};
 use nextrun::series::Runs;
 
-use super::closed::changed;
 use super::data::TaskData;
-use super::fit::{Measure, Setup, train};
+use super::desk::{Desk, trained};
 use super::labels::Class;
 use super::looks::LOOKS;
 use super::measure::{Figure, SETS};
-use super::record::{Log, Record};
-use super::style;
+use super::record::Record;
 use crate::lab::PATIENCE;
 use crate::parallel;
 
@@ -29,27 +27,6 @@ const SHARES: [f64; 3] = [0.1, 0.3, 1.0];
 
 /// The lengths of probes whose outcomes are counted, as shares of the steps of their jobs: what budgets of a tenth and of three tenths plan.
 const LENGTHS: [f64; 2] = [0.08, 0.24];
-
-/// A program whose settings are those of a probe, trained and logged under a name.
-fn trained<'a>(
-    record: &Record,
-    data: &TaskData,
-    wanted: &RunSuggested,
-    begin: f64,
-) -> Result<Log<'a>, BTreeSet<String>> {
-    let overrides = wanted.overrides.clone().into_iter().collect();
-    let (program, seed) = changed(&record.program, &overrides)?;
-    let setup = Setup { task: &program.task, data, settings: program.settings.clone(), bugs: program.bugs.clone() };
-    let seed = record.program.seed + seed;
-    let trace = train(&setup, Measure { seed, validations: program.style.measured(), steps: true });
-    Ok(Log {
-        name: wanted.run_name.clone(),
-        begin,
-        steps: program.settings.steps,
-        seconds: program.style.seconds,
-        runs: style::logged(&program, &trace).into(),
-    })
-}
 
 /// The last look at which a program that fails is suspicious for the second time running, or the last one of a healthy one:
 /// so few of those are suspicious that they say little. The share of its steps, and the look.
@@ -165,89 +142,18 @@ struct Seen {
     open: bool,
 }
 
-/// Everything that watches one program with probes.
-struct Desk<'a> {
-    record: &'a Record,
-    data: TaskData,
-    runs: Runs,
-    diagnosis: Diagnosis,
-    now: f64,
-    seen: Seen,
-    owed: Vec<Message>,
-}
-
-impl Desk<'_> {
-    fn look(&mut self) {
-        let messages = self.diagnosis.tick(&self.runs, self.now).messages;
-        self.take(messages);
-    }
-
-    fn take(&mut self, messages: Vec<Message>) {
-        for message in messages {
-            match &message.body {
-                Body::CaseOpened(_) => self.seen.told = true,
-                Body::RunSuggested(run) if run.probe => self.owed.push(message),
-                _ => {}
-            }
-        }
-    }
-
-    /// Trains the probes that are owed; each takes its time beside the job.
-    fn carry_out(&mut self) {
-        while let Some(message) = self.owed.pop() {
-            let Body::RunSuggested(wanted) = &message.body else { continue };
-            match trained(self.record, &self.data, wanted, self.now) {
-                Ok(log) => {
-                    self.seen.probes += 1;
-                    self.seen.cost += log.steps as f64 / self.record.program.settings.steps as f64;
-                    log.grow(&mut self.runs, &mut 0.0, 1.0);
-                    self.now = log.time_at(1.0);
-                    let fate = nextrun::fate::Fate::new(nextrun::fate::FateState::Ended);
-                    let messages = self.diagnosis.fate_of_experiment(&message.id, &fate, self.now).messages;
-                    self.take(messages);
-                    for _ in 0..3 {
-                        self.diagnosis.looked(None, self.now);
-                        self.look();
-                    }
-                }
-                Err(unknown_knobs) => {
-                    let report = Report::Refused { suggestion: message.id.clone(), unknown_knobs };
-                    let messages = self.diagnosis.report(&report, self.now).messages;
-                    self.take(messages);
-                    self.look();
-                }
-            }
-        }
-    }
-}
-
-/// Watches a program from its beginning to its end, and carries out its probes.
+/// Watches a program from its beginning to its end, and carries out its probes; each takes its time beside the job.
 fn watch(record: &Record, site: &Site) -> Seen {
-    let mut desk = Desk {
-        record,
-        data: TaskData::new(&record.program.task, record.program.seed),
-        runs: Runs::new(),
-        diagnosis: Diagnosis::new(site.clone(), []),
-        now: 0.0,
-        seen: Seen::default(),
-        owed: Vec::new(),
-    };
-    let (log, mut from) = (record.log(), 0.0);
-    for place in 1..=LOOKS + 1 {
-        let share = (place as f64 / LOOKS as f64).min(1.0);
-        log.grow(&mut desk.runs, &mut from, share);
-        desk.now = desk.now.max(log.time_at(share)) + if place > LOOKS { PATIENCE + 1.0 } else { 0.0 };
-        desk.look();
-        desk.carry_out();
-        if desk.seen.told {
-            break;
+    let mut desk = Desk::new(record, site);
+    desk.watch(|desk| {
+        while let Some(message) = desk.owed.pop().filter(|_| !desk.told) {
+            desk.carry_out(&message);
         }
-    }
-    desk.seen.open = desk
-        .diagnosis
-        .cases()
-        .any(|case| case.is_quiet() && case.closed.as_ref().is_none_or(|end| end.verdict != "healthy"));
-    desk.seen
+        !desk.told
+    });
+    let unsettled = |case: &Case| case.is_quiet() && case.closed.as_ref().is_none_or(|end| end.verdict != "healthy");
+    let open = desk.diagnosis.cases().any(unsettled);
+    Seen { told: desk.told, probes: desk.trained, cost: desk.cost, open }
 }
 
 /// What probes add to detection, and what they cost.

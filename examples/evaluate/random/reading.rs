@@ -10,9 +10,11 @@ use nextrun::jobs::group;
 use nextrun::series::Runs;
 use serde_json::{Map, Value, json};
 
-use super::closed::{changed, train_changed};
+use super::closed::changed;
+use super::desk::train_changed;
 use super::labels::{Class, HEALTHY};
 use super::measure::{Figure, Figures, SETS};
+use super::orders::Walks;
 use super::record::{Log, Record};
 use super::style;
 use crate::lab::PATIENCE;
@@ -20,6 +22,8 @@ use crate::parallel;
 
 /// One experiment on a failing program.
 struct Reading {
+    /// The program, and the change.
+    name: String,
     held_back: bool,
     /// Whether it cures, by what it reaches on data that the program does not see.
     cures: bool,
@@ -37,9 +41,15 @@ impl Reading {
 /// Shares of the baseline's loss that an experiment takes away at least, and less than which.
 const GAINS: [(f64, f64); 4] = [(0.8, f64::INFINITY), (0.5, 0.8), (0.3, 0.5), (f64::NEG_INFINITY, 0.3)];
 
-/// How experiments that cure are read, and those that do not.
-pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Figure> {
+/// How experiments that cure are read, and those that do not. With walks, what was seen of those that cure is printed.
+pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site, walks: Walks) -> Vec<Figure> {
     let all = readings(records, site);
+    if walks == Walks::Printed {
+        for reading in all.iter().filter(|reading| reading.cures) {
+            let read = if reading.is_cure() { "a cure" } else { "no cure" };
+            println!("{}: {read}, {}; gain {:.2}", reading.name, reading.facts.in_words(), reading.facts.gain);
+        }
+    }
     let mut figures = Figures::default();
     for (held_back, set) in SETS {
         for (least, less) in GAINS {
@@ -115,7 +125,8 @@ fn of_program(record: &Record, site: &Site) -> Vec<Reading> {
         exam.view.knobs.extend(overrides);
         let facts = measure(exam.looked(), Some(base.looked()));
         let cures = record.label.tried.get(change).is_some_and(|excess| *excess < HEALTHY);
-        Some(Reading { held_back: record.held_back.any(), cures, facts })
+        let name = format!("{} {change}, the baseline: {}", record.name(), base.facts.in_words());
+        Some(Reading { name, held_back: record.held_back.any(), cures, facts })
     };
     experiments(record).into_iter().filter_map(read).collect()
 }

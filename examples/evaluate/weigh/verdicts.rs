@@ -39,9 +39,11 @@ pub(super) fn fit(records: &BTreeMap<u64, Record>) -> anyhow::Result<Verdicts> {
         records.values().filter(|r| !r.held_back.any() && r.label.class == Class::Failing).collect();
     let outcomes = parallel::map(&chosen, |record| investigate(record, &site));
     let named = |(record, outcome): (&&Record, Outcome)| {
-        let cause = outcome.verdict.clone().filter(|_| outcome.believed > 0.0)?;
+        // The cause that was found, even if it is too improbable to be named.
+        let (cause, believed) = outcome.weighed.clone()?;
+        let outcome = Outcome { verdict: Some(cause.clone()), ..outcome };
         let (task, right) = (record.program.task.family, right(&outcome, &record.label));
-        let believed = outcome.believed.clamp(BELIEVED.0, BELIEVED.1);
+        let believed = believed.clamp(BELIEVED.0, BELIEVED.1);
         Some(Verdict { cause, task, believed, right })
     };
     let all: Vec<Verdict> = chosen.iter().zip(outcomes).filter_map(named).collect();

@@ -10,20 +10,20 @@ use super::{At, find, plain, time};
 use crate::answers::{self, Submission};
 use crate::case::{CaseId, Person, Reply};
 use crate::command::masked_line;
-use crate::daemon::{DATABASE, now};
-use crate::store::{Ask, AskKind, Sqlite};
+use crate::daemon::{now, store_of};
+use crate::store::{Ask, AskKind, Store};
 
 /// Answers on behalf of the user of this process.
 pub(super) fn give(out: &mut impl Write, case: &str, answer: &str, why: &str, at: &At) -> anyhow::Result<()> {
     let settings = at.settings()?;
-    let mut store = Sqlite::open_existing(&settings.state.join(DATABASE))?;
-    let case = find(&mut store, case)?;
-    let Some(ask) = answers::open_ask(&mut store, &case.id)? else {
+    let mut store = store_of(&settings).open_existing()?;
+    let case = find(store.as_mut(), case)?;
+    let Some(ask) = answers::open_ask(store.as_mut(), &case.id)? else {
         bail!("case {} has no open question; see `nextrun cases show {}`", case.id, case.id);
     };
     let reply = Reply { answer: answer.to_owned(), by: user(), at: now(), why: why.to_owned() };
     let submission = Submission { ask: ask.id, fingerprint: Some(ask.fingerprint), reply };
-    let said = answers::give(&mut store, &settings.approvers, &submission)?;
+    let said = answers::give(store.as_mut(), &settings.approvers, &submission)?;
     let words = said.words(ToString::to_string, time);
     if !said.is_taken() {
         bail!("case {}: {words}", case.id);
@@ -40,7 +40,7 @@ fn user() -> Person {
 }
 
 /// Prints the open question or approval of a case, and how to answer it.
-pub(super) fn show(out: &mut impl Write, store: &mut Sqlite, case: &CaseId) -> anyhow::Result<()> {
+pub(super) fn show(out: &mut impl Write, store: &mut dyn Store, case: &CaseId) -> anyhow::Result<()> {
     if let Some(ask) = answers::open_ask(store, case)? {
         show_ask(out, &ask)?;
     }

@@ -12,20 +12,20 @@ use crate::cli::plain;
 use crate::config::Settings;
 use crate::daemon::preset_of;
 use crate::destinations::{Preset, SameId};
-use crate::store::{Commit, DeliveryState, Owed, Sqlite, Store, StoredCase, Wait, Wish};
+use crate::store::{Commit, DeliveryState, Owed, Store, StoredCase, Wait, Wish};
 
 pub(super) fn resend(out: &mut impl Write, ids: &[i64], stale: bool, at: &At) -> anyhow::Result<()> {
     let settings = at.settings()?;
-    let mut store = Sqlite::open_existing(&at.database()?)?;
+    let mut store = at.store()?.open_existing()?;
     // Either all deliveries can be sent again, or none is.
-    let rows: Vec<Owed> = ids.iter().map(|id| readable(&mut store, *id)).collect::<anyhow::Result<_>>()?;
+    let rows: Vec<Owed> = ids.iter().map(|id| readable(store.as_mut(), *id)).collect::<anyhow::Result<_>>()?;
     for owed in &rows {
         let id = owed.delivery.id;
         match owed.delivery.state {
             DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Held | DeliveryState::Dead => {}
             state => bail!("delivery {id} is {}, so it cannot be sent again", state.as_str()),
         }
-        if !stale && is_stale(&mut store, owed)? {
+        if !stale && is_stale(store.as_mut(), owed)? {
             bail!("delivery {id} suggests a run that its case no longer waits for; add --stale to send it anyway");
         }
     }
@@ -54,7 +54,7 @@ fn preset(settings: &Settings, at: &At, destination: &str) -> Option<Preset> {
 }
 
 /// Whether the delivery suggests a run that its case no longer waits for.
-fn is_stale(store: &mut Sqlite, owed: &Owed) -> anyhow::Result<bool> {
+fn is_stale(store: &mut dyn Store, owed: &Owed) -> anyhow::Result<bool> {
     let message = &owed.delivery.message;
     if message.kind() != MessageKind::RunSuggested {
         return Ok(false);
@@ -65,12 +65,12 @@ fn is_stale(store: &mut Sqlite, owed: &Owed) -> anyhow::Result<bool> {
 }
 
 pub(super) fn give_up(out: &mut impl Write, numbers: &[Number], why: &str, at: &At) -> anyhow::Result<()> {
-    let mut store = Sqlite::open_existing(&at.database()?)?;
+    let mut store = at.store()?.open_existing()?;
     let (mut requests, mut said) = (Vec::new(), Vec::new());
     for number in numbers {
         let (case, wish, what) = match *number {
-            Number::Delivery(id) => drop_delivery(&mut store, id, why)?,
-            Number::Waiting(id) => drop_waiting(&mut store, id, why)?,
+            Number::Delivery(id) => drop_delivery(store.as_mut(), id, why)?,
+            Number::Waiting(id) => drop_waiting(store.as_mut(), id, why)?,
         };
         requests.push((Some(case), wish));
         said.push(what);
@@ -85,7 +85,7 @@ pub(super) fn give_up(out: &mut impl Write, numbers: &[Number], why: &str, at: &
 /// Stores the request and describes it in words.
 type Asked = (CaseId, Wish, String);
 
-fn drop_delivery(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Asked> {
+fn drop_delivery(store: &mut dyn Store, id: i64, why: &str) -> anyhow::Result<Asked> {
     let owed = readable(store, id)?;
     match owed.delivery.state {
         DeliveryState::Pending | DeliveryState::Unknown | DeliveryState::Held | DeliveryState::Sending => {}
@@ -95,7 +95,7 @@ fn drop_delivery(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Asked
     Ok((owed.delivery.message.case, Wish::Drop { delivery: id, why: why.to_owned() }, what))
 }
 
-fn drop_waiting(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Asked> {
+fn drop_waiting(store: &mut dyn Store, id: i64, why: &str) -> anyhow::Result<Asked> {
     let Wait { message, destination, .. } = waiting(store, id)?.wait;
     let what = format!("message w{id} to {destination}");
     let wish = Wish::Withdraw { row: id, message: message.id, destination, why: why.to_owned() };
@@ -103,7 +103,7 @@ fn drop_waiting(store: &mut Sqlite, id: i64, why: &str) -> anyhow::Result<Asked>
 }
 
 /// A delivery that can be changed.
-fn readable(store: &mut Sqlite, id: i64) -> anyhow::Result<Owed> {
+fn readable(store: &mut dyn Store, id: i64) -> anyhow::Result<Owed> {
     match one(store, id)? {
         Ok(owed) => Ok(owed),
         Err(unreadable) => {

@@ -17,6 +17,7 @@ static SECRETS: LazyLock<Regex> = LazyLock::new(|| {
         r#"xox[a-z]-[^\s"',}]+"#,
         r#"(?P<keep1>hooks\.slack\.com/)[^\s"',}]+"#,
         r#"(?P<keep2>://)[^\s/"'@]+@"#,
+        r#"(?i)(?P<keep4>[?&]password=)[^&\s"']+"#,
         r#"(?i)(?P<keep3>(?:secret|token|password)\w*["']?\s*:\s*["']?)[^\s{"'&*][^\s"',}]*"#,
     ];
     Regex::new(&patterns.join("|")).expect("the pattern is constant, and a unit test compiles it")
@@ -60,7 +61,7 @@ fn settings<'n>(destinations: &'n Node, values: &mut Vec<&'n str>) {
 }
 
 fn blot(found: &Captures<'_>) -> String {
-    let kept = ["keep1", "keep2", "keep3"].into_iter().find_map(|name| found.name(name));
+    let kept = ["keep1", "keep2", "keep3", "keep4"].into_iter().find_map(|name| found.name(name));
     let kept = kept.map_or("", |kept| kept.as_str());
     format!("{kept}{}", stars(&found[0][kept.len()..]))
 }
@@ -78,6 +79,7 @@ mod tests {
         for (text, shown) in [
             ("secret: whsec_abc=", "secret: **********"),
             ("{url: https://me:pw@h/x}", "{url: https://******h/x}"),
+            ("store: postgres://db/x?password=pw&name=a", "store: postgres://db/x?password=**&name=a"),
             ("https://hooks.slack.com/services/T/B/x", "https://hooks.slack.com/**************"),
             ("  api_token: 'abc'", "  api_token: '***'"),
             ("secret: {file: /etc/x}", "secret: {file: /etc/x}"),

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::test::PresetTest;
 use super::{Field, Patience, SameId};
 use crate::case::MessageKind;
 use crate::destinations::answer::Rule;
 use crate::destinations::codes::CodesFile;
 use crate::destinations::http::Method;
-use crate::destinations::rehearsal::PresetTest;
 use crate::fate::FateState;
 
 #[derive(Debug, Deserialize)]

@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::Field;
-use crate::policy::file::ConstantValue;
-use crate::policy::vocabulary::Vocabulary;
+use crate::policy::vocabulary::{ConstantValue, Vocabulary};
 use crate::yaml::suggest;
 
 use super::{Datum, Expression, Job, Node, Read, Type};

@@ -46,11 +46,18 @@ fn a_change_that_takes_most_of_the_loss_away_needs_no_comparison() {
 #[test]
 fn of_several_changes_that_help_the_one_that_helps_most_is_the_cause() {
     let mut walker = walker();
-    walker.shows(&nothing()).shows(&helps(0.4));
+    walker.shows(&nothing()).shows(&helps(0.35));
     assert_eq!(walker.passed(), [("normalize_inputs", "promising")]);
-    walker.shows(&helps(0.6)).shows(&nothing());
+    walker.shows(&helps(0.45)).shows(&nothing());
     assert_eq!(walker.passed(), [("read_apart", "no_cure"), ("relu", "found")]);
     assert_eq!(walker.conclusion().recommended, knobs(json!({"activation": "relu"})));
+}
+
+#[test]
+fn a_cause_that_is_more_probable_than_all_others_together_ends_the_search() {
+    let mut walker = walker();
+    walker.shows(&nothing()).shows(&helps(0.6));
+    assert_eq!(walker.conclusion().verdict, "input_scaling");
 }
 
 #[test]
@@ -63,12 +70,26 @@ fn a_change_that_helps_is_the_cause_where_no_other_does() {
 #[test]
 fn a_ladder_whose_next_value_helps_less_stands_for_its_best() {
     let mut walker = walker();
-    walker.shows(&helps(0.5));
+    walker.shows(&helps(0.4));
     assert_eq!(walker.at().attempt, 2, "a lower rate may help more");
     walker.shows(&helps(0.3));
     assert_eq!(walker.passed(), [("lower_learning_rate", "promising")]);
     assert_eq!(walker.case.changes["lower_learning_rate"], knobs(json!({"learning_rate": 0.0001})));
-    assert!((walker.case.promising["lower_learning_rate"] - 0.5).abs() < 1e-12);
+    assert!((walker.case.promising["lower_learning_rate"] - 0.4).abs() < 1e-12);
+}
+
+#[test]
+fn a_cause_that_is_improbable_is_compared_with_others_however_clear_its_test() {
+    let policy = POLICY.replace("cause: loss_function", "cause: loss_function, prior: 0.002");
+    let policy = policy.replace(
+        "[lower_learning_rate, normalize_inputs, relu, read_apart]",
+        "[read_apart, relu, normalize_inputs, lower_learning_rate]",
+    );
+    let mut walker = Walker::start(read(&policy), baseline(), CaseFacts::default());
+    walker.shows(&Facts { learned: true, gain: 0.1, ..Facts::default() });
+    assert_eq!(walker.passed(), [("read_apart", "promising")]);
+    walker.shows(&helps(0.9));
+    assert_eq!(walker.conclusion().verdict, "vanishing_gradients");
 }
 
 #[test]

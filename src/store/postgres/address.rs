@@ -118,6 +118,21 @@ impl Server {
         self
     }
 
+    /// Whether the source of a password is known.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// Whether it is known whose cases are meant.
+    pub fn has_name(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// How long a lease lasts without renewal.
+    pub fn lease(&self) -> Duration {
+        self.lease
+    }
+
     /// The settings of a new connection. The password is read anew, because it may have been changed.
     pub(super) fn login(&self) -> Result<tokio_postgres::Config, StoreError> {
         let mut config = self.config.clone();

@@ -167,7 +167,7 @@ impl Link {
     fn prepare(&self, sql: &str, values: &[&dyn ToSql]) -> Result<(String, Vec<Given>), Trouble> {
         let given = |value: &&dyn ToSql| match value.to_sql() {
             Ok(ToSqlOutput::Owned(value)) => Ok(Given(value)),
-            Ok(ToSqlOutput::Borrowed(value)) => value.try_into().map(Given).map_err(|error| format!("{error}")),
+            Ok(ToSqlOutput::Borrowed(value)) => Ok(Given(value.into())),
             Ok(_) => Err("a value of no known kind".to_owned()),
             Err(error) => Err(error.to_string()),
         };

@@ -7,13 +7,12 @@ use serde_json::json;
 use super::*;
 use crate::case::{CaseId, Person, Reply};
 use crate::store::{
-    Ask, AskKind, AskState, Commit, DeliveryState, JournalEntry, Replied, Store, Tried, Which, Wish, conformance,
+    Ask, AskKind, AskState, Commit, DeliveryState, JournalEntry, Replied, Sqlite, Store, StorePlace, Tried, Which,
+    Wish, conformance,
 };
 
-#[expect(unreachable_pub, reason = "the tests of the program use it too")]
 #[path = "../../../tests/support/proxy.rs"]
 mod proxy;
-#[expect(unreachable_pub, reason = "the tests of the program use it too")]
 #[path = "../../../tests/support/postgres.rs"]
 mod support;
 
@@ -364,4 +363,38 @@ fn a_newer_or_older_program_is_told_so() {
     set(schema::KNOWN);
     assert!(Postgres::open_read_only(&guest).unwrap().recover(1.0).is_err(), "a listing writes nothing");
     drop(tenure);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: `.ci/run postgres`"]
+fn everything_goes_there_and_back_and_stays_the_same() {
+    let server = support::Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| StorePlace::File(folder.path().join(name).join("nextrun.db"));
+    let there = StorePlace::Server(Box::new(super::tests::server(&server.address(None)).for_name("a")));
+    std::fs::create_dir(folder.path().join("old")).unwrap();
+    let released = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/stores/schema1.db");
+    std::fs::copy(released, folder.path().join("old/nextrun.db")).unwrap();
+    let mut old = Sqlite::open(&folder.path().join("old/nextrun.db")).unwrap();
+    let ask = (CaseId("c1".into()), JournalEntry { time: 1.0, kind: "x".into(), detail: json!({"text": "a\0b"}) });
+    let requests = vec![(None, Wish::Link("a\0b".into()))];
+    old.commit(&Commit { journal: vec![ask], requests, ..Commit::default() }).unwrap();
+    drop(old);
+    let copied = crate::store::copy(&place("old"), &there).unwrap();
+    assert_eq!(copied, crate::store::copy(&there, &place("new")).unwrap());
+    let all = |place: &StorePlace| {
+        let mut store = place.open_read_only().unwrap();
+        let journal = store.journal(&CaseId("c1".into())).unwrap();
+        (store.cases(false).unwrap(), store.history(Which::default()).unwrap(), store.requests().unwrap(), journal)
+    };
+    assert_eq!(all(&place("old")), all(&there));
+    assert_eq!(all(&place("old")), all(&place("new")));
+    // New rows get new numbers.
+    let (mut owner, _tenure) = own(&server.address(None), "a", "one");
+    let owed = vec![(conformance::message("new", "new"), vec!["queue".to_owned()])];
+    owner.commit(&Commit { messages: owed, journal: vec![entry("new")], ..Commit::default() }).unwrap();
+    let newest = owner.history(Which::default()).unwrap().remove(0).unwrap();
+    assert_eq!((newest.delivery.id, newest.delivery.message.id.as_str()), (24, "new"));
+    let busy = crate::store::copy(&there, &place("third")).unwrap_err().to_string();
+    assert!(busy.contains("one owns the cases of a") && busy.contains("stop the daemons"), "{busy}");
 }
