@@ -60,6 +60,9 @@ struct Remote {
     reachable: AtomicBool,
 }
 
+/// An object in a listing, with its tag.
+type Listed = (Entry, Option<Box<str>>);
+
 /// A version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
@@ -127,7 +130,7 @@ impl Remote {
     }
 
     /// Lists the relevant objects under a key, each with its tag. Returns objects listed before an error, too.
-    fn list(&self, under: &Key) -> (Vec<(Entry, Option<Box<str>>)>, Option<Fault>) {
+    fn list(&self, under: &Key) -> (Vec<Listed>, Option<Fault>) {
         let mut found = Vec::new();
         let fault = self.runtime.block_on(async {
             let mut objects = self.client.list(Some(under));
@@ -144,7 +147,7 @@ impl Remote {
         (found, fault)
     }
 
-    fn worth_reading(&self, meta: &ObjectMeta) -> Option<(Entry, Option<Box<str>>)> {
+    fn worth_reading(&self, meta: &ObjectMeta) -> Option<Listed> {
         let (path, version) = (self.path(&meta.location)?, Version::of(meta));
         let kind = Kind::of(&path)?;
         Some((Entry { path, kind, stat: version.stat() }, version.e_tag.map(String::into_boxed_str)))
@@ -152,7 +155,7 @@ impl Remote {
 }
 
 /// The time of modification from which at most so many of the newest objects are.
-fn newest_from(found: &[(Entry, Option<Box<str>>)], most: usize) -> i128 {
+fn newest_from(found: &[Listed], most: usize) -> i128 {
     if found.len() <= most {
         return i128::MIN;
     }
