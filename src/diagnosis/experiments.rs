@@ -184,7 +184,7 @@ impl Diagnosis {
         let seconds = job.last_wall_time().zip(job.first_wall_time()).map_or(0.0, |(last, first)| last - first);
         let over = exam.view.life.finished || fate.is_some();
         let fails = exam.status().0 == Status::Failing;
-        let spent = (Spent { seconds, steps: steps, over }, fails);
+        let spent = (Spent { seconds, steps, over }, fails);
         if let Some(why) = trial.unlike(exam.facts.number(Quantity::PeakRate)) {
             return Some((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
         }
