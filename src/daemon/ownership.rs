@@ -76,7 +76,7 @@ pub(super) fn open(settings: &Settings, board: &Board, wishes: &Wishes) -> anyho
         StorePlace::Server(server) if server.has_name() => {
             let identity = identity(&settings.state).context("could not write to the state directory")?;
             let owner = format!("{} ({})", sending::host(), settings.state.display());
-            wait_for(&Claim { server: &server, owner: &owner, identity: &identity }, board, wishes)
+            wait_for(Claim::new(&server, &owner, &identity), &server, board, wishes)
         }
         StorePlace::Server(server) => {
             bail!("one store for several log directories needs a name: add `name=NAME` to the address {server}")
@@ -101,7 +101,7 @@ fn identity(state: &Path) -> io::Result<String> {
     Ok(identity)
 }
 
-fn wait_for(claim: &Claim<'_>, board: &Board, wishes: &Wishes) -> anyhow::Result<Option<Opened>> {
+fn wait_for(mut claim: Claim, server: &Server, board: &Board, wishes: &Wishes) -> anyhow::Result<Option<Opened>> {
     let mut told = None;
     let mut connected = false;
     while !wishes.stop.load(Ordering::SeqCst) {
@@ -127,7 +127,7 @@ fn wait_for(claim: &Claim<'_>, board: &Board, wishes: &Wishes) -> anyhow::Result
         }
         board.stand_by(&why);
         let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Watchdog, NotifyState::Status(&why)]);
-        pause(claim.server.lease().min(CLAIM.saturating_mul(5)) / 5, wishes);
+        pause(server.lease().min(CLAIM.saturating_mul(5)) / 5, wishes);
     }
     Ok(None)
 }

@@ -95,7 +95,7 @@ fn ours(place: &StorePlace) -> Result<Ours, StoreError> {
 
 fn claimed(server: &Server) -> Result<Ours, StoreError> {
     let identity = format!("{:032x}", fastrand::u128(..));
-    let claim = super::Claim { server, owner: "nextrun store copy", identity: &identity };
+    let mut claim = super::Claim::new(server, "nextrun store copy", &identity);
     match claim.make()? {
         Ok((store, tenure)) => Ok(Ours::Server(Box::new(store), tenure)),
         Err(owner) => Err(StoreError::Refused {

@@ -108,7 +108,7 @@ impl Postgres {
 
     fn migrate(&mut self) -> Result<(), StoreError> {
         let there = format!("SELECT 1 FROM pg_tables WHERE schemaname = '{}' AND tablename = 'version'", self.tables);
-        let (place, owned) = (self.link.place(), self.owned());
+        let (place, owned) = (self.link.place(), self.owned(Access::Write));
         let scope = (Access::Write, self.tables.as_str(), owned.as_deref());
         within(&mut self.link, scope, |sql| {
             sql.batch(schema::LOCK)?;
@@ -134,9 +134,9 @@ impl Postgres {
 
     /// The condition of every transaction of an owner: nobody has taken over. The lock on the row makes a take-over wait
     /// for the end of the transaction, and the next transaction fail.
-    fn owned(&self) -> Option<String> {
+    fn owned(&self, access: Access) -> Option<String> {
         let name = self.name.replace('\'', "''");
-        let lock = if self.access == Access::Write { "FOR SHARE" } else { "" };
+        let lock = if access == Access::Write { "FOR SHARE" } else { "" };
         self.term.map(|term| format!("SELECT term FROM nextrun.logdirs WHERE name = '{name}' AND term = {term} {lock}"))
     }
 
@@ -150,7 +150,7 @@ impl Postgres {
             Leaves::Conflict => Attempt::Conflict(trouble.error),
             Leaves::Nothing | Leaves::Doubt => Attempt::Failed(trouble.error),
         };
-        let owned = self.owned();
+        let owned = self.owned(Access::Write);
         let mut within = match Within::begin(&mut self.link, (Access::Write, &self.tables, owned.as_deref())) {
             Ok(within) => within,
             Err(trouble) => return failed(trouble),
@@ -280,7 +280,7 @@ impl Database for Postgres {
     }
 
     fn read<T>(&mut self, mut work: impl FnMut(&mut dyn Sql) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let owned = self.owned().map(|owned| owned.replace("FOR SHARE", ""));
+        let owned = self.owned(Access::Read);
         within(&mut self.link, (Access::Read, &self.tables, owned.as_deref()), |sql| work(sql))
     }
 
@@ -317,7 +317,7 @@ impl Database for Postgres {
     }
 
     fn shrink(&mut self) -> Result<(), StoreError> {
-        let owned = self.owned();
+        let owned = self.owned(Access::Write);
         within(&mut self.link, (Access::Write, &self.tables, owned.as_deref()), |sql| {
             sql.execute(schema::FORGET_COMMITS, &[]).map(drop)
         })

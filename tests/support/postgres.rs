@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,8 +34,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         give(folder.path());
         let mut server = Server { folder, binaries, port: free_port(), child: None };
-        let password = server.path("password");
-        fs::write(&password, PASSWORD).unwrap();
+        let password = server.private("password", PASSWORD);
         let data = server.path("data");
         let made = server
             .command("initdb")
@@ -94,6 +94,15 @@ impl Server {
             .env("PGPASSWORD", PASSWORD)
             .output()
             .unwrap()
+    }
+
+    /// A file that only the server can read.
+    pub(crate) fn private(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        give(&path);
+        path
     }
 
     fn path(&self, name: &str) -> PathBuf {

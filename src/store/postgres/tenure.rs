@@ -23,13 +23,10 @@ const RENEWALS: u32 = 3;
 
 /// A claim to the cases of a log directory.
 #[derive(Debug)]
-pub struct Claim<'c> {
-    /// The database; its name is that of the log directory.
-    pub server: &'c Server,
-    /// The daemon, for people.
-    pub owner: &'c str,
-    /// The same text after a restart, different for every other daemon: what a former process of this daemon owned is ours.
-    pub identity: &'c str,
+pub struct Claim {
+    link: Link,
+    owner: String,
+    identity: String,
 }
 
 /// An owner of cases.
@@ -86,27 +83,34 @@ impl Shared {
     }
 }
 
-impl Claim<'_> {
+impl Claim {
+    /// A claim to the cases of the log directory that is the name of `server`. `owner` is the daemon, for people; `identity` is
+    /// the same text after a restart, and different for every other daemon: what a former process of it owned is ours.
+    pub fn new(server: &Server, owner: &str, identity: &str) -> Claim {
+        let link = Link::new(server.clone());
+        Claim { link, owner: owner.to_owned(), identity: identity.to_owned() }
+    }
+
     /// Takes the cases over if nobody owns them: the store and the ownership, or the present owner.
     ///
     /// # Errors
     /// The server cannot be used, or a newer nextrun wrote the tables.
-    pub fn make(&self) -> Result<Result<(Postgres, Tenure), Owner>, StoreError> {
+    pub fn make(&mut self) -> Result<Result<(Postgres, Tenure), Owner>, StoreError> {
         let begun = Instant::now();
-        let mut link = Link::new(self.server.clone());
-        let name = self.server.name.clone().unwrap_or_default();
-        let claimed = self.register(&mut link, &name)?;
-        let (term, tables) = match claimed {
+        let server = self.link.server().clone();
+        let name = server.name.clone().unwrap_or_default();
+        let (term, tables) = match self.register(&name, server.lease.as_secs_f64())? {
             Ok(claimed) => claimed,
             Err(owner) => return Ok(Err(owner)),
         };
-        let tenure = Tenure::keep(self.server, &name, term, begun, self.owner);
+        let tenure = Tenure::keep(&server, &name, term, begun, &self.owner);
+        let link = std::mem::replace(&mut self.link, Link::new(server));
         Ok(Ok((Postgres::of_owner(link, name, tables, term)?, tenure)))
     }
 
-    fn register(&self, link: &mut Link, name: &str) -> Result<Result<(i64, String), Owner>, StoreError> {
-        let lease = self.server.lease.as_secs_f64();
-        within(link, (Access::Write, schema::REGISTER, None), |sql| {
+    fn register(&mut self, name: &str, lease: f64) -> Result<Result<(i64, String), Owner>, StoreError> {
+        let (owner, identity) = (&self.owner, &self.identity);
+        within(&mut self.link, (Access::Write, schema::REGISTER, None), |sql| {
             if sql.query(schema::HAS_REGISTER, &[])?.is_empty() {
                 sql.batch(schema::LOCK)?;
                 sql.batch(schema::CREATE_REGISTER)?;
@@ -116,7 +120,7 @@ impl Claim<'_> {
             let take = "UPDATE logdirs SET term = term + 1, owner = ?2, identity = ?3, taken = clock_timestamp(),
                     until = clock_timestamp() + ?4 * interval '1 second'
                  WHERE name = ?1 AND (until < clock_timestamp() OR identity = ?3) RETURNING term, tables";
-            if let Some(row) = sql.first(take, &[&name, &self.owner, &self.identity, &lease])? {
+            if let Some(row) = sql.first(take, &[&name, owner, identity, &lease])? {
                 return Ok(Ok((row.get(0)?, row.get(1)?)));
             }
             let owner = owners(sql)?.into_iter().find(|owner| owner.name == name);

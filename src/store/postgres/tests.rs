@@ -26,7 +26,7 @@ fn server(address: &str) -> Server {
 /// The store and the ownership of a name that nobody owns.
 fn own(address: &str, name: &str, identity: &str) -> (Postgres, Tenure) {
     let server = server(address).for_name(name);
-    Claim { server: &server, owner: identity, identity }.make().unwrap().unwrap()
+    Claim::new(&server, identity, identity).make().unwrap().unwrap()
 }
 
 /// Another connection with the same ownership, like a restart that keeps it.
@@ -184,7 +184,7 @@ fn whoever_was_superseded_changes_nothing_and_the_journal_tells_whose_entry_it_i
     first.commit(&Commit { journal: vec![entry("first")], ..Commit::default() }).unwrap();
     let claimed = |identity: &str| {
         let server = super::tests::server(&address).for_name("a");
-        Claim { server: &server, owner: identity, identity }.make().unwrap()
+        Claim::new(&server, identity, identity).make().unwrap()
     };
     let owner = claimed("two").unwrap_err();
     assert_eq!((owner.owner.as_str(), owner.term), ("one", 1), "it is owned");
@@ -224,11 +224,11 @@ fn an_owner_that_stops_within_a_transaction_delays_a_take_over_only_a_little() {
     let address = format!("{}?lease=1", server.address(None));
     let (mut first, tenure) = own(&address, "a", "one");
     drop(tenure);
-    let owned = first.owned();
+    let owned = first.owned(Access::Write);
     let mut within = Within::begin(&mut first.link, (Access::Write, "public", owned.as_deref())).unwrap();
     let server = super::tests::server(&address).for_name("a");
     let second = loop {
-        match (Claim { server: &server, owner: "two", identity: "two" }).make() {
+        match Claim::new(&server, "two", "two").make() {
             Ok(Ok(claimed)) => break claimed,
             Ok(Err(_)) => std::thread::sleep(std::time::Duration::from_millis(20)),
             Err(error) => assert!(error.may_pass(), "{error}"),
@@ -281,7 +281,7 @@ fn each_way_of_not_being_let_in_says_what_to_do() {
     let told = |address: &str, password: &'static str| {
         let server = Server::parse(address).unwrap().with_password(Arc::new(move || Ok(password.to_owned())));
         let server = server.for_name("a");
-        let claim = Claim { server: &server, owner: "one", identity: "one" };
+        let mut claim = Claim::new(&server, "one", "one");
         claim.make().err().map_or_else(String::new, |error| error.to_string())
     };
     let right = support::PASSWORD;
@@ -314,6 +314,38 @@ fn each_way_of_not_being_let_in_says_what_to_do() {
     server.sql("nextrun", "ALTER DATABASE nextrun SET default_transaction_read_only = on");
     let error = told(&address, right);
     assert!(error.contains("replica") && error.contains("25006"), "{error}");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: `.ci/run postgres`"]
+fn tls_is_used_where_it_is_verified() {
+    let server = support::Server::start();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
+    for (setting, file) in [("ssl_cert_file", "signed.pem"), ("ssl_key_file", "signed-key.pem")] {
+        let path = server.private(file, &std::fs::read_to_string(format!("{folder}/{file}")).unwrap());
+        server.sql("nextrun", &format!("ALTER SYSTEM SET {setting} = '{}'", path.display()));
+    }
+    server.sql("nextrun", "ALTER SYSTEM SET ssl = on");
+    server.sql("nextrun", "SELECT pg_reload_conf()");
+    while server.sql("nextrun", "SHOW ssl") != "on" {}
+    let address = |host: &str, options: &str| {
+        server.address(None).replace("127.0.0.1", host) + &format!("?sslmode=verify-full&hostaddr=127.0.0.1{options}")
+    };
+    let authority = format!("&sslrootcert={folder}/authority.pem");
+    let told = |address: &str| {
+        let server = super::tests::server(address).for_name("a");
+        let mut claim = Claim::new(&server, "one", "one");
+        claim.make().err().map_or_else(String::new, |error| error.to_string())
+    };
+    let (mut store, _tenure) = own(&address("localhost", &authority), "a", "one");
+    store.commit(&Commit { journal: vec![entry("encrypted")], ..Commit::default() }).unwrap();
+    let encrypted = "SELECT count(*) > 0 AND bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity USING (pid)
+                     WHERE application_name = 'nextrun'";
+    assert_eq!(server.sql("nextrun", encrypted), "t");
+    for address in [address("localhost", ""), address("db.example", &authority)] {
+        let error = told(&address);
+        assert!(error.contains("certificate") && error.contains("sslrootcert"), "{address}: {error}");
+    }
 }
 
 /// A port on which nobody listens.
@@ -358,7 +390,7 @@ fn a_newer_or_older_program_is_told_so() {
     set(99);
     let told = Postgres::open_read_only(&guest).unwrap_err().to_string();
     assert!(told.contains("schema 99") && told.contains("newer"), "{told}");
-    let claim = Claim { server: &guest.clone().for_name("a"), owner: "one", identity: "one" }.make().err();
+    let claim = Claim::new(&guest.clone().for_name("a"), "one", "one").make().err();
     assert!(matches!(claim, Some(StoreError::Newer { found: 99, .. })));
     set(schema::KNOWN);
     assert!(Postgres::open_read_only(&guest).unwrap().recover(1.0).is_err(), "a listing writes nothing");
