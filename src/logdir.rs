@@ -148,12 +148,17 @@ pub struct Stat {
 pub struct Entry {
     /// Path relative to the root of the log directory.
     pub path: PathBuf,
-    /// The run that it belongs to: its directory.
-    pub run: RunName,
     /// What it is.
     pub kind: Kind,
     /// Its state when it was found.
     pub stat: Stat,
+}
+
+impl Entry {
+    /// The run that it belongs to: its directory.
+    pub fn run(&self) -> RunName {
+        run_of(&self.path)
+    }
 }
 
 /// The type of a file, according to its name.

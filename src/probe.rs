@@ -112,8 +112,9 @@ pub struct Choice {
 /// A loss has a level from three points on; the first may still be that of an untrained network.
 const LEAST_POINTS: f64 = 4.0;
 
-/// A test that is expected to give fewer bits is not worth the start of a run.
-const LEAST_GAIN: f64 = 0.02;
+/// A test that is expected to give fewer bits is not worth the start of a run. Of a job that fails with a probability of one
+/// in ten to one in five, the best test gives a few hundredths.
+const LEAST_GAIN: f64 = 0.01;
 
 /// The fixed cost of a run, as a fraction of the budget.
 const OVERHEAD: f64 = 0.2;

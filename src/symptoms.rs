@@ -2,30 +2,12 @@
 //!
 //! Owns: the symptoms and their rules. Must not know: series, I/O, the clock, policies, other symptoms.
 //!
-//! To add a symptom, write `symptoms/<id>.rs` like the others, then add its `mod` line and its line in `ALL`. To add a
+//! To add a symptom, write `symptoms/<id>.rs` like the others, then add its id to the list. To add a
 //! rule, write it in the file of its symptom. Its numbers are in `numbers`; `docs/SYMPTOMS.md` lists it.
 
 #[cfg(test)]
 mod healthy;
 mod rule;
-
-mod clipped;
-mod dead_units;
-mod diverging;
-mod exploding_gradients;
-mod loss_floor;
-mod loss_spikes;
-mod non_finite;
-mod not_learning;
-mod oscillating;
-mod overfitting;
-mod plateaued;
-mod sawtooth;
-mod silent;
-mod slow_learning;
-mod stalled_after_lr_drop;
-mod vanishing_gradients;
-mod weights_frozen;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -33,46 +15,55 @@ use serde_json::{Map, Value};
 use crate::evidence::{Evidence, JobView, Quantity as Q};
 use crate::numbers::{EVALUATIONS, FEW_POINTS, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
 
+use Test::{Above, AtLeast, Below};
 pub use rule::{Rule, Symptom, Test, shown};
-use rule::{above, at_least, below, few, many, rule, sure};
+use rule::{few, many, rule};
 
-/// Every symptom, in alphabetical order of ids.
-pub const ALL: &[&Symptom] = &[
-    &clipped::SYMPTOM,
-    &dead_units::SYMPTOM,
-    &diverging::SYMPTOM,
-    &exploding_gradients::SYMPTOM,
-    &loss_floor::SYMPTOM,
-    &loss_spikes::SYMPTOM,
-    &non_finite::SYMPTOM,
-    &not_learning::SYMPTOM,
-    &oscillating::SYMPTOM,
-    &overfitting::SYMPTOM,
-    &plateaued::SYMPTOM,
-    &sawtooth::SYMPTOM,
-    &silent::SYMPTOM,
-    &slow_learning::SYMPTOM,
-    &stalled_after_lr_drop::SYMPTOM,
-    &vanishing_gradients::SYMPTOM,
-    &weights_frozen::SYMPTOM,
-];
+macro_rules! symptoms {
+    ($($id:ident)*) => {
+        $(mod $id;)*
+
+        /// Every symptom, in alphabetical order of ids.
+        pub const ALL: &[&Symptom] = &[$(&$id::SYMPTOM),*];
+    };
+}
+
+symptoms! {
+    clipped
+    dead_units
+    diverging
+    exploding_gradients
+    loss_floor
+    loss_spikes
+    non_finite
+    not_learning
+    oscillating
+    overfitting
+    plateaued
+    sawtooth
+    silent
+    slow_learning
+    stalled_after_lr_drop
+    vanishing_gradients
+    weights_frozen
+}
 
 /// The run is long enough for a constant loss to be meaningful.
-const MATURE: Test = at_least(Q::Maturity, 1.0);
+const MATURE: Test = AtLeast(Q::Maturity, 1.0);
 /// Most of its answers are correct.
-const ACCURATE: Test = Test::Any(&[above(Q::Accuracy, GOOD), above(Q::ValidationAccuracy, GOOD)]);
+const ACCURATE: Test = Test::Any(&[Above(Q::Accuracy, GOOD), Above(Q::ValidationAccuracy, GOOD)]);
 /// Its loss is still falling.
-const ON_ITS_WAY: Test = Test::All(&[above(Q::LateFall, SMALL), below(Q::LateTrend, -TREND)]);
+const ON_ITS_WAY: Test = Test::All(&[Above(Q::LateFall, SMALL), Below(Q::LateTrend, -TREND)]);
 /// It ended long before its planned end, and its loss was falling until then.
-const STOPPED: Test = Test::All(&[below(Q::Done, MATURE_SHARE), below(Q::Trend, -TREND), below(Q::LateTrend, 0.0)]);
+const STOPPED: Test = Test::All(&[Below(Q::Done, MATURE_SHARE), Below(Q::Trend, -TREND), Below(Q::LateTrend, 0.0)]);
 /// Its validation loss improved and kept the improvement; single training losses may scatter too much to tell.
 const VALIDATION_LEARNS: Test = Test::All(&[
-    above(Q::ValidationDrop, LEARNED),
-    below(Q::ValidationRise, LEARNED),
-    below(Q::ValidationFall, -TREND),
+    Above(Q::ValidationDrop, LEARNED),
+    Below(Q::ValidationRise, LEARNED),
+    Below(Q::ValidationFall, -TREND),
 ]);
 /// Possible reasons for a constant loss other than a fault.
-const NOT_STUCK: &[Test] = &[above(Q::TrainedBefore, HALF), ON_ITS_WAY, STOPPED, VALIDATION_LEARNS, ACCURATE];
+const NOT_STUCK: &[Test] = &[Above(Q::TrainedBefore, HALF), ON_ITS_WAY, STOPPED, VALIDATION_LEARNS, ACCURATE];
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

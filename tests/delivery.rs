@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nextrun::case::{Body, CaseId, Message, MessageKind};
+use nextrun::case::{Body, CaseId, Message, MessageKind, RunCancelled};
 use nextrun::destinations::{Destination, Http, OnUnknown, Preset, Secret, Setup, Surroundings, Timeouts};
 use nextrun::outbox::{Outbox, Pace, Report, Sending, bad_ends};
 use nextrun::store::{Commit, Decision, Delivery, DeliveryState, SharedStore, Sqlite, Store};
@@ -350,6 +350,28 @@ async fn a_receiver_that_comes_back_gets_what_it_missed() {
 /// Slack's answer to a message that it took.
 fn posted(ts: &str) -> Act {
     Act::body(200, &json!({"ok": true, "channel": "C024", "ts": ts}).to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_may_have_arrived_is_cancelled_too() {
+    let server = Server::start(vec![], Act::status(204)).await;
+    let state = State::new();
+    let mut store = Sqlite::open(&state.path).unwrap();
+    let mut commit = |id: &str, body| {
+        let messages = vec![(Message { body, ..message(id, "c1") }, vec!["queue".to_owned()])];
+        store.commit(&Commit { messages, ..Commit::default() }).unwrap();
+        store.lease("queue", 1.0, 1).unwrap()
+    };
+    // The process ended while it sent the run; the case then did not want it any more.
+    assert_eq!(commit("m1", message("m1", "c1").body).len(), 1);
+    let cancelled = body(MessageKind::RunCancelled, json!({"suggestion_id": "m1"}));
+    commit(&RunCancelled::id_for("m1"), cancelled);
+    drop(store);
+    let process = state.start(vec![destination("queue", "queue", &server.url(), patient())]).await;
+    until("it is cancelled", || server.received().iter().any(|request| request.method == "DELETE")).await;
+    process.outbox.stop().await;
+    let methods: Vec<String> = server.received().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["DELETE"], "it is not sent again");
 }
 
 fn slack_bot(server: &Server, on_unknown: OnUnknown) -> Destination {

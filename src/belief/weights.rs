@@ -1,7 +1,7 @@
 //! The weights of the model as stored in a file.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
@@ -96,13 +96,22 @@ impl About {
     }
 }
 
-static SHIPPED: LazyLock<Weights> =
-    LazyLock::new(|| Weights::parse(include_str!("weights.json")).expect("the unit tests read the same embedded file"));
+static SHIPPED: OnceLock<Weights> = OnceLock::new();
 
 impl Weights {
     /// The weights that are built in.
     pub fn shipped() -> &'static Weights {
-        &SHIPPED
+        SHIPPED.get_or_init(|| {
+            Weights::parse(include_str!("weights.json")).expect("the unit tests read the same embedded file")
+        })
+    }
+
+    /// Puts other weights in place of those that are built in, to measure them before they are.
+    ///
+    /// # Errors
+    /// Weights have been used already; returns those that were given.
+    pub fn instead(self) -> Result<(), Box<Weights>> {
+        SHIPPED.set(self).map_err(Box::new)
     }
 
     /// Reads weights; the error gives the position of a problem.

@@ -222,7 +222,7 @@ fn a_probe_that_reaches_its_level_has_a_case_opened_which_knows_of_it() {
 
 #[test]
 fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
-    let mut bench = Bench::new(0.3, |_| {});
+    let mut bench = Bench::new(0.02, |_| {});
     bench.look();
     bench.probe_finds_nothing();
     bench.look();

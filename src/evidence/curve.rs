@@ -99,6 +99,11 @@ impl Curve {
         })
     }
 
+    /// The means of all levels.
+    fn means(&self) -> Vec<f64> {
+        self.levels.iter().map(|level| level.mean).collect()
+    }
+
     /// The decrease from start to end, in the unit of the values; negative if they grew.
     pub fn drop(&self) -> f64 {
         self.start - self.end
@@ -122,20 +127,20 @@ impl Curve {
 
     /// Difference between the level exceeded by a twentieth of the levels and the lowest level.
     pub fn span(&self) -> f64 {
-        let mut means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        let mut means = self.means();
         means.sort_by(f64::total_cmp);
         means[means.len() - 1 - means.len() / 20] - self.best()
     }
 
     /// The lowest level that lasted for about a tenth of the series.
     pub fn best(&self) -> f64 {
-        let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        let means = self.means();
         means.windows(newest(means.len())).map(median).fold(f64::INFINITY, f64::min)
     }
 
     /// The position of the lowest level as a fraction of the series, and that level: medians of three neighbours.
     pub fn best_time(&self) -> (f64, f64) {
-        let means: Vec<f64> = self.levels.iter().map(|level| level.mean).collect();
+        let means = self.means();
         let smooth = means.windows(3.min(means.len())).map(median).enumerate();
         let (at, best) = smooth.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f64::NAN));
         ((at as f64 + 1.5) / means.len() as f64, best)
@@ -171,7 +176,7 @@ impl Curve {
     /// Fraction of the series after which nine tenths of the decrease were done permanently, apart from the noise of
     /// levels.
     pub fn done_after(&self) -> f64 {
-        let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        let means = self.means();
         let goal = self.start - (1.0 - NEWEST) * self.drop() + MAYBE * scatter(&means[means.len() / 2..]);
         let late = means.windows(3.min(means.len())).map(median).enumerate().rfind(|(_, level)| *level > goal);
         late.map_or(0, |(i, _)| i + 2).min(means.len()) as f64 / means.len() as f64
@@ -217,7 +222,7 @@ impl Curve {
     /// within the last hundredth of the run is detected. `sign` is -1 for a fall.
     pub fn last_change(&self, sign: f64) -> Option<Change> {
         let of = |values: &[f64]| change(&values.iter().map(|v| sign * v).collect::<Vec<_>>());
-        let means: Vec<f64> = self.levels.iter().map(|l| l.mean).collect();
+        let means = self.means();
         let (coarse, fine) = (of(&means), of(&self.tail));
         let place = |change: Change, values: usize, span: f64| Change {
             at: 1.0 - span * (1.0 - change.at / values as f64),

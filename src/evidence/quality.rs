@@ -132,8 +132,6 @@ fn measure_repeats(job: &JobView, observed: &Observed, evidence: &mut Evidence) 
 
 fn measure_reward(job: &JobView, evidence: &mut Evidence) {
     let Some((observed, curve)) = reward(job) else { return };
-    let mut means: Vec<f64> = curve.levels.iter().map(|level| level.mean).collect();
-    means.sort_by(f64::total_cmp);
     let swing = curve.highest.value - curve.lowest.value;
     let (gain, error) = (curve.end - curve.start, curve.drop_error());
     // A policy that always does the same in a world that always answers the same may be the best: its rewards rose to the

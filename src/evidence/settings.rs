@@ -198,7 +198,7 @@ pub(super) fn steps_per_epoch(job: &JobView) -> Option<f64> {
 pub(super) fn low_rate(job: &JobView, curve: &Curve) -> Option<f64> {
     if let Some(observed) = job.learning_rate.as_ref().filter(|o| o.sketch.count() >= 4) {
         let peak = observed.sketch.highest()?.value;
-        let levels: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+        let levels = levels_of(observed);
         let low = levels.iter().rposition(|rate| *rate > NEARLY_NOTHING * peak)? + 1;
         return Some(1.0 - low as f64 / levels.len() as f64);
     }
@@ -207,12 +207,16 @@ pub(super) fn low_rate(job: &JobView, curve: &Curve) -> Option<f64> {
     (curve.length() > 0.0).then(|| (1.0 - NEARLY_NOTHING.ln() / decay.ln() / curve.length()).max(0.0))
 }
 
+fn levels_of(observed: &Observed) -> Vec<f64> {
+    observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect()
+}
+
 /// Fraction of the whole learning rate, summed over the steps, that remains after a fraction of the run; the remaining
 /// fraction of the run if no rate is logged.
 pub(super) fn rate_left(job: &JobView, share: f64) -> f64 {
     let logged = job.learning_rate.as_ref().filter(|observed| observed.sketch.count() >= 4);
     let Some(observed) = logged else { return 1.0 - share };
-    let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+    let rates = levels_of(observed);
     let whole: f64 = rates.iter().sum();
     let after: f64 = rates[((share * rates.len() as f64) as usize).min(rates.len())..].iter().sum();
     if whole > 0.0 { after / whole } else { 1.0 - share }
@@ -238,7 +242,7 @@ pub(super) fn rate_cycles(job: &JobView) -> bool {
 /// peak: such a schedule follows the loss.
 pub(super) fn stood_before(job: &JobView, curve: &Curve) -> bool {
     let Some(observed) = &job.learning_rate else { return false };
-    let rates: Vec<f64> = observed.sketch.buckets().map(|(_, bucket)| bucket.mean).collect();
+    let rates = levels_of(observed);
     let peak = rates.iter().copied().fold(0.0, f64::max);
     let waits = rates.iter().rposition(|rate| *rate > 0.99 * peak).map_or(0.0, |i| i as f64 / rates.len() as f64);
     let learned = curve.start - curve.level_between(waits / 1.5, waits) > NEWEST * curve.start.abs();

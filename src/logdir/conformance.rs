@@ -59,12 +59,12 @@ fn what_is_read_is_found_at_any_depth(subject: &dyn Subject) {
     assert_eq!(paths(logdir, "a/b"), ["a/b/hparams.yaml", "a/b/x.tfevents"]);
     assert_eq!(paths(logdir, "a/nothing"), [] as [&str; 0]);
     let found = logdir.discover(Path::new("")).entries;
-    let runs: Vec<&str> = found.iter().map(|entry| entry.run.as_str()).collect();
+    let runs: Vec<_> = found.iter().map(super::Entry::run).collect();
     let mut once = runs.clone();
     once.dedup();
     assert_eq!(once.len(), 3, "each directory's files are together: {runs:?}");
     let side = found.iter().find(|entry| entry.path.ends_with("hparams.yaml")).expect("the side file");
-    assert_eq!((side.kind, side.run.as_str(), side.stat.size), (Kind::Side(SideFile::HparamsYaml), "a/b", 1));
+    assert_eq!((side.kind, side.run().as_str(), side.stat.size), (Kind::Side(SideFile::HparamsYaml), "a/b", 1));
 }
 
 fn names_are_kept_as_they_are(subject: &dyn Subject) {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::{Below, Directories, Discovery, Doors, Entry, Failure, Kind, Listing, LogFile, Logdir, Stat, run_of};
+use super::{Below, Directories, Discovery, Doors, Entry, Failure, Kind, Listing, LogFile, Logdir, Stat};
 
 /// A log directory on a local or mounted disk. It need not exist yet.
 #[derive(Debug, Clone)]
@@ -154,7 +154,7 @@ impl DiskLogdir {
         if metadata.is_dir() && path.components().count() <= MAX_DEPTH {
             listing.below.push(Below { path, target: Some(target) });
         } else if let Some(kind) = Kind::of(&path).filter(|_| metadata.is_file()) {
-            listing.entries.push(Entry { run: run_of(&path), kind, stat: stat(&metadata), path });
+            listing.entries.push(Entry { kind, stat: stat(&metadata), path });
         }
     }
 }
@@ -162,7 +162,7 @@ impl DiskLogdir {
 /// A file worth reading; it may be a socket or a pipe, or have just vanished.
 fn file(entry: &DirEntry, path: PathBuf, kind: Kind) -> Option<Entry> {
     let metadata = entry.metadata().ok().filter(Metadata::is_file)?;
-    Some(Entry { run: run_of(&path), kind, stat: stat(&metadata), path })
+    Some(Entry { kind, stat: stat(&metadata), path })
 }
 
 fn time_of(metadata: &Metadata) -> i64 {

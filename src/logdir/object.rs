@@ -25,10 +25,10 @@ use futures_util::StreamExt as _;
 use object_store::path::Path as Key;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use tokio::runtime::Runtime;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::place::Bucket;
-use super::{Discovery, Entry, Kind, LogFile, Logdir, Stat, run_of};
+use super::{Discovery, Entry, Kind, LogFile, Logdir, Stat};
 use fault::Fault;
 use file::ObjectFile;
 
@@ -36,8 +36,12 @@ use file::ObjectFile;
 /// watchdog to feed.
 const ASK_WITHIN: Duration = Duration::from_secs(20);
 
-/// Timeout of a listing; at a usual 10 pages of 1,000 keys per second, this is 300,000 keys.
-const LIST_WITHIN: Duration = Duration::from_secs(30);
+/// Timeout for the next page of a listing. A store usually gives 10 pages of 1,000 keys per second.
+const PAGE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Of so many objects, the newest, the version is remembered: the others are old, and another request asks for the
+/// version of one that is read after all.
+const MOST_LISTED: usize = 100_000;
 
 /// A log directory in an object store.
 pub struct ObjectLogdir {
@@ -55,6 +59,9 @@ struct Remote {
     /// wait for their time-out would hold the reader up for hours.
     reachable: AtomicBool,
 }
+
+/// An object in a listing, with its tag.
+type Listed = (Entry, Option<Box<str>>);
 
 /// A version of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,23 +129,17 @@ impl Remote {
         Bucket { prefix: key.to_string(), ..self.bucket.clone() }.to_string()
     }
 
-    /// Lists the relevant objects under a key. Returns objects listed before an error, too.
-    fn list(&self, under: &Key) -> (Vec<(PathBuf, Kind, Version)>, Option<Fault>) {
+    /// Lists the relevant objects under a key, each with its tag. Returns objects listed before an error, too.
+    fn list(&self, under: &Key) -> (Vec<Listed>, Option<Fault>) {
         let mut found = Vec::new();
-        let deadline = Instant::now() + LIST_WITHIN;
         let fault = self.runtime.block_on(async {
             let mut objects = self.client.list(Some(under));
             loop {
-                match timeout_at(deadline, objects.next()).await {
+                match timeout(PAGE_WITHIN, objects.next()).await {
                     Ok(Some(Ok(meta))) => found.extend(self.worth_reading(&meta)),
                     Ok(Some(Err(error))) => return Some(Fault::of(&error)),
                     Ok(None) => return None,
-                    Err(_) if found.is_empty() => return Some(Fault::Silent),
-                    Err(_) => {
-                        let seen =
-                            format!("listing takes longer than {LIST_WITHIN:?}; choose a prefix with fewer objects");
-                        return Some(Fault::Other(seen));
-                    }
+                    Err(_) => return Some(Fault::Silent),
                 }
             }
         });
@@ -146,10 +147,21 @@ impl Remote {
         (found, fault)
     }
 
-    fn worth_reading(&self, meta: &ObjectMeta) -> Option<(PathBuf, Kind, Version)> {
-        let path = self.path(&meta.location)?;
-        Some((Kind::of(&path)?, path)).map(|(kind, path)| (path, kind, Version::of(meta)))
+    fn worth_reading(&self, meta: &ObjectMeta) -> Option<Listed> {
+        let (path, version) = (self.path(&meta.location)?, Version::of(meta));
+        let kind = Kind::of(&path)?;
+        Some((Entry { path, kind, stat: version.stat() }, version.e_tag.map(String::into_boxed_str)))
     }
+}
+
+/// The time of modification from which at most so many of the newest objects are.
+fn newest_from(found: &[Listed], most: usize) -> i128 {
+    if found.len() <= most {
+        return i128::MIN;
+    }
+    let mut times: Vec<i128> = found.iter().map(|(entry, _)| entry.stat.modified).collect();
+    let (_, oldest, _) = times.select_nth_unstable_by(most, |a, b| b.cmp(a));
+    *oldest + 1
 }
 
 impl ObjectLogdir {
@@ -214,17 +226,18 @@ impl Logdir for ObjectLogdir {
         let Ok(key) = self.remote.key(under) else { return Discovery::default() };
         let (mut found, fault) = self.remote.list(&key);
         // A store lists keys in order, in which `a/b/x` is between `a/a` and `a/c`.
-        found.sort_unstable_by(|(a, ..), (b, ..)| (a.parent(), a).cmp(&(b.parent(), b)));
+        found.sort_unstable_by(|(a, _), (b, _)| (a.path.parent(), &a.path).cmp(&(b.path.parent(), &b.path)));
+        let oldest = newest_from(&found, MOST_LISTED);
         let mut listed = self.listed();
         if fault.is_none() {
             listed.retain(|path, _| !path.starts_with(under));
         }
-        let entry = |(path, kind, version): (PathBuf, Kind, Version)| {
-            let entry = Entry { run: run_of(&path), kind, stat: version.stat(), path: path.clone() };
-            listed.insert(path, version);
-            entry
-        };
-        let entries = found.into_iter().map(entry).collect();
+        for (Entry { path, stat, .. }, tag) in found.iter_mut().filter(|(entry, _)| entry.stat.modified >= oldest) {
+            let version = Version { size: stat.size, modified: stat.modified, e_tag: tag.take().map(Into::into) };
+            listed.insert(path.clone(), version);
+        }
+        // In place, without a second list.
+        let entries = found.into_iter().map(|(entry, _)| entry).collect();
         let problems = fault.iter().map(|fault| {
             let what = format!("list {}", self.remote.shown(&key));
             format!("{}; changes in it are not detected", fault.told(&what, &self.remote.bucket))

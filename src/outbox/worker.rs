@@ -13,7 +13,7 @@ use super::{Report, Sending};
 use crate::case::{Body, RunCancelled};
 use crate::destinations::{Destination, Earlier, Last, OnUnknown, Outcome, Step};
 use crate::fault;
-use crate::store::{Answer, Attempt, Delivery, DeliveryState, Store, StoreError, Tried, Which};
+use crate::store::{Answer, Attempt, Delivery, DeliveryState, Owed, Store, StoreError, Tried, Which};
 
 /// The maximum sleep while a delivery is due later, so that a clock change is detected by then.
 const LONGEST_SLEEP: f64 = 60.0;
@@ -197,10 +197,12 @@ impl Worker {
             }
             Body::RunCancelled(cancelled) => {
                 let rows = self.here(cancelled.suggestion_id.clone()).await?;
-                let delivered = rows.iter().find(|row| row.state == DeliveryState::Delivered);
-                reference = delivered.and_then(reference_of);
-                // A message that never arrived needs no cancellation.
-                unwanted = delivered.is_none();
+                let delivered = rows.iter().find(|row| row.delivery.state == DeliveryState::Delivered);
+                reference = delivered.and_then(|row| reference_of(&row.delivery));
+                // A message that never arrived needs no cancellation. Without an answer, it may have arrived, unless the
+                // destination said that it had not.
+                let in_doubt = rows.iter().flat_map(|row| &row.tries).any(is_in_doubt);
+                unwanted = delivered.is_none() && (self.destination.can_be_asked() || !in_doubt);
             }
             Body::CaseOpened(_)
             | Body::StopSuggested(_)
@@ -223,13 +225,15 @@ impl Worker {
     }
 
     /// The deliveries of a message to this destination.
-    async fn here(&self, message: String) -> Result<Vec<Delivery>, StoreError> {
+    async fn here(&self, message: String) -> Result<Vec<Owed>, StoreError> {
         let rows = self.sending.store.with({
             let message = message.clone();
             move |store| store.history(Which { message: Some(&message), ..Which::default() })
         });
-        let here = |row: &Delivery| row.destination == self.destination.name && row.message.id == message;
-        Ok(rows.await?.into_iter().flatten().map(|owed| owed.delivery).filter(here).collect())
+        let here = |Owed { delivery, .. }: &Owed| {
+            delivery.destination == self.destination.name && delivery.message.id == message
+        };
+        Ok(rows.await?.into_iter().flatten().filter(here).collect())
     }
 
     /// Whether it may have arrived before. After a person resends a delivery in doubt, it waits like any other; its
@@ -245,7 +249,7 @@ impl Worker {
         let rows =
             self.sending.store.with(move |store| store.history(Which { delivery: Some(id), ..Which::default() }));
         let tries: Vec<Attempt> = rows.await?.into_iter().flatten().flat_map(|owed| owed.tries).collect();
-        let doubtful = tries.iter().any(|tried| tried.outcome == Some(DeliveryState::Unknown));
+        let doubtful = tries.iter().any(is_in_doubt);
         Ok(if doubtful { Last::InDoubtButWanted } else { Last::NotThere })
     }
 
@@ -342,6 +346,11 @@ impl Worker {
     fn pause(&self, chance: f64) -> f64 {
         self.sending.pace.wait(self.failures, chance).min(LONGEST_PAUSE)
     }
+}
+
+/// Whether the outcome of an attempt is unknown.
+fn is_in_doubt(attempt: &Attempt) -> bool {
+    attempt.outcome == Some(DeliveryState::Unknown)
 }
 
 /// The destination's id for a message that it has received.

@@ -52,8 +52,8 @@ async fn take(
     body: Bytes,
 ) -> Response {
     // All are compared, so that the time tells nothing about which one is nearly right.
-    let known = forwarding.senders.iter().filter(|(_, token)| brings(&headers, token)).map(|(prefix, _)| prefix);
-    let Some(prefix) = known.last() else {
+    let known: Vec<_> = forwarding.senders.iter().filter(|(_, token)| brings(&headers, token)).collect();
+    let [(prefix, _), ..] = *known else {
         let ask = [(header::WWW_AUTHENTICATE, "Bearer")];
         return (
             StatusCode::UNAUTHORIZED,

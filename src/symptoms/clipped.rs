@@ -1,7 +1,8 @@
 //! A loss or gradient norm is pinned at a bound, so that its true size is hidden: its rules over the evidence.
 
 use super::Severity::{Info, Problem};
-use super::{ACCURATE, Symptom, above, rule};
+use super::Test::Above;
+use super::{ACCURATE, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{FAR_ABOVE_CLIP, HALF, PINNED, THIRD};
 
@@ -16,26 +17,26 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             "the loss is pinned at {loss_end}, the negative logarithm of a smallest number: \
             the scores became 0, NaN or infinite",
         )
-        .when(&[above(Q::Clamp, THIRD)]),
+        .when(&[Above(Q::Clamp, THIRD)]),
         rule(Problem, "pinned", "the gradient norm is pinned at {gradient_level}: its true size is hidden")
-            .when(&[above(Q::GradientPinned, PINNED)])
-            .unless(&[above(Q::Progress, HALF), ACCURATE]),
+            .when(&[Above(Q::GradientPinned, PINNED)])
+            .unless(&[Above(Q::Progress, HALF), ACCURATE]),
         rule(
             Problem,
             "every_step_cut",
             "the gradient norm ({gradient_level}) is always at least {clip_excess} times \
             the clip value: every step is clipped",
         )
-        .when(&[above(Q::ClipExcess, FAR_ABOVE_CLIP)])
-        .unless(&[above(Q::Progress, HALF), ACCURATE]),
+        .when(&[Above(Q::ClipExcess, FAR_ABOVE_CLIP)])
+        .unless(&[Above(Q::Progress, HALF), ACCURATE]),
         rule(Info, "pinned_while_learning", "the gradient norm is pinned at {gradient_level}, but the loss falls")
-            .when(&[above(Q::GradientPinned, PINNED)]),
+            .when(&[Above(Q::GradientPinned, PINNED)]),
         rule(
             Info,
             "steps_cut_while_learning",
             "the gradient norm ({gradient_level}) is at least {clip_excess} times the clip value, but the loss falls",
         )
-        .when(&[above(Q::ClipExcess, FAR_ABOVE_CLIP)]),
+        .when(&[Above(Q::ClipExcess, FAR_ABOVE_CLIP)]),
     ],
 };
 

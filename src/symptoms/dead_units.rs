@@ -1,7 +1,8 @@
 //! Units or layers whose outputs or gradients are all zero: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::{ACCURATE, Symptom, above, rule};
+use super::Test::Above;
+use super::{ACCURATE, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::FIFTH;
 
@@ -10,8 +11,8 @@ pub(super) const SYMPTOM: Symptom = Symptom {
     id: "dead_units",
     summary: "units or layers whose outputs or gradients are all zero",
     rules: &[rule(Problem, "layers_without_gradient", "{dead_layers%} of the layers receive only zero gradients")
-        .when(&[above(Q::DeadLayers, 0.0)])
-        .unless(&[above(Q::Progress, FIFTH), ACCURATE])],
+        .when(&[Above(Q::DeadLayers, 0.0)])
+        .unless(&[Above(Q::Progress, FIFTH), ACCURATE])],
 };
 
 #[cfg(test)]

@@ -1,13 +1,23 @@
 //! The loss has left its level and keeps growing, or ended far above its start: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::Test::All;
-use super::{MATURE, Symptom, above, at_least, below, rule, sure};
+use super::Test::{Above, All, AtLeast, Below, Sure};
+use super::{MATURE, Symptom, Test, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
     ACCURACY_GAIN, BLOWN_UP, BROKEN, COLLAPSE, EARLY, FIFTH, GUESS, HALF, HUNDREDFOLD, LEARNED, RISEN, RISES_AGAIN,
     SIGNIFICANT, SMALL, TREND,
 };
+
+/// It fell, and has been rising since, far above its best level.
+const RISES: Test = All(&[
+    MATURE,
+    Above(Q::Rise, RISES_AGAIN),
+    Above(Q::LostAgain, EARLY),
+    Above(Q::RiseErrors, SIGNIFICANT),
+    Below(Q::BestAfter, GUESS),
+    Above(Q::LateTrend, TREND),
+]);
 
 /// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
@@ -19,58 +29,43 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             "below_its_bound",
             "the loss is {loss_end}, and this kind of loss cannot be negative: check its sign",
         )
-        .when(&[above(Q::BelowBound, LEARNED)]),
+        .when(&[Above(Q::BelowBound, LEARNED)]),
         rule(Problem, "runs_away", "the loss falls below zero without limit, from {loss_start} to {loss_end}")
-            .when(&[above(Q::Runaway, HUNDREDFOLD)]),
+            .when(&[Above(Q::Runaway, HUNDREDFOLD)]),
         rule(
             Problem,
             "broken",
             "the latest losses left their level by {break_errors} of its standard errors; keep a \
             checkpoint from before the break",
         )
-        .when(&[above(Q::BreakErrors, BROKEN), above(Q::BreakSize, BLOWN_UP)]),
+        .when(&[Above(Q::BreakErrors, BROKEN), Above(Q::BreakSize, BLOWN_UP)]),
         rule(Problem, "thrown_out", "the loss jumped above its start ({loss_start}) and is now {loss_end}")
-            .when(&[above(Q::EarlyPeak, SIGNIFICANT), below(Q::Progress, -1.0), below(Q::DropErrors, -SIGNIFICANT)])
-            .unless(&[All(&[below(Q::Maturity, 1.0), above(Q::LateFall, FIFTH)])]),
+            .when(&[Above(Q::EarlyPeak, SIGNIFICANT), Below(Q::Progress, -1.0), Below(Q::DropErrors, -SIGNIFICANT)])
+            .unless(&[All(&[Below(Q::Maturity, 1.0), Above(Q::LateFall, FIFTH)])]),
         rule(Problem, "risen", "the loss has risen from {loss_start} to {loss_end}")
-            .when(&[below(Q::Progress, -RISEN), below(Q::DropErrors, -SIGNIFICANT), at_least(Q::StaysAbove, COLLAPSE)])
-            .unless(&[All(&[above(Q::LateFall, FIFTH), below(Q::LateTrend, -TREND)])]),
+            .when(&[Below(Q::Progress, -RISEN), Below(Q::DropErrors, -SIGNIFICANT), AtLeast(Q::StaysAbove, COLLAPSE)])
+            .unless(&[All(&[Above(Q::LateFall, FIFTH), Below(Q::LateTrend, -TREND)])]),
         rule(
             Problem,
             "rises_with_its_gradients",
             "the loss fell to {loss_best} and has risen since, to {loss_end}, together with the gradient norm",
         )
-        .when(&[
-            MATURE,
-            above(Q::Rise, RISES_AGAIN),
-            above(Q::LostAgain, EARLY),
-            above(Q::RiseErrors, SIGNIFICANT),
-            below(Q::BestAfter, GUESS),
-            above(Q::LateTrend, TREND),
-            above(Q::GradientGrowth, SMALL),
-        ]),
+        .when(&[RISES, Above(Q::GradientGrowth, SMALL)]),
         rule(Problem, "reward_collapsed", "the reward has lost {reward_lost%} of its gain")
-            .when(&[above(Q::RewardLost, COLLAPSE)]),
+            .when(&[Above(Q::RewardLost, COLLAPSE)]),
         rule(Problem, "accuracy_collapsed", "an accuracy has lost {accuracy_lost%} of its best level")
-            .when(&[above(Q::AccuracyLost, HALF), sure(Q::AccuracyLost, ACCURACY_GAIN)]),
+            .when(&[Above(Q::AccuracyLost, HALF), Sure(Q::AccuracyLost, ACCURACY_GAIN)]),
         rule(
             Problem,
             "validation_collapsed",
             "the validation loss rose to {validation_rise} times above its best level, and training does not improve",
         )
         .when(&[
-            above(Q::ValidationRise, SIGNIFICANT),
-            above(Q::ValidationRiseErrors, SIGNIFICANT),
-            below(Q::TrainingFallSince, LEARNED),
+            Above(Q::ValidationRise, SIGNIFICANT),
+            Above(Q::ValidationRiseErrors, SIGNIFICANT),
+            Below(Q::TrainingFallSince, LEARNED),
         ]),
-        rule(Warning, "rises_again", "the loss fell to {loss_best} and has risen since, to {loss_end}").when(&[
-            MATURE,
-            above(Q::Rise, RISES_AGAIN),
-            above(Q::LostAgain, EARLY),
-            above(Q::RiseErrors, SIGNIFICANT),
-            below(Q::BestAfter, GUESS),
-            above(Q::LateTrend, TREND),
-        ]),
+        rule(Warning, "rises_again", "the loss fell to {loss_best} and has risen since, to {loss_end}").when(&[RISES]),
     ],
 };
 

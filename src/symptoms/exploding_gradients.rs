@@ -1,7 +1,8 @@
 //! Gradient norms grow by orders of magnitude, or are far too large for the weights: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::{ACCURATE, MATURE, Symptom, above, rule};
+use super::Test::Above;
+use super::{ACCURATE, MATURE, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{AT_CHANCE, BY_DEPTH, EXPLODED, FITS_SHARE, HALF, HUNDREDFOLD, LARGE_NORM};
 
@@ -11,18 +12,18 @@ pub(super) const SYMPTOM: Symptom = Symptom {
     summary: "gradient norms grow by orders of magnitude, or are far too large for the weights",
     rules: &[
         rule(Problem, "starts_exploded", "a cross-entropy of {loss_start} at the start is far above any uniform guess: the activations explode")
-            .when(&[above(Q::LossStart, EXPLODED), above(Q::OverChance, -AT_CHANCE)])
+            .when(&[Above(Q::LossStart, EXPLODED), Above(Q::OverChance, -AT_CHANCE)])
             .unless(&[ACCURATE]),
         rule(Problem, "grows_by_depth", "the gradients grow by {gradient_by_depth} orders of magnitude from the \
             output to the input, and the loss is bad")
-            .when(&[MATURE, above(Q::GradientByDepth, BY_DEPTH)])
-            .unless(&[above(Q::Progress, HALF), ACCURATE]),
+            .when(&[MATURE, Above(Q::GradientByDepth, BY_DEPTH)])
+            .unless(&[Above(Q::Progress, HALF), ACCURATE]),
         rule(Problem, "grows", "the gradient norm grew by {gradient_growth} orders of magnitude, to {gradient_level}")
-            .when(&[above(Q::GradientGrowth, HUNDREDFOLD), above(Q::GradientToLoss, 0.0)])
-            .unless(&[above(Q::Progress, HALF), ACCURATE]),
+            .when(&[Above(Q::GradientGrowth, HUNDREDFOLD), Above(Q::GradientToLoss, 0.0)])
+            .unless(&[Above(Q::Progress, HALF), ACCURATE]),
         rule(Problem, "huge", "the gradient norm is {gradient_level}, larger than the loss ({loss_end}) by {gradient_to_loss} orders of magnitude")
-            .when(&[above(Q::GradientLevel, LARGE_NORM), above(Q::GradientToLoss, 1.0)])
-            .unless(&[above(Q::Progress, 1.0 - FITS_SHARE), ACCURATE]),
+            .when(&[Above(Q::GradientLevel, LARGE_NORM), Above(Q::GradientToLoss, 1.0)])
+            .unless(&[Above(Q::Progress, 1.0 - FITS_SHARE), ACCURATE]),
     ],
 };
 

@@ -1,7 +1,8 @@
 //! The loss stops at the lower bound of its formula although the accuracy is far better: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::{MATURE, Symptom, below, rule};
+use super::Test::Below;
+use super::{MATURE, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::FLOOR;
 
@@ -15,7 +16,7 @@ pub(super) const SYMPTOM: Symptom = Symptom {
         "the loss stopped at {loss_end}, the value of a cross-entropy whose scores \
             were already squashed (an extra softmax or sigmoid, or a softmax over the batch)",
     )
-    .when(&[MATURE, below(Q::FloorDistance, FLOOR)])],
+    .when(&[MATURE, Below(Q::FloorDistance, FLOOR)])],
 };
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Single jumps far above the recent level: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::{Symptom, above, at_least, rule};
+use super::Test::{Above, AtLeast};
+use super::{Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{FAR_OFF, SPIKE};
 
@@ -16,9 +17,9 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             "{spikes} stretches of the loss jump far above their level, up to \
             {largest_spike} times, at a learning rate of {peak_rate}",
         )
-        .when(&[at_least(Q::Spikes, SPIKE), above(Q::RatePosition, FAR_OFF)]),
+        .when(&[AtLeast(Q::Spikes, SPIKE), Above(Q::RatePosition, FAR_OFF)]),
         rule(Warning, "spikes", "the loss jumped to {largest_spike} times its level, in {spikes} stretches")
-            .when(&[above(Q::Spikes, 0.0)]),
+            .when(&[Above(Q::Spikes, 0.0)]),
     ],
 };
 

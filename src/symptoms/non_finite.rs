@@ -1,7 +1,8 @@
 //! NaN or infinity in a loss, metric, gradient norm or histogram: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::{Symptom, above, at_least, below, rule};
+use super::Test::{Above, AtLeast, Below};
+use super::{Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{REPEATS, SMALL};
 
@@ -15,20 +16,20 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             "loss",
             "{tag:non_finite} is not finite, first at step {non_finite_step}, after {finite_points} finite values",
         )
-        .when(&[above(Q::NonFinite, 0.0)]),
+        .when(&[Above(Q::NonFinite, 0.0)]),
         rule(
             Problem,
             "no_step_is_taken",
             "{tag:gradient_non_finite} has not been finite for its latest fifth, and \
             the loss does not fall: no more steps are taken",
         )
-        .when(&[at_least(Q::GradientNonFinite, 1.0), above(Q::Points, REPEATS), below(Q::LateFall, SMALL)]),
+        .when(&[AtLeast(Q::GradientNonFinite, 1.0), Above(Q::Points, REPEATS), Below(Q::LateFall, SMALL)]),
         rule(Warning, "recovered", "the loss was not finite at step {non_finite_step}, but is finite again")
-            .when(&[above(Q::NonFiniteStep, f64::NEG_INFINITY)]),
+            .when(&[Above(Q::NonFiniteStep, f64::NEG_INFINITY)]),
         rule(Warning, "gradient_norm", "{tag:gradient_non_finite} was not finite")
-            .when(&[at_least(Q::GradientNonFinite, 0.0)]),
+            .when(&[AtLeast(Q::GradientNonFinite, 0.0)]),
         rule(Warning, "other_series", "{tag:other_non_finite} was not finite")
-            .when(&[at_least(Q::OtherNonFinite, 0.0)]),
+            .when(&[AtLeast(Q::OtherNonFinite, 0.0)]),
     ],
 };
 

@@ -1,8 +1,8 @@
 //! After enough steps, the loss is no better than at the start: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::Test::{All, Any};
-use super::{ACCURATE, MATURE, NOT_STUCK, ON_ITS_WAY, Symptom, above, at_least, below, rule, sure};
+use super::Test::{Above, All, Any, AtLeast, Below, Sure};
+use super::{ACCURATE, MATURE, NOT_STUCK, ON_ITS_WAY, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
     ACCURACY_GAIN, AT_CHANCE, BLOWN_UP, CONVERGED, EARLY, FAR_OFF, FIFTH, FUTILE, GAP, HALF, LEARNED, MAYBE, OVERSURE,
@@ -16,45 +16,45 @@ pub(super) const SYMPTOM: Symptom = Symptom {
     rules: &[
         rule(Problem, "one_answer", "the accuracy was exactly {validation_accuracy|accuracy} at all evaluations, so \
             the model gives one answer to all inputs")
-            .when(&[above(Q::Maturity, FIFTH), above(Q::OneAnswer, CONVERGED)])
-            .unless(&[above(Q::TrainedBefore, HALF), above(Q::WarmingUp, HALF), ACCURATE]),
+            .when(&[Above(Q::Maturity, FIFTH), Above(Q::OneAnswer, CONVERGED)])
+            .unless(&[Above(Q::TrainedBefore, HALF), Above(Q::WarmingUp, HALF), ACCURATE]),
         rule(Problem, "at_chance", "the loss went from {loss_start} to {loss_end}, the chance level of its classes, and the accuracy gained {accuracy_gain}")
-            .when(&[MATURE, above(Q::OverChance, -AT_CHANCE), Any(&[below(Q::AccuracyGain, ACCURACY_GAIN), All(&[below(Q::AccuracyGain, FIFTH), below(Q::AccuracyTrend, TREND)])])])
-            .unless(&[above(Q::TrainedBefore, HALF), ON_ITS_WAY, ACCURATE]),
+            .when(&[MATURE, Above(Q::OverChance, -AT_CHANCE), Any(&[Below(Q::AccuracyGain, ACCURACY_GAIN), All(&[Below(Q::AccuracyGain, FIFTH), Below(Q::AccuracyTrend, TREND)])])])
+            .unless(&[Above(Q::TrainedBefore, HALF), ON_ITS_WAY, ACCURATE]),
         rule(Problem, "worse_than_a_guess", "the loss went from {loss_start} to {loss_end}, {over_guess} times that of a guess")
-            .when(&[MATURE, above(Q::OverGuess, OVERSURE)]),
+            .when(&[MATURE, Above(Q::OverGuess, OVERSURE)]),
         rule(Problem, "contradiction", "the accuracy is {impossible} lower than such a cross-entropy ({loss_end}) \
             permits: one of the two is measured incorrectly")
-            .when(&[MATURE, above(Q::Impossible, HALF)]),
+            .when(&[MATURE, Above(Q::Impossible, HALF)]),
         rule(Problem, "blown_up", "the loss went from {loss_start} to {loss_end}, after the first steps raised it to \
             {early_peak} times its first value")
-            .when(&[MATURE, above(Q::EarlyPeak, BLOWN_UP), below(Q::Progress, GAP)])
-            .unless(&[above(Q::TrainedBefore, HALF)]),
+            .when(&[MATURE, Above(Q::EarlyPeak, BLOWN_UP), Below(Q::Progress, GAP)])
+            .unless(&[Above(Q::TrainedBefore, HALF)]),
         rule(Problem, "repeats", "the latest {repeats} losses are all exactly {loss_end}")
-            .when(&[MATURE, at_least(Q::Repeats, REPEATS), above(Q::RepeatedShare, PINNED)]),
+            .when(&[MATURE, AtLeast(Q::Repeats, REPEATS), Above(Q::RepeatedShare, PINNED)]),
         rule(Problem, "stands_still", "the loss went from {loss_start} to {loss_end} in {points} points, a decrease of {progress%}")
-            .when(&[MATURE, below(Q::Progress, SMALL), sure(Q::Progress, FIFTH)])
+            .when(&[MATURE, Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH)])
             .unless(NOT_STUCK),
         rule(Problem, "within_its_scatter", "the loss went from {loss_start} to {loss_end} in {points} points, within the scatter of its values")
-            .when(&[MATURE, below(Q::Progress, LEARNED), below(Q::DropErrors, MAYBE), above(Q::Trend, -TREND), sure(Q::Progress, FIFTH)])
+            .when(&[MATURE, Below(Q::Progress, LEARNED), Below(Q::DropErrors, MAYBE), Above(Q::Trend, -TREND), Sure(Q::Progress, FIFTH)])
             .unless(NOT_STUCK),
         rule(Problem, "futile_steps", "the loss went from {loss_start} to {loss_end}: all planned steps together \
             cannot move any weight by more than {reach}")
-            .when(&[below(Q::Reach, FUTILE), below(Q::Progress, SMALL), sure(Q::Progress, FIFTH)])
+            .when(&[Below(Q::Reach, FUTILE), Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH)])
             .unless(&[ACCURATE]),
         rule(Problem, "stands_still_at_a_risky_setting", "the loss went from {loss_start} to {loss_end}, with a learning rate or an initialisation that is known to be risky")
-            .when(&[above(Q::Maturity, FIFTH), below(Q::Progress, SMALL), sure(Q::Progress, FIFTH), Any(&[above(Q::RatePosition, FAR_OFF), above(Q::RiskyStart, HALF)])])
+            .when(&[Above(Q::Maturity, FIFTH), Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH), Any(&[Above(Q::RatePosition, FAR_OFF), Above(Q::RiskyStart, HALF)])])
             .unless(NOT_STUCK),
         rule(Problem, "policy_without_gradient", "the policy loss is exactly 0 because the policy has become deterministic, and the reward does not rise")
-            .when(&[MATURE, above(Q::PolicySilent, THIRD), below(Q::RewardGain, REWARD_GAIN)]),
+            .when(&[MATURE, Above(Q::PolicySilent, THIRD), Below(Q::RewardGain, REWARD_GAIN)]),
         rule(Problem, "policy_torn", "each update changes the policy too much ({policy_change} nats), and the reward does not rise")
-            .when(&[MATURE, above(Q::PolicyChange, TORN), below(Q::RewardGain, REWARD_GAIN)]),
+            .when(&[MATURE, Above(Q::PolicyChange, TORN), Below(Q::RewardGain, REWARD_GAIN)]),
         rule(Problem, "reward_never_changes", "{reward_repeats%} of the reward values, including the latest, are exactly the same")
-            .when(&[above(Q::RewardRepeats, PINNED), at_least(Q::Points, REPEATS)]),
+            .when(&[Above(Q::RewardRepeats, PINNED), AtLeast(Q::Points, REPEATS)]),
         rule(Problem, "reward_fell", "the reward fell by {reward_gain%} of its range")
-            .when(&[MATURE, below(Q::RewardGain, -EARLY), below(Q::RewardGainErrors, -SIGNIFICANT)]),
+            .when(&[MATURE, Below(Q::RewardGain, -EARLY), Below(Q::RewardGainErrors, -SIGNIFICANT)]),
         rule(Warning, "reward_stands_still", "the reward gained {reward_gain%} of its range; it may be at its best")
-            .when(&[MATURE, at_least(Q::Points, REWARDS), below(Q::RewardGain, REWARD_GAIN), below(Q::RewardGainErrors, SIGNIFICANT)]),
+            .when(&[MATURE, AtLeast(Q::Points, REWARDS), Below(Q::RewardGain, REWARD_GAIN), Below(Q::RewardGainErrors, SIGNIFICANT)]),
     ],
 };
 

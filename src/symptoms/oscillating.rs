@@ -1,7 +1,8 @@
 //! Swings larger than the progress, without net progress: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::{MATURE, NOT_STUCK, Symptom, above, below, rule};
+use super::Test::{Above, Below};
+use super::{MATURE, NOT_STUCK, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{HALF, LEARNED};
 
@@ -15,14 +16,14 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             "wild_values",
             "single losses scatter by {noise%} around a level that does not fall ({loss_start} to {loss_end})",
         )
-        .when(&[MATURE, above(Q::Noise, HALF), below(Q::Progress, LEARNED), below(Q::LateFall, LEARNED)])
+        .when(&[MATURE, Above(Q::Noise, HALF), Below(Q::Progress, LEARNED), Below(Q::LateFall, LEARNED)])
         .unless(NOT_STUCK),
         rule(
             Problem,
             "swinging_levels",
             "the level of the loss swings by {swing%}, more than the noise within it explains, and does not fall",
         )
-        .when(&[MATURE, above(Q::Swing, LEARNED), below(Q::Progress, LEARNED), below(Q::LateFall, LEARNED)])
+        .when(&[MATURE, Above(Q::Swing, LEARNED), Below(Q::Progress, LEARNED), Below(Q::LateFall, LEARNED)])
         .unless(NOT_STUCK),
     ],
 };

@@ -1,8 +1,8 @@
 //! Stopped improving after it learned, but is still bad by the task's own measure: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::Test::{All, Any};
-use super::{ACCURATE, MATURE, Symptom, Test, above, below, many, rule};
+use super::Test::{Above, All, Any, Below};
+use super::{ACCURATE, MATURE, Symptom, Test, many, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
     BLOWN_UP, CONVERGED, EARLY, FAR_OFF, FIFTH, FITS_SHARE, GOOD, GUESS, HALF, LARGE_NORM, SIGNIFICANT, STEEP,
@@ -12,91 +12,54 @@ use crate::numbers::{
 const STANDS: Test = All(&[
     MATURE,
     many(Q::DoneAfter),
-    below(Q::DoneAfter, EARLY),
-    below(Q::LateFall, FIFTH),
-    above(Q::RateLeft, FIFTH),
-    Any(&[above(Q::DropErrors, SIGNIFICANT), above(Q::EarlyPeak, BLOWN_UP)]),
+    Below(Q::DoneAfter, EARLY),
+    Below(Q::LateFall, FIFTH),
+    Above(Q::RateLeft, FIFTH),
+    Any(&[Above(Q::DropErrors, SIGNIFICANT), Above(Q::EarlyPeak, BLOWN_UP)]),
 ]);
+
+/// What a rule says of such a loss, before its own sign.
+macro_rules! stood {
+    ($sign:literal) => {
+        concat!(
+            "nine tenths of the decrease were done after {done_after%} of the run; the loss has been {loss_end} since",
+            $sign
+        )
+    };
+}
 
 /// See `docs/SYMPTOMS.md`.
 pub(super) const SYMPTOM: Symptom = Symptom {
     id: "plateaued",
     summary: "stopped improving after it learned, but is still bad by the task's own measure",
     rules: &[
-        rule(
-            Problem,
-            "low_accuracy",
-            "nine tenths of the decrease were done after {done_after%} of the run; the loss \
-            has been {loss_end} since; the training accuracy is only {accuracy}",
-        )
-        .when(&[STANDS, below(Q::Accuracy, GUESS)])
-        .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
-        rule(
-            Problem,
-            "accuracy_gained_nothing",
-            "nine tenths of the decrease were done after {done_after%} of the \
-            run; the loss has been {loss_end} since; the accuracy gained {accuracy_gain}",
-        )
-        .when(&[STANDS, below(Q::AccuracyGain, 0.0), below(Q::ValidationAccuracy, GUESS)])
-        .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
-        rule(
-            Problem,
-            "steep",
-            "nine tenths of the decrease were done after {done_after%} of the run; the loss has \
-            been {loss_end} since; the gradient norm is {gradient_to_loss} orders of magnitude larger than the loss",
-        )
-        .when(&[STANDS, above(Q::GradientToLoss, STEEP), above(Q::GradientLevel, LARGE_NORM)])
-        .unless(&[ACCURATE]),
-        rule(
-            Problem,
-            "at_a_margin",
-            "nine tenths of the decrease were done after {done_after%} of the run; the loss \
-            has been {loss_end} since, which is the margin that a ranking loss has if all inputs are embedded at one \
-            point",
-        )
-        .when(&[STANDS, below(Q::Margin, FITS_SHARE), below(Q::Progress, CONVERGED)])
-        .unless(&[ACCURATE]),
-        rule(
-            Problem,
-            "latent_code_vanished",
-            "nine tenths of the decrease were done after {done_after%} of the run; \
-            the loss has been {loss_end} since; {tag:latent_code} has vanished, so the code contains no information \
-            about the input",
-        )
-        .when(&[STANDS, below(Q::LatentCode, FITS_SHARE)])
-        .unless(&[ACCURATE]),
-        rule(
-            Problem,
-            "out_of_reach",
-            "nine tenths of the decrease were done after {done_after%} of the run; the loss \
-            has been {loss_end} since; the activation of the output layer may prevent it from reaching its targets",
-        )
-        .when(&[STANDS, above(Q::Squashed, HALF), below(Q::Progress, GUESS)])
-        .unless(&[ACCURATE]),
-        rule(
-            Problem,
-            "blown_up",
-            "nine tenths of the decrease were done after {done_after%} of the run; the loss has \
-            been {loss_end} since; the first steps raised it to {early_peak} times its first value",
-        )
-        .when(&[STANDS, above(Q::EarlyPeak, BLOWN_UP * BLOWN_UP), below(Q::Progress, GOOD)])
-        .unless(&[ACCURATE]),
-        rule(
-            Problem,
-            "at_a_risky_setting",
-            "nine tenths of the decrease were done after {done_after%} of the run; \
-            the loss has been {loss_end} since; the learning rate or the initialisation is known to be risky",
-        )
-        .when(&[STANDS, Any(&[above(Q::RatePosition, FAR_OFF), above(Q::RiskyStart, HALF)])])
-        .unless(&[ACCURATE]),
-        rule(
-            Warning,
-            "no_second_witness",
-            "nine tenths of the decrease were done after {done_after%} of the run; the \
-            loss has been {loss_end} since; there is no other evidence whether this is its lowest possible level",
-        )
-        .when(&[STANDS, below(Q::Progress, CONVERGED)])
-        .unless(&[ACCURATE]),
+        rule(Problem, "low_accuracy", stood!("; the training accuracy is only {accuracy}"))
+            .when(&[STANDS, Below(Q::Accuracy, GUESS)])
+            .unless(&[Above(Q::TrainedBefore, HALF), ACCURATE]),
+        rule(Problem, "accuracy_gained_nothing", stood!("; the accuracy gained {accuracy_gain}"))
+            .when(&[STANDS, Below(Q::AccuracyGain, 0.0), Below(Q::ValidationAccuracy, GUESS)])
+            .unless(&[Above(Q::TrainedBefore, HALF), ACCURATE]),
+        rule(Problem, "steep", stood!("; the gradient norm is {gradient_to_loss} orders of magnitude larger than the loss"))
+            .when(&[STANDS, Above(Q::GradientToLoss, STEEP), Above(Q::GradientLevel, LARGE_NORM)])
+            .unless(&[ACCURATE]),
+        rule(Problem, "at_a_margin", stood!(", the margin that a ranking loss has if all inputs are embedded at one point"))
+            .when(&[STANDS, Below(Q::Margin, FITS_SHARE), Below(Q::Progress, CONVERGED)])
+            .unless(&[ACCURATE]),
+        rule(Problem, "latent_code_vanished", stood!("; {tag:latent_code} has vanished, so the code says nothing of the input"))
+            .when(&[STANDS, Below(Q::LatentCode, FITS_SHARE)])
+            .unless(&[ACCURATE]),
+        rule(Problem, "out_of_reach", stood!("; the activation of the output layer may keep it from its targets"))
+            .when(&[STANDS, Above(Q::Squashed, HALF), Below(Q::Progress, GUESS)])
+            .unless(&[ACCURATE]),
+        rule(Problem, "blown_up", stood!("; the first steps raised it to {early_peak} times its first value"))
+            .when(&[STANDS, Above(Q::EarlyPeak, BLOWN_UP * BLOWN_UP), Below(Q::Progress, GOOD)])
+            .unless(&[ACCURATE]),
+        rule(Problem, "at_a_risky_setting", stood!("; the learning rate or the initialisation is known to be risky"))
+            .when(&[STANDS, Any(&[Above(Q::RatePosition, FAR_OFF), Above(Q::RiskyStart, HALF)])])
+            .unless(&[ACCURATE]),
+        rule(Warning, "no_second_witness", stood!("; there is no other evidence whether this is its lowest possible level"))
+            .when(&[STANDS, Below(Q::Progress, CONVERGED)])
+            .unless(&[ACCURATE]),
     ],
 };
 

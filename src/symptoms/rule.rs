@@ -24,22 +24,6 @@ pub enum Test {
     Any(&'static [Test]),
 }
 
-pub(super) const fn above(quantity: Quantity, number: f64) -> Test {
-    Test::Above(quantity, number)
-}
-
-pub(super) const fn at_least(quantity: Quantity, number: f64) -> Test {
-    Test::AtLeast(quantity, number)
-}
-
-pub(super) const fn below(quantity: Quantity, number: f64) -> Test {
-    Test::Below(quantity, number)
-}
-
-pub(super) const fn sure(quantity: Quantity, error: f64) -> Test {
-    Test::Sure(quantity, error)
-}
-
 /// A few evaluations on the same examples are sufficient.
 pub(super) const fn few(quantity: Quantity) -> Test {
     Test::Support(quantity, EVALUATIONS)

@@ -1,7 +1,8 @@
 //! Waves with a regular period, typical of unshuffled data: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::{Symptom, above, rule};
+use super::Test::Above;
+use super::{Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{WAVE_CHANCE, WAVES};
 
@@ -15,13 +16,13 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             "in_step_with_epochs",
             "the loss oscillates with the period of an epoch: the data are in the same order in every epoch",
         )
-        .when(&[above(Q::Waves, WAVES), above(Q::EpochWaves, WAVE_CHANCE)]),
+        .when(&[Above(Q::Waves, WAVES), Above(Q::EpochWaves, WAVE_CHANCE)]),
         rule(
             Warning,
             "waves",
             "the loss oscillates in waves longer than a batch, which suggests that the data are sorted",
         )
-        .when(&[above(Q::Waves, WAVES)]),
+        .when(&[Above(Q::Waves, WAVES)]),
     ],
 };
 

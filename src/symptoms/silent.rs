@@ -1,7 +1,8 @@
 //! No new events for much longer than the job's usual interval, before its end: its rules over the evidence.
 
 use super::Severity::{Problem, Warning};
-use super::{Symptom, above, at_least, below, rule};
+use super::Test::{Above, AtLeast, Below};
+use super::{Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GUESS, HALF, NOT_DONE};
 
@@ -17,25 +18,25 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             {steps}, at {done%} of its steps, perhaps because of early stopping",
         )
         .when(&[
-            at_least(Q::Silence, 1.0),
-            below(Q::Done, NOT_DONE),
-            below(Q::ValidationBestAfter, GUESS),
-            below(Q::CutOff, HALF),
+            AtLeast(Q::Silence, 1.0),
+            Below(Q::Done, NOT_DONE),
+            Below(Q::ValidationBestAfter, GUESS),
+            Below(Q::CutOff, HALF),
         ]),
         rule(
             Problem,
             "before_its_end",
             "no event for {silence} times the longest expected pause since step {steps}, at {done%} of its steps",
         )
-        .when(&[at_least(Q::Silence, 1.0), below(Q::Done, NOT_DONE)])
-        .unless(&[above(Q::NonFinite, 0.0)]),
+        .when(&[AtLeast(Q::Silence, 1.0), Below(Q::Done, NOT_DONE)])
+        .unless(&[Above(Q::NonFinite, 0.0)]),
         rule(
             Warning,
             "cut_off",
             "no event for {silence} times the longest expected pause since step {steps}, in the middle of a record",
         )
-        .when(&[at_least(Q::Silence, 1.0), above(Q::CutOff, HALF)])
-        .unless(&[at_least(Q::Done, NOT_DONE)]),
+        .when(&[AtLeast(Q::Silence, 1.0), Above(Q::CutOff, HALF)])
+        .unless(&[AtLeast(Q::Done, NOT_DONE)]),
     ],
 };
 

@@ -1,7 +1,8 @@
 //! Improves steadily, but too slowly to reach a useful level in a reasonable budget: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::{ACCURATE, MATURE, STOPPED, Symptom, above, below, many, rule};
+use super::Test::{Above, Below};
+use super::{ACCURATE, MATURE, STOPPED, Symptom, many, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
     ACCURACY_GAIN, BUDGETS, HALF, HARDLY_MOVES, LEARNED, OVERFIT_RISE, RISES_AGAIN, SIGNIFICANT, TREND,
@@ -19,11 +20,11 @@ pub(super) const SYMPTOM: Symptom = Symptom {
         )
         .when(&[
             MATURE,
-            below(Q::WeightMovement, HARDLY_MOVES),
-            above(Q::WeightMovement, 0.0),
-            below(Q::Progress, LEARNED),
+            Below(Q::WeightMovement, HARDLY_MOVES),
+            Above(Q::WeightMovement, 0.0),
+            Below(Q::Progress, LEARNED),
         ])
-        .unless(&[above(Q::TrainedBefore, HALF), ACCURATE]),
+        .unless(&[Above(Q::TrainedBefore, HALF), ACCURATE]),
         rule(
             Problem,
             "steady_and_slow",
@@ -32,13 +33,13 @@ pub(super) const SYMPTOM: Symptom = Symptom {
         .when(&[
             MATURE,
             many(Q::Steadiness),
-            below(Q::Progress, OVERFIT_RISE),
-            above(Q::Progress, 0.0),
-            above(Q::Steadiness, RISES_AGAIN),
-            below(Q::LateFall, 1.0 / (SIGNIFICANT * BUDGETS)),
-            below(Q::LateTrend, -TREND),
+            Below(Q::Progress, OVERFIT_RISE),
+            Above(Q::Progress, 0.0),
+            Above(Q::Steadiness, RISES_AGAIN),
+            Below(Q::LateFall, 1.0 / (SIGNIFICANT * BUDGETS)),
+            Below(Q::LateTrend, -TREND),
         ])
-        .unless(&[above(Q::TrainedBefore, HALF), above(Q::AccuracyGain, ACCURACY_GAIN), STOPPED, ACCURATE]),
+        .unless(&[Above(Q::TrainedBefore, HALF), Above(Q::AccuracyGain, ACCURACY_GAIN), STOPPED, ACCURATE]),
     ],
 };
 

@@ -1,7 +1,8 @@
 //! Progress stops when the learning rate falls to (nearly) zero, with the loss still high: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::{ACCURATE, Symptom, above, below, rule};
+use super::Test::{Above, Below};
+use super::{ACCURATE, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GOOD, HALF, THIRD};
 
@@ -15,7 +16,7 @@ pub(super) const SYMPTOM: Symptom = Symptom {
         "the learning rate is nearly zero for the latest {low_rate%} of the run; \
             during that time, the loss decreased by {low_rate_gain} of its earlier decrease, and is now {loss_end}",
     )
-    .when(&[above(Q::Maturity, THIRD), above(Q::LowRate, HALF), below(Q::LowRateGain, HALF), below(Q::Progress, GOOD)])
+    .when(&[Above(Q::Maturity, THIRD), Above(Q::LowRate, HALF), Below(Q::LowRateGain, HALF), Below(Q::Progress, GOOD)])
     .unless(&[ACCURATE])],
 };
 

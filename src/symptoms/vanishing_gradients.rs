@@ -2,7 +2,8 @@
 //! over the evidence.
 
 use super::Severity::Problem;
-use super::{ACCURATE, MATURE, Symptom, below, rule};
+use super::Test::Below;
+use super::{ACCURATE, MATURE, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{FIFTH, TINY_NORM, VANISHES};
 
@@ -16,10 +17,10 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             "by_depth",
             "the gradients change by {gradient_by_depth} orders of magnitude from the output to the input",
         )
-        .when(&[MATURE, below(Q::GradientByDepth, VANISHES), below(Q::Progress, FIFTH)])
+        .when(&[MATURE, Below(Q::GradientByDepth, VANISHES), Below(Q::Progress, FIFTH)])
         .unless(&[ACCURATE]),
         rule(Problem, "norm", "the gradient norm is {gradient_level} while the loss is {loss_end}")
-            .when(&[MATURE, below(Q::GradientToLoss, TINY_NORM), below(Q::Progress, FIFTH)])
+            .when(&[MATURE, Below(Q::GradientToLoss, TINY_NORM), Below(Q::Progress, FIFTH)])
             .unless(&[ACCURATE]),
     ],
 };

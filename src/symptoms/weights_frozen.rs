@@ -1,7 +1,8 @@
 //! Weights do not change, or the loss repeats itself exactly: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::{ACCURATE, Symptom, above, at_least, rule};
+use super::Test::{Above, AtLeast};
+use super::{ACCURATE, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{GUESS, MAYBE, REPEATS, THIRD};
 
@@ -11,23 +12,23 @@ pub(super) const SYMPTOM: Symptom = Symptom {
     summary: "weights do not change, or the loss repeats itself exactly",
     rules: &[
         rule(Problem, "weights", "the histograms of all weights are identical {frozen_weights} times in a row")
-            .when(&[at_least(Q::FrozenWeights, MAYBE)]),
+            .when(&[AtLeast(Q::FrozenWeights, MAYBE)]),
         rule(
             Problem,
             "zeros",
             "the latest {zeros} losses are exactly 0, directly after much larger losses: a NaN was replaced by 0",
         )
-        .when(&[at_least(Q::Zeros, REPEATS)]),
+        .when(&[AtLeast(Q::Zeros, REPEATS)]),
         rule(Problem, "loss", "the latest {repeats} losses are all exactly {loss_end}")
-            .when(&[at_least(Q::Repeats, REPEATS), above(Q::RepeatedShare, THIRD)])
-            .unless(&[above(Q::Clamp, 0.0)]),
+            .when(&[AtLeast(Q::Repeats, REPEATS), Above(Q::RepeatedShare, THIRD)])
+            .unless(&[Above(Q::Clamp, 0.0)]),
         rule(
             Problem,
             "validation",
             "{validation_repeats%} of the validation losses, including the latest, are exactly the same",
         )
-        .when(&[above(Q::Maturity, THIRD), above(Q::ValidationRepeats, GUESS)])
-        .unless(&[above(Q::Clamp, 0.0), ACCURATE]),
+        .when(&[Above(Q::Maturity, THIRD), Above(Q::ValidationRepeats, GUESS)])
+        .unless(&[Above(Q::Clamp, 0.0), ACCURATE]),
     ],
 };
 

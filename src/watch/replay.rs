@@ -19,16 +19,15 @@ use crate::tfevents::{Datum, Event, Tail, What};
 pub fn each_scalar(logdir: &dyn Logdir, mut take: impl FnMut(&RunName, &str, Point)) -> io::Result<Vec<String>> {
     let Discovery { mut entries, problems, .. } = logdir.discover(Path::new(""));
     entries.retain(|entry| entry.kind == Kind::Events);
-    entries.sort_by(|a, b| (&a.run, &a.path).cmp(&(&b.run, &b.path)));
+    entries.sort_by_cached_key(|entry| (entry.run(), entry.path.clone()));
     let mut buffer = vec![0; WINDOW];
     for entry in entries {
-        let file = logdir.open(&entry.path)?;
+        let (file, run) = (logdir.open(&entry.path)?, entry.run());
         let mut tail = Tail::default();
         loop {
             let start = tail.offset();
             let got = file.read_at(&mut buffer, start)?;
-            let advance =
-                tail.advance(&buffer[..got], |record| scalars(record, |tag, point| take(&entry.run, tag, point)));
+            let advance = tail.advance(&buffer[..got], |record| scalars(record, |tag, point| take(&run, tag, point)));
             if got < buffer.len() {
                 break;
             }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use nextrun::logdir::{Discovery, Entry, Kind, LogFile, Logdir, Stat, run_of};
+use nextrun::logdir::{Discovery, Entry, Kind, LogFile, Logdir, Stat};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryLogdir(Arc<Mutex<State>>);
@@ -55,7 +55,7 @@ impl Logdir for MemoryLogdir {
         let state = self.0.lock().expect("no test panics with it");
         let entry = |(path, (stat, _)): (&PathBuf, &(Stat, Arc<Vec<u8>>))| {
             let kind = Kind::of(path).filter(|_| path.starts_with(under))?;
-            Some(Entry { path: path.clone(), run: run_of(path), kind, stat: *stat })
+            Some(Entry { path: path.clone(), kind, stat: *stat })
         };
         Discovery { entries: state.files.iter().filter_map(entry).collect(), ..Discovery::default() }
     }

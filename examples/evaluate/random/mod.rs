@@ -39,6 +39,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
+use nextrun::belief::Weights;
 
 use crate::parallel;
 use data::TaskData;
@@ -71,6 +72,9 @@ pub(crate) struct Random {
     /// Prints what the loop did with each failing program that got a case, and what was seen of changes that cure.
     #[arg(long, requires = "closed_loop")]
     walks: bool,
+    /// Judges by the weights in this file instead of those that are built in.
+    #[arg(long, requires = "measure")]
+    weights: Option<PathBuf>,
     /// The policy of every job, in place of the built-in ones.
     #[arg(long, requires = "closed_loop")]
     policy: Option<PathBuf>,
@@ -90,6 +94,9 @@ pub(crate) const VERSION: &str = "3";
 /// # Errors
 /// When the cache cannot be read or written.
 pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
+    if let Some(path) = &arguments.weights {
+        judge_by(path)?;
+    }
     let path = file(arguments.cache.as_deref())?;
     let begun = Instant::now();
     let records = records(&path, arguments.count)?;
@@ -140,6 +147,16 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
         page::write(path, &figures, &command)?;
     }
     Ok(())
+}
+
+/// Judges by the weights in a file instead of those that are built in.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn judge_by(path: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}: cannot read", path.display()))?;
+    let weights = Weights::parse(&text).with_context(|| path.display().to_string())?;
+    weights.instead().map_err(|_| anyhow::anyhow!("weights were used before {} was read", path.display()))
 }
 
 /// The file that records are kept in.

@@ -16,7 +16,6 @@ mod solve;
 mod thresholds;
 mod verdicts;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -24,7 +23,6 @@ use clap::Args;
 use nextrun::belief::{Model, Verdicts, Weights};
 
 use crate::random;
-use crate::random::program::Family;
 use expert::{Expert, Shape};
 use rows::{Layout, Program, Row};
 
@@ -46,8 +44,8 @@ pub(crate) struct Fit {
     /// Writes what is said of each program at each look to this file, as one JSON line each.
     #[arg(long)]
     said: Option<PathBuf>,
-    /// Carries out the experiments of the programs that fail, too, to see how often verdicts are right; else what is known
-    /// of that stays.
+    /// Judges by the weights in the file, and carries out the experiments of the programs that fail, too, to see how often
+    /// verdicts are right; else what is known of that stays.
     #[arg(long)]
     closed_loop: bool,
     /// How strongly weights are held to the expert's.
@@ -55,6 +53,8 @@ pub(crate) struct Fit {
     ridge: f64,
 }
 
+/// The programs that are fitted on are divided so often; what is said of each part rests on the others.
+const FOLDS: u64 = 5;
 /// The share of failing jobs that a site has unless it says so.
 const PRIOR: f64 = 0.05;
 
@@ -63,6 +63,9 @@ const PRIOR: f64 = 0.05;
 /// # Errors
 /// When the cache cannot be read or written, or the file of the weights cannot be written.
 pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
+    if arguments.closed_loop {
+        random::judge_by(&arguments.out)?;
+    }
     let path = random::file(arguments.cache.as_deref())?;
     let records = random::records(&path, arguments.count)?;
     let seen = seen::all(&path, &records)?;
@@ -71,13 +74,11 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     let programs = rows::programs(&records, &seen);
     let fitted: Vec<&Program<'_>> = programs.iter().filter(|program| !program.held_back).collect();
 
-    // What is said of each program by weights that no program with its task had a part in: calibration and thresholds rest
-    // on that, and are to hold for tasks that nobody has seen.
+    // What is said of each program by weights that it had no part in: calibration and thresholds rest on that.
     let mut judged = Vec::new();
-    let tasks: BTreeSet<Family> = fitted.iter().map(|program| program.task).collect();
-    for task in tasks {
-        let (part, rest): (Vec<&Program<'_>>, Vec<&Program<'_>>) =
-            fitted.iter().partition(|program| program.task == task);
+    for fold in 0..FOLDS {
+        let (rest, part): (Vec<&Program<'_>>, Vec<&Program<'_>>) =
+            fitted.iter().partition(|program| program.seed % FOLDS != fold);
         let weights = failing(&rest, (&layout, &experts), arguments.ridge)?;
         judged.extend(part.iter().map(|program| thresholds::Judged::new(program, &layout, &weights)));
     }
@@ -103,7 +104,7 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     failing.terms.push(calibration);
     let cures = cures::fit(&fitted, &programs)?;
     let verdicts = if arguments.closed_loop { verdicts::fit(&records)? } else { Weights::shipped().verdicts.clone() };
-    let text = text(alarm, &failing, &cures, verdicts, records.len())?;
+    let text = text(alarm, &failing, &cures, &verdicts, records.len())?;
     if !arguments.dry {
         std::fs::write(&arguments.out, text).with_context(|| format!("{}: cannot write", arguments.out.display()))?;
     }
@@ -185,7 +186,7 @@ fn text(
     alarm: f64,
     failing: &Model,
     cures: &[(String, Model)],
-    verdicts: Verdicts,
+    verdicts: &Verdicts,
     count: usize,
 ) -> anyhow::Result<String> {
     let model = |model: &Model, indent: &str| -> anyhow::Result<String> {
@@ -208,9 +209,9 @@ fn text(
         "{{\n \"version\": \"{version}\",\n \"alarm\": {alarm:.3},\n \"suspect\": {SUSPECT},\n \"failing\": {},\n \"cures\": [\n{}\n ],\n \"verdicts\": {}\n}}\n",
         model(failing, " ")?,
         cures.join(",\n"),
-        serde_json::to_string(&verdicts)?
+        serde_json::to_string(verdicts)?
     ))
 }
 
-/// From this probability on a job is suspect: four times the usual share of failures.
-const SUSPECT: f64 = 0.2;
+/// From this probability on a job is suspect: twice the usual share of failures.
+const SUSPECT: f64 = 2.0 * PRIOR;

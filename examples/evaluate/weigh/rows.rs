@@ -12,13 +12,11 @@ use nextrun::symptoms::ids;
 use super::expert::{Expert, Group};
 use super::seen::{Glance, Seen};
 use crate::random::labels::{Class, Label};
-use crate::random::program::Family;
 use crate::random::record::Record;
 
 /// A program with what is seen of it.
 pub(super) struct Program<'a> {
     pub(super) seed: u64,
-    pub(super) task: Family,
     pub(super) held_back: bool,
     pub(super) label: &'a Label,
     pub(super) looks: &'a [Glance],
@@ -39,8 +37,7 @@ impl Program<'_> {
 pub(super) fn programs<'a>(records: &'a BTreeMap<u64, Record>, seen: &'a BTreeMap<u64, Seen>) -> Vec<Program<'a>> {
     let program = |(seed, record): (&u64, &'a Record)| {
         let looks = &seen.get(seed)?.looks;
-        let (task, held_back) = (record.program.task.family, record.held_back.any());
-        Some(Program { seed: *seed, task, held_back, label: &record.label, looks })
+        Some(Program { seed: *seed, held_back: record.held_back.any(), label: &record.label, looks })
     };
     records.iter().filter_map(program).collect()
 }

@@ -4,6 +4,7 @@
 
 use nextrun::belief::{Term, log_odds, probability};
 
+use super::PRIOR;
 use super::rows::{Layout, Program, rounded};
 
 /// Share of healthy programs of which people may hear, at any look of their lives.
@@ -34,7 +35,7 @@ impl Judged {
             certain: glance.certain,
             unjudged: glance.unjudged,
             sum: layout.sum(glance, weights),
-            probability: 0.0,
+            probability: PRIOR,
         };
         Judged { seed: program.seed, fails: program.fails(), looks: program.looks.iter().map(look).collect() }
     }

@@ -76,6 +76,20 @@ fn what_keeps_anything_from_being_found_is_said() {
 }
 
 #[test]
+fn of_very_many_objects_only_the_newest_versions_are_remembered() {
+    let entry = |time: i128| {
+        let stat = Stat { size: 1, modified: time, identity: (0, 0) };
+        (Entry { path: PathBuf::from(format!("{time}.tfevents")), kind: Kind::Events, stat }, None)
+    };
+    let found: Vec<_> = [5, 9, 1, 7, 7, 3].map(entry).into();
+    let remembered = |most| {
+        let oldest = newest_from(&found, most);
+        found.iter().filter(|(entry, _)| entry.stat.modified >= oldest).count()
+    };
+    assert_eq!([6, 5, 3, 2, 1].map(remembered), [6, 5, 3, 1, 1], "those of the same age together or not at all");
+}
+
+#[test]
 fn a_version_put_between_listing_and_reading_is_read_instead() {
     let stored = Stored::under("runs");
     stored.put("runs/x.tfevents", b"old");

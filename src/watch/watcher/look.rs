@@ -5,7 +5,7 @@
 //! Adding a name to a directory changes its time; appending to a file does not. A sweep therefore checks the time of
 //! each directory, lists those that changed, checks each followed file, and lists the rest in rotation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::super::history::{Known, print_of};
@@ -61,7 +61,7 @@ impl Watcher {
         if let (Some(kind), true) = (kind, self.files.get(&run).is_some_and(is_followed))
             && let Ok(stat) = self.logdir.stat(path)
         {
-            return self.add(run.clone(), vec![Entry { path: path.to_owned(), run, kind, stat }], changes);
+            return self.add(run, vec![Entry { path: path.to_owned(), kind, stat }], changes);
         }
         let logdir = self.logdir.clone();
         // A file that is new or gone is one of its directory, as are the files beside it.
@@ -80,7 +80,7 @@ impl Watcher {
             let (mut found, mut missing) = (Vec::new(), Vec::new());
             for (path, _) in files.paths() {
                 match Kind::of(path).zip(self.logdir.stat(path).ok()) {
-                    Some((kind, stat)) => found.push(Entry { path: path.clone(), run: run.clone(), kind, stat }),
+                    Some((kind, stat)) => found.push(Entry { path: path.clone(), kind, stat }),
                     None if self.unseen.iter().any(|directory| path.starts_with(directory)) => {}
                     None => missing.push(path.clone()),
                 }
@@ -142,24 +142,27 @@ impl Watcher {
     fn look_below(&mut self, scope: &Path, changes: &mut Changes) {
         let found = self.logdir.discover(scope);
         changes.problems.extend(found.problems);
-        let mut by_directory: BTreeMap<PathBuf, Vec<Entry>> = BTreeMap::new();
-        for entry in found.entries {
-            let directory = entry.path.parent().unwrap_or(Path::new(""));
-            by_directory.entry(directory.to_owned()).or_default().push(entry);
-        }
+        // A million entries are not copied into another collection.
+        let directory_of = |entry: &Entry| entry.path.parent().unwrap_or(Path::new("")).to_owned();
+        let mut entries = found.entries;
+        entries.sort_unstable_by(|a, b| (a.path.parent(), &a.path).cmp(&(b.path.parent(), &b.path)));
+        let is_listed = |path: &PathBuf| entries.binary_search_by(|entry| entry.path.parent().cmp(&Some(path))).is_ok();
         let is_seen = |path: &PathBuf| !found.unseen.iter().any(|directory| path.starts_with(directory));
         let old = self.history.runs_under(scope).map(Path::to_owned);
         let read = self.read_under(scope);
         let read = read.iter().filter_map(|run| self.files.get(run)).flat_map(super::RunFiles::paths);
         let read = read.filter(|(path, _)| path.starts_with(scope)).filter_map(|(path, _)| path.parent());
         let known = old.chain(read.map(Path::to_owned));
-        let missing: BTreeSet<PathBuf> =
-            known.filter(|path| !by_directory.contains_key(path)).filter(is_seen).collect();
+        let missing: BTreeSet<PathBuf> = known.filter(|path| !is_listed(path)).filter(is_seen).collect();
         for directory in missing {
             self.take(&directory, Vec::new(), changes);
         }
-        for (directory, entries) in by_directory {
-            self.take(&directory, entries, changes);
+        let mut rest = entries.into_iter().peekable();
+        while let Some(first) = rest.next() {
+            let directory = directory_of(&first);
+            let mut inside = Vec::from([first]);
+            inside.extend(std::iter::from_fn(|| rest.next_if(|entry| directory_of(entry) == directory)));
+            self.take(&directory, inside, changes);
         }
     }
 
