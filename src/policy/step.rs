@@ -105,6 +105,9 @@ impl<'p, 'e> Walk<'p, 'e> {
         if let Some((_, go)) = phase.before_each.iter().find(|(when, _)| self.holds(when)) {
             return self.go(go);
         }
+        if let Some(test) = self.most_promising().filter(|test| self.is_probable(test)) {
+            return self.found(test, "it is now more probable than all other causes together".to_owned());
+        }
         // A limit ends the experiments; what they have shown can still be read.
         let limited = self.case.outcomes.values().any(|outcome| outcome == LIMIT);
         let open: Vec<&'p Test> = phase
@@ -323,7 +326,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         }
         if self.case.promising.contains_key(&test.name) {
             self.case.outcomes.insert(test.name.clone(), PROMISING.to_owned());
-            if gain::believed(self.policy, test, self.environment(attempt, None)) >= gain::PROBABLE {
+            if self.is_probable(test) {
                 return self.found(test, why);
             }
             self.settle(test, PROMISING, why);
@@ -332,6 +335,11 @@ impl<'p, 'e> Walk<'p, 'e> {
         let (outcome, why) = self.outcome(test, attempt, facts);
         self.settle(test, &outcome, format!("{prefix}{why}"));
         None
+    }
+
+    /// Whether the cause of a test is more probable than all others together.
+    fn is_probable(&self, test: &Test) -> bool {
+        gain::believed(self.policy, test, self.environment(1, None)) >= gain::PROBABLE
     }
 
     /// Whether the cause that a reading has just found is probable enough to stop the search.

@@ -257,6 +257,14 @@ mod tests {
         }
     }
 
+    /// Waits for the notice of a directory, and until the directory that is there now is watched.
+    fn wait_for_watch(notifier: &mut Notifier, path: &str) {
+        wait_for(notifier, path);
+        while !notifier.kernel.as_ref().is_some_and(|kernel| kernel.watches(Path::new(path))) {
+            notifier.wait(LONG);
+        }
+    }
+
     #[test]
     fn changes_in_watched_and_in_new_directories_are_noticed() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -317,12 +325,12 @@ mod tests {
         paths(notifier.wait(LONG));
         fs::rename(at("a"), at("old")).expect("a directory");
         fs::rename(at("b"), at("a")).expect("a directory");
-        wait_for(&mut notifier, "a");
+        wait_for_watch(&mut notifier, "a");
         fs::write(at("a/x.tfevents"), "1").expect("a file");
         wait_for(&mut notifier, "a/x.tfevents");
         fs::remove_dir_all(at("a")).expect("a directory");
         fs::create_dir(at("a")).expect("a directory");
-        wait_for(&mut notifier, "a");
+        wait_for_watch(&mut notifier, "a");
         fs::write(at("a/y.tfevents"), "1").expect("a file");
         wait_for(&mut notifier, "a/y.tfevents");
     }

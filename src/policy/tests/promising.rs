@@ -61,6 +61,16 @@ fn a_cause_that_is_more_probable_than_all_others_together_ends_the_search() {
 }
 
 #[test]
+fn a_promising_cause_ends_the_search_once_others_are_improbable() {
+    let policy = POLICY.replace("cause: vanishing_gradients", "cause: vanishing_gradients, prior: 0.4");
+    let mut walker = Walker::start(read(&policy), baseline(), CaseFacts::default());
+    walker.shows(&nothing()).shows(&helps(0.6));
+    assert_eq!(walker.passed(), [("normalize_inputs", "promising")]);
+    walker.shows(&nothing());
+    assert_eq!(walker.conclusion().verdict, "input_scaling");
+}
+
+#[test]
 fn a_change_that_helps_is_the_cause_where_no_other_does() {
     let mut walker = walker();
     walker.shows(&nothing()).shows(&nothing()).shows(&helps(0.4)).shows(&nothing());
