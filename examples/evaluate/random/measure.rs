@@ -386,7 +386,8 @@ fn verdicts(figures: &mut Figures, set: &str, failing: &[(&&Record, &Outcome)]) 
     }
     for (low, high) in [(0.0, 0.6), (0.6, 0.75), (0.75, 0.85), (0.85, 0.95), (0.95, 1.01)] {
         rights("confidence of verdicts", &format!("{low:.2} to {high:.2}"), &|outcome| {
-            let named = outcome.verdict.as_deref().is_some_and(|verdict| !["inconclusive", "recovered"].contains(&verdict));
+            let named =
+                outcome.verdict.as_deref().is_some_and(|verdict| !["inconclusive", "recovered"].contains(&verdict));
             named && outcome.confidence >= low && outcome.confidence < high
         });
     }
