@@ -29,7 +29,7 @@ fn write_run(folder: &Path, hparams: &str, loss: impl Fn(i64) -> f32) {
     fs::write(folder.join("events.out.tfevents.1.node1"), events(301, loss)).unwrap();
 }
 
-const ALL: &str = "learning_rate: 0.5\noptimizer: adam\nbatch_size: 8\nmax_steps: 300\n";
+const ALL: &str = "learning_rate: 0.001\noptimizer: adam\nbatch_size: 8\nmax_steps: 300\n";
 
 fn falling(step: i64) -> f32 {
     2.0 * (-step as f32 / 60.0).exp()

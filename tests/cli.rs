@@ -26,7 +26,7 @@ fn lines(text: &str) -> Vec<Value> {
 fn write_run(logdir: &Path, name: &str, loss: impl Fn(i64) -> f32) {
     let folder = logdir.join(name);
     fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("hparams.yaml"), "learning_rate: 0.5\noptimizer: adam\nmax_steps: 300\n").unwrap();
+    fs::write(folder.join("hparams.yaml"), "learning_rate: 0.001\noptimizer: adam\nmax_steps: 300\n").unwrap();
     let scalar = |step: i64| encode::scalar(1.7e9 + step as f64, step, "train/loss", loss(step));
     let records: Vec<u8> = (0..=300).flat_map(scalar).collect();
     fs::write(folder.join("events.out.tfevents.1.node1"), records).unwrap();
@@ -49,7 +49,7 @@ fn a_log_directory_of_healthy_jobs_is_exit_code_0() {
     let job = &lines(&out)[0];
     assert_eq!((&job["run"], &job["status"], &job["next"]), (&"a".into(), &"healthy".into(), &Value::Null));
     assert_eq!(job["signals"]["train_loss"], "train/loss");
-    assert_eq!(job["hyperparameters"]["learning_rate"], 0.5);
+    assert_eq!(job["hyperparameters"]["learning_rate"], 0.001);
 }
 
 #[test]

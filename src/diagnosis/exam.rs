@@ -1,5 +1,7 @@
 //! One examination of a job: the meaning of its tags, its symptoms, and its facts.
 
+use std::sync::Arc;
+
 use crate::belief::{Belief, CALIBRATION, Contribution, Weights};
 use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
 use crate::facts::{Facts, Knobs, Looked, measure};
@@ -32,7 +34,7 @@ pub struct Memory {
     /// How the job was doing by it, and how probable it was that it fails.
     judged: Option<(Status, f64)>,
     /// Its own statements, once requested.
-    described: Option<Described>,
+    described: Option<Arc<Described>>,
     /// There is only one examination: if its length is unknown, the existing data count as complete.
     only_look: bool,
     /// Its reported status; its end once no new data are expected.
@@ -206,17 +208,16 @@ impl Memory {
         &self.symptoms
     }
 
-    /// Records the statements of a job, which are reread only if there are new ones.
-    pub(super) fn describe(&mut self, job: &Job<'_>, site: &Site) {
+    /// The statements of a job, which are reread only if there are new ones.
+    pub(super) fn describe(&mut self, job: &Job<'_>, site: &Site) -> Arc<Described> {
         let said = (job.events(), said(job));
-        if self.described.as_ref().is_none_or(|described| described.said != said) {
-            let (suggestion, knobs) = (job.suggestion_id(), site.logged_knobs(job));
-            self.described = Some(Described { suggestion, knobs, said });
+        match &self.described {
+            Some(described) if described.said == said => described.clone(),
+            _ => {
+                let (suggestion, knobs) = (job.suggestion_id(), site.logged_knobs(job));
+                self.described.insert(Arc::new(Described { suggestion, knobs, said })).clone()
+            }
         }
-    }
-
-    pub(super) fn described(&self) -> Option<&Described> {
-        self.described.as_ref()
     }
 
     /// The rules by which it was examined have changed: it is due again.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::asked::{Asked, other_code};
 use super::exam::{End, Exam, exam_with};
+use super::linking::Roster;
 use super::{Changes, Diagnosis, Seen, Status};
 use crate::case::{Case, CaseId, Experiment, NOT_AS_ASKED, Spent, Void, Waiting};
 use crate::facts::{Facts, Knobs, Quantity, measure};
@@ -82,10 +83,12 @@ impl Diagnosis {
     pub(super) fn go_on(&mut self, seen: &Seen<'_>, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         let open: Vec<CaseId> =
             self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
+        let waits = |id: &CaseId| self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Experiment));
+        let roster = if open.iter().any(waits) { self.roster(jobs) } else { Roster::default() };
         for id in open {
             let Some(case) = self.cases.get(&id).filter(|case| !self.is_unseen(seen, &case.baseline)) else { continue };
             match &case.waiting {
-                Waiting::Experiment => self.look_at_experiment(&id, jobs, now, changes),
+                Waiting::Experiment => self.look_at_experiment(&id, &roster, now, changes),
                 Waiting::Room(_) | Waiting::Answer { .. } | Waiting::Approval(_) | Waiting::Probe => {
                     self.step(&id, now, changes, |case, terms| case.wait(terms))
                 }
@@ -94,10 +97,10 @@ impl Diagnosis {
         }
     }
 
-    fn look_at_experiment(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
-        self.find_job(id, jobs, now, changes);
+    fn look_at_experiment(&mut self, id: &CaseId, roster: &Roster<'_>, now: f64, changes: &mut Changes) {
+        self.find_job(id, roster, now, changes);
         let Some(experiment) = self.cases.get(id).and_then(Case::open_experiment) else { return };
-        let job = experiment.job.as_ref().and_then(|name| jobs.iter().find(|job| job.name == *name));
+        let job = experiment.job.as_ref().and_then(|name| roster.job(name));
         let end = experiment.fate.clone().filter(|fate| fate.state.is_final());
         let (suggestion, events) = (experiment.suggestion.clone(), job.map_or(0, Job::events));
         let told = experiment.fate_told.unwrap_or(f64::NEG_INFINITY);
@@ -118,13 +121,13 @@ impl Diagnosis {
             return self.wait_for_start(id, now, changes);
         };
         let Some(case) = self.cases.get(id) else { return };
-        let baseline = jobs.iter().find(|job| job.name == case.baseline);
+        let baseline = roster.job(&case.baseline);
         let Some(experiment) = case.open_experiment() else { return };
         let trial = Trial { case, experiment, job, logged: self.site.logged_knobs(job), fate: end.as_ref() };
         let Some(((spent, fails), weighed)) = self.weigh(&trial, baseline, now) else {
             return self.stop_long_probe(id, Some(job), now, changes);
         };
-        if self.is_disputed(id, jobs, now, changes) {
+        if self.is_disputed(id, roster, now, changes) {
             return;
         }
         if let Some(case) = self.cases.get_mut(id) {

@@ -2,21 +2,70 @@
 //!
 //! Owns: all evidence about the identity of a job, combined for [`link`]. Must not know: when an experiment is judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
+use super::exam::Described;
 use super::{Changes, Diagnosis};
 use crate::case::{Candidate, Case, CaseId, Experiment, Known, Link, Wanted, link};
 use crate::facts::Knobs;
 use crate::jobs::Job;
 
+/// The jobs of one tick with their statements, looked up once for all cases: a site can have thousands of jobs and
+/// hundreds of open experiments.
+#[derive(Default)]
+pub(super) struct Roster<'t> {
+    jobs: &'t [Job<'t>],
+    by_name: HashMap<&'t str, usize>,
+    /// The statements of each job; `None` if it is unknown.
+    described: Vec<Option<Arc<Described>>>,
+    /// The jobs that state a suggestion.
+    stating: HashMap<String, Vec<usize>>,
+}
+
+impl<'t> Roster<'t> {
+    /// The job with this name.
+    pub(super) fn job(&self, name: &str) -> Option<&'t Job<'t>> {
+        self.by_name.get(name).map(|at| &self.jobs[*at])
+    }
+
+    /// The jobs that [`link`] could accept for an experiment, in the order of the jobs.
+    fn related(&self, experiment: &Experiment) -> BTreeSet<usize> {
+        let named = self.by_name.get(experiment.run_name.as_str()).copied();
+        let stating = self.stating.get(&experiment.suggestion).into_iter().flatten().copied();
+        let writes = |job: &Job<'_>| experiment.runs.iter().any(|run| holds(job, run));
+        let after = |job: &Job<'_>| job.first_wall_time().is_some_and(|started| started >= experiment.suggested);
+        let by_hand = experiment.machines.is_empty();
+        // Where neither runs nor settings count, no other job has to be looked at.
+        let all = if by_hand || !experiment.runs.is_empty() { self.jobs } else { &[] };
+        let others = all.iter().enumerate().filter(|(_, job)| writes(job) || by_hand && after(job)).map(|(at, _)| at);
+        named.into_iter().chain(stating).chain(others).collect()
+    }
+}
+
 impl Diagnosis {
+    /// The jobs of this tick with their statements.
+    pub(super) fn roster<'t>(&mut self, jobs: &'t [Job<'t>]) -> Roster<'t> {
+        let mut stating: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut described = Vec::with_capacity(jobs.len());
+        for (at, job) in jobs.iter().enumerate() {
+            let known = self.memory.get_mut(&job.name).map(|memory| memory.describe(job, &self.site));
+            if let Some(suggestion) = known.as_ref().and_then(|described| described.suggestion.clone()) {
+                stating.entry(suggestion).or_default().push(at);
+            }
+            described.push(known);
+        }
+        let by_name = jobs.iter().enumerate().map(|(at, job)| (job.name.as_str(), at)).collect();
+        Roster { jobs, by_name, described, stating }
+    }
+
     /// Links the open experiment to the job that carries it out, once there is one.
-    pub(super) fn find_job(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
+    pub(super) fn find_job(&mut self, id: &CaseId, roster: &Roster<'_>, now: f64, changes: &mut Changes) {
         let open = self.cases.get(id).and_then(Case::open_experiment);
         if open.is_none_or(|experiment| experiment.job.is_some()) {
             return;
         }
-        let Some(found) = self.who_runs(id, jobs) else { return };
+        let Some(found) = self.who_runs(id, roster) else { return };
         let Some(case) = self.cases.get_mut(id) else { return };
         let trace = match found {
             Ok((job, by)) => case.link_to(&job, by, now),
@@ -26,12 +75,12 @@ impl Diagnosis {
     }
 
     /// Whether the evidence about the job of an open experiment has changed since it was linked.
-    pub(super) fn is_disputed(&mut self, id: &CaseId, jobs: &[Job<'_>], now: f64, changes: &mut Changes) -> bool {
+    pub(super) fn is_disputed(&mut self, id: &CaseId, roster: &Roster<'_>, now: f64, changes: &mut Changes) -> bool {
         let by_hand = |case: &Case| case.open_experiment().is_some_and(|e| e.linked_by_hand);
         if self.cases.get(id).is_some_and(by_hand) {
             return false;
         }
-        let Some(Err(why)) = self.who_runs(id, jobs) else { return false };
+        let Some(Err(why)) = self.who_runs(id, roster) else { return false };
         let Some(case) = self.cases.get_mut(id) else { return true };
         let trace = case.dispute(&why, now);
         changes.add(&case.clone(), trace);
@@ -39,11 +88,11 @@ impl Diagnosis {
     }
 
     /// The job that runs the open experiment of a case, and the evidence; or why none is accepted.
-    fn who_runs(&mut self, id: &CaseId, jobs: &[Job<'_>]) -> Option<Result<(String, &'static str), String>> {
-        for job in jobs {
-            if let Some(memory) = self.memory.get_mut(&job.name) {
-                memory.describe(job, &self.site);
-            }
+    fn who_runs(&self, id: &CaseId, roster: &Roster<'_>) -> Option<Result<(String, &'static str), String>> {
+        let case = self.cases.get(id)?;
+        let related = roster.related(case.open_experiment()?);
+        if related.is_empty() {
+            return None;
         }
         let open = |case: &Case| {
             let experiment = case.open_experiment()?;
@@ -56,13 +105,13 @@ impl Diagnosis {
         let mine = all.iter().find(|(case, _, _)| case == id)?;
         let others: Vec<Wanted<'_>> = all.iter().filter(|(case, _, _)| case != id).map(wanted).collect();
         let mine = wanted(mine);
-        let case = &self.cases[id];
         let (asked, baselines) = self.known_otherwise(&mine.experiment.suggestion);
-        let candidates: Vec<Candidate<'_>> = jobs
+        let candidates: Vec<Candidate<'_>> = related
             .iter()
-            .filter(|job| job.name != case.baseline)
-            .filter_map(|job| {
-                let described = self.memory.get(&job.name)?.described()?;
+            .map(|at| (&roster.jobs[*at], &roster.described[*at]))
+            .filter(|(job, _)| job.name != case.baseline)
+            .filter_map(|(job, described)| {
+                let described = described.as_ref()?;
                 let known = match () {
                     () if asked.contains(job.name.as_str()) => Known::AnotherSuggestion,
                     () if baselines.contains(job.name.as_str()) => Known::Baseline,

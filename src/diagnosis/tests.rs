@@ -249,8 +249,7 @@ fn what_a_job_says_of_itself_is_read_again_when_it_has_said_more() {
     let mut memory = Memory::first_seen(false);
     let mut described = |runs: &Runs| {
         let jobs = group(runs, &BTreeSet::new());
-        memory.describe(&jobs[0], diagnosis.site());
-        memory.described().unwrap().knobs.clone()
+        memory.describe(&jobs[0], diagnosis.site()).knobs.clone()
     };
     assert_eq!(described(&runs), Knobs::new());
     runs.get_mut(&RunName::new("sick")).unwrap().hyperparameter("learning_rate", json!(0.5));

@@ -239,6 +239,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         let (help, kinds) = (text.matches("# HELP nextrun_").count(), text.matches("# TYPE nextrun_").count());
-        assert_eq!((help, kinds), (19, 19), "those with labels show once they have some");
+        assert_eq!((help, kinds), (21, 21), "those with labels show once they have some");
     }
 }

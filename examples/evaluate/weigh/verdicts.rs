@@ -19,7 +19,7 @@ const PULL: f64 = 2.0;
 /// A belief beyond these says no more.
 const BELIEVED: (f64, f64) = (0.001, 0.9999);
 /// Fewer verdicts bear out nothing.
-const FEW: usize = 10;
+const FEW: usize = 20;
 
 /// A verdict on a failing program.
 struct Verdict {
