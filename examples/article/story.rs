@@ -115,7 +115,8 @@ fn show_step(terminal: &Terminal, number: usize, job: &Job, since: Duration) {
 }
 
 fn show_event(terminal: &Terminal, kind: &str, data: &Value) {
-    let said = data["summary"].as_str().or(data["why"].as_str()).unwrap_or_default();
+    let texts = [&data["summary"], &data["why"], &data["evidence"][0]["summary"]];
+    let said = texts.iter().find_map(|text| text.as_str()).unwrap_or_default();
     terminal.aside(&format!("{}: {said}", kind.trim_start_matches("nextrun.").replace(['.', '_'], " ")));
 }
 

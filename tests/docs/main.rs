@@ -298,16 +298,17 @@ fn the_readme_quotes_shares_of_held_back_cases_only() {
     for line in page.lines().filter(|line| line.starts_with("| held back |")) {
         held_back.extend(shares(line));
     }
-    // In tables that compare programs held back with those to fit on, one column counts.
-    let mut column = None;
+    // In tables that compare programs held back with those to fit on, only some columns count.
+    let mut columns: Vec<usize> = Vec::new();
     for line in page.lines() {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         if !line.starts_with('|') {
-            column = None;
-        } else if let Some(named) = cells.iter().position(|cell| *cell == "held back") {
-            column = Some(named);
-        } else if let Some(cell) = column.and_then(|column| cells.get(column)) {
-            held_back.extend(shares(cell));
+            columns.clear();
+        } else if columns.is_empty() {
+            let named = |(at, cell): (usize, &&str)| cell.ends_with("held back").then_some(at);
+            columns = cells.iter().enumerate().filter_map(named).collect();
+        } else {
+            held_back.extend(columns.iter().filter_map(|column| cells.get(*column)).flat_map(|cell| shares(cell)));
         }
     }
     let quoted = shares(&fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap());
