@@ -124,7 +124,7 @@ impl Diagnosis {
             let conclusion = Conclusion {
                 state: "recovered".into(),
                 verdict: "recovered".into(),
-                confidence: 1.0 - exam.belief.probability,
+                confidence: Weights::shipped().verdicts.confidence("recovered", 1.0 - exam.belief.probability),
                 summary,
                 recommended: BTreeMap::new(),
             };
