@@ -26,7 +26,7 @@ pub struct Believed {
 /// Maximum number of remaining tests in the journal, and of causes and tests in a summary.
 const NEXT: usize = 5;
 
-/// A cause whose verdict is right less often is not named: nine in ten people would be misled.
+/// A cause whose verdict is right less often is not named: nine in ten such verdicts would be wrong.
 const LEAST_CONFIDENCE: f64 = 0.1;
 
 /// A less probable cause is not mentioned in a summary.

@@ -41,18 +41,18 @@ impl HttpChannel {
     /// # Errors
     /// An invalid address, header or secret, a host that is not allowed, or missing TLS.
     pub(super) fn open(preset: &Preset, setup: &Setup, http: &Http) -> Result<HttpChannel, SetupError> {
-        let opening =
+        let checked =
             Checked { preset, setup, scope: Scope::from([("fields".to_owned(), values(setup.fields.iter()))]) };
         let Send::Http { url, socket, certificates, signed_with, .. } = &preset.send else {
-            return Err(opening.unusable("preset", "it does not send over HTTP".to_owned()));
+            return Err(checked.unusable("preset", "it does not send over HTTP".to_owned()));
         };
         let socket = socket.as_ref().map(|socket| {
-            let path = opening.path(socket, "socket")?;
-            path.ok_or_else(|| opening.unusable("socket", "it must be an absolute path".to_owned()))
+            let path = checked.path(socket, "socket")?;
+            path.ok_or_else(|| checked.unusable("socket", "it must be an absolute path".to_owned()))
         });
         let socket = socket.transpose()?;
-        let certificates = certificates.as_ref().map(|file| opening.path(file, "certificates")).transpose()?.flatten();
-        let url = opening.url(url)?;
+        let certificates = certificates.as_ref().map(|file| checked.path(file, "certificates")).transpose()?.flatten();
+        let url = checked.url(url)?;
         if socket.is_none() {
             check_host(setup, "url", url.host_str().unwrap_or_default())?;
         }
@@ -63,9 +63,9 @@ impl HttpChannel {
         };
         let client = http.client(way);
         let client = client.map_err(|reason| SetupError::NoHttp { destination: setup.name.clone(), reason })?;
-        headers_of(preset, &opening.fields()).map_err(|reason| opening.unusable("headers", reason))?;
+        headers_of(preset, &checked.fields()).map_err(|reason| checked.unusable("headers", reason))?;
         let allowed_hosts = setup.allowed_hosts.clone();
-        Ok(HttpChannel { client, url, socket, keys: opening.keys(signed_with.as_ref())?, allowed_hosts })
+        Ok(HttpChannel { client, url, socket, keys: checked.keys(signed_with.as_ref())?, allowed_hosts })
     }
 
     /// The target of requests, for people: scheme, host and port of the address, and whether they are signed.

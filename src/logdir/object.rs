@@ -154,7 +154,7 @@ impl Remote {
     }
 }
 
-/// The time of modification from which at most so many of the newest objects are.
+/// The earliest time such that at most `most` objects were modified then or later.
 fn newest_from(found: &[Listed], most: usize) -> i128 {
     if found.len() <= most {
         return i128::MIN;

@@ -20,7 +20,7 @@ pub enum Presence {
 
 /// Explains the state of a delivery. `others` are the deliveries of its case, possibly including itself; `now` is in
 /// seconds since the Unix epoch.
-pub fn explain(owed: &Owed, others: &[Owed], place: Presence, now: f64) -> String {
+pub fn explain(owed: &Owed, others: &[Owed], presence: Presence, now: f64) -> String {
     let delivery = &owed.delivery;
     let answer = delivery.answer.as_ref().map_or_else(|| "no response yet".to_owned(), Answer::to_string);
     let since = time(owed.changed);
@@ -40,14 +40,14 @@ pub fn explain(owed: &Owed, others: &[Owed], place: Presence, now: f64) -> Strin
              {id}` sends it again, `nextrun outbox drop {id}` discards it",
             id = delivery.id
         ),
-        DeliveryState::Pending | DeliveryState::Unknown => waiting(owed, others, place, now),
+        DeliveryState::Pending | DeliveryState::Unknown => waiting(owed, others, presence, now),
     }
 }
 
 /// Explains why a message has no delivery yet. `now` is in seconds since the Unix epoch.
-pub fn explain_wait(wait: &Wait, place: Presence, now: f64) -> String {
+pub fn explain_wait(wait: &Wait, presence: Presence, now: f64) -> String {
     let Wait { destination, until, why, .. } = wait;
-    match place {
+    match presence {
         Presence::Gone => format!("not sent: the configuration has no destination {destination}; add it again"),
         _ if *until > now => format!("not sent yet: delayed until {}: {why}", time(*until)),
         _ => format!("delayed: {why}; the running daemon will send it, alone or in a digest, once nothing blocks it"),
@@ -83,13 +83,13 @@ impl Unsent {
     }
 }
 
-fn waiting(owed: &Owed, others: &[Owed], place: Presence, now: f64) -> String {
+fn waiting(owed: &Owed, others: &[Owed], presence: Presence, now: f64) -> String {
     let delivery = &owed.delivery;
     let failed = match &delivery.answer {
         Some(answer) => format!("{} failed, the last at {}: {answer}", tries(delivery.attempts), time(owed.changed)),
         None => "not attempted yet".to_owned(),
     };
-    if place == Presence::Gone {
+    if presence == Presence::Gone {
         return format!(
             "not sent: the configuration has no destination {}; add it again, or run `nextrun outbox drop {}`",
             delivery.destination, delivery.id

@@ -10,7 +10,8 @@ use super::thresholds::Judged;
 
 /// Knots of the map. With about 400 looks at each, chance moves the share of failing ones by two points.
 const KNOTS: usize = 12;
-/// Beyond the knots, sums count as they are: the outermost ones leave out this share of the looks.
+/// The share of the looks below the first knot, and above the last. Beyond them, the map is the identity plus a
+/// constant.
 const OUTERMOST: f64 = 0.01;
 /// How strongly the map is pulled to a straight line; one program weighs one.
 const PULL: f64 = 2.0;

@@ -163,7 +163,8 @@ pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 /// Where the version of the tables is kept, once they are there.
 pub(super) const CREATE_VERSION: &str = "CREATE TABLE version (schema BIGINT NOT NULL)";
 
-/// Forgets commits that nobody can repeat any more: whoever waits for one makes no other, such as this, meanwhile.
+/// Deletes the ids of old commits. None of them can be repeated any more: a process waits for the result of a commit
+/// before it makes another, and this deletion is one.
 pub(super) const FORGET_COMMITS: &str = "DELETE FROM commits WHERE at < clock_timestamp() - interval '1 hour'";
 
 /// The schema with the tables of a name: readable, and different for each name.
