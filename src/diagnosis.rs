@@ -261,20 +261,17 @@ impl Diagnosis {
 
     /// The updates of every job, and which jobs are history.
     fn remember(&mut self, seen: &Seen<'_>, jobs: &[Job<'_>], now: f64) {
-        let site = &self.site;
+        let Diagnosis { site, memory, .. } = self;
         let history_after = |job: &str| site.directory_of(job).map_or(f64::INFINITY, |found| found.history_after);
         for job in jobs {
             let events = job.events();
             let history = job.last_wall_time().is_some_and(|last| now - last > history_after(&job.name));
-            let memory = self.memory.entry(job.name.clone()).or_insert_with(|| Memory::first_seen(history));
+            let memory = memory.entry(job.name.clone()).or_insert_with(|| Memory::first_seen(history));
             memory.met.get_or_insert(now);
             memory.saw(job, events, now);
         }
         let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-        let gone: Vec<String> = self.memory.keys().filter(|name| !names.contains(name.as_str())).cloned().collect();
-        for job in gone.into_iter().filter(|job| !self.is_unseen(seen, job)).collect::<Vec<_>>() {
-            self.memory.remove(&job);
-        }
+        memory.retain(|job, _| names.contains(job.as_str()) || site.is_unseen(seen, job));
     }
 
     /// Jobs that run an experiment of any case; they do not get their own cases.

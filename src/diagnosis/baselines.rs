@@ -21,9 +21,9 @@ const RECOVERED: f64 = 0.3;
 
 impl Diagnosis {
     pub(super) fn look_at_baseline(&mut self, job: &Job<'_>, now: f64, changes: &mut Changes) {
+        let Some(memory) = self.memory.get(&job.name).filter(|memory| memory.due(now)) else { return };
         let open = self.open_case_of(&job.name);
-        let Some(memory) = self.memory.get(&job.name) else { return };
-        if !memory.due(now) || open.is_none() && self.waits_for_command(job, now) {
+        if open.is_none() && self.waits_for_command(job, now) {
             return;
         }
         let exam = exam(job, &self.site, memory, now);
@@ -93,7 +93,7 @@ impl Diagnosis {
         Opening {
             id,
             baseline: job.name.clone(),
-            logdir: self.site.directory_of(&job.name).and_then(|directory| directory.name.clone()),
+            logdir: self.site.directory_name_of(&job.name),
             findings: exam.findings.clone(),
             facts: exam.facts.clone(),
             loss_curve: exam.loss_curve(),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Diagnosis, Site};
+use super::Site;
 use crate::jobs::{Job, QuietLimit, group};
 use crate::series::{Runs, joined, relative};
 
@@ -56,6 +56,16 @@ impl Site {
         self.directories.iter().find(|directory| directory.has(job))
     }
 
+    /// The name of the directory of a job, if it has one.
+    pub(super) fn directory_name_of(&self, job: &str) -> Option<String> {
+        self.directory_of(job).and_then(|directory| directory.name.clone())
+    }
+
+    /// Whether a job is in a directory that cannot be read now, or that is no longer configured.
+    pub(super) fn is_unseen(&self, seen: &Seen<'_>, job: &str) -> bool {
+        self.directory_of(job).is_none_or(|directory| seen.unseen.contains(&directory.name))
+    }
+
     /// The run of an event file, by its absolute path.
     pub(super) fn run_of(&self, path: &str) -> Option<String> {
         self.directories.iter().find_map(|directory| {
@@ -64,17 +74,5 @@ impl Site {
             let run = file.rsplit_once('/').map_or(".", |(folder, _)| folder);
             Some(joined(directory.name.as_deref(), run).into_owned())
         })
-    }
-}
-
-impl Diagnosis {
-    /// Whether a job is in a directory that cannot be read now, or that is no longer configured.
-    pub(super) fn is_unseen(&self, seen: &Seen<'_>, job: &str) -> bool {
-        self.site.directory_of(job).is_none_or(|directory| seen.unseen.contains(&directory.name))
-    }
-
-    /// The name of the directory of a job, for complete scans.
-    pub(super) fn scanned(&self, job: &str) -> Option<String> {
-        self.site.directory_of(job).and_then(|directory| directory.name.clone())
     }
 }

@@ -86,7 +86,9 @@ impl Diagnosis {
         let waits = |id: &CaseId| self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Experiment));
         let roster = if open.iter().any(waits) { self.roster(jobs) } else { Roster::default() };
         for id in open {
-            let Some(case) = self.cases.get(&id).filter(|case| !self.is_unseen(seen, &case.baseline)) else { continue };
+            let Some(case) = self.cases.get(&id).filter(|case| !self.site.is_unseen(seen, &case.baseline)) else {
+                continue;
+            };
             match &case.waiting {
                 Waiting::Experiment => self.look_at_experiment(&id, &roster, now, changes),
                 Waiting::Room(_) | Waiting::Answer { .. } | Waiting::Approval(_) | Waiting::Probe => {
@@ -105,7 +107,7 @@ impl Diagnosis {
         let (suggestion, events) = (experiment.suggestion.clone(), job.map_or(0, Job::events));
         let told = experiment.fate_told.unwrap_or(f64::NEG_INFINITY);
         if let Some(fate) = &end {
-            let scanned = self.scanned(&self.cases[id].baseline);
+            let scanned = self.site.directory_name_of(&self.cases[id].baseline);
             if !self.endings.nothing_new((&scanned, &suggestion), events, told) {
                 return;
             }

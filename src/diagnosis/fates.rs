@@ -2,9 +2,10 @@
 //!
 //! Status reports are inputs like events: the same reports in the same order lead to the same case.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Changes, Diagnosis};
+use crate::case::CaseId;
 use crate::command::masked_line;
 use crate::fate::{Fate, JobFate};
 use crate::jobs::Job;
@@ -60,7 +61,7 @@ impl Diagnosis {
             let trace = case.baseline_came_to(&fate, now);
             changes.add(&case.clone(), trace);
         }
-        let scanned = self.scanned(job);
+        let scanned = self.site.directory_name_of(job);
         if let Some(memory) = self.memory.get(job) {
             self.endings.told((&scanned, job), memory.events());
         }
@@ -84,7 +85,7 @@ impl Diagnosis {
             let Some(known) = fates.get(&job.name) else { continue };
             // A job that logs after its end was started again.
             let goes_on = job.last_wall_time().is_some_and(|last| last > known.told + CLOCKS_DIFFER);
-            let scanned = site.directory_of(&job.name).and_then(|directory| directory.name.clone());
+            let scanned = site.directory_name_of(&job.name);
             let last =
                 !known.fate.state.is_final() || endings.nothing_new((&scanned, &job.name), job.events(), known.told);
             memory.came_to(Some(&known.fate).filter(|_| last && !goes_on));
@@ -101,19 +102,23 @@ impl Diagnosis {
 
     /// Tells open cases how their baselines were started, which may become known after they were opened.
     pub(super) fn note_commands(&mut self, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
+        // A job has one open case; of several in an old store, the first counts.
+        let open = self.cases.values().rev().filter(|case| case.closed.is_none());
+        let open: BTreeMap<String, CaseId> = open.map(|case| (case.baseline.clone(), case.id.clone())).collect();
         for job in jobs {
-            let Some(launched) = job.launched().or_else(|| self.launched.get(&job.name)).cloned() else { continue };
-            let Some(id) = self.open_case_of(&job.name) else { continue };
-            let case = &self.cases[&id];
-            if case.launched.as_ref().is_some_and(|known| known.source < launched.source || *known == launched) {
+            let Some(id) = open.get(&job.name) else { continue };
+            let Some(launched) = job.launched().or_else(|| self.launched.get(&job.name)) else { continue };
+            let case = &self.cases[id];
+            if case.launched.as_ref().is_some_and(|known| known.source < launched.source || known == launched) {
                 continue;
             }
+            let launched = launched.clone();
             let knobs = self.site.knobs_taken(&job.name, Some(&launched), &case.baseline_facts);
-            self.step(&id, now, changes, |case, terms| {
+            self.step(id, now, changes, |case, terms| {
                 case.facts.knobs = knobs;
                 case.command_became_known(&launched, terms)
             });
-            self.cases.get(&id).into_iter().for_each(|case| changes.keep(case));
+            self.cases.get(id).into_iter().for_each(|case| changes.keep(case));
         }
     }
 

@@ -8,6 +8,7 @@ use crate::config::settings::{Keep, StatusSettings, TokenSources};
 use crate::yaml::{Fields, Node};
 
 use super::Reader;
+use super::values::is_plain_part;
 
 impl Reader<'_> {
     pub(super) fn keep(&mut self, node: &Node) -> Keep {
@@ -64,9 +65,7 @@ impl Reader<'_> {
     fn senders(&mut self, node: &Node) -> BTreeMap<String, SecretSource> {
         let mut senders = BTreeMap::new();
         for (key, node) in node.entries("`forward`", &mut self.problems) {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            let is_part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(plain);
-            if !key.name.split('/').all(is_part) {
+            if !key.name.split('/').all(is_plain_part) {
                 let help = "name the directory below which the files of the machine appear, as in node-7 or lab/node-7";
                 self.problems.add_help(key.place, format!("`{}` cannot be such a directory", key.name), help);
                 continue;

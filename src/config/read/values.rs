@@ -17,6 +17,13 @@ impl Node {
     }
 }
 
+/// Whether a text can be one part of a path that begins the names of jobs: letters, digits, `-`, `_` and `.`, not
+/// beginning with `.`.
+pub(super) fn is_plain_part(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !text.is_empty() && !text.starts_with('.') && text.chars().all(plain)
+}
+
 impl Reader<'_> {
     /// A duration; `or` lists the alternatives.
     pub(super) fn duration(&mut self, node: &Node, what: &str, or: &str) -> Option<Duration> {

@@ -5,6 +5,7 @@ use crate::logdir::Place;
 use crate::yaml::{Fields, Kind, Node};
 
 use super::Reader;
+use super::values::is_plain_part;
 
 const KEYS: [&str; 11] = [
     "name",
@@ -89,8 +90,7 @@ impl Reader<'_> {
     /// A name that is one part of a path, so that it can begin the names of jobs.
     fn name_of_directory(&mut self, node: &Node) -> Option<String> {
         let name = node.text("`name`", &mut self.problems)?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        if !is_plain_part(name) {
             let help = "use letters, digits, `-`, `_` and `.`; it must not begin with `.`";
             self.problems.add_help(node.place, format!("`{name}` cannot be the name of a log directory"), help);
             return None;
