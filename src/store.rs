@@ -24,7 +24,7 @@ mod wish;
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{CaseId, Message, Reply};
+use crate::case::{Case, CaseId, Message, Reply};
 use crate::fate::JobFate;
 
 pub use crate::case::JournalEntry;
@@ -58,6 +58,23 @@ pub struct StoredCase {
     pub state: serde_json::Value,
 }
 
+impl StoredCase {
+    /// The stored form of a case that changed at `updated`, in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// The case cannot be written as JSON.
+    pub fn of(case: &Case, updated: f64) -> Result<StoredCase, serde_json::Error> {
+        Ok(StoredCase {
+            id: case.id.clone(),
+            baseline: case.baseline.clone(),
+            closed: case.closed.is_some(),
+            verdict: case.closed.as_ref().map(|end| end.verdict.clone()),
+            updated,
+            state: serde_json::to_value(case)?,
+        })
+    }
+}
+
 /// A case that cannot be decoded. It appears in lists and does not affect other cases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableCase {
@@ -77,8 +94,13 @@ pub struct CommitId(String);
 
 impl Default for CommitId {
     fn default() -> Self {
-        CommitId(format!("{:032x}", fastrand::u128(..)))
+        CommitId(random_identity())
     }
+}
+
+/// A random identity: 128 bits as 32 hexadecimal digits.
+pub(crate) fn random_identity() -> String {
+    format!("{:032x}", fastrand::u128(..))
 }
 
 /// All changes of one step of the diagnosis; committed atomically.

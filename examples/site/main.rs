@@ -179,22 +179,12 @@ impl World {
             return Ok(());
         }
         let updated = self.now;
-        let stored = |case: &nextrun::case::Case| {
-            anyhow::Ok(StoredCase {
-                id: case.id.clone(),
-                baseline: case.baseline.clone(),
-                closed: case.closed.is_some(),
-                verdict: case.closed.as_ref().map(|end| end.verdict.clone()),
-                updated,
-                state: serde_json::to_value(case)?,
-            })
-        };
         let to = |message: Message| {
             let destination = if message.kind() == MessageKind::RunSuggested { "queue" } else { "chat" };
             (message, vec![destination.to_owned()])
         };
         let commit = Commit {
-            cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
+            cases: changes.cases.iter().map(|case| StoredCase::of(case, updated)).collect::<Result<_, _>>()?,
             journal: changes.journal,
             messages: changes.messages.into_iter().map(to).collect(),
             fates: changes.fates,

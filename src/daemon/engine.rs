@@ -206,22 +206,12 @@ impl Engine {
         self.dress_all(&mut changes, updated)?;
         let asks = changes.messages.iter().filter_map(|message| ask_of(message, &changes.cases)).collect();
         let standing = changes.cases.iter().map(|case| (case.id.clone(), case.asks())).collect();
-        let stored = |case: &crate::case::Case| {
-            anyhow::Ok(StoredCase {
-                id: case.id.clone(),
-                baseline: case.baseline.clone(),
-                closed: case.closed.is_some(),
-                verdict: case.closed.as_ref().map(|end| end.verdict.clone()),
-                updated,
-                state: serde_json::to_value(case)?,
-            })
-        };
         let plan = self.share(std::mem::take(&mut changes.messages), updated)?;
         for (suggestion, machines) in self.desk.machines_of(&plan) {
             self.diagnosis.handed_to(&suggestion, &machines, &mut changes);
         }
         let commit = Commit {
-            cases: changes.cases.iter().map(stored).collect::<anyhow::Result<_>>()?,
+            cases: changes.cases.iter().map(|case| StoredCase::of(case, updated)).collect::<Result<_, _>>()?,
             journal: changes.journal,
             fates: changes.fates,
             asks,

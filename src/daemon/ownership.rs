@@ -93,7 +93,7 @@ fn identity(state: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let identity = format!("{:032x}", fastrand::u128(..));
+    let identity = crate::store::random_identity();
     let mut file = tempfile::NamedTempFile::new_in(state)?;
     writeln!(file, "{identity}")?;
     file.as_file().sync_all()?;

@@ -61,13 +61,8 @@ enum Ours {
 /// # Errors
 /// A daemon uses one of them, the target is not empty, or one of them failed. The target is then unchanged.
 pub fn copy(from: &StorePlace, to: &StorePlace) -> Result<Vec<(&'static str, usize)>, StoreError> {
-    if let StorePlace::File(path) = from {
-        // A store that is not there must not be made.
-        Sqlite::open_read_only(path)?;
-    }
-    if let StorePlace::Server(server) = from {
-        Postgres::open_read_only(server)?;
-    }
+    // A store that is not there must not be made.
+    from.open_read_only()?;
     let (mut from, mut to) = (ours(from)?, ours(to)?);
     let copied = match (&mut from, &mut to) {
         (Ours::File(from, _), Ours::File(to, _)) => copy_all(from, to),
@@ -94,7 +89,7 @@ fn ours(place: &StorePlace) -> Result<Ours, StoreError> {
 }
 
 fn claimed(server: &Server) -> Result<Ours, StoreError> {
-    let identity = format!("{:032x}", fastrand::u128(..));
+    let identity = super::random_identity();
     let mut claim = super::Claim::new(server, "nextrun store copy", &identity);
     match claim.make()? {
         Ok((store, tenure)) => Ok(Ours::Server(Box::new(store), tenure)),

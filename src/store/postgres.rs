@@ -100,19 +100,17 @@ impl Postgres {
         Ok(store)
     }
 
-    /// The schema version of the tables; 0 if there are none.
+    /// See [`version`].
     fn version(&mut self) -> Result<i64, StoreError> {
-        let there = format!("SELECT 1 FROM pg_tables WHERE schemaname = '{}' AND tablename = 'version'", self.tables);
-        within(&mut self.link, (Access::Read, &self.tables, None), |sql| version(sql, &there))
+        within(&mut self.link, (Access::Read, &self.tables, None), |sql| version(sql, &self.tables))
     }
 
     fn migrate(&mut self) -> Result<(), StoreError> {
-        let there = format!("SELECT 1 FROM pg_tables WHERE schemaname = '{}' AND tablename = 'version'", self.tables);
         let (place, owned) = (self.link.place(), self.owned(Access::Write));
         let scope = (Access::Write, self.tables.as_str(), owned.as_deref());
         within(&mut self.link, scope, |sql| {
             sql.batch(schema::LOCK)?;
-            let found = version(sql, &there)?;
+            let found = version(sql, &self.tables)?;
             if found > schema::KNOWN {
                 return Err(StoreError::Newer { path: place.to_string(), found, known: schema::KNOWN });
             }
@@ -174,8 +172,10 @@ impl Postgres {
     }
 }
 
-fn version(sql: &mut dyn Sql, there: &str) -> Result<i64, StoreError> {
-    if sql.query(there, &[])?.is_empty() {
+/// The schema version of the tables in a schema; 0 if there are none.
+fn version(sql: &mut dyn Sql, tables: &str) -> Result<i64, StoreError> {
+    let there = "SELECT 1 FROM pg_tables WHERE schemaname = ?1 AND tablename = 'version'";
+    if sql.query(there, &[&tables])?.is_empty() {
         return Ok(0);
     }
     sql.first("SELECT schema FROM version", &[])?.map_or(Ok(0), |row| row.get(0))

@@ -267,7 +267,11 @@ impl Keeper {
 /// # Errors
 /// The server cannot be used.
 pub(super) fn all(server: &Server) -> Result<Vec<Owner>, StoreError> {
-    within(&mut Link::new(server.clone()), (Access::Read, schema::REGISTER, None), |sql| {
+    in_register(&mut Link::new(server.clone()))
+}
+
+fn in_register(link: &mut Link) -> Result<Vec<Owner>, StoreError> {
+    within(link, (Access::Read, schema::REGISTER, None), |sql| {
         if sql.query(schema::HAS_REGISTER, &[])?.is_empty() { Ok(Vec::new()) } else { owners(sql) }
     })
 }
@@ -290,10 +294,7 @@ fn owners(sql: &mut dyn Sql) -> Result<Vec<Owner>, StoreError> {
 pub(super) fn registered(link: &mut Link) -> Result<(String, String), StoreError> {
     let (place, wanted) = (link.place().to_string(), link.server().name.clone());
     let refused = |reason: String, advice| StoreError::Refused { place: place.clone(), reason, advice };
-    let names = within(link, (Access::Read, schema::REGISTER, None), |sql| {
-        if sql.query(schema::HAS_REGISTER, &[])?.is_empty() { Ok(Vec::new()) } else { owners(sql) }
-    })?;
-    let names: Vec<String> = names.into_iter().map(|owner| owner.name).collect();
+    let names: Vec<String> = in_register(link)?.into_iter().map(|owner| owner.name).collect();
     let start = "start `nextrun watch` with this `store` once, or correct the name";
     match (wanted, names.as_slice()) {
         (Some(wanted), names) if names.contains(&wanted) => Ok((wanted.clone(), schema::tables_of(&wanted))),

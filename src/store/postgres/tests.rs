@@ -104,18 +104,7 @@ fn a_commit_whose_answer_is_lost_is_made_once() {
     }
     // The answer is lost, and the server cannot be asked for a while: whoever waits repeats the same commit.
     let (late, other) = (commit("asked later"), commit("another one"));
-    proxy.set(Fault::LoseAnswer(b"COMMIT\0".to_vec()));
-    let cut = std::thread::scope(|scope| {
-        let proxy = &proxy;
-        scope.spawn(move || {
-            while !proxy.is_spent() {
-                std::hint::spin_loop();
-            }
-            proxy.set(Fault::Cut);
-        });
-        store.commit(&late)
-    });
-    proxy.set(Fault::None);
+    let cut = cut_off_at_commit(&proxy, || store.commit(&late));
     if let Err(error) = cut {
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
         store.commit(&late).unwrap();
@@ -123,6 +112,22 @@ fn a_commit_whose_answer_is_lost_is_made_once() {
     store.commit(&other).unwrap();
     let wanted = ["answer lost", "request lost", "broken off", "never begun", "asked later", "another one"];
     assert_eq!(kinds(&mut store), wanted);
+}
+
+/// Does something whose first commit gets no answer, and whose connection is cut from then on until it is done.
+fn cut_off_at_commit<T>(proxy: &Proxy, work: impl FnOnce() -> T) -> T {
+    proxy.set(Fault::LoseAnswer(b"COMMIT\0".to_vec()));
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !proxy.is_spent() {
+                std::hint::spin_loop();
+            }
+            proxy.set(Fault::Cut);
+        });
+        work()
+    });
+    proxy.set(Fault::None);
+    result
 }
 
 #[test]
@@ -133,19 +138,8 @@ fn a_lease_whose_answer_is_lost_is_in_force_once() {
     let (mut store, _tenure) = own(&server.address(Some(proxy.port)), "a", "one");
     let owed = vec![(conformance::message("m1", "c1"), vec!["queue".to_owned()])];
     store.commit(&Commit { messages: owed, ..Commit::default() }).unwrap();
-    // Both attempts to learn what happened are lost too, so the caller is told, and asks again.
-    proxy.set(Fault::LoseAnswer(b"COMMIT\0".to_vec()));
-    std::thread::scope(|scope| {
-        let proxy = &proxy;
-        scope.spawn(move || {
-            while !proxy.is_spent() {
-                std::hint::spin_loop();
-            }
-            proxy.set(Fault::Cut);
-        });
-        drop(store.lease("queue", 1.0, 1));
-    });
-    proxy.set(Fault::None);
+    // The store cannot find out whether the lease was committed. It returns an error, and the caller leases again.
+    drop(cut_off_at_commit(&proxy, || store.lease("queue", 1.0, 1)));
     let mut leased = store.lease("queue", 2.0, 1).unwrap();
     if leased.is_empty() {
         // The first call had its answer after all.
