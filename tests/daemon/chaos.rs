@@ -5,18 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nextrun::case::{Body, RunCancelled};
 use nextrun::store::DeliveryState;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::fleet::Fleet;
-use super::kills::{Parts, UNDISTURBED, asked};
+use super::kills::{AllParts, Parts, UNDISTURBED, asked, begin_parts};
 use super::postgres::Pooler;
 use super::proxy::{Fault, Proxy};
 use super::stage::{Daemon, Stage, verdict};
-use super::training::{Run, knobs, steps, with};
+use super::training::{Run, knobs, now};
 use super::web::{Event, Receiver};
 
 /// Seconds without renewal after which another daemon takes over.
@@ -47,16 +47,12 @@ type Arrivals = Arc<Mutex<Vec<(f64, Event)>>>;
 struct Chaos {
     fleet: Fleet,
     nodes: Vec<Node>,
-    runs: Arc<Mutex<BTreeMap<String, Parts>>>,
+    runs: AllParts,
     queue: Receiver,
     arrivals: Arrivals,
     random: fastrand::Rng,
     faults: BTreeMap<&'static str, usize>,
     _pooler: Pooler,
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
 fn port_of(receiver: &Receiver) -> u16 {
@@ -67,18 +63,11 @@ impl Chaos {
     fn start(seed: u64) -> Chaos {
         let fleet = Fleet::new(LEASE);
         let logdir = fleet.common.logdir();
-        let (runs, arrivals) = (Arc::<Mutex<BTreeMap<String, Parts>>>::default(), Arrivals::default());
-        let (jobs, directory, log) = (runs.clone(), logdir.clone(), arrivals.clone());
+        let (runs, arrivals) = (AllParts::default(), Arrivals::default());
+        let (add, log) = (begin_parts(&logdir, &runs), arrivals.clone());
         let queue = Receiver::start(move |event| {
             log.lock().unwrap().push((now(), event.clone()));
-            let name = event.text("/data/run_name").to_owned();
-            jobs.lock().unwrap().entry(name.clone()).or_insert_with(|| {
-                let knobs = with(&knobs(10.0), &event.body["data"]["overrides"]);
-                let run = Run::new(&directory, &name, &knobs);
-                run.with_knobs();
-                Parts { suggestion: event.text("/id").to_owned(), run, logged: 0, steps: steps(&knobs) }
-            });
-            (201, json!({ "job_id": name }).to_string())
+            add(event)
         });
         let log = arrivals.clone();
         let webhook = Receiver::start(move |event| {

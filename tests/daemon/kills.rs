@@ -1,6 +1,7 @@
 //! A daemon that is killed repeatedly without warning during an investigation.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,24 @@ impl Parts {
     }
 }
 
+/// The runs of a cluster, by name.
+pub(super) type AllParts = Arc<Mutex<BTreeMap<String, Parts>>>;
+
+/// A queue that adds a run for each suggestion, of which nothing is logged yet.
+pub(super) fn begin_parts(logdir: &Path, runs: &AllParts) -> impl Fn(&Event) -> (u16, String) + use<> {
+    let (logdir, runs) = (logdir.to_owned(), runs.clone());
+    move |event| {
+        let name = event.text("/data/run_name").to_owned();
+        runs.lock().unwrap().entry(name.clone()).or_insert_with(|| {
+            let knobs = with(&knobs(10.0), &event.body["data"]["overrides"]);
+            let run = Run::new(&logdir, &name, &knobs);
+            run.with_knobs();
+            Parts { suggestion: event.text("/id").to_owned(), run, logged: 0, steps: steps(&knobs) }
+        });
+        (201, json!({ "job_id": name }).to_string())
+    }
+}
+
 /// What was asked for, in order, each once.
 pub(super) fn asked(events: &[Event]) -> Vec<(Value, Value)> {
     let mut seen = BTreeSet::new();
@@ -55,25 +74,15 @@ struct Cluster {
     stage: Stage,
     queue: Receiver,
     webhook: Receiver,
-    runs: Arc<Mutex<BTreeMap<String, Parts>>>,
+    runs: AllParts,
 }
 
 impl Cluster {
     fn start() -> Cluster {
         let stage = Stage::new();
         let logdir = stage.logdir();
-        let runs: Arc<Mutex<BTreeMap<String, Parts>>> = Arc::default();
-        let (jobs, directory) = (runs.clone(), logdir.clone());
-        let queue = Receiver::start(move |event| {
-            let name = event.text("/data/run_name").to_owned();
-            jobs.lock().unwrap().entry(name.clone()).or_insert_with(|| {
-                let knobs = with(&knobs(10.0), &event.body["data"]["overrides"]);
-                let run = Run::new(&directory, &name, &knobs);
-                run.with_knobs();
-                Parts { suggestion: event.text("/id").to_owned(), run, logged: 0, steps: steps(&knobs) }
-            });
-            (201, json!({ "job_id": name }).to_string())
-        });
+        let runs = AllParts::default();
+        let queue = Receiver::start(begin_parts(&logdir, &runs));
         Run::new(&logdir, "sick", &knobs(10.0)).train();
         Cluster { stage, queue, webhook: Receiver::of_everything(), runs }
     }
