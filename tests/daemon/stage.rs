@@ -130,9 +130,9 @@ impl Stage {
         Daemon(child)
     }
 
-    /// Starts `nextrun forward` for a directory. Its log goes to `daemon.log`, too.
+    /// Starts `nextrun forward` for a directory. It logs to the same file as the daemon.
     pub(crate) fn forward(&self, logdir: &Path, to: &str, token: &str) -> Daemon {
-        let log = File::options().create(true).append(true).open(self.root.path().join("daemon.log")).unwrap();
+        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut program = Command::new(env!("CARGO_BIN_EXE_nextrun"));
         program.arg("forward").arg(logdir).args(["--to", &format!("http://{to}")]);
         Daemon(program.env("NEXTRUN_FORWARD_TOKEN", token).stdin(Stdio::null()).stderr(log).spawn().unwrap())
