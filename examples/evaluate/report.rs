@@ -299,11 +299,11 @@ fn failures(results: &[Judged], about: &About) -> String {
     let wrong = results.iter().map(|r| &r.nextrun).filter(|known| known.grade() < Grade::Accepted);
     for known in wrong {
         let what = match (&known.opened, known.verdict.as_deref()) {
-            (None, _) if known.cannot_judge => "no case: it says that it cannot judge the run".to_owned(),
-            (None, _) => format!("no case: it sees {}", listed(&known.symptoms, "nothing")),
+            (None, _) if known.cannot_judge => "no case, because it cannot judge the run".to_owned(),
+            (None, _) => format!("no case; symptoms: {}", listed(&known.symptoms, "none")),
             (Some(opened), verdict) => {
                 let verdict = verdict.unwrap_or("no verdict");
-                format!("`{verdict}`, after {}", listed(&opened.symptoms, "no symptom"))
+                format!("`{verdict}`; symptoms when the case opened: {}", listed(&opened.symptoms, "none"))
             }
         };
         let expected = if known.healthy { "healthy" } else { known.expected[0].as_str() };
@@ -311,7 +311,7 @@ fn failures(results: &[Judged], about: &About) -> String {
         let remark = remark.map_or_else(String::new, |remark| format!(" {remark}"));
         let _ = writeln!(
             page,
-            "- `{}`, seed {} ({}), is {expected}: {what}.{remark}",
+            "- `{}`, seed {} ({}): expected {expected}, got {what}.{remark}",
             known.case,
             known.repetition + 1,
             set_of(known),
