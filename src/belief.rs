@@ -72,8 +72,12 @@ impl Belief {
 
     /// The same with additional terms from independent evidence.
     #[must_use]
-    pub fn and(&self, terms: &[Contribution]) -> Belief {
-        Belief::new(self.prior, self.terms().chain(terms).cloned().collect())
+    pub fn and(self, terms: &[Contribution]) -> Belief {
+        if terms.is_empty() {
+            return self;
+        }
+        let known = self.speaks_for.into_iter().chain(self.speaks_against);
+        Belief::new(self.prior, known.chain(terms.iter().cloned()).collect())
     }
 }
 

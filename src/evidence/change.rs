@@ -31,22 +31,23 @@ pub(super) fn change(values: &[f64]) -> Option<Change> {
     }
     let noise = scatter(values);
     let neighbours = ((NEWEST * values.len() as f64) as usize).max(3);
+    // From the end, each split adds one value to those after it.
+    let mut sorted = Vec::with_capacity(values.len());
     let rise = |split: usize| {
         let (before, after) = (&values[split.saturating_sub(neighbours)..split], &values[split..]);
-        let (from, to) = (median(before), exceeded_by_most(after));
+        for value in &after[..after.len() - sorted.len()] {
+            let place = sorted.partition_point(|other: &f64| other.total_cmp(value).is_lt());
+            sorted.insert(place, *value);
+        }
+        let (from, to) = (median(before), sorted[(sorted.len() - 1) / 8]);
         let error = MEDIAN * noise * (1.0 / before.len() as f64 + 1.0 / after.len() as f64).sqrt();
         // Values without scatter are exact to the last logged digit.
         let exact = f64::from(f32::EPSILON) * from.abs().max(to.abs());
         Change { at: split as f64, from, to, errors: (to - from) / error.max(exact).max(f64::MIN_POSITIVE) }
     };
-    let rises = (3..values.len() - 1).map(rise).filter(|change| change.to > change.from);
-    rises.max_by(|a, b| a.errors.total_cmp(&b.errors))
-}
-
-fn exceeded_by_most(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[(sorted.len() - 1) / 8]
+    let rises = (3..values.len() - 1).rev().map(rise).filter(|change| change.to > change.from);
+    // Of equal ones, the latest counts.
+    rises.reduce(|best, change| if change.errors.total_cmp(&best.errors).is_gt() { change } else { best })
 }
 
 #[cfg(test)]

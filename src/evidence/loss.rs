@@ -116,14 +116,17 @@ fn measure_swings(job: &JobView, curve: &Curve, observed: &Observed, evidence: &
 
 /// The largest value of a level relative to the levels around it, if it is a spike; a rise that persists is not.
 fn spike(curve: &Curve, i: usize) -> Option<f64> {
-    let around: Vec<&Level> = curve.levels[i.saturating_sub(5)..(i + 4).min(curve.levels.len())].iter().collect();
-    let level = median(&around.iter().map(|l| l.mean).collect::<Vec<_>>());
-    let deviation = median(&around.iter().map(|l| l.deviation).collect::<Vec<_>>()).max(curve.noise);
     let here = &curve.levels[i];
     let comes_back = curve.levels.get(i + 1).is_none_or(|next| next.mean < here.max);
     let above_start = curve.levels[..i].iter().all(|before| before.mean < here.max);
-    let high = here.max > level + SPIKE * SPIKE * deviation && here.max > SPIKE * level && above_start;
-    (high && comes_back && level > 0.0).then(|| here.max / level)
+    if !comes_back || !above_start {
+        return None;
+    }
+    let around = &curve.levels[i.saturating_sub(5)..(i + 4).min(curve.levels.len())];
+    let level = median(&around.iter().map(|l| l.mean).collect::<Vec<_>>());
+    let deviation = median(&around.iter().map(|l| l.deviation).collect::<Vec<_>>()).max(curve.noise);
+    let high = here.max > level + SPIKE * SPIKE * deviation && here.max > SPIKE * level;
+    (high && level > 0.0).then(|| here.max / level)
 }
 
 /// With adversarial training and rewards, any loss counts, otherwise the judged one. Other non-finite series are

@@ -5,10 +5,25 @@ pub fn median(values: &[f64]) -> f64 {
     if values.is_empty() {
         return f64::NAN;
     }
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { 0.5 * (sorted[middle - 1] + sorted[middle]) }
+    // Most calls have a handful of neighbours, which need no allocation.
+    let mut few = [0.0; 16];
+    match few.get_mut(..values.len()) {
+        Some(few) => {
+            few.copy_from_slice(values);
+            median_of(few)
+        }
+        None => median_of(&mut values.to_vec()),
+    }
+}
+
+/// The median of at least one value; changes their order.
+fn median_of(values: &mut [f64]) -> f64 {
+    let (middle, odd) = (values.len() / 2, values.len() % 2 == 1);
+    let (below, upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    match below.iter().copied().max_by(f64::total_cmp) {
+        Some(lower) if !odd => 0.5 * (lower + *upper),
+        _ => *upper,
+    }
 }
 
 /// Theil-Sen slope: the median of the slopes of all pairs; 0 with fewer than two distinct x.
@@ -52,6 +67,18 @@ mod tests {
     #[test]
     fn the_median_ignores_an_outlier() {
         assert_eq!(median(&[1.0, 2.0, 3.0, 4.0, 1e9]), 3.0);
+    }
+
+    #[test]
+    fn the_median_lies_in_the_middle_of_few_and_of_many_values() {
+        for count in 1..=40 {
+            let values: Vec<f64> = (0..count).map(|i| f64::from(i * 17 % count)).collect();
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            let middle = sorted.len() / 2;
+            let known = if count % 2 == 1 { sorted[middle] } else { 0.5 * (sorted[middle - 1] + sorted[middle]) };
+            assert_eq!(median(&values), known, "{values:?}");
+        }
     }
 
     #[test]
