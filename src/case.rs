@@ -17,6 +17,7 @@ mod message;
 mod notice;
 mod progress;
 mod quiet;
+mod renamed;
 mod telling;
 mod trial;
 mod version;
@@ -49,6 +50,7 @@ pub use message::{
 pub use notice::Notice;
 pub use progress::{BROKE_DOWN, BY_HAND, Opening, Terms};
 pub use quiet::{Made, PROBE, Probed, Quiet, own_log_odds};
+pub use renamed::Renamed;
 pub use trial::{InVain, NOT_AS_ASKED, Pause, PauseEnds, Void};
 pub use version::{CaseError, VERSION, runs_named};
 pub use versions::{POLICY_CHANGED, Versions};
@@ -297,7 +299,7 @@ pub struct JournalEntry {
     pub time: f64,
     /// The kind of entry: `opened`, `passed`, `suggested`, `linked`, `disputed`, `fate`, `observed`, `asked`,
     /// `approval_asked`, `answered`, `unanswered`, `waits`, `paused`, `resumed`, `believed`, `changed`, `probed`,
-    /// `closed`.
+    /// `renamed`, `closed`.
     pub kind: String,
     /// The entry's own fields (hypothesis, expected, seen, …).
     pub detail: Value,

@@ -9,6 +9,7 @@ mod launch;
 mod noise;
 mod overrides;
 mod people;
+mod policies;
 mod read;
 mod secret;
 mod settings;
@@ -25,11 +26,12 @@ pub use launch::{Launch, Placement, Rendered};
 pub use noise::{Burst, KnobTest, Noise, Quiet, Route, Rule, Span};
 pub use overrides::Overrides;
 pub use people::{Approvers, Owners};
+pub use policies::{Policies, PolicyChoice};
 pub use read::parse;
 pub use secret::{Secret, SecretError, SecretSource, Variables};
 pub use settings::{
-    ASK_WAIT, Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    PresetChoice, Probes, RunnerSettings, ServerSettings, Settings, StatusSettings, Team, TokenSources,
+    ASK_WAIT, Budgets, DestinationSettings, FieldValue, Keep, Limits, OnUnknown, Patience, PresetChoice, Probes,
+    RunnerSettings, ServerSettings, Settings, StatusSettings, Team, TokenSources,
 };
 pub use show::show;
 pub use watch::{Poll, QuietAfter, WatchSettings, Watched};

@@ -16,6 +16,7 @@ mod launch;
 mod live;
 mod owner;
 mod ownership;
+mod places;
 mod publish;
 mod reload;
 mod requests;
@@ -57,6 +58,7 @@ use stopping::end_at_last;
 
 pub use clicks::answerer;
 pub use ownership::{store_of, with_variable};
+pub use places::{check_overlaps, names_that_change};
 pub use sending::destination_of;
 pub use site::{
     PolicyError, built_in_policies, built_in_tests, load_policy, policy_text, preset_of, site_of, vocabulary,
@@ -140,7 +142,7 @@ fn own(prepared: Prepared, load: &Load<'_>, wishes: &Wishes, board: &Arc<Board>)
     let logdir = directories.label();
     let Some(opened) = ownership::open(&settings, board, wishes)? else { return Ok(()) };
     let live = wishes.live.then(|| Live::start(board.clone(), directories.progress(), logdir.clone()));
-    let Kept { store, cases, unreadable, fates, tenure } = read_store(opened)?;
+    let Kept { store, cases, unreadable, fates, tenure } = read_store(opened, &settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     board.keep_in(store.clone());
     board.let_approve(settings.approvers.clone());
@@ -157,6 +159,8 @@ fn own(prepared: Prepared, load: &Load<'_>, wishes: &Wishes, board: &Arc<Board>)
     let sending = Sending { store: store.clone(), pace: Pace::default(), clock, reports, metrics };
     let outbox = runtime.block_on(async { Outbox::start(destinations, &sending) });
     tracing::info!(%logdir, state = %settings.state.display(), "watching");
+    let overlaps = places::watched_by_others(&settings)?;
+    overlaps.iter().for_each(|overlap| tracing::warn!("{overlap}"));
     let mut engine = Engine {
         diagnosis,
         store,
@@ -171,6 +175,7 @@ fn own(prepared: Prepared, load: &Load<'_>, wishes: &Wishes, board: &Arc<Board>)
         board: board.clone(),
         wishes: wishes.clone(),
         refused: None,
+        overlaps,
         clocks: Clocks::new(now(), Instant::now()),
         unreadable_requests: BTreeSet::new(),
     };
@@ -213,8 +218,9 @@ struct Kept {
     tenure: Option<Tenure>,
 }
 
-fn read_store(opened: ownership::Opened) -> anyhow::Result<Kept> {
+fn read_store(opened: ownership::Opened, settings: &Settings) -> anyhow::Result<Kept> {
     let ownership::Opened { mut store, tenure } = opened;
+    places::follow(&mut *store, settings, now())?;
     let unknown = store.recover(now())?;
     if unknown > 0 {
         tracing::warn!(unknown, "deliveries were in progress when the last process ended; retrying them");

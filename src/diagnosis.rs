@@ -7,6 +7,7 @@ mod asked;
 mod baselines;
 mod breakdown;
 mod budgets;
+mod cases;
 mod changes;
 #[cfg(test)]
 mod consent;
@@ -30,6 +31,7 @@ mod provenance;
 mod tests;
 #[cfg(test)]
 mod trials;
+mod undecided;
 mod unlogged;
 mod versions;
 
@@ -53,6 +55,7 @@ use crate::symptoms::{Finding, Severity};
 
 pub use advice::advice;
 pub use budgets::{Per, SiteBudget};
+use cases::Cases;
 pub use changes::Changes;
 pub use directory::{Directory, Seen};
 use endings::Endings;
@@ -190,7 +193,7 @@ const KEPT: f64 = 3600.0;
 #[derive(Debug)]
 pub struct Diagnosis {
     site: Site,
-    cases: BTreeMap<CaseId, Case>,
+    cases: Cases,
     memory: BTreeMap<String, Memory>,
     /// Status of jobs without a suggestion, by job.
     fates: BTreeMap<String, JobFate>,
@@ -215,10 +218,9 @@ pub struct SetAside {
 impl Diagnosis {
     /// Goes on with the cases that were kept.
     pub fn new(site: Site, cases: impl IntoIterator<Item = Case>) -> Diagnosis {
-        let cases = cases.into_iter().map(|case| (case.id.clone(), case)).collect();
         Diagnosis {
             site,
-            cases,
+            cases: cases.into_iter().collect(),
             memory: BTreeMap::new(),
             fates: BTreeMap::new(),
             launched: BTreeMap::new(),
@@ -235,25 +237,22 @@ impl Diagnosis {
 
     /// Every case, open or closed.
     pub fn cases(&self) -> impl Iterator<Item = &Case> {
-        self.cases.values()
+        self.cases.all()
     }
 
     /// Examines everything that can be seen at one moment.
     pub fn tick<'a>(&mut self, seen: impl Into<Seen<'a>>, now: f64) -> Changes {
         let (mut changes, seen) = (Changes::default(), seen.into());
-        let experiments = self.cases.values().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
-        let jobs = seen.jobs(&experiments);
+        self.cases.settle();
+        let jobs = seen.jobs(self.cases.run_names());
         self.remember(&seen, &jobs, now);
         self.note_ends(&jobs);
         self.note_versions(now, &mut changes);
         self.note_commands(&jobs, now, &mut changes);
         self.go_on(&seen, &jobs, now, &mut changes);
         self.note_probes(&jobs);
-        let claimed = self.claimed();
-        for job in &jobs {
-            if !claimed.contains(&job.name) {
-                self.look_at_baseline(job, now, &mut changes);
-            }
+        for job in self.unclaimed(&jobs) {
+            self.look_at_baseline(job, now, &mut changes);
         }
         self.draw_changed(&jobs, &mut changes);
         changes
@@ -274,17 +273,17 @@ impl Diagnosis {
         memory.retain(|job, _| names.contains(job.as_str()) || site.is_unseen(seen, job));
     }
 
-    /// Jobs that run an experiment of any case; they do not get their own cases.
-    fn claimed(&self) -> BTreeSet<String> {
-        let experiments = self.cases.values().flat_map(|case| &case.experiments);
-        let known = experiments.flat_map(|e| std::iter::once(e.run_name.clone()).chain(e.job.clone()));
-        known.chain(self.set_aside.iter().flat_map(|case| case.runs.iter().cloned())).collect()
+    /// The jobs that run no experiment of any case: only these get their own cases.
+    fn unclaimed<'j, 'a>(&mut self, jobs: &'j [Job<'a>]) -> Vec<&'j Job<'a>> {
+        self.cases.settle();
+        let roles = self.cases.roles();
+        let set_aside: BTreeSet<&String> = self.set_aside.iter().flat_map(|case| &case.runs).collect();
+        jobs.iter().filter(|job| !roles.is_experiment(&job.name) && !set_aside.contains(&job.name)).collect()
     }
 
     /// Open cases that could not continue at a site because it lacks their policy or its current state.
     pub fn stranded<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a Case> {
-        let open = self.cases.values().filter(|case| case.closed.is_none());
-        open.filter(|case| site.policy_for_case(case).is_none())
+        self.cases.open().filter(|case| site.policy_for_case(case).is_none())
     }
 
     /// The site's settings, for [`Diagnosis::stranded`].
@@ -301,7 +300,7 @@ impl Diagnosis {
 
     /// Whether an open case waits for the run of this suggestion.
     pub fn waits_for(&self, suggestion: &str) -> bool {
-        let open = self.cases.values().filter_map(Case::open_experiment);
+        let open = self.cases.open().filter_map(Case::open_experiment);
         open.map(|experiment| &experiment.suggestion).any(|known| known == suggestion)
     }
 
@@ -309,7 +308,8 @@ impl Diagnosis {
     pub fn clock_was_set(&mut self, by: f64) -> Changes {
         self.memory.values_mut().for_each(|memory| memory.clock_was_set(by));
         let mut changes = Changes::default();
-        for case in self.cases.values_mut().filter(|case| case.closed.is_none()) {
+        for id in self.cases.open_ids() {
+            let Some(case) = self.cases.get_mut(&id) else { continue };
             case.clock_was_set(by);
             changes.keep(case);
         }
@@ -328,7 +328,7 @@ impl Diagnosis {
 
     /// The jobs that carry out an experiment of any case.
     pub fn jobs_of_experiments(&self) -> BTreeSet<&str> {
-        let experiments = self.cases.values().flat_map(|case| &case.experiments);
+        let experiments = self.cases.all().flat_map(|case| &case.experiments);
         experiments.filter_map(|experiment| experiment.job.as_deref()).collect()
     }
 
@@ -338,19 +338,19 @@ impl Diagnosis {
             let experiments = case.experiments.iter().flat_map(|e| [Some(e.run_name.as_str()), e.job.as_deref()]);
             std::iter::once(case.baseline.as_str()).chain(experiments.flatten()).any(&is_there)
         };
-        let closed = self.cases.values().filter(|case| case.closed.is_some());
+        let closed = self.cases.all().filter(|case| case.closed.is_some());
         closed.filter(|case| !needed(case)).map(|case| case.id.clone()).collect()
     }
 
     /// Keeps only these cases.
     pub fn retain(&mut self, kept: &BTreeSet<CaseId>) {
-        self.cases.retain(|id, _| kept.contains(id));
+        self.cases.keep_only(kept);
     }
 
     /// The external inputs for the next step of a case. The experiment that it waits for frees its slot for the next
     /// one.
     fn terms<'a>(&self, policy: &'a Policy, case: Option<&CaseId>, allowances: &'a [Allowance], now: f64) -> Terms<'a> {
-        let others = self.cases.values().filter(|other| Some(&other.id) != case);
+        let others = self.cases.open().filter(|other| Some(&other.id) != case);
         let under_way = |case: &&Case| case.waiting == Waiting::Experiment;
         let told = || others.clone().filter(|case| !case.is_quiet());
         let waits = |case: &Case| matches!(case.waiting, Waiting::Room(_)) && case.short_of.is_none();
@@ -387,7 +387,7 @@ impl Diagnosis {
         if !trace.is_empty() {
             self.to_draw.insert(id.clone());
         }
-        changes.add(&case.clone(), trace);
+        changes.add(case, trace);
     }
 
     fn policy_of(&self, case: &Case) -> Option<Arc<Policy>> {
@@ -396,8 +396,7 @@ impl Diagnosis {
 
     /// Jobs that open cases need, by name; `true` where everything below the name is the job's, as with experiments.
     pub fn needed(&self) -> BTreeSet<(String, bool)> {
-        let open = self.cases.values().filter(|case| case.closed.is_none());
-        let jobs = open.flat_map(|case| {
+        let jobs = self.cases.open().flat_map(|case| {
             let experiments = case.experiments.iter();
             let experiments =
                 experiments.flat_map(|e| [Some((e.run_name.clone(), true)), e.job.clone().map(|j| (j, false))]);
@@ -409,7 +408,7 @@ impl Diagnosis {
     /// Runs that need no memory any more: their job ended an hour ago and no open case needs it.
     pub fn settled(&self, runs: &Runs, now: f64) -> Vec<RunName> {
         let experiments: BTreeSet<String> =
-            self.cases.values().flat_map(|c| &c.experiments).map(|e| e.run_name.clone()).collect();
+            self.cases.all().flat_map(|c| &c.experiments).map(|e| e.run_name.clone()).collect();
         let needed: BTreeSet<String> = self.needed().into_iter().map(|(job, _)| job).collect();
         let done = |job: &str| self.memory.get(job).is_some_and(|memory| memory.ended_before(now - KEPT));
         let grouping = Grouping::of(runs, &experiments);

@@ -48,12 +48,12 @@ pub struct Forwarder {
 }
 
 /// What this process has sent of a file.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Sent {
-    /// Its state when all of it had been sent.
-    stat: Stat,
-    /// Where the next bytes belong.
-    end: u64,
+    /// Its state when all of it had been sent; `None` if it is still owed, however old it becomes meanwhile.
+    stat: Option<Stat>,
+    /// Where the next bytes belong, if known.
+    end: Option<u64>,
     /// Whether the daemon does not take such a file.
     refused: bool,
 }
@@ -154,14 +154,16 @@ impl Forwarder {
         let oldest = now - self.ignored_after;
         let paths: std::collections::HashSet<&PathBuf> = found.entries.iter().map(|entry| &entry.path).collect();
         self.known.retain(|path, _| paths.contains(path));
+        for entry in found.entries.iter().filter(|entry| entry.stat.modified as f64 / 1e9 >= oldest) {
+            self.known.entry(entry.path.clone()).or_default();
+        }
         let mut bytes = 0;
         for entry in &found.entries {
-            let known = self.known.get(&entry.path).copied();
-            let is_new = known.is_none_or(|sent| sent.stat != entry.stat && !sent.refused);
-            if !is_new || known.is_none() && entry.stat.modified as f64 / 1e9 < oldest {
+            let Some(known) = self.known.get(&entry.path) else { continue };
+            if known.stat == Some(entry.stat) || known.refused {
                 continue;
             }
-            match self.send_file(entry, known.map(|sent| sent.end)).await {
+            match self.send_file(entry, known.end).await {
                 Ok((sent, more)) => {
                     bytes += more;
                     self.known.insert(entry.path.clone(), sent);
@@ -177,7 +179,7 @@ impl Forwarder {
     async fn send_file(&self, entry: &Entry, from: Option<u64>) -> Result<(Sent, u64), Trouble> {
         let file = self.logdir.open(&entry.path)?;
         let stat = file.stat()?;
-        let sent = |end, refused| Sent { stat, end, refused };
+        let sent = |end, refused| Sent { stat: Some(stat), end: Some(end), refused };
         let whole = entry.kind != Kind::Events;
         let head = read(&*file, 0, if whole { MAX_SIDE_FILE as usize } else { HEAD })?;
         if !whole && head.len() < HEAD {

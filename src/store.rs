@@ -7,6 +7,7 @@ mod asks;
 #[cfg(test)]
 mod conformance;
 mod copy;
+mod directories;
 mod fates;
 mod forget;
 mod history;
@@ -24,7 +25,7 @@ mod wish;
 
 use serde::{Deserialize, Serialize};
 
-use crate::case::{Case, CaseId, Message, Reply};
+use crate::case::{Case, CaseId, Message, Renamed, Reply};
 use crate::fate::JobFate;
 
 pub use crate::case::JournalEntry;
@@ -32,6 +33,7 @@ pub use crate::case::JournalEntry;
 pub use answer::Answer;
 pub use asks::{Ask, AskKind, AskState, Replied};
 pub use copy::copy;
+pub use directories::KnownDirectory;
 pub use fates::OfCase;
 pub use lock::StateLock;
 pub use place::StorePlace;
@@ -138,6 +140,10 @@ pub struct Commit {
     pub decisions: Vec<(i64, Decision)>,
     /// Status reports about jobs without a suggestion.
     pub fates: Vec<JobFate>,
+    /// The log directories that are watched from now on.
+    pub directories: Option<Vec<KnownDirectory>>,
+    /// Renamed directories: the jobs of status reports and questions get their new names.
+    pub renamed: Vec<Renamed>,
     /// Data to delete.
     pub forget: Option<Forget>,
 }
@@ -504,6 +510,8 @@ pub trait Store: Send {
     /// it is the first, arrives before the deadline (according to its `at`), is one of the possible answers, and, if
     /// `fingerprint` is given, refers to what was shown.
     fn reply(&mut self, ask: &str, fingerprint: Option<&str>, reply: &Reply) -> Result<Replied, StoreError>;
+    /// The log directories that were watched when this was last committed, and earlier ones.
+    fn directories(&mut self) -> Result<Vec<KnownDirectory>, StoreError>;
     /// The latest status report of each job without a suggestion.
     fn fates(&mut self) -> Result<Vec<Result<JobFate, Unreadable>>, StoreError>;
     /// The case that made a suggestion, if the id is known.

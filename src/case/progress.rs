@@ -293,16 +293,19 @@ impl Case {
 
     /// Time has passed: a question may have expired, or there may be room for the next experiment.
     pub fn wait(&mut self, terms: &Terms<'_>) -> Trace {
+        if matches!(&self.waiting, Waiting::Answer { until, .. } if !overdue(*until, terms.now)) {
+            return Trace::default();
+        }
         match self.waiting.clone() {
             Waiting::Room(proposal) => {
                 let mut trace = Trace::default();
                 self.start(proposal, terms, &mut trace);
                 trace
             }
-            Waiting::Answer { until, .. } if overdue(until, terms.now) => self.judge(Happened::Unanswered, terms),
+            Waiting::Answer { .. } => self.judge(Happened::Unanswered, terms),
             Waiting::Approval(awaited) => self.wait_for_approval(awaited, terms),
             Waiting::Probe => self.next_probe(terms),
-            Waiting::Experiment | Waiting::Answer { .. } | Waiting::Nothing => Trace::default(),
+            Waiting::Experiment | Waiting::Nothing => Trace::default(),
         }
     }
 

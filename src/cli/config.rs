@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::{Exit, plain, settings};
 use crate::config::{Overrides, Settings, TokenSources, show};
-use crate::daemon::{destination_of, preset_of, site_of, variables};
+use crate::daemon::{check_overlaps, destination_of, names_that_change, preset_of, site_of, variables};
 use crate::logdir::Place;
 
 /// Check or show the configuration.
@@ -93,6 +93,7 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<Exit> {
         ConfigCommand::Check { file } => {
             let settings = settings(Some(file), &Overrides::default())?;
             site_of(&settings)?;
+            check_overlaps(&settings)?;
             let secrets = secrets_missing(&settings)?;
             writeln!(out, "{}: no problems", file.display())?;
             for missing in secrets {
@@ -100,6 +101,14 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<Exit> {
             }
             for missing in not_there(&settings)? {
                 writeln!(out, "note: {}", plain(&missing))?;
+            }
+            match names_that_change(&settings) {
+                Ok(changes) => {
+                    for change in changes {
+                        writeln!(out, "note: {}", plain(&change))?;
+                    }
+                }
+                Err(error) => writeln!(out, "note: stored cases were not compared: {}", plain(&error.to_string()))?,
             }
         }
         ConfigCommand::Show { file } => {

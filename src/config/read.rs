@@ -22,7 +22,8 @@ use crate::signals::{Signal, SignalRules, SiteRule, SiteRuleError};
 use crate::yaml::{Fields, Kind, Node, Problem, Problems, Span, suggest};
 
 use super::Vocabulary;
-use super::settings::{Limits, Policies, PolicyChoice, Settings};
+use super::policies::{Policies, PolicyChoice};
+use super::settings::{Limits, Settings};
 
 const KEYS: [&str; 20] = [
     "watch",

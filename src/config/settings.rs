@@ -13,6 +13,7 @@ use super::glob::Glob;
 use super::launch::Launch;
 use super::noise::{Noise, Route};
 use super::people::{Approvers, Owners};
+use super::policies::{Policies, PolicyChoice};
 use super::secret::{Secret, SecretError, SecretSource, Variables};
 use super::watch::Watched;
 
@@ -341,15 +342,6 @@ impl FieldValue {
     }
 }
 
-/// The policy for each job.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Policies {
-    /// The policy for all other jobs; `None`: the built-in policy for the job's kind of training.
-    pub default: Option<PolicyChoice>,
-    /// Policies by job; the first matching pattern applies.
-    pub by_job: Vec<(Glob, PolicyChoice)>,
-}
-
 impl Settings {
     /// The policy that the site sets for a job; `None`: the built-in policy for its kind of training. The setting of its
     /// log directory takes precedence.
@@ -367,28 +359,6 @@ impl Settings {
     pub fn prior(&self) -> f64 {
         self.prior.unwrap_or(if self.runner.is_some() { PRIOR_HERE } else { PRIOR })
     }
-}
-
-impl Policies {
-    /// The policy that is set for a job; `None`: the built-in policy for its kind of training.
-    pub fn of(&self, job: &str) -> Option<&PolicyChoice> {
-        let named = self.by_job.iter().find(|(glob, _)| glob.matches(job)).map(|(_, choice)| choice);
-        named.or(self.default.as_ref())
-    }
-
-    /// All named policies, the default first.
-    pub fn all(&self) -> impl Iterator<Item = &PolicyChoice> {
-        self.default.iter().chain(self.by_job.iter().map(|(_, choice)| choice))
-    }
-}
-
-/// A policy, by location.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PolicyChoice {
-    /// A built-in policy, by name.
-    BuiltIn(String),
-    /// A file.
-    File(PathBuf),
 }
 
 /// Limits of investigations.

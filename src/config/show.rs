@@ -6,10 +6,11 @@ use super::duration::show_duration;
 use super::glob::Glob;
 use super::launch::{Carrier, Launch, Pattern};
 use super::noise::{DAYS, KnobTest, Noise, Quiet, Route, Rule, Span};
+use super::policies::{Policies, PolicyChoice};
 use super::secret::SecretSource;
 use super::settings::{
-    Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, Policies, PolicyChoice,
-    PresetChoice, Probes, ServerSettings, Settings, StatusSettings, Team,
+    Budgets, DestinationSettings, Experiments, FieldValue, Keep, Limits, OnUnknown, Patience, PresetChoice, Probes,
+    ServerSettings, Settings, StatusSettings, Team,
 };
 use super::watch::{Poll, QuietAfter, WatchSettings, Watched};
 use super::words::Template;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::glob::Glob;
-use super::settings::Policies;
+use super::policies::Policies;
 use crate::logdir::Place;
 use crate::series::relative;
 

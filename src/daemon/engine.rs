@@ -57,6 +57,8 @@ pub(super) struct Engine {
     pub(super) wishes: Wishes,
     /// Why the newest settings are not in force.
     pub(super) refused: Option<String>,
+    /// Log directories that other daemons watch, too.
+    pub(super) overlaps: Vec<String>,
     pub(super) clocks: Clocks,
     /// Row ids of requests that cannot be decoded; each is reported once.
     pub(super) unreadable_requests: BTreeSet<i64>,

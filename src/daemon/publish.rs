@@ -70,7 +70,12 @@ impl Engine {
             let text = format!("the changed configuration was rejected; the previous settings are in force: {why}");
             Need::new(NeedKind::Trouble, text)
         });
-        let troubles = self.directories.troubles().into_iter().map(|text| Need::new(NeedKind::Trouble, text));
+        let troubles = self
+            .directories
+            .troubles()
+            .into_iter()
+            .chain(self.overlaps.iter().cloned())
+            .map(|text| Need::new(NeedKind::Trouble, text));
         let needs = refused.into_iter().chain(troubles).collect();
         self.board.show(Shown { runs: self.directories.counts().0, cases, jobs, needs });
     }

@@ -6,8 +6,9 @@ use sd_notify::NotifyState;
 use super::clicks::apps_of;
 use super::desk::Desk;
 use super::engine::Engine;
+use super::places::without_directory;
 use super::runner::with_runner;
-use super::{Load, now, sending, site_of, with_causes};
+use super::{Load, check_overlaps, now, sending, site_of, with_causes};
 use crate::case::Case;
 use crate::config::{ASK_WAIT, Settings};
 use crate::destinations::{Destination, SlackApp};
@@ -27,6 +28,7 @@ impl Prepared {
     /// Compiles the policies, reads the secrets, and sets up the destinations.
     pub(super) fn of(settings: Settings) -> anyhow::Result<Prepared> {
         let settings = with_runner(settings)?;
+        check_overlaps(&settings)?;
         let mut site = site_of(&settings)?;
         let destination = |wanted| sending::destination_of(&settings, wanted);
         let destinations =
@@ -104,7 +106,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Cases from an earlier process whose policy is not configured any more; they wait until it is.
+    /// Cases from an earlier process whose policy or log directory is not configured any more; they wait until it is.
     pub(super) fn warn_of_stranded(&self) {
         let site = self.diagnosis.site();
         let there = |case: &&Case| site.policies.iter().any(|choice| choice.policy.name() == case.policy);
@@ -115,6 +117,8 @@ impl Engine {
                  `nextrun cases close`"
             );
         }
+        let open = self.diagnosis.cases().filter(|case| case.closed.is_none());
+        without_directory(&self.settings, open).iter().for_each(|case| tracing::warn!("{case}"));
     }
 }
 

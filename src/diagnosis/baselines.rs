@@ -42,7 +42,7 @@ impl Diagnosis {
 
     /// The open case that investigates or probes a job.
     pub(super) fn open_case_of(&self, job: &str) -> Option<CaseId> {
-        let open = self.cases.values().find(|case| case.baseline == job && case.closed.is_none());
+        let open = self.cases.open().find(|case| case.baseline == job);
         open.map(|case| case.id.clone())
     }
 
@@ -64,7 +64,7 @@ impl Diagnosis {
         if !self.is_to_be_told(job, exam) {
             return;
         }
-        let earlier = self.cases.values().filter(|case| case.baseline == job.name);
+        let earlier = self.cases.all().filter(|case| case.baseline == job.name);
         let begun = job.first_wall_time();
         // One investigation per job, unless it was retrained under the same name, its recovery did not last, or its
         // policy was changed. Quiet probes do not count.
@@ -83,7 +83,7 @@ impl Diagnosis {
         let allowances = self.allowances(&job.name, None, now);
         let (case, trace) = Case::open(opening, &self.terms(&policy, None, &allowances, now));
         changes.add(&case, trace);
-        self.cases.insert(case.id.clone(), case);
+        self.cases.insert(case);
     }
 
     /// The inputs for opening a case about a job.
@@ -130,7 +130,7 @@ impl Diagnosis {
             };
             case.baseline_facts = exam.facts.clone();
             let trace = case.close(conclusion, now);
-            changes.add(&case.clone(), trace);
+            changes.add(case, trace);
         } else if exam.facts.ended && !before.ended {
             let found = std::mem::replace(&mut case.baseline_facts, exam.facts.clone());
             if recovers {

@@ -50,7 +50,7 @@ impl Diagnosis {
 
     fn used(&self, budget: &SiteBudget, id: Option<&CaseId>, now: f64) -> Used {
         let mut used = Used::default();
-        let cases = self.cases.values().filter(|case| match budget.per {
+        let cases = self.cases.all().filter(|case| match budget.per {
             Per::Case => Some(&case.id) == id,
             Per::Day => (budget.is_for)(&case.baseline),
         });

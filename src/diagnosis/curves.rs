@@ -74,13 +74,13 @@ impl Diagnosis {
 
     /// The curves of every open case as they are now.
     pub fn live_curves<'a>(&self, seen: impl Into<Seen<'a>>) -> Vec<(CaseId, Vec<Curve>)> {
-        let open = || self.cases.values().filter(|case| case.closed.is_none());
-        if open().next().is_none() {
+        let open = self.cases.open();
+        if open.clone().next().is_none() {
             return Vec::new();
         }
-        let experiments = self.cases.values().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
+        let experiments = self.cases.all().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
         let jobs = seen.into().jobs(&experiments);
-        let drawn = open().map(|case| {
+        let drawn = open.map(|case| {
             let mut case = case.clone();
             self.site.draw(&mut case, &jobs);
             (case.id, case.curves)

@@ -14,6 +14,7 @@ use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
 use crate::symptoms::{Finding, Severity, examine};
 
 use super::plan::{done_share, said, said_ended, summed_up, with_learning_rate};
+use super::undecided::Undecided;
 use super::{Site, breakdown};
 
 /// What is remembered about a job between ticks; all of it can be reproduced by rereading.
@@ -45,6 +46,8 @@ pub struct Memory {
     probed: Vec<Contribution>,
     /// When this process first saw it, in seconds since the Unix epoch.
     pub(super) met: Option<f64>,
+    /// The experiment that it carries out, while that has no result.
+    pub(super) undecided: Option<Box<Undecided>>,
 }
 
 /// Whether more of a job is to come.
@@ -115,6 +118,7 @@ impl Memory {
             launched: None,
             probed: Vec::new(),
             met: None,
+            undecided: None,
         }
     }
 
@@ -185,9 +189,7 @@ impl Memory {
 
     /// An examination took place at `now`.
     pub fn examined(&mut self, exam: &Exam, now: f64) {
-        let life = exam.view.life;
-        let again = if life.ended { f64::INFINITY } else { now + (life.patience - life.silent_for).max(0.0) };
-        self.examined = Some(Look { events: self.events, said: self.said, again });
+        self.examined = Some(Look { events: self.events, said: self.said, again: exam.ends_at(now) });
         self.symptoms = exam.findings.iter().map(|finding| finding.symptom.clone()).collect();
         self.symptoms.dedup();
         self.judged = Some((exam.status().0, exam.belief.probability));
@@ -225,7 +227,7 @@ impl Memory {
         if let Some(look) = &mut self.examined {
             look.again = look.again.min(0.0);
         }
-        self.described = None;
+        (self.described, self.undecided) = (None, None);
     }
 
     /// The clock was changed by this many seconds, which do not count as silence.
@@ -233,6 +235,9 @@ impl Memory {
         self.last_seen += by;
         if let Some(look) = &mut self.examined {
             look.again += by;
+        }
+        if let Some(undecided) = &mut self.undecided {
+            undecided.clock_was_set(by);
         }
     }
 
@@ -340,6 +345,12 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End
 }
 
 impl Exam {
+    /// When silence alone ends the job, by an examination at `now`; never, once it has ended. Seconds since the Unix epoch.
+    pub(super) fn ends_at(&self, now: f64) -> f64 {
+        let life = self.view.life;
+        if life.ended { f64::INFINITY } else { now + (life.patience - life.silent_for).max(0.0) }
+    }
+
     /// Ids of its problems, worst first.
     pub fn problems(&self) -> Vec<String> {
         super::problems(&self.findings)

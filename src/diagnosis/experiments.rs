@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::asked::{Asked, other_code};
 use super::exam::{End, Exam, exam_with};
 use super::linking::Roster;
+use super::undecided::Undecided;
 use super::{Changes, Diagnosis, Seen, Status};
 use crate::case::{Case, CaseId, Experiment, NOT_AS_ASKED, Spent, Void, Waiting};
 use crate::facts::{Facts, Knobs, Quantity, measure};
@@ -81,11 +82,9 @@ impl Diagnosis {
 
     /// Every open case whose jobs can be seen continues as far as possible.
     pub(super) fn go_on(&mut self, seen: &Seen<'_>, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
-        let open: Vec<CaseId> =
-            self.cases.values().filter(|case| case.closed.is_none()).map(|c| c.id.clone()).collect();
-        let waits = |id: &CaseId| self.cases.get(id).is_some_and(|case| matches!(case.waiting, Waiting::Experiment));
-        let roster = if open.iter().any(waits) { self.roster(jobs) } else { Roster::default() };
-        for id in open {
+        let waits = self.cases.open().any(|case| case.waiting == Waiting::Experiment);
+        let roster = if waits { self.roster(jobs) } else { Roster::default() };
+        for id in self.cases.open_ids() {
             let Some(case) = self.cases.get(&id).filter(|case| !self.site.is_unseen(seen, &case.baseline)) else {
                 continue;
             };
@@ -125,9 +124,20 @@ impl Diagnosis {
         let Some(case) = self.cases.get(id) else { return };
         let baseline = roster.job(&case.baseline);
         let Some(experiment) = case.open_experiment() else { return };
-        let trial = Trial { case, experiment, job, logged: self.site.logged_knobs(job), fate: end.as_ref() };
-        let Some(((spent, fails), weighed)) = self.weigh(&trial, baseline, now) else {
+        let known = self.memory.get(&job.name).and_then(|memory| memory.undecided.as_deref());
+        if end.is_none() && known.is_some_and(|undecided| undecided.still(case, experiment, job, now)) {
             return self.stop_long_probe(id, Some(job), now, changes);
+        }
+        let trial = Trial { case, experiment, job, logged: self.site.logged_knobs(job), fate: end.as_ref() };
+        let ((spent, fails), weighed) = match self.weigh(&trial, baseline, now) {
+            Ok(weighed) => weighed,
+            Err(again) => {
+                let undecided = Undecided::new(case, experiment, job, again);
+                if let Some(memory) = self.memory.get_mut(&job.name) {
+                    memory.undecided = Some(Box::new(undecided));
+                }
+                return self.stop_long_probe(id, Some(job), now, changes);
+            }
         };
         if self.is_disputed(id, roster, now, changes) {
             return;
@@ -171,15 +181,17 @@ impl Diagnosis {
     }
 
     /// The result of an experiment, once it is certain: it differs from the request, it ended, it fits its few points,
-    /// or its loss cannot recover. The result of a run over the whole set is known only at its end.
-    fn weigh(&self, trial: &Trial<'_>, baseline: Option<&Job<'_>>, now: f64) -> Option<((Spent, bool), Weighed)> {
+    /// or its loss cannot recover. The result of a run over the whole set is known only at its end. Otherwise, the time
+    /// at which silence alone may give one, in seconds since the Unix epoch.
+    fn weigh(&self, trial: &Trial<'_>, baseline: Option<&Job<'_>>, now: f64) -> Result<((Spent, bool), Weighed), f64> {
         let Trial { case, experiment, job, logged, fate } = trial;
-        let memory = self.memory.get(&job.name)?;
+        let memory = self.memory.get(&job.name).ok_or(now)?;
         let changes = &experiment.proposal.changes;
         let mut knobs = case.knobs_with(changes);
         knobs.extend(logged.clone());
         let look = |end: End| exam_with(job, &self.site, (memory, end), knobs.clone(), now);
         let mut exam = look(End::of(*fate));
+        let again = exam.ends_at(now);
         let steps = exam.facts.steps();
         let reached = case.shown_at.is_some_and(|step| steps >= step);
         let goes_on = experiment.control && reached && !exam.facts.ended;
@@ -191,22 +203,23 @@ impl Diagnosis {
         let fails = exam.status().0 == Status::Failing;
         let spent = (Spent { seconds, steps, over }, fails);
         if let Some(why) = trial.unlike(exam.facts.number(Quantity::PeakRate)) {
-            return Some((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
+            return Ok((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
         }
         let points = exam.view.loss().map_or(0, |loss| loss.sketch.count());
         let beyond_help = !exam.facts.finite && points >= HOPELESS_POINTS;
         let examples = changes.get("train_examples").and_then(serde_json::Value::as_u64);
         let fits_few = exam.facts.fits && examples.is_some_and(|n| n <= FEW_EXAMPLES);
         if !(exam.facts.ended || fits_few || beyond_help) {
-            return None;
+            return Err(again);
         }
         if goes_on && !fails && !case.shown_at.is_some_and(|step| steps >= BEYOND * step) {
-            return None;
+            // The longer it is silent, the more that speaks for a failure.
+            return Err(now);
         }
         let compared = baseline.map(|job| self.exam_of_baseline(case, job, now));
         let facts = measure(exam.looked(), compared.as_ref().map(Exam::looked));
         let short = if goes_on { None } else { self.cut_short(trial, &exam, &facts, compared.as_ref()) };
-        Some((spent, short.map_or(Weighed::Ran(facts), Weighed::Void)))
+        Ok((spent, short.map_or(Weighed::Ran(facts), Weighed::Void)))
     }
 
     /// Why a run that stopped far before its planned steps is not a valid test. If it is not finite, or fits, its
@@ -266,7 +279,7 @@ impl Diagnosis {
             let experiment = case.open_experiment().map(|experiment| experiment.suggestion.as_str());
             experiment.or(case.unapproved()) == Some(suggestion)
         };
-        self.cases.values().find(open).map(|case| case.id.clone())
+        self.cases.open().find(open).map(|case| case.id.clone())
     }
 }
 

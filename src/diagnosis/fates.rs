@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Changes, Diagnosis};
-use crate::case::CaseId;
+use crate::case::{Case, CaseId};
 use crate::command::masked_line;
 use crate::fate::{Fate, JobFate};
 use crate::jobs::Job;
@@ -36,8 +36,8 @@ impl Diagnosis {
     /// have no effect.
     pub fn fate_of_experiment(&mut self, suggestion: &str, fate: &Fate, now: f64) -> Changes {
         let (mut changes, fate) = (Changes::default(), presentable(fate));
-        let mut open = self.cases.values_mut().filter(|case| case.closed.is_none());
-        if let Some(case) = open.find(|case| case.experiments.iter().any(|e| e.suggestion == suggestion)) {
+        let asked = |case: &Case| case.experiments.iter().any(|e| e.suggestion == suggestion);
+        if let Some(case) = self.cases.open_mut(asked) {
             let runs = fate.event_files.iter().filter_map(|path| self.site.run_of(path)).collect::<BTreeSet<_>>();
             let trace = case.experiment_came_to(suggestion, &fate, runs.into_iter().collect(), now);
             let job = case.experiments.iter().find(|e| e.suggestion == suggestion);
@@ -45,7 +45,7 @@ impl Diagnosis {
             if let Some(memory) = self.memory.get(job).filter(|_| !trace.is_empty()) {
                 self.endings.told((&case.logdir, suggestion), memory.events());
             }
-            changes.add(&case.clone(), trace);
+            changes.add(case, trace);
         }
         changes
     }
@@ -57,9 +57,9 @@ impl Diagnosis {
         if self.known_fate(job) == Some(&fate) {
             return changes;
         }
-        if let Some(case) = self.cases.values_mut().find(|case| case.closed.is_none() && case.baseline == job) {
+        if let Some(case) = self.cases.open_mut(|case| case.baseline == job) {
             let trace = case.baseline_came_to(&fate, now);
-            changes.add(&case.clone(), trace);
+            changes.add(case, trace);
         }
         let scanned = self.site.directory_name_of(job);
         if let Some(memory) = self.memory.get(job) {
@@ -103,7 +103,7 @@ impl Diagnosis {
     /// Tells open cases how their baselines were started, which may become known after they were opened.
     pub(super) fn note_commands(&mut self, jobs: &[Job<'_>], now: f64, changes: &mut Changes) {
         // A job has one open case; of several in an old store, the first counts.
-        let open = self.cases.values().rev().filter(|case| case.closed.is_none());
+        let open = self.cases.open().rev();
         let open: BTreeMap<String, CaseId> = open.map(|case| (case.baseline.clone(), case.id.clone())).collect();
         for job in jobs {
             let Some(id) = open.get(&job.name) else { continue };

@@ -71,7 +71,7 @@ impl Diagnosis {
             Ok((job, by)) => case.link_to(&job, by, now),
             Err(why) => case.dispute(&why, now),
         };
-        changes.add(&case.clone(), trace);
+        changes.add(case, trace);
     }
 
     /// Whether the evidence about the job of an open experiment has changed since it was linked.
@@ -83,7 +83,7 @@ impl Diagnosis {
         let Some(Err(why)) = self.who_runs(id, roster) else { return false };
         let Some(case) = self.cases.get_mut(id) else { return true };
         let trace = case.dispute(&why, now);
-        changes.add(&case.clone(), trace);
+        changes.add(case, trace);
         true
     }
 
@@ -94,18 +94,12 @@ impl Diagnosis {
         if related.is_empty() {
             return None;
         }
-        let open = |case: &Case| {
-            let experiment = case.open_experiment()?;
-            Some((case.id.clone(), experiment.clone(), case.knobs_with(&experiment.proposal.changes)))
-        };
-        let all: Vec<_> = self.cases.values().filter(|case| case.closed.is_none()).filter_map(open).collect();
-        fn wanted((_, experiment, knobs): &(CaseId, Experiment, Knobs)) -> Wanted<'_> {
+        fn wanted<'c>((experiment, knobs): &'c (&'c Experiment, Knobs)) -> Wanted<'c> {
             Wanted { experiment, knobs }
         }
-        let mine = all.iter().find(|(case, _, _)| case == id)?;
-        let others: Vec<Wanted<'_>> = all.iter().filter(|(case, _, _)| case != id).map(wanted).collect();
-        let mine = wanted(mine);
-        let (asked, baselines) = self.known_otherwise(&mine.experiment.suggestion);
+        let mine = with_knobs(case)?;
+        let mine = wanted(&mine);
+        let roles = self.cases.roles();
         let candidates: Vec<Candidate<'_>> = related
             .iter()
             .map(|at| (&roster.jobs[*at], &roster.described[*at]))
@@ -113,8 +107,8 @@ impl Diagnosis {
             .filter_map(|(job, described)| {
                 let described = described.as_ref()?;
                 let known = match () {
-                    () if asked.contains(job.name.as_str()) => Known::AnotherSuggestion,
-                    () if baselines.contains(job.name.as_str()) => Known::Baseline,
+                    () if roles.is_of_another(&job.name, &mine.experiment.suggestion) => Known::AnotherSuggestion,
+                    () if roles.is_baseline(&job.name) => Known::Baseline,
                     () => Known::Free,
                 };
                 let opened = mine.experiment.runs.iter().any(|run| holds(job, run));
@@ -123,19 +117,24 @@ impl Diagnosis {
                 Some(Candidate { job: &job.name, suggestion, opened, knobs, started, known })
             })
             .collect();
-        match link(mine, &others, &candidates) {
+        let mut found = link(mine, &[], &candidates);
+        // Only a match by settings depends on the other suggestions, and few of them can be the rival of one.
+        if mine.experiment.machines.is_empty() && matches!(found, Link::To { .. }) {
+            let others: Vec<_> = self.cases.open().filter(|other| other.id != *id).filter_map(with_knobs).collect();
+            found = link(mine, &others.iter().map(wanted).collect::<Vec<_>>(), &candidates);
+        }
+        match found {
             Link::None => None,
             Link::To { job, by } => Some(Ok((job.to_owned(), by))),
             Link::Disputed { why } => Some(Err(why)),
         }
     }
+}
 
-    /// Jobs that another suggestion than this asked for, and baselines.
-    fn known_otherwise(&self, suggestion: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
-        let others = self.cases.values().flat_map(|case| &case.experiments).filter(|e| e.suggestion != suggestion);
-        let asked = others.flat_map(|e| std::iter::once(e.run_name.as_str()).chain(e.job.as_deref()));
-        (asked.collect(), self.cases.values().map(|case| case.baseline.as_str()).collect())
-    }
+/// The open experiment of a case, and its settings.
+fn with_knobs(case: &Case) -> Option<(&Experiment, Knobs)> {
+    let experiment = case.open_experiment()?;
+    Some((experiment, case.knobs_with(&experiment.proposal.changes)))
 }
 
 /// Whether a run, by its name relative to the log directory, is part of a job.

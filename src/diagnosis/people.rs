@@ -20,7 +20,7 @@ impl Diagnosis {
             };
             let trace = case.close(conclusion, now);
             self.to_draw.insert(id.clone());
-            changes.add(&case.clone(), trace);
+            changes.add(case, trace);
         }
         changes
     }
@@ -37,7 +37,7 @@ impl Diagnosis {
         let mut changes = Changes::default();
         if let Some(case) = self.cases.get_mut(id) {
             let trace = case.link_to(job, BY_HAND, now);
-            changes.add(&case.clone(), trace);
+            changes.add(case, trace);
         }
         changes
     }

@@ -3,6 +3,7 @@
 //! Owns: when a quiet case begins, and the budget of its probes while they run. Must not know: which tests may be
 //! probes, and the interpretation of their results.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::exam::Exam;
@@ -38,7 +39,7 @@ impl Diagnosis {
             return;
         };
         let begun = job.first_wall_time();
-        let earlier = self.cases.values().filter(|case| case.baseline == job.name);
+        let earlier = self.cases.all().filter(|case| case.baseline == job.name);
         let settled = |case: &Case| begun.is_none_or(|begun| begun <= case.opened);
         let left_alone = self.memory[&job.name].is_history()
             || earlier.clone().any(settled)
@@ -57,7 +58,7 @@ impl Diagnosis {
         let terms = self.terms(&policy, None, &allowances, now);
         if let Some((case, trace)) = Case::probe(Opening { pace: Some(pace), ..opening }, quiet, &terms) {
             changes.add(&case, trace);
-            self.cases.insert(case.id.clone(), case);
+            self.cases.insert(case);
         }
     }
 
@@ -77,16 +78,20 @@ impl Diagnosis {
         let suspect = case.quiet.as_ref().is_some_and(|quiet| quiet.audit) || exam.status().0 == Status::Suspect;
         if !suspect {
             let trace = case.stop_probe("its job is no longer suspicious", now);
-            changes.add(&case.clone(), trace);
+            changes.add(case, trace);
         }
     }
 
     /// Tells each job that was probed what that has shown: it counts like its own evidence.
     pub(super) fn note_probes(&mut self, jobs: &[Job<'_>]) {
         let Diagnosis { cases, memory, .. } = self;
-        for case in cases.values() {
-            let Some(quiet) = &case.quiet else { continue };
-            let Some(job) = jobs.iter().find(|job| job.name == case.baseline) else { continue };
+        let mut probed = cases.all().filter_map(|case| Some((case, case.quiet.as_ref()?))).peekable();
+        if probed.peek().is_none() {
+            return;
+        }
+        let by_name: HashMap<&str, &Job<'_>> = jobs.iter().map(|job| (job.name.as_str(), job)).collect();
+        for (case, quiet) in probed {
+            let Some(job) = by_name.get(case.baseline.as_str()) else { continue };
             let of_this_training = job.first_wall_time().is_none_or(|begun| begun <= case.opened);
             if let Some(memory) = memory.get_mut(&job.name).filter(|_| of_this_training) {
                 memory.was_probed(quiet.terms());
@@ -110,7 +115,7 @@ impl Diagnosis {
         // Its cost counts, whatever its result so far.
         case.measured(Spent { seconds: took.min(budget), steps: 0.0, over: false }, false);
         let trace = case.stop_probe(&format!("it has used up its budget of {budget:.0} s"), now);
-        changes.add(&case.clone(), trace);
+        changes.add(case, trace);
     }
 }
 

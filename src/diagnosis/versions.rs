@@ -11,10 +11,10 @@ impl Diagnosis {
     pub(super) fn note_versions(&mut self, now: f64, changes: &mut Changes) {
         let weights = &Weights::shipped().id;
         let policy = |name: &str| self.site.policies.iter().map(|choice| &choice.policy).find(|p| p.name() == name);
-        let open = self.cases.values().filter(|case| case.closed.is_none());
+        let open = self.cases.open().filter_map(|case| Some((case, policy(&case.policy)?)));
         let changed: Vec<_> = open
-            .filter_map(|case| Some((case.id.clone(), policy(&case.policy)?.clone())))
-            .filter(|(id, policy)| self.cases[id].is_under_other(policy, weights))
+            .filter(|(case, policy)| case.is_under_other(policy, weights))
+            .map(|(case, policy)| (case.id.clone(), policy.clone()))
             .collect();
         for (id, policy) in changed {
             let baseline = self.cases[&id].baseline.clone();

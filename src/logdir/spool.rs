@@ -98,6 +98,11 @@ impl Spool {
         Ok(Spool { root: root.to_owned(), writing: Mutex::default() })
     }
 
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// For reading.
     pub fn logdir(root: &Path) -> impl Logdir + use<> {
         Spooled(DiskLogdir::new(root))
@@ -106,12 +111,15 @@ impl Spool {
     /// Takes the next bytes of a file. When this returns, they are on disk.
     ///
     /// # Errors
-    /// They cannot be taken; nothing has changed.
+    /// They cannot be taken. If the disk became full meanwhile, the copy may end with some of them.
     pub fn take(&self, chunk: &Chunk<'_>) -> Result<Taken, SpoolError> {
         let path = checked(chunk.path)?;
         let kind = Kind::of(&path).ok_or_else(|| SpoolError::Kind(chunk.path.to_owned()))?;
         if chunk.bytes.len() > LONGEST_CHUNK {
             return Err(SpoolError::Chunk("a chunk is at most 1 MiB long"));
+        }
+        if !chunk.bytes.is_empty() {
+            self.check_room()?;
         }
         // The lock protects no data of its own, so that a panic elsewhere leaves nothing half done.
         let _whole = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,25 +173,26 @@ impl Spool {
         Ok(Some((file.metadata()?.len(), identity(&head))))
     }
 
-    /// Adds bytes to a copy. Bytes of a write that failed are removed again.
+    /// Adds bytes to a copy. If the disk becomes full, those that are on it stay: they are the right ones, and a copy that
+    /// becomes shorter would be read anew.
     fn append(&self, path: &Path, chunk: &Chunk<'_>, end: u64) -> Result<u64, SpoolError> {
         if chunk.bytes.is_empty() {
             return Ok(end);
         }
-        self.check_room()?;
         let mut file = OpenOptions::new().append(true).open(self.root.join(path))?;
-        let written = file.write_all(chunk.bytes).and_then(|()| file.sync_data());
-        if let Err(error) = written {
+        let written = file.write_all(chunk.bytes);
+        if let Err(error) = file.sync_data() {
+            // Nobody knows which of them are on disk.
             file.set_len(end)?;
             return Err(of_write(error));
         }
+        written.map_err(of_write)?;
         file.set_modified(chunk.modified)?;
         Ok(end + chunk.bytes.len() as u64)
     }
 
     /// Puts a new copy in place. A reader that has the old one open goes on reading it.
     fn replace(&self, path: &Path, chunk: &Chunk<'_>) -> Result<(), SpoolError> {
-        self.check_room()?;
         let place = self.root.join(path);
         let folder = place.parent().unwrap_or(&self.root);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(of_write)?;

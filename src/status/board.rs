@@ -47,6 +47,8 @@ struct State {
     trouble: Option<String>,
     /// Who owns the cases, if several daemons could.
     owner: Option<String>,
+    /// Why the files of other machines cannot be stored.
+    forwarding: Option<String>,
 }
 
 /// Shared state between the engine and the pages.
@@ -153,6 +155,20 @@ impl Board {
         let news = state.trouble.is_some() != why.is_some();
         state.trouble = why;
         news
+    }
+
+    /// The files of other machines cannot be stored, or can again. Returns whether this is a change.
+    pub(super) fn forwarding_fails(&self, why: Option<String>) -> bool {
+        let news = std::mem::replace(&mut self.state().forwarding, why.clone()).is_some() != why.is_some();
+        if news {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+        news
+    }
+
+    /// Why the files of other machines cannot be stored, if they cannot.
+    pub(super) fn forwarding_trouble(&self) -> Option<String> {
+        self.state().forwarding.clone()
     }
 
     /// What is shown now.

@@ -14,6 +14,7 @@ use axum::routing::put;
 use serde_json::json;
 
 use super::access::brings;
+use super::board::Board;
 use crate::config::Secret;
 use crate::logdir::{Chunk, LONGEST_CHUNK, Spool, SpoolError, Taken, modified_at};
 
@@ -37,16 +38,16 @@ pub const MODIFIED: &str = "nextrun-modified";
 /// The header of a file that starts over because it has become shorter.
 pub const RESTART: &str = "nextrun-restart";
 
-pub(super) fn forwarding(forwarding: Option<Forwarding>) -> Router {
+pub(super) fn forwarding(forwarding: Option<Forwarding>, board: Arc<Board>) -> Router {
     let Some(forwarding) = forwarding else { return Router::new() };
     Router::new()
         .route("/v1/files/{*path}", put(take))
         .layer(DefaultBodyLimit::max(LONGEST_CHUNK))
-        .with_state(Arc::new(forwarding))
+        .with_state((Arc::new(forwarding), board))
 }
 
 async fn take(
-    State(forwarding): State<Arc<Forwarding>>,
+    State((forwarding, board)): State<(Arc<Forwarding>, Arc<Board>)>,
     Path(path): Path<String>,
     headers: HeaderMap,
     body: Bytes,
@@ -76,7 +77,12 @@ async fn take(
     let stored = tokio::task::spawn_blocking(move || {
         let Wanted { identity, offset, restart, modified, .. } = &wanted;
         let (offset, restart, modified) = (*offset, *restart, *modified);
-        spool.take(&Chunk { path: &path, identity, offset, restart, modified, bytes: &body })
+        let result = spool.take(&Chunk { path: &path, identity, offset, restart, modified, bytes: &body });
+        // A question about a file without bytes needs no room.
+        if !body.is_empty() {
+            tell(&board, spool.root(), &result);
+        }
+        result
     });
     match stored.await {
         Ok(result) => answer(result),
@@ -99,10 +105,33 @@ fn answer(result: Result<Taken, SpoolError>) -> Response {
         SpoolError::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
         SpoolError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    if status.is_server_error() {
-        tracing::warn!("{error}");
-    }
     (status, said(&error.to_string())).into_response()
+}
+
+/// Reports once that files cannot be stored, and once that they can be again: the senders retry all the time.
+fn tell(board: &Board, root: &std::path::Path, result: &Result<Taken, SpoolError>) {
+    let root = root.display();
+    let trouble = match result {
+        Err(SpoolError::Full(why)) => format!(
+            "no room for forwarded files in {root} ({why}): free space there, for example delete old runs; until then the \
+             files wait on their machines, and nothing is lost"
+        ),
+        Err(SpoolError::Io(why)) => format!(
+            "forwarded files cannot be stored in {root} ({why}): let the daemon's user write there, and check the disk; \
+             until then the files wait on their machines, and nothing is lost"
+        ),
+        Err(SpoolError::Path(_) | SpoolError::Kind(_) | SpoolError::Chunk(_)) | Ok(Taken::From(_)) => return,
+        Ok(Taken::Kept(_)) => {
+            if board.forwarding_fails(None) {
+                tracing::info!("forwarded files are stored in {root} again");
+            }
+            return;
+        }
+    };
+    board.metrics.forward_errors.inc();
+    if board.forwarding_fails(Some(trouble.clone())) {
+        tracing::error!("{trouble}");
+    }
 }
 
 /// The headers of a request.

@@ -40,8 +40,8 @@ pub async fn serve(
     let failed = |source| StatusError::Address { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let router = pages::router(board, listen.tokens, listen.keyring, listen.links);
-    let router = router.merge(forward::forwarding(listen.forwarding));
+    let forwarding = forward::forwarding(listen.forwarding, board.clone());
+    let router = pages::router(board, listen.tokens, listen.keyring, listen.links).merge(forwarding);
     Ok((bound, accept(listener, router)))
 }
 

@@ -50,6 +50,7 @@ pub(super) async fn home(State(views): State<Views>, headers: HeaderMap, Query(w
     let now = now();
     let mut cases = shown.cases.clone();
     let mut needs = shown.needs.clone();
+    needs.extend(views.board.forwarding_trouble().map(|why| Need::new(NeedKind::Trouble, why)));
     if let Some(store) = views.board.store() {
         let undated = cases.iter().filter(|line| line.verdict.is_none() && line.since.is_none());
         let ids: Vec<CaseId> = undated.map(|line| CaseId(line.case_id.clone())).collect();

@@ -28,6 +28,7 @@ pub(super) fn suite<O: Fn() -> Box<dyn Store>>(fresh: impl Fn() -> O) {
         requests_wait_until_they_are_handled,
         besides::fates_of_jobs_are_kept_newest_only,
         besides::a_suggestion_is_known_with_its_case,
+        besides::directories_are_kept_and_their_jobs_can_be_renamed,
         asks::the_first_answer_wins_and_is_asked_of_the_daemon_once,
         asks::an_answer_that_is_late_unknown_or_about_something_else_changes_nothing,
         asks::what_a_case_does_not_ask_any_more_cannot_be_answered,

@@ -27,7 +27,7 @@ enum Key {
 }
 
 /// All tables; one that is referred to stands before those that refer to it.
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 11] = [
     Table { name: "cases", key: Key::Text, columns: "id, baseline, closed, verdict, updated, state" },
     Table { name: "journal", key: Key::Number, columns: "id, case_id, time, kind, detail, term" },
     Table { name: "requests", key: Key::Number, columns: "id, case_id, wish" },
@@ -47,6 +47,7 @@ const TABLES: [Table; 10] = [
         columns: "rowid, id, case_id, job, kind, shown, fingerprint, answers, asked, expires, answer, provider, \"user\", \
                   name, decided, why, withdrawn",
     },
+    Table { name: "directories", key: Key::Text, columns: "place, name, watched" },
 ];
 
 /// A database that nobody else uses meanwhile.

@@ -2,13 +2,12 @@
 //!
 //! Owns: the operations. Must not know: which database it is, the meaning of a state, when to retry.
 
-use std::collections::BTreeMap;
-
 use super::rows::{self, CASE, DELIVERY};
 use super::sql::{Database, Sql};
 use super::{
-    Answer, Ask, Commit, CommitId, Delivery, JournalEntry, OfCase, Owed, Quieted, Replied, Request, Store, StoreError,
-    StoredCase, Tally, Tried, Unreadable, UnreadableCase, Which, asks, fates, forget, history, waiting,
+    Answer, Ask, Commit, CommitId, Delivery, JournalEntry, KnownDirectory, OfCase, Owed, Quieted, Replied, Request,
+    Store, StoreError, StoredCase, Tally, Tried, Unreadable, UnreadableCase, Which, asks, directories, fates, forget,
+    history, waiting,
 };
 use crate::case::{CaseId, Message, Reply};
 use crate::fate::JobFate;
@@ -22,9 +21,6 @@ pub(super) const ELIGIBLE: &str = "d.destination = ?1 AND d.state IN ('pending',
     SELECT 1 FROM deliveries e
     WHERE e.destination = d.destination AND e.case_id = d.case_id AND e.id < d.id
       AND e.state IN ('pending', 'sending', 'unknown'))";
-
-/// Leases by destination whose commit was not answered: they may be in force, and only this store knows of them.
-pub(super) type Unanswered = BTreeMap<String, (CommitId, Vec<Delivery>)>;
 
 fn insert_case(sql: &mut dyn Sql, case: &StoredCase) -> Result<(), StoreError> {
     sql.execute(
@@ -97,6 +93,8 @@ fn write_all(sql: &mut dyn Sql, commit: &Commit, term: i64) -> Result<(), StoreE
     }
     waiting::write(sql, commit)?;
     fates::write(sql, &commit.fates)?;
+    directories::rename(sql, &commit.renamed)?;
+    commit.directories.as_ref().map_or(Ok(()), |watched| directories::write(sql, watched))?;
     commit.forget.as_ref().map_or(Ok(()), |forget| forget::forget(sql, forget))
 }
 
@@ -220,6 +218,10 @@ impl<D: Database> Store for D {
         // A new id is never known.
         let replied = replied.unwrap_or(Ok(Replied::Unknown));
         replied.map_err(|unreadable| corrupt(self, unreadable))
+    }
+
+    fn directories(&mut self) -> Result<Vec<KnownDirectory>, StoreError> {
+        self.read(|sql| sql.query(directories::ALL, &[])?.iter().map(directories::row).collect())
     }
 
     fn fates(&mut self) -> Result<Vec<Result<JobFate, Unreadable>>, StoreError> {

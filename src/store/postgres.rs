@@ -17,9 +17,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::keeping::Unanswered;
-use super::sql::{Database, Dialect, Row, Sql, ToSql};
-use super::{CommitId, StoreError};
+use super::sql::{Database, Dialect, Row, Sql, ToSql, Unanswered};
+use super::{CommitId, KnownDirectory, StoreError};
 use crate::fault;
 use link::{Access, Link};
 use problem::{Leaves, Trouble};
@@ -67,6 +66,14 @@ impl Postgres {
     /// The server cannot be used.
     pub fn owners(server: &Server) -> Result<Vec<Owner>, StoreError> {
         tenure::all(server)
+    }
+
+    /// The log directories that other daemons watch at this moment under other names, each with its owner.
+    ///
+    /// # Errors
+    /// The server cannot be used.
+    pub fn watched_by_others(server: &Server) -> Result<Vec<(Owner, Vec<KnownDirectory>)>, StoreError> {
+        tenure::watched_by_others(server)
     }
 
     fn of_this_version(server: &Server, access: Access) -> Result<Postgres, StoreError> {

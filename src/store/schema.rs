@@ -93,6 +93,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     -- Under which ownership it was written; 0 where a database has one owner only.
     ALTER TABLE journal ADD COLUMN term INTEGER NOT NULL DEFAULT 0;
     ",
+    super::directories::TABLE,
 ];
 
 /// Held deliveries get their own state, responses are typed, a request can be about no case, and delayed messages are

@@ -5,13 +5,17 @@
 //! The queries are written once, in SQL that SQLite and PostgreSQL share. Parameters are `?1`, `?2`, …; the values of
 //! SQLite (text, integer, real, null) are all that a table contains.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::types::{FromSql, Value, ValueRef};
 
 pub(super) use rusqlite::types::ToSql;
 
-use super::{CommitId, StoreError};
+use super::{CommitId, Delivery, StoreError};
+
+/// Leases by destination whose commit was not answered: they may be in force, and only this store knows of them.
+pub(super) type Unanswered = BTreeMap<String, (CommitId, Vec<Delivery>)>;
 
 /// A row of a result.
 #[derive(Debug)]
@@ -91,7 +95,7 @@ pub(super) trait Database: Send {
     ) -> Result<Option<T>, StoreError>;
 
     /// Leases whose commit was not answered.
-    fn unanswered(&mut self) -> &mut super::keeping::Unanswered;
+    fn unanswered(&mut self) -> &mut Unanswered;
 
     /// The number of the ownership under which this store writes; 0 without any.
     fn term(&self) -> i64;

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::keeping::Unanswered;
-use super::sql::{Database, Dialect, Row, Sql, ToSql};
+use super::sql::{Database, Dialect, Row, Sql, ToSql, Unanswered};
 use super::{CommitId, StoreError, forget, schema};
 use crate::fault;
 

@@ -73,6 +73,8 @@ pub struct Metrics {
     pub fates: IntCounterVec,
     /// Database errors.
     pub store_errors: IntCounter,
+    /// Bytes of other machines that could not be stored, in requests.
+    pub forward_errors: IntCounter,
     registry: Registry,
     updating: Mutex<()>,
 }
@@ -182,6 +184,8 @@ impl Metrics {
             ),
             fates: r.counters("nextrun_fates_total", "Status reports of jobs, by state.", &["state"]),
             store_errors: r.counter("nextrun_store_errors_total", "Database errors."),
+            forward_errors: r
+                .counter("nextrun_forward_errors_total", "Requests of `nextrun forward` that could not be stored."),
             registry: r.0,
             updating: Mutex::new(()),
         };
@@ -239,6 +243,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         let (help, kinds) = (text.matches("# HELP nextrun_").count(), text.matches("# TYPE nextrun_").count());
-        assert_eq!((help, kinds), (21, 21), "those with labels show once they have some");
+        assert_eq!((help, kinds), (22, 22), "those with labels show once they have some");
     }
 }

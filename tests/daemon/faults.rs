@@ -26,6 +26,12 @@ fn with_a_page(stage: &Stage) -> String {
     file.to_str().unwrap().to_owned()
 }
 
+/// No file that a process writes may be longer than so many bytes from here on, as on a disk that is full.
+pub(super) fn longest_file(process: &str, size: &str) {
+    let set = Command::new("prlimit").args(["--pid", process, &format!("--fsize={size}:")]).status().unwrap();
+    assert!(set.success(), "{size}");
+}
+
 #[test]
 fn without_room_it_waits_and_then_goes_on_as_if_nothing_had_been() {
     let stage = Stage::new();
@@ -35,18 +41,13 @@ fn without_room_it_waits_and_then_goes_on_as_if_nothing_had_been() {
     let mut daemon = stage.watch(&queue, &webhook, &["--quiet-after", "600s", "--config", &configuration]);
     let page = address(&stage);
     stage.until("it is ready", || get(&page, "/ready", "").starts_with("HTTP/1.1 200"));
-    // No file may be longer than this from here on, as on a disk that is full.
-    let limit = |size: &str| {
-        let set = Command::new("prlimit").args(["--pid", &daemon.id(), &format!("--fsize={size}:")]).status().unwrap();
-        assert!(set.success(), "{size}");
-    };
-    limit("4096");
+    longest_file(&daemon.id(), "4096");
     Run::new(&stage.logdir(), "sick", &knobs(10.0)).train();
     stage.until("it says that it waits", || get(&page, "/ready", "").starts_with("HTTP/1.1 503"));
     assert!(get(&page, "/ready", "").contains("nextrun.db") && get(&page, "/health", "").contains("alive"));
     assert_eq!(stage.kept().len(), 0, "nothing is kept, and nothing is said");
     assert_eq!((queue.events().len(), webhook.events().len()), (0, 0));
-    limit("unlimited");
+    longest_file(&daemon.id(), "unlimited");
     let case = stage.until_closed("sick");
     assert_eq!(verdict(&case), "learning_rate_too_high");
     stage.until("the closing is delivered", || webhook.data_of("nextrun.case.closed").len() == 1);

@@ -134,3 +134,31 @@ fn one_works_and_another_takes_over_when_it_dies_stops_or_ends() {
         assert!(!stage.log().contains(postgres::PASSWORD), "no secret is logged");
     }
 }
+
+#[test]
+#[ignore = "needs PostgreSQL: `.ci/run postgres`"]
+fn a_daemon_says_which_other_one_watches_a_directory_inside_its_own() {
+    let fleet = Fleet::new(2);
+    let inner = fleet.common.logdir().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let (outer_stage, inner_stage) = (fleet.stage("outer"), fleet.stage("inner"));
+    let _outer = fleet.start(&outer_stage, None, &[]);
+    outer_stage.until("it owns its cases", || outer_stage.log().contains("this daemon owns the cases"));
+    outer_stage.until("it watches", || outer_stage.log().contains("all files were read"));
+    assert!(!outer_stage.log().contains("would have two cases"));
+
+    let text = format!(
+        "watch: {{ logdir: {inner:?} }}\nstore: {{ url: \"{}\", password: {{ env: NEXTRUN_TEST_PASSWORD }} }}\nstatus: {{ listen: \
+         \"127.0.0.1:0\" }}\n",
+        fleet.address(None)
+    );
+    let file = inner_stage.write("inside.yaml", &text);
+    let arguments = ["--config", file.to_str().unwrap()];
+    let _inner = inner_stage.start_as_configured(&arguments, &[("NEXTRUN_TEST_PASSWORD", postgres::PASSWORD)]);
+    inner_stage.until("it warns", || inner_stage.log().contains("would have two cases"));
+    let log = inner_stage.log();
+    let line = log.lines().find(|line| line.contains("would have two cases")).unwrap();
+    assert!(line.contains(" is inside ") && line.contains("state-outer"), "{line}");
+    let page = address(&inner_stage);
+    inner_stage.until("the page says it, too", || get(&page, "/", "").contains("would have two cases"));
+}

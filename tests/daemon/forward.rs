@@ -3,8 +3,11 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
-use super::operate::address;
+use super::faults::longest_file;
+use super::operate::{address, get, metric};
 use super::stage::{Daemon, Stage, verdict};
 use super::training::{Run, knobs};
 use super::web::Receiver;
@@ -14,7 +17,7 @@ fn daemon(stage: &Stage, queue: &Receiver) -> Daemon {
     stage.write("token", "of-node-1\n");
     let spool = stage.state().join("../spool");
     let text = format!(
-        "watch: {{ logdir: {:?}, quiet_after: 1s, sweep: 1s }}\ncontrol: never\nstatus:\n  listen: \"127.0.0.1:0\"\n  tokens: {{ \
+        "watch: {{ logdir: {:?}, quiet_after: 1s, sweep: 1s, ignore_older_than: never }}\ncontrol: never\nstatus:\n  listen: \"127.0.0.1:0\"\n  tokens: {{ \
          forward: {{ lab/node1: {{ file: ./token }} }} }}\n",
         format!("forwarded://{}", spool.display()),
     );
@@ -112,4 +115,48 @@ fn what_is_sent_by_others_or_leads_elsewhere_is_refused() {
     Run::new(&stage.logdir(), "a", &knobs(0.1)).log(0..10);
     stage.until("a program with a wrong token ends", || refused.ended().is_some());
     assert!(stage.log().contains("status.tokens.forward"));
+}
+
+#[test]
+fn a_full_disk_delays_files_and_loses_none_of_their_bytes() {
+    let stage = Stage::new();
+    let queue = Receiver::of_everything();
+    let node = stage.logdir();
+    let watching = daemon(&stage, &queue);
+    let page = address(&stage);
+    // The second chunk breaks off in its middle.
+    longest_file(&watching.id(), "1500000");
+    let sick = Run::new(&node, "sick", &knobs(10.0));
+    sick.with_knobs().text("notes", &"x".repeat(2_000_000)).log(0..401);
+    let original = || events_in(&node.join("sick"));
+    let copy = || events_in(&stage.state().join("../spool/lab/node1/sick"));
+    // The machine that sends has no room either: it stores nothing, and its log goes to a full disk.
+    let mut sending = stage.forward_with_log(&node, &page, "of-node-1", fs::File::create("/dev/full").unwrap());
+    longest_file(&sending.id(), "0");
+    let refused = || metric(&page, "nextrun_forward_errors_total").unwrap_or_default();
+    stage.until("it is refused, and tried again", || refused() >= 2.0);
+    let said = |words: &str| stage.log().matches(words).count();
+    assert_eq!((said("no room for forwarded files in"), said("are stored in")), (1, 0), "{}", stage.log());
+    assert!(get(&page, "/", "").contains("no room for forwarded files in"));
+    assert!(get(&page, "/health", "").starts_with("HTTP/1.1 200"));
+    let part = copy().unwrap();
+    assert!(part.len() < 1_500_001 && original().unwrap().starts_with(&part), "{} bytes", part.len());
+    // What is owed is sent however old it becomes.
+    let long_ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
+    for file in fs::read_dir(node.join("sick")).unwrap() {
+        fs::File::options().append(true).open(file.unwrap().path()).unwrap().set_modified(long_ago).unwrap();
+    }
+
+    longest_file(&watching.id(), "unlimited");
+    stage.until("the copy is the same", || copy() == original());
+    stage.until("an experiment is suggested", || !queue.events().is_empty());
+    assert_eq!((said("no room for forwarded files in"), said("are stored in")), (1, 1), "{}", stage.log());
+    assert!(!get(&page, "/", "").contains("no room for forwarded files in"));
+    assert!(sending.ended().is_none(), "it never ended");
+}
+
+/// The bytes of the event file in a directory, once there is one.
+fn events_in(folder: &Path) -> Option<Vec<u8>> {
+    let mut files = fs::read_dir(folder).ok()?.map(|file| file.unwrap().path());
+    fs::read(files.find(|path| path.to_string_lossy().contains("tfevents"))?).ok()
 }

@@ -133,8 +133,15 @@ impl Stage {
     /// Starts `nextrun forward` for a directory. It logs to the same file as the daemon.
     pub(crate) fn forward(&self, logdir: &Path, to: &str, token: &str) -> Daemon {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut program = Command::new(env!("CARGO_BIN_EXE_nextrun"));
-        program.arg("forward").arg(logdir).args(["--to", &format!("http://{to}")]);
+        self.forward_with_log(logdir, to, token, log)
+    }
+
+    /// The same with a log elsewhere.
+    pub(crate) fn forward_with_log(&self, logdir: &Path, to: &str, token: &str, log: File) -> Daemon {
+        // A file that may grow no more is then an error of the write, as on a full disk, and not the end of the process.
+        let mut program = Command::new("sh");
+        program.args(["-c", "trap '' XFSZ; exec \"$0\" forward \"$@\"", env!("CARGO_BIN_EXE_nextrun")]);
+        program.arg(logdir).args(["--to", &format!("http://{to}")]);
         Daemon(program.env("NEXTRUN_FORWARD_TOKEN", token).stdin(Stdio::null()).stderr(log).spawn().unwrap())
     }
 

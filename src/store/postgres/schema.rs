@@ -31,7 +31,8 @@ pub(super) const CREATE_REGISTER: &str = "
 
 /// Migrations, one per schema version; the version is the number of applied migrations. Never edit a released migration;
 /// append a new one.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE cases (
         id TEXT COLLATE \"C\" PRIMARY KEY,
         baseline TEXT COLLATE \"C\" NOT NULL,
@@ -155,7 +156,15 @@ pub(super) const MIGRATIONS: &[&str] = &["
         at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
     );
     CREATE INDEX commits_by_time ON commits (at);
-    "];
+    ",
+    "
+    CREATE TABLE directories (
+        place TEXT COLLATE \"C\" PRIMARY KEY,
+        name TEXT COLLATE \"C\",
+        watched BIGINT NOT NULL CHECK (watched IN (0, 1))
+    );
+    ",
+];
 
 /// The newest schema that this program supports.
 pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;

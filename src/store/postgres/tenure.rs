@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::address::Server;
 use super::link::{Access, Link};
 use super::{Postgres, schema, within};
-use crate::store::StoreError;
 use crate::store::sql::Sql;
+use crate::store::{KnownDirectory, StoreError, directories};
 
 /// The part of the lease in which it is trusted, because the clocks of two machines differ in speed.
 const TRUSTED: f64 = 14.0 / 15.0;
@@ -268,6 +268,29 @@ impl Keeper {
 /// The server cannot be used.
 pub(super) fn all(server: &Server) -> Result<Vec<Owner>, StoreError> {
     in_register(&mut Link::new(server.clone()))
+}
+
+/// See [`Postgres::watched_by_others`].
+pub(super) fn watched_by_others(server: &Server) -> Result<Vec<(Owner, Vec<KnownDirectory>)>, StoreError> {
+    within(&mut Link::new(server.clone()), (Access::Read, schema::REGISTER, None), |sql| {
+        let others = owners(sql)?.into_iter().filter(|owner| Some(&owner.name) != server.name.as_ref());
+        let alive = others.filter(|owner| owner.left.is_some_and(|left| left > 0.0));
+        alive
+            .map(|owner| Ok((watched_by(sql, &owner.name)?, owner)))
+            .map(|found| found.map(|(all, owner)| (owner, all)))
+            .collect()
+    })
+}
+
+/// The log directories that the owner of a name watches.
+fn watched_by(sql: &mut dyn Sql, name: &str) -> Result<Vec<KnownDirectory>, StoreError> {
+    let table = format!("{}.directories", schema::tables_of(name));
+    if sql.query("SELECT 1 WHERE to_regclass(?1) IS NOT NULL", &[&table])?.is_empty() {
+        // A daemon of an older version: the name is its only directory, or one that the operator chose.
+        return Ok(vec![KnownDirectory { place: name.to_owned(), name: None, watched: true }]);
+    }
+    let rows = sql.query(&format!("SELECT place, name, watched FROM {table} WHERE watched = 1 ORDER BY place"), &[])?;
+    rows.iter().map(directories::row).collect()
 }
 
 fn in_register(link: &mut Link) -> Result<Vec<Owner>, StoreError> {
