@@ -84,7 +84,7 @@ fn main() -> io::Result<()> {
         if !dir.exists() {
             generate(set, &dir, arguments.scale)?;
         }
-        let threads: &[usize] = if matches!(set.as_str(), "b" | "many") { &[1, 2] } else { &[1] };
+        let threads: &[usize] = if matches!(set.as_str(), "a" | "b" | "many") { &[1, 2] } else { &[1] };
         for &threads in threads {
             measure(set, &dir, threads, arguments.repeat)?;
         }

@@ -7,6 +7,7 @@
 //! data; a run with several files is their sum in the order of `watch/order.rs`, which does not depend on which of them
 //! grew first. A run with one file, the usual case, is fed directly.
 
+mod ahead;
 mod feed;
 mod history;
 pub mod notify;

@@ -89,7 +89,7 @@ impl Series {
             self.follows = point.step;
             self.sketch.push_open(point);
         } else {
-            self.push_thoughtfully(point);
+            self.push_thoughtfully(point.step, point.wall_time, point.value);
         }
     }
 
@@ -108,7 +108,8 @@ impl Series {
     }
 
     #[cold]
-    fn push_thoughtfully(&mut self, point: Point) {
+    fn push_thoughtfully(&mut self, step: i64, wall_time: f64, value: f64) {
+        let point = Point { step, wall_time, value };
         if self.follows != i64::MAX {
             // Points that followed plainly have moved the newest step on.
             self.round.steps = self.round.steps.map(|(first, _)| (first, self.follows));

@@ -2,6 +2,8 @@
 //!
 //! Owns: mean, variance and extremes of the values in a bucket. Must not know: which steps it spans.
 
+use super::newest::Recent;
+
 /// A summary of the finite values whose steps fall into one interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bucket {
@@ -81,9 +83,11 @@ pub(super) struct Open {
     width: u64,
     pub(super) count: u32,
     pub(super) non_finite: u32,
-    min: f64,
-    max: f64,
-    pub(super) pivot: f64,
+    pub(super) min: f64,
+    /// Between the extremes: side by side, they would be stored one by one and read as one word, for which the processor
+    /// has to wait.
+    pivot: f64,
+    pub(super) max: f64,
     sum: f64,
     squares: f64,
 }
@@ -119,21 +123,40 @@ impl Open {
         step.wrapping_sub(self.start).cast_unsigned() < self.width
     }
 
-    /// Takes a finite value; the first one must be the pivot.
+    /// Takes the first of these finite values, whatever its step, and those after it up to one that is not in this bucket.
+    /// Returns which these and the others are.
     #[inline(always)]
-    pub(super) fn push_finite(&mut self, value: f64) {
-        self.count += 1;
-        let deviation = value - self.pivot;
-        self.sum += deviation;
-        self.squares += deviation * deviation;
-        self.min = if value < self.min { value } else { self.min };
-        self.max = if value > self.max { value } else { self.max };
+    pub(super) fn take<'a>(&mut self, points: &'a [Recent]) -> (&'a [Recent], &'a [Recent]) {
+        let Open { start, width, mut min, mut max, mut pivot, mut sum, mut squares, .. } = *self;
+        if let (0, Some(first)) = (self.count, points.first()) {
+            pivot = first.value;
+        }
+        let mut taken = 0;
+        while let Some(value) = points.get(taken).map(|point| point.value) {
+            let deviation = value - pivot;
+            sum += deviation;
+            squares += deviation * deviation;
+            min = if min < value { min } else { value };
+            max = if max > value { max } else { value };
+            taken += 1;
+            let inside = |next: &Recent| next.step.wrapping_sub(start).cast_unsigned() < width;
+            if !points.get(taken).is_some_and(inside) {
+                break;
+            }
+        }
+        *self = Open { count: self.count + taken as u32, min, max, pivot, sum, squares, ..*self };
+        points.split_at(taken)
     }
 
+    #[inline]
     pub(super) fn settled(&self) -> Bucket {
         let Open { count, non_finite, min, max, .. } = *self;
         if count == 0 {
             return Bucket { non_finite, ..Bucket::EMPTY };
+        }
+        if count == 1 {
+            // Nothing to divide: most buckets of a short series are like this.
+            return Bucket { count, non_finite, mean: self.pivot + self.sum, m2: self.squares, min, max };
         }
         let shift = self.sum / f64::from(count);
         let m2 = (self.squares - self.sum * shift).max(0.0);
@@ -146,8 +169,9 @@ mod tests {
     use super::*;
 
     fn of(values: &[f64]) -> Bucket {
-        let mut open = Open { pivot: values[0], ..Open::NONE };
-        values.iter().for_each(|value| open.push_finite(*value));
+        let mut open = Open::at(0, 0, 1);
+        let points: Vec<Recent> = values.iter().map(|&value| Recent { step: 0, value, gap: 0.0 }).collect();
+        assert!(open.take(&points).1.is_empty());
         open.settled()
     }
 

@@ -34,6 +34,7 @@ impl Buckets {
         self.packed.len()
     }
 
+    #[inline]
     pub(super) fn get(&self, index: usize) -> Option<Bucket> {
         self.packed.get(index).map(|packed| packed.unpacked(self.bad_at(index)))
     }
@@ -42,28 +43,47 @@ impl Buckets {
         self.bad.as_ref().and_then(|bad| bad.get(index)).copied().unwrap_or(0)
     }
 
-    /// Sets a bucket; one that is not there is left alone.
+    /// Sets a bucket; empty ones are put before it where there are none. A place that no bucket has is ignored.
+    #[inline(always)]
     pub(super) fn set(&mut self, index: usize, bucket: Bucket) {
-        let Some(packed) = self.packed.get_mut(index) else { return };
-        *packed = Packed::of(bucket);
-        if bucket.non_finite > 0 && self.bad.is_none() {
-            self.bad = Some(Box::new([0; MAX_BUCKETS]));
+        let packed = Packed::of(bucket);
+        if let Some(place) = self.packed.get_mut(index) {
+            *place = packed;
+        } else if index < MAX_BUCKETS {
+            self.append(index, packed);
+        } else {
+            return;
         }
-        if let Some(bad) = self.bad.as_mut().and_then(|bad| bad.get_mut(index)) {
-            *bad = bucket.non_finite;
+        if bucket.non_finite > 0 || self.bad.is_some() {
+            self.set_bad(index, bucket.non_finite);
         }
     }
 
+    #[cold]
+    fn set_bad(&mut self, index: usize, non_finite: u32) {
+        let bad = self.bad.get_or_insert_with(|| Box::new([0; MAX_BUCKETS]));
+        if let Some(bad) = bad.get_mut(index) {
+            *bad = non_finite;
+        }
+    }
+
+    #[inline(always)]
+    fn append(&mut self, index: usize, packed: Packed) {
+        if index != self.packed.len() || index == self.packed.capacity() {
+            self.reach(index);
+        }
+        self.packed.push(packed);
+    }
+
     /// Makes room for a bucket at `index`, with empty ones before it.
-    pub(super) fn reach(&mut self, index: usize) {
+    #[cold]
+    fn reach(&mut self, index: usize) {
         if index >= self.packed.capacity() {
             // Three sizes in place of doubling.
             let capacity = [16, MAX_BUCKETS / 2].into_iter().find(|&n| index < n).unwrap_or(MAX_BUCKETS);
             self.packed.reserve_exact(capacity - self.packed.len());
         }
-        if index >= self.packed.len() {
-            self.packed.resize(index + 1, EMPTY);
-        }
+        self.packed.resize(index, EMPTY);
     }
 
     /// Merges neighbours.
@@ -98,7 +118,6 @@ impl Buckets {
     /// Puts a single bucket in place of all.
     pub(super) fn replace_by(&mut self, bucket: Bucket) {
         self.truncate(0);
-        self.reach(0);
         self.set(0, bucket);
     }
 
@@ -109,11 +128,15 @@ impl Buckets {
 
 impl Packed {
     #[expect(clippy::cast_possible_truncation, reason = "single precision is what is wanted")]
+    #[inline]
     fn of(bucket: Bucket) -> Packed {
         let Bucket { count, mean, m2, min, max, .. } = bucket;
-        Packed { mean, min, max, count, root: m2.sqrt().min(f64::from(f32::MAX)) as f32 }
+        // The many buckets of short series hold one value each: no root has to be taken.
+        let root = if m2 == 0.0 { 0.0 } else { m2.sqrt().min(f64::from(f32::MAX)) as f32 };
+        Packed { mean, min, max, count, root }
     }
 
+    #[inline]
     fn unpacked(self, non_finite: u32) -> Bucket {
         let Packed { mean, min, max, count, root } = self;
         Bucket { count, non_finite, mean, m2: f64::from(root).powi(2), min, max }
@@ -132,7 +155,6 @@ mod tests {
     fn a_bucket_costs_32_bytes_and_keeps_what_is_exact() {
         assert_eq!(size_of::<Packed>(), 32);
         let mut buckets = Buckets::default();
-        buckets.reach(2);
         let full = Bucket { count: 7, non_finite: 3, mean: 0.1, m2: 2.0, min: -1e300, max: 1e300 };
         buckets.set(2, full);
         let kept = buckets.get(2).expect("it was set");
@@ -144,7 +166,6 @@ mod tests {
     #[test]
     fn what_is_not_finite_moves_with_its_bucket() {
         let mut buckets = Buckets::default();
-        buckets.reach(3);
         (0..4_u32).for_each(|i| buckets.set(i as usize, bucket(f64::from(i), i)));
         let bad = |buckets: &Buckets| buckets.iter().map(|bucket| bucket.non_finite).collect::<Vec<_>>();
         buckets.put_before(2);
@@ -152,7 +173,7 @@ mod tests {
         buckets.halve();
         assert_eq!(bad(&buckets), [0, 1, 5]);
         buckets.truncate(2);
-        buckets.reach(2);
+        buckets.set(2, bucket(2.0, 0));
         assert_eq!(bad(&buckets), [0, 1, 0]);
     }
 }

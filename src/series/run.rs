@@ -153,16 +153,6 @@ impl RunData {
         self.series.iter_mut().for_each(Series::settle);
     }
 
-    /// The newest step of a tag, which the reader compares to see a restart.
-    pub fn last_step(&self, id: TagId) -> Option<i64> {
-        self.series[id.0 as usize].sketch.last().map(|p| p.step)
-    }
-
-    /// One tag goes on from an earlier step: what it had from there on was replaced.
-    pub fn restart_tag(&mut self, id: TagId, step: i64) {
-        self.series[id.0 as usize].restart(step);
-    }
-
     /// The whole run goes on from an earlier step (`SessionLog.START`).
     pub fn restart(&mut self, step: i64) {
         self.session_start.get_or_insert(step);

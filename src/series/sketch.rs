@@ -8,7 +8,7 @@ pub(super) use merge::Order;
 
 use super::bucket::{Bucket, Open};
 use super::buckets::{Buckets, MAX_BUCKETS};
-use super::newest::Newest;
+use super::newest::{Newest, Recent};
 use super::point::Point;
 
 /// Number of first points kept exactly, so that the start of a series stays exact as buckets grow.
@@ -113,85 +113,146 @@ impl Sketch {
         self.settle();
     }
 
-    /// Takes one more point; [`Sketch::settle`] is owed before the sketch is read.
+    /// Takes one more point; [`Sketch::settle`] is owed before the sketch is read. The point waits among the newest ones
+    /// until these are full: to add many at a time costs much less than to bring everything up to date for each.
     #[inline(always)]
     pub(super) fn push_open(&mut self, point: Point) {
-        if self.count < HEAD as u64 {
-            self.push_head(point);
-        }
-        self.count += 1;
-        if !self.open.spans(point.step) {
-            self.reopen(point.step, point.value);
-        }
-        let before = self.newest.value;
-        if before.to_bits() == point.value.to_bits() {
-            self.repeats = self.repeats.saturating_add(1);
-            self.longest_repeat = self.longest_repeat.max(self.repeats);
+        // Compared as in `compare`.
+        let is_finite = point.value.abs() <= f64::MAX;
+        if is_finite && self.recent.has_room() {
+            self.recent.push(point, self.newest.wall_time);
+            self.newest.wall_time = point.wall_time;
         } else {
-            self.repeats = 1;
-        }
-        let difference = (point.value - before).abs();
-        if difference < f64::INFINITY {
-            // Both are finite, and so the previous one is the previous finite one.
-            self.steps_apart += difference;
-            self.neighbours = self.neighbours.wrapping_add(1);
-            self.open.push_finite(point.value);
-            self.note_extremes(point);
-        } else {
-            self.push_strange(point);
-        }
-        self.recent.push(point, self.newest.wall_time);
-        // One by one: as a whole, the point would be read back from where its parts have just been written.
-        self.newest.step = point.step;
-        self.newest.wall_time = point.wall_time;
-        self.newest.value = point.value;
-    }
-
-    #[inline(always)]
-    fn note_extremes(&mut self, point: Point) {
-        if point.value < self.lowest.value {
-            self.lowest = Extreme::of(point);
-        }
-        if point.value > self.highest.value {
-            self.highest = Extreme::of(point);
+            self.push_apart(point.step, point.wall_time, point.value);
         }
     }
 
-    /// A point of which it or the one before is not finite (or which are finite and further apart than `f64` can say).
+    /// Takes a point before which those that wait must be counted.
     #[cold]
-    fn push_strange(&mut self, point: Point) {
-        if self.newest.value.is_finite() && self.count > 1 {
-            self.strange.get_or_insert_default().finite_before = Some(self.newest);
-        }
-        if !point.value.is_finite() {
-            self.open.non_finite = self.open.non_finite.saturating_add(1);
-            self.non_finite += 1;
-            self.strange.get_or_insert_default().first.get_or_insert(point);
-            return;
-        }
-        if let Some(before) = self.strange.as_ref().and_then(|strange| strange.finite_before) {
-            self.steps_apart += (point.value - before.value).abs();
-            self.neighbours += 1;
-        }
-        if self.open.count == 0 {
-            self.open.pivot = point.value;
-        }
-        self.open.push_finite(point.value);
-        self.note_extremes(point);
-    }
-
-    #[cold]
-    fn push_head(&mut self, point: Point) {
+    fn push_apart(&mut self, step: i64, wall_time: f64, value: f64) {
+        let point = Point { step, wall_time, value };
+        self.count_waiting();
         if self.count == 0 {
             self.origin = point.step;
             self.oldest = point;
+        }
+        self.recent.make_room();
+        self.recent.push(point, self.newest.wall_time);
+        if !point.value.is_finite() {
+            // Now, because only now it is known exactly when it and the one before it were logged.
+            self.count_strange(point);
+            self.recent.set_taken();
+        }
+        self.newest.wall_time = point.wall_time;
+    }
+
+    /// Counts the points that wait among the newest ones. All are finite.
+    pub(super) fn count_waiting(&mut self) {
+        let recent = std::mem::take(&mut self.recent);
+        let waiting = recent.waiting();
+        if let Some(last) = waiting.last() {
+            if self.count < HEAD as u64 {
+                self.begin(waiting.iter().map(|point| point.value));
+            }
+            self.count += waiting.len() as u64;
+            self.compare(waiting);
+            self.fill_buckets(waiting);
+            (self.newest.step, self.newest.value) = (last.step, last.value);
+        }
+        self.recent = recent;
+        self.recent.set_taken();
+    }
+
+    /// Compares finite values with those before them.
+    fn compare(&mut self, points: &[Recent]) {
+        // Copies of what is changed, so that it is in registers.
+        let (mut before, mut apart, mut repeats) = (self.newest.value, self.steps_apart, self.repeats);
+        let mut unpaired = 0;
+        for point in points {
+            let value = point.value;
+            let difference = (value - before).abs();
+            // Compared with the largest number, not with infinity, which takes many more instructions.
+            if difference > 0.0 && difference <= f64::MAX {
+                apart += difference;
+                repeats = 1;
+            } else {
+                match self.difference_after(before, value) {
+                    Some(difference) => apart += difference,
+                    None => unpaired += 1,
+                }
+                repeats = if before.to_bits() == value.to_bits() { repeats.saturating_add(1) } else { 1 };
+                self.longest_repeat = self.longest_repeat.max(repeats);
+            }
+            before = value;
+        }
+        (self.steps_apart, self.repeats) = (apart, repeats);
+        self.neighbours = self.neighbours.wrapping_add(points.len() as u64 - unpaired);
+    }
+
+    /// Puts finite values into their buckets.
+    fn fill_buckets(&mut self, points: &[Recent]) {
+        let mut rest = points;
+        while let [first, ..] = rest {
+            self.open_at(first.step);
+            let (inside, others) = self.open.take(rest);
+            if self.open.min < self.lowest.value || self.open.max > self.highest.value {
+                inside.iter().for_each(|point| self.note_extremes(point.step, point.value));
+            }
+            rest = others;
+        }
+    }
+
+    /// Takes the first values.
+    #[cold]
+    fn begin(&mut self, values: impl Iterator<Item = f64> + Clone) {
+        if self.count == 0
+            && let Some(first) = values.clone().next()
+        {
             // Nothing is before it: a value equal to its own, no repetition, and a difference that is not counted.
-            self.newest.value = point.value;
-            if point.value.is_finite() {
+            self.newest.value = first;
+            if first.is_finite() {
                 self.neighbours = self.neighbours.wrapping_sub(1);
             }
         }
-        self.push_to_head(point.value);
+        let missing = HEAD - self.count as usize;
+        values.take(missing).for_each(|value| self.push_to_head(value));
+    }
+
+    fn note_extremes(&mut self, step: i64, value: f64) {
+        if value < self.lowest.value {
+            self.lowest = Extreme { step, value };
+        }
+        if value > self.highest.value {
+            self.highest = Extreme { step, value };
+        }
+    }
+
+    /// The difference of a finite value to the finite one before it, which is not the one directly before it if that is
+    /// none.
+    fn difference_after(&self, before: f64, value: f64) -> Option<f64> {
+        let strange = || self.strange.as_ref()?.finite_before.map(|point| point.value);
+        let before = if before.is_finite() { before } else { strange()? };
+        Some((value - before).abs())
+    }
+
+    /// Counts a point that is not finite.
+    fn count_strange(&mut self, point: Point) {
+        if self.count < HEAD as u64 {
+            self.begin(std::iter::once(point.value));
+        }
+        self.open_at(point.step);
+        self.open.non_finite = self.open.non_finite.saturating_add(1);
+        let is_repeat = self.newest.value.to_bits() == point.value.to_bits();
+        self.repeats = if is_repeat { self.repeats.saturating_add(1) } else { 1 };
+        self.longest_repeat = self.longest_repeat.max(self.repeats);
+        let strange = self.strange.get_or_insert_default();
+        if self.newest.value.is_finite() && self.count > 0 {
+            strange.finite_before = Some(self.newest);
+        }
+        strange.first.get_or_insert(point);
+        self.newest = point;
+        self.count += 1;
+        self.non_finite += 1;
     }
 
     fn push_to_head(&mut self, value: f64) {
@@ -201,21 +262,37 @@ impl Sketch {
         }
     }
 
-    /// Brings the open bucket up to date.
+    /// Counts what waits, and brings the open bucket up to date.
     pub(super) fn settle(&mut self) {
+        self.count_waiting();
+        self.settle_open();
+    }
+
+    fn settle_open(&mut self) {
         self.buckets.set(self.open.index, self.open.settled());
     }
 
-    /// Opens the bucket of a step, for a value.
-    fn reopen(&mut self, step: i64, value: f64) {
-        self.settle();
-        let index = self.index_of(step);
-        self.buckets.reach(index);
+    /// Opens the bucket of a step.
+    #[inline(always)]
+    fn open_at(&mut self, step: i64) {
+        if !self.open.spans(step) {
+            self.reopen(step);
+        }
+    }
+
+    /// Opens the bucket of a step, after as many pairwise merges as it takes to have it.
+    #[inline(never)]
+    fn reopen(&mut self, step: i64) {
+        self.settle_open();
+        let distance = if step < self.origin { 0 } else { step.abs_diff(self.origin) };
+        while (distance >> self.shift) >= MAX_BUCKETS as u64 {
+            self.halve();
+        }
+        let index = (distance >> self.shift) as usize;
         let start = self.origin.wrapping_add_unsigned((index as u64) << self.shift);
-        let held = self.buckets.get(index).unwrap_or(Bucket::EMPTY);
-        self.open = Open::at(index, start, self.bucket_width()).holding(held);
-        if self.open.count == 0 {
-            self.open.pivot = value;
+        self.open = Open::at(index, start, self.bucket_width());
+        if let Some(held) = self.buckets.get(index) {
+            self.open = self.open.holding(held);
         }
     }
 
@@ -224,16 +301,8 @@ impl Sketch {
         self.open = Open::NONE;
     }
 
-    /// The bucket of a step, after as many pairwise merges as it takes to have one.
-    fn index_of(&mut self, step: i64) -> usize {
-        let distance = if step < self.origin { 0 } else { step.abs_diff(self.origin) };
-        while (distance >> self.shift) >= MAX_BUCKETS as u64 {
-            self.halve();
-        }
-        (distance >> self.shift) as usize
-    }
-
     /// Merges neighbours. The open bucket is left behind: whoever merges opens one afterwards.
+    #[cold]
     fn halve(&mut self) {
         self.open = Open::NONE;
         self.buckets.halve();
@@ -242,7 +311,7 @@ impl Sketch {
 
     /// Number of points, finite or not.
     pub fn count(&self) -> u64 {
-        self.count
+        self.count + self.recent.waiting().len() as u64
     }
 
     /// Number of points that were NaN or infinite.

@@ -137,6 +137,22 @@ pub(super) fn data_holds(bytes: &[u8], len: usize) -> Option<bool> {
     Some(mask(super::crc32c(data)) == sum)
 }
 
+/// Where the first record in `bytes` starts. If none is found: how many bytes were passed over, and how many are needed
+/// from there on to come any further.
+pub(super) fn search(bytes: &[u8]) -> Result<usize, (usize, u64)> {
+    let candidates = bytes.len().saturating_sub(HEADER - 1);
+    for at in 0..candidates {
+        let here = &bytes[at..];
+        let Some(len) = header(here).filter(|&len| len <= MAX_READ) else { continue };
+        match data_holds(here, len as usize) {
+            Some(false) => {}
+            Some(true) => return Ok(at),
+            None => return Err((at, FRAME as u64 + len)),
+        }
+    }
+    Err((candidates, HEADER as u64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::encode::record;

@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use super::found::Found;
 use super::records::{self, Batch, FRAME, HEADER, MAX_READ, Span, Stop};
 
 /// The position up to which a file was read.
@@ -118,6 +119,19 @@ impl Tail {
         }
     }
 
+    /// Like [`Tail::advance`] with the bytes of a piece of the file from [`Tail::offset`] on, where the records of this
+    /// piece were looked for before. The piece starts at `start`, and the offset must be in it.
+    pub fn advance_found(&mut self, start: u64, piece: &[u8], found: &Found, mut take: impl FnMut(&[u8])) -> Advance {
+        let at = |offset: u64| usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX).min(piece.len());
+        if self.damage.is_none()
+            && let Some((spans, end)) = found.from(at(self.offset))
+        {
+            pass_on(piece, spans, &mut take);
+            self.offset = start + end as u64;
+        }
+        self.advance(&piece[at(self.offset)..], take)
+    }
+
     /// The length of a record with bad data can be trusted if a header follows where it says; else the record was
     /// torn, and what follows it starts somewhere inside. With nothing behind it, it may still be written.
     fn after_bad_data(&mut self, rest: &[u8], len: usize) -> Result<u64, Advance> {
@@ -134,24 +148,16 @@ impl Tail {
 
     /// Looks for the next good record, and moves there.
     fn search(&mut self, bytes: &[u8]) -> Result<usize, Advance> {
-        let candidates = bytes.len().saturating_sub(HEADER - 1);
-        for at in 0..candidates {
-            let here = &bytes[at..];
-            let Some(len) = records::header(here).filter(|&len| len <= MAX_READ) else { continue };
-            match records::data_holds(here, len as usize) {
-                Some(false) => {}
-                Some(true) => {
-                    self.end_damage(at as u64);
-                    return Ok(at);
-                }
-                None => {
-                    self.offset += at as u64;
-                    return Err(Advance { wants: FRAME as u64 + len });
-                }
+        match records::search(bytes) {
+            Ok(at) => {
+                self.end_damage(at as u64);
+                Ok(at)
+            }
+            Err((passed, wants)) => {
+                self.offset += passed as u64;
+                Err(Advance { wants })
             }
         }
-        self.offset += candidates as u64;
-        Err(Advance { wants: HEADER as u64 })
     }
 
     fn end_damage(&mut self, found_after: u64) {
@@ -302,6 +308,49 @@ mod tests {
             prop_assert_eq!(one.is_damaged(), many.is_damaged());
             prop_assert_eq!(one.bad_records(), many.bad_records());
             prop_assert_eq!(one.skipped_bytes(), many.skipped_bytes());
+        }
+
+        /// What is found ahead, in pieces that start anywhere, changes nothing, whatever is damaged.
+        #[test]
+        fn looking_ahead_changes_nothing(
+            flips in proptest::collection::vec((0_usize..900, 0_u8..8), 0..6),
+            zeros in (0_usize..900, 0_usize..60),
+            inside in any::<bool>(),
+            piece in 13_usize..400,
+        ) {
+            let (mut bytes, _) = file();
+            if inside {
+                // A record whose data are records.
+                bytes = [record(&bytes), bytes].concat();
+            }
+            for (at, bit) in flips {
+                let at = at % bytes.len();
+                bytes[at] ^= 1 << bit;
+            }
+            let start = zeros.0 % bytes.len();
+            let end = (start + zeros.1).min(bytes.len());
+            bytes[start..end].fill(0);
+            let (expected, whole) = read(&bytes, &[], 1 << 20);
+            let (mut tail, mut got, mut found) = (Tail::default(), Vec::new(), Found::default());
+            for start in (0..bytes.len()).step_by(piece) {
+                // The end of the piece before, by itself.
+                let seam = tail.offset() as usize;
+                if seam < start {
+                    tail.advance(&bytes[seam..bytes.len().min(start + 100)], |data| got.push(data.to_vec()));
+                }
+                let there = &bytes[start..bytes.len().min(start + piece)];
+                if (start..start + there.len()).contains(&(tail.offset() as usize)) {
+                    found.look(there);
+                    tail.advance_found(start as u64, there, &found, |data| got.push(data.to_vec()));
+                }
+            }
+            let rest = bytes.len().min(tail.offset() as usize);
+            tail.advance(&bytes[rest..], |data| got.push(data.to_vec()));
+            prop_assert_eq!(got, expected);
+            prop_assert_eq!(
+                (tail.settled(), tail.is_damaged(), tail.bad_records(), tail.skipped_bytes(), tail.last_skip()),
+                (whole.settled(), whole.is_damaged(), whole.bad_records(), whole.skipped_bytes(), whole.last_skip())
+            );
         }
 
         #[test]

@@ -203,19 +203,19 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    let (Some(last_a), Some(last_b)) = (a.last_chunk::<16>(), b.last_chunk::<16>()) else { return equal_short(a, b) };
-    let differ = |x: &[u8; 16], y: &[u8; 16]| u128::from_le_bytes(*x) ^ u128::from_le_bytes(*y);
-    let mut difference = differ(last_a, last_b);
-    for (x, y) in a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0) {
-        difference |= differ(x, y);
+    match (a.first_chunk::<16>(), b.first_chunk::<16>(), a.last_chunk::<16>(), b.last_chunk::<16>()) {
+        (Some(first_a), Some(first_b), Some(last_a), Some(last_b)) => {
+            // Not `&&`: one jump less.
+            (first_a == first_b) & (last_a == last_b) && (a.len() <= 32 || a == b)
+        }
+        _ => equal_short(a, b),
     }
-    difference == 0
 }
 
 #[inline(always)]
 fn equal_short(a: &[u8], b: &[u8]) -> bool {
     match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(first_a), Some(first_b), Some(last_a), Some(last_b)) => first_a == first_b && last_a == last_b,
+        (Some(first_a), Some(first_b), Some(last_a), Some(last_b)) => (first_a == first_b) & (last_a == last_b),
         _ => a == b,
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::order;
-use super::source::{Look, Source};
+use super::source::{Look, Reading, Source};
 use super::writers;
 use crate::launched::Launched;
 use crate::logdir::{self, Kind, Logdir, MAX_SIDE_FILE, SideFile, Stat};
@@ -55,13 +55,6 @@ pub(super) struct ReadResult {
     pub(super) bytes: u64,
     /// Whether the data were put together anew, without what side files say.
     anew: bool,
-}
-
-/// What a run is read with.
-pub(super) struct Reading<'a> {
-    pub(super) from: &'a dyn Logdir,
-    pub(super) scratch: Vec<u8>,
-    pub(super) now: f64,
 }
 
 impl RunFiles {
@@ -188,12 +181,12 @@ impl File {
 
     fn read(&mut self, data: &mut RunData, reading: &mut Reading<'_>, outcome: &mut ReadResult) {
         let into = self.part.as_deref_mut().unwrap_or(data);
-        let mut look = self.source.look(reading.from, &mut reading.scratch, into, reading.now);
+        let mut look = self.source.look(reading, into);
         if look == Look::Replaced {
             *into = RunData::default();
             self.source.reset();
             (outcome.changed, outcome.anew) = (true, true);
-            look = self.source.look(reading.from, &mut reading.scratch, into, reading.now);
+            look = self.source.look(reading, into);
         }
         if let Look::Read(bytes) = look {
             outcome.changed = true;

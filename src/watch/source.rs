@@ -3,9 +3,10 @@
 //! Owns: reading new data, detecting that a file was replaced or truncated. Must not know: the other files of its run.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 
+use super::ahead::{Helpers, Piece, WORTH_HELPERS};
 use super::feed::Feed;
 use crate::logdir::{LogFile, Logdir, Stat};
 use crate::series::{RunData, RunName};
@@ -86,6 +87,15 @@ pub(super) enum Look {
     Replaced,
 }
 
+/// What files are read with.
+pub(super) struct Reading<'a> {
+    pub(super) from: &'a dyn Logdir,
+    pub(super) scratch: Vec<u8>,
+    pub(super) now: f64,
+    /// Threads that may read large files ahead.
+    pub(super) helpers: usize,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Source {
     pub(super) path: PathBuf,
@@ -151,12 +161,12 @@ impl Source {
     }
 
     /// Reads what is new into `data`.
-    pub(super) fn look(&mut self, from: &dyn Logdir, scratch: &mut Vec<u8>, data: &mut RunData, now: f64) -> Look {
-        match self.try_look(from, scratch, data) {
+    pub(super) fn look(&mut self, reading: &mut Reading<'_>, data: &mut RunData) -> Look {
+        match self.try_look(reading, data) {
             Ok((look, end)) => {
                 self.error = None;
                 data.settle();
-                self.note_stuck(end, now);
+                self.note_stuck(end, reading.now);
                 look
             }
             Err(error) => {
@@ -166,8 +176,8 @@ impl Source {
         }
     }
 
-    fn try_look(&mut self, from: &dyn Logdir, scratch: &mut Vec<u8>, data: &mut RunData) -> io::Result<(Look, u64)> {
-        let file = from.open(&self.path)?;
+    fn try_look(&mut self, reading: &mut Reading<'_>, data: &mut RunData) -> io::Result<(Look, u64)> {
+        let file = reading.from.open(&self.path)?;
         let stat = file.stat()?;
         self.versioned = file.is_version();
         if self.was_replaced(&*file, stat)? {
@@ -175,7 +185,8 @@ impl Source {
         }
         let (settled, events) = (self.tail.settled(), data.events());
         self.tail.look_again();
-        let end = self.read_on(&*file, scratch, data)?;
+        self.read_ahead(&*file, stat, reading, data);
+        let end = self.read_on(&*file, &mut reading.scratch, data, u64::MAX)?.unwrap_or(stat.size);
         self.seen = end;
         self.extend_prefix(&*file)?;
         self.remember_damage(&*file)?;
@@ -189,28 +200,56 @@ impl Source {
         Ok((if same { Look::Same } else { Look::Read(self.tail.settled() - settled) }, end))
     }
 
-    /// Reads to the end of the file, and says where that was.
-    fn read_on(&mut self, file: &dyn LogFile, scratch: &mut Vec<u8>, data: &mut RunData) -> io::Result<u64> {
-        let mut size = WINDOW;
-        loop {
+    /// Reads as much of the file as helpers do.
+    fn read_ahead(&mut self, file: &dyn LogFile, stat: Stat, reading: &mut Reading<'_>, data: &mut RunData) {
+        let part = self.tail.offset()..stat.size;
+        if reading.helpers == 0 || part.end.saturating_sub(part.start) < WORTH_HELPERS {
+            return;
+        }
+        let (helpers, path) = (Helpers { from: reading.from, count: reading.helpers }, self.path.clone());
+        helpers.read(&path, stat.identity, &part, |piece| {
+            // The record at the end of the piece before. An error comes again when the rest is read.
+            let Ok(None) = self.read_on(file, &mut reading.scratch, data, piece.start) else {
+                return ControlFlow::Break(());
+            };
+            if self.tail.offset() < piece.start + piece.bytes.len() as u64 {
+                let feed = &mut self.feed;
+                let Piece { start, bytes, found } = piece;
+                self.tail.advance_found(*start, bytes, found, |record| feed.record(record, data));
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// Reads at least up to `limit`, or only to the end of the file, and then says where that was.
+    fn read_on(
+        &mut self,
+        file: &dyn LogFile,
+        scratch: &mut Vec<u8>,
+        data: &mut RunData,
+        limit: u64,
+    ) -> io::Result<Option<u64>> {
+        let mut grown = 0;
+        while self.tail.offset() < limit {
+            let start = self.tail.offset();
+            let size = usize::try_from(limit - start).unwrap_or(WINDOW).min(WINDOW).max(grown);
             if scratch.len() < size {
                 scratch.resize(size, 0);
             }
-            let start = self.tail.offset();
             let got = file.read_at(&mut scratch[..size], start)?;
             let feed = &mut self.feed;
             let advance = self.tail.advance(&scratch[..got], |record| feed.record(record, data));
             if got < size {
-                return Ok(if got > 0 { start + got as u64 } else { file.stat()?.size });
+                return Ok(Some(if got > 0 { start + got as u64 } else { file.stat()?.size }));
             }
+            grown = 0;
             if self.tail.offset() == start {
                 // Never more than the file has: a length that lies asks for no memory.
                 let there = file.stat()?.size.saturating_sub(start).min(advance.wants.max(2 * size as u64));
-                size = usize::try_from(there).unwrap_or(usize::MAX).max(size + 1);
-            } else {
-                size = WINDOW;
+                grown = usize::try_from(there).unwrap_or(usize::MAX).max(size + 1);
             }
         }
+        Ok(None)
     }
 
     /// What the file is, where it has given no more than one event and something is wrong with it.

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::history::{History, print_of};
-use super::run::{ReadResult, Reading, RunFiles};
-use super::source::FileStatus;
+use super::run::{ReadResult, RunFiles};
+use super::source::{FileStatus, Reading};
 use crate::logdir::{Doors, Entry, Kind, Logdir, run_of};
 use crate::series::{RunData, RunName, Runs, joined, relative};
 
@@ -117,7 +117,17 @@ struct Job {
     run: RunName,
     files: RunFiles,
     data: RunData,
+    /// Threads that may help with its large files.
+    helpers: usize,
     outcome: ReadResult,
+}
+
+impl Job {
+    fn read(&mut self, reading: &mut Reading<'_>, progress: &Progress) {
+        reading.helpers = self.helpers;
+        self.outcome = self.files.read(&mut self.data, reading);
+        progress.read(self.outcome.bytes);
+    }
 }
 
 impl Watcher {
@@ -348,11 +358,14 @@ impl Watcher {
         let worth = if self.logdir.local_root().is_some() { WORTH_THREADS } else { 1 };
         let threads = if pending < worth { 1 } else { self.options.threads.clamp(1, jobs.len().max(1)) };
         jobs.sort_by_cached_key(|job| job.files.pending());
+        if self.logdir.local_root().is_some() {
+            jobs.iter_mut().for_each(|job| job.helpers = helpers(self.options.threads, job.files.pending(), pending));
+        }
         self.scratch.resize_with(threads.max(self.scratch.len()), Vec::new);
         self.progress.begin(pending);
         let shared = Shared { from: &*self.logdir, progress: &self.progress };
         let done = share(jobs, shared, &mut self.scratch[..threads], now);
-        for Job { run, mut files, data, outcome } in done {
+        for Job { run, mut files, data, outcome, .. } in done {
             changes.problems.extend(files.take_problems());
             changes.bytes += outcome.bytes;
             if outcome.changed {
@@ -379,7 +392,7 @@ impl Watcher {
                 continue;
             }
             if let (Some(files), Some(data)) = (self.files.remove(&run), self.runs.remove(&run)) {
-                jobs.push(Job { run, files, data, outcome: ReadResult::default() });
+                jobs.push(Job { run, files, data, helpers: 0, outcome: ReadResult::default() });
             }
         }
         jobs
@@ -430,15 +443,20 @@ struct Shared<'a> {
     progress: &'a Progress,
 }
 
+/// How many more threads than its own a run gets that has so many of all new bytes: in proportion to them.
+fn helpers(threads: usize, bytes: u64, all: u64) -> usize {
+    let part = threads as f64 * bytes as f64 / all.max(1) as f64;
+    (part.round() as usize).saturating_sub(1)
+}
+
 /// Reads the runs, on as many threads as there are buffers, and gives them back.
 fn share(jobs: Vec<Job>, shared: Shared<'_>, scratch: &mut [Vec<u8>], now: f64) -> Vec<Job> {
     let Shared { from, progress } = shared;
     if let [only] = scratch {
-        let mut reading = Reading { from, scratch: std::mem::take(only), now };
+        let mut reading = Reading { from, scratch: std::mem::take(only), now, helpers: 0 };
         let mut jobs = jobs;
         for job in &mut jobs {
-            job.outcome = job.files.read(&mut job.data, &mut reading);
-            progress.read(job.outcome.bytes);
+            job.read(&mut reading, progress);
         }
         *only = reading.scratch;
         return jobs;
@@ -446,15 +464,14 @@ fn share(jobs: Vec<Job>, shared: Shared<'_>, scratch: &mut [Vec<u8>], now: f64) 
     let (jobs, done) = (Mutex::new(jobs), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for buffer in scratch {
-            let mut reading = Reading { from, scratch: std::mem::take(buffer), now };
+            let mut reading = Reading { from, scratch: std::mem::take(buffer), now, helpers: 0 };
             let (jobs, done) = (&jobs, &done);
             scope.spawn(move || {
                 // The longest is last in the list and first to be read. A function, so that the lock is given back
                 // before the reading: inside `while let`, it would be held to the end of the loop's body.
                 let next = || lock(jobs).pop();
                 while let Some(mut job) = next() {
-                    job.outcome = job.files.read(&mut job.data, &mut reading);
-                    progress.read(job.outcome.bytes);
+                    job.read(&mut reading, progress);
                     lock(done).push(job);
                 }
                 *buffer = reading.scratch;

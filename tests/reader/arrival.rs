@@ -64,7 +64,7 @@ fn script() -> impl Strategy<Value = Script> {
 }
 
 /// All that can be seen of the runs, as text: NaN is equal to NaN there.
-fn shown(runs: &Runs) -> String {
+pub(crate) fn shown(runs: &Runs) -> String {
     let mut out = String::new();
     for (name, run) in runs {
         let times = (run.first_wall_time(), run.last_wall_time(), run.session_end(), run.events(), run.cut_off);

@@ -62,7 +62,7 @@ impl Sketch {
         for (i, bucket) in other.buckets.iter().enumerate() {
             let start = origin.saturating_add_unsigned((i as u64) << other.shift);
             if bucket.count > 0 || bucket.non_finite > 0 {
-                self.reopen(start.saturating_add(half), bucket.mean);
+                self.reopen(start.saturating_add(half));
                 self.open = self.open.holding(self.open.settled().merge(bucket));
             }
         }

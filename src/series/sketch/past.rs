@@ -2,7 +2,7 @@
 //!
 //! Owns: what is still known about the past, and how exactly. Must not know: how it is used.
 
-use super::{Bucket, Extreme, Newest, Point, Sketch};
+use super::{Bucket, Extreme, Newest, Point, Recent, Sketch};
 
 /// Mean |difference| of two independent normal values with a standard deviation of 1.
 const MEAN_DIFFERENCE: f64 = std::f64::consts::FRAC_2_SQRT_PI;
@@ -29,7 +29,7 @@ impl Sketch {
         let mut kept: Vec<Point> = newest.into_iter().filter(|point| point.step <= end).collect();
         view.cut_extremes(self, step);
         kept.iter().filter(|point| point.step >= boundary).for_each(|point| view.put(*point));
-        view.settle();
+        view.settle_open();
         view.count = view.points_in_buckets();
         view.non_finite = view.buckets.iter().map(|b| u64::from(b.non_finite)).sum();
         view.head_len = self.head_len.min(u8::try_from(view.count).unwrap_or(u8::MAX));
@@ -58,16 +58,10 @@ impl Sketch {
 
     /// Puts a point into its bucket.
     fn put(&mut self, point: Point) {
-        if !self.open.spans(point.step) {
-            self.reopen(point.step, point.value);
-        }
         if point.value.is_finite() {
-            if self.open.count == 0 {
-                self.open.pivot = point.value;
-            }
-            self.open.push_finite(point.value);
-            self.note_extremes(point);
+            self.fill_buckets(&[Recent { step: point.step, value: point.value, gap: 0.0 }]);
         } else {
+            self.open_at(point.step);
             self.open.non_finite = self.open.non_finite.saturating_add(1);
         }
     }
