@@ -189,7 +189,7 @@ const MEANT: [(&str, &[&str]); 12] = [
 /// The verdicts that name a change that cures.
 pub(super) fn meant(label: &Label) -> impl Iterator<Item = &'static str> {
     let cures = |name: &&str| label.cures.iter().any(|cure| cure.iter().any(|change| change == name));
-    MEANT.iter().filter(move |(_, changes)| changes.iter().any(|change| cures(change))).map(|(verdict, _)| *verdict)
+    MEANT.iter().filter(move |(_, changes)| changes.iter().any(&cures)).map(|(verdict, _)| *verdict)
 }
 
 /// Whether a verdict names what cures a failing program.
