@@ -208,7 +208,9 @@ pub struct Test {
     pub(super) outcomes: Vec<Outcome>,
     /// The test that follows an outcome.
     pub(super) then: BTreeMap<String, String>,
-    /// By outcome: a factor on the odds of other tests' causes; 0 excludes them.
+    /// How often each outcome comes, as a share; an outcome without one has an equal part of the remainder.
+    pub(super) rates: BTreeMap<String, f64>,
+    /// By outcome: how much more often it comes than usual if another test's cause is present; 0: never.
     pub(super) believe: BTreeMap<String, BTreeMap<String, f64>>,
     /// Prior probability of its cause.
     pub(super) prior: f64,

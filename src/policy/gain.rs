@@ -5,11 +5,12 @@
 //! Causes are mutually exclusive: either one of them is present, or none of those listed. A test whose change fixes the
 //! job is found with probability [`SENSITIVITY`] if its cause is present, and with probability [`CROSS`] if another
 //! cause is, because many changes help a little against many faults. The larger the fraction of the loss that a change
-//! removes, the stronger the evidence ([`LIKELIHOODS`]). A test without a cause contributes what its `believe` defines.
+//! removes, the stronger the evidence ([`LIKELIHOODS`]). Of a test without a cause, each outcome is as likely under a cause
+//! as its `rates` and `believe` say; an outcome after which the test of a cause can no longer be made speaks against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::file::{Action, FOUND, PROMISING, Policy, SKIPPED, Test, TestKind, UNAVAILABLE};
+use super::file::{Action, FOUND, PROMISING, Phase, Policy, SKIPPED, Test, TestKind, UNAVAILABLE};
 use super::guard::Evaluator;
 use super::settings;
 use super::{CaseFacts, Environment};
@@ -33,35 +34,76 @@ pub(super) const PLAUSIBLE: f64 = 0.2;
 const SHOWN: f64 = 100.0;
 /// Factor for causes suggested by the settings.
 const SUSPECTED: f64 = 6.0;
-/// Probability of causes that no test names.
-const NONE: f64 = 0.1;
-/// The fixed cost of an experiment, in runs of the baseline: queueing, loading, and a person's attention.
-const OVERHEAD: f64 = 0.05;
+/// Probability of causes that no test names: one in four of failing random programs is cured by no single change and no
+/// pair (docs/EVALUATION.md, what cures), but people fail in fewer ways.
+const NONE: f64 = 0.2;
+/// The fixed cost of an experiment, in runs of the baseline: a place in the queue, loading, a person's attention, and one of
+/// the few that a case may make.
+const EXPERIMENT: f64 = 1.0;
+/// The cost of reading what is known already.
+const READING: f64 = 0.005;
 
-/// The probability of each open cause, by test; the remainder belongs to causes that no test names.
+/// The probability of each cause, by test; the remainder belongs to causes that no test names. A cause counts before its
+/// test can be made: what a test depends on says nothing about the cause.
 pub(super) fn beliefs(policy: &Policy, environment: Environment<'_>) -> BTreeMap<String, f64> {
-    let mut weights: BTreeMap<String, f64> = BTreeMap::new();
-    for test in policy.used().into_iter().filter(|test| test.verdict().is_some()) {
-        let weight = weight(policy, test, environment);
-        if weight > 0.0 {
-            weights.insert(test.name().to_owned(), weight);
-        }
-    }
-    let sum = weights.values().sum::<f64>() + NONE;
+    let open = open(policy, environment);
+    let tests: Vec<&Test> = policy.used().into_iter().filter(|test| test.verdict().is_some()).collect();
+    let none = NONE / (1.0 - NONE) * tests.iter().map(|test| test.prior).sum::<f64>();
+    let weighed = tests.iter().map(|test| (test.name.clone(), weight(policy, test, &open, environment)));
+    let mut weights: BTreeMap<String, f64> = weighed.filter(|(_, weight)| *weight > 0.0).collect();
+    let sum = weights.values().sum::<f64>() + none;
     weights.values_mut().for_each(|weight| *weight /= sum);
     weights
 }
 
-fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
+/// The tests that can be made now, or after others.
+fn open(policy: &Policy, environment: Environment<'_>) -> BTreeSet<String> {
+    let case = environment.case;
+    let used = policy.used();
+    let listed: BTreeSet<&str> = policy.states().iter().flat_map(|state| state.lists()).collect();
+    let unmade = |test: &Test| !case.outcomes.contains_key(&test.name) && !case.excluded.contains_key(&test.name);
+    let mut open: BTreeSet<String> = used.iter().filter(|test| unmade(test)).map(|test| test.name.clone()).collect();
+    loop {
+        let applies = |test: &Test| test.when.as_ref().is_none_or(|when| Evaluator::may_hold(environment, &open, when));
+        let possible: Vec<&Test> =
+            used.iter().copied().filter(|test| open.contains(&test.name) && applies(test)).collect();
+        let is_first = |test: &Test| listed.contains(test.name()) || case.follow.contains(&test.name);
+        let mut reached: BTreeSet<String> =
+            possible.iter().filter(|test| is_first(test)).map(|test| test.name.clone()).collect();
+        loop {
+            let leads = |test: &Test| used.iter().any(|t| reached.contains(&t.name) && t.leads_to(&test.name));
+            let more: Vec<String> = possible
+                .iter()
+                .filter(|test| !reached.contains(&test.name) && leads(test))
+                .map(|test| test.name.clone())
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            reached.extend(more);
+        }
+        if reached.len() == open.len() {
+            return open;
+        }
+        open = reached;
+    }
+}
+
+fn weight(policy: &Policy, test: &Test, open: &BTreeSet<String>, environment: Environment<'_>) -> f64 {
     let case: &CaseFacts = environment.case;
-    if case.excluded.contains_key(test.name()) {
+    let holds = |guard| Evaluator::new(environment).holds(guard);
+    let made = case.outcomes.get(test.name()).map(String::as_str);
+    let possible = match made {
+        Some(_) => test.when.as_ref().is_none_or(holds),
+        None => open.contains(test.name()),
+    };
+    if !possible || case.excluded.contains_key(test.name()) {
         return 0.0;
     }
     let prior = case.priors.get(test.name()).copied().unwrap_or(test.prior);
-    let suspected = || test.suspect.as_ref().is_some_and(|reason| Evaluator::new(environment).holds(&reason.when));
-    let called_for = test.when.as_ref().is_none_or(|when| Evaluator::new(environment).holds(when));
-    let outcome = match case.outcomes.get(test.name()).map(String::as_str) {
-        Some(FOUND) if test.kind() == TestKind::Read => SHOWN,
+    let at_first = policy.state(&case.phase).is_some_and(|state| matches!(state.phase, Phase::First { .. }));
+    let outcome = match made {
+        Some(FOUND | PROMISING) if test.kind() == TestKind::Read && at_first => SHOWN,
         Some(FOUND | PROMISING) => {
             let once = likelihood(case, test);
             let confirmed =
@@ -75,8 +117,8 @@ fn weight(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
         Some(_) => (1.0 - SENSITIVITY) / (1.0 - CROSS),
     };
     let odds = case.odds.get(test.name()).copied().unwrap_or(1.0);
-    let suspected = if suspected() { SUSPECTED } else { 1.0 };
-    if called_for { prior * suspected * odds * outcome } else { 0.0 }
+    let suspected = test.suspect.as_ref().is_some_and(|reason| holds(&reason.when));
+    prior * if suspected { SUSPECTED } else { 1.0 } * odds * outcome
 }
 
 /// What an experiment that was read as a cure says for its cause. What a test of another kind found is found.
@@ -104,17 +146,18 @@ pub(super) fn gain_per_cost(
     beliefs: &BTreeMap<String, f64>,
     environment: Environment<'_>,
 ) -> f64 {
-    gain(test, beliefs) / cost(policy, test, environment)
+    let found = beliefs.get(test.name()).copied().unwrap_or_default();
+    gain(policy, test, beliefs, environment) / cost(policy, test, found, environment)
 }
 
-fn gain(test: &Test, beliefs: &BTreeMap<String, f64>) -> f64 {
+fn gain(policy: &Policy, test: &Test, beliefs: &BTreeMap<String, f64>, environment: Environment<'_>) -> f64 {
     if test.verdict().is_none() && test.outcomes.is_empty() {
         // The answer of a person cannot be predicted, so questions come last.
         return 0.0;
     }
     let rest = 1.0 - beliefs.values().sum::<f64>();
     let causes: Vec<(&str, f64)> = beliefs.iter().map(|(name, p)| (name.as_str(), *p)).chain([("", rest)]).collect();
-    let likelihoods = likelihoods(test, &causes);
+    let likelihoods = likelihoods(policy, test, &causes, environment);
     let entropy = |weights: &[f64]| {
         let sum: f64 = weights.iter().sum();
         weights.iter().filter(|w| **w > 0.0).map(|w| -(w / sum) * (w / sum).log2()).sum::<f64>()
@@ -128,48 +171,78 @@ fn gain(test: &Test, beliefs: &BTreeMap<String, f64>) -> f64 {
 }
 
 /// For each outcome of a test, its probability under each cause.
-fn likelihoods(test: &Test, causes: &[(&str, f64)]) -> Vec<Vec<f64>> {
+fn likelihoods(policy: &Policy, test: &Test, causes: &[(&str, f64)], environment: Environment<'_>) -> Vec<Vec<f64>> {
     if test.verdict().is_some() {
         let found: Vec<f64> =
             causes.iter().map(|(name, _)| if *name == test.name() { SENSITIVITY } else { CROSS }).collect();
         let not = found.iter().map(|p| 1.0 - p).collect();
         return vec![found, not];
     }
-    let factors: Vec<Vec<f64>> = test
+    let shares: Vec<Vec<f64>> = test
         .outcomes
         .iter()
         .map(|outcome| {
-            let believe = test.believe.get(&outcome.name);
-            let factor = |name: &str| believe.and_then(|believe| believe.get(name)).copied().unwrap_or(1.0);
-            causes.iter().map(|(name, _)| factor(name)).collect()
+            let mut case = environment.case.clone();
+            case.outcomes.insert(test.name.clone(), outcome.name.clone());
+            case.follow.extend(test.then.get(&outcome.name).cloned());
+            let left = open(policy, Environment { case: &case, ..environment });
+            let possible = |name: &str| name.is_empty() || case.outcomes.contains_key(name) || left.contains(name);
+            let share = |name: &str| if possible(name) { test.share(&outcome.name, name) } else { 0.0 };
+            causes.iter().map(|(name, _)| share(name)).collect()
         })
         .collect();
-    // Given a cause, its outcomes share its probability by their factors.
-    let sums: Vec<f64> = (0..causes.len()).map(|cause| factors.iter().map(|f| f[cause]).sum()).collect();
-    let share = |f: &Vec<f64>| f.iter().zip(&sums).map(|(f, sum)| if *sum > 0.0 { f / sum } else { 0.0 }).collect();
-    factors.iter().map(share).collect()
+    // Given a cause, its outcomes share its probability.
+    let sums: Vec<f64> = (0..causes.len()).map(|cause| shares.iter().map(|share| share[cause]).sum()).collect();
+    let part =
+        |share: &Vec<f64>| share.iter().zip(&sums).map(|(s, sum)| if *sum > 0.0 { s / sum } else { 0.0 }).collect();
+    shares.iter().map(part).collect()
 }
 
-/// The cost of a test in runs of the baseline. A question costs a person's time, more than any short run; evaluating
-/// the baseline costs almost nothing.
-fn cost(policy: &Policy, test: &Test, environment: Environment<'_>) -> f64 {
+impl Test {
+    fn leads_to(&self, name: &str) -> bool {
+        self.then.values().any(|next| next == name)
+    }
+
+    /// How often an outcome comes, whatever the cause.
+    fn rate(&self, outcome: &str) -> f64 {
+        let without = self.outcomes.iter().filter(|other| !self.rates.contains_key(&other.name)).count();
+        let rest = (1.0 - self.rates.values().sum::<f64>()) / without.max(1) as f64;
+        self.rates.get(outcome).copied().unwrap_or(rest)
+    }
+
+    /// The same where a cause is present, up to a factor that all outcomes share.
+    fn share(&self, outcome: &str, cause: &str) -> f64 {
+        self.rate(outcome) * self.believe.get(outcome).and_then(|factors| factors.get(cause)).copied().unwrap_or(1.0)
+    }
+}
+
+/// The cost of a test in runs of the baseline. A question costs a person's time, more than any run; evaluating the baseline
+/// costs almost nothing. A ladder whose cause is present ends at its first rung, others in the middle.
+fn cost(policy: &Policy, test: &Test, found: f64, environment: Environment<'_>) -> f64 {
     let run = match &test.action {
         Action::Run(run) => run,
-        Action::Read => return OVERHEAD / 10.0,
-        Action::Ask(_) => return 1.0,
+        Action::Read => return READING,
+        Action::Ask(_) => return 2.0 * EXPERIMENT,
     };
-    let Ok(changes) = settings::of_experiment(run, environment, policy.vocabulary()) else { return 1.0 };
+    let Ok(changes) = settings::of_experiment(run, environment, policy.vocabulary()) else { return EXPERIMENT };
     let whole = environment.baseline.knobs.get("max_steps").and_then(serde_json::Value::as_f64);
     let whole = whole.unwrap_or(environment.baseline.steps());
     let steps = changes.get("max_steps").and_then(serde_json::Value::as_f64).unwrap_or(whole);
     let share = if whole > 0.0 && steps.is_finite() { (steps / whole).min(1.0) } else { 1.0 };
-    OVERHEAD + share
+    (EXPERIMENT + share) * (1.0 + (1.0 - found) * f64::from(test.rungs().max(1) - 1) / 2.0)
 }
 
-/// Applies the effect of an outcome to the odds of other tests.
+/// Applies an outcome to the odds of other tests' causes: how much more often it comes if the cause is present.
 pub(super) fn believe(case: &mut CaseFacts, test: &Test, outcome: &str) {
-    for (other, factor) in test.believe.get(outcome).into_iter().flatten() {
-        if *factor > 0.0 {
+    let among_its_own = test.outcomes.iter().any(|own| own.name == outcome);
+    let named = test.believe.values().flat_map(BTreeMap::keys).filter(|_| among_its_own);
+    let named: BTreeSet<&String> =
+        named.chain(test.believe.get(outcome).into_iter().flat_map(BTreeMap::keys)).collect();
+    for other in named {
+        let usual: f64 = test.outcomes.iter().map(|own| test.share(&own.name, other)).sum();
+        let factor = test.believe.get(outcome).and_then(|factors| factors.get(other)).copied().unwrap_or(1.0);
+        let factor = if among_its_own { factor / usual } else { factor };
+        if factor > 0.0 {
             *case.odds.entry(other.clone()).or_insert(1.0) *= factor;
         } else {
             case.excluded.insert(other.clone(), format!("`{}` came out as {outcome}", test.name()));

@@ -101,6 +101,17 @@ pub(super) enum Read {
     Attempt,
 }
 
+impl Read {
+    /// The test whose result it is.
+    fn of_test(&self) -> Option<&String> {
+        match self {
+            Read::Fact(Job::Shown(test), _) | Read::Knob(Job::Shown(test), _) => Some(test),
+            Read::Changed(test, _) | Read::Outcome(test) => Some(test),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Less,

@@ -118,9 +118,6 @@ impl<'p, 'e> Walk<'p, 'e> {
             .filter(|test| !limited || matches!(test.action, Action::Read))
             .filter(|test| test.when.as_ref().is_none_or(|when| self.holds(when)))
             .collect();
-        if limited && !self.case.promising.is_empty() {
-            return self.nothing_left(phase);
-        }
         let suspected = open.iter().copied().find(|test| test.suspect.as_ref().is_some_and(|s| self.holds(&s.when)));
         if phase.only_suspected && suspected.is_none() {
             return self.nothing_left(phase);
@@ -218,7 +215,12 @@ impl<'p, 'e> Walk<'p, 'e> {
             }
             Action::Read if test.when.as_ref().is_some_and(|when| self.holds(when)) => {
                 let why = test.why.render(&mut self.evaluator(1, None));
-                self.found(test, why)
+                if self.is_plausible(test) {
+                    return self.found(test, why);
+                }
+                self.case.promising.insert(test.name.clone(), 0.0);
+                self.settle(test, PROMISING, why);
+                None
             }
             Action::Read => {
                 self.settle(test, SKIPPED, "its condition is false".to_owned());

@@ -1,5 +1,6 @@
 //! Tests of the policy engine as a whole.
 
+mod gain;
 mod problems;
 mod promising;
 mod walks;

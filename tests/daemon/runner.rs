@@ -65,8 +65,13 @@ impl Box {
     }
 
     fn watch(&self) -> Daemon {
+        self.watch_patiently("600s")
+    }
+
+    /// Watches; jobs that are silent for so long have ended.
+    fn watch_patiently(&self, quiet_after: &str) -> Daemon {
         let configuration = self.configuration.to_str().unwrap();
-        self.stage.start(&["--runner", "--allow-root", "--quiet-after", "600s", "--config", configuration], &[])
+        self.stage.start(&["--runner", "--allow-root", "--quiet-after", quiet_after, "--config", configuration], &[])
     }
 
     fn home(&self) -> Option<PathBuf> {
@@ -169,4 +174,44 @@ fn a_suspicious_job_is_probed_on_this_machine_before_people_are_told() {
     assert!(case.experiments[0].probe && case.experiments[0].outcome.is_some(), "{:?}", case.experiments);
     let marks = here.marks();
     assert!(marks.len() == case.experiments.len() && marks.values().all(|times| *times == 1), "{marks:?}");
+}
+
+/// A real training, by a script as people write them: its rate is far too low, but its curve, which falls a little in much
+/// noise, says hardly more than that of a healthy job.
+#[test]
+fn a_training_that_is_stuck_is_settled_by_a_probe_that_this_machine_trains() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/training.py");
+    let stage = Stage::new();
+    let train = format!("python3 {} --out {}", script.display(), stage.logdir().display());
+    let options = [
+        ("learning_rate", "lr"),
+        ("optimizer", "optimizer"),
+        ("max_steps", "steps"),
+        ("batch_size", "batch-size"),
+        ("train_examples", "examples"),
+    ];
+    let knobs: BTreeMap<&str, _> =
+        options.map(|(knob, option)| (knob, json!({"argument": format!("--{option}={{value}}")}))).into();
+    let configuration = json!({
+        "launch": {"command": format!("{train}/{{run_name}} {{settings}}"), "knobs": knobs},
+        "probes": {"jobs": ["stuck"], "share": 0.3},
+        "prior": 0.05,
+    });
+    let configuration = stage.write("nextrun.yaml", &configuration.to_string());
+    let trained = Command::new("sh").args(["-c", &format!("{train}/stuck")]).status().unwrap();
+    assert!(trained.success());
+    let here = Box { stage, configuration };
+    let _daemon = here.watch_patiently("5s");
+    let settled = || here.stage.case_of("stuck").filter(|case| !case.is_quiet() || case.closed.is_some());
+    here.stage.until("it is settled", || settled().is_some());
+    let case = settled().unwrap();
+    let made = &case.quiet.as_ref().expect("it was probed first").tests[0];
+    assert_eq!(made.outcome, Some(nextrun::probe::Outcome::Reached), "{made:?}");
+    assert!(
+        case.experiments[0].probe && case.closed.is_none(),
+        "people are told, and its cause is looked for: {case:?}"
+    );
 }

@@ -186,6 +186,12 @@ const MEANT: [(&str, &[&str]); 12] = [
     ),
 ];
 
+/// The verdicts that name a change that cures.
+pub(super) fn meant(label: &Label) -> impl Iterator<Item = &'static str> {
+    let cures = |name: &&str| label.cures.iter().any(|cure| cure.iter().any(|change| change == name));
+    MEANT.iter().filter(move |(_, changes)| changes.iter().any(&cures)).map(|(verdict, _)| *verdict)
+}
+
 /// Whether a verdict names what cures a failing program.
 pub(crate) fn right(outcome: &Outcome, label: &Label) -> bool {
     let Some(verdict) = outcome.verdict.as_deref() else { return false };
@@ -198,6 +204,6 @@ pub(crate) fn right(outcome: &Outcome, label: &Label) -> bool {
             let meant = ["undo:zero_inputs", "undo:dead_units", "undo:frozen_part", "undo:clipped_output", "width*2"];
             meant.map(cures).contains(&true)
         }
-        _ => MEANT.iter().any(|(name, changes)| *name == verdict && changes.iter().any(|change| cures(change))),
+        _ => meant(label).any(|name| name == verdict),
     }
 }

@@ -117,13 +117,12 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
         let text = format!("{}\n", serde_json::to_string_pretty(&probes::table(&records, &site))?);
         std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))?;
     }
-    if arguments.probes {
-        println!("{}", measure::text(&probes::figures(&records, &site)));
-    }
+    let mut figures = if arguments.probes { probes::figures(&records, &site) } else { Vec::new() };
     if !arguments.measure {
+        println!("{}", measure::text(&figures));
         return Ok(());
     }
-    let mut figures = measure::measure(&records, &site);
+    figures.extend(measure::measure(&records, &site));
     if arguments.closed_loop {
         let walks = if arguments.walks { orders::Walks::Printed } else { orders::Walks::Counted };
         figures.extend(measure::closed_loop(&records, &site, walks));
@@ -139,8 +138,9 @@ pub(crate) fn run(arguments: &Random) -> anyhow::Result<()> {
     }
     if let Some(path) = &arguments.page {
         let closed_loop = if arguments.closed_loop { " --closed-loop" } else { "" };
+        let probes = if arguments.probes { " --probes" } else { "" };
         let command = format!(
-            "cargo run --release --example evaluate -- random --count {} --measure{closed_loop} --page {}",
+            "cargo run --release --example evaluate -- random --count {} --measure{closed_loop}{probes} --page {}",
             arguments.count,
             path.display()
         );

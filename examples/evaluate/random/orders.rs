@@ -3,13 +3,13 @@
 //!
 //! Owns: which policies are compared, and the figures. Must not know: how a loop is run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nextrun::diagnosis::{Choice, Site};
 use nextrun::policy::Policy;
 
-use super::closed::{Outcome, investigate, right};
+use super::closed::{Outcome, investigate, meant, right};
 use super::labels::{Class, Label};
 use super::measure::{Figure, Figures, SETS};
 use super::record::Record;
@@ -18,6 +18,18 @@ use crate::parallel;
 
 /// The policies: name, and what to call its order.
 const ORDERS: [(&str, &str); 2] = [("article", "article: as listed"), ("quick", "quick: by information")];
+
+/// Tests that name no cause, and causes that their outcomes may speak for.
+const TELLING: [&str; 5] =
+    ["overfit_one_point", "one_point_lower_rate", "one_point_higher_rate", "memorise_a_batch", "memorise_with_adam"];
+const CAUSES: [&str; 6] = [
+    "data_pipeline",
+    "learning_rate_too_low",
+    "learning_rate_too_high",
+    "loss_function",
+    "weights_do_not_change",
+    "bad_initialization",
+];
 
 /// Whether each walk is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +97,38 @@ pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site, walks: Walks
             figures.number(place, (row, "cases: inconclusive"), share(&|_, o| inconclusive(o)), count);
             figures.number(place, (row, "experiments a case (mean)"), mean(|o| o.experiments as f64), count);
             figures.number(place, (row, "cost in runs a case (mean)"), mean(|o| o.cost), count);
+            if policy == ORDERS[0].0 {
+                outcomes_by_cause(&mut figures, set, &opened);
+            }
         }
     }
     Ok(figures.shown())
+}
+
+/// How often each outcome of a test without a cause comes, among all cases and among those that a cause's change cures.
+fn outcomes_by_cause(figures: &mut Figures, set: &str, cases: &[(&Label, &Outcome)]) {
+    let outcome_of = |test: &str, outcome: &Outcome| {
+        let line = outcome.tests.iter().find(|line| line.split(' ').next() == Some(test))?;
+        line.split(' ').nth(1).map(str::to_owned)
+    };
+    for test in TELLING {
+        let made: Vec<(&Label, String)> =
+            cases.iter().filter_map(|(label, outcome)| Some((*label, outcome_of(test, outcome)?))).collect();
+        for name in made.iter().map(|(_, name)| name).collect::<BTreeSet<_>>() {
+            let mut share = |column: &str, of: &dyn Fn(&Label) -> bool| {
+                let of: Vec<&String> = made.iter().filter(|(label, _)| of(label)).map(|(_, name)| name).collect();
+                let hits = of.iter().filter(|other| **other == name).count() as f64;
+                figures.number(
+                    ("outcomes", set),
+                    (&format!("{test}: {name}"), column),
+                    hits / of.len() as f64,
+                    of.len(),
+                );
+            };
+            share("all cases", &|_| true);
+            for cause in CAUSES {
+                share(cause, &|label| meant(label).any(|verdict| verdict == cause));
+            }
+        }
+    }
 }

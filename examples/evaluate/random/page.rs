@@ -14,7 +14,7 @@ const BEGIN: &str = "<!-- random programs: begin -->\n";
 const END: &str = "<!-- random programs: end -->\n";
 
 /// A page of figures: its tables, each with its introduction.
-const TABLES: [(&str, &str, &str); 13] = [
+const TABLES: [(&str, &str, &str); 15] = [
     (
         "detection",
         "Detection",
@@ -54,17 +54,32 @@ const TABLES: [(&str, &str, &str); 13] = [
         "How often verdicts on failing programs are right, by the confidence that they carry.",
     ),
     (
+        "probes",
+        "Quiet probes",
+        "Every program is watched from its beginning to its end, and what quiet probes ask for is trained. *Told*: a case is\n\
+         opened. The cost of probes is that over all jobs of a kind, those that are not probed included. Probes are made only of\n\
+         suspicious jobs, and many of these log too few points for a short one; its most telling result makes failing about\n\
+         three times as probable (`src/probe/likelihoods.json`).",
+    ),
+    (
         "orders",
         "The order of tests",
         "The same loop over all failing programs but those that learn from rewards, by the order that the article lists and by\n\
          expected information for the cost. *Right cause* and *wrong cause*: the verdict names one.",
     ),
     (
+        "outcomes",
+        "What tests without a cause say",
+        "How often each outcome of such a test comes in the listed order: among all cases in which it is made, and among those\n\
+         that a change that the cause stands for cures. `rates` of a policy are the first column, factors in `believe` are\n\
+         ratios of the others to it, drawn to 1 where there are few cases.",
+    ),
+    (
         "reading",
         "How experiments are read",
         "Every single change that a policy may ask for, made to every failing program and read beside it. *Cures*: the excess\n\
-         falls below 0.2, which nextrun does not see. *Read as a cure*: better than the baseline, and learned. What a cure says\n\
-         for a cause is the ratio of the two columns (`src/policy/gain.rs`).",
+         falls below 0.2, which nextrun does not see. *Read as a cure*: better than the baseline, learned, and not overfitting.\n\
+         What a cure says for a cause is the ratio of the two columns (`src/policy/gain.rs`).",
     ),
 ];
 
@@ -108,7 +123,7 @@ fn section(now: &[Figure], command: &str) -> String {
          Families of tasks, bugs and logging styles are **held back** whole: nothing was fitted on a program with one of them.\n\
          The programs *to fit on* had a part in the weights, so their figures are too good. In brackets: 95 % interval (Wilson).\n"
     );
-    for (table, title, words) in TABLES {
+    for (table, title, words) in TABLES.into_iter().filter(|(table, ..)| now.iter().any(|f| f.table == *table)) {
         let _ = write!(page, "\n### {title}\n");
         if !words.is_empty() {
             let _ = write!(page, "\n{words}\n");

@@ -32,9 +32,10 @@ struct Reading {
 }
 
 impl Reading {
-    /// Whether it is better than its baseline and has learned, whatever else it shows.
+    /// Whether it is better than its baseline, has learned, and does not overfit, whatever else it shows.
     fn is_cure(&self) -> bool {
-        self.facts.cured || self.facts.better && self.facts.learned
+        let overfits = self.facts.problems.iter().any(|problem| problem == "overfitting");
+        (self.facts.cured || self.facts.better && self.facts.learned) && !overfits
     }
 }
 

@@ -119,13 +119,17 @@ pub(in crate::policy) fn show_number(number: f64) -> String {
 #[derive(Debug)]
 pub(in crate::policy) struct Evaluator<'e> {
     environment: Environment<'e>,
+    /// Tests that can still be made: their outcomes are unknown, where those of other tests are empty.
+    open: Option<&'e BTreeSet<String>>,
+    /// Whether something of such a test was read.
+    awaits: bool,
     unknown: BTreeSet<String>,
     faults: Vec<String>,
 }
 
 impl<'e> Evaluator<'e> {
     pub(in crate::policy) fn new(environment: Environment<'e>) -> Self {
-        Evaluator { environment, unknown: BTreeSet::new(), faults: Vec::new() }
+        Evaluator { environment, open: None, awaits: false, unknown: BTreeSet::new(), faults: Vec::new() }
     }
 
     /// Whether a guard is true. A guard with a fault is false.
@@ -133,6 +137,19 @@ impl<'e> Evaluator<'e> {
         let before = self.faults.len();
         let value = self.eval(&guard.node);
         value == Datum::Bool(true) && self.faults.len() == before
+    }
+
+    /// Whether a guard is true, or depends on the outcome of a test that can still be made.
+    pub(in crate::policy) fn may_hold(
+        environment: Environment<'e>,
+        open: &'e BTreeSet<String>,
+        guard: &Expression,
+    ) -> bool {
+        let mut evaluator = Evaluator { open: Some(open), ..Evaluator::new(environment) };
+        match evaluator.eval(&guard.node) {
+            Datum::Bool(truth) => truth && evaluator.faults.is_empty(),
+            value => value == Datum::Unknown && evaluator.awaits,
+        }
     }
 
     pub(in crate::policy) fn value(&mut self, expression: &Expression) -> Datum {
@@ -162,6 +179,7 @@ impl<'e> Evaluator<'e> {
                 let value = self.read(read);
                 if value == Datum::Unknown {
                     self.unknown.insert(source.clone());
+                    self.awaits |= read.of_test().is_some_and(|test| self.open.is_some_and(|open| open.contains(test)));
                 }
                 value
             }
@@ -193,7 +211,10 @@ impl<'e> Evaluator<'e> {
             Read::Fact(job, field) => self.job(job).map_or(Datum::Unknown, |facts| Datum::of_fact(field.of(facts))),
             Read::Knob(job, knob) => Datum::of_json(self.job(job).and_then(|facts| facts.knobs.get(knob))),
             Read::Changed(state, knob) => Datum::of_json(case.changes.get(state).and_then(|c| c.get(knob))),
-            Read::Outcome(state) => Datum::Text(case.outcomes.get(state).cloned().unwrap_or_default()),
+            Read::Outcome(test) => match case.outcomes.get(test) {
+                None if self.open.is_some_and(|open| open.contains(test)) => Datum::Unknown,
+                outcome => Datum::Text(outcome.cloned().unwrap_or_default()),
+            },
             Read::Entered(state) => Datum::Number(case.entered.get(state).copied().unwrap_or(0).into()),
             Read::Experiments => Datum::Number(case.experiments.into()),
             Read::Hours => Datum::of_number(case.hours),

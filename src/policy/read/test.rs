@@ -16,7 +16,7 @@ use crate::yaml::{Span, suggest};
 
 use super::Reader;
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "step",
     "why",
     "hypothesis",
@@ -31,6 +31,7 @@ const KEYS: [&str; 20] = [
     "ladder",
     "outcomes",
     "then",
+    "rates",
     "believe",
     "prior",
     "cause",
@@ -69,8 +70,9 @@ impl Reader<'_> {
             skips: fields.get("skip").map(|node| self.reasons(node)).unwrap_or_default(),
             action,
             then: fields.get("then").map(|node| self.then(name, node)).unwrap_or_default(),
+            rates: fields.get("rates").map(|node| self.rates(name, node)).unwrap_or_default(),
             believe: fields.get("believe").map(|node| self.believe(name, node)).unwrap_or_default(),
-            prior: fields.get("prior").and_then(|node| self.share(node)).unwrap_or(USUAL_PRIOR),
+            prior: fields.get("prior").and_then(|node| self.share(node, "`prior`")).unwrap_or(USUAL_PRIOR),
             found: fields.get("found").and_then(|node| self.guard(node, When::Judging)),
             borrowed: self.borrowing,
             cause,
@@ -307,10 +309,22 @@ impl Reader<'_> {
         believe
     }
 
-    fn share(&mut self, node: &Node) -> Option<f64> {
-        let share = node.number("`prior`", &mut self.problems)?;
+    fn rates(&mut self, test: &str, node: &Node) -> BTreeMap<String, f64> {
+        let mut rates = BTreeMap::new();
+        for (key, node) in node.entries("`rates`", &mut self.problems) {
+            self.outcome_name(test, &key.name, key.place);
+            rates.extend(self.share(node, "a rate").map(|rate| (key.name.clone(), rate)));
+        }
+        if rates.values().sum::<f64>() > 1.0 {
+            self.problems.add(node.place, "the rates of all outcomes together must be at most 1");
+        }
+        rates
+    }
+
+    fn share(&mut self, node: &Node, what: &str) -> Option<f64> {
+        let share = node.number(what, &mut self.problems)?;
         if !(share > 0.0 && share < 1.0) {
-            self.problems.add(node.place, "`prior` must be between 0 and 1");
+            self.problems.add(node.place, format!("{what} must be between 0 and 1"));
         }
         Some(share)
     }

@@ -63,7 +63,7 @@ impl Walker {
         self.tell(&Happened::Ran(facts))
     }
 
-    fn proposal(&self) -> &Proposal {
+    pub(super) fn proposal(&self) -> &Proposal {
         match &self.last.next {
             Next::Run(proposal) => proposal,
             other => panic!("no experiment but {other:?}"),
