@@ -1,7 +1,7 @@
 //! Quiet probes: short experiments that determine whether a suspicious job fails, before anyone is notified.
 //!
-//! Owns: which tests may be probes, how a result is interpreted, and which test has the highest expected information
-//! per cost. Must not know: cases, who runs a probe, how its likelihoods were measured.
+//! Owns: which tests may be probes, how a result is interpreted, and which test is worth most for its cost. Must not know:
+//! cases, who runs a probe, how its likelihoods were measured.
 //!
 //! A flat loss may be at its lowest possible level, or stuck. No curve distinguishes the two, but an experiment can: a
 //! loss at its lowest level does not fall further with other settings in a tenth of the time. The likelihood of each
@@ -82,9 +82,9 @@ pub struct Ground<'a> {
     pub share: f64,
     /// Points of the loss that the job logs for each of them.
     pub points_per_step: f64,
-    /// A probe must be able to move the probability below the first or up to the second value; otherwise, it would
-    /// change nothing. `None` for an audit, which only collects data.
-    pub thresholds: Option<(f64, f64)>,
+    /// The probability from which on people are told. Only a probe that may move the job's there changes anything. `None`
+    /// for an audit, which only collects data.
+    pub alarm: Option<f64>,
 }
 
 impl Ground<'_> {
@@ -103,7 +103,7 @@ pub struct Choice {
     pub changes: Knobs,
     /// The target loss; `None` if it has to fit few examples.
     pub level: Option<f64>,
-    /// Bits that it is expected to give.
+    /// How far it is expected to raise the probability above the alarm; for an audit, the bits that it is expected to give.
     pub gain: f64,
     /// What each outcome says.
     pub likelihoods: BTreeMap<Outcome, Likelihood>,
@@ -112,15 +112,13 @@ pub struct Choice {
 /// A loss has a level from three points on; the first may still be that of an untrained network.
 const LEAST_POINTS: f64 = 4.0;
 
-/// A test that is expected to give fewer bits is not worth the start of a run. Of a job that fails with a probability of one
-/// in ten to one in five, the best test gives a few hundredths.
-const LEAST_GAIN: f64 = 0.01;
+/// A probe that is worth less rests on results that were never seen: the table counts one more of each.
+const LEAST_GAIN: f64 = 0.001;
 
 /// The fixed cost of a run, as a fraction of the budget.
 const OVERHEAD: f64 = 0.2;
 
-/// The probe with the highest expected information per cost; `None` if none is affordable, left, or able to change the
-/// result.
+/// The probe that is worth most for its cost; `None` if none is affordable, left, or able to raise an alarm.
 pub fn choose(ground: &Ground<'_>, table: &Table) -> Option<Choice> {
     let choices = TESTS.iter().filter_map(|test| choice(test, ground, table));
     let per_cost = |choice: &Choice| {
@@ -130,7 +128,7 @@ pub fn choose(ground: &Ground<'_>, table: &Table) -> Option<Choice> {
     choices.max_by(|a, b| per_cost(a).total_cmp(&per_cost(b)))
 }
 
-/// A test applied to a job; `None` if it is not possible or not informative.
+/// A test applied to a job; `None` if it is not possible, or no result of it would matter.
 pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option<Choice> {
     if ground.made.contains(&test.name) || !ground.has("max_steps") {
         return None;
@@ -144,13 +142,8 @@ pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option
     #[expect(clippy::cast_possible_truncation, reason = "a whole number of steps; a cast saturates")]
     changes.insert("max_steps".to_owned(), (steps as i64).into());
     let level = if test.fits_few { None } else { Some(below(ground.job.number(Quantity::LossEnd))?) };
-    let gain = gain(ground.log_odds, &likelihoods);
-    let decides = ground.thresholds.is_none_or(|(healthy, alarm)| {
-        let after = |likelihood: &Likelihood| probability(ground.log_odds + likelihood.log_odds());
-        likelihoods.values().map(after).any(|p| p < healthy || p >= alarm)
-    });
-    let telling = ground.thresholds.is_none() || gain >= LEAST_GAIN;
-    (decides && telling).then_some(Choice { test, changes, level, gain, likelihoods })
+    let gain = gain(ground.log_odds, &likelihoods, ground.alarm);
+    (ground.alarm.is_none() || gain >= LEAST_GAIN).then_some(Choice { test, changes, level, gain, likelihoods })
 }
 
 /// A loss that is well below another.
@@ -171,14 +164,16 @@ pub fn read(shown: &Facts, level: Option<f64>) -> Outcome {
     }
 }
 
-/// The bits that a test is expected to give about whether the job fails.
-fn gain(log_odds: f64, likelihoods: &BTreeMap<Outcome, Likelihood>) -> f64 {
+/// What a test is expected to be worth. Nobody is told of a suspicion, so a result counts by how far it moves the probability
+/// above the alarm: there, telling people is worth as much more than silence. Without an alarm, bits count.
+fn gain(log_odds: f64, likelihoods: &BTreeMap<Outcome, Likelihood>, alarm: Option<f64>) -> f64 {
     let prior = probability(log_odds);
+    let worth = |p: f64| alarm.map_or(-entropy(p), |alarm| (p - alarm).max(0.0));
     let after = likelihoods.values().map(|likelihood| {
         let of_outcome = prior * likelihood.failing + (1.0 - prior) * likelihood.healthy;
-        of_outcome * entropy(probability(log_odds + likelihood.log_odds()))
+        of_outcome * worth(probability(log_odds + likelihood.log_odds()))
     });
-    (entropy(prior) - after.sum::<f64>()).max(0.0)
+    (after.sum::<f64>() - worth(prior)).max(0.0)
 }
 
 fn entropy(p: f64) -> f64 {
@@ -220,7 +215,7 @@ mod tests {
             steps: 200.0,
             share: 0.24,
             points_per_step: 1.0,
-            thresholds: Some((0.2, 0.65)),
+            alarm: Some(0.65),
         }
     }
 

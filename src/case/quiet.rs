@@ -199,7 +199,7 @@ impl Case {
             steps,
             share: steps / updates,
             points_per_step: points / updates,
-            thresholds: (!quiet.audit).then_some((weights.suspect, weights.alarm)),
+            alarm: (!quiet.audit).then_some(weights.alarm),
         };
         probe::choose(&ground, Table::shipped()).map(|choice| (choice, left))
     }

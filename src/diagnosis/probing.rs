@@ -250,7 +250,7 @@ fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
 
 #[test]
 fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
-    let mut bench = Bench::new(0.2, |_| {});
+    let mut bench = Bench::new(0.6, |_| {});
     bench.look();
     let first = bench.probe().step.clone();
     // Neither a level is reached nor a point fitted, so the job stays suspicious.
@@ -258,6 +258,9 @@ fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
     bench.look();
     bench.look();
     assert!(bench.case().open_experiment().is_none(), "the budget is used up, but for a fifth");
+    // The site expects more failures by now.
+    let prior = bench.diagnosis.site.prior;
+    bench.diagnosis.site.prior = crate::belief::probability(log_odds(prior) + 0.35);
     bench.goes_on(PLANNED - 1);
     for _ in 0..6 {
         bench.look();

@@ -63,7 +63,7 @@ fn outcomes(record: &Record, site: &Site, part: f64) -> Option<BTreeMap<&'static
         steps: part * updates,
         share: part,
         points_per_step: baseline.evidence.get(Quantity::Points).unwrap_or(0.0) / updates,
-        thresholds: None,
+        alarm: None,
     };
     let telling = |failing, healthy| Likelihood { failing, healthy };
     let telling = [telling(0.8, 0.1), telling(0.1, 0.1), telling(0.1, 0.8)];
