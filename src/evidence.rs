@@ -17,14 +17,16 @@ mod quality;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unit;
 mod waves;
 
 use serde::Serialize;
 
 pub use change::Change;
 pub use curve::{Curve, Level};
-pub use job::{JobView, Layer, Life, Observed, Unit};
+pub use job::{JobView, Layer, Life, Observed};
 pub use kind::Kind;
+pub use unit::Unit;
 
 /// One measured quantity. Unknown quantities are not in the [`Evidence`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -27,6 +27,13 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     put(Q::FloorDistance, floor_distance(job, curve, accuracy));
 }
 
+impl JobView {
+    /// The number of classes, as logged, or as implied by the start of a cross-entropy.
+    pub fn classes(&self) -> Option<f64> {
+        classes_at_start(self, self.falling_loss()?)
+    }
+}
+
 /// The number of classes implied by a cross-entropy that starts at the chance level.
 pub(super) fn classes_at_start(job: &JobView, curve: &Curve) -> Option<f64> {
     if let Some(classes) = job.number("classes").filter(|classes| *classes >= 2.0) {

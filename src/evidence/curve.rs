@@ -5,8 +5,8 @@ use crate::numbers::{FEW_POINTS, HALF, MAYBE, NEWEST, SIGNIFICANT, SKEWED, THROW
 use crate::series::stats::{mann_kendall, median, scatter, theil_sen};
 use crate::series::{Bucket, Point, Sketch};
 
-use super::Unit;
 use super::change::{Change, MEDIAN, change};
+use super::unit::Unit;
 
 /// One stretch of a curve.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,46 +5,10 @@ use serde_json::Value;
 use crate::jobs::{Job, Knobs, Stage};
 use crate::numbers::GOOD;
 use crate::series::{HistogramSketch, Sketch};
-use crate::signals::{Learning, Matched, Signal, SignalMap, is_error_rate};
+use crate::signals::{Learning, Matched, Signal, SignalMap};
 
 use super::curve::Curve;
-use super::kind::Kind;
-
-/// The unit of a series, determined once: fractions are between 0 and 1, and higher is better.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Unit {
-    factor: f64,
-    offset: f64,
-}
-
-impl Unit {
-    /// The value as logged.
-    pub const AS_LOGGED: Unit = Unit { factor: 1.0, offset: 0.0 };
-
-    /// The unit of an accuracy: percentages become fractions, and error rates become accuracies.
-    fn of_accuracy(tag: &str, sketch: &Sketch) -> Unit {
-        let per_cent = sketch.highest().is_some_and(|highest| highest.value > 1.5);
-        // An error rate can slightly exceed 1 if more is inserted than there was to be said.
-        let share = if per_cent && !(is_error_rate(tag) && sketch.highest().is_some_and(|h| h.value < 5.0)) {
-            0.01
-        } else {
-            1.0
-        };
-        if is_error_rate(tag) { Unit { factor: -share, offset: 1.0 } } else { Unit { factor: share, offset: 0.0 } }
-    }
-
-    pub(super) fn of(self, value: f64) -> f64 {
-        self.offset + self.factor * value
-    }
-
-    pub(super) fn flips(self) -> bool {
-        self.factor < 0.0
-    }
-
-    pub(super) fn size(self) -> f64 {
-        self.factor.abs()
-    }
-}
+use super::unit::Unit;
 
 /// One series with its meaning.
 #[derive(Debug, Clone)]
@@ -289,20 +253,10 @@ impl JobView {
         }
     }
 
-    /// The number of classes, as logged, or as implied by the start of a cross-entropy.
-    pub fn classes(&self) -> Option<f64> {
-        super::chance::classes_at_start(self, self.falling_loss()?)
-    }
-
     /// Whether most of its answers are correct.
     pub fn accurate(&self) -> bool {
         let curve = self.own_accuracy().and_then(|accuracy| accuracy.curve.as_ref());
         curve.is_some_and(|curve| curve.end > GOOD)
-    }
-
-    /// The kind of training.
-    pub fn kind(&self) -> Kind {
-        Kind::of(self)
     }
 }
 

@@ -38,20 +38,22 @@ const LANGUAGE: &[&str] = &["ppl", "perplexity", "lm", "token", "tokens"];
 /// A vocabulary is larger than this; its cross-entropy starts at log 1000 or more.
 const VOCABULARY: f64 = crate::numbers::MOST_CLASSES;
 
-impl Kind {
-    /// The kind of a job.
-    pub(super) fn of(job: &JobView) -> Kind {
-        match job.learning {
+impl JobView {
+    /// The kind of training.
+    pub fn kind(&self) -> Kind {
+        match self.learning {
             Learning::Adversarial => Kind::Adversarial,
             Learning::Reinforcement => Kind::Reinforcement,
             Learning::Unknown => Kind::Unknown,
-            Learning::Supervised if is_boosting(job) => Kind::Boosting,
-            Learning::Supervised if goes_on_from(job).is_some() || is_tuned(job) => Kind::FineTuning,
-            Learning::Supervised if is_language_model(job) => Kind::Pretraining,
+            Learning::Supervised if is_boosting(self) => Kind::Boosting,
+            Learning::Supervised if goes_on_from(self).is_some() || is_tuned(self) => Kind::FineTuning,
+            Learning::Supervised if is_language_model(self) => Kind::Pretraining,
             Learning::Supervised => Kind::Supervised,
         }
     }
+}
 
+impl Kind {
     /// The name in files and payloads.
     pub fn as_str(self) -> &'static str {
         match self {
