@@ -263,14 +263,20 @@ impl Diagnosis {
         let Diagnosis { site, memory, .. } = self;
         let history_after = |job: &str| site.directory_of(job).map_or(f64::INFINITY, |found| found.history_after);
         for job in jobs {
-            let events = job.events();
-            let history = job.last_wall_time().is_some_and(|last| now - last > history_after(&job.name));
-            let memory = memory.entry(job.name.clone()).or_insert_with(|| Memory::first_seen(history));
-            memory.met.get_or_insert(now);
-            memory.saw(job, events, now);
+            if !memory.contains_key(&job.name) {
+                let history = job.last_wall_time().is_some_and(|last| now - last > history_after(&job.name));
+                memory.insert(job.name.clone(), Memory::first_seen(history));
+            }
+            if let Some(memory) = memory.get_mut(&job.name) {
+                memory.met.get_or_insert(now);
+                memory.saw(job, job.events(), now);
+            }
         }
-        let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-        memory.retain(|job, _| names.contains(job.as_str()) || site.is_unseen(seen, job));
+        // Names are unique: with as many entries as jobs, none is of a job that is gone.
+        if memory.len() > jobs.len() {
+            let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+            memory.retain(|job, _| names.contains(job.as_str()) || site.is_unseen(seen, job));
+        }
     }
 
     /// The jobs that run no experiment of any case: only these get their own cases.
