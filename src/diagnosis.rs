@@ -263,14 +263,15 @@ impl Diagnosis {
         let Diagnosis { site, memory, .. } = self;
         let history_after = |job: &str| site.directory_of(job).map_or(f64::INFINITY, |found| found.history_after);
         for job in jobs {
-            if !memory.contains_key(&job.name) {
-                let history = job.last_wall_time().is_some_and(|last| now - last > history_after(&job.name));
-                memory.insert(job.name.clone(), Memory::first_seen(history));
-            }
-            if let Some(memory) = memory.get_mut(&job.name) {
-                memory.met.get_or_insert(now);
-                memory.saw(job, job.events(), now);
-            }
+            let known = match memory.get_mut(&job.name) {
+                Some(known) => known,
+                None => {
+                    let history = job.last_wall_time().is_some_and(|last| now - last > history_after(&job.name));
+                    memory.entry(job.name.clone()).or_insert(Memory::first_seen(history))
+                }
+            };
+            known.met.get_or_insert(now);
+            known.saw(job, job.events(), now);
         }
         // Names are unique: with as many entries as jobs, none is of a job that is gone.
         if memory.len() > jobs.len() {
@@ -413,11 +414,9 @@ impl Diagnosis {
 
     /// Runs that need no memory any more: their job ended an hour ago and no open case needs it.
     pub fn settled(&self, runs: &Runs, now: f64) -> Vec<RunName> {
-        let experiments: BTreeSet<String> =
-            self.cases.all().flat_map(|c| &c.experiments).map(|e| e.run_name.clone()).collect();
         let needed: BTreeSet<String> = self.needed().into_iter().map(|(job, _)| job).collect();
         let done = |job: &str| self.memory.get(job).is_some_and(|memory| memory.ended_before(now - KEPT));
-        let grouping = Grouping::of(runs, &experiments);
+        let grouping = Grouping::of(runs, self.cases.run_names());
         let settled = |run: &&RunName| {
             let jobs = grouping.jobs_of(run);
             jobs.iter().all(|job| !needed.contains(job) && done(job))

@@ -164,8 +164,8 @@ pub fn read(shown: &Facts, level: Option<f64>) -> Outcome {
     }
 }
 
-/// What a test is expected to be worth. Nobody is told of a suspicion, so a result counts by how far it moves the probability
-/// above the alarm: there, telling people is worth as much more than silence. Without an alarm, bits count.
+/// The expected value of a test. People are notified only above the alarm, so a result counts by how far it raises the
+/// probability above the alarm. Without an alarm, the value is the expected information in bits.
 fn gain(log_odds: f64, likelihoods: &BTreeMap<Outcome, Likelihood>, alarm: Option<f64>) -> f64 {
     let prior = probability(log_odds);
     let worth = |p: f64| alarm.map_or(-entropy(p), |alarm| (p - alarm).max(0.0));

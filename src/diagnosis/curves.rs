@@ -78,8 +78,7 @@ impl Diagnosis {
         if open.clone().next().is_none() {
             return Vec::new();
         }
-        let experiments = self.cases.all().flat_map(|case| &case.experiments).map(|e| e.run_name.clone()).collect();
-        let jobs = seen.into().jobs(&experiments);
+        let jobs = seen.into().jobs(self.cases.run_names());
         let drawn = open.map(|case| {
             let mut case = case.clone();
             self.site.draw(&mut case, &jobs);

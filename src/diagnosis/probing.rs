@@ -209,9 +209,7 @@ fn a_probe_that_speaks_for_a_failure_has_a_case_opened_which_knows_of_it() {
     );
     let case = bench.case();
     assert!(!case.is_quiet() && case.closed.is_none());
-    // A loss that only falls is one that gets below a level, but not one of a point that is fitted.
-    let expected = if case.quiet.as_ref().unwrap().tests[0].level.is_some() { "reached" } else { "no_better" };
-    assert_eq!(case.experiments[0].outcome.as_deref(), Some(expected));
+    assert_eq!(case.experiments[0].outcome.as_deref(), Some("reached"));
     assert_eq!(case.facts.experiments, 1, "a probe is no experiment of the policy");
     let Body::CaseOpened(opened) = &bench.messages[1].body else { panic!("a case is opened") };
     assert_eq!(opened.about.case_id.as_ref(), Some(&case.id));

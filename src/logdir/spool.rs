@@ -182,7 +182,7 @@ impl Spool {
         let mut file = OpenOptions::new().append(true).open(self.root.join(path))?;
         let written = file.write_all(chunk.bytes);
         if let Err(error) = file.sync_data() {
-            // Nobody knows which of them are on disk.
+            // It is unknown which of these bytes are on disk.
             file.set_len(end)?;
             return Err(of_write(error));
         }

@@ -203,14 +203,14 @@ impl Test {
         self.then.values().any(|next| next == name)
     }
 
-    /// How often an outcome comes, whatever the cause.
+    /// The frequency of an outcome over all causes.
     fn rate(&self, outcome: &str) -> f64 {
         let without = self.outcomes.iter().filter(|other| !self.rates.contains_key(&other.name)).count();
         let rest = (1.0 - self.rates.values().sum::<f64>()) / without.max(1) as f64;
         self.rates.get(outcome).copied().unwrap_or(rest)
     }
 
-    /// The same where a cause is present, up to a factor that all outcomes share.
+    /// The frequency if a cause is present, up to a factor that is the same for all outcomes.
     fn share(&self, outcome: &str, cause: &str) -> f64 {
         self.rate(outcome) * self.believe.get(outcome).and_then(|factors| factors.get(cause)).copied().unwrap_or(1.0)
     }

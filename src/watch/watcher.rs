@@ -443,7 +443,7 @@ struct Shared<'a> {
     progress: &'a Progress,
 }
 
-/// How many more threads than its own a run gets that has so many of all new bytes: in proportion to them.
+/// The number of helper threads for a run, in proportion to its part of all new bytes.
 fn helpers(threads: usize, bytes: u64, all: u64) -> usize {
     let part = threads as f64 * bytes as f64 / all.max(1) as f64;
     (part.round() as usize).saturating_sub(1)

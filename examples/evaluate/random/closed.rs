@@ -188,14 +188,19 @@ const MEANT: [(&str, &[&str]); 12] = [
 
 /// The verdicts that name a change that cures.
 pub(super) fn meant(label: &Label) -> impl Iterator<Item = &'static str> {
-    let cures = |name: &&str| label.cures.iter().any(|cure| cure.iter().any(|change| change == name));
-    MEANT.iter().filter(move |(_, changes)| changes.iter().any(&cures)).map(|(verdict, _)| *verdict)
+    let cures = |(_, changes): &&(&str, &[&str])| changes.iter().any(|change| has_part_in_a_cure(change, label));
+    MEANT.iter().filter(cures).map(|(verdict, _)| *verdict)
+}
+
+/// Whether a change cures, alone or with another.
+fn has_part_in_a_cure(change: &str, label: &Label) -> bool {
+    label.cures.iter().flatten().any(|part| part == change)
 }
 
 /// Whether a verdict names what cures a failing program.
 pub(crate) fn right(outcome: &Outcome, label: &Label) -> bool {
     let Some(verdict) = outcome.verdict.as_deref() else { return false };
-    let cures = |name: &str| label.cures.iter().any(|cure| cure.iter().any(|change| change == name));
+    let cures = |change: &str| has_part_in_a_cure(change, label);
     match verdict {
         "overfitting" => label.overfitting || cures("weight_decay=0.01") || cures("max_steps/4"),
         "too_few_steps" => cures("max_steps*3"),

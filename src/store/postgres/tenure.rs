@@ -276,8 +276,10 @@ pub(super) fn watched_by_others(server: &Server) -> Result<Vec<(Owner, Vec<Known
         let others = owners(sql)?.into_iter().filter(|owner| Some(&owner.name) != server.name.as_ref());
         let alive = others.filter(|owner| owner.left.is_some_and(|left| left > 0.0));
         alive
-            .map(|owner| Ok((watched_by(sql, &owner.name)?, owner)))
-            .map(|found| found.map(|(all, owner)| (owner, all)))
+            .map(|owner| {
+                let watched = watched_by(sql, &owner.name)?;
+                Ok((owner, watched))
+            })
             .collect()
     })
 }
