@@ -22,6 +22,8 @@ pub struct Weights {
     pub alarm: f64,
     /// From this one on it is `suspect`.
     pub suspect: f64,
+    /// From this one on, a probe may be worth its cost: one healthy job in four ends above it.
+    pub doubt: f64,
     /// P(failing).
     pub failing: Model,
     /// P(this change cures), by change.

@@ -11,7 +11,7 @@ use super::{Case, Opening, Pace, Terms, Trace, Waiting};
 use crate::belief::{Belief, Contribution, Weights, log_odds, probability};
 use crate::facts::Facts;
 use crate::policy::{Conclusion, Happened, Position, Proposal};
-use crate::probe::{self, Choice, Ground, Likelihoods, Outcome, TESTS, Table};
+use crate::probe::{self, Choice, Ground, Likelihoods, Outcome, TESTS, Table, Target};
 
 /// The name of a probe, where experiments have the name of their test.
 pub const PROBE: &str = "probe";
@@ -70,7 +70,7 @@ pub struct Made {
     /// The test.
     pub test: String,
     /// The target loss; `None` if it has to fit few examples.
-    pub level: Option<f64>,
+    pub target: Option<Target>,
     /// Seconds that its run may take.
     pub seconds: f64,
     /// How likely each outcome is for a job that fails, and for a healthy one.
@@ -155,7 +155,7 @@ impl Case {
             // The next look at the job has people told.
             return Trace::default();
         }
-        let wanted = if quiet.audit { tested == 0 } else { belief >= weights.suspect };
+        let wanted = if quiet.audit { tested == 0 } else { belief >= weights.doubt };
         if !wanted {
             return if ended { self.settle("healthy", terms.now) } else { Trace::default() };
         }
@@ -214,12 +214,14 @@ impl Case {
         let mut trace = Trace::default();
         let Some(quiet) = &mut self.quiet else { return trace };
         let attempt = u32::try_from(quiet.tests.len()).unwrap_or(u32::MAX).saturating_add(1);
-        let Choice { test, changes, level, likelihoods, .. } = choice;
-        let expect = match level {
-            Some(level) => format!("if the job fails, the loss may get below {level:.4}; a healthy one's does not"),
+        let Choice { test, changes, target, likelihoods, .. } = choice;
+        let expect = match target {
+            Some(Target { twice, .. }) => {
+                format!("if the job fails, the loss may get below {twice:.4}; a healthy one's does not")
+            }
             None => "if the job is healthy, one example is fitted".to_owned(),
         };
-        let made = Made { test: test.name.to_owned(), level, seconds, likelihoods, ..Made::default() };
+        let made = Made { test: test.name.to_owned(), target, seconds, likelihoods, ..Made::default() };
         quiet.tests.push(made);
         let proposal = Proposal {
             at: Position { state: PROBE.to_owned(), attempt },
@@ -248,7 +250,7 @@ impl Case {
                 let before = self.quiet.as_ref().map(Quiet::probability);
                 let made = self.quiet.as_mut().and_then(|quiet| quiet.tests.last_mut());
                 let Some(made) = made else { return trace };
-                let outcome = probe::read(facts, made.level);
+                let outcome = probe::read(facts, made.target);
                 made.outcome = Some(outcome);
                 self.keep_result(facts, Some(outcome.as_str()), terms.now, &mut trace);
                 let after = self.quiet.as_ref().map(Quiet::probability);

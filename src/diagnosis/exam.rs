@@ -277,6 +277,10 @@ impl Status {
     }
 }
 
+fn in_doubt(belief: &Belief) -> bool {
+    belief.probability >= Weights::shipped().doubt
+}
+
 /// Symptoms that need no belief: NaN, a run that hangs, and a validation loss that turned: the curve itself shows them.
 const CERTAIN: &[&str] = &["non_finite", "silent", "overfitting"];
 
@@ -376,10 +380,14 @@ impl Exam {
         self.a_little_earlier().is_some_and(|step| self.fails_at(&self.view, step))
     }
 
-    /// Whether it was suspicious at least for as long.
-    pub(super) fn was_suspect(&self) -> bool {
-        let suspect = |step| self.believed_at(&self.view, step).0.probability >= Weights::shipped().suspect;
-        self.a_little_earlier().is_some_and(suspect)
+    /// Whether it is neither known to fail nor so likely healthy that no probe would be worth its cost.
+    pub fn is_doubtful(&self) -> bool {
+        self.status().0 != Status::Failing && self.cannot_be_judged().is_none() && in_doubt(&self.belief)
+    }
+
+    /// Whether it was doubtful some time earlier, too.
+    pub(super) fn was_doubtful(&self) -> bool {
+        self.a_little_earlier().is_some_and(|step| in_doubt(&self.believed_at(&self.view, step).0))
     }
 
     fn a_little_earlier(&self) -> Option<i64> {

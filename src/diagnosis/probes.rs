@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::exam::Exam;
 use super::{Changes, Diagnosis, Status};
 use crate::case::{Case, CaseId, Opening, Pace, Probed, Quiet, Spent, case_id, own_log_odds};
-use crate::evidence::{Kind, Observed, Quantity as Q};
+use crate::evidence::{Observed, Quantity as Q};
 use crate::fate::FateState;
 use crate::jobs::Job;
 use crate::probe::is_audited;
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Probes {
 }
 
 impl Diagnosis {
-    /// Begins to probe a job that no case is about: one that is suspicious for some time, or one of the audit at its end.
+    /// Begins to probe a job that no case is about: one that has been in doubt for some time, or one of the audit at its end.
     pub(super) fn begin_to_probe(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
         let Some(probes) = self.site.probes.clone().filter(|probes| (probes.is_for)(&job.name) && !self.site.by_hand)
         else {
@@ -45,9 +45,9 @@ impl Diagnosis {
             || earlier.clone().any(settled)
             || self.set_aside.iter().any(|case| case.baseline == job.name);
         let (audit, due) = match exam.status().0 {
-            Status::Suspect => (false, exam.facts.ended || exam.was_suspect()),
+            _ if exam.is_doubtful() => (false, exam.facts.ended || exam.was_doubtful()),
             Status::Healthy => (true, exam.facts.ended && is_audited(&job.name, probes.audit)),
-            Status::Failing | Status::Unknown => (false, false),
+            _ => (false, false),
         };
         let Some(shown) = probed(job, exam).filter(|shown| shown.mature && due && !left_alone) else { return };
         let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
@@ -63,7 +63,7 @@ impl Diagnosis {
     }
 
     /// Updates a probed job. People are notified once it fails by all evidence; a probe is stopped once the job is no
-    /// longer suspicious.
+    /// longer in doubt.
     pub(super) fn look_at_probed(&mut self, job: &Job<'_>, exam: &Exam, now: f64, changes: &mut Changes) {
         let Some(id) = self.open_case_of(&job.name) else { return };
         if let (Some(shown), Some(case)) = (probed(job, exam), self.cases.get_mut(&id)) {
@@ -75,9 +75,9 @@ impl Diagnosis {
             return self.step(&id, now, changes, |case, terms| case.go_public(opening, terms));
         }
         let Some(case) = self.cases.get_mut(&id) else { return };
-        let suspect = case.quiet.as_ref().is_some_and(|quiet| quiet.audit) || exam.status().0 == Status::Suspect;
-        if !suspect {
-            let trace = case.stop_probe("its job is no longer suspicious", now);
+        let wanted = case.quiet.as_ref().is_some_and(|quiet| quiet.audit) || exam.is_doubtful();
+        if !wanted {
+            let trace = case.stop_probe("its job is no longer in doubt", now);
             changes.add(case, trace);
         }
     }
@@ -122,8 +122,6 @@ impl Diagnosis {
 /// The state of a job for its probes; `None` if the cost of a probe cannot be computed, or if a lower loss is not
 /// better.
 fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
-    let kind = exam.view.kind();
-    let falls = !matches!(kind, Kind::Reinforcement | Kind::Adversarial | Kind::Boosting);
     let seconds = job.last_wall_time()? - job.first_wall_time()?;
     let updates = updates(exam)?;
     let shown = Probed {
@@ -133,7 +131,7 @@ fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
         points: exam.evidence.get(Q::Points)?,
         mature: exam.facts.ended || exam.evidence.get(Q::Maturity).is_some_and(|maturity| maturity >= 1.0),
     };
-    (falls && seconds > 0.0 && updates > 0.0).then_some(shown)
+    (exam.view.kind().is_judged_by_loss() && seconds > 0.0 && updates > 0.0).then_some(shown)
 }
 
 /// The optimizer steps of a job, if they can be determined; a loss that is counted in epochs does not show them.

@@ -44,7 +44,7 @@ fn logged(begin: f64, points: i64, loss: Loss, settings: &[(&str, f64)]) -> RunD
 }
 
 /// A job with a constant loss, at a site whose prior makes it this suspicious after [`SO_FAR`] points: 0 is the threshold of
-/// suspicion, 1 that of an alarm.
+/// doubt, 1 that of an alarm.
 struct Bench {
     diagnosis: Diagnosis,
     runs: Runs,
@@ -78,7 +78,7 @@ impl Bench {
         memory.saw(&jobs[0], jobs[0].events(), bench.now);
         let evidence = exam(&jobs[0], &site, &memory, bench.now).belief.evidence();
         let weights = Weights::shipped();
-        let wanted = weights.suspect + suspicion * (weights.alarm - weights.suspect);
+        let wanted = weights.doubt + suspicion * (weights.alarm - weights.doubt);
         site.prior = crate::belief::probability(log_odds(wanted) - evidence);
         change(&mut site);
         bench.diagnosis = Diagnosis::new(site, []);
@@ -242,7 +242,7 @@ fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
     let jobs = group(&bench.runs, &BTreeSet::new());
     let job = jobs.iter().find(|job| job.name == "sick").unwrap();
     let seen = exam(job, bench.diagnosis.site(), &bench.diagnosis.memory["sick"], bench.now);
-    assert!(seen.belief.probability < Weights::shipped().suspect, "what was tested counts: {:?}", seen.belief);
+    assert!(seen.belief.probability < Weights::shipped().doubt, "what was tested counts: {:?}", seen.belief);
     assert!(bench.look().is_empty(), "it is left alone");
 }
 

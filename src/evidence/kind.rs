@@ -54,6 +54,12 @@ impl JobView {
 }
 
 impl Kind {
+    /// Whether a lower loss means that more was learned. Rewards rise, two adversaries have no common loss, and boosting
+    /// always lowers its loss.
+    pub fn is_judged_by_loss(self) -> bool {
+        !matches!(self, Kind::Reinforcement | Kind::Adversarial | Kind::Boosting)
+    }
+
     /// The name in files and payloads.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -146,8 +146,9 @@ fn compare(facts: &mut Facts, looked: Looked<'_>, baseline: Looked<'_>) {
     // both.
     let below = |start: f64| (start - facts.number(Q::LossEnd)) / start.abs() > LEARNED;
     let below_start = start.is_some() && facts.number(Q::Progress) > LEARNED;
-    // A run that learns within its first value shows no decrease of its own.
-    let at_once = start.is_some_and(below) && (facts.fits || gain.share > HALF) && facts.number(Q::Progress) > -LEARNED;
+    // A run that learns within its first value shows no decrease of its own, but does not rise either.
+    let level = facts.number(Q::Progress) > -LEARNED && !looked.evidence.above(Q::Trend, TREND);
+    let at_once = start.is_some_and(below) && (facts.fits || gain.share > HALF) && level;
     let answers = looked.evidence.above(Q::AccuracyGain, ACCURACY_GAIN) && facts.number(Q::Progress) > 0.0;
     facts.learned |= facts.better && facts.finite && (below_start || at_once || answers) && !guesses(looked.evidence);
     // Between half and twice the threshold, another seed could reverse the result.

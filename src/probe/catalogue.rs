@@ -66,6 +66,18 @@ pub const TESTS: &[Test] = &[
         fits_few: false,
     },
     Test {
+        name: "fast_settings",
+        why: "a higher rate of the same optimizer shows in a short time whether the loss can fall",
+        hypothesis: "the settings keep the loss from falling",
+        changes: |ground| {
+            let mut changes = ordinary(ground)?;
+            changes.insert("learning_rate".to_owned(), json!(10.0 * ADAPTIVE_RATE));
+            Some(changes)
+        },
+        most_steps: None,
+        fits_few: false,
+    },
+    Test {
         name: "fit_one_example",
         why: "a job that cannot fit one example cannot learn from many",
         hypothesis: "the model, loss and optimizer cannot learn at all",

@@ -28,7 +28,7 @@ pub(super) fn configuration(stage: &Stage) -> Value {
     let evidence = odds(&seen["probability"]) - odds(&seen["prior"]);
     // Halfway between suspicion and alarm.
     let weights = nextrun::belief::Weights::shipped();
-    let wanted = nextrun::belief::log_odds((weights.suspect + weights.alarm) / 2.0);
+    let wanted = nextrun::belief::log_odds((weights.doubt + weights.alarm) / 2.0);
     let prior = nextrun::belief::probability(wanted - evidence);
     stage.write("short.yaml", &POLICY.replace("learning_rate: /100", "learning_rate: /1000"));
     json!({ "policy": "./short.yaml", "prior": prior, "control": "never", "probes": { "jobs": ["slow"], "share": 0.3 } })

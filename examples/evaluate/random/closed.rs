@@ -188,19 +188,14 @@ const MEANT: [(&str, &[&str]); 12] = [
 
 /// The verdicts that name a change that cures.
 pub(super) fn meant(label: &Label) -> impl Iterator<Item = &'static str> {
-    let cures = |(_, changes): &&(&str, &[&str])| changes.iter().any(|change| has_part_in_a_cure(change, label));
+    let cures = |(_, changes): &&(&str, &[&str])| changes.iter().any(|change| label.is_due_to(change));
     MEANT.iter().filter(cures).map(|(verdict, _)| *verdict)
-}
-
-/// Whether a change cures, alone or with another.
-fn has_part_in_a_cure(change: &str, label: &Label) -> bool {
-    label.cures.iter().flatten().any(|part| part == change)
 }
 
 /// Whether a verdict names what cures a failing program.
 pub(crate) fn right(outcome: &Outcome, label: &Label) -> bool {
     let Some(verdict) = outcome.verdict.as_deref() else { return false };
-    let cures = |change: &str| has_part_in_a_cure(change, label);
+    let cures = |change: &str| label.is_due_to(change);
     match verdict {
         "overfitting" => label.overfitting || cures("weight_decay=0.01") || cures("max_steps/4"),
         "too_few_steps" => cures("max_steps*3"),

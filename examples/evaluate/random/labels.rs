@@ -185,6 +185,16 @@ impl Label {
         label
     }
 
+    /// Whether what a change undoes is a cause of the failure: the change cures, alone or with another. Where nothing that
+    /// was tried cures, several things are wrong at once: each bug of the program is one of them, and so is a setting
+    /// whose change alone makes it fail no more.
+    pub(crate) fn is_due_to(&self, change: &str) -> bool {
+        if self.cures.is_empty() {
+            return self.tried.get(change).is_some_and(|excess| change.starts_with("undo:") || *excess < FAILING);
+        }
+        self.cures.iter().flatten().any(|part| part == change)
+    }
+
     /// Whether a single change cures.
     pub(crate) fn cured_by(&self, change: &str) -> bool {
         self.cures.iter().any(|cure| cure.len() == 1 && cure[0] == change)

@@ -353,8 +353,8 @@ pub(super) fn closed_loop(records: &BTreeMap<u64, Record>, site: &Site, walks: W
             of_failing("failing: case opened", &|_, outcome| outcome.opened);
             of_failing("failing: verdict right", &|label, outcome| right(outcome, label));
             of_failing("failing: recommended settings cure", &|_, outcome| cured(outcome));
-            let lower = |label: &Label| label.cured_by("learning_rate/10") || label.cured_by("learning_rate/100");
-            let higher = |label: &Label| label.cured_by("learning_rate*10") || label.cured_by("learning_rate*100");
+            let lower = |label: &Label| label.is_due_to("learning_rate/10") || label.is_due_to("learning_rate/100");
+            let higher = |label: &Label| label.is_due_to("learning_rate*10") || label.is_due_to("learning_rate*100");
             of_failing("failing: right who always lowers the rate", &|label, _| lower(label));
             of_failing("failing: right who always raises the rate", &|label, _| higher(label));
             of_failing("failing: inconclusive", &|_, o| o.verdict.as_deref() == Some("inconclusive"));

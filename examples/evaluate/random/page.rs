@@ -44,8 +44,10 @@ const TABLES: [(&str, &str, &str); 15] = [
         "closed loop",
         "Closed loop",
         "The core is shown each log as it grows, and what it suggests is trained, without a daemon between. *Right*: the verdict\n\
-         stands for a change that cures the program, or it is inconclusive and nothing does. The last columns are those of a\n\
-         person who lowers the learning rate of every failing program, and of one who raises it, without looking.",
+         stands for a change that cures the program, alone or with another. Where nothing that was tried cures, several things\n\
+         are wrong at once; then the verdict is right if it is inconclusive, names a bug that the program has, or stands for a\n\
+         change after which the program fails no more. The last columns are those of a person who lowers the learning rate of\n\
+         every failing program, and of one who raises it, without looking.",
     ),
     ("verdicts", "Verdicts", "What is said of failing programs, and how often it is right."),
     (

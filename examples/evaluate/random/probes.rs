@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nextrun::case::{Case, RunSuggested};
-use nextrun::diagnosis::{Exam, Memory, Probes, Site, Status, exam};
+use nextrun::diagnosis::{Exam, Memory, Probes, Site, exam};
 use nextrun::evidence::Quantity;
 use nextrun::facts::measure as facts_of;
 use nextrun::jobs::group;
@@ -25,11 +25,11 @@ use crate::parallel;
 /// The shares of a job's time that its probes may take, for which figures are made.
 const SHARES: [f64; 3] = [0.1, 0.3, 1.0];
 
-/// The lengths of probes whose outcomes are counted, as shares of the steps of their jobs: what budgets of a tenth and of three tenths plan.
-const LENGTHS: [f64; 2] = [0.08, 0.24];
+/// The lengths of probes whose outcomes are counted, as shares of the steps of their jobs: what the budgets plan.
+const LENGTHS: [f64; 3] = [0.08, 0.24, 0.8];
 
-/// The last look at which a program that fails is suspicious for the second time running, or the last one of a healthy one:
-/// so few of those are suspicious that they say little. The share of its steps, and the look.
+/// The last look at which a program that fails is in doubt for the second time running, or the last one of a healthy one:
+/// so few of those are in doubt that they say little. The share of its steps, and the look.
 fn judged(record: &Record, site: &Site) -> Option<(f64, Exam)> {
     let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
     let (mut memory, mut before, mut last) = (Memory::first_seen(false), false, None);
@@ -42,16 +42,16 @@ fn judged(record: &Record, site: &Site) -> Option<(f64, Exam)> {
         let Some(job) = jobs.iter().find(|job| job.name == record.name()) else { continue };
         memory.saw(job, job.events(), now);
         let seen = exam(job, site, &memory, now);
-        let suspect = seen.status().0 == Status::Suspect;
-        let counts = suspect && before || healthy && place > LOOKS;
-        (before, last) = (suspect, if counts { Some((share, seen)) } else { last });
+        let doubtful = seen.is_doubtful();
+        let counts = doubtful && before || healthy && place > LOOKS;
+        (before, last) = (doubtful, if counts { Some((share, seen)) } else { last });
     }
     last
 }
 
-/// How each probe comes out that a program's budget pays for when it becomes suspicious.
+/// How each probe comes out that a program's budget pays for once it is in doubt.
 fn outcomes(record: &Record, site: &Site, part: f64) -> Option<BTreeMap<&'static str, Outcome>> {
-    let (share, baseline) = judged(record, site)?;
+    let (share, baseline) = judged(record, site).filter(|(_, seen)| seen.view.kind().is_judged_by_loss())?;
     let updates = share * record.program.settings.steps as f64;
     let none = BTreeSet::new();
     let ground = Ground {
@@ -83,7 +83,7 @@ fn outcomes(record: &Record, site: &Site, part: f64) -> Option<BTreeMap<&'static
         let now = log.time_at(1.0);
         let seen = exam(job, site, &Memory::only_look(job, now), now);
         let facts = facts_of(seen.looked(), Some(baseline.looked()));
-        came.insert(made.test.name, read(&facts, made.level));
+        came.insert(made.test.name, read(&facts, made.target));
     }
     Some(came)
 }
@@ -94,7 +94,7 @@ fn row(records: &BTreeMap<u64, Record>, site: &Site, part: f64) -> Row {
     let records: Vec<&Record> = records.values().filter(|r| !r.held_back.any()).filter(sure).collect();
     let came = parallel::map(&records, |record| outcomes(record, site, part));
     let of = |class: Class| records.iter().zip(&came).filter(move |(record, _)| record.label.class == class);
-    let suspects = |class| of(class).filter(|(_, came)| came.is_some()).count();
+    let doubtful = |class| of(class).filter(|(_, came)| came.is_some()).count();
     let probed = |class| of(class).filter(|(_, came)| came.as_ref().is_some_and(|came| !came.is_empty())).count();
     let mut tests = BTreeMap::new();
     for test in TESTS {
@@ -113,12 +113,12 @@ fn row(records: &BTreeMap<u64, Record>, site: &Site, part: f64) -> Row {
         tests.insert(test.name.to_owned(), Outcome::ALL.into_iter().map(likelihood).collect::<Likelihoods>());
     }
     let source = format!(
-        "random programs that are not held back: {} failing ones of {} that were suspicious, and {} healthy ones of {}, logged \
+        "random programs that are not held back: {} failing ones of {} that were in doubt, and {} healthy ones of {}, logged \
          enough for a probe of {:.0} % of their steps",
         probed(Class::Failing),
-        suspects(Class::Failing),
+        doubtful(Class::Failing),
         probed(Class::Healthy),
-        suspects(Class::Healthy),
+        doubtful(Class::Healthy),
         100.0 * part
     );
     Row { source, share: part, tests }
@@ -138,7 +138,7 @@ struct Seen {
     probes: usize,
     /// Their steps, as a share of the program's own.
     cost: f64,
-    /// It was suspicious at its end, and nothing was settled.
+    /// It was in doubt at its end, and nothing was settled.
     open: bool,
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     }
     let (slope, calibration) = calibrate::calibrate(&judged)?;
     judged.iter_mut().for_each(|judged| judged.calibrate((slope, &calibration), PRIOR));
-    let alarm = thresholds::alarm(&judged);
+    let (alarm, doubt) = (thresholds::alarm(&judged), thresholds::doubt(&judged));
     println!("to fit on, by weights that had no part in it:");
     thresholds::print(&judged, alarm);
 
@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &Fit) -> anyhow::Result<()> {
     failing.terms.push(calibration);
     let cures = cures::fit(&fitted, &programs)?;
     let verdicts = if arguments.closed_loop { verdicts::fit(&records)? } else { Weights::shipped().verdicts.clone() };
-    let text = text(alarm, &failing, &cures, &verdicts, records.len())?;
+    let text = text((alarm, doubt), &failing, &cures, &verdicts, records.len())?;
     if !arguments.dry {
         std::fs::write(&arguments.out, text).with_context(|| format!("{}: cannot write", arguments.out.display()))?;
     }
@@ -183,7 +183,7 @@ fn problem(layout: &Layout, experts: &[Expert], ridge: f64) -> solve::Problem {
 
 /// The file: one term a line, so that a change of the weights can be read.
 fn text(
-    alarm: f64,
+    (alarm, doubt): (f64, f64),
     failing: &Model,
     cures: &[(String, Model)],
     verdicts: &Verdicts,
@@ -206,7 +206,7 @@ fn text(
         .collect::<anyhow::Result<Vec<_>>>()?;
     let version = format!("{}.{count}", random::VERSION);
     Ok(format!(
-        "{{\n \"version\": \"{version}\",\n \"alarm\": {alarm:.3},\n \"suspect\": {SUSPECT},\n \"failing\": {},\n \"cures\": [\n{}\n ],\n \"verdicts\": {}\n}}\n",
+        "{{\n \"version\": \"{version}\",\n \"alarm\": {alarm:.3},\n \"suspect\": {SUSPECT},\n \"doubt\": {doubt:.3},\n \"failing\": {},\n \"cures\": [\n{}\n ],\n \"verdicts\": {}\n}}\n",
         model(failing, " ")?,
         cures.join(",\n"),
         serde_json::to_string(verdicts)?

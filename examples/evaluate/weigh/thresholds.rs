@@ -1,6 +1,6 @@
 //! What weights say of programs over their lifetimes, and from which probability on people should hear of it.
 //!
-//! Owns: the alarm, the figures of a fit. Must not know: how weights were found.
+//! Owns: the alarm, the doubt, the figures of a fit. Must not know: how weights were found.
 
 use nextrun::belief::{Term, log_odds, probability};
 
@@ -79,6 +79,18 @@ pub(super) fn alarm(judged: &[Judged]) -> f64 {
     let allowed = (FALSE_ALARMS * healthy.len() as f64) as usize;
     let highest = healthy.get(allowed).copied().unwrap_or(0.5);
     (rounded(highest) + 0.001).min(0.99)
+}
+
+/// Share of healthy programs that may be probed at their end.
+const PROBED: f64 = 0.25;
+
+/// The probability from which on a probe may be worth its cost, so that [`PROBED`] of the healthy programs end above it.
+pub(super) fn doubt(judged: &[Judged]) -> f64 {
+    let healthy = judged.iter().filter(|j| j.fails == Some(false));
+    let ends = healthy.filter_map(|j| j.looks.iter().rev().find(|look| !look.unjudged));
+    let mut ends: Vec<f64> = ends.map(|look| look.probability).collect();
+    ends.sort_by(|a, b| b.total_cmp(a));
+    ends.get((PROBED * ends.len() as f64) as usize).map_or(PRIOR, |end| rounded(*end))
 }
 
 /// Prints how many are found, and of how many healthy ones people would hear.

@@ -67,7 +67,7 @@ impl From<&UnreadableCase> for Value {
 /// The results of the probes of a case's job; null if it was never probed.
 fn probes(case: &Case) -> Value {
     let Some(quiet) = &case.quiet else { return Value::Null };
-    let made = |made: &Made| json!({ "test": made.test, "below": made.level, "likelihoods": made.likelihoods, "outcome": made.outcome });
+    let made = |made: &Made| json!({ "test": made.test, "below": made.target.map(|target| target.twice), "likelihoods": made.likelihoods, "outcome": made.outcome });
     json!({
         "quiet": quiet.untold, "audit": quiet.audit, "probability": quiet.probability(),
         "budget": json!({ "share": quiet.share, "seconds": quiet.share * quiet.job.seconds, "spent": case.spent_on_probes() }),
