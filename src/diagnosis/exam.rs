@@ -277,10 +277,6 @@ impl Status {
     }
 }
 
-fn in_doubt(belief: &Belief) -> bool {
-    belief.probability >= Weights::shipped().doubt
-}
-
 /// Symptoms that need no belief: NaN, a run that hangs, and a validation loss that turned: the curve itself shows them.
 const CERTAIN: &[&str] = &["non_finite", "silent", "overfitting"];
 
@@ -380,23 +376,14 @@ impl Exam {
         self.a_little_earlier().is_some_and(|step| self.fails_at(&self.view, step))
     }
 
-    /// Whether it is neither known to fail nor so likely healthy that no probe would be worth its cost.
-    pub fn is_doubtful(&self) -> bool {
-        self.status().0 != Status::Failing && self.cannot_be_judged().is_none() && in_doubt(&self.belief)
-    }
-
-    /// Whether it was doubtful some time earlier, too.
-    pub(super) fn was_doubtful(&self) -> bool {
-        self.a_little_earlier().is_some_and(|step| in_doubt(&self.believed_at(&self.view, step).0))
-    }
-
-    fn a_little_earlier(&self) -> Option<i64> {
+    /// The step at which it had one part in twenty less.
+    pub(super) fn a_little_earlier(&self) -> Option<i64> {
         let (first, last) = self.view.judged().map(Observed::steps)?;
         Some(first + ((last - first) as f64 / (1.0 + GROWTH)) as i64)
     }
 
     /// The belief about the job at a step, and its symptoms.
-    fn believed_at(&self, view: &JobView, step: i64) -> (Belief, Vec<Finding>) {
+    pub(super) fn believed_at(&self, view: &JobView, step: i64) -> (Belief, Vec<Finding>) {
         let evidence = Evidence::of(&view.at(step));
         let findings = examine(&evidence);
         (Weights::shipped().failing(&evidence, &findings, self.belief.prior).and(&self.probed), findings)

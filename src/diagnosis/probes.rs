@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::exam::Exam;
 use super::{Changes, Diagnosis, Status};
+use crate::belief::{Belief, Weights};
 use crate::case::{Case, CaseId, Opening, Pace, Probed, Quiet, Spent, case_id, own_log_odds};
 use crate::evidence::{Observed, Quantity as Q};
 use crate::fate::FateState;
@@ -29,6 +30,22 @@ impl std::fmt::Debug for Probes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Probes").field("share", &self.share).field("audit", &self.audit).finish_non_exhaustive()
     }
+}
+
+impl Exam {
+    /// Whether the job is neither known to fail nor so likely healthy that no probe would be worth its cost.
+    pub fn is_doubtful(&self) -> bool {
+        self.status().0 != Status::Failing && self.cannot_be_judged().is_none() && in_doubt(&self.belief)
+    }
+
+    /// Whether it was doubtful some time earlier, too.
+    fn was_doubtful(&self) -> bool {
+        self.a_little_earlier().is_some_and(|step| in_doubt(&self.believed_at(&self.view, step).0))
+    }
+}
+
+fn in_doubt(belief: &Belief) -> bool {
+    belief.probability >= Weights::shipped().doubt
 }
 
 impl Diagnosis {

@@ -59,9 +59,9 @@ const TABLES: [(&str, &str, &str); 15] = [
         "probes",
         "Quiet probes",
         "Every program is watched from its beginning to its end, and what quiet probes ask for is trained. *Told*: a case is\n\
-         opened. The cost of probes is that over all jobs of a kind, those that are not probed included. Probes are made only of\n\
-         suspicious jobs, and many of these log too few points for a short one; its most telling result makes failing about\n\
-         three times as probable (`src/probe/likelihoods.json`).",
+         opened. The cost of probes is that over all jobs of a kind, those that are not probed included. Probes are made of\n\
+         jobs in doubt whose steps are known and that log a point within the budget. What each result says for lengths of a\n\
+         probe is in `src/probe/likelihoods.json`.",
     ),
     (
         "orders",
