@@ -27,7 +27,7 @@ pub use likelihoods::{Likelihoods, Row, Table};
 pub enum Outcome {
     /// It reached its target: it gained twice as much as the job, or fitted few examples.
     Reached,
-    /// It did not, but gained at least a quarter of that.
+    /// It did not, but gained a quarter more than the job.
     Better,
     /// Neither.
     NoBetter,

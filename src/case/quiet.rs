@@ -107,7 +107,7 @@ impl Quiet {
         probability(self.log_odds())
     }
 
-    /// Whether the job, untold of, was or is to be left alone by people: probes settled it, or its budget ended.
+    /// The probes that have a result.
     fn shown(&self) -> impl Iterator<Item = &Made> {
         self.tests.iter().filter(|made| made.outcome.is_some())
     }

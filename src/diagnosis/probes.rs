@@ -35,7 +35,7 @@ impl std::fmt::Debug for Probes {
 impl Exam {
     /// Whether the job is neither known to fail nor so likely healthy that no probe would be worth its cost.
     pub fn is_doubtful(&self) -> bool {
-        self.status().0 != Status::Failing && self.cannot_be_judged().is_none() && in_doubt(&self.belief)
+        in_doubt(&self.belief) && self.status().0 != Status::Failing && self.cannot_be_judged().is_none()
     }
 
     /// Whether it was doubtful some time earlier, too.
@@ -61,12 +61,17 @@ impl Diagnosis {
         let left_alone = self.memory[&job.name].is_history()
             || earlier.clone().any(settled)
             || self.set_aside.iter().any(|case| case.baseline == job.name);
-        let (audit, due) = match exam.status().0 {
-            _ if exam.is_doubtful() => (false, exam.facts.ended || exam.was_doubtful()),
-            Status::Healthy => (true, exam.facts.ended && is_audited(&job.name, probes.audit)),
-            _ => (false, false),
+        let Some(shown) = probed(job, exam).filter(|shown| shown.mature && !left_alone) else { return };
+        let (ended, audit) = (exam.facts.ended, !exam.is_doubtful());
+        let due = if audit {
+            ended && exam.status().0 == Status::Healthy && is_audited(&job.name, probes.audit)
+        } else {
+            // Last, because it examines the job anew.
+            ended || exam.was_doubtful()
         };
-        let Some(shown) = probed(job, exam).filter(|shown| shown.mature && due && !left_alone) else { return };
+        if !due {
+            return;
+        }
         let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
         let opening = self.opening(job, exam, case_id(&job.name, begun, earlier.count()));
         let pace = Pace { seconds_per_step: shown.seconds / shown.updates, gpus: self.site.gpus };

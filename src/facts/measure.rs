@@ -91,7 +91,7 @@ fn guesses(evidence: &Evidence) -> bool {
     evidence.below(Q::AccuracyGain, ACCURACY_GAIN) && (low(Q::Accuracy) || low(Q::ValidationAccuracy))
 }
 
-/// Whether nearly all levels of the second half are below those of the first tenth, as if a noisy loss falls at once.
+/// Whether nearly all levels of the second half are below those of the first tenth, as those of a noisy loss that falls at once.
 fn fell_early(curve: &Curve) -> bool {
     let levels: Vec<f64> = curve.from(0.0).iter().map(|(_, mean)| *mean).collect();
     let (first, rest) = (&levels[..levels.len() / 10], &levels[levels.len() / 2..]);

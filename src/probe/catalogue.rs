@@ -61,7 +61,7 @@ pub const TESTS: &[Test] = &[
         name: "ordinary_settings",
         why: "a job at its lowest loss does not improve with ordinary settings; a job with faulty settings does",
         hypothesis: "the settings keep the loss from falling",
-        changes: ordinary,
+        changes: |ground| ordinary(ground, ADAPTIVE_RATE),
         most_steps: None,
         fits_few: false,
     },
@@ -69,11 +69,7 @@ pub const TESTS: &[Test] = &[
         name: "fast_settings",
         why: "a higher rate of the same optimizer shows in a short time whether the loss can fall",
         hypothesis: "the settings keep the loss from falling",
-        changes: |ground| {
-            let mut changes = ordinary(ground)?;
-            changes.insert("learning_rate".to_owned(), json!(10.0 * ADAPTIVE_RATE));
-            Some(changes)
-        },
+        changes: |ground| ordinary(ground, 10.0 * ADAPTIVE_RATE),
         most_steps: None,
         fits_few: false,
     },
@@ -93,12 +89,11 @@ fn rate(ground: &Ground<'_>, change: fn(f64) -> f64) -> Option<Knobs> {
     ground.has("learning_rate").then_some(changes)
 }
 
-/// A common starting point: Adam at its usual rate, scaled inputs and weights. Settings that the job already has are
-/// not changed.
-fn ordinary(ground: &Ground<'_>) -> Option<Knobs> {
+/// A common starting point: Adam at a rate, scaled inputs and weights. Settings that the job already has are not changed.
+fn ordinary(ground: &Ground<'_>, rate: f64) -> Option<Knobs> {
     let usual = [
         ("optimizer", json!("adam")),
-        ("learning_rate", json!(ADAPTIVE_RATE)),
+        ("learning_rate", json!(rate)),
         ("lr_decay", json!(1.0)),
         ("initializer", json!("variance_scaling")),
         ("normalize_inputs", json!(true)),

@@ -96,7 +96,7 @@ impl Cluster {
     fn live_and_die(&self, mut life: impl FnMut(usize)) -> usize {
         let mut lives = 0;
         while self.stage.case_of("sick").is_none_or(|case| case.closed.is_none()) {
-            assert!(lives < 400, "it does not come to an end: {}", self.stage.log());
+            assert!(lives < 200, "it does not come to an end: {}", self.stage.log());
             life(lives);
             lives += 1;
         }

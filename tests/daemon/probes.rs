@@ -26,7 +26,7 @@ pub(super) fn configuration(stage: &Stage) -> Value {
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
     let odds = |p: &Value| (p.as_f64().unwrap() / (1.0 - p.as_f64().unwrap())).ln();
     let evidence = odds(&seen["probability"]) - odds(&seen["prior"]);
-    // Halfway between suspicion and alarm.
+    // Halfway between doubt and alarm.
     let weights = nextrun::belief::Weights::shipped();
     let wanted = nextrun::belief::log_odds((weights.doubt + weights.alarm) / 2.0);
     let prior = nextrun::belief::probability(wanted - evidence);

@@ -186,7 +186,7 @@ const MEANT: [(&str, &[&str]); 12] = [
     ),
 ];
 
-/// The verdicts that name a change that cures.
+/// The verdicts that name a cause of the failure.
 pub(super) fn meant(label: &Label) -> impl Iterator<Item = &'static str> {
     let cures = |(_, changes): &&(&str, &[&str])| changes.iter().any(|change| label.is_due_to(change));
     MEANT.iter().filter(cures).map(|(verdict, _)| *verdict)

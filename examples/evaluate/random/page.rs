@@ -73,7 +73,7 @@ const TABLES: [(&str, &str, &str); 15] = [
         "outcomes",
         "What tests without a cause say",
         "How often each outcome of such a test comes in the listed order: among all cases in which it is made, and among those\n\
-         that a change that the cause stands for cures. `rates` of a policy are the first column, factors in `believe` are\n\
+         that are due to what the cause stands for. `rates` of a policy are the first column, factors in `believe` are\n\
          ratios of the others to it, drawn to 1 where there are few cases.",
     ),
     (
