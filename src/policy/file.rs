@@ -212,6 +212,8 @@ pub struct Test {
     pub(super) rates: BTreeMap<String, f64>,
     /// By outcome: how much more often it comes than usual if another test's cause is present; 0: never.
     pub(super) believe: BTreeMap<String, BTreeMap<String, f64>>,
+    /// By another test whose cause is present: how often the change of this test fixes the job, too.
+    pub(super) also_cures: BTreeMap<String, f64>,
     /// Prior probability of its cause.
     pub(super) prior: f64,
     /// It belongs to another policy, whose stories cover it.

@@ -3,9 +3,10 @@
 //! Owns: the arithmetic of beliefs. Must not know: the order of states.
 //!
 //! Causes are mutually exclusive: either one of them is present, or none of those listed. A test whose change fixes the
-//! job is found with probability [`SENSITIVITY`] if its cause is present, and with probability [`CROSS`] if another
-//! cause is, because many changes help a little against many faults. The larger the fraction of the loss that a change
-//! removes, the stronger the evidence ([`LIKELIHOODS`]). Of a test without a cause, each outcome is as likely under a cause
+//! job is found with probability [`SENSITIVITY`], and one whose change does not with probability [`CROSS`], because many
+//! changes help a little against many faults. The change of a test fixes the job if its cause is present, and often if that of
+//! a similar test is (`also_cures`): a higher rate makes up for one that decays too fast. The larger the fraction of the
+//! loss that a change removes, the stronger the evidence ([`LIKELIHOODS`]). Of a test without a cause, each outcome is as likely under a cause
 //! as its `rates` and `believe` say; an outcome after which the test of a cause can no longer be made speaks against it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,8 +102,19 @@ fn weight(policy: &Policy, test: &Test, open: &BTreeSet<String>, environment: En
         return 0.0;
     }
     let prior = case.priors.get(test.name()).copied().unwrap_or(test.prior);
+    let odds = case.odds.get(test.name()).copied().unwrap_or(1.0);
+    let suspected = test.suspect.as_ref().is_some_and(|reason| holds(&reason.when));
+    // A test that was passed over shows nothing.
+    let made = |other: &&Test| case.outcomes.get(other.name()).is_some_and(|outcome| outcome != SKIPPED);
+    let others = policy.used().into_iter().filter(|other| other.also_cures.contains_key(test.name())).filter(made);
+    let seen: f64 = others.map(|other| mixed(other.cures(test.name()), outcome(policy, other, case))).product();
+    prior * if suspected { SUSPECTED } else { 1.0 } * odds * outcome(policy, test, case) * seen
+}
+
+/// How many times as probable the outcome of a test is if its change fixes the job than if it does not.
+fn outcome(policy: &Policy, test: &Test, case: &CaseFacts) -> f64 {
     let at_first = policy.state(&case.phase).is_some_and(|state| matches!(state.phase, Phase::First { .. }));
-    let outcome = match made {
+    match case.outcomes.get(test.name()).map(String::as_str) {
         Some(FOUND | PROMISING) if test.kind() == TestKind::Read && at_first => SHOWN,
         Some(FOUND | PROMISING) => {
             let once = likelihood(case, test);
@@ -115,10 +127,12 @@ fn weight(policy: &Policy, test: &Test, open: &BTreeSet<String>, environment: En
         // A policy passes over what the settings speak against, and what the baseline has already.
         Some(SKIPPED) => CROSS,
         Some(_) => (1.0 - SENSITIVITY) / (1.0 - CROSS),
-    };
-    let odds = case.odds.get(test.name()).copied().unwrap_or(1.0);
-    let suspected = test.suspect.as_ref().is_some_and(|reason| holds(&reason.when));
-    prior * if suspected { SUSPECTED } else { 1.0 } * odds * outcome
+    }
+}
+
+/// What is so for a share, and 1 for the rest.
+fn mixed(share: f64, value: f64) -> f64 {
+    1.0 + share * (value - 1.0)
 }
 
 /// What an experiment that was read as a cure says for its cause. What a test of another kind found is found.
@@ -174,7 +188,7 @@ fn gain(policy: &Policy, test: &Test, beliefs: &BTreeMap<String, f64>, environme
 fn likelihoods(policy: &Policy, test: &Test, causes: &[(&str, f64)], environment: Environment<'_>) -> Vec<Vec<f64>> {
     if test.verdict().is_some() {
         let found: Vec<f64> =
-            causes.iter().map(|(name, _)| if *name == test.name() { SENSITIVITY } else { CROSS }).collect();
+            causes.iter().map(|(name, _)| CROSS * mixed(test.cures(name), SENSITIVITY / CROSS)).collect();
         let not = found.iter().map(|p| 1.0 - p).collect();
         return vec![found, not];
     }
@@ -201,6 +215,11 @@ fn likelihoods(policy: &Policy, test: &Test, causes: &[(&str, f64)], environment
 impl Test {
     fn leads_to(&self, name: &str) -> bool {
         self.then.values().any(|next| next == name)
+    }
+
+    /// How often its change fixes the job if the cause of a test is present.
+    fn cures(&self, cause: &str) -> f64 {
+        if cause == self.name() { 1.0 } else { self.also_cures.get(cause).copied().unwrap_or_default() }
     }
 
     /// The frequency of an outcome over all causes.

@@ -16,7 +16,7 @@ use crate::yaml::{Span, suggest};
 
 use super::Reader;
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 22] = [
     "step",
     "why",
     "hypothesis",
@@ -33,6 +33,7 @@ const KEYS: [&str; 21] = [
     "then",
     "rates",
     "believe",
+    "also_cures",
     "prior",
     "cause",
     "found",
@@ -72,6 +73,7 @@ impl Reader<'_> {
             then: fields.get("then").map(|node| self.then(name, node)).unwrap_or_default(),
             rates: fields.get("rates").map(|node| self.rates(name, node)).unwrap_or_default(),
             believe: fields.get("believe").map(|node| self.believe(name, node)).unwrap_or_default(),
+            also_cures: fields.get("also_cures").map(|node| self.also_cures(node)).unwrap_or_default(),
             prior: fields.get("prior").and_then(|node| self.share(node, "`prior`")).unwrap_or(USUAL_PRIOR),
             found: fields.get("found").and_then(|node| self.guard(node, When::Judging)),
             borrowed: self.borrowing,
@@ -293,20 +295,33 @@ impl Reader<'_> {
         for (key, node) in node.entries("`believe`", &mut self.problems) {
             self.outcome_name(test, &key.name, key.place);
             let mut factors = BTreeMap::new();
-            for (other, node) in node.entries("beliefs about tests", &mut self.problems) {
-                if !self.outline.tests.contains_key(&other.name) {
-                    let help = suggest(&other.name, self.outline.tests.keys().map(String::as_str));
-                    self.problems.add_maybe(other.place, format!("there is no test `{}`", other.name), help);
-                }
+            for (other, node) in self.by_test("beliefs about tests", node) {
                 let factor = node.number("a factor on the odds", &mut self.problems).unwrap_or(1.0);
                 if factor < 0.0 {
                     self.problems.add(node.place, "a factor on the odds must be 0 or greater");
                 }
-                factors.insert(other.name.clone(), factor);
+                factors.insert(other, factor);
             }
             believe.insert(key.name.clone(), factors);
         }
         believe
+    }
+
+    fn also_cures(&mut self, node: &Node) -> BTreeMap<String, f64> {
+        let shares = self.by_test("`also_cures`", node).into_iter();
+        shares.filter_map(|(other, node)| Some((other, self.share(node, "a share")?))).collect()
+    }
+
+    /// The entries of a map whose keys are names of tests.
+    fn by_test<'n>(&mut self, what: &str, node: &'n Node) -> Vec<(String, &'n Node)> {
+        let entries = node.entries(what, &mut self.problems);
+        for (other, _) in entries {
+            if !self.outline.tests.contains_key(&other.name) {
+                let help = suggest(&other.name, self.outline.tests.keys().map(String::as_str));
+                self.problems.add_maybe(other.place, format!("there is no test `{}`", other.name), help);
+            }
+        }
+        entries.iter().map(|(other, node)| (other.name.clone(), node)).collect()
     }
 
     fn rates(&mut self, test: &str, node: &Node) -> BTreeMap<String, f64> {
