@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Evidence, Measured, unknown};
+use crate::evidence::{Evidence, Measured, Quantity, unknown};
 use crate::symptoms::{Finding, Severity};
 
 pub use weights::{About, CALIBRATION, Model, Term, Verdicts, Weights};
@@ -124,8 +124,9 @@ impl Model {
         if evidence.known().next().is_none() {
             return Belief::new(prior, Vec::new());
         }
+        let unripe = unripe(|quantity| evidence.get(quantity));
         let mut terms: Vec<Contribution> =
-            self.terms.iter().filter_map(|term| term.contribution(evidence, findings)).collect();
+            self.terms.iter().filter_map(|term| term.contribution(evidence, findings, unripe)).collect();
         let sum: f64 = terms.iter().map(|term| term.log_odds).sum();
         let calibrations = self.terms.iter().filter(|term| term.about == About::Sum);
         terms.extend(calibrations.map(|term| Contribution {
@@ -141,7 +142,7 @@ impl Model {
 impl Term {
     /// The contribution of the quantity: its log-odds, reduced by its error. An error as large as the usual spread of
     /// the quantity halves them.
-    fn contribution(&self, evidence: &Evidence, findings: &[Finding]) -> Option<Contribution> {
+    fn contribution(&self, evidence: &Evidence, findings: &[Finding], unripe: f64) -> Option<Contribution> {
         let (quantity, value, error) = match self.about {
             About::Quantity(quantity) => {
                 let Measured { value, error, .. } = evidence.measured(quantity)?;
@@ -150,8 +151,14 @@ impl Term {
             About::Symptom(id) => (id, severity_of(id, findings), 0.0),
             About::Nothing | About::Sum => return None,
         };
+        let error = self.foreseen(error, unripe);
         let log_odds = self.of(value, error);
         (log_odds != 0.0).then_some(Contribution { quantity: quantity.into(), value, error, log_odds })
+    }
+
+    /// The standard error of a value as a forecast of the end of the run, if it is one that grows with training.
+    pub fn foreseen(&self, error: f64, unripe: f64) -> f64 {
+        if self.grows { error.hypot(self.spread * unripe) } else { error }
     }
 
     /// The log-odds of a value with a standard error.
@@ -173,6 +180,22 @@ impl Term {
         };
         let upper = (last > before).then_some((last, trust * along));
         [(before, trust * (1.0 - if last > before { along } else { 0.0 }))].into_iter().chain(upper)
+    }
+}
+
+/// A run whose length is not known, and which has so many points, may still change as much as one that is at a quarter of
+/// its way to maturity.
+const FIRST_POINTS: f64 = 10.0;
+
+/// How uncertain a quantity that grows with training still is as a forecast of the end of the run, in spreads of the
+/// quantity: 0 for a mature run. A loss that has not moved within the first hundredth of a run says little about its end.
+/// `known` gives the value of a quantity.
+pub fn unripe(known: impl Fn(Quantity) -> Option<f64>) -> f64 {
+    let maturity = known(Quantity::Maturity).unwrap_or(0.0);
+    match known(Quantity::Done) {
+        _ if maturity >= 1.0 => 0.0,
+        Some(_) => (1.0 - maturity) / (3.0 * maturity.max(f64::EPSILON)),
+        None => FIRST_POINTS / known(Quantity::Points).unwrap_or(0.0).max(1.0),
     }
 }
 
@@ -263,7 +286,7 @@ mod tests {
     fn an_uncertain_quantity_says_less() {
         let about = About::Quantity(Quantity::Progress);
         let (knots, log_odds) = (vec![0.0, 1.0], vec![2.0, -2.0]);
-        let term = Term { quantity: "progress".into(), about, spread: 0.1, knots, log_odds };
+        let term = Term { quantity: "progress".into(), about, spread: 0.1, grows: false, knots, log_odds };
         assert!((term.of(0.0, 0.0), term.of(0.5, 0.0), term.of(7.0, 0.0)) == (2.0, 0.0, -2.0));
         assert!((term.of(-1.0, 0.1) - 1.0).abs() < 1e-9 && term.of(0.0, 10.0) < 0.01);
     }

@@ -68,6 +68,9 @@ pub struct Term {
     pub about: About,
     /// Its usual spread among jobs; an error of this size halves its contribution.
     pub spread: f64,
+    /// Whether it grows with training, so that its value early in a run is an uncertain forecast of that at the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grows: bool,
     /// Values, ascending.
     pub knots: Vec<f64>,
     /// Log-odds at these values.

@@ -13,7 +13,7 @@ use nextrun::series::Runs;
 use super::closed::changed;
 use super::data::TaskData;
 use super::fit::{Measure, Setup, Trace, train};
-use super::looks::LOOKS;
+use super::looks::places;
 use super::program::Program;
 use super::record::{Log, Record};
 use super::style;
@@ -64,11 +64,10 @@ impl<'a> Desk<'a> {
     /// each look, and says whether to go on.
     pub(super) fn watch(&mut self, mut after: impl FnMut(&mut Desk<'a>) -> bool) {
         let (log, mut from) = (self.record.log(), 0.0);
-        for place in 1..=LOOKS + 1 {
-            let share = (place as f64 / LOOKS as f64).min(1.0);
+        for (share, ended) in places() {
             log.grow(&mut self.runs, &mut from, share);
             self.now = self.now.max(log.time_at(share));
-            if place > LOOKS {
+            if ended {
                 self.wait()
             } else {
                 self.look()

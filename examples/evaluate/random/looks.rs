@@ -13,8 +13,22 @@ use serde::{Deserialize, Serialize};
 use super::record::Record;
 use crate::lab::PATIENCE;
 
-/// Looks while a program runs, at equal shares of its steps; one more follows when it has ended.
-pub(crate) const LOOKS: usize = 20;
+/// The shares of its steps at which a program is looked at while it runs. At its beginning they are closer to each other: a
+/// daemon looks at a job many times while there are hardly any points.
+pub(super) const SHARES: [f64; 24] = [
+    0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8,
+    0.85, 0.9, 0.95, 1.0,
+];
+
+/// Every look: the share of the steps, and whether the program has ended, as it has at one more look.
+pub(super) fn places() -> impl Iterator<Item = (f64, bool)> {
+    SHARES.into_iter().map(|share| (share, false)).chain([(1.0, true)])
+}
+
+/// How many looks there are up to a share of the steps.
+pub(super) fn until(share: f64) -> usize {
+    SHARES.partition_point(|place| *place <= share)
+}
 
 /// What is said of one program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,10 +78,8 @@ pub(super) fn look(record: &Record, site: &Site) -> Said {
 pub(crate) fn walk(record: &Record, site: &Site, mut see: impl FnMut(&Runs, Option<&Exam>, f64)) {
     let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
     let mut memory = Memory::first_seen(false);
-    for place in 1..=LOOKS + 1 {
-        let share = (place as f64 / LOOKS as f64).min(1.0);
+    for (share, ended) in places() {
         log.grow(&mut runs, &mut from, share);
-        let ended = place > LOOKS;
         let now = log.time_at(share) + if ended { PATIENCE + 1.0 } else { 0.0 };
         let jobs = group(&runs, &BTreeSet::new());
         let exam = jobs.iter().find(|job| job.name == record.name()).map(|job| {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::closed::{Outcome, investigate, right};
 use super::labels::{Class, HEALTHY, Label};
-use super::looks::{LOOKS, Said, look};
+use super::looks::{Said, look, places, until};
 use super::orders::{Walks, walk};
 use super::record::Record;
 use crate::figures::Share;
@@ -76,7 +76,11 @@ impl Judged<'_> {
     }
 
     /// Whether the status is failing at any of the first so many looks.
-    fn ever(&self, looks: usize) -> bool {
+    fn ever(&self) -> bool {
+        self.within(self.said.looks.len())
+    }
+
+    fn within(&self, looks: usize) -> bool {
         self.said.looks.iter().take(looks).any(|look| look.failing)
     }
 }
@@ -139,7 +143,7 @@ fn detection(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     for class in [Class::Failing, Class::Healthy, Class::Grey, Class::NoSignal] {
         let row = class.word();
         figures.share(place, (row, "status failing at the end"), of(judged, class), |j| j.failing_at_end());
-        figures.share(place, (row, "status failing at any look"), of(judged, class), |j| j.ever(LOOKS + 1));
+        figures.share(place, (row, "status failing at any look"), of(judged, class), |j| j.ever());
         figures.share(place, (row, "case opened"), of(judged, class), |j| j.said.opened.is_some());
     }
     let failing: Vec<f64> = of(judged, Class::Failing).map(Judged::score).collect();
@@ -232,9 +236,7 @@ fn slices(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
             figures.share(place, (&row, "failing: detected at the end"), of(&of_row, Class::Failing), |j| {
                 j.failing_at_end()
             });
-            figures.share(place, (&row, "healthy: failing at any look"), of(&of_row, Class::Healthy), |j| {
-                j.ever(LOOKS + 1)
-            });
+            figures.share(place, (&row, "healthy: failing at any look"), of(&of_row, Class::Healthy), |j| j.ever());
         }
     }
 }
@@ -255,17 +257,18 @@ fn points(count: usize) -> &'static str {
     }
 }
 
+/// The shares of a run of which the table by share tells.
+const TOLD: [f64; 6] = [0.01, 0.1, 0.25, 0.5, 0.75, 1.0];
+
 fn over_time(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
-    for looks in [LOOKS / 10, LOOKS / 4, LOOKS / 2, 3 * LOOKS / 4, LOOKS, LOOKS + 1] {
-        let row = match looks {
-            looks if looks > LOOKS => "ended".to_owned(),
-            looks => format!("{:3} %", 100 * looks / LOOKS),
-        };
+    for (share, ended) in places().filter(|(share, _)| TOLD.contains(share)) {
+        let row = if ended { "ended".to_owned() } else { format!("{:3.0} %", 100.0 * share) };
+        let looks = until(share) + usize::from(ended);
         let place = ("by share of the run", set);
         let now = |j: &Judged<'_>| j.said.looks.get(looks - 1).is_some_and(|look| look.failing);
         figures.share(place, (&row, "failing: detected at this look"), of(judged, Class::Failing), now);
         figures.share(place, (&row, "healthy: failing at this look"), of(judged, Class::Healthy), now);
-        figures.share(place, (&row, "healthy: failing until then"), of(judged, Class::Healthy), |j| j.ever(looks));
+        figures.share(place, (&row, "healthy: failing until then"), of(judged, Class::Healthy), |j| j.within(looks));
     }
 }
 
@@ -277,8 +280,8 @@ fn reliability(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     let own_odds = count(Class::Failing) / count(Class::Healthy);
     let decided = |class: Class| matches!(class, Class::Failing | Class::Healthy);
     for judged in judged.iter().filter(|j| decided(j.class())) {
-        for look in [LOOKS / 4, LOOKS / 2, LOOKS] {
-            let Some(look) = judged.said.looks.get(look) else { continue };
+        let looks = &judged.said.looks;
+        for look in [looks.get(until(0.25) - 1), looks.get(until(0.5) - 1), looks.last()].into_iter().flatten() {
             let odds = own_odds * (look.score / (1.0 - look.score)) / (look.prior / (1.0 - look.prior));
             let probability = if odds.is_finite() { odds / (1.0 + odds) } else { 1.0 };
             let bin = bins.entry((10.0 * probability).min(9.0) as usize).or_default();

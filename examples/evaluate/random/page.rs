@@ -18,7 +18,7 @@ const TABLES: [(&str, &str, &str); 15] = [
     (
         "detection",
         "Detection",
-        "*At any look*: at one or more of the 21 looks of a run's lifetime, the one after its end included. A case is what people\n\
+        "*At any look*: at one or more of the 25 looks of a run's lifetime, four in its first twentieth and one after its end. A case is what people\n\
          hear of. The area under the curve is the probability that a failing program scores higher than a healthy one. Grey\n\
          programs are neither right nor wrong: the rank correlation says how well the score follows their excess. Who always\n\
          says the prior has an area of 0.5, and finds as many failing programs as alarms are allowed: 3 %.",

@@ -16,7 +16,7 @@ use nextrun::series::Runs;
 use super::data::TaskData;
 use super::desk::{Desk, trained};
 use super::labels::Class;
-use super::looks::LOOKS;
+use super::looks::places;
 use super::measure::{Figure, SETS};
 use super::record::Record;
 use crate::lab::PATIENCE;
@@ -34,16 +34,15 @@ fn judged(record: &Record, site: &Site) -> Option<(f64, Exam)> {
     let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
     let (mut memory, mut before, mut last) = (Memory::first_seen(false), false, None);
     let healthy = record.label.class == Class::Healthy;
-    for place in 1..=LOOKS + 1 {
-        let share = (place as f64 / LOOKS as f64).min(1.0);
+    for (share, ended) in places() {
         log.grow(&mut runs, &mut from, share);
-        let now = log.time_at(share) + if place > LOOKS { PATIENCE + 1.0 } else { 0.0 };
+        let now = log.time_at(share) + if ended { PATIENCE + 1.0 } else { 0.0 };
         let jobs = group(&runs, &BTreeSet::new());
         let Some(job) = jobs.iter().find(|job| job.name == record.name()) else { continue };
         memory.saw(job, job.events(), now);
         let seen = exam(job, site, &memory, now);
         let doubtful = seen.is_doubtful();
-        let counts = doubtful && before || healthy && place > LOOKS;
+        let counts = doubtful && before || healthy && ended;
         (before, last) = (doubtful, if counts { Some((share, seen)) } else { last });
     }
     last

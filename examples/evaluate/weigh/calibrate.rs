@@ -53,8 +53,14 @@ pub(super) fn calibrate(judged: &[Judged]) -> anyhow::Result<(f64, Term)> {
     let spread = |knot: usize| OUTERMOST + (1.0 - 2.0 * OUTERMOST) * knot as f64 / (KNOTS - 1) as f64;
     let mut knots: Vec<f64> = (0..KNOTS).map(|knot| at(spread(knot))).collect();
     knots.dedup();
-    let mut term =
-        Term { quantity: CALIBRATION.into(), about: About::Sum, spread: 1.0, log_odds: vec![0.0; knots.len()], knots };
+    let mut term = Term {
+        quantity: CALIBRATION.into(),
+        about: About::Sum,
+        spread: 1.0,
+        grows: false,
+        log_odds: vec![0.0; knots.len()],
+        knots,
+    };
     let map = Problem {
         width: term.knots.len(),
         pulled: term.knots.iter().map(|knot| (knot + offset, PULL)).collect(),

@@ -129,7 +129,14 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
             said.len()
         );
         let (about, knots) = (About::Sum, vec![0.0]);
-        terms.push(Term { quantity: CALIBRATION.into(), about, spread: 1.0, knots, log_odds: vec![offset] });
+        terms.push(Term {
+            quantity: CALIBRATION.into(),
+            about,
+            spread: 1.0,
+            grows: false,
+            knots,
+            log_odds: vec![offset],
+        });
         models.push((name.to_owned(), Model { prior, terms }));
     }
     Ok(models)

@@ -44,6 +44,9 @@ pub(super) struct Expert {
     pub(super) quantity: String,
     /// Its usual spread among jobs.
     pub(super) spread: f64,
+    /// Whether it grows with training.
+    #[serde(default)]
+    pub(super) grows: bool,
     /// Values, ascending.
     pub(super) knots: Vec<f64>,
     /// Log-odds of failing at these values.
@@ -60,8 +63,8 @@ impl Expert {
     pub(super) fn term(&self, log_odds: Vec<f64>) -> anyhow::Result<Term> {
         let about =
             About::named(&self.quantity).with_context(|| format!("expert.json: what is `{}`?", self.quantity))?;
-        let Expert { quantity, spread, knots, .. } = self.clone();
-        Ok(Term { quantity, about, spread, knots, log_odds })
+        let Expert { quantity, spread, grows, knots, .. } = self.clone();
+        Ok(Term { quantity, about, spread, grows, knots, log_odds })
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use fastrand::Rng;
-use nextrun::belief::{About, Term};
+use nextrun::belief::{About, Term, unripe};
 use nextrun::evidence::QUANTITIES;
 use nextrun::symptoms::ids;
 
@@ -106,9 +106,14 @@ impl Layout {
     /// The columns of a look, with those groups left out.
     pub(super) fn features(&self, glance: &Glance, masked: &[Group]) -> Features {
         let mut features = Features::new();
+        let unripe = unripe(|quantity| {
+            let known = glance.quantities.iter().find(|(place, ..)| QUANTITIES[*place] == quantity);
+            known.map(|(_, value, _)| f64::from(*value))
+        });
         let mut add = |at: usize, value: f64, error: f64| {
             let (term, begin) = &self.terms[at];
             if self.groups[at].is_none_or(|group| !masked.contains(&group)) {
+                let error = term.foreseen(error, unripe);
                 features.extend(term.shares(value, error).map(|(knot, share)| (begin + knot, share)));
             }
         };
