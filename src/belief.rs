@@ -183,8 +183,8 @@ impl Term {
     }
 }
 
-/// A run whose length is not known, and which has so many points, may still change as much as one that is at a quarter of
-/// its way to maturity.
+/// A run whose length is not known, and which has so many points, may still change as much as one that is halfway to
+/// maturity.
 const FIRST_POINTS: f64 = 10.0;
 
 /// How uncertain a quantity that grows with training still is as a forecast of the end of the run, in spreads of the
@@ -194,7 +194,7 @@ pub fn unripe(known: impl Fn(Quantity) -> Option<f64>) -> f64 {
     let maturity = known(Quantity::Maturity).unwrap_or(0.0);
     match known(Quantity::Done) {
         _ if maturity >= 1.0 => 0.0,
-        Some(_) => (1.0 - maturity) / (3.0 * maturity.max(f64::EPSILON)),
+        Some(_) => (1.0 - maturity) / maturity.max(f64::EPSILON),
         None => FIRST_POINTS / known(Quantity::Points).unwrap_or(0.0).max(1.0),
     }
 }
@@ -289,6 +289,23 @@ mod tests {
         let term = Term { quantity: "progress".into(), about, spread: 0.1, grows: false, knots, log_odds };
         assert!((term.of(0.0, 0.0), term.of(0.5, 0.0), term.of(7.0, 0.0)) == (2.0, 0.0, -2.0));
         assert!((term.of(-1.0, 0.1) - 1.0).abs() < 1e-9 && term.of(0.0, 10.0) < 0.01);
+    }
+
+    #[test]
+    fn a_loss_that_has_not_moved_says_little_at_the_beginning_of_a_run() {
+        let at = |done: f64| {
+            let mut job = with_loss((0..200).map(|i| 2.3 + 0.02 * noise(i)));
+            (job.life.ended, job.life.done) = (false, Some(done));
+            failing(&Evidence::of(&job), 0.05)
+        };
+        assert!(at(0.01).probability < 0.1, "{:?}", at(0.01));
+        assert!(at(0.01).probability < at(0.2).probability && at(0.2).probability < at(0.6).probability);
+        let known = |of: &[(Quantity, f64)]| {
+            unripe(|quantity| of.iter().find(|(known, _)| *known == quantity).map(|(_, value)| *value))
+        };
+        let planned = |maturity| known(&[(Quantity::Maturity, maturity), (Quantity::Done, 0.6 * maturity)]);
+        assert!((planned(1.0), planned(0.5)) == (0.0, 1.0) && planned(0.0) > 1e6);
+        assert!(known(&[(Quantity::Maturity, 0.01), (Quantity::Points, 30.0)]) < 0.5, "a log of unknown length");
     }
 
     #[test]

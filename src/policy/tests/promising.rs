@@ -109,3 +109,33 @@ fn a_reading_of_its_own_is_compared_with_nothing() {
     walker.shows(&Facts { learned: true, gain: 0.1, ..Facts::default() });
     assert_eq!(walker.conclusion().verdict, "loss_function");
 }
+
+/// A rate that is raised makes up for one that decays, but not the other way round.
+const ALIKE: &str = "
+policy: small
+judge: { cured: experiment.cured }
+tests:
+  constant_rate: { change: { lr_decay: 1 }, cause: learning_rate_decays_too_fast }
+  raise_learning_rate: { change: { learning_rate: x10 }, cause: learning_rate_too_low, also_cures: { constant_rate: 0.9 } }
+  relu: { change: { activation: relu }, cause: vanishing_gradients }
+conclusions:
+  end: { verdict: inconclusive, summary: end }
+states:
+  all: { try: [constant_rate, raise_learning_rate, relu], empty: end }
+";
+
+#[test]
+fn a_change_that_helps_speaks_for_every_cause_that_it_usually_makes_up_for() {
+    let believed_after = |first: Facts, second: Facts, policy: &str| {
+        let mut walker = Walker::start(read(policy), baseline(), CaseFacts::default());
+        walker.shows(&first).shows(&second);
+        walker
+    };
+    let alone = ALIKE.replace(", also_cures: { constant_rate: 0.9 }", "");
+    let walker = believed_after(helps(0.45), helps(0.6), &alone);
+    assert_eq!(walker.conclusion().verdict, "learning_rate_too_low", "it helps more");
+    let walker = believed_after(helps(0.45), helps(0.6), ALIKE);
+    assert_eq!(walker.conclusion().verdict, "learning_rate_decays_too_fast", "it explains both");
+    let beliefs = |policy: &str| believed_after(nothing(), nothing(), policy).proposal().beliefs.clone();
+    assert!(beliefs(ALIKE)["constant_rate"] < 0.5 * beliefs(&alone)["constant_rate"], "neither helps");
+}
