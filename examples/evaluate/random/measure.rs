@@ -130,6 +130,7 @@ pub(crate) fn measure(records: &BTreeMap<u64, Record>, site: &Site) -> Vec<Figur
         over_time(&mut figures, set, &of_set);
         reliability(&mut figures, set, &of_set);
         cures(&mut figures, set, &of_set);
+        alike(&mut figures, set, &of_set);
     }
     figures.shown()
 }
@@ -323,6 +324,30 @@ fn cures(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     if let Some(most) = settings.max_by_key(|name| count(name)) {
         let column = format!("cured: always the most frequent cure ({most})");
         figures.share(place, (row, &column), of(judged, Class::Failing), |j| single(j, most));
+    }
+}
+
+/// Changes of which several often cure the same program, each with those of the labels that it stands for.
+const ALIKE: [(&str, &[&str]); 9] = [
+    ("lower rate", &["learning_rate/10", "learning_rate/100"]),
+    ("higher rate", &["learning_rate*10", "learning_rate*100"]),
+    ("no decay", &["lr_decay=1"]),
+    ("Adam", &["optimizer=adam"]),
+    ("larger batch", &["batch_size*4"]),
+    ("more steps", &["max_steps*3"]),
+    ("ReLU", &["activation=relu"]),
+    ("variance scaling", &["initializer=variance_scaling"]),
+    ("L1", &["loss=l1"]),
+];
+
+/// Of the programs that one change cures, how many another cures, too.
+fn alike(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
+    let cured = |j: &Judged<'_>, by: &[&str]| by.iter().any(|change| j.record.label.cured_by(change));
+    for (row, one) in ALIKE {
+        for (column, other) in ALIKE.iter().filter(|(column, _)| *column != row) {
+            let programs = of(judged, Class::Failing).filter(|j| cured(j, one));
+            figures.share(("alike", set), (row, column), programs, |j| cured(j, other));
+        }
     }
 }
 

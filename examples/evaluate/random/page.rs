@@ -14,7 +14,7 @@ const BEGIN: &str = "<!-- random programs: begin -->\n";
 const END: &str = "<!-- random programs: end -->\n";
 
 /// A page of figures: its tables, each with its introduction.
-const TABLES: [(&str, &str, &str); 15] = [
+const TABLES: [(&str, &str, &str); 16] = [
     (
         "detection",
         "Detection",
@@ -82,6 +82,12 @@ const TABLES: [(&str, &str, &str); 15] = [
         "Every single change that a policy may ask for, made to every failing program and read beside it. *Cures*: the excess\n\
          falls below 0.2, which nextrun does not see. *Read as a cure*: better than the baseline, learned, and not overfitting.\n\
          What a cure says for a cause is the ratio of the two columns (`src/policy/gain.rs`).",
+    ),
+    (
+        "alike",
+        "What else cures",
+        "Of the failing programs that one change cures (rows), how many another cures, too (columns). `also_cures` of a policy\n\
+         is taken from the programs to fit on, and drawn to 0 where there are few.",
     ),
 ];
 

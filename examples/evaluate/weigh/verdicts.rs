@@ -40,7 +40,7 @@ pub(super) fn fit(records: &BTreeMap<u64, Record>) -> anyhow::Result<Verdicts> {
     let outcomes = parallel::map(&chosen, |record| investigate(record, &site));
     let named = |(record, outcome): (&&Record, Outcome)| {
         // The cause that was found, even if it is too improbable to be named.
-        let (cause, believed) = outcome.weighed.clone()?;
+        let (cause, believed) = outcome.weighed.clone().filter(|(cause, _)| cause != "inconclusive")?;
         let outcome = Outcome { verdict: Some(cause.clone()), ..outcome };
         let (task, right) = (record.program.task.family, right(&outcome, &record.label));
         let believed = believed.clamp(BELIEVED.0, BELIEVED.1);
