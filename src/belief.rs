@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Evidence, Measured, Quantity, unknown};
+use crate::numbers::FIRST_POINTS;
 use crate::symptoms::{Finding, Severity};
 
 pub use weights::{About, CALIBRATION, Model, Term, Verdicts, Weights};
@@ -182,10 +183,6 @@ impl Term {
         [(before, trust * (1.0 - if last > before { along } else { 0.0 }))].into_iter().chain(upper)
     }
 }
-
-/// A run whose length is not known, and which has so many points, may still change as much as one that is halfway to
-/// maturity.
-const FIRST_POINTS: f64 = 10.0;
 
 /// How uncertain a quantity that grows with training still is as a forecast of the end of the run, in spreads of the
 /// quantity: 0 for a mature run. A loss that has not moved within the first hundredth of a run says little about its end.

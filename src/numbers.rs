@@ -53,7 +53,6 @@ numbers! {
     OVERSURE = 2.0, "multiple of log K", "A cross-entropy of twice a guess means that answers are wrong and overconfident.", "entropy of a guess";
     EXPLODED = 200.0, "nats", "Thirty times the cross-entropy of a guess among 1000 classes: no scaled network starts there.", "Glorot and Bengio 2010";
     FLOOR = 0.04, "fraction of log K", "Maximum distance of the end of a squashed loss from the closed form log(e + K - 1) - accuracy.", "examples/evaluate/faults.yaml";
-    RISEN = 0.5, "share", "A loss that exceeds its start by half has left it.", "examples/evaluate/healthy.yaml";
     RISES_AGAIN = 0.4, "fraction of the best level", "A loss that stays this far above its best level has lost its progress.", "examples/evaluate/healthy.yaml";
     BROKEN = 20.0, "standard errors", "A break in few points must exceed every outlier that the rest of the series shows.", "public logs with spikes";
     BLOWN_UP = 10.0, "multiple", "Ten times: an order of magnitude.", "convention";
@@ -65,6 +64,7 @@ numbers! {
     TORN = 0.5, "nats", "Updates are usually stopped at a few hundredths of a nat; at one nat, the old and new \
         policies have nothing in common.", "Schulman et al. 2017";
     MATURE_SHARE = 0.6, "fraction of the planned steps", "Before this point, a run with a constant loss may just be slow to start.", "warm-ups of public recipes";
+    FIRST_POINTS = 10.0, "points", "A run of unknown length with ten points may still change as much as one that is halfway to maturity.", "Keras logs of ten epochs";
     MATURE_POINTS = 3000.0, "points", "A run of unknown length counts as mature after this.", "examples/evaluate/healthy.yaml";
     NEARLY_NOTHING = 0.051, "fraction of the peak rate", "A learning rate below a twentieth of its peak is nearly zero.", "the article, no learning-rate decay";
     FIFTH = 0.2, "share", "A loss that lost less than a fifth may improve slowly despite its fault; with less than a \

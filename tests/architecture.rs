@@ -20,7 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("numbers", &[]),
     ("evidence", &["series", "jobs", "signals", "numbers"]),
     ("symptoms", &["series", "jobs", "signals", "evidence", "numbers"]),
-    ("belief", &["evidence", "symptoms"]),
+    ("belief", &["evidence", "numbers", "symptoms"]),
     ("facts", &["series", "jobs", "signals", "symptoms", "evidence", "numbers"]),
     ("policy", &["facts", "yaml"]),
     ("rehearsal", &["policy", "facts", "yaml"]),

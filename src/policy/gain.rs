@@ -4,10 +4,11 @@
 //!
 //! Causes are mutually exclusive: either one of them is present, or none of those listed. A test whose change fixes the
 //! job is found with probability [`SENSITIVITY`], and one whose change does not with probability [`CROSS`], because many
-//! changes help a little against many faults. The change of a test fixes the job if its cause is present, and often if that of
-//! a similar test is (`also_cures`): a higher rate makes up for one that decays too fast. The larger the fraction of the
-//! loss that a change removes, the stronger the evidence ([`LIKELIHOODS`]). Of a test without a cause, each outcome is as likely under a cause
-//! as its `rates` and `believe` say; an outcome after which the test of a cause can no longer be made speaks against it.
+//! changes help a little against many faults. The change of a test fixes the job if its cause is present, and often if
+//! that of a similar test is (`also_cures`): a higher rate makes up for one that decays too fast. The larger the fraction
+//! of the loss that a change removes, the stronger the evidence ([`LIKELIHOODS`]). Of a test without a cause, each outcome
+//! is as likely under a cause as its `rates` and `believe` say; an outcome after which the test of a cause can no longer
+//! be made speaks against it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,7 +5,7 @@ use super::Test::{Above, All, AtLeast, Below, Sure};
 use super::{MATURE, Symptom, Test, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
-    ACCURACY_GAIN, BLOWN_UP, BROKEN, COLLAPSE, EARLY, FIFTH, GUESS, HALF, HUNDREDFOLD, LEARNED, RISEN, RISES_AGAIN,
+    ACCURACY_GAIN, BLOWN_UP, BROKEN, COLLAPSE, EARLY, FIFTH, GUESS, HALF, HUNDREDFOLD, LEARNED, RISES_AGAIN,
     SIGNIFICANT, SMALL, TREND,
 };
 
@@ -43,7 +43,7 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             .when(&[Above(Q::EarlyPeak, SIGNIFICANT), Below(Q::Progress, -1.0), Below(Q::DropErrors, -SIGNIFICANT)])
             .unless(&[All(&[Below(Q::Maturity, 1.0), Above(Q::LateFall, FIFTH)])]),
         rule(Problem, "risen", "the loss has risen from {loss_start} to {loss_end}")
-            .when(&[Below(Q::Progress, -RISEN), Below(Q::DropErrors, -SIGNIFICANT), AtLeast(Q::StaysAbove, COLLAPSE)])
+            .when(&[Below(Q::Progress, -HALF), Below(Q::DropErrors, -SIGNIFICANT), AtLeast(Q::StaysAbove, COLLAPSE)])
             .unless(&[All(&[Above(Q::LateFall, FIFTH), Below(Q::LateTrend, -TREND)])]),
         rule(
             Problem,

@@ -75,11 +75,12 @@ impl Judged<'_> {
         self.said.looks.last().is_some_and(|look| look.failing)
     }
 
-    /// Whether the status is failing at any of the first so many looks.
+    /// Whether the status is failing at any look.
     fn ever(&self) -> bool {
         self.within(self.said.looks.len())
     }
 
+    /// Whether it is at any of the first so many looks.
     fn within(&self, looks: usize) -> bool {
         self.said.looks.iter().take(looks).any(|look| look.failing)
     }
@@ -413,7 +414,7 @@ fn verdicts(figures: &mut Figures, set: &str, failing: &[(&&Record, &Outcome)]) 
         rights("verdicts", verdict, &|outcome| outcome.verdict.as_deref() == Some(verdict));
     }
     for (low, high) in [(0.0, 0.6), (0.6, 0.75), (0.75, 0.85), (0.85, 0.95), (0.95, 1.01)] {
-        rights("confidence of verdicts", &format!("{low:.2} to {high:.2}"), &|outcome| {
+        rights("confidence of verdicts", &format!("{low:.2} to {:.2}", f64::min(high, 1.0)), &|outcome| {
             let named =
                 outcome.verdict.as_deref().is_some_and(|verdict| !["inconclusive", "recovered"].contains(&verdict));
             named && outcome.confidence >= low && outcome.confidence < high

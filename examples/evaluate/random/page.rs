@@ -18,10 +18,11 @@ const TABLES: [(&str, &str, &str); 16] = [
     (
         "detection",
         "Detection",
-        "*At any look*: at one or more of the 25 looks of a run's lifetime, four in its first twentieth and one after its end. A case is what people\n\
-         hear of. The area under the curve is the probability that a failing program scores higher than a healthy one. Grey\n\
-         programs are neither right nor wrong: the rank correlation says how well the score follows their excess. Who always\n\
-         says the prior has an area of 0.5, and finds as many failing programs as alarms are allowed: 3 %.",
+        "*At any look*: at one or more of the 25 looks of a run's lifetime, four of them before its first twentieth and one\n\
+         after its end. A case is what people hear of. The area under the curve is the probability that a failing program scores\n\
+         higher than a healthy one. Grey programs are neither right nor wrong: the rank correlation says how well the score\n\
+         follows their excess. Who always says the prior has an area of 0.5, and finds as many failing programs as alarms are\n\
+         allowed: 3 %.",
     ),
     ("by share of the run", "By share of the run", "What the status is while a run goes on."),
     ("by logging style", "By logging style", ""),
