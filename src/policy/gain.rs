@@ -49,9 +49,10 @@ const READING: f64 = 0.005;
 /// test can be made: what a test depends on says nothing about the cause.
 pub(super) fn beliefs(policy: &Policy, environment: Environment<'_>) -> BTreeMap<String, f64> {
     let open = open(policy, environment);
-    let tests: Vec<&Test> = policy.used().into_iter().filter(|test| test.verdict().is_some()).collect();
+    let used = policy.used();
+    let tests: Vec<&Test> = used.iter().copied().filter(|test| test.verdict().is_some()).collect();
     let none = NONE / (1.0 - NONE) * tests.iter().map(|test| test.prior).sum::<f64>();
-    let weighed = tests.iter().map(|test| (test.name.clone(), weight(policy, test, &open, environment)));
+    let weighed = tests.iter().map(|test| (test.name.clone(), weight(policy, test, (&used, &open), environment)));
     let mut weights: BTreeMap<String, f64> = weighed.filter(|(_, weight)| *weight > 0.0).collect();
     let sum = weights.values().sum::<f64>() + none;
     weights.values_mut().for_each(|weight| *weight /= sum);
@@ -91,7 +92,12 @@ fn open(policy: &Policy, environment: Environment<'_>) -> BTreeSet<String> {
     }
 }
 
-fn weight(policy: &Policy, test: &Test, open: &BTreeSet<String>, environment: Environment<'_>) -> f64 {
+fn weight(
+    policy: &Policy,
+    test: &Test,
+    (used, open): (&[&Test], &BTreeSet<String>),
+    environment: Environment<'_>,
+) -> f64 {
     let case: &CaseFacts = environment.case;
     let holds = |guard| Evaluator::new(environment).holds(guard);
     let made = case.outcomes.get(test.name()).map(String::as_str);
@@ -107,7 +113,7 @@ fn weight(policy: &Policy, test: &Test, open: &BTreeSet<String>, environment: En
     let suspected = test.suspect.as_ref().is_some_and(|reason| holds(&reason.when));
     // A test that was passed over shows nothing.
     let made = |other: &&Test| case.outcomes.get(other.name()).is_some_and(|outcome| outcome != SKIPPED);
-    let others = policy.used().into_iter().filter(|other| other.also_cures.contains_key(test.name())).filter(made);
+    let others = used.iter().copied().filter(|other| other.also_cures.contains_key(test.name())).filter(made);
     let seen: f64 = others.map(|other| mixed(other.cures(test.name()), outcome(policy, other, case))).product();
     prior * if suspected { SUSPECTED } else { 1.0 } * odds * outcome(policy, test, case) * seen
 }

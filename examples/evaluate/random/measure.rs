@@ -46,7 +46,7 @@ impl Figure {
 pub(crate) const SETS: [(bool, &str); 2] = [(true, "held back"), (false, "to fit on")];
 
 /// False alarms over a lifetime that are allowed where a threshold may be chosen.
-const ALLOWED: f64 = 0.03;
+pub(crate) const ALLOWED: f64 = 0.03;
 
 /// A program with what is said of it.
 struct Judged<'a> {

@@ -18,6 +18,11 @@ const PULL: f64 = 2.0;
 /// So strongly is a number pulled that is not to move.
 const FIXED: f64 = 1e6;
 
+/// The term that corrects the sum of all others.
+pub(super) fn of_sum(log_odds: Vec<f64>, knots: Vec<f64>) -> Term {
+    Term { quantity: CALIBRATION.into(), about: About::Sum, spread: 1.0, grows: false, knots, log_odds }
+}
+
 /// What terms are multiplied by, and the term behind them, so that the log-odds of programs of which half fail come out
 /// right at looks that are spread over their runs. Steep parts, flat parts, but a larger sum never says less.
 ///
@@ -53,14 +58,7 @@ pub(super) fn calibrate(judged: &[Judged]) -> anyhow::Result<(f64, Term)> {
     let spread = |knot: usize| OUTERMOST + (1.0 - 2.0 * OUTERMOST) * knot as f64 / (KNOTS - 1) as f64;
     let mut knots: Vec<f64> = (0..KNOTS).map(|knot| at(spread(knot))).collect();
     knots.dedup();
-    let mut term = Term {
-        quantity: CALIBRATION.into(),
-        about: About::Sum,
-        spread: 1.0,
-        grows: false,
-        log_odds: vec![0.0; knots.len()],
-        knots,
-    };
+    let mut term = of_sum(vec![0.0; knots.len()], knots);
     let map = Problem {
         width: term.knots.len(),
         pulled: term.knots.iter().map(|knot| (knot + offset, PULL)).collect(),

@@ -2,8 +2,9 @@
 //!
 //! Owns: which changes there are models of. Must not know: policies.
 
-use nextrun::belief::{About, CALIBRATION, Model, Term, log_odds};
+use nextrun::belief::{Model, log_odds};
 
+use super::calibrate;
 use super::expert::{self, Expert};
 use super::rows::{Layout, Program, Row, rounded};
 use super::solve::Problem;
@@ -128,15 +129,7 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
             "  {name:32} cured {hits:4.0} of {of:.0}; held back {count:3} of {}: {model:.3} and {base:.3}",
             said.len()
         );
-        let (about, knots) = (About::Sum, vec![0.0]);
-        terms.push(Term {
-            quantity: CALIBRATION.into(),
-            about,
-            spread: 1.0,
-            grows: false,
-            knots,
-            log_odds: vec![offset],
-        });
+        terms.push(calibrate::of_sum(vec![offset], vec![0.0]));
         models.push((name.to_owned(), Model { prior, terms }));
     }
     Ok(models)

@@ -6,6 +6,7 @@ use nextrun::belief::{Term, log_odds, probability};
 
 use super::PRIOR;
 use super::rows::{Layout, Program, rounded};
+use crate::random::measure::{ALLOWED, area};
 
 /// Share of healthy programs of which people may hear, at any look of their lives. Of unseen tasks and logging styles it
 /// becomes about one and a half times as much, and that is to stay near 3 %.
@@ -72,13 +73,13 @@ impl Judged {
     }
 }
 
-/// The probability from which on people hear of a job, so that at most [`FALSE_ALARMS`] of the healthy programs ever are
-/// above it.
+/// The probability from which on people hear of a job, so that at most [`FALSE_ALARMS`] of the healthy programs ever
+/// reach it.
 pub(super) fn alarm(judged: &[Judged]) -> f64 {
     exceeded_by(judged, FALSE_ALARMS)
 }
 
-/// The probability that at most this share of the healthy programs ever are above.
+/// The probability that at most this share of the healthy programs ever reach.
 fn exceeded_by(judged: &[Judged], share: f64) -> f64 {
     let mut healthy: Vec<f64> = judged.iter().filter(|j| j.fails == Some(false)).map(Judged::highest).collect();
     healthy.sort_by(|a, b| b.total_cmp(a));
@@ -108,7 +109,7 @@ pub(super) fn print(judged: &[Judged], alarm: f64) {
     let scores =
         |fails| -> Vec<f64> { of(fails).filter_map(|j| j.looks.last()).map(|look| look.probability).collect() };
     let (failing, healthy) = (of(true).count(), of(false).count());
-    let own = exceeded_by(judged, 0.03);
+    let own = exceeded_by(judged, ALLOWED);
     let at_own = of(true).filter(|j| j.highest() >= own).count();
     println!(
         "  alarm from {alarm:.3} on: {} of {failing} failing found at any look, {} at the end",
@@ -117,5 +118,5 @@ pub(super) fn print(judged: &[Judged], alarm: f64) {
     );
     println!("  {} of {healthy} healthy ones ever alarmed, {} at the end", ever(false), at_end(false));
     println!("  at exactly 3 % over a lifetime (from {own:.3} on): {at_own} of {failing} found");
-    println!("  area under the curve at the end: {:.3}", crate::random::measure::area(&scores(true), &scores(false)));
+    println!("  area under the curve at the end: {:.3}", area(&scores(true), &scores(false)));
 }
