@@ -164,11 +164,11 @@ fn killed_anywhere_it_comes_to_the_same_verdict_by_the_same_experiments() {
 #[test]
 fn ended_at_every_commit_and_send_it_comes_to_the_same_verdict_by_the_same_experiments() {
     let cluster = Cluster::start();
-    // Each life gets one point further than the one before it. The next dozen starts again, at the first point that is
-    // reached while it watches: nothing of the case happens before that.
+    // Each life gets one point further than the one before it, up to the twelfth point that is reached while it watches, and
+    // the next one starts at the first again. The case goes on only after those that come before that.
     let (mut first, mut point) = (1, 0);
     let lives = cluster.live_and_die(|| {
-        point = if point < first + 11 { point + 1 } else { first };
+        point = if point < first + 11 { point + 1 } else { 1 };
         let places = ["--queue", &cluster.queue.url(), "--webhook", &cluster.webhook.url()];
         let arguments = [&places[..], &NEVER_QUIET].concat();
         let lives = cluster.lives();
@@ -176,7 +176,7 @@ fn ended_at_every_commit_and_send_it_comes_to_the_same_verdict_by_the_same_exper
         let begun = Instant::now();
         cluster.stage.until("it watches or ended", || daemon.ended().is_some() || cluster.lives() > lives);
         if cluster.lives() == lives {
-            first = point + 1;
+            first = first.max(point + 1);
         }
         // One that has nothing to commit or to send does not get there.
         let span = Duration::from_millis(900).max(3 * begun.elapsed());
