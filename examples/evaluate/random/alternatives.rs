@@ -16,6 +16,44 @@ use super::rewards;
 use crate::trainer::knobs::{Activation, Initializer, LossKind, OptimizerKind};
 use crate::trainer::matrix::Matrix;
 
+/// The changes, each with those of the labels that it stands for. A colon stands before a direction, an equals sign before a
+/// value; `fault:` is what no setting can change.
+pub(crate) const CHANGES: [(&str, &[&str]); 24] = [
+    ("learning_rate:lower", &["learning_rate/10", "learning_rate/100"]),
+    ("learning_rate:higher", &["learning_rate*10", "learning_rate*100"]),
+    ("lr_decay=1", &["lr_decay=1"]),
+    ("batch_size:higher", &["batch_size*4"]),
+    ("batch_size:lower", &["batch_size/4"]),
+    ("batch_norm=false", &["batch_norm=false"]),
+    ("batch_norm=true", &["batch_norm=true"]),
+    ("initializer=variance_scaling", &["initializer=variance_scaling"]),
+    ("activation=relu", &["activation=relu"]),
+    ("optimizer=adam", &["optimizer=adam"]),
+    ("gradient_clip=1", &["gradient_clip=1"]),
+    ("gradient_clip=null", &["gradient_clip=null"]),
+    ("dropout=0", &["dropout=0"]),
+    ("weight_decay=0", &["weight_decay=0"]),
+    ("weight_decay:higher", &["weight_decay=0.01"]),
+    ("max_steps:higher", &["max_steps*3"]),
+    ("max_steps:lower", &["max_steps/4"]),
+    ("loss=l2", &["loss=l2"]),
+    ("loss=l1", &["loss=l1"]),
+    ("loss=cross_entropy", &["loss=cross_entropy"]),
+    ("normalize_inputs=true", &["normalize_inputs=true"]),
+    (
+        "fault:data",
+        &[
+            "undo:shuffled_labels",
+            "undo:zero_inputs",
+            "undo:few_examples",
+            "undo:validation_mismatch",
+            "normalize_targets=true",
+        ],
+    ),
+    ("fault:updates", &["undo:no_update", "undo:frozen_part", "undo:dead_units", "undo:large_weights"]),
+    ("fault:loss", &["undo:double_softmax", "undo:wrong_sign", "undo:sum_loss", "undo:broadcast"]),
+];
+
 /// Half the width of what counts as near a boundary, where three seeds decide.
 const NEAR: f64 = 0.08;
 /// A change whose excess is above this at the first seed is not tried with others.

@@ -199,4 +199,9 @@ impl Label {
     pub(crate) fn cured_by(&self, change: &str) -> bool {
         self.cures.iter().any(|cure| cure.len() == 1 && cure[0] == change)
     }
+
+    /// Whether one of these changes cures it alone.
+    pub(crate) fn cured_by_any(&self, changes: &[&str]) -> bool {
+        changes.iter().any(|change| self.cured_by(change))
+    }
 }

@@ -56,8 +56,9 @@ pub(super) struct Look {
 pub(super) fn look(record: &Record, site: &Site) -> Said {
     let mut diagnosis = Diagnosis::new(site.clone(), []);
     let mut said = Said { looks: Vec::new(), opened: None, points: 0 };
-    walk(record, site, |runs, exam, now| {
-        let opened = diagnosis.tick(runs, now).messages.iter().any(|message| message.kind() == MessageKind::CaseOpened);
+    walk(record, site, |runs, exam, moment| {
+        let opened =
+            diagnosis.tick(runs, moment.now).messages.iter().any(|message| message.kind() == MessageKind::CaseOpened);
         if opened {
             said.opened.get_or_insert(said.looks.len());
         }
@@ -74,8 +75,19 @@ pub(super) fn look(record: &Record, site: &Site) -> Said {
     said
 }
 
+/// When a program is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The share of its steps.
+    pub(super) share: f64,
+    /// Whether it has ended.
+    pub(super) ended: bool,
+    /// Seconds since the Unix epoch.
+    pub(super) now: f64,
+}
+
 /// Examines a program's log as it is at each look; there is no examination before anything was logged.
-pub(crate) fn walk(record: &Record, site: &Site, mut see: impl FnMut(&Runs, Option<&Exam>, f64)) {
+pub(crate) fn walk(record: &Record, site: &Site, mut see: impl FnMut(&Runs, Option<Exam>, Moment)) {
     let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
     let mut memory = Memory::first_seen(false);
     for (share, ended) in places() {
@@ -86,6 +98,6 @@ pub(crate) fn walk(record: &Record, site: &Site, mut see: impl FnMut(&Runs, Opti
             memory.saw(job, job.events(), now);
             exam(job, site, &memory, now)
         });
-        see(&runs, exam.as_ref(), now);
+        see(&runs, exam, Moment { share, ended, now });
     }
 }

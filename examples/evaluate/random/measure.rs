@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nextrun::diagnosis::Site;
 use serde::{Deserialize, Serialize};
 
+use super::alternatives::CHANGES;
 use super::closed::{Outcome, investigate, right};
 use super::labels::{Class, HEALTHY, Label};
 use super::looks::{Said, look, places, until};
@@ -319,7 +320,7 @@ fn cures(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     });
     figures.share(place, (row, "too few steps"), of(judged, Class::Failing), |j| j.record.label.too_few_steps);
     figures.share(place, (row, "cured: always lowers the rate"), of(judged, Class::Failing), |j| {
-        single(j, "learning_rate/10") || single(j, "learning_rate/100")
+        j.record.label.cured_by_any(&["learning_rate/10", "learning_rate/100"])
     });
     let settings = names.iter().filter(|name| !name.starts_with("undo:"));
     if let Some(most) = settings.max_by_key(|name| count(name)) {
@@ -328,26 +329,26 @@ fn cures(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     }
 }
 
-/// Changes of which several often cure the same program, each with those of the labels that it stands for.
-const ALIKE: [(&str, &[&str]); 9] = [
-    ("lower rate", &["learning_rate/10", "learning_rate/100"]),
-    ("higher rate", &["learning_rate*10", "learning_rate*100"]),
-    ("no decay", &["lr_decay=1"]),
-    ("Adam", &["optimizer=adam"]),
-    ("larger batch", &["batch_size*4"]),
-    ("more steps", &["max_steps*3"]),
-    ("ReLU", &["activation=relu"]),
-    ("variance scaling", &["initializer=variance_scaling"]),
-    ("L1", &["loss=l1"]),
+/// Changes of which several often cure the same program.
+const ALIKE: [&str; 9] = [
+    "learning_rate:lower",
+    "learning_rate:higher",
+    "lr_decay=1",
+    "optimizer=adam",
+    "batch_size:higher",
+    "max_steps:higher",
+    "activation=relu",
+    "initializer=variance_scaling",
+    "loss=l1",
 ];
 
 /// Of the programs that one change cures, how many another cures, too.
 fn alike(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
-    let cured = |j: &Judged<'_>, by: &[&str]| by.iter().any(|change| j.record.label.cured_by(change));
-    for (row, one) in ALIKE {
-        for (column, other) in ALIKE.iter().filter(|(column, _)| *column != row) {
-            let programs = of(judged, Class::Failing).filter(|j| cured(j, one));
-            figures.share(("alike", set), (row, column), programs, |j| cured(j, other));
+    let changes = || ALIKE.iter().filter_map(|name| CHANGES.iter().find(|(known, _)| known == name));
+    for (row, one) in changes() {
+        for (column, other) in changes().filter(|(column, _)| column != row) {
+            let programs = of(judged, Class::Failing).filter(|j| j.record.label.cured_by_any(one));
+            figures.share(("alike", set), (row, column), programs, |j| j.record.label.cured_by_any(other));
         }
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! Records are kept in `~/.cache/nextrun/random` (`--cache`), one JSON line a program; what is there is not trained again.
 
-mod alternatives;
+pub(crate) mod alternatives;
 pub(crate) mod closed;
 mod data;
 mod desk;

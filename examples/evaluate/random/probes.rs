@@ -16,10 +16,9 @@ use nextrun::series::Runs;
 use super::data::TaskData;
 use super::desk::{Desk, trained};
 use super::labels::Class;
-use super::looks::places;
+use super::looks::walk;
 use super::measure::{Figure, SETS};
 use super::record::Record;
-use crate::lab::PATIENCE;
 use crate::parallel;
 
 /// The shares of a job's time that its probes may take, for which figures are made.
@@ -31,20 +30,16 @@ const LENGTHS: [f64; 3] = [0.08, 0.24, 0.8];
 /// The last look at which a program that fails is in doubt for the second time running, or the last one of a healthy one:
 /// so few of those are in doubt that they say little. The share of its steps, and the look.
 fn judged(record: &Record, site: &Site) -> Option<(f64, Exam)> {
-    let (log, mut runs, mut from) = (record.log(), Runs::new(), 0.0);
-    let (mut memory, mut before, mut last) = (Memory::first_seen(false), false, None);
+    let (mut before, mut last) = (false, None);
     let healthy = record.label.class == Class::Healthy;
-    for (share, ended) in places() {
-        log.grow(&mut runs, &mut from, share);
-        let now = log.time_at(share) + if ended { PATIENCE + 1.0 } else { 0.0 };
-        let jobs = group(&runs, &BTreeSet::new());
-        let Some(job) = jobs.iter().find(|job| job.name == record.name()) else { continue };
-        memory.saw(job, job.events(), now);
-        let seen = exam(job, site, &memory, now);
+    walk(record, site, |_, exam, moment| {
+        let Some(seen) = exam else { return };
         let doubtful = seen.is_doubtful();
-        let counts = doubtful && before || healthy && ended;
-        (before, last) = (doubtful, if counts { Some((share, seen)) } else { last });
-    }
+        if doubtful && before || healthy && moment.ended {
+            last = Some((moment.share, seen));
+        }
+        before = doubtful;
+    });
     last
 }
 

@@ -55,7 +55,7 @@ pub(super) fn all(records_path: &Path, records: &BTreeMap<u64, Record>) -> anyho
     let site = crate::lab::site()?;
     let measure = |record: &&Record| {
         let mut looks = Vec::new();
-        walk(record, &site, |_, exam, _| looks.push(exam.map(glance).unwrap_or_default()));
+        walk(record, &site, |_, exam, _| looks.push(exam.as_ref().map(glance).unwrap_or_default()));
         Seen { seed: record.program.seed, looks }
     };
     let mut known = read(&path).unwrap_or_default();
