@@ -134,6 +134,7 @@ quantities! {
     ValidationLostAgain "validation_lost_again" "fraction of the gain" "how much of its decrease the validation loss has regained";
     ValidationAboveStart "validation_above_start" "fraction of the levels" "validation losses of the second half above the training loss at its start";
     ValidationBestAfter "validation_best_after" "fraction of the run" "point at which the validation loss was at its best level";
+    ValidationNoise "validation_noise" "fraction of its level" "scatter of single validation losses around their trend: all are measured on the same examples, so it is the network that moves";
     ValidationRepeats "validation_repeats" "fraction of the values" "identical latest validation losses";
     TrainingFallSince "training_fall_since" "fraction of its level" "decrease of the training loss since the best level of validation";
     Memorised "memorised" "share" "excess of the validation loss over the training loss";

@@ -56,11 +56,16 @@ fn guessing(observed: &Observed) -> Option<f64> {
 /// Excess of the final cross-entropy over the chance level of its classes: the known classes, those implied by its
 /// start, or those implied by an accuracy that is a guess. The value nearest to 0 if these differ.
 fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
+    let guess =
+        job.accuracy.as_ref().and_then(guessing).or_else(|| job.validation_accuracy.as_ref().and_then(guessing));
+    if let Some(accuracy) = guess
+        && let Some(over) = of_squares(job, curve.end / square_of_guess(1.0 / (1.0 / accuracy).round().max(2.0)) - 1.0)
+    {
+        return Some(over);
+    }
     if !job.classifies() || curve.end <= 0.0 {
         return None;
     }
-    let guess =
-        job.accuracy.as_ref().and_then(guessing).or_else(|| job.validation_accuracy.as_ref().and_then(guessing));
     let by_guess = guess.map(|accuracy| (1.0 / accuracy).round().max(2.0)).filter(|classes| *classes <= MOST_CLASSES);
     // If the accuracy is a guess, a loss that fell to log K is at the chance level of K classes.
     let at_end = curve.end.exp().round().max(2.0);
@@ -84,6 +89,21 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     candidates.map(|classes| curve.end / classes.ln() - 1.0).min_by(|a, b| a.abs().total_cmp(&b.abs()))
 }
 
+/// The squared error of one constant answer between 0 and 1 that is correct with this probability.
+fn square_of_guess(right: f64) -> f64 {
+    right * (1.0 - right)
+}
+
+/// What the loss is above that of a guess if it is a squared error, by its name or, if that is unknown, because it is
+/// exactly at that level: no cross-entropy of a guess is.
+fn of_squares(job: &JobView, over: f64) -> Option<f64> {
+    let squared = match job.text("loss") {
+        Some(name) => name == "l2" && job.own_accuracy().is_some(),
+        None => over.abs() < AT_CHANCE,
+    };
+    (squared && !job.loss_is_sum).then_some(over)
+}
+
 /// A cross-entropy at its best relative to that of a guess among the classes that the first accuracy implies. Sums over
 /// outputs are as high, so the type of the loss must be known.
 fn over_guess(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
@@ -93,15 +113,15 @@ fn over_guess(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
     possible.then(|| curve.start.min(curve.end) / classes.ln())
 }
 
-/// Cross-entropy relative to the entropy of one constant answer, if the accuracy was exactly the same at all
-/// evaluations. A network that knows more than class frequencies has a lower loss than the entropy of its own accuracy.
-fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
+/// The loss relative to that of one constant answer, if the accuracy was exactly the same at all evaluations. A network
+/// that knows more than class frequencies has a lower cross-entropy than the entropy of its own accuracy.
+pub(super) fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
     let gained = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end - c.start > ACCURACY_GAIN);
     let same = |observed: &Option<Observed>| {
         let observed = observed.as_ref().filter(|observed| observed.sketch.count() as f64 >= EVALUATIONS)?;
         observed.constant().filter(|accuracy| *accuracy > 0.0 && *accuracy < GOOD)
     };
-    if !job.classifies() || gained || curve.late_fall() > AT_CHANCE {
+    if gained || curve.late_fall() > AT_CHANCE {
         return None;
     }
     let (accuracy, cost) = match (same(&job.validation_accuracy), job.validation()) {
@@ -109,7 +129,8 @@ fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
         (Some(accuracy), None) => (accuracy, curve.end),
         (None, _) => (same(&job.accuracy)?, curve.end),
     };
-    Some(cost / entropy(accuracy))
+    let of_squares = of_squares(job, cost / square_of_guess(accuracy) - 1.0).map(|over| 1.0 + over);
+    of_squares.or_else(|| job.classifies().then(|| cost / entropy(accuracy)))
 }
 
 /// Deficit of the accuracy relative to what such a cross-entropy implies. A wrong answer assigns less than one half to

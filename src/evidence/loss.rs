@@ -11,7 +11,7 @@ use crate::signals::Learning;
 use super::change::MEDIAN;
 use super::curve::{Curve, Level};
 use super::job::JobView;
-use super::settings::{low_rate, rate_cycles, rate_left, steps_per_epoch, stood_before};
+use super::settings::{gained_before, low_rate, rate_cycles, rate_left, steps_per_epoch, stood_before};
 use super::{Evidence, Observed, Quantity as Q};
 
 pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
@@ -22,12 +22,13 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     let Some(observed) = job.loss() else { return };
     measure_repeats(observed, evidence);
     let Some(curve) = &observed.curve else { return };
-    let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
     if job.falling_loss().is_none() {
         return;
     }
     let (scale, error) = (curve.scale(), curve.drop_error());
-    put(Q::Progress, curve.relative_drop(), error / scale);
+    let before = gained_before(evidence, curve.relative_drop(), 1.0);
+    let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
+    put(Q::Progress, curve.relative_drop(), before.hypot(error / scale));
     put(Q::DropErrors, curve.drop() / error.max(f64::EPSILON * scale), 1.0);
     put(Q::Trend, curve.trend_from(0.0), 1.0);
     put(Q::LateTrend, curve.trend_from(0.4), 1.0);

@@ -1,13 +1,14 @@
 //! Quantities of accuracies, of validation, and of rewards.
 
 use crate::numbers::{
-    AT_CHANCE, BROKEN, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, MAYBE, NEWEST, OVERSURE, REWARDS, SIGNIFICANT, TREND,
+    AT_CHANCE, BROKEN, CONVERGED, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, MAYBE, NEWEST, OVERSURE, REWARDS,
+    SIGNIFICANT, TREND,
 };
 
 use super::curve::Curve;
 use super::job::JobView;
 use super::loss::has_converged;
-use super::settings::{rate_left, reward};
+use super::settings::{gained_before, rate_left, reward};
 use super::{Evidence, Observed, Quantity as Q};
 
 pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
@@ -21,9 +22,11 @@ fn curve(observed: &Option<Observed>) -> Option<(&Observed, &Curve)> {
 }
 
 fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
+    // One constant answer has the accuracy of its class, which says nothing of the network.
+    let of_classes = evidence.above(Q::OneAnswer, CONVERGED);
     for (quantity, series) in [(Q::Accuracy, &job.accuracy), (Q::ValidationAccuracy, &job.validation_accuracy)] {
         if let Some((observed, curve)) = curve(series) {
-            evidence.put(quantity, (curve.end, curve.end_error), observed);
+            evidence.put(quantity, (curve.end, if of_classes { curve.end } else { curve.end_error }), observed);
             if curve.end < 0.0 {
                 continue;
             }
@@ -44,7 +47,8 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
     if let Some((observed, curve)) = curve(own) {
         // An accuracy that was good from the start cannot improve.
         if curve.start < GOOD {
-            evidence.put(Q::AccuracyGain, (-curve.drop(), curve.drop_error()), observed);
+            let before = gained_before(evidence, -curve.drop(), curve.end);
+            evidence.put(Q::AccuracyGain, (-curve.drop(), curve.drop_error().hypot(before)), observed);
         }
         evidence.put(Q::AccuracyTrend, (curve.trend_from(0.0), 1.0), observed);
     }
@@ -75,11 +79,15 @@ fn best_high(curve: &Curve) -> f64 {
 fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let (Some(observed), Some(validation)) = (job.validation_loss.as_ref(), job.validation()) else { return };
     let training = job.falling_loss();
-    let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
     let (share, best) = validation.best_time();
+    let own = validation.scale().max(f64::MIN_POSITIVE);
+    let drop = (validation.start - best) / own;
+    let before = gained_before(evidence, drop, 1.0);
+    let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
     let error = validation.end_error.max(f64::MIN_POSITIVE);
     put(Q::ValidationBest, validation.best(), validation.end_error);
     put(Q::ValidationFall, validation.trend_from(0.0), 1.0);
+    put(Q::ValidationNoise, validation.noise / validation.level_between(NEWEST, 1.0).abs().max(f64::MIN_POSITIVE), 0.0);
     let rise = broken(validation, 1.0).map_or(validation.end, |level| level.max(validation.end)) - best;
     let size = if validation.lowest.value >= 0.0 { best.abs() } else { validation.scale() }.max(f64::MIN_POSITIVE);
     put(Q::ValidationRise, rise / size, error / size);
@@ -89,8 +97,7 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let above = late.iter().filter(|(_, level)| level - best > FIFTH * size).count();
     let stays = late.len() >= FEW_POINTS as usize && rise > size && above * 5 >= late.len() * 4;
     put(Q::ValidationRiseErrors, if stays { (rise / error).max(OVERSURE * SIGNIFICANT) } else { rise / error }, 1.0);
-    let own = validation.scale().max(f64::MIN_POSITIVE);
-    put(Q::ValidationDrop, (validation.start - best) / own, validation.drop_error() / own);
+    put(Q::ValidationDrop, drop, before.hypot(validation.drop_error() / own));
     put(Q::ValidationBestAfter, share, 1.0 / validation.levels.len() as f64);
     let Some(training) = training else { return };
     // A validation loss that begins far above the training loss has other units or other inputs; its own start is used.
@@ -104,7 +111,7 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
         let above = late.iter().filter(|(_, level)| *level > training.start).count();
         put(Q::ValidationAboveStart, above as f64 / late.len() as f64, HALF / (late.len() as f64).sqrt());
     }
-    put(Q::ValidationProgress, (start - best) / scale, error / scale);
+    put(Q::ValidationProgress, (start - best) / scale, before.hypot(error / scale));
     let fell = training.level_between((share - 0.05).max(0.0), share + 0.05) - training.end;
     put(
         Q::TrainingFallSince,

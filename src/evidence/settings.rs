@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use crate::numbers::{
-    ADAPTIVE_RATE, AT_CHANCE, EARLY, FEW_POINTS, FUTILE, GUESS, HALF, MATURE_POINTS, MATURE_SHARE, NEARLY_NOTHING,
-    NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
+    ADAPTIVE_RATE, AT_CHANCE, CONVERGED, EARLY, FEW_POINTS, FUTILE, GUESS, HALF, MATURE_POINTS, MATURE_SHARE,
+    NEARLY_NOTHING, NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
 };
 use crate::signals::Learning;
 
-use super::chance::{classes_at_start, cost_of_noise};
+use super::chance::{classes_at_start, cost_of_noise, one_answer};
 use super::curve::Curve;
 use super::job::JobView;
 use super::{Evidence, Observed, Quantity as Q};
@@ -161,15 +161,26 @@ fn trained_before(job: &JobView) -> bool {
     !from_chance && (goes_on_from(job).is_some() || curve.trend_from(0.0).abs() < TREND && !straight && is_tuned(job))
 }
 
-/// Whether the first accuracy is not a guess among equally frequent classes, and has not changed. A coarse log begins
-/// after much was learned; with noisy labels, little more can be observed.
+/// Whether the first accuracy is not a guess among equally frequent classes, nor that of one constant answer, and has not
+/// been lost, while the loss does not fall as fast as ever. A coarse log begins after much was learned; with noisy labels,
+/// little more can be observed.
 fn right_from_the_first(job: &JobView) -> bool {
     let accuracy = job.validation_accuracy.as_ref().or(job.accuracy.as_ref()).and_then(|o| o.curve.as_ref());
     let Some((accuracy, loss)) = accuracy.zip(job.falling_loss()) else { return false };
+    let more_to_gain = falls_straight(loss, 1.0 - EARLY);
+    if more_to_gain || one_answer(job, loss).is_some_and(|cost| cost > CONVERGED) {
+        return false;
+    }
     let coarse = loss.points < 100 && loss.end > 0.95 * cost_of_noise(accuracy.end, 3.0);
     let least = if coarse { GUESS - RATE_OF_TWO } else { GUESS };
     let real = accuracy.start > least && accuracy.end > least - AT_CHANCE;
     real && accuracy.end - accuracy.start > -OVERFIT_RISE
+}
+
+/// The standard error of a share gained since the start of a log, as a share gained since the start of the training: if the
+/// job continues earlier training, any part of what is left may have been gained before.
+pub(super) fn gained_before(evidence: &Evidence, gained: f64, most: f64) -> f64 {
+    if evidence.above(Q::TrainedBefore, HALF) { HALF * (most - gained).max(0.0) } else { 0.0 }
 }
 
 /// With more than two classes, a guess is correct less often than this.

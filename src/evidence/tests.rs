@@ -158,3 +158,54 @@ fn a_loss_far_below_zero_ran_away_although_it_stands_there_now() {
     assert!(runaway(7e5) > 1.0, "{}", runaway(7e5));
     assert_eq!(runaway(7.0), 0.0);
 }
+
+#[test]
+fn a_squared_error_of_a_guess_is_at_chance_as_a_cross_entropy_is() {
+    let over = |loss: f64, accuracy: f64, named: Option<&str>| {
+        let mut job = with_loss((0..100).map(|i| loss * (1.0 + 0.001 * noise(i))));
+        job.accuracy = observed((0..100).map(|i| accuracy + 0.01 * noise(i)));
+        job.knobs.extend(named.map(|name| ("loss".to_owned(), name.into())));
+        get(&job, Quantity::OverChance)
+    };
+    for (loss, accuracy, named) in [(0.25, 0.5, None), (0.25, 0.5, Some("l2")), (0.09, 0.1, None), (0.693, 0.5, None)] {
+        assert!(over(loss, accuracy, named).abs() < 0.01, "{loss} {accuracy} {named:?}");
+    }
+    assert!(over(0.2, 0.5, Some("l2")) < -0.1, "better than a guess");
+    assert!(over(0.25, 0.5, Some("cross_entropy")) < -0.5, "no cross-entropy of a guess");
+}
+
+#[test]
+fn an_accuracy_that_never_moves_is_that_of_one_answer_and_no_sign_of_earlier_training() {
+    let job = |loss: f64, accuracy: fn(usize) -> f64| {
+        let mut job = with_loss((0..30).map(|i| loss * (1.0 + 0.001 * noise(i))));
+        job.validation_accuracy = observed((0..30).map(accuracy));
+        job
+    };
+    let majority = job(0.45, |_| 0.84);
+    assert!(get(&majority, Quantity::OneAnswer) > 0.97 && get(&majority, Quantity::TrainedBefore) == 0.0);
+    assert_eq!(get(&job(0.45, |i| 0.84 + 0.02 * noise(i)), Quantity::TrainedBefore), 1.0);
+    let error = |job: &JobView| Evidence::of(job).measured(Quantity::ValidationAccuracy).expect("known").error;
+    assert!(error(&majority) > 0.8 && error(&job(0.1, |_| 0.84)) < 0.1, "it is that of its class");
+}
+
+#[test]
+fn a_loss_that_falls_as_fast_as_ever_has_more_to_gain() {
+    let trained_before = |loss: fn(usize) -> f64| {
+        let mut job = with_loss((0..30).map(loss));
+        job.validation_accuracy = observed((0..30).map(|i| 0.78 + 0.002 * i as f64));
+        get(&job, Quantity::TrainedBefore)
+    };
+    assert_eq!(trained_before(|i| 0.58 - 0.0013 * i as f64), 0.0);
+    assert_eq!(trained_before(|i| 0.55 + 0.01 * noise(i)), 1.0);
+}
+
+#[test]
+fn what_a_job_gained_before_its_log_began_is_not_known() {
+    let error = |checkpoint: bool, fall: f64| {
+        let mut job = with_loss((0..200).map(|i| 1.0 - fall * (1.0 - (-f64::from(i) / 20.0).exp()) + 1e-4));
+        job.knobs.extend(checkpoint.then(|| ("checkpoint".to_owned(), true.into())));
+        Evidence::of(&job).measured(Quantity::Progress).expect("known").error
+    };
+    assert!(error(false, 0.0) < 0.01 && error(true, 0.0) > 0.4, "{}", error(true, 0.0));
+    assert!(error(true, 0.9) < 0.1, "a large fall is one, whatever came before");
+}

@@ -97,6 +97,8 @@ pub(super) enum Read {
     /// The number of experiments or questions of a test.
     Entered(String),
     Experiments,
+    /// The number of changes that were read as a cure and are compared with others.
+    Promising,
     Hours,
     Attempt,
 }

@@ -12,6 +12,11 @@ impl CaseFacts {
         *self = advance.case.clone();
     }
 
+    /// The number of changes that were read as a cure and are compared with others.
+    pub(super) fn compared(&self) -> usize {
+        self.promising.keys().filter(|test| self.shown.contains_key(*test)).count()
+    }
+
     /// Records the run time of an experiment in hours.
     pub fn record_hours(&mut self, hours: f64) {
         self.hours += hours.max(0.0);

@@ -483,12 +483,20 @@ impl<'p, 'e> Walk<'p, 'e> {
         let summary = if summary.is_empty() { self.in_words(test) } else { summary };
         let recommended = match &verdict.recommend {
             Some(settings) => settings::of_recommendation(settings, environment, self.policy.vocabulary()),
-            None => test.and_then(|test| self.case.changes.get(&test.name)).cloned().unwrap_or_default(),
+            None => test.map(|test| self.as_settings(test)).unwrap_or_default(),
         };
         let state = test.map_or(&verdict.name, |test| &test.name).clone();
         let confidence = test
             .map_or(0.0, |test| gain::beliefs(self.policy, environment).get(&test.name).copied().unwrap_or_default());
         Conclusion { state, verdict: verdict.verdict.clone(), confidence, summary, recommended }
+    }
+
+    /// The changes of a test as settings for the whole job. An experiment on a few examples, or one without a finite loss,
+    /// shows a fault and no way to train.
+    fn as_settings(&self, test: &Test) -> Knobs {
+        let trains = self.case.shown.get(&test.name).is_none_or(|shown| shown.finite);
+        let changes = self.case.changes.get(&test.name).filter(|_| trains);
+        changes.filter(|changes| !changes.contains_key("train_examples")).cloned().unwrap_or_default()
     }
 
     /// The result of a test's experiment compared with its baseline.

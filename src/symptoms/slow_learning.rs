@@ -1,11 +1,11 @@
 //! Improves steadily, but too slowly to reach a useful level in a reasonable budget: its rules over the evidence.
 
 use super::Severity::Problem;
-use super::Test::{Above, Below};
+use super::Test::{Above, All, Below};
 use super::{ACCURATE, MATURE, STOPPED, Symptom, many, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
-    ACCURACY_GAIN, BUDGETS, HALF, HARDLY_MOVES, LEARNED, OVERFIT_RISE, RISES_AGAIN, SIGNIFICANT, TREND,
+    ACCURACY_GAIN, BUDGETS, GUESS, HALF, HARDLY_MOVES, LEARNED, OVERFIT_RISE, RISES_AGAIN, SIGNIFICANT, TREND,
 };
 
 /// See `docs/SYMPTOMS.md`.
@@ -39,7 +39,12 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             Below(Q::LateFall, 1.0 / (SIGNIFICANT * BUDGETS)),
             Below(Q::LateTrend, -TREND),
         ])
-        .unless(&[Above(Q::TrainedBefore, HALF), Above(Q::AccuracyGain, ACCURACY_GAIN), STOPPED, ACCURATE]),
+        .unless(&[
+            Above(Q::TrainedBefore, HALF),
+            All(&[Above(Q::AccuracyGain, ACCURACY_GAIN), Above(Q::Accuracy, GUESS)]),
+            STOPPED,
+            ACCURATE,
+        ]),
     ],
 };
 

@@ -27,6 +27,7 @@ const SPEAKING: &[&str] = &[
     "accuracy",
     "validation_progress",
     "validation_rise",
+    "validation_noise",
     "memorised",
     "rate_position",
     "low_rate",

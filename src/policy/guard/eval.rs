@@ -218,6 +218,7 @@ impl<'e> Evaluator<'e> {
             Read::Entered(state) => Datum::Number(case.entered.get(state).copied().unwrap_or(0).into()),
             Read::Experiments => Datum::Number(case.experiments.into()),
             Read::Hours => Datum::of_number(case.hours),
+            Read::Promising => Datum::Number(case.compared() as f64),
             Read::Attempt => Datum::Number(self.environment.attempt.into()),
         }
     }

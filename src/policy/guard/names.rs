@@ -35,7 +35,7 @@ pub(in crate::policy) struct Names<'a> {
 pub(super) type Wrong = (String, Option<String>);
 
 const ROOTS: [&str; 4] = ["baseline", "experiment", "case", "attempt"];
-const CASE: [&str; 6] = ["experiments", "hours", "outcomes", "entered", "shown", "changes"];
+const CASE: [&str; 7] = ["experiments", "hours", "promising", "outcomes", "entered", "shown", "changes"];
 
 impl Names<'_> {
     /// The meaning of a dotted name, with its type.
@@ -48,6 +48,7 @@ impl Names<'_> {
             [name] if self.conditions.contains_key(*name) => self.condition(name),
             ["case", "experiments"] => read((Read::Experiments, Type::Number)),
             ["case", "hours"] => read((Read::Hours, Type::Number)),
+            ["case", "promising"] => read((Read::Promising, Type::Number)),
             ["case", "outcomes", test] => read((Read::Outcome(self.test(test)?), Type::Text)),
             ["case", "entered", test] => read((Read::Entered(self.test(test)?), Type::Number)),
             ["case", "shown", test, name] => read(self.of_job(Job::Shown(self.test(test)?), name)?),
@@ -153,7 +154,7 @@ impl Names<'_> {
             }
             ["case", ..] => (
                 format!("`{}` is not a value", path.join(".")),
-                Some("write case.experiments, case.hours, case.outcomes.TEST, case.entered.TEST, case.shown.TEST.FACT or case.changes.TEST.KNOB".to_owned()),
+                Some("write case.experiments, case.hours, case.promising, case.outcomes.TEST, case.entered.TEST, case.shown.TEST.FACT or case.changes.TEST.KNOB".to_owned()),
             ),
             [root, ..] => {
                 let named = self.constants.keys().chain(self.conditions.keys()).map(String::as_str);

@@ -30,6 +30,7 @@ impl Scene {
         case.entered.insert("first".into(), 2);
         case.shown.insert("first".into(), Facts { fits: true, ..Facts::default() });
         case.changes.insert("first".into(), [("seed".to_owned(), json!(7))].into());
+        case.promising.extend([("first".to_owned(), 0.4), ("second".to_owned(), 0.0)]);
         let outcomes = BTreeSet::from(["fits".to_owned(), "fails".to_owned()]);
         Scene {
             vocabulary: Vocabulary::new(["diverging", "overfitting"]),
@@ -103,6 +104,7 @@ fn operators_and_functions_have_their_values() {
         ("case.experiments + case.hours", 3.5),
         ("case.entered[\"first\"] + case.entered.second", 2.0),
         ("case.changes.first.seed", 7.0),
+        ("case.promising", 1.0),
     ] {
         assert_eq!(scene.value(source), Datum::Number(value), "{source}");
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::read;
 use super::walks::{Walker, baseline, knobs};
-use crate::facts::{Facts, Quantity};
+use crate::facts::{Facts, Knobs, Quantity};
 use crate::policy::CaseFacts;
 
 const POLICY: &str = "
@@ -138,4 +138,63 @@ fn a_change_that_helps_speaks_for_every_cause_that_it_usually_makes_up_for() {
     assert_eq!(walker.conclusion().verdict, "learning_rate_decays_too_fast", "it explains both");
     let beliefs = |policy: &str| believed_after(nothing(), nothing(), policy).proposal().beliefs.clone();
     assert!(beliefs(ALIKE)["constant_rate"] < 0.5 * beliefs(&alone)["constant_rate"], "neither helps");
+}
+
+#[test]
+fn what_a_change_that_helps_contradicts_is_no_longer_concluded() {
+    let policy = "
+policy: small
+judge: { cured: experiment.cured }
+tests:
+  normalize_inputs: { change: { normalize_inputs: true }, cause: input_scaling }
+  nothing_is_learned: { when: case.promising == 0, cause: { verdict: data_pipeline, summary: shuffled } }
+conclusions:
+  end: { verdict: inconclusive, summary: end }
+states:
+  all: { try: [normalize_inputs, nothing_is_learned], empty: end }
+";
+    let mut walker = Walker::start(read(policy), baseline(), CaseFacts::default());
+    walker.shows(&nothing());
+    assert_eq!(walker.conclusion().verdict, "data_pipeline");
+    let mut walker = Walker::start(read(policy), baseline(), CaseFacts::default());
+    walker.shows(&helps(0.4));
+    assert_eq!(walker.conclusion().verdict, "input_scaling");
+}
+
+/// Two tests on a few examples, of which the second builds on the first.
+const FEW: &str = "
+policy: small
+judge: { cured: experiment.cured }
+tests:
+  memorise: { change: { train_examples: 16 }, outcomes: { memorised: experiment.fits, not: otherwise }, then: { not: revive } }
+  revive: { from: memorise, change: { initializer: he, batch_norm: true }, optional: [initializer, batch_norm], found: experiment.fits, cause: bad_initialization }
+conclusions:
+  end: { verdict: inconclusive, summary: end }
+states:
+  all: { try: [memorise], empty: end }
+";
+
+#[test]
+fn a_test_that_lost_all_that_is_its_own_would_repeat_what_it_builds_on() {
+    let revived = |missing: &[&str]| {
+        let missing_knobs = missing.iter().map(|knob| (*knob).to_owned()).collect();
+        let start = Facts { knobs: Knobs::new(), ..baseline() };
+        let mut walker = Walker::start(read(FEW), start, CaseFacts { missing_knobs, ..CaseFacts::default() });
+        walker.shows(&nothing());
+        walker
+    };
+    let changes = revived(&["initializer"]).proposal().changes.clone();
+    assert_eq!(changes, knobs(json!({"train_examples": 16, "batch_norm": true})));
+    let walker = revived(&["initializer", "batch_norm"]);
+    assert!(walker.passed().contains(&("revive", "unavailable")), "{:?}", walker.passed());
+}
+
+#[test]
+fn what_a_few_examples_need_is_recommended_to_nobody() {
+    let mut walker = Walker::start(read(FEW), baseline(), CaseFacts::default());
+    walker.shows(&nothing()).shows(&Facts { fits: true, ..nothing() });
+    assert_eq!(
+        (walker.conclusion().verdict.as_str(), walker.conclusion().recommended.len()),
+        ("bad_initialization", 0)
+    );
 }
