@@ -109,9 +109,9 @@ quantities! {
     BelowBound "below_bound" "fraction of its size" "distance of the loss below the minimum that its name implies";
     Runaway "runaway" "orders of magnitude" "growth of the magnitude of a negative loss while it falls";
 
-    OverChance "over_chance" "fraction of log K" "excess of a cross-entropy over the chance level of its classes";
+    OverChance "over_chance" "fraction of log K" "excess of a cross-entropy over the chance level of its classes; about 0 also for a squared error at that level";
     OverGuess "over_guess" "multiple of log K" "a cross-entropy relative to that of a guess among the classes that the first accuracy implies";
-    OneAnswer "one_answer" "ratio" "cross-entropy relative to the entropy of a constant answer, if the accuracy is the same at all evaluations";
+    OneAnswer "one_answer" "ratio" "the loss relative to that of a constant answer (its entropy, or its variance), if the accuracy is the same at all evaluations";
     FloorDistance "floor_distance" "fraction of log K" "distance of the loss from that of scores squashed to the range 0 to 1, at this accuracy";
     Impossible "impossible" "accuracy" "deficit of the accuracy relative to the minimum that such a cross-entropy implies";
     Margin "margin" "fraction of its level" "distance from a one-digit number, the margin of a ranking loss";

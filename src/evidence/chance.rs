@@ -1,5 +1,5 @@
-//! Cross-entropy of a guess, and the accuracy that a loss implies: closed forms that distinguish learning from constant
-//! answers.
+//! The loss of a guess (a cross-entropy or a squared error), and the accuracy that a loss implies: closed forms that
+//! distinguish learning from constant answers.
 
 use std::f64::consts::{E, LN_2};
 
@@ -53,7 +53,7 @@ fn guessing(observed: &Observed) -> Option<f64> {
     (curve.end > 0.0 && curve.end < GUESS && (gain < ACCURACY_GAIN || scatter)).then_some(curve.end)
 }
 
-/// Excess of the final cross-entropy over the chance level of its classes: the known classes, those implied by its
+/// Excess of the final loss over the chance level of its classes: the known classes, those implied by its
 /// start, or those implied by an accuracy that is a guess. The value nearest to 0 if these differ.
 fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     let guess =
@@ -94,14 +94,11 @@ fn square_of_guess(right: f64) -> f64 {
     right * (1.0 - right)
 }
 
-/// What the loss is above that of a guess if it is a squared error, by its name or, if that is unknown, because it is
-/// exactly at that level: no cross-entropy of a guess is.
+/// What the loss is above that of a guess if it is a squared error and exactly at that level. A regression with an accuracy
+/// that means nothing is rarely there, and no cross-entropy of a guess is.
 fn of_squares(job: &JobView, over: f64) -> Option<f64> {
-    let squared = match job.text("loss") {
-        Some(name) => name == "l2" && job.own_accuracy().is_some(),
-        None => over.abs() < AT_CHANCE,
-    };
-    (squared && !job.loss_is_sum).then_some(over)
+    let squared = job.text("loss").is_none_or(|name| name == "l2") && !job.loss_is_sum;
+    (squared && over.abs() < AT_CHANCE).then_some(over)
 }
 
 /// A cross-entropy at its best relative to that of a guess among the classes that the first accuracy implies. Sums over

@@ -1,8 +1,8 @@
 //! Quantities of accuracies, of validation, and of rewards.
 
 use crate::numbers::{
-    AT_CHANCE, BROKEN, CONVERGED, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, MAYBE, NEWEST, OVERSURE, REWARDS,
-    SIGNIFICANT, TREND,
+    ACCURACY_GAIN, AT_CHANCE, BROKEN, CONVERGED, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, MAYBE, NEWEST, OVERSURE,
+    REWARDS, SIGNIFICANT, TREND,
 };
 
 use super::curve::Curve;
@@ -32,7 +32,9 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
             }
             let best = best_high(curve);
             let end = broken(curve, -1.0).map_or(curve.end, |level| level.min(curve.end));
-            let lost = ((best - end) / best.max(f64::MIN_POSITIVE), curve.end_error / best.max(f64::MIN_POSITIVE));
+            // Less is within what guesses on a few hundred examples scatter.
+            let lost = if best - end > ACCURACY_GAIN { best - end } else { 0.0 };
+            let lost = (lost / best.max(f64::MIN_POSITIVE), curve.end_error / best.max(f64::MIN_POSITIVE));
             if evidence.get(Q::AccuracyLost).is_none_or(|known| lost.0 > known) {
                 evidence.put(Q::AccuracyLost, lost, observed);
             }
@@ -111,7 +113,7 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
         let above = late.iter().filter(|(_, level)| *level > training.start).count();
         put(Q::ValidationAboveStart, above as f64 / late.len() as f64, HALF / (late.len() as f64).sqrt());
     }
-    put(Q::ValidationProgress, (start - best) / scale, before.hypot(error / scale));
+    put(Q::ValidationProgress, (start - best) / scale, error / scale);
     let fell = training.level_between((share - 0.05).max(0.0), share + 0.05) - training.end;
     put(
         Q::TrainingFallSince,

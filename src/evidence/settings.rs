@@ -177,10 +177,9 @@ fn right_from_the_first(job: &JobView) -> bool {
     real && accuracy.end - accuracy.start > -OVERFIT_RISE
 }
 
-/// The standard error of a share gained since the start of a log, as a share gained since the start of the training: if the
-/// job continues earlier training, any part of what is left may have been gained before.
+/// How uncertain a gain is if part of it may have been made before the log began: half of what is left.
 pub(super) fn gained_before(evidence: &Evidence, gained: f64, most: f64) -> f64 {
-    if evidence.above(Q::TrainedBefore, HALF) { HALF * (most - gained).max(0.0) } else { 0.0 }
+    if evidence.above(Q::TrainedBefore, HALF) { HALF * (most - gained.max(0.0)).max(0.0) } else { 0.0 }
 }
 
 /// With more than two classes, a guess is correct less often than this.

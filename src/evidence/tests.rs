@@ -170,7 +170,7 @@ fn a_squared_error_of_a_guess_is_at_chance_as_a_cross_entropy_is() {
     for (loss, accuracy, named) in [(0.25, 0.5, None), (0.25, 0.5, Some("l2")), (0.09, 0.1, None), (0.693, 0.5, None)] {
         assert!(over(loss, accuracy, named).abs() < 0.01, "{loss} {accuracy} {named:?}");
     }
-    assert!(over(0.2, 0.5, Some("l2")) < -0.1, "better than a guess");
+    assert!(over(0.2, 0.5, Some("l2")).is_nan() && over(30.0, 0.01, Some("l2")).is_nan(), "a regression");
     assert!(over(0.25, 0.5, Some("cross_entropy")) < -0.5, "no cross-entropy of a guess");
 }
 
@@ -208,4 +208,25 @@ fn what_a_job_gained_before_its_log_began_is_not_known() {
     };
     assert!(error(false, 0.0) < 0.01 && error(true, 0.0) > 0.4, "{}", error(true, 0.0));
     assert!(error(true, 0.9) < 0.1, "a large fall is one, whatever came before");
+}
+
+#[test]
+fn validation_that_scatters_is_measured_against_its_level() {
+    let scatter = |size: f64| {
+        let mut job = with_loss((0..200).map(|i| 0.2 + (-f64::from(i) / 20.0).exp()));
+        job.validation_loss = observed((0..50).map(|i| 0.3 * (1.0 + size * noise(i)) + (-(i as f64) / 5.0).exp()));
+        get(&job, Quantity::ValidationNoise)
+    };
+    assert!(scatter(0.01) < 0.02 && scatter(1.5) > 0.2, "{} {}", scatter(0.01), scatter(1.5));
+}
+
+#[test]
+fn an_accuracy_of_a_guess_that_scatters_has_lost_nothing() {
+    let lost = |accuracy: fn(usize) -> f64| {
+        let mut job = with_loss((0..100).map(|i| 2.3 + 0.01 * noise(i)));
+        job.accuracy = observed((0..100).map(accuracy));
+        get(&job, Quantity::AccuracyLost)
+    };
+    assert_eq!(lost(|i| if i < 50 { 0.12 } else { 0.05 }), 0.0);
+    assert!(lost(|i| if i < 50 { 0.6 } else { 0.1 }) > 0.8);
 }

@@ -54,16 +54,15 @@ pub(super) fn of_experiment(
             Err(why) => return Err(unavailable(why)),
         }
     }
-    // Without all that is its own, it would repeat the test that it builds on.
-    let own = run.settings.changes.len() + usize::from(run.ladder.is_some());
-    if own > 0 && left_out.len() == own {
-        return Err(unavailable(left_out.join("; ")));
-    }
+    let wanted = knobs.len();
     knobs.retain(|knob, value| !environment.baseline.knobs.get(knob).is_some_and(|now| same_value(now, value)));
-    if knobs.is_empty() {
-        return Err(Obstacle { outcome: SKIPPED, why: "the baseline already has these settings".to_owned() });
+    // Without what is its own, it would repeat the test that it builds on.
+    let repeats = run.settings.from.as_ref().and_then(|from| case.changes.get(from)) == Some(&knobs);
+    match (knobs.is_empty() || repeats, left_out.is_empty()) {
+        (false, _) => Ok(knobs),
+        (true, false) if repeats || wanted == 0 => Err(unavailable(left_out.join("; "))),
+        (true, _) => Err(Obstacle { outcome: SKIPPED, why: "the baseline already has these settings".to_owned() }),
     }
-    Ok(knobs)
 }
 
 /// The value of a ladder's knob at an attempt.

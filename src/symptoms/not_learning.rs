@@ -17,7 +17,7 @@ pub(super) const SYMPTOM: Symptom = Symptom {
         rule(Problem, "one_answer", "the accuracy was exactly {validation_accuracy|accuracy} at all evaluations, so \
             the model gives one answer to all inputs")
             .when(&[Above(Q::Maturity, FIFTH), Above(Q::OneAnswer, CONVERGED)])
-            .unless(&[Above(Q::TrainedBefore, HALF), Above(Q::WarmingUp, HALF)]),
+            .unless(&[Above(Q::TrainedBefore, HALF), Above(Q::WarmingUp, HALF), Above(Q::AccuracyGap, AT_CHANCE)]),
         rule(Problem, "at_chance", "the loss went from {loss_start} to {loss_end}, the chance level of its classes, and the accuracy gained {accuracy_gain}")
             .when(&[MATURE, Above(Q::OverChance, -AT_CHANCE), Any(&[Below(Q::AccuracyGain, ACCURACY_GAIN), All(&[Below(Q::AccuracyGain, FIFTH), Below(Q::AccuracyTrend, TREND)])])])
             .unless(&[Above(Q::TrainedBefore, HALF), ON_ITS_WAY, ACCURATE]),

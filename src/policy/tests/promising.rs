@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::read;
 use super::walks::{Walker, baseline, knobs};
-use crate::facts::{Facts, Knobs, Quantity};
+use crate::facts::{Facts, Quantity};
 use crate::policy::CaseFacts;
 
 const POLICY: &str = "
@@ -176,17 +176,19 @@ states:
 
 #[test]
 fn a_test_that_lost_all_that_is_its_own_would_repeat_what_it_builds_on() {
-    let revived = |missing: &[&str]| {
+    let revived = |missing: &[&str], known: serde_json::Value| {
         let missing_knobs = missing.iter().map(|knob| (*knob).to_owned()).collect();
-        let start = Facts { knobs: Knobs::new(), ..baseline() };
+        let start = Facts { knobs: knobs(known), ..baseline() };
         let mut walker = Walker::start(read(FEW), start, CaseFacts { missing_knobs, ..CaseFacts::default() });
         walker.shows(&nothing());
         walker
     };
-    let changes = revived(&["initializer"]).proposal().changes.clone();
+    let changes = revived(&["initializer"], json!({})).proposal().changes.clone();
     assert_eq!(changes, knobs(json!({"train_examples": 16, "batch_norm": true})));
-    let walker = revived(&["initializer", "batch_norm"]);
+    let walker = revived(&["initializer", "batch_norm"], json!({}));
     assert!(walker.passed().contains(&("revive", "unavailable")), "{:?}", walker.passed());
+    let walker = revived(&[], json!({"initializer": "he", "batch_norm": true}));
+    assert!(walker.passed().contains(&("revive", "skipped")), "{:?}", walker.passed());
 }
 
 #[test]
