@@ -150,7 +150,7 @@ fn a_job_that_falls_far_closes_its_case() {
 
 #[test]
 fn a_job_that_creeps_keeps_its_case_open_and_what_it_was_opened_for() {
-    let case = case_of_a_late_job(1.9);
+    let case = case_of_a_late_job(1.75);
     assert!(case.closed.is_none());
     assert!(case.baseline_facts.recovered && case.baseline_facts.ended);
     let opened_for = case.findings.iter().filter(|finding| finding.severity == Severity::Problem);

@@ -1,8 +1,8 @@
 //! Quantities of accuracies, of validation, and of rewards.
 
 use crate::numbers::{
-    ACCURACY_GAIN, AT_CHANCE, BROKEN, CONVERGED, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, MAYBE, NEWEST, OVERSURE,
-    REWARDS, SIGNIFICANT, TREND,
+    ACCURACY_GAIN, AT_CHANCE, BROKEN, CONVERGED, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, GUESS, HALF, MAYBE, NEWEST,
+    OVERSURE, REWARDS, SIGNIFICANT, TREND,
 };
 
 use super::curve::Curve;
@@ -32,8 +32,8 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
             }
             let best = best_high(curve);
             let end = broken(curve, -1.0).map_or(curve.end, |level| level.min(curve.end));
-            // Less is within what guesses on a few hundred examples scatter.
-            let lost = if best - end > ACCURACY_GAIN { best - end } else { 0.0 };
+            // What may be a guess scatters by as much on a few hundred examples.
+            let lost = if best < GUESS && best - end < ACCURACY_GAIN { 0.0 } else { best - end };
             let lost = (lost / best.max(f64::MIN_POSITIVE), curve.end_error / best.max(f64::MIN_POSITIVE));
             if evidence.get(Q::AccuracyLost).is_none_or(|known| lost.0 > known) {
                 evidence.put(Q::AccuracyLost, lost, observed);
