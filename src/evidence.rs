@@ -179,9 +179,10 @@ impl Evidence {
     /// Measures a job.
     pub fn of(job: &JobView) -> Evidence {
         let mut evidence = Evidence { values: vec![None; QUANTITIES.len()], tags: Vec::new() };
+        // Each may read what was measured before it.
+        chance::measure(job, &mut evidence);
         settings::measure(job, &mut evidence);
         loss::measure(job, &mut evidence);
-        chance::measure(job, &mut evidence);
         quality::measure(job, &mut evidence);
         gradients::measure(job, &mut evidence);
         evidence

@@ -58,15 +58,14 @@ fn guessing(observed: &Observed) -> Option<f64> {
 fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     let guess =
         job.accuracy.as_ref().and_then(guessing).or_else(|| job.validation_accuracy.as_ref().and_then(guessing));
-    if let Some(accuracy) = guess
-        && let Some(over) = of_squares(job, curve.end / square_of_guess(1.0 / (1.0 / accuracy).round().max(2.0)) - 1.0)
-    {
-        return Some(over);
+    let by_guess = guess.map(|accuracy| (1.0 / accuracy).round().max(2.0));
+    if let Some(cost) = by_guess.and_then(|classes| of_squares(job, curve.end, 1.0 / classes)) {
+        return Some(cost - 1.0);
     }
     if !job.classifies() || curve.end <= 0.0 {
         return None;
     }
-    let by_guess = guess.map(|accuracy| (1.0 / accuracy).round().max(2.0)).filter(|classes| *classes <= MOST_CLASSES);
+    let by_guess = by_guess.filter(|classes| *classes <= MOST_CLASSES);
     // If the accuracy is a guess, a loss that fell to log K is at the chance level of K classes.
     let at_end = curve.end.exp().round().max(2.0);
     let frequent = |accuracy: f64| cost_of_noise(accuracy.max(1.0 / at_end), at_end) > 0.94 * at_end.ln();
@@ -89,16 +88,13 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     candidates.map(|classes| curve.end / classes.ln() - 1.0).min_by(|a, b| a.abs().total_cmp(&b.abs()))
 }
 
-/// The squared error of one constant answer between 0 and 1 that is correct with this probability.
-fn square_of_guess(right: f64) -> f64 {
-    right * (1.0 - right)
-}
-
-/// What the loss is above that of a guess if it is a squared error and exactly at that level. A regression with an accuracy
-/// that means nothing is rarely there, and no cross-entropy of a guess is.
-fn of_squares(job: &JobView, over: f64) -> Option<f64> {
+/// The loss relative to the squared error of one constant answer between 0 and 1 that is correct with this probability, if
+/// it is exactly at that level. A regression with an accuracy that means nothing is rarely there, and no cross-entropy of a
+/// guess is.
+fn of_squares(job: &JobView, loss: f64, right: f64) -> Option<f64> {
+    let cost = loss / (right * (1.0 - right));
     let squared = job.text("loss").is_none_or(|name| name == "l2") && !job.loss_is_sum;
-    (squared && over.abs() < AT_CHANCE).then_some(over)
+    (squared && (cost - 1.0).abs() < AT_CHANCE).then_some(cost)
 }
 
 /// A cross-entropy at its best relative to that of a guess among the classes that the first accuracy implies. Sums over
@@ -112,7 +108,7 @@ fn over_guess(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
 
 /// The loss relative to that of one constant answer, if the accuracy was exactly the same at all evaluations. A network
 /// that knows more than class frequencies has a lower cross-entropy than the entropy of its own accuracy.
-pub(super) fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
+fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
     let gained = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end - c.start > ACCURACY_GAIN);
     let same = |observed: &Option<Observed>| {
         let observed = observed.as_ref().filter(|observed| observed.sketch.count() as f64 >= EVALUATIONS)?;
@@ -126,8 +122,7 @@ pub(super) fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
         (Some(accuracy), None) => (accuracy, curve.end),
         (None, _) => (same(&job.accuracy)?, curve.end),
     };
-    let of_squares = of_squares(job, cost / square_of_guess(accuracy) - 1.0).map(|over| 1.0 + over);
-    of_squares.or_else(|| job.classifies().then(|| cost / entropy(accuracy)))
+    of_squares(job, cost, accuracy).or_else(|| job.classifies().then(|| cost / entropy(accuracy)))
 }
 
 /// Deficit of the accuracy relative to what such a cross-entropy implies. A wrong answer assigns less than one half to

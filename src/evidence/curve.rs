@@ -189,6 +189,11 @@ impl Curve {
         if early > 0.0 { late / early } else { 0.0 }
     }
 
+    /// The noise of single values as a fraction of their usual level.
+    pub fn relative_noise(&self) -> f64 {
+        self.noise / self.level_between(NEWEST, 1.0).abs().max(f64::MIN_POSITIVE)
+    }
+
     /// The levels from a fraction of the series onwards, as (step, mean).
     pub fn from(&self, share: f64) -> Vec<(f64, f64)> {
         let begin = (share * self.levels.len() as f64) as usize;

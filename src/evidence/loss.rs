@@ -37,7 +37,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     let done = curve.done_after();
     put(Q::DoneAfter, done, 1.0 / curve.levels.len() as f64);
     put(Q::RateLeft, rate_left(job, done), 0.0);
-    put(Q::Noise, curve.noise / curve.level_between(NEWEST, 1.0).abs().max(f64::MIN_POSITIVE), 0.0);
+    put(Q::Noise, curve.relative_noise(), 0.0);
     measure_rise(curve, observed, evidence);
     measure_swings(job, curve, observed, evidence);
     measure_bounds(job, curve, observed, evidence);

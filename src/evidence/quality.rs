@@ -89,7 +89,7 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let error = validation.end_error.max(f64::MIN_POSITIVE);
     put(Q::ValidationBest, validation.best(), validation.end_error);
     put(Q::ValidationFall, validation.trend_from(0.0), 1.0);
-    put(Q::ValidationNoise, validation.noise / validation.level_between(NEWEST, 1.0).abs().max(f64::MIN_POSITIVE), 0.0);
+    put(Q::ValidationNoise, validation.relative_noise(), 0.0);
     let rise = broken(validation, 1.0).map_or(validation.end, |level| level.max(validation.end)) - best;
     let size = if validation.lowest.value >= 0.0 { best.abs() } else { validation.scale() }.max(f64::MIN_POSITIVE);
     put(Q::ValidationRise, rise / size, error / size);

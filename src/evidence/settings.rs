@@ -8,7 +8,7 @@ use crate::numbers::{
 };
 use crate::signals::Learning;
 
-use super::chance::{classes_at_start, cost_of_noise, one_answer};
+use super::chance::{classes_at_start, cost_of_noise};
 use super::curve::Curve;
 use super::job::JobView;
 use super::{Evidence, Observed, Quantity as Q};
@@ -19,6 +19,7 @@ const ADAPTIVE: &[&str] = &["adam", "adamw", "nadam", "adamax", "radam", "rmspro
 pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     measure_life(job, evidence);
     let Some(judged) = job.judged() else { return };
+    let trained_before = trained_before(job, evidence);
     let mut set = |quantity, value: Option<f64>| {
         if let Some(value) = value {
             evidence.put(quantity, (value, 0.0), judged);
@@ -31,7 +32,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     set(Q::Reach, judged.curve.as_ref().and_then(|curve| reach(job, curve)));
     set(Q::RiskyStart, job.text("initializer").map(|name| f64::from(u8::from(is_risky(name)))));
     set(Q::Squashed, yes(squashed_regression(job)));
-    set(Q::TrainedBefore, yes(trained_before(job)));
+    set(Q::TrainedBefore, yes(trained_before));
     set(Q::WarmingUp, job.learning_rate.as_ref().and_then(|o| o.curve.as_ref()).map(warming_up));
 }
 
@@ -144,8 +145,8 @@ pub(super) fn goes_on_from(job: &JobView) -> Option<String> {
 
 /// Signs that a job with a constant loss may have nothing left to learn: it continues earlier training, was correct
 /// from its first value, or has a fine-tuning rate and no accuracy by which it could be judged.
-fn trained_before(job: &JobView) -> bool {
-    if right_from_the_first(job) {
+fn trained_before(job: &JobView, evidence: &Evidence) -> bool {
+    if right_from_the_first(job, evidence) {
         return true;
     }
     let Some(curve) = job.falling_loss() else { return false };
@@ -164,11 +165,10 @@ fn trained_before(job: &JobView) -> bool {
 /// Whether the first accuracy is not a guess among equally frequent classes, nor that of one constant answer, and has not
 /// been lost, while the loss does not fall as fast as ever. A coarse log begins after much was learned; with noisy labels,
 /// little more can be observed.
-fn right_from_the_first(job: &JobView) -> bool {
+fn right_from_the_first(job: &JobView, evidence: &Evidence) -> bool {
     let accuracy = job.validation_accuracy.as_ref().or(job.accuracy.as_ref()).and_then(|o| o.curve.as_ref());
     let Some((accuracy, loss)) = accuracy.zip(job.falling_loss()) else { return false };
-    let more_to_gain = falls_straight(loss, 1.0 - EARLY);
-    if more_to_gain || one_answer(job, loss).is_some_and(|cost| cost > CONVERGED) {
+    if falls_straight(loss, 1.0 - EARLY) || evidence.above(Q::OneAnswer, CONVERGED) {
         return false;
     }
     let coarse = loss.points < 100 && loss.end > 0.95 * cost_of_noise(accuracy.end, 3.0);

@@ -54,6 +54,11 @@ pub(crate) const CHANGES: [(&str, &[&str]); 24] = [
     ("fault:loss", &["undo:double_softmax", "undo:wrong_sign", "undo:sum_loss", "undo:broadcast"]),
 ];
 
+/// The labels that a change stands for.
+pub(crate) fn labels_of(change: &str) -> &'static [&'static str] {
+    CHANGES.iter().find(|(name, _)| *name == change).map_or(&[], |(_, labels)| *labels)
+}
+
 /// Half the width of what counts as near a boundary, where three seeds decide.
 const NEAR: f64 = 0.08;
 /// A change whose excess is above this at the first seed is not tried with others.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nextrun::diagnosis::Site;
 use serde::{Deserialize, Serialize};
 
-use super::alternatives::CHANGES;
+use super::alternatives::labels_of;
 use super::closed::{Outcome, investigate, right};
 use super::labels::{Class, HEALTHY, Label};
 use super::looks::{Said, look, places, until};
@@ -320,7 +320,7 @@ fn cures(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
     });
     figures.share(place, (row, "too few steps"), of(judged, Class::Failing), |j| j.record.label.too_few_steps);
     figures.share(place, (row, "cured: always lowers the rate"), of(judged, Class::Failing), |j| {
-        j.record.label.cured_by_any(&["learning_rate/10", "learning_rate/100"])
+        j.record.label.cured_by_any(labels_of("learning_rate:lower"))
     });
     let settings = names.iter().filter(|name| !name.starts_with("undo:"));
     if let Some(most) = settings.max_by_key(|name| count(name)) {
@@ -344,11 +344,11 @@ const ALIKE: [&str; 9] = [
 
 /// Of the programs that one change cures, how many another cures, too.
 fn alike(figures: &mut Figures, set: &str, judged: &[&Judged<'_>]) {
-    let changes = || ALIKE.iter().filter_map(|name| CHANGES.iter().find(|(known, _)| known == name));
-    for (row, one) in changes() {
-        for (column, other) in changes().filter(|(column, _)| column != row) {
-            let programs = of(judged, Class::Failing).filter(|j| j.record.label.cured_by_any(one));
-            figures.share(("alike", set), (row, column), programs, |j| j.record.label.cured_by_any(other));
+    let cured = |j: &Judged<'_>, change: &str| j.record.label.cured_by_any(labels_of(change));
+    for row in ALIKE {
+        for column in ALIKE.into_iter().filter(|column| *column != row) {
+            let programs = of(judged, Class::Failing).filter(|j| cured(j, row));
+            figures.share(("alike", set), (row, column), programs, |j| cured(j, column));
         }
     }
 }
@@ -383,10 +383,9 @@ pub(super) fn closed_loop(records: &BTreeMap<u64, Record>, site: &Site, walks: W
             of_failing("failing: case opened", &|_, outcome| outcome.opened);
             of_failing("failing: verdict right", &|label, outcome| right(outcome, label));
             of_failing("failing: recommended settings cure", &|_, outcome| cured(outcome));
-            let lower = |label: &Label| label.is_due_to("learning_rate/10") || label.is_due_to("learning_rate/100");
-            let higher = |label: &Label| label.is_due_to("learning_rate*10") || label.is_due_to("learning_rate*100");
-            of_failing("failing: right who always lowers the rate", &|label, _| lower(label));
-            of_failing("failing: right who always raises the rate", &|label, _| higher(label));
+            let due_to = |label: &Label, change: &str| labels_of(change).iter().any(|change| label.is_due_to(change));
+            of_failing("failing: right who always lowers the rate", &|label, _| due_to(label, "learning_rate:lower"));
+            of_failing("failing: right who always raises the rate", &|label, _| due_to(label, "learning_rate:higher"));
             of_failing("failing: inconclusive", &|_, o| o.verdict.as_deref() == Some("inconclusive"));
             let mean = |of: fn(&Outcome) -> f64| opened.iter().map(|(_, o)| of(o)).sum::<f64>() / opened.len() as f64;
             figures.number(place, (row, "experiments a case (mean)"), mean(|o| o.experiments as f64), opened.len());
