@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::{Evidence, Measured, Quantity, unknown};
+use crate::evidence::{Curve, Evidence, Measured, Quantity, unknown};
 use crate::numbers::FIRST_POINTS;
 use crate::symptoms::{Finding, Severity};
 
@@ -122,7 +122,9 @@ impl Weights {
 impl Model {
     /// Adds up what each known quantity says, and calibrates the sum.
     pub fn believe(&self, evidence: &Evidence, findings: &[Finding], prior: f64) -> Belief {
-        if evidence.known().next().is_none() {
+        // Before a curve has a shape, settings and symptoms that are not there say nothing of the job; NaN does.
+        let shapeless = evidence.get(Quantity::Points).is_none_or(|points| points < Curve::LEAST as f64);
+        if shapeless && evidence.get(Quantity::NonFinite).is_none() {
             return Belief::new(prior, Vec::new());
         }
         let unripe = unripe(|quantity| evidence.get(quantity));
@@ -265,6 +267,18 @@ mod tests {
         let at = |prior| failing(&stuck(), prior);
         assert!(at(0.01).probability < at(0.5).probability);
         assert!((at(0.01).evidence() - at(0.5).evidence()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn two_points_say_nothing_unless_they_are_no_numbers() {
+        let of = |values: [f64; 3], count: usize| {
+            let mut job = with_loss(values[..count].iter().copied());
+            job.knobs.insert("learning_rate".into(), 1e-9.into());
+            failing(&Evidence::of(&job), 0.05).probability
+        };
+        assert!((of([2.3, 2.3, 2.3], 2) - 0.05).abs() < 1e-9);
+        assert!(of([2.3, 2.3, 2.3], 3) > 0.2, "{}", of([2.3, 2.3, 2.3], 3));
+        assert!(of([2.3, f64::NAN, f64::NAN], 3) > 0.5, "{}", of([2.3, f64::NAN, f64::NAN], 3));
     }
 
     #[test]

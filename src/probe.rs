@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{Facts, Knobs, Quantity};
-use crate::numbers::LEARNED;
+use crate::numbers::{HALF, LEARNED};
 
 pub use catalogue::{TESTS, Test};
 pub use likelihoods::{Likelihoods, Row, Table};
@@ -25,7 +25,7 @@ pub use likelihoods::{Likelihoods, Row, Table};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It reached its target: it gained twice as much as the job, or fitted few examples.
+    /// It reached its target: it gained twice as much as the job (or halved its loss), or fitted few examples.
     Reached,
     /// It did not, but gained a quarter more than the job.
     Better,
@@ -76,12 +76,12 @@ pub struct Ground<'a> {
     pub made: &'a [&'a str],
     /// The log-odds that the job fails, by all evidence.
     pub log_odds: f64,
-    /// The optimizer steps that the budget pays for.
-    pub steps: f64,
-    /// The same as a fraction of the job's steps.
+    /// The length that the budget pays for, as a fraction of the job's.
     pub share: f64,
-    /// Points of the loss that the job logs for each of them.
-    pub points_per_step: f64,
+    /// The same in optimizer steps, if those of the job are known.
+    pub steps: Option<f64>,
+    /// Points of the loss that the job logs within it.
+    pub points: f64,
     /// The probability from which on people are told. Only a probe that may move the job's there changes anything. `None`
     /// for an audit, which only collects data.
     pub alarm: Option<f64>,
@@ -99,8 +99,11 @@ impl Ground<'_> {
 pub struct Choice {
     /// The test.
     pub test: &'static Test,
-    /// The changes to the job's settings, `max_steps` among them.
+    /// The changes to the job's settings, with `max_steps` if its script has that and its steps are known. Without that,
+    /// time alone limits the probe.
     pub changes: Knobs,
+    /// Its length as a fraction of what the budget pays for.
+    pub part: f64,
     /// The target loss; `None` if it has to fit few examples.
     pub target: Option<Target>,
     /// How far it is expected to raise the probability above the alarm; for an audit, the bits that it is expected to give.
@@ -121,29 +124,33 @@ const OVERHEAD: f64 = 0.2;
 /// The probe that is worth most for its cost; `None` if none is affordable, left, or able to raise an alarm.
 pub fn choose(ground: &Ground<'_>, table: &Table) -> Option<Choice> {
     let choices = TESTS.iter().filter_map(|test| choice(test, ground, table));
-    let per_cost = |choice: &Choice| {
-        let steps = choice.changes.get("max_steps").and_then(serde_json::Value::as_f64).unwrap_or(ground.steps);
-        choice.gain / (OVERHEAD + steps / ground.steps)
-    };
+    let per_cost = |choice: &Choice| choice.gain / (OVERHEAD + choice.part);
     choices.max_by(|a, b| per_cost(a).total_cmp(&per_cost(b)))
 }
 
 /// A test applied to a job; `None` if it is not possible, or no result of it would matter.
 pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option<Choice> {
-    if ground.made.contains(&test.name) || !ground.has("max_steps") {
+    if ground.made.contains(&test.name) {
         return None;
     }
     let likelihoods = table.of(test.name, ground.share)?.clone();
     let mut changes = (test.changes)(ground)?;
-    let steps = test.most_steps.map_or(ground.steps, |most| most.min(ground.steps)).floor();
-    if steps * ground.points_per_step < LEAST_POINTS || steps < 1.0 {
+    let part = match (ground.steps.filter(|_| ground.has("max_steps")), test.most_steps) {
+        (Some(all), most) => {
+            let steps = most.map_or(all, |most| most.min(all)).floor();
+            #[expect(clippy::cast_possible_truncation, reason = "a whole number of steps; a cast saturates")]
+            changes.insert("max_steps".to_owned(), (steps as i64).into());
+            if steps < 1.0 { 0.0 } else { steps / all }
+        }
+        (None, None) => 1.0,
+        (None, Some(_)) => return None,
+    };
+    if part * ground.points < LEAST_POINTS {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a whole number of steps; a cast saturates")]
-    changes.insert("max_steps".to_owned(), (steps as i64).into());
     let target = if test.fits_few { None } else { Some(Target::of(ground.job)?) };
     let gain = gain(ground.log_odds, &likelihoods, ground.alarm);
-    (ground.alarm.is_none() || gain >= LEAST_GAIN).then_some(Choice { test, changes, target, gain, likelihoods })
+    (ground.alarm.is_none() || gain >= LEAST_GAIN).then_some(Choice { test, changes, part, target, gain, likelihoods })
 }
 
 /// The losses that a probe has to get below, fixed beforehand. They are the bounds of failing and of healthy programs in
@@ -151,9 +158,9 @@ pub fn choice(test: &'static Test, ground: &Ground<'_>, table: &Table) -> Option
 /// and who gains a quarter more, that it misses a fifth.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Target {
-    /// Twice the gain of the job.
+    /// Twice the gain of the job; of a positive loss not less than half.
     pub twice: f64,
-    /// A quarter more.
+    /// A quarter more of the same gain.
     pub more: f64,
 }
 
@@ -166,6 +173,8 @@ impl Target {
     fn of(job: &Facts) -> Option<Target> {
         let (start, end) = (job.number(Quantity::LossStart), job.number(Quantity::LossEnd));
         let gained = (start - end).max(LEARNED * end.abs());
+        // A positive loss hardly falls below zero: after a long way down, half of the rest is as much.
+        let gained = if end > 0.0 { gained.min(HALF * end) } else { gained };
         let target = Target { twice: end - gained, more: end - MORE * gained };
         target.twice.is_finite().then_some(target)
     }
@@ -230,9 +239,9 @@ mod tests {
             missing: none,
             made: &[],
             log_odds: 0.0,
-            steps: 200.0,
             share: 0.24,
-            points_per_step: 1.0,
+            steps: Some(200.0),
+            points: 200.0,
             alarm: Some(0.65),
         }
     }
@@ -272,18 +281,13 @@ mod tests {
     fn what_cannot_change_anything_or_shows_nothing_is_not_made() {
         let (job, none) = (job(), BTreeSet::new());
         let ground = ground(&job, &none);
-        assert_eq!(
-            choose(&Ground { points_per_step: 0.001, ..ground }, Table::shipped()),
-            None,
-            "no point shows nothing"
-        );
+        assert_eq!(choose(&Ground { points: 0.2, ..ground }, Table::shipped()), None, "no point shows nothing");
         assert_eq!(choose(&Ground { log_odds: -12.0, ..ground }, Table::shipped()), None, "no result would matter");
         let without = BTreeSet::from(["max_steps".to_owned()]);
-        assert_eq!(
-            choose(&Ground { missing: &without, ..ground }, Table::shipped()),
-            None,
-            "it could not be kept short"
-        );
+        for ground in [Ground { missing: &without, ..ground }, Ground { steps: None, ..ground }] {
+            let timed = choose(&ground, Table::shipped()).expect("time limits it");
+            assert!(!timed.changes.contains_key("max_steps") && !timed.test.fits_few, "{timed:?}");
+        }
         let knobs = BTreeSet::from(["max_steps".to_owned(), "learning_rate".to_owned()]);
         let chosen = choose(&Ground { knobs: Some(&knobs), ..ground }, Table::shipped());
         assert!(chosen.is_none_or(|chosen| ["lower_rate", "raise_rate"].contains(&chosen.test.name)));
@@ -300,6 +304,8 @@ mod tests {
         assert_eq!(read(&Facts { finite: false, ..ends(0.1) }, target), Outcome::NoBetter);
         assert_eq!(read(&Facts { fits: true, ..ends(0.1) }, None), Outcome::Reached);
         assert_eq!(read(&ends(0.1), None), Outcome::NoBetter);
+        let far = Target::of(&Facts::default().with([(Quantity::LossStart, 10.0), (Quantity::LossEnd, 1.0)]));
+        assert_eq!(far, Some(Target { twice: 0.5, more: 0.875 }), "no loss of this kind gets to -8");
         let flat = Target::of(&Facts::default().with([(Quantity::LossStart, 2.0), (Quantity::LossEnd, 2.0)]));
         assert_eq!(flat.map(|target| target.twice), Some(1.8), "noise is no gain");
         assert_eq!(Target::of(&Facts::default()), None);

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Cost, Experiment};
-use crate::facts::Knobs;
+use crate::facts::{Knobs, Quantity};
 
 /// A cost limit for experiments; `None` means no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -54,8 +54,10 @@ pub struct Spent {
 /// How fast a baseline trains, and how many GPUs it has.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// Seconds per step of its loss.
-    pub seconds_per_step: f64,
+    /// Seconds per optimizer update; per step of its loss if its updates are unknown.
+    pub seconds_per_update: f64,
+    /// Updates so far, if they are known.
+    pub updates: Option<f64>,
     /// GPUs per experiment.
     pub gpus: f64,
 }
@@ -100,24 +102,34 @@ impl Allowance {
 }
 
 impl Case {
-    /// The expected cost of an experiment with these changes: the baseline's time per step multiplied by the number of
-    /// steps.
+    /// The expected cost of an experiment with these changes: the baseline's time per update multiplied by the number of
+    /// updates. If only its epochs are known, that of a given number of updates is not. A probe without a number of updates is
+    /// limited by time.
     pub(super) fn expected_cost(&self, changes: &Knobs, control: bool) -> Option<Cost> {
-        let number = |knobs: &Knobs| knobs.get("max_steps").and_then(serde_json::Value::as_f64);
-        let whole = || number(changes).or_else(|| number(&self.settings)).or(Some(self.baseline_facts.steps()));
-        let steps = if control { self.shown_at.or_else(whole) } else { whole() };
-        let steps = steps.filter(|steps| steps.is_finite() && *steps > 0.0)?;
-        let seconds = self.pace.map(|pace| pace.seconds_per_step * steps);
+        let gpu_hours = |seconds: Option<f64>| Some(seconds? / 3600.0 * self.pace?.gpus);
+        let asked = changes.get("max_steps").and_then(serde_json::Value::as_f64);
+        if let Some(seconds) = self.time_for_probe().filter(|_| asked.is_none()) {
+            return Some(Cost { steps: None, seconds: Some(seconds), gpu_hours: gpu_hours(Some(seconds)) });
+        }
+        let facts = &self.baseline_facts;
+        let planned = Some(facts.number(Quantity::Updates)).filter(|updates| updates.is_finite());
+        let counted = self.pace.is_none_or(|pace| pace.updates.is_some());
+        let so_far = self.pace.and_then(|pace| pace.updates);
+        let whole = planned.filter(|_| counted).or(so_far).unwrap_or(facts.steps());
+        let steps = match asked {
+            _ if control => whole * self.control_share(),
+            Some(asked) => asked,
+            None => whole,
+        };
+        let steps = Some(steps).filter(|steps| steps.is_finite() && *steps > 0.0)?;
+        let pace = self.pace.filter(|_| asked.is_none() || counted);
+        let seconds = pace.map(|pace| pace.seconds_per_update * steps);
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a count above 0; a cast saturates"
         )]
-        Some(Cost {
-            steps: Some(steps.round() as u64),
-            seconds,
-            gpu_hours: seconds.zip(self.pace).map(|(seconds, pace)| seconds / 3600.0 * pace.gpus),
-        })
+        Some(Cost { steps: Some(steps.round() as u64), seconds, gpu_hours: gpu_hours(seconds) })
     }
 
     /// The cost of an experiment that has ended.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Approved, Case, CaseId, NotTried, RUN, SKIP, Terms, Trace, Waiting};
-use crate::facts::Facts;
+use crate::facts::{Facts, Quantity};
 use crate::policy::{Conclusion, Happened, Position, Proposal, Question};
 
 /// The name of a control, in place of the name of a test.
@@ -118,9 +118,9 @@ impl Case {
     }
 
     /// The cost of a control as a fraction of the cost of its baseline.
-    fn control_share(&self) -> f64 {
-        let planned = self.settings.get("max_steps").and_then(serde_json::Value::as_f64);
-        let whole = planned.filter(|steps| *steps > 0.0).unwrap_or(self.baseline_facts.steps());
+    pub(super) fn control_share(&self) -> f64 {
+        let (facts, done) = (&self.baseline_facts, self.baseline_facts.number(Quantity::Done));
+        let whole = if done > 0.0 { facts.steps() / done } else { facts.steps() };
         self.shown_at.map_or(1.0, |step| if whole > 0.0 { step / whole } else { 1.0 })
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::budget::exceeded;
-use super::{Case, Opening, Pace, Terms, Trace, Waiting};
+use super::{Case, Opening, Terms, Trace, Waiting};
 use crate::belief::{Belief, Contribution, Weights, log_odds, probability};
 use crate::facts::Facts;
 use crate::policy::{Conclusion, Happened, Position, Proposal};
@@ -25,6 +25,10 @@ const PLANNED: f64 = 0.8;
 
 /// Minimum length of a probe, as a fraction of the length that the whole budget would permit.
 const LEAST: f64 = 0.5;
+
+/// Seconds that a probe may always take if its steps limit it anyway: on a busy machine, the time of a shorter job says
+/// little about that of its probe.
+const AT_LEAST: f64 = 60.0;
 
 /// Seconds that a probe may take until its first event: loading libraries and data takes no part of the budget, as it took
 /// none of what its job has used.
@@ -54,8 +58,8 @@ pub struct Probed {
     pub log_odds: f64,
     /// Seconds that it has used, from its first event to its newest.
     pub seconds: f64,
-    /// Optimizer steps that it has made.
-    pub updates: f64,
+    /// Optimizer steps that it has made, if they are known.
+    pub updates: Option<f64>,
     /// Points of its loss.
     pub points: f64,
     /// The job is advanced enough for a constant loss to be meaningful; before that, most suspicions resolve
@@ -139,7 +143,6 @@ impl Case {
     pub fn probed_job_shows(&mut self, job: Probed, facts: &Facts) {
         if let Some(quiet) = self.quiet.as_mut().filter(|quiet| quiet.untold) {
             quiet.job = job;
-            self.pace = self.pace.map(|pace| Pace { seconds_per_step: job.seconds / job.updates, ..pace });
             self.baseline_facts = facts.clone();
         }
     }
@@ -179,29 +182,39 @@ impl Case {
         let quiet = self.quiet.as_ref()?;
         let Probed { seconds, updates, points, .. } = quiet.job;
         let left = quiet.share * seconds - self.spent_on_probes();
-        let per_update = seconds / updates;
-        let usable = |number: f64| number.is_finite() && number > 0.0;
-        if !(usable(left) && usable(per_update) && usable(points)) {
+        let share = PLANNED * left / seconds;
+        // The result of a much shorter probe was not measured.
+        if !(share.is_finite() && share > 0.0 && share >= LEAST * PLANNED * quiet.share) {
             return None;
         }
         let made: Vec<&str> = quiet.tests.iter().map(|made| made.test.as_str()).collect();
-        let (weights, steps) = (Weights::shipped(), PLANNED * left / per_update);
-        // The result of a much shorter probe was not measured.
-        if steps < LEAST * PLANNED * quiet.share * updates {
-            return None;
-        }
+        let weights = Weights::shipped();
         let ground = Ground {
             job: &self.baseline_facts,
             knobs: self.facts.knobs.as_ref(),
             missing: &self.facts.missing_knobs,
             made: &made,
             log_odds: quiet.log_odds(),
-            steps,
-            share: steps / updates,
-            points_per_step: points / updates,
+            share,
+            steps: updates.map(|updates| share * updates),
+            points: share * points,
             alarm: (!quiet.audit).then_some(weights.alarm),
         };
-        probe::choose(&ground, Table::shipped()).map(|choice| (choice, left))
+        let choice = probe::choose(&ground, Table::shipped())?;
+        let limit = if choice.changes.contains_key("max_steps") { left.max(AT_LEAST) } else { PLANNED * left };
+        Some((choice, limit))
+    }
+
+    /// The seconds that a probe may take that no number of steps limits; `None` if people were notified about the case.
+    pub(super) fn time_for_probe(&self) -> Option<f64> {
+        let quiet = self.quiet.as_ref().filter(|quiet| quiet.untold)?;
+        Some(PLANNED * (quiet.share * quiet.job.seconds - self.spent_on_probes()).max(0.0))
+    }
+
+    /// What the open probe has shown with these facts.
+    pub fn read_probe(&self, facts: &Facts) -> Option<Outcome> {
+        let made = self.quiet.as_ref().filter(|quiet| quiet.untold)?.tests.last()?;
+        Some(probe::read(facts, made.target))
     }
 
     /// Seconds that probes have taken.

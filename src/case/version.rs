@@ -8,13 +8,14 @@ use super::Case;
 
 /// The version of the current format. A new field with a default needs no new version; a change of the meaning or type
 /// of a field does, with a step in `UPGRADES`.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The version of cases from before cases had one.
 const FIRST: u32 = 1;
 
 /// Step by step from the form of each version to the next, beginning with [`FIRST`].
-const UPGRADES: [fn(&mut Value); (VERSION - FIRST) as usize] = [as_it_is, as_it_is, quantities_into_evidence];
+const UPGRADES: [fn(&mut Value); (VERSION - FIRST) as usize] =
+    [as_it_is, as_it_is, quantities_into_evidence, steps_were_updates];
 
 /// Why a case cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,21 @@ fn quantities_into_evidence(value: &mut Value) {
     }
 }
 
+/// Until version 4, each step of a loss was taken for an update, and the number of updates was in the settings alone.
+fn steps_were_updates(case: &mut Value) {
+    let planned = case.pointer("/settings/max_steps").and_then(number);
+    if let (Some(planned), Some(Value::Object(evidence))) = (planned, case.pointer_mut("/baseline_facts/evidence")) {
+        evidence.entry("updates").or_insert(planned);
+    }
+    let steps = case.pointer("/baseline_facts/evidence/steps").cloned().unwrap_or(Value::Null);
+    if let Some(Value::Object(pace)) = case.get_mut("pace")
+        && let Some(seconds) = pace.remove("seconds_per_step")
+    {
+        pace.insert("seconds_per_update".to_owned(), seconds);
+        pace.insert("updates".to_owned(), steps);
+    }
+}
+
 fn number(value: &Value) -> Option<Value> {
     value.as_f64().or_else(|| value.as_bool().map(|yes| f64::from(u8::from(yes)))).map(Value::from)
 }
@@ -106,6 +122,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_was_a_second_for_each_step_is_one_for_each_update() {
+        let kept: Value = serde_json::from_str(include_str!("../../tests/fixtures/cases/v4-pace.json")).unwrap();
+        let case = Case { quiet: None, ..Case::read(kept).unwrap() };
+        let pace = case.pace.expect("it was known");
+        assert_eq!((pace.seconds_per_update, pace.updates, pace.gpus), (0.5, Some(299.0), 2.0));
+        let cost = |changes: Value| case.expected_cost(&serde_json::from_value(changes).unwrap(), false);
+        let seconds = |changes: Value| cost(changes).and_then(|cost| cost.seconds);
+        assert_eq!(seconds(json!({"max_steps": 100})), Some(50.0));
+        assert_eq!(seconds(json!({"learning_rate": 0.1})), Some(450.0), "its planned steps");
+    }
 
     #[test]
     fn a_case_that_cannot_be_read_says_why_and_names_its_runs() {

@@ -102,7 +102,11 @@ impl Diagnosis {
             launched: job.launched().or(told).cloned(),
             settings: self.site.settings_of(job, told),
             shown_at: exam.shown_at(),
-            pace: exam.seconds_per_step().map(|seconds_per_step| Pace { seconds_per_step, gpus: self.site.gpus }),
+            pace: exam.seconds_per_update().map(|seconds_per_update| Pace {
+                seconds_per_update,
+                updates: exam.view.life.updates,
+                gpus: self.site.gpus,
+            }),
             fate: self.known_fate(&job.name).cloned(),
             priors: policy.map(|policy| priors(policy, exam)).unwrap_or_default(),
             curves: self.site.curves_of(job, None),

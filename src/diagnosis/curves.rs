@@ -7,7 +7,7 @@ use crate::case::Curve;
 use crate::diagnosis::exam::tags_of;
 use crate::evidence::{JobView, Observed};
 use crate::facts::Knobs;
-use crate::jobs::Stage;
+use crate::jobs::{Course, Stage};
 use crate::series::Outline;
 use crate::signals::Learning;
 
@@ -16,7 +16,7 @@ impl Site {
     pub(super) fn curves_of(&self, job: &Job<'_>, suggestion: Option<&str>) -> Vec<Curve> {
         let signals = self.signals.assign(&tags_of(job));
         let over = Stage { ended: true, finished: true, silent_for: 0.0, patience: 0.0 };
-        let view = JobView::new(job, &signals, Knobs::new(), over, None);
+        let view = JobView::new(job, &signals, Knobs::new(), over, Course::default());
         let loss = if view.learning == Learning::Reinforcement { "reward" } else { "loss" };
         let validation = view.validation_loss.as_ref().filter(|_| !view.loss_is_validation());
         let shown: [(&str, Option<&Observed>); 4] = [

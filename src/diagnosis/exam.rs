@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::belief::{Belief, CALIBRATION, Contribution, Weights};
-use crate::evidence::{Evidence, JobView, Observed, Quantity as Q};
+use crate::evidence::{Curve, Evidence, JobView, Observed, Quantity as Q};
 use crate::facts::{Facts, Knobs, Looked, measure};
 use crate::fate::{Fate, FateState};
 use crate::jobs::{Job, Pulse, QuietLimit, stage};
@@ -13,7 +13,7 @@ use crate::series::Sketch;
 use crate::signals::{Learning, Signal, SignalMap, TagInfo, TagKind};
 use crate::symptoms::{Finding, Severity, examine};
 
-use super::plan::{done_share, said, said_ended, summed_up, with_learning_rate};
+use super::plan::{course, said, said_ended, summed_up, with_learning_rate};
 use super::undecided::Undecided;
 use super::{Site, breakdown};
 
@@ -321,15 +321,15 @@ pub(super) fn exam_with(job: &Job<'_>, site: &Site, (memory, end): (&Memory, End
     let signals = site.signals.assign(&tags);
     let scalars = tags.iter().filter(|info| info.kind == TagKind::Scalar).map(|info| info.tag.to_owned());
     let knobs = with_learning_rate(knobs, job, &signals);
-    let done = done_share(job, &signals, &knobs);
+    let course = course(job, &signals, &knobs);
     let started = [Signal::TrainLoss, Signal::ValidationLoss, Signal::Reward].iter().any(|s| signals.get(*s).is_some());
     let said_ended = (said_ended(job) || summed_up(job, &signals)) && started;
-    let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done };
+    let pulse = Pulse { last_seen: memory.last_seen, gap: memory.gap, started, said_ended, done: course.done };
     let patience = site.directory_of(&job.name).map_or(QuietLimit::Fixed(f64::INFINITY), |found| found.patience);
     let mut stage = stage(pulse, patience, now);
-    stage.ended |= memory.only_look && done.is_none() || end != End::Open;
+    stage.ended |= memory.only_look && course.done.is_none() || end != End::Open;
     stage.finished |= end == End::Finished;
-    let view = JobView::new(job, &signals, knobs, stage, done);
+    let view = JobView::new(job, &signals, knobs, stage, course);
     let evidence = Evidence::of(&view);
     let mut findings = examine(&evidence);
     let belief = Weights::shipped().failing(&evidence, &findings, site.prior).and(&memory.probed);
@@ -448,7 +448,9 @@ impl Exam {
         let judged = self.view.judged();
         let points = judged.map_or(0, |observed| observed.sketch.count());
         let short = judged.is_none_or(|observed| observed.curve.is_none());
-        short.then(|| format!("too short to judge: {points} points, at least 3 are needed; {}", self.what_to_log()))
+        short.then(|| {
+            format!("too short to judge: {points} points, at least {} are needed; {}", Curve::LEAST, self.what_to_log())
+        })
     }
 
     /// Why a low probability of failing does not mean healthy yet.
@@ -538,13 +540,15 @@ impl Exam {
         Some(late.unwrap_or(last) as f64)
     }
 
-    /// Seconds for each step of the loss (or reward).
-    pub fn seconds_per_step(&self) -> Option<f64> {
-        let observed = self.view.judged()?;
-        let (first, last) = observed.sketch.first().zip(observed.sketch.last())?;
-        let steps = (last.step - first.step) as f64;
-        let pace = (last.wall_time - first.wall_time) / steps;
-        (steps > 0.0 && pace.is_finite() && pace > 0.0).then_some(pace)
+    /// Seconds for each optimizer update; for each step of the loss (or reward) if the updates are unknown.
+    pub fn seconds_per_update(&self) -> Option<f64> {
+        let sketch = &self.view.judged()?.sketch;
+        let (first, last) = sketch.first().zip(sketch.last())?;
+        // Those before the first point took no part of the time between the points.
+        let between = (sketch.count().saturating_sub(1)) as f64 / sketch.count() as f64;
+        let updates = self.view.life.updates.map_or((last.step - first.step) as f64, |updates| updates * between);
+        let pace = (last.wall_time - first.wall_time) / updates;
+        (updates > 0.0 && pace.is_finite() && pace > 0.0).then_some(pace)
     }
 
     /// Whether its latest value is plausible for a job that learns: a loss that is not finite, or exactly 0 without a

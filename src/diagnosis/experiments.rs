@@ -12,6 +12,7 @@ use crate::facts::{Facts, Knobs, Quantity, measure};
 use crate::fate::{Fate, FateState};
 use crate::jobs::Job;
 use crate::policy::Happened;
+use crate::probe::Outcome;
 
 /// The result of a suggestion at a job queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -191,14 +192,18 @@ impl Diagnosis {
         knobs.extend(logged.clone());
         let look = |end: End| exam_with(job, &self.site, (memory, end), knobs.clone(), now);
         let mut exam = look(End::of(*fate));
-        let again = exam.ends_at(now);
+        // What a probe has shown when its time is up is its result.
+        let (begun, ended) = (job.first_wall_time().unwrap_or(now), job.last_wall_time().unwrap_or(now));
+        let most = case.probe_limits().map_or(f64::INFINITY, |(most, _)| most);
+        let time_is_up = now > begun + most && exam.facts.started && !exam.facts.ended;
+        let again = exam.ends_at(now).min(begun + most);
         let steps = exam.facts.steps();
         let reached = case.shown_at.is_some_and(|step| steps >= step);
         let goes_on = experiment.control && reached && !exam.facts.ended;
-        if goes_on {
+        if goes_on || time_is_up {
             exam = look(End::Over);
         }
-        let seconds = job.last_wall_time().zip(job.first_wall_time()).map_or(0.0, |(last, first)| last - first);
+        let seconds = if time_is_up { most } else { ended - begun };
         let over = exam.view.life.finished || fate.is_some();
         let fails = exam.status().0 == Status::Failing;
         let spent = (Spent { seconds, steps, over }, fails);
@@ -218,7 +223,12 @@ impl Diagnosis {
         }
         let compared = baseline.map(|job| self.exam_of_baseline(case, job, now));
         let facts = measure(exam.looked(), compared.as_ref().map(Exam::looked));
-        let short = if goes_on { None } else { self.cut_short(trial, &exam, &facts, compared.as_ref()) };
+        // Out of time, it shows a gain, but no lack of one where its steps were to be fewer.
+        let cut_off = time_is_up && changes.contains_key("max_steps");
+        if cut_off && case.read_probe(&facts) == Some(Outcome::NoBetter) {
+            return Err(now);
+        }
+        let short = if goes_on || time_is_up { None } else { self.cut_short(trial, &exam, &facts, compared.as_ref()) };
         Ok((spent, short.map_or(Weighed::Ran(facts), Weighed::Void)))
     }
 

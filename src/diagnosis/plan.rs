@@ -3,7 +3,7 @@
 //! Owns: the computation of progress and endings. Must not know: the symptoms of a job, policies.
 
 use crate::facts::Knobs;
-use crate::jobs::Job;
+use crate::jobs::{Course, Job};
 use crate::series::Sketch;
 use crate::signals::{Signal, SignalMap};
 
@@ -13,21 +13,54 @@ pub(super) fn series_of<'a>(job: &Job<'a>, signals: &SignalMap, signal: Signal) 
     Some(&run.get(&matched.tag)?.sketch)
 }
 
-/// The latest step of the loss as a fraction of the planned steps, if both have the same unit.
-pub(super) fn done_share(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> Option<f64> {
-    let matched = signals.get(Signal::TrainLoss).or_else(|| signals.get(Signal::Reward))?;
-    let (_, run) = job.runs.iter().find(|(folder, _)| *folder == matched.folder)?;
-    let sketch = &run.get(&matched.tag)?.sketch;
-    let (first, last) = (sketch.first()?.step as f64, sketch.last()?.step as f64);
-    // The steps after the newest logged one are not logged: one typical gap still counts as done.
-    let gap = if sketch.count() > 1 { (last - first) / (sketch.count() - 1) as f64 } else { 1.0 };
-    let planned = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64).filter(|n| *n > 0.0);
-    let in_epochs = matched.tag.to_ascii_lowercase().contains("epoch");
-    let in_epochs = in_epochs || series_of(job, signals, Signal::ValidationLoss).is_some_and(|v| every_time(sketch, v));
-    let in_epochs = in_epochs && !series_of(job, signals, Signal::Epoch).is_some_and(has_many_steps);
-    let by_steps = if in_epochs { planned("epochs") } else { planned("max_steps") };
-    let by_steps = by_steps.map(|planned| ((last + gap.max(0.0)) / planned).max(0.0));
-    by_steps.or_else(|| share_of_epochs(series_of(job, signals, Signal::Epoch)?, planned("epochs")?))
+/// How far a job has come, by the series of its loss or reward.
+pub(super) fn course(job: &Job<'_>, signals: &SignalMap, knobs: &Knobs) -> Course {
+    let known = [Signal::TrainLoss, Signal::Reward, Signal::ValidationLoss];
+    let points = |signal: &Signal| series_of(job, signals, *signal).map_or(0, Sketch::count);
+    let judged = known.into_iter().find(|signal| points(signal) > 1);
+    let judged = judged.or_else(|| known.into_iter().find(|signal| points(signal) > 0));
+    let course = |signal| {
+        let sketch = series_of(job, signals, signal)?;
+        let ((steps, gap), last) = (span(sketch)?, sketch.last()?.step as f64);
+        let known = |knob: &str| knobs.get(knob).and_then(serde_json::Value::as_f64).filter(|n| *n > 0.0);
+        let in_epochs = counts_epochs(job, signals, signal, sketch);
+        let planned = if in_epochs { known("epochs") } else { known("max_steps") };
+        let done =
+            planned.filter(|_| signal != Signal::ValidationLoss).map(|planned| ((last + gap) / planned).max(0.0));
+        let done = done.or_else(|| share_of_epochs(series_of(job, signals, Signal::Epoch)?, known("epochs")?));
+        let made = steps + gap;
+        let updates = if in_epochs {
+            let of_epochs = || Some(made * (known("train_examples")? / known("batch_size")?).ceil());
+            iterations(job).or_else(of_epochs).or_else(|| Some(done?.min(1.0) * known("max_steps")?))
+        } else {
+            Some(made)
+        };
+        Some(Course { done, updates })
+    };
+    judged.and_then(course).unwrap_or_default()
+}
+
+/// Whether the steps of a series are epochs.
+fn counts_epochs(job: &Job<'_>, signals: &SignalMap, signal: Signal, sketch: &Sketch) -> bool {
+    let named = signals.get(signal).is_some_and(|matched| matched.tag.to_ascii_lowercase().contains("epoch"));
+    let in_epochs = named || series_of(job, signals, Signal::ValidationLoss).is_some_and(|v| every_time(sketch, v));
+    in_epochs && !series_of(job, signals, Signal::Epoch).is_some_and(has_many_steps)
+}
+
+/// The updates of series that count them by their name, beside those that count epochs: Keras logs
+/// `evaluation_loss_vs_iterations` after each epoch.
+fn iterations(job: &Job<'_>) -> Option<f64> {
+    let series = job.runs.iter().flat_map(|(_, run)| run.series()).filter(|(tag, _)| tag.ends_with("_vs_iterations"));
+    let made = |sketch: &Sketch| Some(span(sketch)?.0 + span(sketch)?.1);
+    series.filter_map(|(_, series)| made(&series.sketch)).reduce(f64::max).filter(|updates| *updates > 0.0)
+}
+
+/// Steps from the first to the last point of a series, and those from one point to the next. The steps after the newest point
+/// are not logged: one typical gap still counts as done.
+fn span(sketch: &Sketch) -> Option<(f64, f64)> {
+    let steps = (sketch.last()?.step - sketch.first()?.step) as f64;
+    let gap = if sketch.count() > 1 { (steps / (sketch.count() - 1) as f64).max(0.0) } else { 1.0 };
+    Some((steps, gap))
 }
 
 /// The completed fraction of the planned epochs, if epochs are fractional. Integers do not show the progress within the

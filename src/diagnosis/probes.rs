@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::exam::Exam;
 use super::{Changes, Diagnosis, Status};
 use crate::belief::{Belief, Weights};
-use crate::case::{Case, CaseId, Opening, Pace, Probed, Quiet, Spent, case_id, own_log_odds};
-use crate::evidence::{Observed, Quantity as Q};
+use crate::case::{Case, CaseId, Probed, Quiet, Spent, case_id, own_log_odds};
+use crate::evidence::Quantity as Q;
 use crate::fate::FateState;
 use crate::jobs::Job;
 use crate::probe::is_audited;
@@ -74,11 +74,10 @@ impl Diagnosis {
         }
         let Some(policy) = self.site.policy_for(&job.name, exam.view.kind()).cloned() else { return };
         let opening = self.opening(job, exam, case_id(&job.name, begun, earlier.count()));
-        let pace = Pace { seconds_per_step: shown.seconds / shown.updates, gpus: self.site.gpus };
         let quiet = Quiet { audit, share: probes.share, job: shown, ..Quiet::default() };
         let allowances = self.allowances(&job.name, None, now);
         let terms = self.terms(&policy, None, &allowances, now);
-        if let Some((case, trace)) = Case::probe(Opening { pace: Some(pace), ..opening }, quiet, &terms) {
+        if let Some((case, trace)) = Case::probe(opening, quiet, &terms) {
             changes.add(&case, trace);
             self.cases.insert(case);
         }
@@ -121,7 +120,7 @@ impl Diagnosis {
         }
     }
 
-    /// Stops the open probe if it has used up its budget, or takes too long to start.
+    /// Stops the open probe if it has used up its budget without a result, or takes too long to start.
     pub(super) fn stop_long_probe(&mut self, id: &CaseId, job: Option<&Job<'_>>, now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get_mut(id) else { return };
         let (Some((budget, until_begun)), Some(experiment)) = (case.probe_limits(), case.open_experiment()) else {
@@ -141,28 +140,15 @@ impl Diagnosis {
     }
 }
 
-/// The state of a job for its probes; `None` if the cost of a probe cannot be computed, or if a lower loss is not
-/// better.
+/// The state of a job for its probes; `None` if it has taken no time, or if a lower loss is not better.
 fn probed(job: &Job<'_>, exam: &Exam) -> Option<Probed> {
     let seconds = job.last_wall_time()? - job.first_wall_time()?;
-    let updates = updates(exam)?;
     let shown = Probed {
         log_odds: own_log_odds(&exam.belief, exam.probed()),
         seconds,
-        updates,
+        updates: exam.view.life.updates.filter(|updates| *updates > 0.0),
         points: exam.evidence.get(Q::Points)?,
         mature: exam.facts.ended || exam.evidence.get(Q::Maturity).is_some_and(|maturity| maturity >= 1.0),
     };
-    (exam.view.kind().is_judged_by_loss() && seconds > 0.0 && updates > 0.0).then_some(shown)
-}
-
-/// The optimizer steps of a job, if they can be determined; a loss that is counted in epochs does not show them.
-fn updates(exam: &Exam) -> Option<f64> {
-    let planned = |knob: &str| exam.view.knobs.get(knob).and_then(serde_json::Value::as_f64);
-    let (first, last) = exam.view.judged().map(Observed::steps)?;
-    match (exam.view.life.done, planned("max_steps"), planned("epochs")) {
-        (Some(done), Some(whole), _) => Some(done.min(1.0) * whole),
-        (_, _, Some(epochs)) if last as f64 <= epochs => None,
-        _ => Some((last - first) as f64),
-    }
+    (exam.view.kind().is_judged_by_loss() && seconds > 0.0).then_some(shown)
 }

@@ -221,9 +221,10 @@ fn a_probe_that_speaks_for_a_failure_has_a_case_opened_which_knows_of_it() {
 }
 
 #[test]
-fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
-    let mut bench = Bench::new(0.02, |_| {});
+fn a_job_whose_probes_find_nothing_is_left_alone_and_people_never_hear_of_it() {
+    let mut bench = Bench::new(0.2, |site| site.probes.as_mut().unwrap().share = 1.0);
     bench.look();
+    let before = bench.case().quiet.as_ref().unwrap().probability();
     bench.probe_finds_nothing();
     bench.look();
     bench.look();
@@ -237,12 +238,12 @@ fn a_job_whose_probes_find_nothing_is_healthy_and_people_never_hear_of_it() {
     }
     assert!(bench.kinds().iter().all(|kind| *kind == MessageKind::RunSuggested));
     let end = bench.case().closed.clone().unwrap_or_else(|| panic!("it has ended: {:#?}", bench.journal));
-    assert_eq!(end.verdict, "healthy");
+    assert_eq!(end.verdict, "inconclusive", "it stays in doubt");
     assert!(end.summary.contains(": ") && end.summary.contains("probability of failing"), "{}", end.summary);
     let jobs = group(&bench.runs, &BTreeSet::new());
     let job = jobs.iter().find(|job| job.name == "sick").unwrap();
     let seen = exam(job, bench.diagnosis.site(), &bench.diagnosis.memory["sick"], bench.now);
-    assert!(seen.belief.probability < Weights::shipped().doubt, "what was tested counts: {:?}", seen.belief);
+    assert!(seen.belief.probability < before, "what was tested counts: {:?}", seen.belief);
     assert!(bench.look().is_empty(), "it is left alone");
 }
 
@@ -275,24 +276,58 @@ fn a_job_is_probed_again_as_its_budget_grows_and_no_more_than_that_allows() {
 }
 
 #[test]
-fn a_probe_that_takes_longer_than_its_budget_is_stopped_and_says_nothing() {
+fn a_probe_that_takes_longer_than_its_budget_is_stopped_and_judged_by_what_it_has_shown() {
+    for (points, loss, outcome, why) in [
+        (20, Loss::Falls, "reached", "its result is known"),
+        (20, Loss::Stands, "stopped", "used up its budget"),
+        (0, Loss::Falls, "stopped", "used up its budget"),
+    ] {
+        let mut bench = Bench::new(0.5, |_| {});
+        bench.look();
+        let id = bench.case().experiments[0].suggestion.clone();
+        bench.diagnosis.handed_to(&id, &["queue".to_owned()], &mut Changes::default());
+        let begin = bench.now;
+        bench.probe_runs(begin, points, loss);
+        let run = bench.runs.get_mut(&RunName::new(&bench.case().experiments[0].run_name.clone())).unwrap();
+        run.event(begin);
+        bench.look();
+        assert!(bench.case().open_experiment().is_some());
+        bench.now = begin + 160.0;
+        bench.look();
+        assert_eq!(bench.case().experiments[0].outcome.as_deref(), Some(outcome));
+        let cancelled = bench.messages.iter().find_map(|message| match &message.body {
+            Body::RunCancelled(cancelled) => Some(cancelled),
+            _ => None,
+        });
+        let cancelled = cancelled.expect("it is cancelled");
+        assert!(cancelled.probe && cancelled.about.case_id.is_none());
+        assert!(cancelled.why.contains(why), "{}", cancelled.why);
+        let spent = bench.case().spent_on_probes();
+        assert!((135.0..=145.0).contains(&spent), "what it took is used up: {spent}");
+        assert_eq!(bench.case().quiet.as_ref().unwrap().terms().len(), usize::from(outcome == "reached"));
+    }
+}
+
+#[test]
+fn a_probe_whose_script_has_no_steps_is_limited_by_time() {
     let mut bench = Bench::new(0.5, |_| {});
     bench.look();
-    let id = bench.case().experiments[0].suggestion.clone();
-    bench.diagnosis.handed_to(&id, &["queue".to_owned()], &mut Changes::default());
-    let begin = bench.now;
-    bench.probe_runs(begin, 20, Loss::Falls);
+    let unknown_knobs = BTreeSet::from(["max_steps".to_owned()]);
+    let report = Report::Refused { suggestion: bench.case().experiments[0].suggestion.clone(), unknown_knobs };
+    let refused = bench.diagnosis.report(&report, bench.now);
+    bench.take(&refused);
     bench.look();
-    assert!(bench.case().open_experiment().is_some());
-    bench.now = begin + 160.0;
+    let probe = bench.probe().clone();
+    assert!(!probe.overrides.is_empty() && !probe.overrides.contains_key("max_steps"), "{:?}", probe.overrides);
+    let cost = probe.cost.unwrap().seconds.unwrap();
+    assert!((108.0..=116.0).contains(&cost), "four fifths of its budget: {cost}");
+    bench.probe_runs(bench.now, 120, Loss::Stands);
     bench.look();
-    assert_eq!(bench.case().experiments[0].outcome.as_deref(), Some("stopped"));
-    let Body::RunCancelled(cancelled) = &bench.messages.last().unwrap().body else { panic!("it is cancelled") };
-    assert!(cancelled.probe && cancelled.about.case_id.is_none());
-    assert!(cancelled.why.contains("used up its budget"), "{}", cancelled.why);
-    let spent = bench.case().spent_on_probes();
-    assert!((135.0..=145.0).contains(&spent), "what it took is used up: {spent}");
-    assert_eq!(bench.case().quiet.as_ref().unwrap().terms(), []);
+    let case = bench.case();
+    assert_eq!(
+        case.experiments.iter().find_map(|e| e.outcome.as_deref().filter(|o| *o != "unavailable")),
+        Some("no_better")
+    );
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn a_job_that_falls_far_closes_its_case() {
 
 #[test]
 fn a_job_that_creeps_keeps_its_case_open_and_what_it_was_opened_for() {
-    let case = case_of_a_late_job(1.75);
+    let case = case_of_a_late_job(1.65);
     assert!(case.closed.is_none());
     assert!(case.baseline_facts.recovered && case.baseline_facts.ended);
     let opened_for = case.findings.iter().filter(|finding| finding.severity == Severity::Problem);
@@ -161,11 +161,11 @@ fn a_job_that_creeps_keeps_its_case_open_and_what_it_was_opened_for() {
 #[test]
 fn a_plan_that_is_read_after_the_last_step_ends_the_job() {
     let mut diagnosis = Diagnosis::new(site(POLICY), []);
-    let mut runs = stuck(300);
-    diagnosis.tick(&runs, 1300.0);
+    let mut runs = stuck(12);
+    diagnosis.tick(&runs, 1012.0);
     assert_eq!(diagnosis.cases().count(), 0, "nobody knows yet that it has ended");
-    runs.get_mut(&RunName::new("sick")).unwrap().hyperparameter_beside("max_steps", 300.into());
-    diagnosis.tick(&runs, 1301.0);
+    runs.get_mut(&RunName::new("sick")).unwrap().hyperparameter_beside("max_steps", 12.into());
+    diagnosis.tick(&runs, 1013.0);
     assert_eq!(diagnosis.cases().count(), 1);
 }
 
@@ -273,10 +273,55 @@ fn a_job_that_validates_at_every_point_counts_in_epochs_and_not_in_the_steps_of_
         let runs = Runs::from([(RunName::new("sick"), run)]);
         let jobs = group(&runs, &BTreeSet::new());
         let memory = Memory::only_look(&jobs[0], 2000.0);
-        exam(&jobs[0], &site(POLICY), &memory, 2000.0).view.life.done
+        let life = exam(&jobs[0], &site(POLICY), &memory, 2000.0).view.life;
+        (life.done, life.updates)
     };
-    assert_eq!(done(1), None);
-    assert_eq!(done(5), Some(0.05));
+    assert_eq!(done(1), (None, None));
+    assert_eq!(done(5), (Some(0.05), Some(45.0)));
+}
+
+#[test]
+fn the_updates_of_a_log_by_epochs_are_known_if_something_counts_them() {
+    let updates = |settings: &[(&str, i64)], iterations: bool| {
+        let mut run = RunData::default();
+        let (loss, other) = (run.tag_id("epoch_loss").unwrap(), run.tag_id("evaluation_loss_vs_iterations").unwrap());
+        settings.iter().for_each(|(knob, value)| run.hyperparameter(knob, (*value).into()));
+        for epoch in 0..40 {
+            let point = Point { step: epoch, wall_time: 1000.0 + epoch as f64, value: 2.0 / (1.0 + epoch as f64) };
+            run.scalar(loss, point);
+            if iterations {
+                run.scalar(other, Point { step: 25 * (epoch + 1), ..point });
+            }
+            run.event(point.wall_time);
+        }
+        let runs = Runs::from([(RunName::new("sick"), run)]);
+        let jobs = group(&runs, &BTreeSet::new());
+        let exam = exam(&jobs[0], &site(POLICY), &Memory::only_look(&jobs[0], 2000.0), 2000.0);
+        (exam.view.life.updates, exam.seconds_per_update().map(|pace| (1e6 * pace).round()))
+    };
+    assert_eq!(updates(&[], false), (None, Some(1e6)), "an epoch takes a second");
+    assert_eq!(updates(&[], true), (Some(1000.0), Some(4e4)));
+    assert_eq!(updates(&[("train_examples", 795), ("batch_size", 32)], false), (Some(1000.0), Some(4e4)));
+    assert_eq!(updates(&[("epochs", 80), ("max_steps", 2000)], false), (Some(1000.0), Some(4e4)));
+}
+
+#[test]
+fn the_updates_of_a_job_are_those_of_the_loss_that_it_is_judged_by() {
+    let mut run = RunData::default();
+    let (training, validation) = (run.tag_id("train/loss").unwrap(), run.tag_id("val/loss").unwrap());
+    for step in 0..20 {
+        let point = Point { step: 50 * step, wall_time: 1000.0 + step as f64, value: 2.0 / (1.0 + step as f64) };
+        run.scalar(validation, point);
+        if step == 19 {
+            run.scalar(training, point);
+        }
+        run.event(point.wall_time);
+    }
+    let runs = Runs::from([(RunName::new("sick"), run)]);
+    let jobs = group(&runs, &BTreeSet::new());
+    let exam = exam(&jobs[0], &site(POLICY), &Memory::only_look(&jobs[0], 2000.0), 2000.0);
+    assert_eq!(exam.view.life.updates, Some(1000.0));
+    assert_eq!(exam.seconds_per_update(), Some(0.02));
 }
 
 #[test]

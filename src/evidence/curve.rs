@@ -57,10 +57,13 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The shape of a series; `None` with fewer than three finite points. If there are few points, their errors decide.
+    /// The number of finite points without which a series has no shape.
+    pub const LEAST: u64 = 3;
+
+    /// The shape of a series; `None` with fewer finite points than [`Curve::LEAST`]. If there are few points, their errors decide.
     pub fn of(tag: &str, sketch: &Sketch, unit: Unit) -> Option<Curve> {
         let points = sketch.count() - sketch.non_finite();
-        if points < 3 {
+        if points < Curve::LEAST {
             return None;
         }
         let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, &bucket, unit)).collect();

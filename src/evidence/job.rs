@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::jobs::{Job, Knobs, Stage};
+use crate::jobs::{Course, Job, Knobs, Stage};
 use crate::numbers::GOOD;
 use crate::series::{HistogramSketch, Sketch};
 use crate::signals::{Learning, Matched, Signal, SignalMap};
@@ -80,8 +80,10 @@ pub struct Life {
     pub silent_for: f64,
     /// The maximum silence before this job counts as ended, in seconds.
     pub patience: f64,
-    /// Latest optimizer step as a fraction of `max_steps`, if both are known.
+    /// Latest optimizer step (or epoch) as a fraction of the planned ones, if both are known.
     pub done: Option<f64>,
+    /// Optimizer updates so far, if they can be determined.
+    pub updates: Option<f64>,
     /// Whether a file ends in the middle of a record.
     pub cut_off: bool,
 }
@@ -122,8 +124,8 @@ pub struct JobView {
 }
 
 impl JobView {
-    /// A job by the meaning of its tags. `done` is its latest step as a fraction of the planned steps.
-    pub fn new(job: &Job<'_>, map: &SignalMap, knobs: Knobs, stage: Stage, done: Option<f64>) -> JobView {
+    /// A job by the meaning of its tags.
+    pub fn new(job: &Job<'_>, map: &SignalMap, knobs: Knobs, stage: Stage, course: Course) -> JobView {
         let run_of = |matched: &Matched| job.runs.iter().find(|(folder, _)| *folder == matched.folder);
         let series = |matched: &Matched| Some(&run_of(matched)?.1.get(&matched.tag)?.sketch);
         let find = |signal, make: fn(&str, &Sketch) -> Observed| {
@@ -165,7 +167,8 @@ impl JobView {
                 finished: stage.finished,
                 silent_for: stage.silent_for,
                 patience: stage.patience,
-                done,
+                done: course.done,
+                updates: course.updates,
                 cut_off: job.runs.iter().any(|(_, run)| run.cut_off),
             },
         }
@@ -195,7 +198,11 @@ impl JobView {
             gradients: self.gradients.iter().map(layer).collect(),
             weights: self.weights.iter().map(layer).collect(),
             knobs: self.knobs.clone(),
-            life: Life { done: self.life.done.map(|done| done * share), ..self.life },
+            life: Life {
+                done: self.life.done.map(|done| done * share),
+                updates: self.life.updates.map(|updates| updates * share),
+                ..self.life
+            },
         }
     }
 

@@ -8,6 +8,7 @@ use crate::series::Sketch;
 use crate::series::stats::{median, scatter};
 use crate::signals::Learning;
 
+use super::chance::error_of_guessing;
 use super::change::MEDIAN;
 use super::curve::{Curve, Level};
 use super::job::JobView;
@@ -27,8 +28,9 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     }
     let (scale, error) = (curve.scale(), curve.drop_error());
     let before = gained_before(evidence, curve.relative_drop(), 1.0);
+    let guessed = error_of_guessing(evidence)(curve.relative_drop());
     let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
-    put(Q::Progress, curve.relative_drop(), before.hypot(error / scale));
+    put(Q::Progress, curve.relative_drop(), before.hypot(guessed).hypot(error / scale));
     put(Q::DropErrors, curve.drop() / error.max(f64::EPSILON * scale), 1.0);
     put(Q::Trend, curve.trend_from(0.0), 1.0);
     put(Q::LateTrend, curve.trend_from(0.4), 1.0);
@@ -287,7 +289,7 @@ fn is_of_latent(part: &Observed) -> bool {
 }
 
 fn measure_low_rate(job: &JobView, curve: &Curve, observed: &Observed, evidence: &mut Evidence) {
-    let Some(low) = low_rate(job, curve).filter(|_| !stood_before(job, curve)) else { return };
+    let Some(low) = low_rate(job).filter(|_| !stood_before(job, curve)) else { return };
     evidence.put(Q::LowRate, (low, 1.0 / curve.levels.len() as f64), observed);
     let from = 1.0 - low;
     let then = curve.level_between((from - SMALL).max(0.0), (from + SMALL).min(1.0));

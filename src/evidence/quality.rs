@@ -5,6 +5,7 @@ use crate::numbers::{
     OVERSURE, REWARDS, SIGNIFICANT, TREND,
 };
 
+use super::chance::error_of_guessing;
 use super::curve::Curve;
 use super::job::JobView;
 use super::loss::has_converged;
@@ -85,6 +86,7 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let own = validation.scale().max(f64::MIN_POSITIVE);
     let drop = (validation.start - best) / own;
     let before = gained_before(evidence, drop, 1.0);
+    let guessed = error_of_guessing(evidence);
     let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
     let error = validation.end_error.max(f64::MIN_POSITIVE);
     put(Q::ValidationBest, validation.best(), validation.end_error);
@@ -113,7 +115,8 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
         let above = late.iter().filter(|(_, level)| *level > training.start).count();
         put(Q::ValidationAboveStart, above as f64 / late.len() as f64, HALF / (late.len() as f64).sqrt());
     }
-    put(Q::ValidationProgress, (start - best) / scale, error / scale);
+    let progress = (start - best) / scale;
+    put(Q::ValidationProgress, progress, guessed(progress).hypot(error / scale));
     let fell = training.level_between((share - 0.05).max(0.0), share + 0.05) - training.end;
     put(
         Q::TrainingFallSince,

@@ -29,7 +29,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     let peak = peak_rate(job);
     set(Q::PeakRate, peak);
     set(Q::RatePosition, peak.filter(|rate| *rate > 0.0).map(|rate| rate_position(job, rate)));
-    set(Q::Reach, judged.curve.as_ref().and_then(|curve| reach(job, curve)));
+    set(Q::Reach, judged.curve.as_ref().and_then(|_| reach(job)));
     set(Q::RiskyStart, job.text("initializer").map(|name| f64::from(u8::from(is_risky(name)))));
     set(Q::Squashed, yes(squashed_regression(job)));
     set(Q::TrainedBefore, yes(trained_before));
@@ -42,9 +42,11 @@ fn measure_life(job: &JobView, evidence: &mut Evidence) {
     let life = job.life;
     let maturity = life.done.map_or(points / MATURE_POINTS, |done| done / MATURE_SHARE);
     let silence = if life.finished { 0.0 } else { life.silent_for / life.patience.max(1.0) };
+    let of_plan = |done: f64| Some(life.updates? / done.min(1.0)).filter(|updates| updates.is_finite());
     let known = [
         (Q::Points, Some(points)),
         (Q::Steps, judged.sketch.last().map(|last| last.step as f64)),
+        (Q::Updates, job.number("max_steps").or(life.done.and_then(of_plan)).or(life.updates.filter(|_| life.ended))),
         (Q::Done, life.done),
         (Q::Maturity, Some(if life.ended { 1.0 } else { maturity })),
         (Q::Silence, Some(silence)),
@@ -88,11 +90,11 @@ fn is_risky(initializer: &str) -> bool {
 }
 
 /// The maximum distance by which all planned steps can move a weight.
-fn reach(job: &JobView, curve: &Curve) -> Option<f64> {
+fn reach(job: &JobView) -> Option<f64> {
     let gradient = if is_adaptive(job) { 1.0 } else { usual_gradient(job).unwrap_or(1.0) };
     // The remaining run may be twenty times longer than the run so far.
     let unknown = if job.life.ended { 1.0 } else { NEARLY_NOTHING };
-    let planned = curve.length() / job.life.done.map_or(unknown, |done| done.clamp(NEARLY_NOTHING, 1.0));
+    let planned = job.life.updates? / job.life.done.map_or(unknown, |done| done.clamp(NEARLY_NOTHING, 1.0));
     peak_rate(job).map(|rate| rate * gradient * planned)
 }
 
@@ -121,7 +123,7 @@ pub(super) fn is_tuned(job: &JobView) -> bool {
 }
 
 fn has_futile_steps(job: &JobView) -> bool {
-    job.loss().and_then(|loss| reach(job, loss.curve.as_ref()?)).is_some_and(|reach| reach < FUTILE)
+    reach(job).is_some_and(|reach| reach < FUTILE)
 }
 
 /// The earlier training that the job continues, if known.
@@ -205,7 +207,7 @@ pub(super) fn steps_per_epoch(job: &JobView) -> Option<f64> {
 
 /// Time at the end during which the learning rate is nearly zero, as a fraction of the run: as logged, or according to
 /// its decay.
-pub(super) fn low_rate(job: &JobView, curve: &Curve) -> Option<f64> {
+pub(super) fn low_rate(job: &JobView) -> Option<f64> {
     if let Some(observed) = job.learning_rate.as_ref().filter(|o| o.sketch.count() >= 4) {
         let peak = observed.sketch.highest()?.value;
         let levels = levels_of(observed);
@@ -214,7 +216,8 @@ pub(super) fn low_rate(job: &JobView, curve: &Curve) -> Option<f64> {
     }
     let decay = job.number("lr_decay").filter(|decay| (0.0..1.0).contains(decay))?;
     job.number("learning_rate")?;
-    (curve.length() > 0.0).then(|| (1.0 - NEARLY_NOTHING.ln() / decay.ln() / curve.length()).max(0.0))
+    let updates = job.life.updates.filter(|updates| *updates > 0.0)?;
+    Some((1.0 - NEARLY_NOTHING.ln() / decay.ln() / updates).max(0.0))
 }
 
 fn levels_of(observed: &Observed) -> Vec<f64> {

@@ -21,9 +21,11 @@ pub(crate) fn sketch(values: impl IntoIterator<Item = f64>) -> Sketch {
 
 /// A job that has ended, with nothing but a training loss.
 pub(crate) fn with_loss(values: impl IntoIterator<Item = f64>) -> JobView {
+    let loss = sketch(values);
+    let updates = Some(loss.count() as f64);
     JobView {
         learning: Learning::Supervised,
-        training_loss: Some(Observed::new("train/loss", &sketch(values))),
+        training_loss: Some(Observed::new("train/loss", &loss)),
         loss_is_sum: false,
         validation_loss: None,
         accuracy: None,
@@ -36,7 +38,15 @@ pub(crate) fn with_loss(values: impl IntoIterator<Item = f64>) -> JobView {
         gradients: Vec::new(),
         weights: Vec::new(),
         knobs: Knobs::new(),
-        life: Life { ended: true, finished: true, silent_for: 0.0, patience: 600.0, done: None, cut_off: false },
+        life: Life {
+            ended: true,
+            finished: true,
+            silent_for: 0.0,
+            patience: 600.0,
+            done: None,
+            updates,
+            cut_off: false,
+        },
     }
 }
 
@@ -46,6 +56,22 @@ pub(crate) fn observed(values: impl IntoIterator<Item = f64>) -> Option<Observed
 
 fn get(job: &JobView, quantity: Quantity) -> f64 {
     Evidence::of(job).get(quantity).unwrap_or(f64::NAN)
+}
+
+#[test]
+fn a_fall_onto_the_loss_of_a_guess_is_no_measure_of_what_was_learned() {
+    let error = |from: f64, to: f64| {
+        let mut job = with_loss((0..300).map(|i| to + (from - to) * (-(i as f64) / 10.0).exp() + 0.002 * noise(i)));
+        job.accuracy = observed((0..300).map(|i| 0.333 + 0.02 * noise(i)));
+        job.knobs.insert("classes".into(), 3.into());
+        let evidence = Evidence::of(&job);
+        let progress = evidence.measured(Quantity::Progress).expect("it fell");
+        (progress.error, progress.value)
+    };
+    let (uncertain, fell) = error(30.0, 3f64.ln());
+    assert!(fell > 0.9 && uncertain > 0.9, "{uncertain}");
+    assert!(error(30.0, 0.3).0 < 0.1, "it went on");
+    assert!(error(3f64.ln(), 3f64.ln()).0 < 0.1, "a loss that stands is certain");
 }
 
 #[test]

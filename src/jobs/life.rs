@@ -30,6 +30,15 @@ impl QuietLimit {
     }
 }
 
+/// How far a job has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Course {
+    /// Latest optimizer step (or epoch) as a fraction of the planned ones, if both are known.
+    pub done: Option<f64>,
+    /// Optimizer updates so far; `None` if the log counts epochs, and nothing shows how many updates these take.
+    pub updates: Option<f64>,
+}
+
 /// The known times of a job, in seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pulse {

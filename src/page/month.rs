@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use super::time::hours;
 use super::words::count;
 use crate::case::{Case, Used};
+use crate::facts::Quantity;
 use crate::fate::FateState;
 use crate::picture::number;
 
@@ -64,12 +65,11 @@ pub fn month_of<'a>(cases: impl Iterator<Item = &'a Case>, name: String, begin: 
 /// nothing.
 fn left_unspent(case: &Case) -> Option<(f64, f64)> {
     let pace = case.pace?;
-    let planned = case.settings.get("max_steps")?.as_f64()?;
     let (facts, reported) = (&case.baseline_facts, case.findings.iter().map(|finding| finding.last_step).max()?);
-    let steps = facts.steps();
+    let (steps, done) = (facts.steps(), facts.number(Quantity::Done));
     let taken_away = case.fate.as_ref().is_some_and(|f| matches!(f.state, FateState::Cancelled | FateState::Stopped));
     let went_on = steps > reported as f64 || taken_away;
-    let left = (planned - steps) * pace.seconds_per_step / 3600.0;
+    let left = facts.number(Quantity::Updates) * (1.0 - done) * pace.seconds_per_update / 3600.0;
     (facts.ended && went_on && left > 0.0).then_some((left, pace.gpus))
 }
 
@@ -107,10 +107,10 @@ mod tests {
     #[test]
     fn a_month_is_summed_up() {
         let mut ran = case();
-        ran.pace = Some(Pace { seconds_per_step: 3.6, gpus: 2.0 });
-        ran.settings.insert("max_steps".into(), 2000.into());
+        ran.pace = Some(Pace { seconds_per_update: 3.6, updates: Some(1000.0), gpus: 2.0 });
         ran.baseline_facts.ended = true;
-        ran.baseline_facts.evidence.insert("steps".into(), 1000.0);
+        let shown = [("steps", 1000.0), ("updates", 2000.0), ("done", 0.5)];
+        ran.baseline_facts.evidence.extend(shown.map(|(name, value)| (name.to_owned(), value)));
         ran.findings[0].last_step = 500;
         ran.experiments.clear();
         let mut experiment =

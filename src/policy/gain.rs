@@ -16,7 +16,7 @@ use super::file::{Action, FOUND, PROMISING, Phase, Policy, SKIPPED, Test, TestKi
 use super::guard::Evaluator;
 use super::settings;
 use super::{CaseFacts, Environment};
-use crate::facts::Facts;
+use crate::facts::{Facts, Quantity};
 
 /// How often an experiment with the right change is judged to fix the job (docs/EVALUATION.md, how experiments are
 /// read).
@@ -251,8 +251,8 @@ fn cost(policy: &Policy, test: &Test, found: f64, environment: Environment<'_>) 
         Action::Ask(_) => return 2.0 * EXPERIMENT,
     };
     let Ok(changes) = settings::of_experiment(run, environment, policy.vocabulary()) else { return EXPERIMENT };
-    let whole = environment.baseline.knobs.get("max_steps").and_then(serde_json::Value::as_f64);
-    let whole = whole.unwrap_or(environment.baseline.steps());
+    let updates = environment.baseline.number(Quantity::Updates);
+    let whole = if updates.is_nan() { environment.baseline.steps() } else { updates };
     let steps = changes.get("max_steps").and_then(serde_json::Value::as_f64).unwrap_or(whole);
     let share = if whole > 0.0 && steps.is_finite() { (steps / whole).min(1.0) } else { 1.0 };
     (EXPERIMENT + share) * (1.0 + (1.0 - found) * f64::from(test.rungs().max(1) - 1) / 2.0)

@@ -47,7 +47,7 @@ mod tests {
 
     fn silent_at(done: Option<f64>) -> JobView {
         let mut job = with_loss((0..400).map(|i| 2.0 / (1.0 + f64::from(i))));
-        job.life = Life { ended: true, finished: false, silent_for: 900.0, patience: 600.0, done, cut_off: false };
+        job.life = Life { finished: false, silent_for: 900.0, done, ..job.life };
         job
     }
 

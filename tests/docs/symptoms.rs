@@ -109,6 +109,7 @@ fn job(symptom: &Symptom) -> JobView {
             silent_for: if silent { 6000.0 } else { 0.0 },
             patience: 600.0,
             done: silent.then_some(0.4),
+            updates: None,
             cut_off: false,
         },
     };

@@ -61,7 +61,7 @@ const TABLES: [(&str, &str, &str); 16] = [
         "Quiet probes",
         "Every program is watched from its beginning to its end, and what quiet probes ask for is trained. *Told*: a case is\n\
          opened. The cost of probes is that over all jobs of a kind, those that are not probed included. Probes are made of\n\
-         jobs in doubt whose steps are known and that log a point within the budget. What each result says for lengths of a\n\
+         jobs in doubt that log a point within the budget. What each result says for lengths of a\n\
          probe is in `src/probe/likelihoods.json`.",
     ),
     (

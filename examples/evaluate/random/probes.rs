@@ -54,9 +54,9 @@ fn outcomes(record: &Record, site: &Site, part: f64) -> Option<BTreeMap<&'static
         missing: &none,
         made: &[],
         log_odds: 0.0,
-        steps: part * updates,
         share: part,
-        points_per_step: baseline.evidence.get(Quantity::Points).unwrap_or(0.0) / updates,
+        steps: Some(part * updates),
+        points: part * baseline.evidence.get(Quantity::Points).unwrap_or(0.0),
         alarm: None,
     };
     let telling = |failing, healthy| Likelihood { failing, healthy };

@@ -5,18 +5,18 @@
 use nextrun::belief::{About, CALIBRATION, Term};
 
 use super::rows::{Row, rounded};
-use super::solve::Problem;
+use super::solve::{FIXED, Problem};
 use super::thresholds::Judged;
 
-/// Knots of the map. With about 400 looks at each, chance moves the share of failing ones by two points.
-const KNOTS: usize = 12;
+/// Knots of the map, at equal distances.
+const KNOTS: usize = 24;
 /// The share of the looks below the first knot, and above the last. Beyond them, the map is the identity plus a
 /// constant.
 const OUTERMOST: f64 = 0.01;
 /// How strongly the map is pulled to a straight line; one program weighs one.
 const PULL: f64 = 2.0;
-/// So strongly is a number pulled that is not to move.
-const FIXED: f64 = 1e6;
+/// How strongly it is held straight: chance is not to make steps of it, where many jobs get the same probability.
+const SMOOTH: f64 = 20.0;
 
 /// The term that corrects the sum of all others.
 pub(super) fn of_sum(log_odds: Vec<f64>, knots: Vec<f64>) -> Term {
@@ -37,7 +37,11 @@ pub(super) fn calibrate(judged: &[Judged]) -> anyhow::Result<(f64, Term)> {
         .filter_map(|judged| Some((judged, judged.fails?)))
         .flat_map(|(judged, fails)| {
             let weight = larger / half[usize::from(fails)] / judged.looks.len() as f64;
-            judged.looks.iter().filter(|look| look.measured).map(move |look| (look.sum, fails, weight))
+            judged
+                .looks
+                .iter()
+                .filter(|look| look.measured && !look.unjudged && !look.certain)
+                .map(move |look| (look.sum, fails, weight))
         })
         .collect();
     let line = Problem {
@@ -54,16 +58,17 @@ pub(super) fn calibrate(judged: &[Judged]) -> anyhow::Result<(f64, Term)> {
 
     let mut sums: Vec<f64> = looks.iter().map(|look| slope * look.0).collect();
     sums.sort_by(f64::total_cmp);
-    let at = |share: f64| rounded(sums[(share * (sums.len() - 1) as f64) as usize]);
-    let spread = |knot: usize| OUTERMOST + (1.0 - 2.0 * OUTERMOST) * knot as f64 / (KNOTS - 1) as f64;
-    let mut knots: Vec<f64> = (0..KNOTS).map(|knot| at(spread(knot))).collect();
+    let at = |share: f64| sums[(share * (sums.len() - 1) as f64) as usize];
+    let (low, high) = (at(OUTERMOST), at(1.0 - OUTERMOST));
+    let spread = |knot: usize| rounded(low + (high - low) * knot as f64 / (KNOTS - 1) as f64);
+    let mut knots: Vec<f64> = (0..KNOTS).map(spread).collect();
     knots.dedup();
     let mut term = of_sum(vec![0.0; knots.len()], knots);
     let map = Problem {
         width: term.knots.len(),
         pulled: term.knots.iter().map(|knot| (knot + offset, PULL)).collect(),
         order: (1..term.knots.len()).map(|knot| (knot - 1, knot)).collect(),
-        bends: Vec::new(),
+        bends: (2..term.knots.len()).map(|knot| ([knot - 2, knot - 1, knot], SMOOTH)).collect(),
         intercept: FIXED,
     };
     let rows: Vec<Row> = looks.iter().map(|look| row(term.shares(slope * look.0, 0.0).collect(), *look)).collect();

@@ -79,7 +79,6 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
         let weights = problem(&layout, &experts).solve(&rows)?;
         let offset = rounded(weights[layout.width] - log_odds(prior));
         let mut terms = layout.terms(&weights, 1.0);
-        terms.retain(|term| term.log_odds.iter().any(|log_odds| log_odds.abs() >= 0.03));
         let said = |program: &&Program<'_>| {
             let sum = program.looks.last().map_or(0.0, |look| layout.sum(look, &weights)) + weights[layout.width];
             (1.0 / (1.0 + (-sum).exp()), cured(program.label))

@@ -59,6 +59,12 @@ pub(super) struct Expert {
 }
 
 impl Expert {
+    /// Whether a knot says nothing, as if the quantity were unknown: a breakdown is to name what is unusual.
+    pub(super) fn is_neutral(&self, knot: usize) -> bool {
+        let least = self.expert.iter().map(|log_odds| log_odds.abs()).fold(NEUTRAL, f64::min);
+        self.expert[knot].abs() <= least
+    }
+
     /// As a term with some log-odds.
     pub(super) fn term(&self, log_odds: Vec<f64>) -> anyhow::Result<Term> {
         let about =
@@ -67,6 +73,9 @@ impl Expert {
         Ok(Term { quantity, about, spread, grows, knots, log_odds })
     }
 }
+
+/// So little says nothing.
+const NEUTRAL: f64 = 0.35;
 
 /// All of them.
 pub(super) fn all() -> anyhow::Result<Vec<Expert>> {

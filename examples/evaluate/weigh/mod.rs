@@ -49,7 +49,7 @@ pub(crate) struct Fit {
     #[arg(long)]
     closed_loop: bool,
     /// How strongly weights are held to the expert's.
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 1.0)]
     ridge: f64,
 }
 
@@ -164,7 +164,12 @@ fn failing(programs: &[&Program<'_>], (layout, experts): (&Layout, &[Expert]), r
 }
 
 fn problem(layout: &Layout, experts: &[Expert], ridge: f64) -> solve::Problem {
-    let pulled = experts.iter().flat_map(|expert| expert.expert.iter().map(move |log_odds| (*log_odds, ridge)));
+    let pulled = experts.iter().flat_map(|expert| {
+        let pull = move |(knot, log_odds): (usize, &f64)| {
+            if expert.is_neutral(knot) { (0.0, solve::FIXED) } else { (*log_odds, ridge) }
+        };
+        expert.expert.iter().enumerate().map(pull)
+    });
     let (mut order, mut bends) = (Vec::new(), Vec::new());
     for (expert, begin) in experts.iter().zip(layout.begins()) {
         for at in begin + 1..begin + expert.knots.len() {

@@ -89,13 +89,14 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The terms with fitted weights, each times a slope, to a thousandth.
+    /// The terms with fitted weights, each times a slope, to a thousandth, without those that say nothing.
     pub(super) fn terms(&self, weights: &[f64], slope: f64) -> Vec<Term> {
         let fitted = |(term, begin): &(Term, usize)| {
             let log_odds = weights[*begin..begin + term.knots.len()].iter().map(|w| rounded(slope * w)).collect();
             Term { log_odds, ..term.clone() }
         };
-        self.terms.iter().map(fitted).collect()
+        let says = |term: &Term| term.log_odds.iter().any(|log_odds| log_odds.abs() >= LEAST);
+        self.terms.iter().map(fitted).filter(says).collect()
     }
 
     /// The first column of each term.
@@ -136,6 +137,9 @@ impl Layout {
         self.features(glance, &[]).iter().map(|(column, share)| weights[*column] * share).sum()
     }
 }
+
+/// A term with less is left out.
+const LEAST: f64 = 0.03;
 
 /// A number as it stands in the file.
 pub(super) fn rounded(number: f64) -> f64 {

@@ -9,6 +9,9 @@ use clarabel::solver::{DefaultSettingsBuilder, DefaultSolver, IPSolver, SolverSt
 
 use super::rows::Row;
 
+/// So strongly is a number pulled that is not to move.
+pub(super) const FIXED: f64 = 1e6;
+
 /// What is to be solved.
 pub(super) struct Problem {
     /// Columns, without the intercept, which is the last weight.
