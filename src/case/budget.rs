@@ -106,10 +106,9 @@ impl Case {
     /// updates. If only its epochs are known, that of a given number of updates is not. A probe without a number of updates is
     /// limited by time.
     pub(super) fn expected_cost(&self, changes: &Knobs, control: bool) -> Option<Cost> {
-        let gpu_hours = |seconds: Option<f64>| Some(seconds? / 3600.0 * self.pace?.gpus);
         let asked = changes.get("max_steps").and_then(serde_json::Value::as_f64);
         if let Some(seconds) = self.time_for_probe().filter(|_| asked.is_none()) {
-            return Some(Cost { steps: None, seconds: Some(seconds), gpu_hours: gpu_hours(Some(seconds)) });
+            return Some(Cost { steps: None, seconds: Some(seconds), gpu_hours: self.gpu_hours(seconds) });
         }
         let facts = &self.baseline_facts;
         let planned = Some(facts.number(Quantity::Updates)).filter(|updates| updates.is_finite());
@@ -129,15 +128,22 @@ impl Case {
             clippy::cast_sign_loss,
             reason = "a count above 0; a cast saturates"
         )]
-        Some(Cost { steps: Some(steps.round() as u64), seconds, gpu_hours: gpu_hours(seconds) })
+        Some(Cost {
+            steps: Some(steps.round() as u64),
+            seconds,
+            gpu_hours: seconds.and_then(|seconds| self.gpu_hours(seconds)),
+        })
+    }
+
+    fn gpu_hours(&self, seconds: f64) -> Option<f64> {
+        Some(seconds / 3600.0 * self.pace?.gpus)
     }
 
     /// The cost of an experiment that has ended.
     pub fn real_cost(&self, spent: Spent) -> Cost {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below 0; a cast saturates")]
         let steps = spent.steps.is_finite().then(|| spent.steps.max(0.0).round() as u64);
-        let gpu_hours = self.pace.map(|pace| spent.seconds / 3600.0 * pace.gpus);
-        Cost { steps, seconds: Some(spent.seconds), gpu_hours }
+        Cost { steps, seconds: Some(spent.seconds), gpu_hours: self.gpu_hours(spent.seconds) }
     }
 }
 

@@ -120,7 +120,12 @@ impl Quiet {
 impl Case {
     /// Whether people have not been notified about it.
     pub fn is_quiet(&self) -> bool {
-        self.quiet.as_ref().is_some_and(|quiet| quiet.untold)
+        self.untold().is_some()
+    }
+
+    /// The data about its job, if people have not been notified about it.
+    fn untold(&self) -> Option<&Quiet> {
+        self.quiet.as_ref().filter(|quiet| quiet.untold)
     }
 
     /// Starts to probe a job; `None` if no probe is affordable, or none could change the result.
@@ -181,7 +186,7 @@ impl Case {
     fn choose_probe(&self) -> Option<(Choice, f64)> {
         let quiet = self.quiet.as_ref()?;
         let Probed { seconds, updates, points, .. } = quiet.job;
-        let left = quiet.share * seconds - self.spent_on_probes();
+        let left = self.left_for_probes()?;
         let share = PLANNED * left / seconds;
         // The result of a much shorter probe was not measured.
         if !(share.is_finite() && share > 0.0 && share >= LEAST * PLANNED * quiet.share) {
@@ -207,14 +212,18 @@ impl Case {
 
     /// The seconds that a probe may take that no number of steps limits; `None` if people were notified about the case.
     pub(super) fn time_for_probe(&self) -> Option<f64> {
-        let quiet = self.quiet.as_ref().filter(|quiet| quiet.untold)?;
-        Some(PLANNED * (quiet.share * quiet.job.seconds - self.spent_on_probes()).max(0.0))
+        Some(PLANNED * self.left_for_probes()?.max(0.0))
+    }
+
+    /// The seconds that are left of the budget of probes; `None` if people were notified about the case.
+    fn left_for_probes(&self) -> Option<f64> {
+        let quiet = self.untold()?;
+        Some(quiet.share * quiet.job.seconds - self.spent_on_probes())
     }
 
     /// What the open probe has shown with these facts.
     pub fn read_probe(&self, facts: &Facts) -> Option<Outcome> {
-        let made = self.quiet.as_ref().filter(|quiet| quiet.untold)?.tests.last()?;
-        Some(probe::read(facts, made.target))
+        Some(probe::read(facts, self.untold()?.tests.last()?.target))
     }
 
     /// Seconds that probes have taken.
@@ -251,7 +260,7 @@ impl Case {
 
     /// The seconds that the open probe may take, and those that it may take until its first event.
     pub fn probe_limits(&self) -> Option<(f64, f64)> {
-        let made = self.quiet.as_ref().filter(|quiet| quiet.untold)?.tests.last()?;
+        let made = self.untold()?.tests.last()?;
         (self.waiting == Waiting::Experiment).then_some((made.seconds, made.seconds + STARTS_WITHIN))
     }
 

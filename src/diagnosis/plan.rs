@@ -51,8 +51,8 @@ fn counts_epochs(job: &Job<'_>, signals: &SignalMap, signal: Signal, sketch: &Sk
 /// `evaluation_loss_vs_iterations` after each epoch.
 fn iterations(job: &Job<'_>) -> Option<f64> {
     let series = job.runs.iter().flat_map(|(_, run)| run.series()).filter(|(tag, _)| tag.ends_with("_vs_iterations"));
-    let made = |sketch: &Sketch| Some(span(sketch)?.0 + span(sketch)?.1);
-    series.filter_map(|(_, series)| made(&series.sketch)).reduce(f64::max).filter(|updates| *updates > 0.0)
+    let made = series.filter_map(|(_, series)| span(&series.sketch)).map(|(steps, gap)| steps + gap);
+    made.reduce(f64::max).filter(|updates| *updates > 0.0)
 }
 
 /// Steps from the first to the last point of a series, and those from one point to the next. The steps after the newest point

@@ -27,10 +27,15 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     put(Q::FloorDistance, floor_distance(job, curve, accuracy));
 }
 
+/// Whether the network gives one constant answer, and its loss is no better than that.
+pub(super) fn gives_one_answer(evidence: &Evidence) -> bool {
+    evidence.above(Q::OneAnswer, CONVERGED)
+}
+
 /// How uncertain a decrease is as a measure of what was learned, both as fractions of the start: a loss that has come down to
 /// that of a guess, from however far above, has learned nothing yet.
 pub(super) fn error_of_guessing(evidence: &Evidence) -> impl Fn(f64) -> f64 + use<> {
-    let guesses = evidence.above(Q::OneAnswer, CONVERGED) || evidence.above(Q::OverChance, -AT_CHANCE);
+    let guesses = gives_one_answer(evidence) || evidence.above(Q::OverChance, -AT_CHANCE);
     move |decrease| if guesses { decrease.clamp(0.0, 1.0) } else { 0.0 }
 }
 

@@ -1,11 +1,11 @@
 //! Quantities of accuracies, of validation, and of rewards.
 
 use crate::numbers::{
-    ACCURACY_GAIN, AT_CHANCE, BROKEN, CONVERGED, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, GUESS, HALF, MAYBE, NEWEST,
-    OVERSURE, REWARDS, SIGNIFICANT, TREND,
+    ACCURACY_GAIN, AT_CHANCE, BROKEN, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, GUESS, HALF, MAYBE, NEWEST, OVERSURE,
+    REWARDS, SIGNIFICANT, TREND,
 };
 
-use super::chance::error_of_guessing;
+use super::chance::{error_of_guessing, gives_one_answer};
 use super::curve::Curve;
 use super::job::JobView;
 use super::loss::has_converged;
@@ -24,7 +24,7 @@ fn curve(observed: &Option<Observed>) -> Option<(&Observed, &Curve)> {
 
 fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
     // One constant answer has the accuracy of its class, which says nothing of the network.
-    let of_classes = evidence.above(Q::OneAnswer, CONVERGED);
+    let of_classes = gives_one_answer(evidence);
     for (quantity, series) in [(Q::Accuracy, &job.accuracy), (Q::ValidationAccuracy, &job.validation_accuracy)] {
         if let Some((observed, curve)) = curve(series) {
             evidence.put(quantity, (curve.end, if of_classes { curve.end } else { curve.end_error }), observed);

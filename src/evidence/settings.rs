@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use crate::numbers::{
-    ADAPTIVE_RATE, AT_CHANCE, CONVERGED, EARLY, FEW_POINTS, FUTILE, GUESS, HALF, MATURE_POINTS, MATURE_SHARE,
-    NEARLY_NOTHING, NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
+    ADAPTIVE_RATE, AT_CHANCE, EARLY, FEW_POINTS, FUTILE, GUESS, HALF, MATURE_POINTS, MATURE_SHARE, NEARLY_NOTHING,
+    NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
 };
 use crate::signals::Learning;
 
-use super::chance::{classes_at_start, cost_of_noise};
+use super::chance::{classes_at_start, cost_of_noise, gives_one_answer};
 use super::curve::Curve;
 use super::job::JobView;
 use super::{Evidence, Observed, Quantity as Q};
@@ -29,7 +29,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     let peak = peak_rate(job);
     set(Q::PeakRate, peak);
     set(Q::RatePosition, peak.filter(|rate| *rate > 0.0).map(|rate| rate_position(job, rate)));
-    set(Q::Reach, judged.curve.as_ref().and_then(|_| reach(job)));
+    set(Q::Reach, reach(job).filter(|_| judged.curve.is_some()));
     set(Q::RiskyStart, job.text("initializer").map(|name| f64::from(u8::from(is_risky(name)))));
     set(Q::Squashed, yes(squashed_regression(job)));
     set(Q::TrainedBefore, yes(trained_before));
@@ -170,7 +170,7 @@ fn trained_before(job: &JobView, evidence: &Evidence) -> bool {
 fn right_from_the_first(job: &JobView, evidence: &Evidence) -> bool {
     let accuracy = job.validation_accuracy.as_ref().or(job.accuracy.as_ref()).and_then(|o| o.curve.as_ref());
     let Some((accuracy, loss)) = accuracy.zip(job.falling_loss()) else { return false };
-    if falls_straight(loss, 1.0 - EARLY) || evidence.above(Q::OneAnswer, CONVERGED) {
+    if falls_straight(loss, 1.0 - EARLY) || gives_one_answer(evidence) {
         return false;
     }
     let coarse = loss.points < 100 && loss.end > 0.95 * cost_of_noise(accuracy.end, 3.0);
