@@ -177,7 +177,11 @@ impl Case {
                 self.make(choice, seconds, terms)
             }
             Some(_) => Trace::default(),
-            None if ended => self.settle("inconclusive", terms.now),
+            None if ended => {
+                // Probes took the suspicion away, or it is left as it was.
+                let cleared = tested > 0 && belief < weights.suspect;
+                self.settle(if cleared { "healthy" } else { "inconclusive" }, terms.now)
+            }
             None => Trace::default(),
         }
     }

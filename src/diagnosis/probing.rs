@@ -238,12 +238,13 @@ fn a_job_whose_probes_find_nothing_is_left_alone_and_people_never_hear_of_it() {
     }
     assert!(bench.kinds().iter().all(|kind| *kind == MessageKind::RunSuggested));
     let end = bench.case().closed.clone().unwrap_or_else(|| panic!("it has ended: {:#?}", bench.journal));
-    assert_eq!(end.verdict, "inconclusive", "it stays in doubt");
+    assert_eq!(end.verdict, "healthy");
     assert!(end.summary.contains(": ") && end.summary.contains("probability of failing"), "{}", end.summary);
     let jobs = group(&bench.runs, &BTreeSet::new());
     let job = jobs.iter().find(|job| job.name == "sick").unwrap();
     let seen = exam(job, bench.diagnosis.site(), &bench.diagnosis.memory["sick"], bench.now);
     assert!(seen.belief.probability < before, "what was tested counts: {:?}", seen.belief);
+    assert!(seen.belief.probability < Weights::shipped().suspect, "{:?}", seen.belief);
     assert!(bench.look().is_empty(), "it is left alone");
 }
 
