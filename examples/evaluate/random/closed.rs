@@ -169,7 +169,7 @@ const MEANT: [(&str, &[&str]); 12] = [
             "undo:clipped_output",
         ],
     ),
-    ("input_scaling", &["normalize_inputs=true"]),
+    ("input_scaling", &["normalize_inputs=true", "normalize_targets=true"]),
     (
         "data_pipeline",
         &[
@@ -181,7 +181,6 @@ const MEANT: [(&str, &[&str]); 12] = [
             "undo:sorted_data",
             "undo:validation_mismatch",
             "undo:broadcast",
-            "normalize_targets=true",
         ],
     ),
 ];
