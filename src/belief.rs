@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Curve, Evidence, Measured, Quantity, unknown};
-use crate::numbers::FIRST_POINTS;
+use crate::numbers::{FIRST_POINTS, MATURE_POINTS, THIRD};
 use crate::symptoms::{Finding, Severity};
 
 pub use weights::{About, CALIBRATION, Model, Term, Verdicts, Weights};
@@ -194,7 +194,11 @@ pub fn unripe(known: impl Fn(Quantity) -> Option<f64>) -> f64 {
     match known(Quantity::Done) {
         _ if maturity >= 1.0 => 0.0,
         Some(_) => (1.0 - maturity) / maturity.max(f64::EPSILON),
-        None => FIRST_POINTS / known(Quantity::Points).unwrap_or(0.0).max(1.0),
+        None => {
+            let left = |of: f64, quantity| Some(of / known(quantity)?.max(1.0));
+            let by_points = left(FIRST_POINTS, Quantity::Points).unwrap_or(FIRST_POINTS);
+            left(THIRD * MATURE_POINTS, Quantity::UpdatesMade).map_or(by_points, |by_updates| by_points.max(by_updates))
+        }
     }
 }
 

@@ -68,6 +68,7 @@ quantities! {
     Points "points" "points" "number of finite values of the judged series";
     Steps "steps" "steps" "latest step of the judged series";
     Updates "updates" "updates" "optimizer updates of the whole run: as planned, or as made if it has ended; unknown if only its epochs are";
+    UpdatesMade "updates_made" "updates" "optimizer updates so far; unknown if only epochs are";
     Done "done" "share" "latest step as a fraction of the planned steps";
     Maturity "maturity" "share" "progress of the run towards the length at which a constant loss is meaningful; 1 once it has ended";
     Silence "silence" "patience" "time without an event, as a multiple of the longest pause expected for this job; 0 if it reported its end";

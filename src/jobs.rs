@@ -5,6 +5,7 @@
 mod folders;
 mod knobs;
 mod life;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 

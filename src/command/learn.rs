@@ -472,10 +472,11 @@ fn settings(seen: &Seen<'_>, peeled: &Peeled, flags: &[Flag]) -> BTreeMap<String
                     found.insert(flag.knob.clone(), Value::from(1.0));
                 }
             }
-            (Unit::Knob, "batch_norm") if !flag.choices.is_empty() => {
-                let batch =
-                    value.as_str().is_some_and(|text| meaning::BATCH.contains(&text.to_ascii_lowercase().as_str()));
-                found.insert(flag.knob.clone(), Value::Bool(batch));
+            (Unit::Knob, knob @ ("batch_norm" | "normalize_inputs")) if !flag.choices.is_empty() => {
+                let on = value
+                    .as_str()
+                    .is_some_and(|text| meaning::on_words(knob).contains(&text.to_ascii_lowercase().as_str()));
+                found.insert(flag.knob.clone(), Value::Bool(on));
             }
             (Unit::Knob, knob) => {
                 let value = canonical_value(knob, &value);

@@ -144,6 +144,14 @@ const NAMES: &[(&str, &[&str])] = &[
             "norm_data",
             "normalize_x",
             "input_norm",
+            "scaling",
+            "scaler",
+            "input_scaler",
+            "feature_scaling",
+            "scale_inputs",
+            "scale_features",
+            "preprocess",
+            "preprocessing",
         ],
     ),
     (
@@ -324,12 +332,9 @@ fn fits(option: &Opt, knob: &str, word: &str) -> bool {
             let float = option.kind == Kind::Float && knob == "seed";
             !truth && !texts && !float
         }
-        "batch_norm" if ["norm", "normalization", "norm_layer", "norm_type"].contains(&word) => {
-            let has = |wanted: &[&str]| {
-                option.choices.iter().any(|choice| wanted.contains(&choice.to_ascii_lowercase().as_str()))
-            };
-            has(BATCH) && has(NONE)
-        }
+        // Such an option chooses among several kinds, of which the knob is one and none is another.
+        "batch_norm" if ["norm", "normalization", "norm_layer", "norm_type"].contains(&word) => chooses(option, knob),
+        "normalize_inputs" if !option.choices.is_empty() => chooses(option, knob),
         "batch_norm" | "normalize_inputs" => {
             truth
                 || (option.kind == Kind::Int && zero_or_one(option))
@@ -340,16 +345,39 @@ fn fits(option: &Opt, knob: &str, word: &str) -> bool {
     }
 }
 
+fn chooses(option: &Opt, knob: &str) -> bool {
+    let has =
+        |wanted: &[&str]| option.choices.iter().any(|choice| wanted.contains(&choice.to_ascii_lowercase().as_str()));
+    has(on_words(knob)) && has(NONE)
+}
+
 fn zero_or_one(option: &Opt) -> bool {
     let number = option.default.as_ref().and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()));
     number.is_none_or(|number| number == 0.0 || number == 1.0)
 }
 
-/// Names of batch norm in scripts with several norms.
-pub(super) const BATCH: &[&str] = &["batch", "bn", "batchnorm", "batch_norm", "batchnorm2d", "batchnorm1d"];
+/// Names of the choice that turns a knob on: batch norm among several norms, standardisation among several scalings.
+pub(super) fn on_words(knob: &str) -> &'static [&'static str] {
+    match knob {
+        "batch_norm" => &["batch", "bn", "batchnorm", "batch_norm", "batchnorm2d", "batchnorm1d"],
+        _ => &[
+            "standard",
+            "standardize",
+            "standardise",
+            "standardscaler",
+            "zscore",
+            "z-score",
+            "meanstd",
+            "true",
+            "yes",
+            "1",
+            "on",
+        ],
+    }
+}
 
-/// Names for none in scripts.
-pub(super) const NONE: &[&str] = &["none", "no", "off", "identity", "linear", ""];
+/// Names of the choice that turns a knob off.
+pub(super) const NONE: &[&str] = &["none", "no", "off", "identity", "linear", "raw", "false", "0", ""];
 
 /// Whether a schedule keeps the learning rate constant.
 pub(super) fn constant(choice: &str) -> bool {
@@ -528,6 +556,7 @@ mod tests {
             (r#""--opt", default="adam""#, "optimizer=--opt"),
             (r#""--clip", type=float, default=0"#, "gradient_clip=--clip"),
             (r#""--standardize", action="store_true""#, "normalize_inputs=--standardize"),
+            (r#""--scaling", choices=["none", "standard"], default="none""#, "normalize_inputs=--scaling"),
             (r#""--bn", type=int, default=0"#, "batch_norm=--bn"),
             (r#""--norm", choices=["batch", "none"]"#, "batch_norm=--norm"),
             (r#""--no-bn", action="store_true""#, "batch_norm=--no-bn"),
@@ -548,6 +577,7 @@ mod tests {
             r#""--lr-warmup", type=int, help="warm-up steps of the learning rate""#,
             r#""--min-lr", type=float, help="minimum learning rate""#,
             r#""--eval-batch-size", type=int, help="batch size of evaluation""#,
+            r#""--scaling", choices=["linear", "sqrt"]"#,
             r#""--init", type=float, help="scale of the initialisation""#,
             r#""--init-scale", type=float, help="scale of the initialisation""#,
             r#""--loss", type=float"#,

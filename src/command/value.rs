@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::meaning::{BATCH, NONE, constant};
+use super::meaning::{NONE, constant, on_words};
 use crate::jobs::canonical_value;
 use crate::launched::{Flag, Kind, Unit, Way};
 
@@ -78,12 +78,8 @@ fn without(flag: &Flag) -> Result<Setting, String> {
 
 fn truth(flag: &Flag, on: bool) -> Result<Setting, String> {
     if !flag.choices.is_empty() && flag.way != Way::Switch {
-        let wanted = if on { BATCH } else { NONE };
-        let of = |list: &[&str]| {
-            flag.choices.iter().find(|choice| list.contains(&choice.to_ascii_lowercase().as_str())).cloned()
-        };
-        let on_words = ["true", "yes", "1", "on", "standard", "standardize", "zscore", "z-score", "meanstd"];
-        let chosen = of(wanted).or_else(|| if on { of(&on_words) } else { of(&["false", "0"]) });
+        let wanted = if on { on_words(&flag.knob) } else { NONE };
+        let chosen = flag.choices.iter().find(|choice| wanted.contains(&choice.to_ascii_lowercase().as_str())).cloned();
         return chosen.map(Setting::To).ok_or_else(|| format!("`{}` does not have this choice", shown(flag)));
     }
     if flag.way == Way::Switch {

@@ -63,6 +63,7 @@ pub(super) fn problem(run: &str, about: &About) -> String {
     match (known, seen.first()) {
         (Some((_, does)), _) => format!("{run} {does}"),
         (None, Some(other)) => format!("{run} shows {}", words(&one_line(other))),
+        (None, None) if about.probability.is_some() => format!("{run} is probably failing"),
         (None, None) => format!("{run} needs attention"),
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::headline::{self, Owner};
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, sentence, settings, shell_word, words};
+use crate::belief::Contribution;
 use crate::case::{
     About, ApprovalAsked, Believed, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message,
     MessageKind, Notice, QuestionAsked, RUN, Recommended, RunSuggested, SKIP, SNOOZE, Tried,
@@ -371,14 +372,31 @@ impl Experiment {
     }
 }
 
-/// The evidence, or only the symptoms if there is none.
+/// Maximum number of reasons why a job without symptoms is thought to fail.
+const REASONS: usize = 3;
+
+/// The evidence, or only the symptoms if there is none, or what the probability of failing is based on.
 fn troubles(about: &About) -> Vec<Trouble> {
     let by_id = |id: &String| Trouble { what: words(&one_line(id)), said: String::new(), place: String::new() };
-    let troubles: Vec<Trouble> = match about.evidence.is_empty() {
-        true => about.symptoms.iter().map(by_id).collect(),
-        false => about.evidence.iter().map(Trouble::of).collect(),
+    let troubles: Vec<Trouble> = match (about.evidence.is_empty(), about.symptoms.is_empty()) {
+        (false, _) => about.evidence.iter().map(Trouble::of).collect(),
+        (true, false) => about.symptoms.iter().map(by_id).collect(),
+        (true, true) => {
+            about.probability.map(|probability| doubt(probability, &about.speaks_for)).into_iter().collect()
+        }
     };
     troubles.into_iter().filter(|trouble| !trouble.what.is_empty() || !trouble.said.is_empty()).collect()
+}
+
+/// Why a job without symptoms is thought to fail.
+fn doubt(probability: f64, reasons: &[Contribution]) -> Trouble {
+    let reasons: Vec<String> =
+        reasons.iter().take(REASONS).map(|r| format!("{} = {}", one_line(&r.quantity), number(r.value))).collect();
+    Trouble {
+        what: format!("probability of failing {:.0} %", 100.0 * probability),
+        said: reasons.join(", "),
+        place: String::new(),
+    }
 }
 
 fn curve(values: &[Option<f64>]) -> String {
@@ -527,6 +545,14 @@ mod tests {
         );
         let without = run(json!({"symptoms": ["non_finite"]}));
         assert_eq!(without.troubles[0].what, "NaN or infinity");
+        let doubted = run(json!({"probability": 0.81, "speaks_for": [
+            {"quantity": "late_fall", "value": 0.00123, "error": 0.0, "log_odds": 2.0},
+            {"quantity": "rate_position", "value": 1.7, "error": 0.0, "log_odds": 1.0}]}));
+        let trouble = &doubted.troubles[0];
+        assert_eq!(
+            (trouble.what.as_str(), trouble.said.as_str()),
+            ("probability of failing 81 %", "late_fall = 0.00123, rate_position = 1.7")
+        );
     }
 
     #[test]

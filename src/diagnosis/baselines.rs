@@ -135,18 +135,27 @@ impl Diagnosis {
             case.baseline_facts = exam.facts.clone();
             let trace = case.close(conclusion, now);
             changes.add(case, trace);
-        } else if exam.facts.ended && !before.ended {
+        } else if exam.facts.ended && !before.ended || grown && exam.status().0 == Status::Failing {
             let found = std::mem::replace(&mut case.baseline_facts, exam.facts.clone());
-            if recovers {
-                // The loss improves slowly. The symptoms for which the case was opened still lead the search, which
-                // ends if no setting is unusual.
-                let facts = &mut case.baseline_facts;
-                (facts.recovered, facts.symptoms, facts.problems) = (true, found.symptoms, found.problems);
+            let facts = &mut case.baseline_facts;
+            // A loss that improves slowly ends the search if no setting is unusual.
+            facts.recovered = recovers;
+            // The symptoms that the job has had as long as it failed still lead the search.
+            if recovers || !facts.ended {
+                facts.symptoms = joined(found.symptoms, &facts.symptoms);
+                facts.problems = joined(found.problems, &facts.problems);
             }
             // Experiments are compared with these, by the process that follows this one, too.
             changes.keep(case);
         }
     }
+}
+
+/// The ids of both lists, each once.
+fn joined(mut ids: Vec<String>, more: &[String]) -> Vec<String> {
+    let new: Vec<String> = more.iter().filter(|id| !ids.contains(id)).cloned().collect();
+    ids.extend(new);
+    ids
 }
 
 /// Whether a case was closed because its job recovered, and the job has gone on for long since and fails again.

@@ -47,6 +47,7 @@ fn measure_life(job: &JobView, evidence: &mut Evidence) {
         (Q::Points, Some(points)),
         (Q::Steps, judged.sketch.last().map(|last| last.step as f64)),
         (Q::Updates, job.number("max_steps").or(life.done.and_then(of_plan)).or(life.updates.filter(|_| life.ended))),
+        (Q::UpdatesMade, life.updates),
         (Q::Done, life.done),
         (Q::Maturity, Some(if life.ended { 1.0 } else { maturity })),
         (Q::Silence, Some(silence)),

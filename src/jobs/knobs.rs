@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Job;
+use super::texts::{is_of_settings, settings_in};
 
 /// Knob values by canonical name.
 pub type Knobs = BTreeMap<String, Value>;
@@ -130,49 +131,29 @@ pub fn canonical_name(logged: &str) -> Option<&'static str> {
     ALIASES.iter().find(|(_, names)| names.contains(&plain.as_str()) || names.contains(&last)).map(|(name, _)| *name)
 }
 
-/// Everything that a job logged of its settings, under the names that it gave them: arguments that were logged as one JSON
-/// text named `args`, then hyperparameters.
+/// Everything that a job logged of its settings, under the names that it gave them: texts, then hyperparameters.
 pub fn logged_of(job: &Job<'_>) -> Vec<(String, Value)> {
-    let arguments = arguments_of(job).unwrap_or_default();
-    let hyperparameters = job.runs.iter().flat_map(|(_, run)| run.hyperparameters().clone());
-    arguments.into_iter().chain(hyperparameters).collect()
-}
-
-fn arguments_of(job: &Job<'_>) -> Option<serde_json::Map<String, Value>> {
-    let text = job.text(|tag| tag.trim_end_matches("/text_summary") == "args")?;
-    serde_json::from_str(text).ok()
+    let texts = job.runs.iter().flat_map(|(_, run)| run.texts());
+    let texts = texts.filter(|(tag, _)| is_of_settings(tag)).flat_map(|(_, text)| settings_in(text));
+    texts.chain(job.runs.iter().flat_map(|(_, run)| run.hyperparameters().clone())).collect()
 }
 
 /// The knobs of a job, from everything that it logged of itself. `own_names` are the site's names, which win.
 pub fn knobs_of(job: &Job<'_>, own_names: &BTreeMap<String, String>) -> Knobs {
-    let mut knobs = Knobs::new();
-    if let Some(arguments) = arguments_of(job) {
-        add(&mut knobs, arguments.iter(), own_names);
-    }
-    for (_, run) in &job.runs {
-        add(&mut knobs, run.hyperparameters().iter(), own_names);
-    }
-    knobs
-}
-
-fn add<'a>(
-    knobs: &mut Knobs,
-    logged: impl Iterator<Item = (&'a String, &'a Value)>,
-    own_names: &BTreeMap<String, String>,
-) {
-    let mut exact = Vec::new();
-    for (name, value) in logged {
-        let canonical = own_names.get(name).map(String::as_str).or_else(|| canonical_name(name));
+    let (mut knobs, mut exact) = (Knobs::new(), Vec::new());
+    for (name, value) in logged_of(job) {
+        let canonical = own_names.get(&name).map(String::as_str).or_else(|| canonical_name(&name));
         let Some(canonical) = canonical else { continue };
-        let Some(value) = canonical_value(canonical, value) else { continue };
+        let Some(value) = canonical_value(canonical, &value) else { continue };
         // If there are both `lr` and `learning_rate`, or `optimizer.lr` and `lr`, the plain canonical name applies.
-        if name == canonical || own_names.contains_key(name) {
+        if name == canonical || own_names.contains_key(&name) {
             exact.push((canonical.to_owned(), value));
         } else {
             knobs.entry(canonical.to_owned()).or_insert(value);
         }
     }
     knobs.extend(exact);
+    knobs
 }
 
 /// A value in standard form; `None` if it is not a valid value of the knob (HF logs `max_steps` -1 for "not set"; a

@@ -3,6 +3,7 @@
 //! Owns: the files and their permissions. Must not know: which command an environment belongs to.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -26,6 +27,12 @@ pub fn folder(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
     let state =
         set("XDG_STATE_HOME").map(PathBuf::from).or_else(|| Some(Path::new(set("HOME")?).join(".local/state")))?;
     Some(state.join("nextrun").join("environments"))
+}
+
+/// The location of environments for programs with the environment of this process.
+pub fn own_folder() -> Option<PathBuf> {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    folder(&std::env::vars_os().filter_map(text).collect())
 }
 
 /// Stores an environment without values that look like secrets, and returns its id; identical environments have the
@@ -60,7 +67,14 @@ pub fn kept(folder: &Path, id: &str) -> io::Result<BTreeMap<String, String>> {
     }
     let nofollow = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
     let path = folder.join(format!("{id}.json"));
-    let file = File::options().read(true).custom_flags(nofollow).open(path)?;
+    let file = File::options().read(true).custom_flags(nofollow).open(&path).map_err(|error| {
+        let why = format!(
+            "{}: {error}: this is where the environment of the command was stored, unless `nextrun run` had another \
+             XDG_STATE_HOME or HOME",
+            path.display()
+        );
+        io::Error::new(error.kind(), why)
+    })?;
     let about = file.metadata()?;
     let own = about.is_file() && about.nlink() == 1 && about.uid() == rustix::process::geteuid().as_raw();
     if !own || about.mode() & 0o077 != 0 {

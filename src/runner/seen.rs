@@ -78,6 +78,8 @@ struct Inner {
 /// The training processes of this user.
 pub(super) struct Seen {
     folder: PathBuf,
+    /// Where the runner looks for environments, whatever the variables of the training process say.
+    environments: Option<PathBuf>,
     user: u32,
     boot: String,
     booted: f64,
@@ -86,14 +88,14 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Continues with the stored state.
-    pub(super) fn load(home: &Home, user: u32) -> Seen {
+    pub(super) fn load(home: &Home, environments: Option<PathBuf>, user: u32) -> Seen {
         let folder = home.path().join("seen");
         let boot = process::boot_id();
         let mut inner = Inner::default();
         for path in fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
             inner.restore(&path, &boot);
         }
-        Seen { folder, user, boot, booted: booted_at(), inner: Mutex::new(inner) }
+        Seen { folder, environments, user, boot, booted: booted_at(), inner: Mutex::new(inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -172,8 +174,8 @@ impl Seen {
         let cwd = process.cwd.to_string_lossy();
         let mut launched = launch::learn(Source::Process, &process.argv, &cwd, &process.env);
         launched.owner = Some(self.user);
-        launched.environment = environment::folder(&process.env).and_then(|folder| {
-            let kept = environment::keep(&folder, &process.env);
+        launched.environment = self.environments.as_ref().and_then(|folder| {
+            let kept = environment::keep(folder, &process.env);
             kept.inspect_err(|error| tracing::warn!(%error, "could not store the environment of a job")).ok()
         });
         launched
@@ -399,13 +401,14 @@ mod tests {
         let home = Home::below(&folder.path().join("state"));
         home.prepare().unwrap();
         let user = rustix::process::geteuid().as_raw();
-        let seen = Seen::load(&home, user);
+        let environments = folder.path().join("environments");
+        let seen = Seen::load(&home, Some(environments.clone()), user);
         assert_eq!(seen.news(&logdir, 0).1, []);
         let script = "exec 5>run/events.out.tfevents.1.x; read line";
         let mut child = Command::new("sh")
             .args(["-c", script, "--lr=1"])
             .current_dir(&logdir)
-            .env("XDG_STATE_HOME", folder.path())
+            .env("XDG_STATE_HOME", "/nowhere")
             .env_remove("NEXTRUN_SUGGESTION_ID")
             .stdin(Stdio::piped())
             .spawn()
@@ -418,14 +421,15 @@ mod tests {
         let trainer = &trainers[0];
         assert_eq!(trainer.launched.argv, ["sh", "-c", script, "--lr=1"]);
         assert_eq!((Path::new(&trainer.launched.cwd), trainer.launched.owner), (logdir.as_path(), Some(user)));
-        assert!(trainer.running && trainer.launched.environment.is_some());
+        let kept = trainer.launched.environment.as_deref().and_then(|id| environment::kept(&environments, id).ok());
+        assert!(trainer.running && kept.is_some_and(|kept| kept["XDG_STATE_HOME"] == "/nowhere"));
         assert_eq!(seen.news(&logdir, last).1, []);
         assert_eq!(seen.news(Path::new("/elsewhere"), 0).1, []);
         drop(child.stdin.take());
         child.wait().unwrap();
         seen.look();
         assert!(!seen.news(&logdir, last).1[0].running);
-        let again = Seen::load(&home, user).news(&logdir, 0).1;
+        let again = Seen::load(&home, None, user).news(&logdir, 0).1;
         assert_eq!(again.len(), 1);
         assert_eq!((&again[0].launched, again[0].running), (&trainer.launched, false));
     }
@@ -436,7 +440,7 @@ mod tests {
         let logdir = folder.path().canonicalize().unwrap();
         let home = Home::below(&folder.path().join("state"));
         home.prepare().unwrap();
-        let seen = Seen::load(&home, rustix::process::geteuid().as_raw());
+        let seen = Seen::load(&home, None, rustix::process::geteuid().as_raw());
         seen.news(&logdir, 0);
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let now = seconds(SystemTime::now()).unwrap();

@@ -23,6 +23,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
 use tower_service::Service;
 
+use crate::launch::environment;
+
 use super::accept::{Order, Refusal};
 use super::cgroup::Groups;
 use super::client::{Cursor, News};
@@ -91,7 +93,7 @@ pub fn run(options: &Options) -> Result<(), RunnerError> {
     let slots = places(options.slots, &found, options.memory);
     tracing::info!(home = %options.home.path().display(), slots = slots.len(), gpus = found.len(), "runner ready");
     let queue = Queue::load(&options.home, slots, groups)?;
-    let seen = Arc::new(Seen::load(&options.home, user));
+    let seen = Arc::new(Seen::load(&options.home, environment::own_folder(), user));
     look_beside(&seen);
     let life = format!("{}-{:x}", std::process::id(), fastrand::u64(..));
     let (queue, asked) = (Mutex::new(queue), Mutex::new(Instant::now()));

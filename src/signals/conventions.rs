@@ -351,11 +351,25 @@ fn losses_by_other_names() {
         "train/smape",
         "nll_bits",
         "loss0",
+        "seg/ce",
+        "poisson_nll",
+        "train/neg_partial_loglik",
+        "head/rmse",
     ] {
         supervised(tag, tag, &[&format!("train_loss? = {tag}")]);
     }
     supervised("a VAE logs the whole and its parts", "elbo_loss\nrecon_loss\nkl_loss", &["train_loss = elbo_loss"]);
     supervised("a metric beside a loss", "train/loss\ntrain/energy_mae", &["train_loss = train/loss"]);
+    supervised(
+        "survival",
+        "train/neg_partial_loglik\nval/c_index",
+        &["train_loss? = train/neg_partial_loglik", "validation_accuracy? = val/c_index"],
+    );
+    supervised(
+        "one prefix for all",
+        "seg/ce\nseg/val_ce\nseg/val_miou",
+        &["train_loss? = seg/ce", "validation_loss? = seg/val_ce", "validation_accuracy? = seg/val_miou"],
+    );
 }
 
 #[test]
