@@ -355,6 +355,7 @@ fn losses_by_other_names() {
         "poisson_nll",
         "train/neg_partial_loglik",
         "head/rmse",
+        "elbo/train",
     ] {
         supervised(tag, tag, &[&format!("train_loss? = {tag}")]);
     }

@@ -70,7 +70,8 @@ pub(super) fn fit(programs: &[&Program<'_>], others: &[Program<'_>]) -> anyhow::
         let rows: Vec<Row> = programs.iter().flat_map(|program| rows(program, &layout, cured(program.label))).collect();
         let (hits, of) = (programs.iter().filter(|p| weight(p) > 0.0).map(|p| (cured(p.label), weight(p))))
             .fold((0.0, 0.0), |(hits, of), (cured, weight)| (hits + f64::from(u8::from(cured)) * weight, of + weight));
-        let prior = rounded((hits + 0.5) / (of + 5.0));
+        // Nothing is impossible: log-odds need more than 0.
+        let prior = rounded((hits + 0.5) / (of + 5.0)).max(0.001);
         if hits < LEAST {
             println!("  {name:32} cured {hits:4.0} of {of:.0}: no more is known");
             models.push((name.to_owned(), Model { prior, terms: Vec::new() }));
