@@ -145,13 +145,9 @@ const NAMES: &[(&str, &[&str])] = &[
             "normalize_x",
             "input_norm",
             "scaling",
-            "scaler",
-            "input_scaler",
             "feature_scaling",
             "scale_inputs",
             "scale_features",
-            "preprocess",
-            "preprocessing",
         ],
     ),
     (
@@ -360,19 +356,7 @@ fn zero_or_one(option: &Opt) -> bool {
 pub(super) fn on_words(knob: &str) -> &'static [&'static str] {
     match knob {
         "batch_norm" => &["batch", "bn", "batchnorm", "batch_norm", "batchnorm2d", "batchnorm1d"],
-        _ => &[
-            "standard",
-            "standardize",
-            "standardise",
-            "standardscaler",
-            "zscore",
-            "z-score",
-            "meanstd",
-            "true",
-            "yes",
-            "1",
-            "on",
-        ],
+        _ => &["standard", "standardize", "standardise", "zscore", "z-score", "true", "yes", "1", "on"],
     }
 }
 

@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::headline::{self, Owner};
 use super::sparkline::{is_logarithmic, sparkline};
 use super::words::{number, one_line, sentence, settings, shell_word, words};
-use crate::belief::Contribution;
 use crate::case::{
     About, ApprovalAsked, Believed, Body, CaseClosed, Cost, Digest, DigestItem, DigestLine, Evidence, Message,
     MessageKind, Notice, QuestionAsked, RUN, Recommended, RunSuggested, SKIP, SNOOZE, Tried,
@@ -381,17 +380,15 @@ fn troubles(about: &About) -> Vec<Trouble> {
     let troubles: Vec<Trouble> = match (about.evidence.is_empty(), about.symptoms.is_empty()) {
         (false, _) => about.evidence.iter().map(Trouble::of).collect(),
         (true, false) => about.symptoms.iter().map(by_id).collect(),
-        (true, true) => {
-            about.probability.map(|probability| doubt(probability, &about.speaks_for)).into_iter().collect()
-        }
+        (true, true) => about.probability.map(|probability| doubt(about, probability)).into_iter().collect(),
     };
     troubles.into_iter().filter(|trouble| !trouble.what.is_empty() || !trouble.said.is_empty()).collect()
 }
 
 /// Why a job without symptoms is thought to fail.
-fn doubt(probability: f64, reasons: &[Contribution]) -> Trouble {
-    let reasons: Vec<String> =
-        reasons.iter().take(REASONS).map(|r| format!("{} = {}", one_line(&r.quantity), number(r.value))).collect();
+fn doubt(about: &About, probability: f64) -> Trouble {
+    let reasons = about.speaks_for.iter().take(REASONS);
+    let reasons: Vec<String> = reasons.map(|r| format!("{} = {}", one_line(&r.quantity), number(r.value))).collect();
     Trouble {
         what: format!("probability of failing {:.0} %", 100.0 * probability),
         said: reasons.join(", "),

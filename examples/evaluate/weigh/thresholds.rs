@@ -10,7 +10,7 @@ use crate::random::measure::{ALLOWED, area};
 
 /// Share of healthy programs of which people may hear, at any look of their lives. Of unseen tasks and logging styles it
 /// becomes about one and a half times as much, and that is to stay near 3 %.
-const FALSE_ALARMS: f64 = 0.02;
+const FALSE_ALARMS: f64 = 0.025;
 
 /// What is said of a program at each look.
 pub(super) struct Judged {
