@@ -65,7 +65,7 @@ numbers! {
         policies have nothing in common.", "Schulman et al. 2017";
     MATURE_SHARE = 0.6, "fraction of the planned steps", "Before this point, a run with a constant loss may just be slow to start.", "warm-ups of public recipes";
     FIRST_POINTS = 10.0, "points", "A run of unknown length with ten points may still change as much as one that is halfway to maturity.", "Keras logs of ten epochs";
-    MATURE_POINTS = 3000.0, "points", "A run of unknown length counts as mature after this, and as begun after a third as many optimizer updates.", "examples/evaluate/healthy.yaml";
+    MATURE_POINTS = 3000.0, "points", "A run of unknown length counts as mature after this, and as halfway after a third as many optimizer updates.", "examples/evaluate/healthy.yaml";
     NEARLY_NOTHING = 0.051, "fraction of the peak rate", "A learning rate below a twentieth of its peak is nearly zero.", "the article, no learning-rate decay";
     FIFTH = 0.2, "share", "A loss that lost less than a fifth may improve slowly despite its fault; with less than a \
         fifth of the rate left, a constant loss is expected.", "cosine and step schedules";

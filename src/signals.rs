@@ -112,23 +112,10 @@ pub enum Learning {
 /// Words of tags that count errors; such a value is converted to an accuracy.
 const ERROR_RATES: &[&str] = &["wer", "cer", "ter", "per", "ler", "eer", "fer", "error", "err"];
 
-/// Words of tags of likelihoods and their bounds, which training raises, and words that turn these around.
-const LIKELIHOODS: &[&str] = &["elbo", "likelihood", "loglikelihood", "loglik"];
-const TURNED: &[&str] = &["neg", "negative", "minus", "loss"];
-
-fn has_word(tag: &str, words: &[&str]) -> bool {
-    tag.to_ascii_lowercase().split(|c: char| !c.is_ascii_alphanumeric()).any(|word| words.contains(&word))
-}
-
 /// Whether a tag that is interpreted as an accuracy is an error rate.
 pub fn is_error_rate(tag: &str) -> bool {
-    has_word(tag, ERROR_RATES)
-}
-
-/// Whether a tag that is interpreted as a loss is a likelihood, or a bound of one, as far as its name tells: many programs log
-/// its negative under the same name.
-pub fn is_likelihood(tag: &str) -> bool {
-    has_word(tag, LIKELIHOODS) && !has_word(tag, TURNED)
+    let words = tag.to_ascii_lowercase();
+    words.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| ERROR_RATES.contains(&word))
 }
 
 /// The kind of a series.

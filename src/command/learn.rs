@@ -472,11 +472,16 @@ fn settings(seen: &Seen<'_>, peeled: &Peeled, flags: &[Flag]) -> BTreeMap<String
                     found.insert(flag.knob.clone(), Value::from(1.0));
                 }
             }
-            (Unit::Knob, knob @ ("batch_norm" | "normalize_inputs")) if !flag.choices.is_empty() => {
-                let on = value
-                    .as_str()
-                    .is_some_and(|text| meaning::on_words(knob).contains(&text.to_ascii_lowercase().as_str()));
-                found.insert(flag.knob.clone(), Value::Bool(on));
+            (Unit::Knob, knob @ ("batch_norm" | "normalize_inputs"))
+                if !flag.choices.is_empty() && value.is_string() =>
+            {
+                let text = value.as_str().unwrap_or_default().to_ascii_lowercase();
+                let (on, off) =
+                    (meaning::on_words(knob).contains(&text.as_str()), meaning::NONE.contains(&text.as_str()));
+                // Another norm is no batch norm; another scaling may do as well.
+                if on || off || knob == "batch_norm" {
+                    found.insert(flag.knob.clone(), Value::Bool(on));
+                }
             }
             (Unit::Knob, knob) => {
                 let value = canonical_value(knob, &value);

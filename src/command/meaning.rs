@@ -330,7 +330,8 @@ fn fits(option: &Opt, knob: &str, word: &str) -> bool {
         }
         // Such an option chooses among several kinds, of which the knob is one and none is another.
         "batch_norm" if ["norm", "normalization", "norm_layer", "norm_type"].contains(&word) => chooses(option, knob),
-        "normalize_inputs" if !option.choices.is_empty() => chooses(option, knob),
+        // Losses and pictures are scaled as well.
+        "normalize_inputs" if !option.choices.is_empty() || SCALINGS.contains(&word) => switch || chooses(option, knob),
         "batch_norm" | "normalize_inputs" => {
             truth
                 || (option.kind == Kind::Int && zero_or_one(option))
@@ -351,6 +352,9 @@ fn zero_or_one(option: &Opt) -> bool {
     let number = option.default.as_ref().and_then(|value| value.as_f64().or_else(|| value.as_str()?.parse().ok()));
     number.is_none_or(|number| number == 0.0 || number == 1.0)
 }
+
+/// Names of options that scale something, which are the inputs if one choice is to standardise.
+const SCALINGS: &[&str] = &["scaling", "feature_scaling"];
 
 /// Names of the choice that turns a knob on: batch norm among several norms, standardisation among several scalings.
 pub(super) fn on_words(knob: &str) -> &'static [&'static str] {
@@ -562,6 +566,7 @@ mod tests {
             r#""--min-lr", type=float, help="minimum learning rate""#,
             r#""--eval-batch-size", type=int, help="batch size of evaluation""#,
             r#""--scaling", choices=["linear", "sqrt"]"#,
+            r#""--scaling", type=int, default=1"#,
             r#""--init", type=float, help="scale of the initialisation""#,
             r#""--init-scale", type=float, help="scale of the initialisation""#,
             r#""--loss", type=float"#,

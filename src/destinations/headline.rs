@@ -63,7 +63,9 @@ pub(super) fn problem(run: &str, about: &About) -> String {
     match (known, seen.first()) {
         (Some((_, does)), _) => format!("{run} {does}"),
         (None, Some(other)) => format!("{run} shows {}", words(&one_line(other))),
-        (None, None) if about.probability.is_some() => format!("{run} is probably failing"),
+        (None, None) if about.probability.is_some_and(|probability| probability > 0.5) => {
+            format!("{run} is probably failing")
+        }
         (None, None) => format!("{run} needs attention"),
     }
 }

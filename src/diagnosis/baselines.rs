@@ -140,7 +140,7 @@ impl Diagnosis {
             let facts = &mut case.baseline_facts;
             // A loss that improves slowly ends the search if no setting is unusual.
             facts.recovered = recovers;
-            // The symptoms that the job has had as long as it failed still lead the search.
+            // Symptoms shown at any time since the case was opened still lead the search.
             if recovers || !facts.ended {
                 facts.symptoms = joined(found.symptoms, &facts.symptoms);
                 facts.problems = joined(found.problems, &facts.problems);

@@ -28,11 +28,6 @@ impl Observed {
         Observed::with(tag, sketch.clone(), Unit::AS_LOGGED)
     }
 
-    /// A series that training lowers.
-    pub fn loss(tag: &str, sketch: &Sketch) -> Observed {
-        Observed::with(tag, sketch.clone(), Unit::of_loss(tag, sketch))
-    }
-
     /// A series of fractions; higher is better.
     pub fn accuracy(tag: &str, sketch: &Sketch) -> Observed {
         Observed::with(tag, sketch.clone(), Unit::of_accuracy(tag, sketch))
@@ -154,9 +149,9 @@ impl JobView {
         let says = |observed: &Observed| observed.unit.flips() || observed.constant() != Some(0.0);
         JobView {
             learning: map.learning,
-            training_loss: find(Signal::TrainLoss, Observed::loss),
+            training_loss: find(Signal::TrainLoss, Observed::new),
             loss_is_sum: map.all(Signal::TrainLoss).iter().filter(|matched| matched.part).count() > 1,
-            validation_loss: find(Signal::ValidationLoss, Observed::loss),
+            validation_loss: find(Signal::ValidationLoss, Observed::new),
             accuracy: find(Signal::TrainAccuracy, Observed::accuracy).filter(says),
             validation_accuracy: find(Signal::ValidationAccuracy, Observed::accuracy).filter(says),
             learning_rate: find(Signal::LearningRate, Observed::new),

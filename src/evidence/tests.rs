@@ -256,16 +256,3 @@ fn an_accuracy_of_a_guess_that_scatters_has_lost_nothing() {
     assert_eq!(lost(|i| if i < 50 { 0.12 } else { 0.05 }), 0.0);
     assert!(lost(|i| if i < 50 { 0.6 } else { 0.1 }) > 0.8);
 }
-
-#[test]
-fn a_likelihood_below_zero_is_a_loss_turned_around() {
-    let progress = |tag: &str, from: f64, to: f64| {
-        let values = sketch((0..200).map(|i| to + (from - to) * (-f64::from(i) / 30.0).exp()));
-        let mut job = with_loss([]);
-        job.training_loss = Some(Observed::loss(tag, &values));
-        get(&job, Quantity::Progress)
-    };
-    let rising = progress("elbo/train", -84.0, -21.0);
-    assert!((rising - progress("elbo/train", 84.0, 21.0)).abs() < 1e-9 && rising > 0.7, "{rising}");
-    assert!(progress("train/neg_elbo", -21.0, -84.0) > 0.0, "it falls as it should");
-}

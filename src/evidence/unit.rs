@@ -1,7 +1,7 @@
 //! Units of series: accuracies are fractions, whatever they were logged as.
 
 use crate::series::Sketch;
-use crate::signals::{is_error_rate, is_likelihood};
+use crate::signals::is_error_rate;
 
 /// The unit of a series, determined once: fractions are between 0 and 1, and higher is better.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,12 +24,6 @@ impl Unit {
             1.0
         };
         if is_error_rate(tag) { Unit { factor: -share, offset: 1.0 } } else { Unit { factor: share, offset: 0.0 } }
-    }
-
-    /// The unit of a loss: a likelihood or its bound, which training raises, counts from 0 downwards.
-    pub(super) fn of_loss(tag: &str, sketch: &Sketch) -> Unit {
-        let below_zero = sketch.first().is_some_and(|first| first.value < 0.0);
-        if is_likelihood(tag) && below_zero { Unit { factor: -1.0, offset: 0.0 } } else { Unit::AS_LOGGED }
     }
 
     pub(super) fn of(self, value: f64) -> f64 {

@@ -124,6 +124,19 @@ const ALIASES: &[(&str, &[&str])] = &[
 /// Knobs whose value is true or false, though a logger may have made a number of it (torch tests for numbers first).
 const SWITCHES: &[&str] = &["batch_norm", "normalize_inputs"];
 
+/// Knobs whose value is a number: a word in its place says that the program chooses, or was misread.
+const NUMBERS: &[&str] = &[
+    "learning_rate",
+    "lr_decay",
+    "batch_size",
+    "max_steps",
+    "epochs",
+    "train_examples",
+    "gradient_clip",
+    "seed",
+    "classes",
+];
+
 /// The canonical name of a logged hyperparameter; `None` if it is not a standard knob.
 pub fn canonical_name(logged: &str) -> Option<&'static str> {
     let plain = logged.to_ascii_lowercase().replace(['-', ' '], "_");
@@ -165,6 +178,7 @@ pub fn canonical_value(knob: &str, value: &Value) -> Option<Value> {
     };
     match (&value, knob) {
         (Value::Object(_) | Value::Array(_), _) => None,
+        (Value::String(_), knob) if NUMBERS.contains(&knob) || SWITCHES.contains(&knob) => None,
         (Value::Number(number), _) if SWITCHES.contains(&knob) => Some(Value::Bool(number.as_f64() != Some(0.0))),
         (Value::Number(number), "max_steps" | "epochs" | "train_examples") if number.as_f64()? <= 0.0 => None,
         (Value::Number(number), _) => Some(whole(number.as_f64()?)),

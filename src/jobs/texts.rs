@@ -28,25 +28,23 @@ const TAGS: &[&str] = &[
 /// Longer names are sentences.
 const LONGEST_NAME: usize = 60;
 
-/// Whether a text with this tag contains the settings of its program. `add_text` appends `/text_summary`.
+/// Whether a text with this tag contains the settings of its program, and not of a part of it. `add_text` appends
+/// `/text_summary`.
 pub(super) fn is_of_settings(tag: &str) -> bool {
     let tag = tag.trim_end_matches("/text_summary").to_ascii_lowercase().replace('-', "_");
-    tag.rsplit('/').next().is_some_and(|last| TAGS.contains(&last))
+    let (of, last) = tag.rsplit_once('/').unwrap_or(("train", &tag));
+    TAGS.contains(&last) && ["train", "training", "run", "job"].contains(&of)
 }
 
 /// The settings in a text, by the names that the program gave them.
 pub(super) fn settings_in(text: &str) -> Map<String, Value> {
+    let text = text.trim().trim_start_matches("```json").trim_matches('`').trim();
     if let Ok(Value::Object(settings)) = serde_json::from_str(text) {
         return settings;
     }
-    let inner = text.trim().strip_prefix("Namespace(").and_then(|rest| rest.strip_suffix(')'));
-    let (entries, sign): (Vec<&str>, _) = match inner {
-        Some(inner) => (inner.split(", ").collect(), &['='][..]),
-        None => (text.lines().flat_map(|line| line.split("<br>")).flat_map(parts).collect(), &[':', '=', '|'][..]),
-    };
     let mut settings = Map::new();
     let mut ambiguous = Vec::new();
-    for (name, value) in entries.into_iter().filter_map(|entry| entry_of(entry, sign)) {
+    for (name, value) in text.lines().flat_map(|line| line.split("<br>")).flat_map(parts).filter_map(entry_of) {
         if settings.get(&name).is_some_and(|other| *other != value) {
             ambiguous.push(name);
         } else {
@@ -60,16 +58,25 @@ pub(super) fn settings_in(text: &str) -> Map<String, Value> {
 
 /// The settings of a line: several of them have several signs, as in `lr=0.1, batch=32`.
 fn parts(line: &str) -> Vec<&str> {
-    if line.matches('=').count() > 1 { line.split(", ").collect() } else { vec![line] }
+    let line = line.split_once(" #").map_or(line, |(settings, _comment)| settings);
+    let several = line.matches(['=', ':']).count() > 1;
+    if several && !line.trim_start().starts_with('|') { line.split(", ").collect() } else { vec![line] }
 }
 
-/// One setting: `lr: 0.1`, `--lr=0.1`, `- **lr**: 0.1`, `| lr | 0.1 |`.
-fn entry_of(entry: &str, signs: &[char]) -> Option<(String, Value)> {
+/// One setting: `lr: 0.1`, `--lr=0.1`, `- **lr**: 0.1`, `| lr | 0.1 |`, `Namespace(lr=0.1`.
+fn entry_of(entry: &str) -> Option<(String, Value)> {
     let plain = entry.replace(['*', '`', '\\'], "");
-    let plain = plain.trim_matches(|c: char| c.is_whitespace() || "|-,{}()".contains(c));
-    let (name, value) = plain.split_once(signs)?;
-    let quotes: &[char] = &['"', '\'', ' ', '\t'];
-    let (name, value) = (name.trim_matches(quotes), value.trim_matches(quotes));
+    let plain = plain.trim();
+    let (name, value) = if plain.starts_with('|') {
+        let cells: Vec<&str> = plain.trim_matches('|').split('|').collect();
+        (*cells.first()?, *cells.get(1).filter(|_| cells.len() == 2)?)
+    } else {
+        plain.split_once([':', '='])?
+    };
+    // The name of the class whose object was printed is none of its settings.
+    let name = name.rsplit('(').next()?;
+    let around = |c: char| c.is_whitespace() || "\"'-,{}()".contains(c);
+    let (name, value) = (name.trim_matches(around), value.trim_matches(|c| c != '-' && around(c)));
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.len() <= LONGEST_NAME
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
@@ -96,6 +103,9 @@ mod tests {
             "|param|value|\n|-|-|\n|lr|0.001|\n|batch-size|64|\n|optim|adam|\n|bn|True|\n|clip|None|",
             "- **lr**: 0.001\n- **batch-size**: 64\n- **optim**: `adam`\n- **bn**: True\n- **clip**: None",
             "a second try, lr=0.001, batch-size=64, optim=adam, bn=True, clip=None",
+            "{'lr': 0.001, 'batch-size': 64, 'optim': 'adam', 'bn': True, 'clip': None}",
+            "lr: 0.001, batch-size: 64, optim: adam, bn: True, clip: None",
+            "lr: 0.001  # the peak\nbatch-size: 64\noptim: adam\nbn: True\nclip: None",
             "Namespace(lr=0.001, batch-size=64, optim='adam', bn=True, clip=None)",
             "--lr=0.001<br>--batch-size=64<br>--optim=adam<br>--bn=True<br>--clip=None",
             "{'lr': 0.001,\n 'batch-size': 64,\n 'optim': 'adam',\n 'bn': True,\n 'clip': None}",
@@ -104,7 +114,9 @@ mod tests {
             read.remove("param");
             assert_eq!(Value::Object(read), expected, "{text}");
         }
-        assert_eq!(settings_in(r#"{"lr": 0.001, "bn": true}"#)["bn"], true);
+        assert_eq!(settings_in("```json\n{\"lr\": 0.001, \"bn\": true}\n```")["bn"], true);
+        assert_eq!(settings_in("| lr | 0.1 | the rate |\n|lr|batch|decay|"), Map::new(), "a table of another form");
+        assert_eq!(settings_in("Config(lr=-0.1, name='a')")["lr"], "-0.1");
     }
 
     #[test]

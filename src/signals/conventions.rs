@@ -354,13 +354,14 @@ fn losses_by_other_names() {
         "seg/ce",
         "poisson_nll",
         "train/neg_partial_loglik",
-        "head/rmse",
-        "elbo/train",
     ] {
         supervised(tag, tag, &[&format!("train_loss? = {tag}")]);
     }
     supervised("a VAE logs the whole and its parts", "elbo_loss\nrecon_loss\nkl_loss", &["train_loss = elbo_loss"]);
     supervised("a metric beside a loss", "train/loss\ntrain/energy_mae", &["train_loss = train/loss"]);
+    let parts = read(&SignalRules::default(), "loss_ce\nloss_bbox\nloss_giou\ndepth_nll *3");
+    assert_eq!(parts.all(Signal::TrainLoss).len(), 3, "the loss is the sum of what was logged with it");
+    assert_eq!(shown(&read(&SignalRules::default(), "best_val_nll\nG_bce\nD_bce")), [""; 0]);
     supervised(
         "survival",
         "train/neg_partial_loglik\nval/c_index",

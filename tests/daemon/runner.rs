@@ -198,7 +198,7 @@ fn a_training_that_is_stuck_is_settled_by_a_probe_that_this_machine_trains() {
     let configuration = json!({
         "launch": {"command": format!("{train}/{{run_name}} {{settings}}"), "knobs": knobs},
         "probes": {"jobs": ["stuck"], "share": 0.3},
-        "prior": 0.05,
+        "prior": 0.03,
     });
     let configuration = stage.write("nextrun.yaml", &configuration.to_string());
     let trained = Command::new("sh").args(["-c", &format!("{train}/stuck")]).status().unwrap();

@@ -110,7 +110,7 @@ fn task(rng: &mut Rng) -> Task {
     let (inputs, outputs, length) = sizes(family, rng);
     let one_hot = matches!(family, Family::Symbols | Family::Recurrent | Family::Corridor);
     let plain = one_hot || matches!(family, Family::Table | Family::Autoencoder);
-    // Standardised as they come, fractions, pixels, counts, amounts of money, small units.
+    // Already standardised, fractions, pixels, counts, amounts of money, small units.
     let scales = [
         ((1.0, 0.0), 40.0),
         ((0.3, 0.5), 14.0),

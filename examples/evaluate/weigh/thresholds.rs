@@ -9,7 +9,7 @@ use super::rows::{Layout, Program, rounded};
 use crate::random::measure::{ALLOWED, area};
 
 /// Share of healthy programs of which people may hear, at any look of their lives. Of unseen tasks and logging styles it
-/// becomes about one and a half times as much, and that is to stay near 3 %.
+/// becomes up to twice as much, and that is to stay below 5 %.
 const FALSE_ALARMS: f64 = 0.025;
 
 /// What is said of a program at each look.
