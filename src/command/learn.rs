@@ -475,9 +475,8 @@ fn settings(seen: &Seen<'_>, peeled: &Peeled, flags: &[Flag]) -> BTreeMap<String
             (Unit::Knob, knob @ ("batch_norm" | "normalize_inputs"))
                 if !flag.choices.is_empty() && value.is_string() =>
             {
-                let text = value.as_str().unwrap_or_default().to_ascii_lowercase();
-                let (on, off) =
-                    (meaning::on_words(knob).contains(&text.as_str()), meaning::NONE.contains(&text.as_str()));
+                let text = value.as_str().unwrap_or_default();
+                let (on, off) = (meaning::turns(knob, true, text), meaning::turns(knob, false, text));
                 // Another norm is no batch norm; another scaling may do as well.
                 if on || off || knob == "batch_norm" {
                     found.insert(flag.knob.clone(), Value::Bool(on));

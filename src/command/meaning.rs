@@ -343,9 +343,8 @@ fn fits(option: &Opt, knob: &str, word: &str) -> bool {
 }
 
 fn chooses(option: &Opt, knob: &str) -> bool {
-    let has =
-        |wanted: &[&str]| option.choices.iter().any(|choice| wanted.contains(&choice.to_ascii_lowercase().as_str()));
-    has(on_words(knob)) && has(NONE)
+    let has = |on| option.choices.iter().any(|choice| turns(knob, on, choice));
+    has(true) && has(false)
 }
 
 fn zero_or_one(option: &Opt) -> bool {
@@ -356,16 +355,17 @@ fn zero_or_one(option: &Opt) -> bool {
 /// Names of options that scale something, which are the inputs if one choice is to standardise.
 const SCALINGS: &[&str] = &["scaling", "feature_scaling"];
 
-/// Names of the choice that turns a knob on: batch norm among several norms, standardisation among several scalings.
-pub(super) fn on_words(knob: &str) -> &'static [&'static str] {
-    match knob {
-        "batch_norm" => &["batch", "bn", "batchnorm", "batch_norm", "batchnorm2d", "batchnorm1d"],
-        _ => &["standard", "standardize", "standardise", "zscore", "z-score", "true", "yes", "1", "on"],
-    }
+/// Whether a choice turns a knob on or off: batch norm among several norms, standardisation among several scalings.
+pub(super) fn turns(knob: &str, on: bool, choice: &str) -> bool {
+    let kinds: &[&str] = match (knob, on) {
+        (_, false) => &["none", "identity", "linear", "raw", ""],
+        ("batch_norm", true) => &["batch", "bn", "batchnorm", "batch_norm", "batchnorm2d", "batchnorm1d"],
+        (_, true) => &["standard", "standardize", "standardise", "zscore", "z-score", "meanstd"],
+    };
+    let plain = if on { ["true", "yes", "1", "on"] } else { ["false", "no", "0", "off"] };
+    let choice = choice.to_ascii_lowercase();
+    kinds.contains(&choice.as_str()) || plain.contains(&choice.as_str())
 }
-
-/// Names of the choice that turns a knob off.
-pub(super) const NONE: &[&str] = &["none", "no", "off", "identity", "linear", "raw", "false", "0", ""];
 
 /// Whether a schedule keeps the learning rate constant.
 pub(super) fn constant(choice: &str) -> bool {

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::meaning::{NONE, constant, on_words};
+use super::meaning::{constant, turns};
 use crate::jobs::canonical_value;
 use crate::launched::{Flag, Kind, Unit, Way};
 
@@ -78,8 +78,7 @@ fn without(flag: &Flag) -> Result<Setting, String> {
 
 fn truth(flag: &Flag, on: bool) -> Result<Setting, String> {
     if !flag.choices.is_empty() && flag.way != Way::Switch {
-        let wanted = if on { on_words(&flag.knob) } else { NONE };
-        let chosen = flag.choices.iter().find(|choice| wanted.contains(&choice.to_ascii_lowercase().as_str())).cloned();
+        let chosen = flag.choices.iter().find(|choice| turns(&flag.knob, on, choice)).cloned();
         return chosen.map(Setting::To).ok_or_else(|| format!("`{}` does not have this choice", shown(flag)));
     }
     if flag.way == Way::Switch {
@@ -328,6 +327,15 @@ mod tests {
         assert_eq!((to(&bn(Kind::Int), json!(true)), to(&bn(Kind::Int), json!(false))), ("1".into(), "0".into()));
         // Python's bool("False") is true.
         assert_eq!(to(&bn(Kind::Truthy), json!(false)), "");
+        let of = |choices: [&str; 2]| Flag { choices: choices.map(str::to_owned).to_vec(), ..bn(Kind::Text) };
+        for (choices, off, on) in
+            [(["0", "1"], "0", "1"), (["true", "false"], "false", "true"), (["off", "bn"], "off", "bn")]
+        {
+            assert_eq!(
+                (to(&of(choices), json!(false)), to(&of(choices), json!(true))),
+                (off.to_owned(), on.to_owned())
+            );
+        }
         let norm = Flag { choices: vec!["layer".into(), "BatchNorm".into(), "none".into()], ..bn(Kind::Text) };
         assert_eq!((to(&norm, json!(true)), to(&norm, json!(false))), ("BatchNorm".into(), "none".into()));
         let switch = |on: &str, off: Option<&str>, default| Flag {
