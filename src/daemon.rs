@@ -38,7 +38,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::case::{Case, runs_named};
-use crate::config::{SecretSource, Settings, Variables};
+use crate::config::{SecretSource, Settings};
 use crate::diagnosis::{Diagnosis, SetAside};
 use crate::fate::JobFate;
 use crate::fault;
@@ -56,6 +56,7 @@ use live::Live;
 use reload::Prepared;
 use stopping::end_at_last;
 
+pub use crate::launch::environment::variables;
 pub use clicks::answerer;
 pub use ownership::{store_of, with_variable};
 pub use places::{check_overlaps, names_that_change};
@@ -95,14 +96,6 @@ pub fn with_causes(error: &anyhow::Error) -> String {
         }
     }
     told
-}
-
-/// The environment of this process, without names and values that are not UTF-8.
-pub fn variables() -> Variables {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    std::env::vars_os().filter_map(text).collect()
 }
 
 /// Runs until stopped by `wishes`, SIGTERM or SIGINT. SIGHUP reloads the settings.

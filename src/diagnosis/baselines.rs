@@ -119,9 +119,9 @@ impl Diagnosis {
     fn look_again(&mut self, id: &CaseId, exam: &Exam, now: f64, changes: &mut Changes) {
         let Some(case) = self.cases.get_mut(id) else { return };
         let before = &case.baseline_facts;
-        let grown = exam.facts.steps() > 1.25 * before.steps();
+        let (grown, status) = (exam.facts.steps() > 1.25 * before.steps(), exam.status().0);
         let failed_to_learn = !before.learned || !before.finite;
-        let recovers = failed_to_learn && exam.facts.learned && exam.status().0 == Status::Healthy;
+        let recovers = failed_to_learn && exam.facts.learned && status == Status::Healthy;
         let beyond_doubt = exam.facts.number(Quantity::Progress) > RECOVERED || !before.finite || exam.view.accurate();
         if grown && recovers && beyond_doubt && exam.ends_well() {
             let summary = format!("the baseline now learns without changes: {}", exam.facts.in_words());
@@ -135,7 +135,7 @@ impl Diagnosis {
             case.baseline_facts = exam.facts.clone();
             let trace = case.close(conclusion, now);
             changes.add(case, trace);
-        } else if exam.facts.ended && !before.ended || grown && exam.status().0 == Status::Failing {
+        } else if exam.facts.ended && !before.ended || grown && status == Status::Failing {
             let found = std::mem::replace(&mut case.baseline_facts, exam.facts.clone());
             let facts = &mut case.baseline_facts;
             // A loss that improves slowly ends the search if no setting is unusual.

@@ -29,10 +29,10 @@ pub fn folder(variables: &BTreeMap<String, String>) -> Option<PathBuf> {
     Some(state.join("nextrun").join("environments"))
 }
 
-/// The location of environments for programs with the environment of this process.
-pub fn own_folder() -> Option<PathBuf> {
+/// The environment of this process, without names and values that are not UTF-8.
+pub fn variables() -> BTreeMap<String, String> {
     let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    folder(&std::env::vars_os().filter_map(text).collect())
+    std::env::vars_os().filter_map(text).collect()
 }
 
 /// Stores an environment without values that look like secrets, and returns its id; identical environments have the

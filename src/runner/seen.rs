@@ -78,7 +78,7 @@ struct Inner {
 /// The training processes of this user.
 pub(super) struct Seen {
     folder: PathBuf,
-    /// Where the runner looks for environments, whatever the variables of the training process say.
+    /// The directory in which the runner also looks for environments; a training process may have another `XDG_STATE_HOME`.
     environments: Option<PathBuf>,
     user: u32,
     boot: String,

@@ -93,7 +93,8 @@ pub fn run(options: &Options) -> Result<(), RunnerError> {
     let slots = places(options.slots, &found, options.memory);
     tracing::info!(home = %options.home.path().display(), slots = slots.len(), gpus = found.len(), "runner ready");
     let queue = Queue::load(&options.home, slots, groups)?;
-    let seen = Arc::new(Seen::load(&options.home, environment::own_folder(), user));
+    let environments = environment::folder(&environment::variables());
+    let seen = Arc::new(Seen::load(&options.home, environments, user));
     look_beside(&seen);
     let life = format!("{}-{:x}", std::process::id(), fastrand::u64(..));
     let (queue, asked) = (Mutex::new(queue), Mutex::new(Instant::now()));

@@ -335,7 +335,7 @@ impl Supervision {
 /// The stored environment of the baseline. Values that look like secrets are not stored; they come from this process.
 fn stored_environment(order: &Order) -> io::Result<BTreeMap<String, String>> {
     let Some(id) = order.environment() else { return Ok(BTreeMap::new()) };
-    let folder = environment::own_folder().ok_or_else(|| {
+    let folder = environment::folder(&environment::variables()).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::NotFound,
             "the location of its environment is unknown because neither XDG_STATE_HOME nor HOME is set",
