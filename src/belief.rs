@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Curve, Evidence, Measured, Quantity, unknown};
-use crate::numbers::{FIRST_POINTS, MATURE_POINTS, THIRD};
+use crate::numbers::{FIRST_POINTS, MATURE_UPDATES, THIRD};
 use crate::symptoms::{Finding, Severity};
 
 pub use weights::{About, CALIBRATION, Model, Term, Verdicts, Weights};
@@ -197,7 +197,8 @@ pub fn unripe(known: impl Fn(Quantity) -> Option<f64>) -> f64 {
         None => {
             let left = |of: f64, quantity| Some(of / known(quantity)?.max(1.0));
             let by_points = left(FIRST_POINTS, Quantity::Points).unwrap_or(FIRST_POINTS);
-            left(THIRD * MATURE_POINTS, Quantity::UpdatesMade).map_or(by_points, |by_updates| by_points.max(by_updates))
+            left(THIRD * MATURE_UPDATES, Quantity::UpdatesMade)
+                .map_or(by_points, |by_updates| by_points.max(by_updates))
         }
     }
 }

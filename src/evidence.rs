@@ -122,6 +122,7 @@ quantities! {
     Accuracy "accuracy" "accuracy" "training accuracy at the end";
     AccuracyGain "accuracy_gain" "accuracy" "increase of the accuracy since the start: on training data, otherwise on validation data";
     AccuracyTrend "accuracy_trend" "standard normal deviates" "Mann-Kendall test over all levels of that accuracy";
+    Unscored "unscored" "yes or no" "a score of detections or masks is exactly 0 at all evaluations";
     AccuracyLost "accuracy_lost" "fraction of the gain" "how much of its gain an accuracy has lost again";
     ValidationAccuracy "validation_accuracy" "accuracy" "validation accuracy at the end";
     ValidationAccuracyLateGain "validation_accuracy_late_gain" "accuracy" "increase of the validation accuracy in the second half; 0 if it is within its noise";

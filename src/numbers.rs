@@ -60,12 +60,12 @@ numbers! {
         norm grows by a few times, but never by a factor of 100.", "examples/evaluate";
     COLLAPSE = 0.8, "fraction of the gain", "A reward that lost 80 % of its gain has collapsed.", "examples/evaluate/faults.yaml";
     REWARD_GAIN = 0.1, "fraction of the range", "A reward whose gain is less than a tenth of its range has not risen.", "Stable Baselines logs";
-    REWARDS = 30.0, "points", "Fewer rewards do not show whether they rise.", "Stable Baselines logs";
+    ENOUGH_POINTS = 30.0, "points", "Fewer rewards do not show whether they rise, nor fewer losses whether a run of unknown length stands still.", "Stable Baselines logs";
     TORN = 0.5, "nats", "Updates are usually stopped at a few hundredths of a nat; at one nat, the old and new \
         policies have nothing in common.", "Schulman et al. 2017";
     MATURE_SHARE = 0.6, "fraction of the planned steps", "Before this point, a run with a constant loss may just be slow to start.", "warm-ups of public recipes";
     FIRST_POINTS = 10.0, "points", "A run of unknown length with ten points may still change as much as one that is halfway to maturity.", "Keras logs of ten epochs";
-    MATURE_POINTS = 3000.0, "points", "A run of unknown length counts as mature after this, and as halfway after a third as many optimizer updates.", "examples/evaluate/healthy.yaml";
+    MATURE_UPDATES = 3000.0, "updates", "A run of unknown length counts as mature after this many optimizer updates (points, if only these are known), and as halfway after a third.", "examples/evaluate/healthy.yaml";
     NEARLY_NOTHING = 0.051, "fraction of the peak rate", "A learning rate below a twentieth of its peak is nearly zero.", "the article, no learning-rate decay";
     FIFTH = 0.2, "share", "A loss that lost less than a fifth may improve slowly despite its fault; with less than a \
         fifth of the rate left, a constant loss is expected.", "cosine and step schedules";

@@ -105,7 +105,7 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
 /// guess is.
 fn of_squares(job: &JobView, loss: f64, right: f64) -> Option<f64> {
     let cost = loss / (right * (1.0 - right));
-    let squared = job.text("loss").is_none_or(|name| name == "l2") && !job.loss_is_sum;
+    let squared = job.text("loss").is_none_or(|name| name == "l2") && !job.loss_is_derived;
     (squared && (cost - 1.0).abs() < AT_CHANCE).then_some(cost)
 }
 
@@ -118,13 +118,13 @@ fn over_guess(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
     possible.then(|| curve.start.min(curve.end) / classes.ln())
 }
 
-/// The loss relative to that of one constant answer, if the accuracy was exactly the same at all evaluations. A network
+/// The loss relative to that of one constant answer, if the accuracy was exactly the same at all evaluations but the first. A network
 /// that knows more than class frequencies has a lower cross-entropy than the entropy of its own accuracy.
 fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
     let gained = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end - c.start > ACCURACY_GAIN);
     let same = |observed: &Option<Observed>| {
         let observed = observed.as_ref().filter(|observed| observed.sketch.count() as f64 >= EVALUATIONS)?;
-        observed.constant().filter(|accuracy| *accuracy > 0.0 && *accuracy < GOOD)
+        observed.constant_since_first().filter(|accuracy| *accuracy > 0.0 && *accuracy < GOOD)
     };
     if gained || curve.late_fall() > AT_CHANCE {
         return None;

@@ -19,6 +19,17 @@ pub struct Change {
     pub errors: f64,
 }
 
+impl Change {
+    /// From the median of the values before to the level that seven in eight of the `sorted` values after exceed.
+    pub(super) fn between(before: &[f64], sorted: &[f64], noise: f64) -> Change {
+        let (from, to) = (median(before), sorted[(sorted.len() - 1) / 8]);
+        let error = MEDIAN * noise * (1.0 / before.len() as f64 + 1.0 / sorted.len() as f64).sqrt();
+        // Values without scatter are exact to the last logged digit.
+        let exact = f64::from(f32::EPSILON) * from.abs().max(to.abs());
+        Change { at: 0.0, from, to, errors: (to - from) / error.max(exact).max(f64::MIN_POSITIVE) }
+    }
+}
+
 /// With fewer values, there is no level before and after.
 const LEAST: usize = 6;
 
@@ -39,11 +50,7 @@ pub(super) fn change(values: &[f64]) -> Option<Change> {
             let place = sorted.partition_point(|other: &f64| other.total_cmp(value).is_lt());
             sorted.insert(place, *value);
         }
-        let (from, to) = (median(before), sorted[(sorted.len() - 1) / 8]);
-        let error = MEDIAN * noise * (1.0 / before.len() as f64 + 1.0 / after.len() as f64).sqrt();
-        // Values without scatter are exact to the last logged digit.
-        let exact = f64::from(f32::EPSILON) * from.abs().max(to.abs());
-        Change { at: split as f64, from, to, errors: (to - from) / error.max(exact).max(f64::MIN_POSITIVE) }
+        Change { at: split as f64, ..Change::between(before, &sorted, noise) }
     };
     let rises = (3..values.len() - 1).rev().map(rise).filter(|change| change.to > change.from);
     // Of equal ones, the latest counts.

@@ -34,6 +34,8 @@ pub struct Curve {
     pub levels: Vec<Level>,
     /// The exact latest values, finite ones.
     pub tail: Vec<f64>,
+    /// Means of the stretches that end before these, the latest tenth of all stretches.
+    before_tail: Vec<f64>,
     /// Number of finite points.
     pub points: u64,
     /// The start: median of the first values.
@@ -69,7 +71,8 @@ impl Curve {
         let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, &bucket, unit)).collect();
         let head = sketch.head().iter().copied().filter(|value| value.is_finite());
         let head: Vec<f64> = head.map(|value| unit.of(value)).collect();
-        let tail = sketch.newest().into_iter().map(|point| point.value).filter(|value| value.is_finite());
+        let recent = sketch.newest();
+        let tail = recent.iter().map(|point| point.value).filter(|value| value.is_finite());
         let tail: Vec<f64> = tail.map(|value| unit.of(value)).collect();
         let point = |point: Point| Point { value: unit.of(point.value), ..point };
         let (low, high) = (point(sketch.lowest()?), point(sketch.highest()?));
@@ -77,6 +80,8 @@ impl Curve {
         let means: Vec<f64> = levels.iter().map(|l| l.mean).collect();
         let noise = noise_of(sketch.noise().unwrap_or(0.0) * unit.size(), &levels, &means);
         let newest = newest(levels.len());
+        let begins = recent.first().map_or(f64::MAX, |point| point.step as f64);
+        let earlier = levels.partition_point(|level| level.step + sketch.bucket_width() as f64 / 2.0 <= begins);
         let end = median(&means[means.len() - newest..]);
         let (start, start_error) = match level_of_skewed(&levels) {
             Some((mean, error)) if mean > median(&head) => (mean, error),
@@ -97,6 +102,7 @@ impl Curve {
             lowest,
             highest,
             head,
+            before_tail: means[earlier.saturating_sub(newest)..earlier].to_vec(),
             levels,
             tail,
         })
@@ -226,8 +232,8 @@ impl Curve {
         median(&self.levels[begin.min(end)..end].iter().map(|l| l.mean).collect::<Vec<_>>())
     }
 
-    /// The last rise that persists to the latest point: of the levels, and of the latest single points, so that a rise
-    /// within the last hundredth of the run is detected. `sign` is -1 for a fall.
+    /// The last rise that persists to the latest point: of the levels, of the latest single points, and from those to
+    /// these, so that a rise within the last hundredth of the run is detected. `sign` is -1 for a fall.
     pub fn last_change(&self, sign: f64) -> Option<Change> {
         let of = |values: &[f64]| change(&values.iter().map(|v| sign * v).collect::<Vec<_>>());
         let means = self.means();
@@ -240,7 +246,21 @@ impl Curve {
         };
         let coarse = coarse.map(|c| place(c, means.len(), 1.0));
         let fine = fine.map(|c| place(c, self.tail.len(), self.tail.len() as f64 / self.points as f64));
-        coarse.into_iter().chain(fine).max_by(|a, b| a.errors.total_cmp(&b.errors))
+        coarse.into_iter().chain(fine).chain(self.sudden(sign)).max_by(|a, b| a.errors.total_cmp(&b.errors))
+    }
+
+    /// The rise to the latest single points, if these are a small part of the series.
+    fn sudden(&self, sign: f64) -> Option<Change> {
+        let share = self.tail.len() as f64 / self.points as f64;
+        if share > NEWEST || self.tail.is_empty() || self.before_tail.is_empty() {
+            return None;
+        }
+        let before: Vec<f64> = self.before_tail.iter().map(|value| sign * value).collect();
+        let mut after: Vec<f64> = self.tail.iter().map(|value| sign * value).collect();
+        after.sort_by(f64::total_cmp);
+        let change = Change::between(&before, &after, self.noise);
+        let change = Change { at: 1.0 - share, from: sign * change.from, to: sign * change.to, ..change };
+        (change.errors > 0.0).then_some(change)
     }
 
     /// The beginning of the latest fifth of the levels, or of the values: a log by environment steps may have hundreds

@@ -14,9 +14,8 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
         return;
     };
     let loss = job.falling_loss();
-    // A norm that is 0 at every point while the loss changes was never filled in by the program.
-    let moves = job.loss().is_some_and(|loss| loss.sketch.longest_repeat() < 3);
-    if norm.highest.value == 0.0 && moves {
+    // A norm that is 0 at every point while the loss falls was never filled in by the program.
+    if norm.highest.value == 0.0 && loss.is_some_and(Curve::dropped) {
         return;
     }
     let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);

@@ -38,6 +38,11 @@ impl Observed {
         Observed { tag: tag.to_owned(), sketch, curve, unit }
     }
 
+    /// The share of wrong answers, of an accuracy.
+    fn wrong_answers(&self) -> Observed {
+        Observed::with(&format!("1 - {}", self.tag), self.sketch.clone(), self.unit.turned())
+    }
+
     /// The same series at a fraction of its length; its unit is unchanged.
     fn at(&self, share: f64) -> Observed {
         Observed::with(&self.tag, self.sketch.until(step_at(&self.sketch, share)), self.unit)
@@ -52,6 +57,19 @@ impl Observed {
     pub(super) fn constant(&self) -> Option<f64> {
         let (lowest, highest) = (self.sketch.lowest()?, self.sketch.highest()?);
         (lowest.value == highest.value).then(|| self.unit.of(highest.value))
+    }
+
+    /// Whether all values after the first are exactly the same, and that value in its unit. The first may be the mean of
+    /// an epoch during which the network still moved.
+    pub(super) fn constant_since_first(&self) -> Option<f64> {
+        (u64::from(self.sketch.trailing_repeats()) + 1 >= self.sketch.count()).then(|| self.newest()).flatten()
+    }
+
+    /// Whether it is the share of answers that are correct as a whole. That of a regression is 0, and that of long
+    /// sequences may be for most of a training. A score of detections or masks is not.
+    pub(super) fn is_of_whole_answers(&self) -> bool {
+        let tag = self.tag.to_ascii_lowercase();
+        ["acc", "exact", "exp_rate"].iter().any(|name| tag.contains(name)) || tag.ends_with("em")
     }
 
     /// First and latest step.
@@ -95,8 +113,8 @@ pub struct JobView {
     pub learning: Learning,
     /// The training loss.
     pub training_loss: Option<Observed>,
-    /// The training loss is the sum of parts that were logged without a total.
-    pub loss_is_sum: bool,
+    /// The loss is not logged, but computed: the sum of its parts, or the share of wrong answers.
+    pub loss_is_derived: bool,
     /// The validation loss.
     pub validation_loss: Option<Observed>,
     /// Accuracy on training data.
@@ -145,15 +163,24 @@ impl JobView {
             all.collect()
         };
         let parts = map.all(Signal::PartOfLoss).iter();
-        // An accuracy that never leaves 0 measures something else: a regression, or whole sequences.
-        let says = |observed: &Observed| observed.unit.flips() || observed.constant() != Some(0.0);
+        let says = |observed: &Observed| {
+            observed.unit.flips() || !observed.is_of_whole_answers() || observed.constant() != Some(0.0)
+        };
+        let accuracy = find(Signal::TrainAccuracy, Observed::accuracy).filter(says);
+        let validation_accuracy = find(Signal::ValidationAccuracy, Observed::accuracy).filter(says);
+        let only_answers = map.learning == Learning::Unknown && (accuracy.is_some() || validation_accuracy.is_some());
+        let loss = |signal, accuracy: &Option<Observed>| match only_answers {
+            true => accuracy.as_ref().map(Observed::wrong_answers),
+            false => find(signal, Observed::new),
+        };
+        let is_sum = map.all(Signal::TrainLoss).iter().filter(|matched| matched.part).count() > 1;
         JobView {
-            learning: map.learning,
-            training_loss: find(Signal::TrainLoss, Observed::new),
-            loss_is_sum: map.all(Signal::TrainLoss).iter().filter(|matched| matched.part).count() > 1,
-            validation_loss: find(Signal::ValidationLoss, Observed::new),
-            accuracy: find(Signal::TrainAccuracy, Observed::accuracy).filter(says),
-            validation_accuracy: find(Signal::ValidationAccuracy, Observed::accuracy).filter(says),
+            learning: if only_answers { Learning::Supervised } else { map.learning },
+            training_loss: loss(Signal::TrainLoss, &accuracy),
+            loss_is_derived: is_sum || only_answers,
+            validation_loss: loss(Signal::ValidationLoss, &validation_accuracy),
+            accuracy,
+            validation_accuracy,
             learning_rate: find(Signal::LearningRate, Observed::new),
             gradient_norm: find(Signal::GradientNorm, Observed::new),
             reward: find(Signal::Reward, Observed::new),
@@ -186,7 +213,7 @@ impl JobView {
         JobView {
             learning: self.learning,
             training_loss: cut(&self.training_loss),
-            loss_is_sum: self.loss_is_sum,
+            loss_is_derived: self.loss_is_derived,
             validation_loss: cut(&self.validation_loss),
             accuracy: cut(&self.accuracy),
             validation_accuracy: cut(&self.validation_accuracy),
@@ -224,6 +251,15 @@ impl JobView {
         self.training_loss.as_ref().map_or(shape.is_some(), |training| few(training) && shape == Some(true))
     }
 
+    /// Of an adversarial job, the part of its losses that compares outputs with what they should be, if it is logged.
+    pub(super) fn reconstruction(&self) -> Option<&Observed> {
+        let is_one = |part: &&Observed| {
+            let tag = part.tag.to_ascii_lowercase();
+            tag.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| RECONSTRUCTIONS.contains(&word))
+        };
+        self.parts.iter().find(is_one).filter(|_| self.learning == Learning::Adversarial)
+    }
+
     /// The shape of the loss, if the loss of this kind of job should fall.
     pub fn falling_loss(&self) -> Option<&Curve> {
         self.loss().filter(|_| self.learning == Learning::Supervised)?.curve.as_ref()
@@ -252,7 +288,7 @@ impl JobView {
     /// Whether the loss is a cross-entropy over classes, according to knobs and signals.
     pub fn classifies(&self) -> bool {
         match self.text("loss") {
-            _ if self.loss_is_sum => false,
+            _ if self.loss_is_derived => false,
             Some(loss) => {
                 loss.contains("entropy") || loss == "nll" || loss == "custom" && self.own_accuracy().is_some()
             }
@@ -266,6 +302,10 @@ impl JobView {
         curve.is_some_and(|curve| curve.end > GOOD)
     }
 }
+
+/// Words of tags for the distance of a generator's outputs from what they should be.
+const RECONSTRUCTIONS: &[&str] =
+    &["cycle", "cyc", "idt", "identity", "l1", "l2", "mse", "mae", "mel", "pixel", "rec", "recon", "reconstruction"];
 
 /// The sum of series, named after its parts; steps that the first series does not have are omitted.
 fn sum_of<'a>(mut parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {

@@ -20,6 +20,11 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     if let Some(judged) = job.judged() {
         measure_ends(judged, evidence);
     }
+    // Two adversaries have no common loss, but what they reconstruct must not be lost again.
+    if let Some((part, curve)) = job.reconstruction().and_then(|part| Some((part, part.curve.as_ref()?))) {
+        measure_ends(part, evidence);
+        measure_rise(curve, part, evidence);
+    }
     let Some(observed) = job.loss() else { return };
     measure_repeats(observed, evidence);
     let Some(curve) = &observed.curve else { return };
@@ -193,12 +198,14 @@ fn measure_repeats(observed: &Observed, evidence: &mut Evidence) {
     let mut put = |quantity, value: f64| evidence.put(quantity, (value, 0.0), observed);
     let repeats = f64::from(sketch.trailing_repeats());
     let before = level_before_repeats(sketch, last.value);
-    let converged = has_converged(sketch, last.value, before);
+    // A loss cannot be 0 directly after a level of a tenth of its first value: a NaN was replaced by 0. One that was never
+    // anything else is not computed at all.
+    let sudden = before.map_or(observed.constant() == Some(0.0), |level| level.abs() > LEARNED * first.value.abs());
+    let zero = sudden && last.value == 0.0;
+    let converged = !zero && has_converged(sketch, last.value, before);
     put(Q::Repeats, if converged { 0.0 } else { repeats });
     put(Q::RepeatedShare, if converged { 0.0 } else { repeats / sketch.count() as f64 });
-    // A loss cannot be 0 directly after a level of a tenth of its first value: a NaN was replaced by 0.
-    let sudden = last.value == 0.0 && before.is_some_and(|level| level.abs() > LEARNED * first.value.abs());
-    put(Q::Zeros, if sudden { repeats } else { 0.0 });
+    put(Q::Zeros, if zero { repeats } else { 0.0 });
     let at_clamp = |value: f64| CLAMPS.iter().any(|clamp| (value - clamp).abs() < 1e-4 * clamp);
     if at_clamp(last.value) && repeats > 1.0 {
         put(Q::Clamp, repeats / sketch.count() as f64);

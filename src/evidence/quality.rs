@@ -1,8 +1,8 @@
 //! Quantities of accuracies, of validation, and of rewards.
 
 use crate::numbers::{
-    ACCURACY_GAIN, AT_CHANCE, BROKEN, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, GUESS, HALF, MAYBE, NEWEST, OVERSURE,
-    REWARDS, SIGNIFICANT, TREND,
+    ACCURACY_GAIN, AT_CHANCE, BROKEN, ENOUGH_POINTS, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, GUESS, HALF, MAYBE, NEWEST,
+    OVERSURE, SIGNIFICANT, TREND,
 };
 
 use super::chance::{error_of_guessing, gives_one_answer};
@@ -23,6 +23,12 @@ fn curve(observed: &Option<Observed>) -> Option<(&Observed, &Curve)> {
 }
 
 fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
+    for observed in [&job.accuracy, &job.validation_accuracy].into_iter().flatten() {
+        let zero = observed.constant() == Some(0.0) && !observed.is_of_whole_answers();
+        if zero && observed.sketch.count() as f64 >= EVALUATIONS {
+            evidence.put(Q::Unscored, (1.0, 0.0), observed);
+        }
+    }
     // One constant answer has the accuracy of its class, which says nothing of the network.
     let of_classes = gives_one_answer(evidence);
     for (quantity, series) in [(Q::Accuracy, &job.accuracy), (Q::ValidationAccuracy, &job.validation_accuracy)] {
@@ -158,8 +164,13 @@ fn measure_reward(job: &JobView, evidence: &mut Evidence) {
     let gained = best - curve.start;
     // Only a gain that exceeds the swings of single values can be lost.
     let real = gained > SIGNIFICANT * error && gained > (1.0 + MAYBE) * curve.noise.min(scale / (1.0 + MAYBE));
-    if real && curve.points as f64 >= REWARDS {
-        let newest = curve.newest_fifth().iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
+    if real && curve.points as f64 >= ENOUGH_POINTS {
+        // Single rewards scatter, so the best of the latest fifth counts, unless they fall steadily.
+        let newest = if curve.trend_from(HALF) < -TREND {
+            curve.end
+        } else {
+            curve.newest_fifth().iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max)
+        };
         let level = broken(curve, -1.0).map_or(newest, |level| level.min(newest));
         evidence.put(Q::RewardLost, ((best - level) / gained, error / gained), observed);
     }

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::numbers::{
-    ADAPTIVE_RATE, AT_CHANCE, EARLY, FEW_POINTS, FUTILE, GUESS, HALF, MATURE_POINTS, MATURE_SHARE, NEARLY_NOTHING,
-    NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
+    ADAPTIVE_RATE, AT_CHANCE, EARLY, ENOUGH_POINTS, FEW_POINTS, FUTILE, GUESS, HALF, LEARNED, MATURE_SHARE,
+    MATURE_UPDATES, NEARLY_NOTHING, NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
 };
 use crate::signals::Learning;
 
@@ -28,8 +28,12 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     let yes = |holds: bool| Some(f64::from(u8::from(holds)));
     let peak = peak_rate(job);
     set(Q::PeakRate, peak);
-    set(Q::RatePosition, peak.filter(|rate| *rate > 0.0).map(|rate| rate_position(job, rate)));
-    set(Q::Reach, reach(job).filter(|_| judged.curve.is_some()));
+    let moved = has_moved(job);
+    let position = peak.filter(|rate| *rate > 0.0).map(|rate| rate_position(job, rate));
+    // A reward that rises shows that its rate is not too low, however unusual.
+    let rises = moved && job.learning == Learning::Reinforcement;
+    set(Q::RatePosition, position.map(|position| if rises { position.max(0.0) } else { position }));
+    set(Q::Reach, reach(job).filter(|_| judged.curve.is_some() && !moved));
     set(Q::RiskyStart, job.text("initializer").map(|name| f64::from(u8::from(is_risky(name)))));
     set(Q::Squashed, yes(squashed_regression(job)));
     set(Q::TrainedBefore, yes(trained_before));
@@ -40,7 +44,10 @@ fn measure_life(job: &JobView, evidence: &mut Evidence) {
     let Some(judged) = job.judged().or(job.training_loss.as_ref()).or(job.parts.first()) else { return };
     let points = (judged.sketch.count() - judged.sketch.non_finite()) as f64;
     let life = job.life;
-    let maturity = life.done.map_or(points / MATURE_POINTS, |done| done / MATURE_SHARE);
+    // The steps of rewards are those of the environment, and other steps may count samples.
+    let steps = life.updates.filter(|_| job.learning != Learning::Reinforcement).unwrap_or(points);
+    let made = points.max(steps.min(points * MATURE_UPDATES / ENOUGH_POINTS));
+    let maturity = life.done.map_or(made / MATURE_UPDATES, |done| done / MATURE_SHARE);
     let silence = if life.finished { 0.0 } else { life.silent_for / life.patience.max(1.0) };
     let of_plan = |done: f64| Some(life.updates? / done.min(1.0)).filter(|updates| updates.is_finite());
     let known = [
@@ -97,6 +104,16 @@ fn reach(job: &JobView) -> Option<f64> {
     let unknown = if job.life.ended { 1.0 } else { NEARLY_NOTHING };
     let planned = job.life.updates? / job.life.done.map_or(unknown, |done| done.clamp(NEARLY_NOTHING, 1.0));
     peak_rate(job).map(|rate| rate * gradient * planned)
+}
+
+/// Whether the job has improved so much that its weights must have moved, however small its steps.
+fn has_moved(job: &JobView) -> bool {
+    let Some(curve) = job.judged().and_then(|judged| judged.curve.as_ref()) else { return false };
+    if job.learning == Learning::Reinforcement {
+        let gain = curve.end - curve.start;
+        return gain > SIGNIFICANT * curve.drop_error() && curve.trend_from(0.0) > TREND;
+    }
+    curve.lost(LEARNED)
 }
 
 /// The median of the gradient norm, if logged.

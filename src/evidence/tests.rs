@@ -26,7 +26,7 @@ pub(crate) fn with_loss(values: impl IntoIterator<Item = f64>) -> JobView {
     JobView {
         learning: Learning::Supervised,
         training_loss: Some(Observed::new("train/loss", &loss)),
-        loss_is_sum: false,
+        loss_is_derived: false,
         validation_loss: None,
         accuracy: None,
         validation_accuracy: None,
@@ -255,4 +255,31 @@ fn an_accuracy_of_a_guess_that_scatters_has_lost_nothing() {
     };
     assert_eq!(lost(|i| if i < 50 { 0.12 } else { 0.05 }), 0.0);
     assert!(lost(|i| if i < 50 { 0.6 } else { 0.1 }) > 0.8);
+}
+
+#[test]
+fn a_reward_that_rises_shows_that_its_rate_is_not_too_low() {
+    let position = |gain: f64| {
+        let mut job = with_loss([]);
+        (job.learning, job.life.updates) = (Learning::Reinforcement, Some(400.0));
+        job.reward = observed((0..400).map(|i| gain * i as f64 / 400.0 + 0.2 * noise(i)));
+        job.learning_rate = observed((0..400).map(|_| 1e-6));
+        (get(&job, Quantity::RatePosition), get(&job, Quantity::Reach).is_nan())
+    };
+    assert_eq!((position(0.0), position(1.0)), ((-3.0, false), (0.0, true)));
+}
+
+#[test]
+fn a_run_of_unknown_length_matures_by_its_updates_however_often_it_logs() {
+    let maturity = |points: usize, updates: f64| {
+        let mut job = with_loss((0..points).map(|i| 2.3 + 0.1 * noise(i)));
+        (job.life.ended, job.life.done, job.life.updates) = (false, None, Some(updates));
+        get(&job, Quantity::Maturity)
+    };
+    assert_eq!([maturity(300, 3000.0), maturity(3000, 3000.0), maturity(300, 300.0)], [1.0, 1.0, 0.1]);
+    assert_eq!(maturity(3, 3000.0), 0.1, "three points say little, whatever their steps count");
+    let mut job = with_loss([]);
+    (job.life.ended, job.life.done, job.life.updates) = (false, None, Some(3e5));
+    (job.learning, job.reward) = (Learning::Reinforcement, observed((0..300).map(noise)));
+    assert_eq!(get(&job, Quantity::Maturity), 0.1, "these are steps of an environment");
 }

@@ -30,6 +30,11 @@ impl Unit {
         self.offset + self.factor * value
     }
 
+    /// The rest of a fraction to 1.
+    pub(super) fn turned(self) -> Unit {
+        Unit { factor: -self.factor, offset: 1.0 - self.offset }
+    }
+
     pub(super) fn flips(self) -> bool {
         self.factor < 0.0
     }

@@ -61,6 +61,8 @@ enum Role {
     Declared,
     /// A part of a validation loss.
     ValidationPart,
+    /// What is added to a loss with an unknown weight.
+    Penalty,
     Generator,
     Discriminator,
     Policy,
@@ -158,6 +160,7 @@ fn signal_of(reads: Reads, split: Split) -> Option<(Signal, Role)> {
         Reads::Gradients => training_only(Signal::Gradients, Role::Plain),
         Reads::PartOfLoss if validation => Some((Signal::PartOfLoss, Role::ValidationPart)),
         Reads::PartOfLoss => plain(Signal::PartOfLoss),
+        Reads::Penalty => training_only(Signal::PartOfLoss, Role::Penalty),
         Reads::GeneratorLoss => training_only(Signal::PartOfLoss, Role::Generator),
         Reads::DiscriminatorLoss => training_only(Signal::PartOfLoss, Role::Discriminator),
         Reads::PolicyLoss => training_only(Signal::PartOfLoss, Role::Policy),
@@ -222,7 +225,8 @@ fn promote_part(readings: &mut [Reading<'_>]) {
     if has(readings, Signal::TrainLoss) {
         return;
     }
-    let of_training = |r: &&Reading<'_>| r.signal == Signal::PartOfLoss && r.role != Role::ValidationPart;
+    let counts = |role| !matches!(role, Role::ValidationPart | Role::Penalty);
+    let of_training = |r: &&Reading<'_>| r.signal == Signal::PartOfLoss && counts(r.role);
     let most = readings.iter().filter(of_training).min_by_key(|r| (r.place.points, r.place.logged));
     let Some((folder, points)) = most.map(|part| (part.info.folder, part.info.points)) else { return };
     let beside = |r: &Reading<'_>| of_training(&r) && r.info.folder == folder && r.info.points == points;

@@ -232,6 +232,25 @@ fn hugging_face() {
         "train/loss\ntrain/rewards/chosen\ntrain/rewards/rejected\ntrain/rewards/accuracies\ntrain/rewards/margins",
         &["train_loss = train/loss"],
     );
+    for (framework, tag) in [
+        ("baselines", "mean 100 episode reward"),
+        ("muzero-general", "1.Total_reward/1.Total_reward"),
+        ("written by hand", "avg_reward_last_100_episodes"),
+    ] {
+        check(framework, tag, Learning::Reinforcement, &[&format!("reward = {tag}")]);
+    }
+    check(
+        "verl",
+        "critic/rewards/mean\nactor/lr",
+        Learning::Reinforcement,
+        &["learning_rate = actor/lr", "reward? = critic/rewards/mean"],
+    );
+    check(
+        "TRL: PPO",
+        "env/reward_mean\nenv/reward_std\nobjective/kl\nppo/loss/total\nppo/loss/value\nppo/loss/policy",
+        Learning::Reinforcement,
+        &["reward? = env/reward_mean"],
+    );
     check(
         "TRL: GRPO",
         "train/loss\ntrain/reward\ntrain/reward_std\ntrain/rewards/format_reward/mean\ntrain/kl",
@@ -419,6 +438,7 @@ fn vision() {
     );
     supervised("VAE", "recon_loss\nkl_loss\nloss\nval_loss", &["train_loss = loss", "validation_loss = val_loss"]);
     supervised("VAE", "loss/kl\nloss/recon\nloss/total", &["train_loss = loss/total"]);
+    supervised("a VAE without a total: its weights are unknown", "mse loss\nkld loss", &["train_loss? = mse loss"]);
     supervised(
         "Coqui",
         "TrainIterStats/loss\nEvalStats/avg_loss",

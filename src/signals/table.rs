@@ -22,6 +22,7 @@ pub(super) enum Reads {
     Weights,
     Gradients,
     PartOfLoss,
+    Penalty,
     GeneratorLoss,
     DiscriminatorLoss,
     PolicyLoss,

@@ -51,6 +51,18 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             "the loss fell to {loss_best} and has risen since, to {loss_end}, together with the gradient norm",
         )
         .when(&[RISES, Above(Q::GradientGrowth, SMALL)]),
+        rule(
+            Problem,
+            "never_came_back",
+            "the loss fell to {loss_best}, then rose above its start ({loss_start}), to {loss_end}, and stays there",
+        )
+        .when(&[
+            MATURE,
+            Above(Q::LostAgain, 1.0),
+            Above(Q::Rise, RISES_AGAIN),
+            Above(Q::RiseErrors, SIGNIFICANT),
+            Below(Q::BestAfter, COLLAPSE),
+        ]),
         rule(Problem, "reward_collapsed", "the reward has lost {reward_lost%} of its gain")
             .when(&[Above(Q::RewardLost, COLLAPSE)]),
         rule(Problem, "accuracy_collapsed", "an accuracy has lost {accuracy_lost%} of its best level")
@@ -73,6 +85,7 @@ pub(super) const SYMPTOM: Symptom = Symptom {
 mod tests {
     use super::super::test_jobs::*;
     use super::*;
+    use crate::series::{Point, Sketch};
 
     fn found(values: impl IntoIterator<Item = f64>) -> bool {
         SYMPTOM.examine(&with_loss(values)).is_some()
@@ -98,6 +111,40 @@ mod tests {
     #[test]
     fn settling_far_above_the_start_diverges() {
         assert!(found((0..500).map(|i| if i < 10 { 2.0 } else { 9.0 + noise(i as usize) })));
+    }
+
+    #[test]
+    fn a_loss_that_was_thrown_above_its_start_and_stays_there_diverges() {
+        let thrown = |after: usize| move |i: usize| if i < after { 8.0 - 0.02 * i as f64 } else { 11.5 + 0.1 * noise(i) };
+        assert!(found((0..500).map(thrown(100))));
+        assert!(!found((0..500).map(|i| if i == 100 { 11.5 } else { thrown(500)(i) })), "it came back");
+    }
+
+    #[test]
+    fn what_adversaries_reconstruct_must_not_be_lost_again() {
+        let found = |tag: &str, end: f64| {
+            let mut job = with_loss([]);
+            job.learning = Learning::Adversarial;
+            let course = move |i: usize| if i < 200 { 2.5 * (-(i as f64) / 80.0).exp() + 0.5 } else { end } + 0.1 * noise(i);
+            job.parts = observed((0..300).map(course)).into_iter().collect();
+            job.parts[0].tag = tag.to_owned();
+            SYMPTOM.examine(&job).is_some()
+        };
+        assert!(found("loss/cycle_A", 8.0));
+        assert!(!found("loss/cycle_A", 0.6) && !found("loss/G_A", 8.0));
+    }
+
+    #[test]
+    fn a_break_that_fills_more_than_the_newest_values_is_seen_although_its_steps_are_few() {
+        let mut job = with_loss([]);
+        let levels = (0..400).map(|i| (2000 * i, 22.0 + noise(i as usize)));
+        let broken = (0..60).map(|i| (800_000 + 100 * i, 30.0 * (f64::from(i as i32) / 10.0).exp() + 4.0 * noise(i as usize)));
+        let mut sketch = Sketch::default();
+        for (step, value) in levels.chain(broken) {
+            sketch.push(Point { step, wall_time: step as f64, value });
+        }
+        job.training_loss = Some(Observed::new("loss", &sketch));
+        assert_eq!(SYMPTOM.examine(&job).map(|found| found.rule), Some("broken".to_owned()));
     }
 
     #[test]

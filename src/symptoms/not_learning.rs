@@ -6,7 +6,7 @@ use super::{ACCURATE, MATURE, NOT_STUCK, ON_ITS_WAY, Symptom, rule};
 use crate::evidence::Quantity as Q;
 use crate::numbers::{
     ACCURACY_GAIN, AT_CHANCE, BLOWN_UP, CONVERGED, EARLY, FAR_OFF, FIFTH, FUTILE, GAP, HALF, LEARNED, MAYBE, OVERSURE,
-    PINNED, REPEATS, REWARD_GAIN, REWARDS, SIGNIFICANT, SMALL, THIRD, TORN, TREND,
+    PINNED, REPEATS, REWARD_GAIN, ENOUGH_POINTS, SIGNIFICANT, SMALL, THIRD, TORN, TREND,
 };
 
 /// See `docs/SYMPTOMS.md`.
@@ -18,6 +18,8 @@ pub(super) const SYMPTOM: Symptom = Symptom {
             the model gives one answer to all inputs")
             .when(&[Above(Q::Maturity, FIFTH), Above(Q::OneAnswer, CONVERGED)])
             .unless(&[Above(Q::TrainedBefore, HALF), Above(Q::WarmingUp, HALF), Above(Q::AccuracyGap, AT_CHANCE)]),
+        rule(Problem, "scores_nothing", "`{tag:unscored}` is exactly 0 at all evaluations: nothing was ever detected")
+            .when(&[MATURE, Above(Q::Unscored, HALF)]),
         rule(Problem, "at_chance", "the loss went from {loss_start} to {loss_end}, the chance level of its classes, and the accuracy gained {accuracy_gain}")
             .when(&[MATURE, Above(Q::OverChance, -AT_CHANCE), Any(&[Below(Q::AccuracyGain, ACCURACY_GAIN), All(&[Below(Q::AccuracyGain, FIFTH), Below(Q::AccuracyTrend, TREND)])])])
             .unless(&[Above(Q::TrainedBefore, HALF), ON_ITS_WAY, ACCURATE]),
@@ -54,7 +56,7 @@ pub(super) const SYMPTOM: Symptom = Symptom {
         rule(Problem, "reward_fell", "the reward fell by {reward_gain%} of its range")
             .when(&[MATURE, Below(Q::RewardGain, -EARLY), Below(Q::RewardGainErrors, -SIGNIFICANT)]),
         rule(Warning, "reward_stands_still", "the reward gained {reward_gain%} of its range; it may be at its best")
-            .when(&[MATURE, AtLeast(Q::Points, REWARDS), Below(Q::RewardGain, REWARD_GAIN), Below(Q::RewardGainErrors, SIGNIFICANT)]),
+            .when(&[MATURE, AtLeast(Q::Points, ENOUGH_POINTS), Below(Q::RewardGain, REWARD_GAIN), Below(Q::RewardGainErrors, SIGNIFICANT)]),
     ],
 };
 
@@ -77,6 +79,26 @@ mod tests {
         stuck.accuracy = observed([0.1, 0.12, 0.09, 0.11, 0.1]);
         stuck.knobs.insert("loss".into(), "cross_entropy".into());
         assert!(found(&stuck));
+    }
+
+    #[test]
+    fn a_detector_that_never_detects_anything_is_not_learning() {
+        let rule = |tag: &str, score: f64| {
+            let mut job = with_loss((0..300).map(|i| 0.02 + 0.1 * (-f64::from(i) / 30.0).exp()));
+            job.validation_accuracy = observed([0.0, 0.0, 0.0, 0.0, 0.0, score]);
+            job.validation_accuracy.as_mut().expect("a score").tag = tag.to_owned();
+            SYMPTOM.examine(&job).map(|found| found.rule)
+        };
+        assert_eq!(rule("val/mAP@0.5", 0.0).as_deref(), Some("scores_nothing"));
+        assert_eq!(rule("val/mAP@0.5", 0.1), None);
+        assert_eq!(rule("val_accuracy", 0.0), None, "this may be a regression");
+    }
+
+    #[test]
+    fn an_accuracy_that_stands_after_its_first_epoch_is_that_of_one_answer() {
+        let mut job = with_loss((0..10).map(|i| if i == 0 { 1.9112 } else { 1.9105 + 1e-5 * noise(i) }));
+        job.accuracy = observed((0..10).map(|i| if i == 0 { 0.5325 } else { 0.5378 }));
+        assert_eq!(SYMPTOM.examine(&job).map(|found| found.rule).as_deref(), Some("one_answer"));
     }
 
     #[test]

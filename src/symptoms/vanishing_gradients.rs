@@ -72,9 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn a_norm_that_is_always_zero_while_the_loss_moves_is_a_placeholder() {
-        let mut job = stuck();
-        job.gradient_norm = observed((0..100).map(|_| 0.0));
-        assert!(SYMPTOM.examine(&job).is_none());
+    fn a_norm_that_is_always_zero_while_the_loss_falls_is_a_placeholder() {
+        let of = |mut job: JobView| {
+            job.gradient_norm = observed((0..100).map(|_| 0.0));
+            SYMPTOM.examine(&job).is_some()
+        };
+        assert!(of(stuck()) && !of(with_loss((0..500).map(|i| 2.3 - 0.002 * i as f64 + 0.05 * noise(i)))));
     }
 }

@@ -13,6 +13,8 @@ pub(super) const SYMPTOM: Symptom = Symptom {
     rules: &[
         rule(Problem, "weights", "the histograms of all weights are identical {frozen_weights} times in a row")
             .when(&[AtLeast(Q::FrozenWeights, MAYBE)]),
+        rule(Problem, "never_computed", "all {zeros} losses are exactly 0: no loss is computed")
+            .when(&[AtLeast(Q::Zeros, REPEATS), AtLeast(Q::RepeatedShare, 1.0)]),
         rule(
             Problem,
             "zeros",
@@ -79,6 +81,7 @@ mod tests {
         let zero_after = |level: fn(i32) -> f64| with_loss((0..80).map(move |i| if i < 30 { level(i) } else { 0.0 }));
         assert!(SYMPTOM.examine(&zero_after(|i| 3.8 - 0.04 * f64::from(i))).is_some());
         assert!(SYMPTOM.examine(&zero_after(|i| (-f64::from(i) / 4.0).exp())).is_none(), "all margins are met");
+        assert_eq!(SYMPTOM.examine(&with_loss([0.0; 50])).map(|found| found.rule), Some("never_computed".to_owned()));
     }
 
     #[test]

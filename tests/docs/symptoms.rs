@@ -91,7 +91,7 @@ fn job(symptom: &Symptom) -> JobView {
     let mut job = JobView {
         learning: Learning::Supervised,
         training_loss: observed("training loss", 1),
-        loss_is_sum: false,
+        loss_is_derived: false,
         validation_loss: observed("validation loss", 10),
         accuracy: observed("training accuracy", 1),
         validation_accuracy: None,
