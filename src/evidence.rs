@@ -122,7 +122,7 @@ quantities! {
     Accuracy "accuracy" "accuracy" "training accuracy at the end";
     AccuracyGain "accuracy_gain" "accuracy" "increase of the accuracy since the start: on training data, otherwise on validation data";
     AccuracyTrend "accuracy_trend" "standard normal deviates" "Mann-Kendall test over all levels of that accuracy";
-    Unscored "unscored" "yes or no" "a score of detections or masks is exactly 0 at all evaluations";
+    Unscored "unscored" "yes or no" "a score (a win rate, a correlation, that of detections or masks) is exactly the same at all evaluations, or an AUC that of a guess";
     AccuracyLost "accuracy_lost" "fraction of the gain" "how much of its gain an accuracy has lost again";
     ValidationAccuracy "validation_accuracy" "accuracy" "validation accuracy at the end";
     ValidationAccuracyLateGain "validation_accuracy_late_gain" "accuracy" "increase of the validation accuracy in the second half; 0 if it is within its noise";

@@ -148,6 +148,13 @@ pub struct Flag {
     pub guessed: bool,
 }
 
+impl Flag {
+    /// Whether 1 means everything: an option that the script reads as a float, with 1.0 as its default.
+    pub fn one_is_all(&self) -> bool {
+        self.kind == Kind::Float && self.default.as_ref().and_then(Value::as_f64) == Some(1.0)
+    }
+}
+
 /// The command of a job.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Launched {

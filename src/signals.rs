@@ -37,6 +37,8 @@ pub enum Signal {
     GradientNorm,
     /// Reward or return of an episode, higher is better.
     Reward,
+    /// Another measure of quality, of which only changes are meaningful: a win rate, a correlation. Higher is better.
+    Score,
     /// The epoch, as a series over steps.
     Epoch,
     /// Histogram of a layer's weights.
@@ -50,7 +52,7 @@ pub enum Signal {
 
 impl Signal {
     /// Every signal, in the order of their declaration.
-    pub const ALL: [Signal; 11] = [
+    pub const ALL: [Signal; 12] = [
         Signal::TrainLoss,
         Signal::ValidationLoss,
         Signal::TrainAccuracy,
@@ -58,6 +60,7 @@ impl Signal {
         Signal::LearningRate,
         Signal::GradientNorm,
         Signal::Reward,
+        Signal::Score,
         Signal::Epoch,
         Signal::Weights,
         Signal::Gradients,
@@ -74,6 +77,7 @@ impl Signal {
             Signal::LearningRate => "learning_rate",
             Signal::GradientNorm => "gradient_norm",
             Signal::Reward => "reward",
+            Signal::Score => "score",
             Signal::Epoch => "epoch",
             Signal::Weights => "weights",
             Signal::Gradients => "gradients",

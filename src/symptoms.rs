@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::evidence::{Evidence, JobView, Quantity as Q};
-use crate::numbers::{EVALUATIONS, FEW_POINTS, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
+use crate::numbers::{EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
 
 use Test::{Above, AtLeast, Below};
 pub use rule::{Rule, Symptom, Test, shown};
@@ -63,7 +63,8 @@ const VALIDATION_LEARNS: Test = Test::All(&[
     Below(Q::ValidationFall, -TREND),
 ]);
 /// Possible reasons for a constant loss other than a fault.
-const NOT_STUCK: &[Test] = &[Above(Q::TrainedBefore, HALF), ON_ITS_WAY, STOPPED, VALIDATION_LEARNS, ACCURATE];
+const NOT_STUCK: &[Test] =
+    &[Above(Q::TrainedBefore, HALF), ON_ITS_WAY, STOPPED, VALIDATION_LEARNS, ACCURATE, Above(Q::AccuracyGain, FIFTH)];
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -277,8 +277,11 @@ impl Case {
     /// Notifies the destinations of the newest suggestion that its run is no longer needed, unless it has ended.
     pub(super) fn cancel_open(&self, why: &str, now: f64, trace: &mut Trace) {
         let Some(experiment) = self.experiments.last() else { return };
-        let over = experiment.spent.is_some_and(|spent| spent.over)
-            || experiment.fate.as_ref().is_some_and(|fate| fate.state.is_final());
+        // A run that has made all its steps may still hold its slot; only who runs it knows.
+        let over = match &experiment.fate {
+            Some(fate) => fate.state.is_final(),
+            None => experiment.spent.is_some_and(|spent| spent.over),
+        };
         if !over && !experiment.machines.is_empty() {
             trace.messages.push(self.cancelled_message(experiment, why, now));
         }

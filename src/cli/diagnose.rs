@@ -176,7 +176,7 @@ fn signals(exam: &Exam) -> Map<String, Value> {
     let mut map = Map::new();
     for (signal, matched) in exam.signals.iter() {
         let tag = |m: &Matched| if m.folder.is_empty() { m.tag.clone() } else { format!("{}/{}", m.folder, m.tag) };
-        let layered = matches!(signal, Signal::Weights | Signal::Gradients | Signal::PartOfLoss);
+        let layered = matches!(signal, Signal::Weights | Signal::Gradients | Signal::PartOfLoss | Signal::Score);
         let value = match matched {
             _ if layered => matched.iter().map(tag).collect::<Vec<_>>().into(),
             [first, ..] if first.part => matched.iter().map(tag).collect::<Vec<_>>().join(" + ").into(),

@@ -462,7 +462,10 @@ fn settings(seen: &Seen<'_>, peeled: &Peeled, flags: &[Flag]) -> BTreeMap<String
     for flag in flags {
         let Some(value) = set_to(seen, peeled, flag) else { continue };
         match (flag.unit, flag.knob.as_str()) {
-            (Unit::Batches, _) => batches = value.as_f64().filter(|n| n.fract() == 0.0),
+            (Unit::Batches, _) => {
+                let is_number = |n: &f64| n.fract() == 0.0 && (*n > 1.0 || !flag.one_is_all());
+                batches = value.as_f64().filter(is_number);
+            }
             (Unit::Share, _) => {}
             (Unit::Knob, "train_examples") if value.as_f64().is_some_and(|n| n <= 0.0) => {
                 found.insert(flag.knob.clone(), Value::Null);

@@ -76,6 +76,7 @@ pub fn takes(launched: &Launched, settings: &Knobs, steps: Option<f64>) -> BTree
     if let Some(flag) = examples {
         let known = match flag.unit {
             Unit::Knob => true,
+            Unit::Batches if flag.one_is_all() => sized("batch_size") && units.share_of_batches(1.0).is_some(),
             Unit::Batches => sized("batch_size"),
             Unit::Share => units.share(1.0).is_some(),
         };
@@ -173,6 +174,11 @@ impl<'a> Editor<'a> {
         let value =
             match (flag.unit, number) {
                 (Unit::Knob, _) | (_, None) => value.clone(),
+                (Unit::Batches, Some(examples)) if flag.one_is_all() => {
+                    Value::from(units.share_of_batches(examples).ok_or(
+                        "converting examples to a fraction of the batches needs their number, which is unknown",
+                    )?)
+                }
                 (Unit::Batches, Some(examples)) => Value::from(
                     units
                         .batches(examples)

@@ -262,6 +262,17 @@ fn epochs_do_not_end_a_run_before_its_steps() {
 }
 
 #[test]
+fn one_batch_is_a_fraction_where_an_option_takes_one_for_all() {
+    let script = "p.add_argument('--lr', type=float, default=0.1)\np.add_argument('--batch_size', type=int, default=32)\np.add_argument('--max_epochs', type=int, default=25)\np.add_argument('--limit_train_batches', type=float, default=1.0)\n";
+    let site = Site { files: &[("t.py", script)], command: "python t.py", env: &[] };
+    let learned = learned(&site);
+    // 1,000 steps in 25 epochs are 40 batches of 32, or 1,280 of one example.
+    let changed = rewritten(&learned, &json!({"train_examples": 1, "batch_size": 1}), "version_0").argv.join(" ");
+    assert!(changed.ends_with("--batch_size=1 --limit_train_batches=0.001171875"), "{changed}");
+    assert!(!takes(&learned, &learned.settings, None).contains("train_examples"), "how many there are is not known");
+}
+
+#[test]
 fn a_value_of_a_configuration_is_one_that_the_source_understands() {
     let script = "cfg = OmegaConf.merge(OmegaConf.load('c.yaml'), OmegaConf.from_cli())\nif cfg.model.init == 'zeros': pass\nelif cfg.model.init == 'he': pass\n";
     let site = Site {

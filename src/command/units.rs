@@ -44,9 +44,11 @@ impl Units<'_> {
         if let (Some(examples), Some(batch)) = (self.own("train_examples"), self.own("batch_size")) {
             return Some((examples / batch).ceil().max(1.0));
         }
-        if few {
-            return None;
-        }
+        if few { None } else { self.whole_epoch() }
+    }
+
+    /// Steps per epoch on all training data, by the baseline's log, at the batch size of the experiment.
+    fn whole_epoch(&self) -> Option<f64> {
         let before = ((self.steps? + 1.0) / self.baseline("epochs")?).round();
         let scale = match (self.baseline("batch_size"), self.own("batch_size")) {
             (Some(before), Some(now)) => before / now,
@@ -64,6 +66,14 @@ impl Units<'_> {
     /// The number of batches for this many examples.
     pub(super) fn batches(&self, examples: f64) -> Option<f64> {
         Some((examples / self.own("batch_size")?).ceil().max(1.0))
+    }
+
+    /// The fraction of the batches of an epoch that holds this many examples; `None` if it is not known how many there
+    /// are, or if that is all of them. Rounded down, it gives the number of batches.
+    pub(super) fn share_of_batches(&self, examples: f64) -> Option<f64> {
+        let all = self.baseline("train_examples").zip(self.own("batch_size")).map(|(n, batch)| (n / batch).ceil());
+        let share = (self.batches(examples)? + 0.5) / all.or_else(|| self.whole_epoch())?;
+        (share < 1.0).then_some(share)
     }
 
     /// The fraction of the baseline's examples.

@@ -436,7 +436,9 @@ impl Exam {
         match self.view.learning {
             Learning::Unknown => return Some(self.without_signal()),
             Learning::Adversarial => {
-                return Some("adversarial losses do not have to fall, so only NaN/Inf is checked".into());
+                let why =
+                    "adversarial losses do not have to fall, so only NaN/Inf and what is reconstructed are checked";
+                return self.problems().is_empty().then(|| why.to_owned());
             }
             Learning::Reinforcement if self.view.reward.is_none() => {
                 return Some(

@@ -267,6 +267,16 @@ fn what_was_judged_is_cancelled_where_it_may_still_run() {
         assert_eq!(bench.outcomes()[0], Some("not_as_asked"));
         assert_eq!(bench.kinds(MessageKind::RunCancelled), cancelled);
     }
+    for (state, cancelled) in [(FateState::Running, 1), (FateState::Ended, 0)] {
+        let mut bench = Bench::plain();
+        bench.diagnosis.handed_to(&bench.open().0, &["queue".to_owned()], &mut Changes::default());
+        bench.told(&Fate::new(state));
+        bench.run(200, true, &[("learning_rate", 0.1)]);
+        bench.look();
+        bench.look();
+        assert_eq!(bench.outcomes()[0], Some("found"), "{state:?}");
+        assert_eq!(bench.kinds(MessageKind::RunCancelled), cancelled, "{state:?}: all steps are made");
+    }
     let mut bench = Bench::plain();
     bench.diagnosis.handed_to(&bench.open().0, &["queue".to_owned()], &mut Changes::default());
     let id = bench.case().id.clone();

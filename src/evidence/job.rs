@@ -127,6 +127,8 @@ pub struct JobView {
     pub gradient_norm: Option<Observed>,
     /// The reward of reinforcement learning.
     pub reward: Option<Observed>,
+    /// Other measures of quality, of which only changes are meaningful.
+    pub scores: Vec<Observed>,
     /// The epoch, as a series over steps.
     pub epoch: Option<Observed>,
     /// Parts of a loss, and losses whose value is not meaningful.
@@ -163,6 +165,12 @@ impl JobView {
             all.collect()
         };
         let parts = map.all(Signal::PartOfLoss).iter();
+        // Of several accuracies, those that are not one of whole answers are scores, too.
+        let accuracies = [Signal::TrainAccuracy, Signal::ValidationAccuracy].map(|signal| map.all(signal));
+        let of_accuracy = |m: &Matched| Some(Observed::accuracy(&full_tag(m), series(m)?));
+        let scores = accuracies.into_iter().flatten().filter_map(of_accuracy).filter(|o| !o.is_of_whole_answers());
+        let of_score = |m: &Matched| Some(Observed::new(&full_tag(m), series(m)?));
+        let scores = scores.chain(map.all(Signal::Score).iter().filter_map(of_score)).collect();
         let says = |observed: &Observed| {
             observed.unit.flips() || !observed.is_of_whole_answers() || observed.constant() != Some(0.0)
         };
@@ -184,6 +192,7 @@ impl JobView {
             learning_rate: find(Signal::LearningRate, Observed::new),
             gradient_norm: find(Signal::GradientNorm, Observed::new),
             reward: find(Signal::Reward, Observed::new),
+            scores,
             epoch: find(Signal::Epoch, Observed::new),
             parts: parts.filter_map(|m| Some(Observed::new(&full_tag(m), series(m)?))).collect(),
             gradients: layers(Signal::Gradients),
@@ -220,6 +229,7 @@ impl JobView {
             learning_rate: cut(&self.learning_rate),
             gradient_norm: cut(&self.gradient_norm),
             reward: cut(&self.reward),
+            scores: self.scores.iter().map(|score| score.at(share)).collect(),
             epoch: cut(&self.epoch),
             parts: self.parts.iter().map(|part| part.at(share)).collect(),
             gradients: self.gradients.iter().map(layer).collect(),
@@ -253,11 +263,12 @@ impl JobView {
 
     /// Of an adversarial job, the part of its losses that compares outputs with what they should be, if it is logged.
     pub(super) fn reconstruction(&self) -> Option<&Observed> {
-        let is_one = |part: &&Observed| {
+        let says = |part: &Observed, name: &str| {
             let tag = part.tag.to_ascii_lowercase();
-            tag.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| RECONSTRUCTIONS.contains(&word))
+            tag.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.starts_with(name))
         };
-        self.parts.iter().find(is_one).filter(|_| self.learning == Learning::Adversarial)
+        let part = RECONSTRUCTIONS.iter().find_map(|name| self.parts.iter().find(|part| says(part, name)));
+        part.filter(|_| self.learning == Learning::Adversarial)
     }
 
     /// The shape of the loss, if the loss of this kind of job should fall.
@@ -303,9 +314,9 @@ impl JobView {
     }
 }
 
-/// Words of tags for the distance of a generator's outputs from what they should be.
+/// How words of tags begin for the distance of a generator's outputs from what they should be; the first says most.
 const RECONSTRUCTIONS: &[&str] =
-    &["cycle", "cyc", "idt", "identity", "l1", "l2", "mse", "mae", "mel", "pixel", "rec", "recon", "reconstruction"];
+    &["fid", "kid", "lpips", "cyc", "idt", "identity", "l1", "mse", "mae", "mel", "pixel", "rec"];
 
 /// The sum of series, named after its parts; steps that the first series does not have are omitted.
 fn sum_of<'a>(mut parts: impl Iterator<Item = (String, &'a Sketch)>) -> Option<(String, Sketch)> {

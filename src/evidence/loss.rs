@@ -34,8 +34,11 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     let (scale, error) = (curve.scale(), curve.drop_error());
     let before = gained_before(evidence, curve.relative_drop(), 1.0);
     let guessed = error_of_guessing(evidence)(curve.relative_drop());
+    // An accuracy that rises says that a higher loss means something else, as with a queue that is filled.
+    let rises = job.own_accuracy().and_then(|accuracy| accuracy.curve.as_ref()).is_some_and(|c| -c.drop() > FIFTH);
+    let other = if rises { (-curve.relative_drop()).max(0.0) } else { 0.0 };
     let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
-    put(Q::Progress, curve.relative_drop(), before.hypot(guessed).hypot(error / scale));
+    put(Q::Progress, curve.relative_drop(), before.hypot(guessed).hypot(other).hypot(error / scale));
     put(Q::DropErrors, curve.drop() / error.max(f64::EPSILON * scale), 1.0);
     put(Q::Trend, curve.trend_from(0.0), 1.0);
     put(Q::LateTrend, curve.trend_from(0.4), 1.0);
@@ -163,7 +166,8 @@ fn measure_non_finite(job: &JobView, evidence: &mut Evidence) {
         evidence.put(Q::GradientNonFinite, (newest_non_finite(&norm.sketch), 0.0), norm);
     }
     let others = [&job.validation_loss, &job.accuracy, &job.validation_accuracy, &job.training_loss];
-    let others = others.into_iter().flatten().chain(&job.parts).filter(|other| other.sketch.non_finite() > 0);
+    let others =
+        others.into_iter().flatten().chain(&job.parts).chain(&job.scores).filter(|other| other.sketch.non_finite() > 0);
     let others = others.filter(|other| judged.first().is_none_or(|judged| judged.tag != other.tag));
     let worst = others.max_by(|a, b| newest_non_finite(&a.sketch).total_cmp(&newest_non_finite(&b.sketch)));
     if let Some(other) = worst {

@@ -23,27 +23,14 @@ fn curve(observed: &Option<Observed>) -> Option<(&Observed, &Curve)> {
 }
 
 fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
-    for observed in [&job.accuracy, &job.validation_accuracy].into_iter().flatten() {
-        let zero = observed.constant() == Some(0.0) && !observed.is_of_whole_answers();
-        if zero && observed.sketch.count() as f64 >= EVALUATIONS {
-            evidence.put(Q::Unscored, (1.0, 0.0), observed);
-        }
-    }
+    measure_scores(job, evidence);
     // One constant answer has the accuracy of its class, which says nothing of the network.
     let of_classes = gives_one_answer(evidence);
     for (quantity, series) in [(Q::Accuracy, &job.accuracy), (Q::ValidationAccuracy, &job.validation_accuracy)] {
         if let Some((observed, curve)) = curve(series) {
             evidence.put(quantity, (curve.end, if of_classes { curve.end } else { curve.end_error }), observed);
-            if curve.end < 0.0 {
-                continue;
-            }
-            let best = best_high(curve);
-            let end = broken(curve, -1.0).map_or(curve.end, |level| level.min(curve.end));
-            // What may be a guess scatters by as much on a few hundred examples.
-            let lost = if best < GUESS && best - end < ACCURACY_GAIN { 0.0 } else { best - end };
-            let lost = (lost / best.max(f64::MIN_POSITIVE), curve.end_error / best.max(f64::MIN_POSITIVE));
-            if evidence.get(Q::AccuracyLost).is_none_or(|known| lost.0 > known) {
-                evidence.put(Q::AccuracyLost, lost, observed);
+            if curve.end >= 0.0 {
+                put_lost(curve, observed, evidence);
             }
         } else if let Some(newest) = series.as_ref().and_then(Observed::newest) {
             // One or two evaluations have no shape; the latest value is used, with the uncertainty of a guess.
@@ -70,6 +57,35 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
     if let Some((_, training)) = curve(&job.accuracy) {
         let gap = if rises { 0.0 } else { training.end - validation.end };
         evidence.put(Q::AccuracyGap, (gap, training.end_error.hypot(validation.end_error)), observed);
+    }
+}
+
+/// Scores of which only changes are meaningful: one that never changes says that the answers do not, and one that was lost
+/// that something was unlearned.
+fn measure_scores(job: &JobView, evidence: &mut Evidence) {
+    for observed in job.scores.iter().filter(|score| score.sketch.count() as f64 >= EVALUATIONS) {
+        let guess = observed.tag.to_ascii_lowercase().contains("auc")
+            && observed.curve.as_ref().is_some_and(|curve| best_high(curve) < HALF + AT_CHANCE);
+        if guess || observed.constant().is_some_and(|score| score < GOOD) {
+            // What shows late, as the first success of many games does, may still come.
+            let left = 1.0 - evidence.get(Q::Maturity).unwrap_or(0.0).min(1.0);
+            evidence.put(Q::Unscored, (1.0, left), observed);
+        }
+        if let Some(curve) = observed.curve.as_ref().filter(|curve| curve.lowest.value >= 0.0) {
+            put_lost(curve, observed, evidence);
+        }
+    }
+}
+
+/// How much of its best level an accuracy or a score has lost; the largest counts.
+fn put_lost(curve: &Curve, observed: &Observed, evidence: &mut Evidence) {
+    let best = best_high(curve);
+    let end = broken(curve, -1.0).map_or(curve.end, |level| level.min(curve.end));
+    // What may be a guess scatters by as much on a few hundred examples.
+    let lost = if best < GUESS && best - end < ACCURACY_GAIN { 0.0 } else { best - end };
+    let lost = (lost / best.max(f64::MIN_POSITIVE), curve.end_error / best.max(f64::MIN_POSITIVE));
+    if evidence.get(Q::AccuracyLost).is_none_or(|known| lost.0 > known) {
+        evidence.put(Q::AccuracyLost, lost, observed);
     }
 }
 

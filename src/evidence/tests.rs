@@ -33,6 +33,7 @@ pub(crate) fn with_loss(values: impl IntoIterator<Item = f64>) -> JobView {
         learning_rate: None,
         gradient_norm: None,
         reward: None,
+        scores: Vec::new(),
         epoch: None,
         parts: Vec::new(),
         gradients: Vec::new(),
@@ -282,4 +283,32 @@ fn a_run_of_unknown_length_matures_by_its_updates_however_often_it_logs() {
     (job.life.ended, job.life.done, job.life.updates) = (false, None, Some(3e5));
     (job.learning, job.reward) = (Learning::Reinforcement, observed((0..300).map(noise)));
     assert_eq!(get(&job, Quantity::Maturity), 0.1, "these are steps of an environment");
+}
+
+#[test]
+fn a_score_that_never_changes_or_is_lost_again_says_so_and_more_surely_at_the_end() {
+    let with = |tag: &str, values: [f64; 8], ended: bool| {
+        let mut job = with_loss((0..300).map(|i| 2.3 * (-(i as f64) / 60.0).exp()));
+        (job.life.ended, job.life.done) = (ended, None);
+        job.scores = observed(values).into_iter().collect();
+        job.scores[0].tag = tag.to_owned();
+        Evidence::of(&job)
+    };
+    let unscored = |tag, values| with(tag, values, true).get(Quantity::Unscored);
+    assert_eq!(unscored("win_rate", [0.0; 8]), Some(1.0));
+    assert_eq!(unscored("eval/mcc", [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.3]), None);
+    assert_eq!(unscored("val/auc", [0.49, 0.51, 0.5, 0.48, 0.5, 0.51, 0.49, 0.5]), Some(1.0));
+    assert_eq!(unscored("val/iou", [0.97; 8]), None, "it is as good as it can be");
+    let error = |ended| with("win_rate", [0.0; 8], ended).measured(Quantity::Unscored).map(|measured| measured.error);
+    assert!(error(true) == Some(0.0) && error(false) > Some(0.5), "the first success may come late");
+    let lost = with("pgd_acc", [0.2, 0.3, 0.35, 0.37, 0.0, 0.0, 0.0, 0.0], true);
+    assert!(lost.above(Quantity::AccuracyLost, 0.9));
+}
+
+#[test]
+fn a_loss_that_rises_while_the_accuracy_does_means_something_else() {
+    let mut job = with_loss((0..300).map(|i| if i == 0 { 3.0 } else { 6.9 + 2.0 * (-(i as f64) / 60.0).exp() }));
+    job.accuracy = observed((0..300).map(|i| 0.8 * (1.0 - (-(i as f64) / 60.0).exp())));
+    let progress = Evidence::of(&job).measured(Quantity::Progress).expect("a loss");
+    assert!(progress.value < -1.0 && progress.error > 1.0, "{progress:?}");
 }

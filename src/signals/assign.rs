@@ -67,6 +67,8 @@ enum Role {
     Discriminator,
     Policy,
     Rating,
+    /// A reward where nothing else tells how well it goes.
+    Goal,
 }
 
 impl SignalRules {
@@ -81,6 +83,9 @@ impl SignalRules {
         let logged = tags.iter().enumerate().filter(|(_, info)| info.points > 0);
         let mut readings: Vec<Reading<'_>> = logged.filter_map(|(i, info)| self.read(i, info)).collect();
         let learning = learning(&readings);
+        if learning == Learning::Reinforcement && !has(&readings, Signal::Reward) {
+            promote_scores(&mut readings);
+        }
         match learning {
             Learning::Adversarial | Learning::Reinforcement => demote_losses(&mut readings),
             Learning::Supervised | Learning::Unknown => promote_part(&mut readings),
@@ -165,6 +170,8 @@ fn signal_of(reads: Reads, split: Split) -> Option<(Signal, Role)> {
         Reads::DiscriminatorLoss => training_only(Signal::PartOfLoss, Role::Discriminator),
         Reads::PolicyLoss => training_only(Signal::PartOfLoss, Role::Policy),
         Reads::Rating => Some((Signal::Reward, Role::Rating)),
+        Reads::Goal => Some((Signal::Score, Role::Goal)),
+        Reads::Score => plain(Signal::Score),
         Reads::Nothing => None,
     }
 }
@@ -199,12 +206,16 @@ fn has(readings: &[Reading<'_>], signal: Signal) -> bool {
 
 fn learning(readings: &[Reading<'_>]) -> Learning {
     let plays = |role| readings.iter().any(|reading| reading.role == role);
-    if plays(Role::Generator) && plays(Role::Discriminator) || plays(Role::Rating) {
+    let others = [Signal::PartOfLoss, Signal::TrainAccuracy, Signal::ValidationAccuracy];
+    let opposed = plays(Role::Discriminator) || !has(readings, Signal::TrainLoss);
+    if plays(Role::Generator) && opposed || plays(Role::Rating) {
         Learning::Adversarial
     } else if plays(Role::Policy) || has(readings, Signal::Reward) {
         Learning::Reinforcement
     } else if has(readings, Signal::TrainLoss) || has(readings, Signal::ValidationLoss) {
         Learning::Supervised
+    } else if plays(Role::Goal) && !others.iter().any(|other| has(readings, *other)) {
+        Learning::Reinforcement
     } else {
         Learning::Unknown
     }
@@ -216,6 +227,13 @@ fn demote_losses(readings: &mut [Reading<'_>]) {
         if matches!(reading.signal, Signal::TrainLoss | Signal::ValidationLoss) {
             reading.signal = Signal::PartOfLoss;
         }
+    }
+}
+
+/// Where no reward is logged, the goal stands for it.
+fn promote_scores(readings: &mut [Reading<'_>]) {
+    for reading in readings.iter_mut().filter(|reading| reading.role == Role::Goal) {
+        reading.signal = Signal::Reward;
     }
 }
 

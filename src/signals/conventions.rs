@@ -236,6 +236,8 @@ fn hugging_face() {
         ("baselines", "mean 100 episode reward"),
         ("muzero-general", "1.Total_reward/1.Total_reward"),
         ("written by hand", "avg_reward_last_100_episodes"),
+        ("Spinning Up", "AverageEpRet"),
+        ("written by hand", "Reward/Episode"),
     ] {
         check(framework, tag, Learning::Reinforcement, &[&format!("reward = {tag}")]);
     }
@@ -244,6 +246,15 @@ fn hugging_face() {
         "critic/rewards/mean\nactor/lr",
         Learning::Reinforcement,
         &["learning_rate = actor/lr", "reward? = critic/rewards/mean"],
+    );
+    check("only a score", "score/mean", Learning::Reinforcement, &["reward? = score/mean"]);
+    supervised("a score beside a loss", "loss\nscore\neval/mcc", &["train_loss = loss", "score? = score"]);
+    check("a generator alone", "training/gen_loss_total", Learning::Adversarial, &[]);
+    check(
+        "PyMARL",
+        "loss\nreturn_mean\nbattle_won_mean",
+        Learning::Reinforcement,
+        &["reward = return_mean", "score? = battle_won_mean"],
     );
     check(
         "TRL: PPO",

@@ -27,6 +27,8 @@ pub(super) enum Reads {
     DiscriminatorLoss,
     PolicyLoss,
     Rating,
+    Goal,
+    Score,
     Nothing,
 }
 

@@ -41,10 +41,10 @@ pub(super) const SYMPTOM: Symptom = Symptom {
         .when(&[Above(Q::BreakErrors, BROKEN), Above(Q::BreakSize, BLOWN_UP)]),
         rule(Problem, "thrown_out", "the loss jumped above its start ({loss_start}) and is now {loss_end}")
             .when(&[Above(Q::EarlyPeak, SIGNIFICANT), Below(Q::Progress, -1.0), Below(Q::DropErrors, -SIGNIFICANT)])
-            .unless(&[All(&[Below(Q::Maturity, 1.0), Above(Q::LateFall, FIFTH)])]),
+            .unless(&[Above(Q::AccuracyGain, FIFTH), All(&[Below(Q::Maturity, 1.0), Above(Q::LateFall, FIFTH)])]),
         rule(Problem, "risen", "the loss has risen from {loss_start} to {loss_end}")
             .when(&[Below(Q::Progress, -HALF), Below(Q::DropErrors, -SIGNIFICANT), AtLeast(Q::StaysAbove, COLLAPSE)])
-            .unless(&[All(&[Above(Q::LateFall, FIFTH), Below(Q::LateTrend, -TREND)])]),
+            .unless(&[Above(Q::AccuracyGain, FIFTH), All(&[Above(Q::LateFall, FIFTH), Below(Q::LateTrend, -TREND)])]),
         rule(
             Problem,
             "rises_with_its_gradients",

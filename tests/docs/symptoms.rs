@@ -98,6 +98,7 @@ fn job(symptom: &Symptom) -> JobView {
         learning_rate: observed("learning rate", 1),
         gradient_norm: observed("gradient norm", 1),
         reward: None,
+        scores: Vec::new(),
         epoch: None,
         parts: Vec::new(),
         gradients: Vec::new(),
