@@ -13,7 +13,9 @@ use crate::launched::Launched;
 use crate::series::{RunData, RunName, Runs, Sketch};
 use folders::{is_split, is_time_stamp, side_of};
 
-pub use knobs::{Knobs, canonical_name, canonical_value, knobs_of, logged_of, same_value};
+pub use knobs::{
+    Knobs, canonical_name, canonical_value, is_of_rewards, knobs_of, logged_of, rewarded_name, same_value,
+};
 pub use life::{Course, Pulse, QuietLimit, Stage, stage};
 
 /// One training process: one run, or several related runs.

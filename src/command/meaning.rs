@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::options::Opt;
-use crate::jobs::canonical_name;
+use crate::jobs::{canonical_name, is_of_rewards, rewarded_name};
 use crate::launched::{Flag, Kind, Unit, Way};
 
 /// Names of options in addition to those under which programs log their knobs; the last part of a dotted name counts.
@@ -44,7 +44,6 @@ const NAMES: &[(&str, &[&str])] = &[
             "n_train_steps",
             "num_iter",
             "max_iterations",
-            "total_timesteps",
         ],
     ),
     ("epochs", &["epoch", "nepochs", "nepoch", "n_epoch", "num_epoch", "max_epoch", "train_epochs", "total_epochs"]),
@@ -235,7 +234,10 @@ struct Match {
 pub(super) fn flags(options: &[Opt], given: &dyn Fn(&Opt) -> bool) -> Vec<Flag> {
     let mut found: Vec<((usize, bool, usize, usize), Flag)> = Vec::new();
     for option in options {
-        let Some(matched) = meaning(option) else { continue };
+        let all = options.iter().map(|other| other.dest.as_str());
+        let rewarded = rewarded_name(&option.dest, all).filter(|knob| fits(option, knob, ""));
+        let rewarded = rewarded.map(|knob| Match { knob, rank: 0, guessed: false, inverted: false });
+        let Some(matched) = rewarded.or_else(|| meaning(option)) else { continue };
         let absent = !given(option);
         let way = match option.way {
             Way::Argument | Way::Switch => 0,
@@ -324,6 +326,7 @@ fn fits(option: &Opt, knob: &str, word: &str) -> bool {
             !switch && (option.choices.iter().any(|choice| constant(choice)) || word == "lr_scheduler_type")
         }
         "lr_decay" | "gradient_clip" => !truth && !texts,
+        knob if is_of_rewards(knob) => !truth && !texts,
         "batch_size" | "max_steps" | "epochs" | "train_examples" | "seed" => {
             let float = option.kind == Kind::Float && knob == "seed";
             !truth && !texts && !float

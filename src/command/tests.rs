@@ -273,6 +273,18 @@ fn one_batch_is_a_fraction_where_an_option_takes_one_for_all() {
 }
 
 #[test]
+fn the_steps_of_a_rollout_are_no_length_of_a_training() {
+    let option = |name: &str, value: &str| format!("p.add_argument('--{name}', type=int, default={value})\n");
+    let script = [("n_steps", "128"), ("n_epochs", "6"), ("total_timesteps", "25000")];
+    let script: String = script.iter().map(|(name, value)| option(name, value)).collect();
+    let learned = learned(&Site { files: &[("t.py", &script)], command: "python t.py", env: &[] });
+    let known = json!({"max_steps": 25000, "rollout_steps": 128, "epochs_per_update": 6});
+    assert_eq!(settings(&learned), known);
+    let changed = rewritten(&learned, &json!({"max_steps": 50000, "rollout_steps": 2048}), "PPO_1").argv.join(" ");
+    assert_eq!(changed, "python t.py --total_timesteps=50000 --n_steps=2048");
+}
+
+#[test]
 fn a_value_of_a_configuration_is_one_that_the_source_understands() {
     let script = "cfg = OmegaConf.merge(OmegaConf.load('c.yaml'), OmegaConf.from_cli())\nif cfg.model.init == 'zeros': pass\nelif cfg.model.init == 'he': pass\n";
     let site = Site {

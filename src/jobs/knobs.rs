@@ -79,6 +79,7 @@ const ALIASES: &[(&str, &[&str])] = &[
         "max_steps",
         &[
             "max_steps",
+            "total_timesteps",
             "total_steps",
             "num_steps",
             "train_steps",
@@ -137,6 +138,40 @@ const NUMBERS: &[&str] = &[
     "classes",
 ];
 
+/// The total of a training by rewards. Beside it, the usual words for a length have other meanings.
+const OF_REWARDS: &str = "total_timesteps";
+
+/// What names mean in a script that trains by rewards (Stable Baselines, CleanRL), as knobs of the policy
+/// `reinforcement`.
+const REWARDED: &[(&str, &str)] = &[
+    ("n_steps", "rollout_steps"),
+    ("num_steps", "rollout_steps"),
+    ("n_epochs", "epochs_per_update"),
+    ("update_epochs", "epochs_per_update"),
+    ("gamma", "discount"),
+    ("ent_coef", "entropy_weight"),
+    ("vf_coef", "value_weight"),
+    ("clip_range", "clip_range"),
+    ("clip_coef", "clip_range"),
+];
+
+/// The knobs that only scripts have that train by rewards.
+pub fn is_of_rewards(knob: &str) -> bool {
+    REWARDED.iter().any(|(_, rewarded)| *rewarded == knob)
+}
+
+/// The meaning of an option or a logged hyperparameter of a script that has all of these; `None` if it has no other than
+/// usual.
+pub fn rewarded_name<'n>(logged: &str, mut all: impl Iterator<Item = &'n str>) -> Option<&'static str> {
+    let last = |name: &str| {
+        let plain = name.to_ascii_lowercase().replace(['-', ' '], "_");
+        plain.rsplit(['.', '/']).next().unwrap_or_default().to_owned()
+    };
+    let name = last(logged);
+    let (_, knob) = REWARDED.iter().find(|(usual, _)| *usual == name)?;
+    all.any(|other| last(other) == OF_REWARDS).then_some(*knob)
+}
+
 /// The canonical name of a logged hyperparameter; `None` if it is not a standard knob.
 pub fn canonical_name(logged: &str) -> Option<&'static str> {
     let plain = logged.to_ascii_lowercase().replace(['-', ' '], "_");
@@ -154,12 +189,15 @@ pub fn logged_of(job: &Job<'_>) -> Vec<(String, Value)> {
 /// The knobs of a job, from everything that it logged of itself. `own_names` are the site's names, which win.
 pub fn knobs_of(job: &Job<'_>, own_names: &BTreeMap<String, String>) -> Knobs {
     let (mut knobs, mut exact) = (Knobs::new(), Vec::new());
-    for (name, value) in logged_of(job) {
-        let canonical = own_names.get(&name).map(String::as_str).or_else(|| canonical_name(&name));
+    let logged = logged_of(job);
+    let rewarded = |name: &str| rewarded_name(name, logged.iter().map(|(name, _)| name.as_str()));
+    for (name, value) in &logged {
+        let own = own_names.get(name).map(String::as_str);
+        let canonical = own.or_else(|| rewarded(name)).or_else(|| canonical_name(name));
         let Some(canonical) = canonical else { continue };
-        let Some(value) = canonical_value(canonical, &value) else { continue };
+        let Some(value) = canonical_value(canonical, value) else { continue };
         // If there are both `lr` and `learning_rate`, or `optimizer.lr` and `lr`, the plain canonical name applies.
-        if name == canonical || own_names.contains_key(&name) {
+        if name == canonical || own_names.contains_key(name) {
             exact.push((canonical.to_owned(), value));
         } else {
             knobs.entry(canonical.to_owned()).or_insert(value);
@@ -286,6 +324,16 @@ mod tests {
     #[test]
     fn the_plain_name_is_believed_before_an_alias() {
         assert_eq!(knobs(&[("lr", 0.5.into()), ("learning_rate", 0.1.into())])["learning_rate"], 0.1);
+    }
+
+    #[test]
+    fn a_rollout_is_no_length_of_a_training() {
+        let of =
+            |total: &str| knobs(&[("num_steps", 128.into()), ("update_epochs", 4.into()), (total, 500_000.into())]);
+        let rewarded = of("total_timesteps");
+        assert_eq!((&rewarded["max_steps"], &rewarded["rollout_steps"]), (&500_000.into(), &128.into()));
+        assert_eq!(rewarded["epochs_per_update"], 4);
+        assert_eq!(of("width")["max_steps"], 128);
     }
 
     #[test]
