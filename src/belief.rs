@@ -197,8 +197,7 @@ pub fn unripe(known: impl Fn(Quantity) -> Option<f64>) -> f64 {
         None => {
             let left = |of: f64, quantity| Some(of / known(quantity)?.max(1.0));
             let by_points = left(FIRST_POINTS, Quantity::Points).unwrap_or(FIRST_POINTS);
-            left(THIRD * MATURE_UPDATES, Quantity::UpdatesMade)
-                .map_or(by_points, |by_updates| by_points.max(by_updates))
+            left(THIRD * MATURE_UPDATES, Quantity::UpdatesMade).unwrap_or(0.0).max(by_points)
         }
     }
 }

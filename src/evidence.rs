@@ -39,9 +39,6 @@ pub struct Measured {
     pub support: u64,
     /// First and last step of these points.
     pub steps: (i64, i64),
-    /// The series in which it was measured.
-    #[serde(skip)]
-    of: u16,
 }
 
 macro_rules! quantities {
@@ -174,14 +171,14 @@ quantities! {
 /// Everything known about a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
-    values: Vec<Option<Measured>>,
-    tags: Vec<String>,
+    /// Each quantity that is known, with the tag of the series in which it was measured.
+    values: Vec<Option<(Measured, String)>>,
 }
 
 impl Evidence {
     /// Measures a job.
     pub fn of(job: &JobView) -> Evidence {
-        let mut evidence = Evidence { values: vec![None; QUANTITIES.len()], tags: Vec::new() };
+        let mut evidence = Evidence { values: vec![None; QUANTITIES.len()] };
         // Each may read what was measured before it.
         chance::measure(job, &mut evidence);
         settings::measure(job, &mut evidence);
@@ -193,7 +190,7 @@ impl Evidence {
 
     /// A quantity with its error; `None` if it is unknown.
     pub fn measured(&self, quantity: Quantity) -> Option<Measured> {
-        self.values[quantity as usize]
+        self.values[quantity as usize].as_ref().map(|(measured, _)| *measured)
     }
 
     /// The value of a quantity; `None` if it is unknown.
@@ -213,7 +210,7 @@ impl Evidence {
 
     /// The tag of the series in which a quantity was measured.
     pub fn tag(&self, quantity: Quantity) -> &str {
-        self.measured(quantity).and_then(|measured| self.tags.get(usize::from(measured.of))).map_or("", String::as_str)
+        self.values[quantity as usize].as_ref().map_or("", |(_, tag)| tag.as_str())
     }
 
     /// Every known quantity.
@@ -222,21 +219,14 @@ impl Evidence {
     }
 
     fn put(&mut self, quantity: Quantity, (value, error): (f64, f64), series: &Observed) {
-        let steps = series.steps();
-        self.set(quantity, (value, error), (&series.tag, series.sketch.count(), steps));
+        self.set(quantity, (value, error), (&series.tag, series.sketch.count(), series.steps()));
     }
 
     fn set(&mut self, quantity: Quantity, (value, error): (f64, f64), (tag, support, steps): (&str, u64, (i64, i64))) {
-        if !value.is_finite() {
-            return;
+        if value.is_finite() {
+            let error = if error.is_finite() { error } else { f64::MAX };
+            self.values[quantity as usize] = Some((Measured { value, error, support, steps }, tag.to_owned()));
         }
-        let of = self.tags.iter().position(|known| known == tag).unwrap_or_else(|| {
-            self.tags.push(tag.to_owned());
-            self.tags.len() - 1
-        });
-        let of = u16::try_from(of).unwrap_or(u16::MAX);
-        let error = if error.is_finite() { error } else { f64::MAX };
-        self.values[quantity as usize] = Some(Measured { value, error, support, steps, of });
     }
 }
 

@@ -12,7 +12,7 @@ pub use crate::evidence::Quantity;
 pub use crate::jobs::{Knobs, same_value};
 pub use measure::{Looked, measure};
 
-use crate::evidence::{Kind, QUANTITIES, unknown};
+use crate::evidence::{Kind, QUANTITIES, Quantity as Q, unknown};
 use crate::numbers::HALF;
 
 macro_rules! facts {
@@ -42,7 +42,7 @@ macro_rules! facts {
             name: stringify!($name),
             kind: FactType::$kind,
             summary: $summary,
-            source: Source::Fact(|facts| FactValue::$kind(facts!(@$kind facts.$name))),
+            get: Some(|facts| FactValue::$kind(facts!(@$kind facts.$name))),
         }),*];
     };
     (@Strings $value:expr) => { &$value };
@@ -93,26 +93,19 @@ impl Facts {
         if !self.started {
             return if self.crashed { "it crashed before its first loss" } else { "it logged no loss" }.to_owned();
         }
-        let mut words = format!(
-            "loss {:.4} → {:.4} in {:.0} steps",
-            self.number(Quantity::LossStart),
-            self.number(Quantity::LossEnd),
-            self.steps()
-        );
-        if !self.finite {
-            words = format!(
-                "not finite after {:.0} finite losses (step {:.0})",
-                self.number(Quantity::FinitePoints),
-                self.number(Quantity::NonFiniteStep)
-            );
-        }
+        let [start, end, accuracy] = [Q::LossStart, Q::LossEnd, Q::Accuracy].map(|quantity| self.number(quantity));
+        let [finite, step] = [Q::FinitePoints, Q::NonFiniteStep].map(|quantity| self.number(quantity));
+        let mut words = if self.finite {
+            format!("loss {start:.4} → {end:.4} in {:.0} steps", self.steps())
+        } else {
+            format!("not finite after {finite:.0} finite losses (step {step:.0})")
+        };
         let mut say = |holds: bool, what: &str| {
             if holds {
                 words.push_str(", ");
                 words.push_str(what);
             }
         };
-        let accuracy = self.number(Quantity::Accuracy);
         say(accuracy.is_finite(), &format!("accuracy {accuracy:.3}"));
         say(self.fits, "fits its training data");
         say(self.cured, "cured");
@@ -159,13 +152,8 @@ pub struct Field {
     pub kind: FactType,
     /// Its meaning, in one line.
     pub summary: &'static str,
-    source: Source,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Source {
-    Fact(for<'a> fn(&'a Facts) -> FactValue<'a>),
-    Quantity(Quantity),
+    /// How it is read, unless it is a quantity.
+    get: Option<for<'a> fn(&'a Facts) -> FactValue<'a>>,
 }
 
 impl Field {
@@ -181,24 +169,22 @@ impl Field {
 
     /// Whether it is a quantity of the evidence, documented in its table.
     pub fn is_quantity(&self) -> bool {
-        matches!(self.source, Source::Quantity(_))
+        self.get.is_none()
     }
 
     fn of_quantity(quantity: Quantity) -> Field {
         let kind = if quantity.unit() == "yes or no" { FactType::Bool } else { FactType::Number };
-        Field { name: quantity.id(), kind, summary: quantity.meaning(), source: Source::Quantity(quantity) }
+        Field { name: quantity.id(), kind, summary: quantity.meaning(), get: None }
     }
 
     /// Reads it.
     pub fn of<'a>(&self, facts: &'a Facts) -> FactValue<'a> {
-        let value = match self.source {
-            Source::Fact(get) => return get(facts),
-            Source::Quantity(quantity) => facts.number(quantity),
-        };
-        match self.kind {
-            _ if value.is_nan() => FactValue::Unknown,
-            FactType::Bool => FactValue::Bool(value > HALF),
-            FactType::Number | FactType::Strings => FactValue::Number(value),
+        let known = facts.evidence.get(self.name).filter(|value| !value.is_nan());
+        match (self.get, known) {
+            (Some(get), _) => get(facts),
+            (None, None) => FactValue::Unknown,
+            (None, Some(value)) if self.kind == FactType::Bool => FactValue::Bool(*value > HALF),
+            (None, Some(value)) => FactValue::Number(*value),
         }
     }
 }

@@ -13,11 +13,35 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::evidence::{Evidence, JobView, Quantity as Q};
-use crate::numbers::{EVALUATIONS, FEW_POINTS, FIFTH, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
+use crate::numbers::{FIFTH, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
 
-use Test::{Above, AtLeast, Below};
+use Severity::{Info, Problem, Warning};
+use Test::{Above, All, Any, AtLeast, Below, Support, Sure};
 pub use rule::{Rule, Symptom, Test, shown};
-use rule::{few, many, rule};
+
+/// A symptom as a table: its id and definition, then its rules, each with its severity, its name, its conditions, its
+/// exceptions and its text.
+macro_rules! symptom {
+    (@) => { &[] };
+    (@ $tests:tt) => { &$tests };
+    (
+        $id:ident: $summary:literal;
+        $($severity:ident $name:ident when $when:tt $(unless $unless:tt)? says $says:expr;)*
+    ) => {
+        /// See `docs/SYMPTOMS.md`.
+        pub(super) const SYMPTOM: Symptom = Symptom {
+            id: stringify!($id),
+            summary: $summary,
+            rules: &[$(Rule {
+                name: stringify!($name),
+                severity: $severity,
+                when: &$when,
+                unless: symptom!(@ $($unless)?),
+                says: $says,
+            }),*],
+        };
+    };
+}
 
 macro_rules! symptoms {
     ($($id:ident)*) => {
@@ -51,20 +75,17 @@ symptoms! {
 /// The run is long enough for a constant loss to be meaningful.
 const MATURE: Test = AtLeast(Q::Maturity, 1.0);
 /// Most of its answers are correct.
-const ACCURATE: Test = Test::Any(&[Above(Q::Accuracy, GOOD), Above(Q::ValidationAccuracy, GOOD)]);
+const ACCURATE: Test = Any(&[Above(Q::Accuracy, GOOD), Above(Q::ValidationAccuracy, GOOD)]);
 /// Its loss is still falling.
-const ON_ITS_WAY: Test = Test::All(&[Above(Q::LateFall, SMALL), Below(Q::LateTrend, -TREND)]);
+const ON_ITS_WAY: Test = All(&[Above(Q::LateFall, SMALL), Below(Q::LateTrend, -TREND)]);
 /// It ended long before its planned end, and its loss was falling until then.
-const STOPPED: Test = Test::All(&[Below(Q::Done, MATURE_SHARE), Below(Q::Trend, -TREND), Below(Q::LateTrend, 0.0)]);
+const STOPPED: Test = All(&[Below(Q::Done, MATURE_SHARE), Below(Q::Trend, -TREND), Below(Q::LateTrend, 0.0)]);
 /// Its validation loss improved and kept the improvement; single training losses may scatter too much to tell.
-const VALIDATION_LEARNS: Test = Test::All(&[
-    Above(Q::ValidationDrop, LEARNED),
-    Below(Q::ValidationRise, LEARNED),
-    Below(Q::ValidationFall, -TREND),
-]);
+const VALIDATION_LEARNS: Test =
+    All(&[Above(Q::ValidationDrop, LEARNED), Below(Q::ValidationRise, LEARNED), Below(Q::ValidationFall, -TREND)]);
 /// Possible reasons for a constant loss other than a fault.
-const NOT_STUCK: &[Test] =
-    &[Above(Q::TrainedBefore, HALF), ON_ITS_WAY, STOPPED, VALIDATION_LEARNS, ACCURATE, Above(Q::AccuracyGain, FIFTH)];
+const NOT_STUCK: [Test; 6] =
+    [Above(Q::TrainedBefore, HALF), ON_ITS_WAY, STOPPED, VALIDATION_LEARNS, ACCURATE, Above(Q::AccuracyGain, FIFTH)];
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

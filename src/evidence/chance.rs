@@ -3,10 +3,7 @@
 
 use std::f64::consts::{E, LN_2};
 
-use crate::numbers::{
-    ACCURACY_GAIN, AT_CHANCE, CONVERGED, EVALUATIONS, FIFTH, FLOOR, GOOD, GUESS, HALF, MAYBE, MOST_CLASSES, OVERSURE,
-    SIGNIFICANT, TREND,
-};
+use crate::numbers::*;
 
 use super::curve::Curve;
 use super::job::JobView;
@@ -68,8 +65,7 @@ fn guessing(observed: &Observed) -> Option<f64> {
 /// Excess of the final loss over the chance level of its classes: the known classes, those implied by its
 /// start, or those implied by an accuracy that is a guess. The value nearest to 0 if these differ.
 fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
-    let guess =
-        job.accuracy.as_ref().and_then(guessing).or_else(|| job.validation_accuracy.as_ref().and_then(guessing));
+    let guess = [&job.accuracy, &job.validation_accuracy].into_iter().flatten().find_map(guessing);
     let by_guess = guess.map(|accuracy| (1.0 / accuracy).round().max(2.0));
     if let Some(cost) = by_guess.and_then(|classes| of_squares(job, curve.end, 1.0 / classes)) {
         return Some(cost - 1.0);
@@ -77,7 +73,6 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     if !job.classifies() || curve.end <= 0.0 {
         return None;
     }
-    let by_guess = by_guess.filter(|classes| *classes <= MOST_CLASSES);
     // If the accuracy is a guess, a loss that fell to log K is at the chance level of K classes.
     let at_end = curve.end.exp().round().max(2.0);
     let frequent = |accuracy: f64| cost_of_noise(accuracy.max(1.0 / at_end), at_end) > 0.94 * at_end.ln();
@@ -92,12 +87,10 @@ fn over_chance(job: &JobView, curve: &Curve) -> Option<f64> {
     if let Some(classes) = job.number("classes").filter(|classes| *classes >= 2.0) {
         return Some(curve.end / classes.ln() - 1.0).filter(|over| *over < -AT_CHANCE || !no_guess(classes));
     }
-    let by_guess = by_guess.filter(|_| !no_guess(at_end));
-    let candidates = [classes_at_start(job, curve), by_guess, by_end, above_all]
-        .into_iter()
-        .flatten()
-        .filter(|classes| !no_guess(*classes));
-    candidates.map(|classes| curve.end / classes.ln() - 1.0).min_by(|a, b| a.abs().total_cmp(&b.abs()))
+    let by_guess = by_guess.filter(|classes| *classes <= MOST_CLASSES && !no_guess(at_end));
+    let candidates = [classes_at_start(job, curve), by_guess, by_end, above_all].into_iter().flatten();
+    let over = candidates.filter(|classes| !no_guess(*classes)).map(|classes| curve.end / classes.ln() - 1.0);
+    over.min_by(|a, b| a.abs().total_cmp(&b.abs()))
 }
 
 /// The loss relative to the squared error of one constant answer between 0 and 1 that is correct with this probability, if
@@ -119,7 +112,8 @@ fn over_guess(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
 }
 
 /// The loss relative to that of one constant answer, if the accuracy was exactly the same at all evaluations but the first. A network
-/// that knows more than class frequencies has a lower cross-entropy than the entropy of its own accuracy.
+/// that knows more than class frequencies has a lower cross-entropy than the entropy of its own accuracy: that for two
+/// classes, and the minimum for more.
 fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
     let gained = job.accuracy.as_ref().and_then(|o| o.curve.as_ref()).is_some_and(|c| c.end - c.start > ACCURACY_GAIN);
     let same = |observed: &Option<Observed>| {
@@ -134,7 +128,7 @@ fn one_answer(job: &JobView, curve: &Curve) -> Option<f64> {
         (Some(accuracy), None) => (accuracy, curve.end),
         (None, _) => (same(&job.accuracy)?, curve.end),
     };
-    of_squares(job, cost, accuracy).or_else(|| job.classifies().then(|| cost / entropy(accuracy)))
+    of_squares(job, cost, accuracy).or_else(|| job.classifies().then(|| cost / cost_of_noise(accuracy, 2.0)))
 }
 
 /// Deficit of the accuracy relative to what such a cross-entropy implies. A wrong answer assigns less than one half to
@@ -153,11 +147,6 @@ fn impossible(job: &JobView, curve: &Curve, accuracy: &Curve) -> Option<f64> {
 pub(super) fn cost_of_noise(accuracy: f64, classes: f64) -> f64 {
     let (accuracy, wrong) = (accuracy.clamp(f64::MIN_POSITIVE, 1.0), (1.0 - accuracy).max(f64::MIN_POSITIVE));
     -accuracy * accuracy.ln() - wrong * (wrong / (classes - 1.0)).ln()
-}
-
-/// Entropy of an answer that is correct with this probability, in nats: for two classes, and the minimum for more.
-fn entropy(right: f64) -> f64 {
-    -right * right.ln() - (1.0 - right) * (1.0 - right).ln()
 }
 
 /// Distance of the loss from log(e + K - 1) - accuracy, the cross-entropy of scores squashed to the range 0 to 1 before
@@ -200,16 +189,13 @@ fn floor_distance(job: &JobView, curve: &Curve, accuracy: Option<&Curve>) -> Opt
         let apart = wrong - accuracy.end - cost_of_noise(accuracy.end, classes) > 2.0 * FLOOR * unit;
         let exact = !by_end || accuracy.end > CONVERGED;
         let distance = (curve.end - (wrong - accuracy.end)).abs() / unit;
-        (job.classifies() && learned && apart && within && starts && exact).then_some(if by_end {
-            10.0 * distance
-        } else {
-            distance
-        })
+        let distance = if by_end { 10.0 * distance } else { distance };
+        (job.classifies() && learned && apart && within && starts && exact).then_some(distance)
     };
-    let of_batch =
-        job.number("batch_size").zip(accuracy).and_then(|(batch, accuracy)| over_batch(curve, accuracy, batch));
+    let of_batch = job.number("batch_size").zip(accuracy).and_then(|(batch, right)| over_batch(curve, right, batch));
     let by_start = at_start.and_then(|classes| distance(classes, false));
-    by_start.into_iter().chain(at_end.and_then(|classes| distance(classes, true))).chain(of_batch).reduce(f64::min)
+    let by_end = at_end.and_then(|classes| distance(classes, true));
+    [by_start, by_end, of_batch].into_iter().flatten().reduce(f64::min)
 }
 
 fn learned_by(accuracy: &Curve, classes: f64) -> bool {

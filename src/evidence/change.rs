@@ -9,8 +9,6 @@ pub(super) const MEDIAN: f64 = 1.253_314_137_315_5;
 /// The largest rise of a series that persists until its end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
-    /// The position: the number of values before it, or a fraction of the run once it is placed in one.
-    pub at: f64,
     /// The level before.
     pub from: f64,
     /// The level after.
@@ -26,7 +24,7 @@ impl Change {
         let error = MEDIAN * noise * (1.0 / before.len() as f64 + 1.0 / sorted.len() as f64).sqrt();
         // Values without scatter are exact to the last logged digit.
         let exact = f64::from(f32::EPSILON) * from.abs().max(to.abs());
-        Change { at: 0.0, from, to, errors: (to - from) / error.max(exact).max(f64::MIN_POSITIVE) }
+        Change { from, to, errors: (to - from) / error.max(exact).max(f64::MIN_POSITIVE) }
     }
 }
 
@@ -50,7 +48,7 @@ pub(super) fn change(values: &[f64]) -> Option<Change> {
             let place = sorted.partition_point(|other: &f64| other.total_cmp(value).is_lt());
             sorted.insert(place, *value);
         }
-        Change { at: split as f64, ..Change::between(before, &sorted, noise) }
+        Change::between(before, &sorted, noise)
     };
     let rises = (3..values.len() - 1).rev().map(rise).filter(|change| change.to > change.from);
     // Of equal ones, the latest counts.
@@ -69,13 +67,13 @@ mod tests {
     #[test]
     fn a_step_is_found_where_it_is() {
         let found = change(&values(|i| if i < 40 { 1.0 } else { 2.0 } + 0.1 * noise(i))).expect("a rise");
-        assert!(found.errors > 10.0 && (found.at - 40.0).abs() < 5.0 && (found.to - 2.0).abs() < 0.1, "{found:?}");
+        assert!(found.errors > 10.0 && (found.from - 1.0).abs() < 0.1 && (found.to - 2.0).abs() < 0.1, "{found:?}");
     }
 
     #[test]
     fn two_newest_values_make_a_break_and_one_makes_none() {
         let broken = |newest: usize| change(&values(|i| if i < 60 - newest { 0.05 + 0.01 * noise(i) } else { 1e10 }));
-        assert!(broken(2).is_some_and(|change| change.errors > 1e6 && change.at == 58.0));
+        assert!(broken(2).is_some_and(|change| change.errors > 1e6 && change.to == 1e10));
         assert!(broken(1).is_none_or(|change| change.errors < 5.0));
     }
 

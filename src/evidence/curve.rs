@@ -69,11 +69,10 @@ impl Curve {
             return None;
         }
         let levels: Vec<Level> = sketch.buckets().map(|(step, bucket)| level(step, &bucket, unit)).collect();
-        let head = sketch.head().iter().copied().filter(|value| value.is_finite());
-        let head: Vec<f64> = head.map(|value| unit.of(value)).collect();
+        let finite = |value: f64| value.is_finite().then(|| unit.of(value));
+        let head: Vec<f64> = sketch.head().iter().filter_map(|value| finite(*value)).collect();
         let recent = sketch.newest();
-        let tail = recent.iter().map(|point| point.value).filter(|value| value.is_finite());
-        let tail: Vec<f64> = tail.map(|value| unit.of(value)).collect();
+        let tail: Vec<f64> = recent.iter().filter_map(|point| finite(point.value)).collect();
         let point = |point: Point| Point { value: unit.of(point.value), ..point };
         let (low, high) = (point(sketch.lowest()?), point(sketch.highest()?));
         let (lowest, highest) = if unit.flips() { (high, low) } else { (low, high) };
@@ -215,9 +214,9 @@ impl Curve {
         mann_kendall(&self.from(share).iter().map(|p| p.1).collect::<Vec<_>>())
     }
 
-    /// Theil-Sen slope per step, from a fraction of the series onwards.
-    pub fn slope_from(&self, share: f64) -> f64 {
-        theil_sen(&self.from(share))
+    /// Theil-Sen slope per step.
+    pub fn slope(&self) -> f64 {
+        theil_sen(&self.from(0.0))
     }
 
     /// Steps between the first and the latest point.
@@ -235,32 +234,20 @@ impl Curve {
     /// The last rise that persists to the latest point: of the levels, of the latest single points, and from those to
     /// these, so that a rise within the last hundredth of the run is detected. `sign` is -1 for a fall.
     pub fn last_change(&self, sign: f64) -> Option<Change> {
-        let of = |values: &[f64]| change(&values.iter().map(|v| sign * v).collect::<Vec<_>>());
-        let means = self.means();
-        let (coarse, fine) = (of(&means), of(&self.tail));
-        let place = |change: Change, values: usize, span: f64| Change {
-            at: 1.0 - span * (1.0 - change.at / values as f64),
-            from: sign * change.from,
-            to: sign * change.to,
-            ..change
-        };
-        let coarse = coarse.map(|c| place(c, means.len(), 1.0));
-        let fine = fine.map(|c| place(c, self.tail.len(), self.tail.len() as f64 / self.points as f64));
-        coarse.into_iter().chain(fine).chain(self.sudden(sign)).max_by(|a, b| a.errors.total_cmp(&b.errors))
+        let signed = |values: &[f64]| values.iter().map(|value| sign * value).collect::<Vec<_>>();
+        let (levels, tail) = (signed(&self.means()), signed(&self.tail));
+        let changes = [change(&levels), change(&tail), self.sudden(&signed(&self.before_tail), tail)];
+        let last = changes.into_iter().flatten().max_by(|a, b| a.errors.total_cmp(&b.errors))?;
+        Some(Change { from: sign * last.from, to: sign * last.to, ..last })
     }
 
     /// The rise to the latest single points, if these are a small part of the series.
-    fn sudden(&self, sign: f64) -> Option<Change> {
-        let share = self.tail.len() as f64 / self.points as f64;
-        if share > NEWEST || self.tail.is_empty() || self.before_tail.is_empty() {
+    fn sudden(&self, before: &[f64], mut after: Vec<f64>) -> Option<Change> {
+        if after.len() as f64 / self.points as f64 > NEWEST || after.is_empty() || before.is_empty() {
             return None;
         }
-        let before: Vec<f64> = self.before_tail.iter().map(|value| sign * value).collect();
-        let mut after: Vec<f64> = self.tail.iter().map(|value| sign * value).collect();
         after.sort_by(f64::total_cmp);
-        let change = Change::between(&before, &after, self.noise);
-        let change = Change { at: 1.0 - share, from: sign * change.from, to: sign * change.to, ..change };
-        (change.errors > 0.0).then_some(change)
+        Some(Change::between(before, &after, self.noise)).filter(|change| change.errors > 0.0)
     }
 
     /// The beginning of the latest fifth of the levels, or of the values: a log by environment steps may have hundreds

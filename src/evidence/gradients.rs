@@ -5,14 +5,11 @@ use crate::series::stats::median;
 
 use super::curve::Curve;
 use super::job::{JobView, Layer};
-use super::{Evidence, Quantity as Q};
+use super::{Evidence, Observed, Quantity as Q};
 
 pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     measure_layers(job, evidence);
-    let (Some(observed), Some(norm)) = (&job.gradient_norm, job.gradient_norm.as_ref().and_then(|o| o.curve.as_ref()))
-    else {
-        return;
-    };
+    let Some((observed, norm)) = job.gradient_norm.as_ref().and_then(Observed::shaped) else { return };
     let loss = job.falling_loss();
     // A norm that is 0 at every point while the loss falls was never filled in by the program.
     if norm.highest.value == 0.0 && loss.is_some_and(Curve::dropped) {
@@ -43,7 +40,7 @@ fn pinned(norm: &Curve) -> f64 {
 }
 
 fn measure_layers(job: &JobView, evidence: &mut Evidence) {
-    let steps = job.judged().map_or((0, 0), super::Observed::steps);
+    let steps = job.judged().map_or((0, 0), Observed::steps);
     let mut set = |quantity, value: f64, layers: &[Layer]| {
         let support = layers.iter().map(|layer| layer.histogram.rms.count()).min().unwrap_or(0);
         evidence.set(quantity, (value, 0.0), (&layers[0].tag, support, steps));

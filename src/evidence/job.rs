@@ -48,6 +48,11 @@ impl Observed {
         Observed::with(&self.tag, self.sketch.until(step_at(&self.sketch, share)), self.unit)
     }
 
+    /// It with its shape, if it has one.
+    pub(super) fn shaped(&self) -> Option<(&Observed, &Curve)> {
+        Some((self, self.curve.as_ref()?))
+    }
+
     /// The latest finite value, in the unit of the series.
     pub fn newest(&self) -> Option<f64> {
         self.sketch.last_finite().map(|point| self.unit.of(point.value))
@@ -70,6 +75,12 @@ impl Observed {
     pub(super) fn is_of_whole_answers(&self) -> bool {
         let tag = self.tag.to_ascii_lowercase();
         ["acc", "exact", "exp_rate"].iter().any(|name| tag.contains(name)) || tag.ends_with("em")
+    }
+
+    /// Whether one of the words of its tag, in lower case, is like this.
+    pub(super) fn has_word(&self, is: impl Fn(&str) -> bool) -> bool {
+        let tag = self.tag.to_ascii_lowercase();
+        tag.split(|c: char| !c.is_ascii_alphanumeric()).any(is)
     }
 
     /// First and latest step.
@@ -157,20 +168,17 @@ impl JobView {
             }
             Some(make(&full_tag(matched), series(matched)?))
         };
-        let layers = |signal| {
-            let all = map.all(signal).iter().filter_map(|matched| {
-                let (_, histogram) = run_of(matched)?.1.histograms().find(|(tag, _)| *tag == matched.tag)?;
-                Some(Layer { tag: full_tag(matched), histogram: histogram.clone() })
-            });
-            all.collect()
+        let layer = |matched: &Matched| {
+            let (_, histogram) = run_of(matched)?.1.histograms().find(|(tag, _)| *tag == matched.tag)?;
+            Some(Layer { tag: full_tag(matched), histogram: histogram.clone() })
         };
-        let parts = map.all(Signal::PartOfLoss).iter();
+        let layers = |signal| map.all(signal).iter().filter_map(layer).collect();
         // Of several accuracies, those that are not one of whole answers are scores, too.
         let accuracies = [Signal::TrainAccuracy, Signal::ValidationAccuracy].map(|signal| map.all(signal));
         let of_accuracy = |m: &Matched| Some(Observed::accuracy(&full_tag(m), series(m)?));
         let scores = accuracies.into_iter().flatten().filter_map(of_accuracy).filter(|o| !o.is_of_whole_answers());
-        let of_score = |m: &Matched| Some(Observed::new(&full_tag(m), series(m)?));
-        let scores = scores.chain(map.all(Signal::Score).iter().filter_map(of_score)).collect();
+        let as_logged = |m: &Matched| Some(Observed::new(&full_tag(m), series(m)?));
+        let scores = scores.chain(map.all(Signal::Score).iter().filter_map(as_logged)).collect();
         let says = |observed: &Observed| {
             observed.unit.flips() || !observed.is_of_whole_answers() || observed.constant() != Some(0.0)
         };
@@ -194,7 +202,7 @@ impl JobView {
             reward: find(Signal::Reward, Observed::new),
             scores,
             epoch: find(Signal::Epoch, Observed::new),
-            parts: parts.filter_map(|m| Some(Observed::new(&full_tag(m), series(m)?))).collect(),
+            parts: map.all(Signal::PartOfLoss).iter().filter_map(as_logged).collect(),
             gradients: layers(Signal::Gradients),
             weights: layers(Signal::Weights),
             knobs,
@@ -263,12 +271,8 @@ impl JobView {
 
     /// Of an adversarial job, the part of its losses that compares outputs with what they should be, if it is logged.
     pub(super) fn reconstruction(&self) -> Option<&Observed> {
-        let says = |part: &Observed, name: &str| {
-            let tag = part.tag.to_ascii_lowercase();
-            tag.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.starts_with(name))
-        };
-        let part = RECONSTRUCTIONS.iter().find_map(|name| self.parts.iter().find(|part| says(part, name)));
-        part.filter(|_| self.learning == Learning::Adversarial)
+        let named = |name: &str| self.parts.iter().find(|part| part.has_word(|word| word.starts_with(name)));
+        RECONSTRUCTIONS.iter().find_map(|name| named(name)).filter(|_| self.learning == Learning::Adversarial)
     }
 
     /// The shape of the loss, if the loss of this kind of job should fall.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::numbers::AT_CHANCE;
 use crate::signals::Learning;
 
-use super::job::JobView;
+use super::job::{JobView, Observed};
 use super::settings::{goes_on_from, is_tuned};
 
 /// The kind of training of a job.
@@ -74,26 +74,22 @@ impl Kind {
     }
 }
 
-fn tags(job: &JobView) -> impl Iterator<Item = String> {
+fn has_tag(job: &JobView, is: impl Fn(&Observed) -> bool) -> bool {
     let series = [&job.training_loss, &job.validation_loss, &job.accuracy, &job.validation_accuracy];
-    series.into_iter().flatten().chain(&job.parts).map(|observed| observed.tag.to_ascii_lowercase())
-}
-
-fn words(tag: &str) -> impl Iterator<Item = &str> {
-    tag.split(|c: char| !c.is_ascii_alphanumeric())
+    series.into_iter().flatten().chain(&job.parts).any(is)
 }
 
 fn is_boosting(job: &JobView) -> bool {
     let named = job.text("booster").is_some() || job.number("num_boost_round").is_some();
-    let learn = tags(job).any(|tag| tag.split('/').next() == Some(LEARN));
-    named || learn || tags(job).any(|tag| words(&tag).any(|word| BOOSTING.contains(&word)))
+    let learn = |observed: &Observed| observed.tag.to_ascii_lowercase().split('/').next() == Some(LEARN);
+    named || has_tag(job, |o| learn(o) || o.has_word(|word| BOOSTING.contains(&word)))
 }
 
 fn is_language_model(job: &JobView) -> bool {
     let Some(loss) = &job.training_loss else { return false };
     let start = loss.curve.as_ref().map(|curve| curve.start);
     let large = start.is_some_and(|start| start > VOCABULARY.ln() && start < 2.0 * VOCABULARY.ln());
-    let named = || tags(job).any(|tag| words(&tag).any(|word| LANGUAGE.contains(&word)));
+    let named = || has_tag(job, |observed| observed.has_word(|word| LANGUAGE.contains(&word)));
     large && (named() || (job.own_accuracy().is_none() && is_steady(loss.sketch.head())))
 }
 

@@ -1,9 +1,6 @@
 //! Quantities of the loss that a job is judged by.
 
-use crate::numbers::{
-    EARLY, FEW_POINTS, FIFTH, GOOD, HALF, LARGE_NORM, LEARNED, MAYBE, NEWEST, OVERFIT_RISE, SIGNIFICANT, SMALL, SPIKE,
-    TREND,
-};
+use crate::numbers::*;
 use crate::series::Sketch;
 use crate::series::stats::{median, scatter};
 use crate::signals::Learning;
@@ -21,16 +18,13 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
         measure_ends(judged, evidence);
     }
     // Two adversaries have no common loss, but what they reconstruct must not be lost again.
-    if let Some((part, curve)) = job.reconstruction().and_then(|part| Some((part, part.curve.as_ref()?))) {
+    if let Some((part, curve)) = job.reconstruction().and_then(Observed::shaped) {
         measure_ends(part, evidence);
         measure_rise(curve, part, evidence);
     }
     let Some(observed) = job.loss() else { return };
     measure_repeats(observed, evidence);
-    let Some(curve) = &observed.curve else { return };
-    if job.falling_loss().is_none() {
-        return;
-    }
+    let Some(curve) = job.falling_loss() else { return };
     let (scale, error) = (curve.scale(), curve.drop_error());
     let before = gained_before(evidence, curve.relative_drop(), 1.0);
     let guessed = error_of_guessing(evidence)(curve.relative_drop());
@@ -225,8 +219,8 @@ fn level_before_repeats(sketch: &Sketch, last: f64) -> Option<f64> {
     before.next().map(|(_, bucket)| bucket.mean)
 }
 
-/// Whether a constant loss cannot fall further: it is a thousandth of its initial value, or reached its last digit
-/// gradually.
+/// Whether a constant loss cannot fall further: it is a thousandth of its initial value, or gradually lost enough of
+/// that before it reached its last digit.
 pub(super) fn has_converged(sketch: &Sketch, last: f64, before: Option<f64>) -> bool {
     let (Some(first), Some(highest)) = (sketch.first(), sketch.highest()) else { return true };
     let (first, highest) = (first.value.abs(), highest.value.abs());
@@ -234,11 +228,8 @@ pub(super) fn has_converged(sketch: &Sketch, last: f64, before: Option<f64>) -> 
         return false;
     }
     let came_nearer = before.is_none_or(|level| (level - last).abs() < 0.01 * first) && highest <= first;
-    last.abs() <= 1e-3 * highest || last.abs() <= (1.0 - RISES) * first && came_nearer
+    last.abs() <= 1e-3 * highest || last.abs() <= (1.0 - RISES_AGAIN) * first && came_nearer
 }
-
-/// A loss that gradually lost this fraction of its first value may have converged to its last digit.
-const RISES: f64 = crate::numbers::RISES_AGAIN;
 
 /// Losses that cannot be negative, as words of tags and of the knob `loss`; a contrastive loss with cosines is at least
 /// -1.
@@ -262,9 +253,10 @@ fn measure_bounds(job: &JobView, curve: &Curve, observed: &Observed, evidence: &
     if let Some(margin) = margin(curve) {
         evidence.put(Q::Margin, (margin, 0.0), observed);
     }
-    for part in job.parts.iter().filter(|part| is_of_latent(part)) {
-        if let Some(latent) = part.curve.as_ref().filter(|latent| latent.end >= 0.0 && latent.end < 0.1 * latent.start)
-        {
+    // The divergence of a latent code from its prior.
+    for part in job.parts.iter().filter(|part| part.has_word(|word| ["kl", "kld"].contains(&word))) {
+        let vanished = |latent: &&Curve| latent.end >= 0.0 && latent.end < 0.1 * latent.start;
+        if let Some(latent) = part.curve.as_ref().filter(vanished) {
             evidence.put(Q::LatentCode, (latent.end / curve.end.abs().max(f64::MIN_POSITIVE), 0.0), part);
         }
     }
@@ -291,12 +283,6 @@ fn margin(curve: &Curve) -> Option<f64> {
     let margin = (curve.end / digit).round() * digit;
     let newest = &curve.levels[curve.levels.len() * 3 / 4..];
     newest.iter().map(|level| ((level.mean - margin).abs() + level.deviation) / margin).reduce(f64::max)
-}
-
-/// Whether a part of the loss is the divergence of a latent code from its prior.
-fn is_of_latent(part: &Observed) -> bool {
-    let tag = part.tag.to_ascii_lowercase();
-    tag.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| ["kl", "kld"].contains(&word))
 }
 
 fn measure_low_rate(job: &JobView, curve: &Curve, observed: &Observed, evidence: &mut Evidence) {

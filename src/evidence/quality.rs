@@ -1,9 +1,6 @@
 //! Quantities of accuracies, of validation, and of rewards.
 
-use crate::numbers::{
-    ACCURACY_GAIN, AT_CHANCE, BROKEN, ENOUGH_POINTS, EVALUATIONS, FEW_POINTS, FIFTH, GOOD, GUESS, HALF, MAYBE, NEWEST,
-    OVERSURE, SIGNIFICANT, TREND,
-};
+use crate::numbers::*;
 
 use super::chance::{error_of_guessing, gives_one_answer};
 use super::curve::Curve;
@@ -18,29 +15,23 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     measure_reward(job, evidence);
 }
 
-fn curve(observed: &Option<Observed>) -> Option<(&Observed, &Curve)> {
-    observed.as_ref().and_then(|observed| Some((observed, observed.curve.as_ref()?)))
-}
-
 fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
     measure_scores(job, evidence);
     // One constant answer has the accuracy of its class, which says nothing of the network.
     let of_classes = gives_one_answer(evidence);
     for (quantity, series) in [(Q::Accuracy, &job.accuracy), (Q::ValidationAccuracy, &job.validation_accuracy)] {
-        if let Some((observed, curve)) = curve(series) {
+        let Some(observed) = series else { continue };
+        if let Some(curve) = &observed.curve {
             evidence.put(quantity, (curve.end, if of_classes { curve.end } else { curve.end_error }), observed);
             if curve.end >= 0.0 {
                 put_lost(curve, observed, evidence);
             }
-        } else if let Some(newest) = series.as_ref().and_then(Observed::newest) {
+        } else if let Some(newest) = observed.newest() {
             // One or two evaluations have no shape; the latest value is used, with the uncertainty of a guess.
-            if let Some(observed) = series {
-                evidence.put(quantity, (newest, NEWEST), observed);
-            }
+            evidence.put(quantity, (newest, NEWEST), observed);
         }
     }
-    let own = if job.accuracy.is_some() { &job.accuracy } else { &job.validation_accuracy };
-    if let Some((observed, curve)) = curve(own) {
+    if let Some((observed, curve)) = job.own_accuracy().and_then(Observed::shaped) {
         // An accuracy that was good from the start cannot improve.
         if curve.start < GOOD {
             let before = gained_before(evidence, -curve.drop(), curve.end);
@@ -48,13 +39,13 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
         }
         evidence.put(Q::AccuracyTrend, (curve.trend_from(0.0), 1.0), observed);
     }
-    let Some((observed, validation)) = curve(&job.validation_accuracy) else { return };
+    let Some((observed, validation)) = job.validation_accuracy.as_ref().and_then(Observed::shaped) else { return };
     let gain = validation.end - validation.level_between(0.4, 0.6);
     let rises =
         gain > 0.0 && (validation.trend_from(HALF) > TREND || gain > AT_CHANCE.max(MAYBE * validation.end_error));
     let gain = if rises { gain } else { 0.0 };
     evidence.put(Q::ValidationAccuracyLateGain, (gain, validation.end_error), observed);
-    if let Some((_, training)) = curve(&job.accuracy) {
+    if let Some(training) = job.accuracy.as_ref().and_then(|accuracy| accuracy.curve.as_ref()) {
         let gap = if rises { 0.0 } else { training.end - validation.end };
         evidence.put(Q::AccuracyGap, (gap, training.end_error.hypot(validation.end_error)), observed);
     }
@@ -103,7 +94,6 @@ fn best_high(curve: &Curve) -> f64 {
 
 fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let (Some(observed), Some(validation)) = (job.validation_loss.as_ref(), job.validation()) else { return };
-    let training = job.falling_loss();
     let (share, best) = validation.best_time();
     let own = validation.scale().max(f64::MIN_POSITIVE);
     let drop = (validation.start - best) / own;
@@ -125,7 +115,7 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     put(Q::ValidationRiseErrors, if stays { (rise / error).max(OVERSURE * SIGNIFICANT) } else { rise / error }, 1.0);
     put(Q::ValidationDrop, drop, before.hypot(validation.drop_error() / own));
     put(Q::ValidationBestAfter, share, 1.0 / validation.levels.len() as f64);
-    let Some(training) = training else { return };
+    let Some(training) = job.falling_loss() else { return };
     // A validation loss that begins far above the training loss has other units or other inputs; its own start is used.
     let other = validation.first.value > OVERSURE * training.start.abs();
     let start = if other { validation.start } else { training.start.max(validation.start) };
@@ -140,11 +130,8 @@ fn measure_validation(job: &JobView, evidence: &mut Evidence) {
     let progress = (start - best) / scale;
     put(Q::ValidationProgress, progress, guessed(progress).hypot(error / scale));
     let fell = training.level_between((share - 0.05).max(0.0), share + 0.05) - training.end;
-    put(
-        Q::TrainingFallSince,
-        fell / (training.end.abs() + fell.abs()).max(f64::MIN_POSITIVE),
-        training.end_error / scale,
-    );
+    let level = (training.end.abs() + fell.abs()).max(f64::MIN_POSITIVE);
+    put(Q::TrainingFallSince, fell / level, training.end_error / scale);
     let alike = training.start < OVERSURE * validation.start && validation.start < OVERSURE * training.start;
     if alike && training.end >= 0.0 && validation.end > 0.0 {
         put(Q::Memorised, 1.0 - training.end / validation.end, error / validation.end);
@@ -182,16 +169,13 @@ fn measure_reward(job: &JobView, evidence: &mut Evidence) {
     let real = gained > SIGNIFICANT * error && gained > (1.0 + MAYBE) * curve.noise.min(scale / (1.0 + MAYBE));
     if real && curve.points as f64 >= ENOUGH_POINTS {
         // Single rewards scatter, so the best of the latest fifth counts, unless they fall steadily.
-        let newest = if curve.trend_from(HALF) < -TREND {
-            curve.end
-        } else {
-            curve.newest_fifth().iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max)
-        };
+        let newest = curve.newest_fifth().iter().map(|level| level.mean).fold(f64::NEG_INFINITY, f64::max);
+        let newest = if curve.trend_from(HALF) < -TREND { curve.end } else { newest };
         let level = broken(curve, -1.0).map_or(newest, |level| level.min(newest));
         evidence.put(Q::RewardLost, ((best - level) / gained, error / gained), observed);
     }
     let kl = |part: &&Observed| part.tag.to_ascii_lowercase().replace('_', "").contains("approxkl");
-    if let Some((part, curve)) = job.parts.iter().find(kl).and_then(|part| Some((part, part.curve.as_ref()?))) {
+    if let Some((part, curve)) = job.parts.iter().find(kl).and_then(Observed::shaped) {
         evidence.put(Q::PolicyChange, (curve.level_between(0.0, 1.0), curve.end_error), part);
     }
     let of_policy = |part: &&Observed| {

@@ -2,10 +2,7 @@
 
 use serde_json::Value;
 
-use crate::numbers::{
-    ADAPTIVE_RATE, AT_CHANCE, EARLY, ENOUGH_POINTS, FEW_POINTS, FUTILE, GUESS, HALF, LEARNED, MATURE_SHARE,
-    MATURE_UPDATES, NEARLY_NOTHING, NEWEST, OVERFIT_RISE, PLAIN_RATE, REPEATS, SIGNIFICANT, STRIDE, TREND, TUNING,
-};
+use crate::numbers::*;
 use crate::signals::Learning;
 
 use super::chance::{classes_at_start, cost_of_noise, gives_one_answer};
@@ -34,7 +31,8 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     let rises = moved && job.learning == Learning::Reinforcement;
     set(Q::RatePosition, position.map(|position| if rises { position.max(0.0) } else { position }));
     set(Q::Reach, reach(job).filter(|_| judged.curve.is_some() && !moved));
-    set(Q::RiskyStart, job.text("initializer").map(|name| f64::from(u8::from(is_risky(name)))));
+    let risky = |name: &str| matches!(name, "normal" | "gaussian" | "zeros");
+    set(Q::RiskyStart, job.text("initializer").and_then(|name| yes(risky(name))));
     set(Q::Squashed, yes(squashed_regression(job)));
     set(Q::TrainedBefore, yes(trained_before));
     set(Q::WarmingUp, job.learning_rate.as_ref().and_then(|o| o.curve.as_ref()).map(warming_up));
@@ -93,10 +91,6 @@ fn rate_position(job: &JobView, rate: f64) -> f64 {
     small.map_or(position, |norm| position.min((position + (norm / STRIDE).log10()).max(0.0)))
 }
 
-fn is_risky(initializer: &str) -> bool {
-    matches!(initializer, "normal" | "gaussian" | "zeros")
-}
-
 /// The maximum distance by which all planned steps can move a weight.
 fn reach(job: &JobView) -> Option<f64> {
     let gradient = if is_adaptive(job) { 1.0 } else { usual_gradient(job).unwrap_or(1.0) };
@@ -153,10 +147,9 @@ pub(super) fn goes_on_from(job: &JobView) -> Option<String> {
         Some(Value::String(name)) if !name.is_empty() => Some(name.clone()),
         _ => None,
     };
-    let curve = || job.judged()?.curve.as_ref();
     named.or_else(|| {
         // A log that begins many of its own intervals after step 0 continues earlier training.
-        let curve = curve()?;
+        let curve = job.judged()?.curve.as_ref()?;
         let gap = curve.length() / (curve.points.max(2) - 1) as f64;
         (gap > 0.0 && curve.first.step as f64 > 2.0 * REPEATS * gap)
             .then(|| format!("its log begins at step {}", curve.first.step))
@@ -216,7 +209,7 @@ pub(super) fn steps_per_epoch(job: &JobView) -> Option<f64> {
         return None;
     }
     // Whole epochs form steps, whose slope is correct but whose ends are not.
-    let pace = job.epoch.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.slope_from(0.0));
+    let pace = job.epoch.as_ref().and_then(|o| o.curve.as_ref()).map(|curve| curve.slope());
     let logged = pace.filter(|pace| *pace > 0.0).map(|pace| 1.0 / pace);
     let ratio = |whole, part| Some((job.number(whole)? / job.number(part)?).ceil());
     let steps = logged.or_else(|| ratio("train_examples", "batch_size")).or_else(|| ratio("max_steps", "epochs"));
@@ -287,6 +280,5 @@ pub(super) fn stood_before(job: &JobView, curve: &Curve) -> bool {
 
 /// The series of a reward, in reinforcement learning.
 pub(super) fn reward(job: &JobView) -> Option<(&Observed, &Curve)> {
-    let reward = job.reward.as_ref().filter(|_| job.learning == Learning::Reinforcement)?;
-    Some((reward, reward.curve.as_ref()?))
+    job.reward.as_ref().filter(|_| job.learning == Learning::Reinforcement)?.shaped()
 }

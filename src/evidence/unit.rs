@@ -16,14 +16,12 @@ impl Unit {
 
     /// The unit of an accuracy: percentages become fractions, and error rates become accuracies.
     pub(super) fn of_accuracy(tag: &str, sketch: &Sketch) -> Unit {
-        let per_cent = sketch.highest().is_some_and(|highest| highest.value > 1.5);
+        let wrong = is_error_rate(tag);
+        let highest = sketch.highest().map_or(0.0, |highest| highest.value);
         // An error rate can slightly exceed 1 if more is inserted than there was to be said.
-        let share = if per_cent && !(is_error_rate(tag) && sketch.highest().is_some_and(|h| h.value < 5.0)) {
-            0.01
-        } else {
-            1.0
-        };
-        if is_error_rate(tag) { Unit { factor: -share, offset: 1.0 } } else { Unit { factor: share, offset: 0.0 } }
+        let per_cent = if wrong { highest >= 5.0 } else { highest > 1.5 };
+        let share = if per_cent { 0.01 } else { 1.0 };
+        if wrong { Unit { factor: -share, offset: 1.0 } } else { Unit { factor: share, offset: 0.0 } }
     }
 
     pub(super) fn of(self, value: f64) -> f64 {

@@ -1,10 +1,7 @@
 //! Converts the measurements of a job to facts; an experiment is compared with its baseline.
 
 use crate::evidence::{Curve, Evidence, JobView, Quantity as Q};
-use crate::numbers::{
-    ACCURACY_GAIN, COLLAPSE, FEW_POINTS, FIFTH, FITS_ACCURACY, FITS_SHARE, HALF, LEARNED, MAYBE, NOT_DONE, REWARD_GAIN,
-    SIGNIFICANT, TREND,
-};
+use crate::numbers::*;
 use crate::series::stats::median;
 use crate::signals::Learning;
 use crate::symptoms::{Finding, Severity};
@@ -64,11 +61,11 @@ fn measure_loss(facts: &mut Facts, job: &JobView, evidence: &Evidence) {
         facts.learned = facts.finite && learned(job, curve, evidence);
     }
     // Few values: a start is the first of them, or their median, whichever is higher.
-    let start = facts.number(Q::LossStart);
+    let [start, end, best, accuracy] =
+        [Q::LossStart, Q::LossEnd, Q::LossBest, Q::Accuracy].map(|quantity| facts.number(quantity));
     let start = sketch.first().map_or(start, |first| start.max(first.value));
-    let accurate =
-        facts.number(Q::Accuracy) >= FITS_ACCURACY && (!facts.training_loss || facts.number(Q::LossEnd) < HALF * start);
-    let fell = fits_from(start, facts.number(Q::LossEnd)) || fits_from(start, facts.number(Q::LossBest));
+    let accurate = accuracy >= FITS_ACCURACY && (!facts.training_loss || end < HALF * start);
+    let fell = fits_from(start, end) || fits_from(start, best);
     facts.fits = facts.finite && (accurate || facts.training_loss && fell);
     facts.generalised = generalised(job, evidence);
 }
@@ -87,7 +84,7 @@ fn learned(job: &JobView, curve: &Curve, evidence: &Evidence) -> bool {
 
 /// Whether the accuracy says that nothing was learned.
 fn guesses(evidence: &Evidence) -> bool {
-    let low = |q| evidence.below(q, crate::numbers::GUESS);
+    let low = |q| evidence.below(q, GUESS);
     evidence.below(Q::AccuracyGain, ACCURACY_GAIN) && (low(Q::Accuracy) || low(Q::ValidationAccuracy))
 }
 
@@ -95,9 +92,7 @@ fn guesses(evidence: &Evidence) -> bool {
 fn fell_early(curve: &Curve) -> bool {
     let levels: Vec<f64> = curve.from(0.0).iter().map(|(_, mean)| *mean).collect();
     let (first, rest) = (&levels[..levels.len() / 10], &levels[levels.len() / 2..]);
-    first.len() >= FEW_POINTS as usize
-        && curve.relative_drop() > LEARNED
-        && share_below(rest, first) > crate::numbers::GOOD
+    first.len() >= FEW_POINTS as usize && curve.relative_drop() > LEARNED && share_below(rest, first) > GOOD
 }
 
 /// Of all pairs of one level of each, the share in which the first is below the second.
@@ -112,8 +107,7 @@ fn generalised(job: &JobView, evidence: &Evidence) -> bool {
     let right = |accuracy: f64| classes.is_some_and(|k| accuracy > 1.0 / k + FIFTH * (1.0 - 1.0 / k));
     let gain = evidence.measured(Q::ValidationProgress);
     // If it exceeds the training loss at the start, it has other units or inputs, and must decrease by half.
-    let above =
-        evidence.get(Q::ValidationBest).zip(evidence.get(Q::LossStart)).is_some_and(|(best, start)| best > start);
+    let above = evidence.get(Q::LossStart).is_some_and(|start| evidence.above(Q::ValidationBest, start));
     let least = if above { HALF } else { LEARNED };
     gain.is_some_and(|gain| gain.value > least.max(SIGNIFICANT * gain.error))
         || evidence.get(Q::ValidationAccuracy).is_some_and(right)
@@ -199,10 +193,8 @@ fn gain_over(job: &JobView, facts: &Facts, baseline: &JobView) -> Gain {
     if job.learning == Learning::Reinforcement {
         return gain_in_reward(job, baseline);
     }
-    let finite = |view: &JobView| {
-        let sketch = view.loss().map(|observed| &observed.sketch);
-        sketch.is_some_and(|sketch| sketch.last().is_some_and(|point| point.value.is_finite()))
-    };
+    let last = |view: &JobView| view.loss().and_then(|observed| observed.sketch.last());
+    let finite = |view: &JobView| last(view).is_some_and(|point| point.value.is_finite());
     let sure =
         |better: bool| if better { Gain::new(f64::INFINITY, facts.number(Q::Progress)) } else { Gain::new(0.0, 0.0) };
     match (finite(job), finite(baseline)) {
@@ -253,10 +245,8 @@ fn gain_of((base, base_error): (f64, f64), (experiment, error): (f64, f64)) -> G
 /// units.
 fn other_loss(job: &JobView, baseline: &JobView) -> bool {
     let start = |view: &JobView| view.loss().and_then(|o| o.curve.as_ref()).map(|curve| curve.start);
-    let same_start = match (start(job), start(baseline)) {
-        (Some(ours), Some(theirs)) => (ours - theirs).abs() < FIFTH * theirs.abs(),
-        _ => false,
-    };
+    let alike = |(ours, theirs): (f64, f64)| (ours - theirs).abs() < FIFTH * theirs.abs();
+    let same_start = start(job).zip(start(baseline)).is_some_and(alike);
     job.knobs.get("loss") != baseline.knobs.get("loss") && (baseline.knobs.contains_key("loss") || !same_start)
 }
 

@@ -1,44 +1,23 @@
 //! A loss or gradient norm is pinned at a bound, so that its true size is hidden: its rules over the evidence.
 
-use super::Severity::{Info, Problem};
-use super::Test::Above;
-use super::{ACCURATE, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{FAR_ABOVE_CLIP, HALF, PINNED, THIRD};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "clipped",
-    summary: "a loss or gradient norm is pinned at a bound, so that its true size is hidden",
-    rules: &[
-        rule(
-            Problem,
-            "saturated",
-            "the loss is pinned at {loss_end}, the negative logarithm of a smallest number: \
-            the scores became 0, NaN or infinite",
-        )
-        .when(&[Above(Q::Clamp, THIRD)]),
-        rule(Problem, "pinned", "the gradient norm is pinned at {gradient_level}: its true size is hidden")
-            .when(&[Above(Q::GradientPinned, PINNED)])
-            .unless(&[Above(Q::Progress, HALF), ACCURATE]),
-        rule(
-            Problem,
-            "every_step_cut",
-            "the gradient norm ({gradient_level}) is always at least {clip_excess} times \
-            the clip value: every step is clipped",
-        )
-        .when(&[Above(Q::ClipExcess, FAR_ABOVE_CLIP)])
-        .unless(&[Above(Q::Progress, HALF), ACCURATE]),
-        rule(Info, "pinned_while_learning", "the gradient norm is pinned at {gradient_level}, but the loss falls")
-            .when(&[Above(Q::GradientPinned, PINNED)]),
-        rule(
-            Info,
-            "steps_cut_while_learning",
-            "the gradient norm ({gradient_level}) is at least {clip_excess} times the clip value, but the loss falls",
-        )
-        .when(&[Above(Q::ClipExcess, FAR_ABOVE_CLIP)]),
-    ],
-};
+symptom! {
+    clipped: "a loss or gradient norm is pinned at a bound, so that its true size is hidden";
+    Problem saturated when [Above(Q::Clamp, THIRD)]
+        says "the loss is pinned at {loss_end}, the negative logarithm of a smallest number: the scores became 0, NaN \
+            or infinite";
+    Problem pinned when [Above(Q::GradientPinned, PINNED)] unless [Above(Q::Progress, HALF), ACCURATE]
+        says "the gradient norm is pinned at {gradient_level}: its true size is hidden";
+    Problem every_step_cut when [Above(Q::ClipExcess, FAR_ABOVE_CLIP)] unless [Above(Q::Progress, HALF), ACCURATE]
+        says "the gradient norm ({gradient_level}) is always at least {clip_excess} times the clip value: every step \
+            is clipped";
+    Info pinned_while_learning when [Above(Q::GradientPinned, PINNED)]
+        says "the gradient norm is pinned at {gradient_level}, but the loss falls";
+    Info steps_cut_while_learning when [Above(Q::ClipExcess, FAR_ABOVE_CLIP)]
+        says "the gradient norm ({gradient_level}) is at least {clip_excess} times the clip value, but the loss falls";
+}
 
 #[cfg(test)]
 mod tests {

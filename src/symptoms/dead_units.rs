@@ -1,19 +1,13 @@
 //! Units or layers whose outputs or gradients are all zero: its rules over the evidence.
 
-use super::Severity::Problem;
-use super::Test::Above;
-use super::{ACCURATE, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::FIFTH;
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "dead_units",
-    summary: "units or layers whose outputs or gradients are all zero",
-    rules: &[rule(Problem, "layers_without_gradient", "{dead_layers%} of the layers receive only zero gradients")
-        .when(&[Above(Q::DeadLayers, 0.0)])
-        .unless(&[Above(Q::Progress, FIFTH), ACCURATE])],
-};
+symptom! {
+    dead_units: "units or layers whose outputs or gradients are all zero";
+    Problem layers_without_gradient when [Above(Q::DeadLayers, 0.0)] unless [Above(Q::Progress, FIFTH), ACCURATE]
+        says "{dead_layers%} of the layers receive only zero gradients";
+}
 
 #[cfg(test)]
 mod tests {

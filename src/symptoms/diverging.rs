@@ -1,13 +1,7 @@
 //! The loss has left its level and keeps growing, or ended far above its start: its rules over the evidence.
 
-use super::Severity::{Problem, Warning};
-use super::Test::{Above, All, AtLeast, Below, Sure};
-use super::{MATURE, Symptom, Test, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{
-    ACCURACY_GAIN, BLOWN_UP, BROKEN, COLLAPSE, EARLY, FIFTH, GUESS, HALF, HUNDREDFOLD, LEARNED, RISES_AGAIN,
-    SIGNIFICANT, SMALL, TREND,
-};
+use super::*;
+use crate::numbers::*;
 
 /// It fell, and has been rising since, far above its best level.
 const RISES: Test = All(&[
@@ -19,67 +13,39 @@ const RISES: Test = All(&[
     Above(Q::LateTrend, TREND),
 ]);
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "diverging",
-    summary: "the loss has left its level and keeps growing, or ended far above its start",
-    rules: &[
-        rule(
-            Problem,
-            "below_its_bound",
-            "the loss is {loss_end}, and this kind of loss cannot be negative: check its sign",
-        )
-        .when(&[Above(Q::BelowBound, LEARNED)]),
-        rule(Problem, "runs_away", "the loss falls below zero without limit, from {loss_start} to {loss_end}")
-            .when(&[Above(Q::Runaway, HUNDREDFOLD)]),
-        rule(
-            Problem,
-            "broken",
-            "the latest losses left their level by {break_errors} of its standard errors; keep a \
-            checkpoint from before the break",
-        )
-        .when(&[Above(Q::BreakErrors, BROKEN), Above(Q::BreakSize, BLOWN_UP)]),
-        rule(Problem, "thrown_out", "the loss jumped above its start ({loss_start}) and is now {loss_end}")
-            .when(&[Above(Q::EarlyPeak, SIGNIFICANT), Below(Q::Progress, -1.0), Below(Q::DropErrors, -SIGNIFICANT)])
-            .unless(&[Above(Q::AccuracyGain, FIFTH), All(&[Below(Q::Maturity, 1.0), Above(Q::LateFall, FIFTH)])]),
-        rule(Problem, "risen", "the loss has risen from {loss_start} to {loss_end}")
-            .when(&[Below(Q::Progress, -HALF), Below(Q::DropErrors, -SIGNIFICANT), AtLeast(Q::StaysAbove, COLLAPSE)])
-            .unless(&[Above(Q::AccuracyGain, FIFTH), All(&[Above(Q::LateFall, FIFTH), Below(Q::LateTrend, -TREND)])]),
-        rule(
-            Problem,
-            "rises_with_its_gradients",
-            "the loss fell to {loss_best} and has risen since, to {loss_end}, together with the gradient norm",
-        )
-        .when(&[RISES, Above(Q::GradientGrowth, SMALL)]),
-        rule(
-            Problem,
-            "never_came_back",
-            "the loss fell to {loss_best}, then rose above its start ({loss_start}), to {loss_end}, and stays there",
-        )
-        .when(&[
-            MATURE,
-            Above(Q::LostAgain, 1.0),
-            Above(Q::Rise, RISES_AGAIN),
-            Above(Q::RiseErrors, SIGNIFICANT),
-            Below(Q::BestAfter, COLLAPSE),
-        ]),
-        rule(Problem, "reward_collapsed", "the reward has lost {reward_lost%} of its gain")
-            .when(&[Above(Q::RewardLost, COLLAPSE)]),
-        rule(Problem, "accuracy_collapsed", "an accuracy has lost {accuracy_lost%} of its best level")
-            .when(&[Above(Q::AccuracyLost, HALF), Sure(Q::AccuracyLost, ACCURACY_GAIN)]),
-        rule(
-            Problem,
-            "validation_collapsed",
-            "the validation loss rose to {validation_rise} times above its best level, and training does not improve",
-        )
-        .when(&[
-            Above(Q::ValidationRise, SIGNIFICANT),
-            Above(Q::ValidationRiseErrors, SIGNIFICANT),
-            Below(Q::TrainingFallSince, LEARNED),
-        ]),
-        rule(Warning, "rises_again", "the loss fell to {loss_best} and has risen since, to {loss_end}").when(&[RISES]),
-    ],
-};
+symptom! {
+    diverging: "the loss has left its level and keeps growing, or ended far above its start";
+    Problem below_its_bound when [Above(Q::BelowBound, LEARNED)]
+        says "the loss is {loss_end}, and this kind of loss cannot be negative: check its sign";
+    Problem runs_away when [Above(Q::Runaway, HUNDREDFOLD)]
+        says "the loss falls below zero without limit, from {loss_start} to {loss_end}";
+    Problem broken when [Above(Q::BreakErrors, BROKEN), Above(Q::BreakSize, BLOWN_UP)]
+        says "the latest losses left their level by {break_errors} of its standard errors; keep a checkpoint from \
+            before the break";
+    Problem thrown_out
+        when [Above(Q::EarlyPeak, SIGNIFICANT), Below(Q::Progress, -1.0), Below(Q::DropErrors, -SIGNIFICANT)]
+        unless [Above(Q::AccuracyGain, FIFTH), All(&[Below(Q::Maturity, 1.0), Above(Q::LateFall, FIFTH)])]
+        says "the loss jumped above its start ({loss_start}) and is now {loss_end}";
+    Problem risen when [Below(Q::Progress, -HALF), Below(Q::DropErrors, -SIGNIFICANT), AtLeast(Q::StaysAbove, COLLAPSE)]
+        unless [Above(Q::AccuracyGain, FIFTH), All(&[Above(Q::LateFall, FIFTH), Below(Q::LateTrend, -TREND)])]
+        says "the loss has risen from {loss_start} to {loss_end}";
+    Problem rises_with_its_gradients when [RISES, Above(Q::GradientGrowth, SMALL)]
+        says "the loss fell to {loss_best} and has risen since, to {loss_end}, together with the gradient norm";
+    Problem never_came_back
+        when [MATURE, Above(Q::LostAgain, 1.0), Above(Q::Rise, RISES_AGAIN), Above(Q::RiseErrors, SIGNIFICANT),
+            Below(Q::BestAfter, COLLAPSE)]
+        says "the loss fell to {loss_best}, then rose above its start ({loss_start}), to {loss_end}, and stays there";
+    Problem reward_collapsed when [Above(Q::RewardLost, COLLAPSE)]
+        says "the reward has lost {reward_lost%} of its gain";
+    Problem accuracy_collapsed when [Above(Q::AccuracyLost, HALF), Sure(Q::AccuracyLost, ACCURACY_GAIN)]
+        says "an accuracy has lost {accuracy_lost%} of its best level";
+    Problem validation_collapsed
+        when [Above(Q::ValidationRise, SIGNIFICANT), Above(Q::ValidationRiseErrors, SIGNIFICANT),
+            Below(Q::TrainingFallSince, LEARNED)]
+        says "the validation loss rose to {validation_rise} times above its best level, and training does not improve";
+    Warning rises_again when [RISES]
+        says "the loss fell to {loss_best} and has risen since, to {loss_end}";
+}
 
 #[cfg(test)]
 mod tests {

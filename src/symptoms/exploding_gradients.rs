@@ -1,31 +1,24 @@
 //! Gradient norms grow by orders of magnitude, or are far too large for the weights: its rules over the evidence.
 
-use super::Severity::Problem;
-use super::Test::Above;
-use super::{ACCURATE, MATURE, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{AT_CHANCE, BY_DEPTH, EXPLODED, FITS_SHARE, HALF, HUNDREDFOLD, LARGE_NORM};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "exploding_gradients",
-    summary: "gradient norms grow by orders of magnitude, or are far too large for the weights",
-    rules: &[
-        rule(Problem, "starts_exploded", "a cross-entropy of {loss_start} at the start is far above any uniform guess: the activations explode")
-            .when(&[Above(Q::LossStart, EXPLODED), Above(Q::OverChance, -AT_CHANCE)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "grows_by_depth", "the gradients grow by {gradient_by_depth} orders of magnitude from the \
-            output to the input, and the loss is bad")
-            .when(&[MATURE, Above(Q::GradientByDepth, BY_DEPTH)])
-            .unless(&[Above(Q::Progress, HALF), ACCURATE]),
-        rule(Problem, "grows", "the gradient norm grew by {gradient_growth} orders of magnitude, to {gradient_level}")
-            .when(&[Above(Q::GradientGrowth, HUNDREDFOLD), Above(Q::GradientToLoss, 0.0)])
-            .unless(&[Above(Q::Progress, HALF), ACCURATE]),
-        rule(Problem, "huge", "the gradient norm is {gradient_level}, larger than the loss ({loss_end}) by {gradient_to_loss} orders of magnitude")
-            .when(&[Above(Q::GradientLevel, LARGE_NORM), Above(Q::GradientToLoss, 1.0)])
-            .unless(&[Above(Q::Progress, 1.0 - FITS_SHARE), ACCURATE]),
-    ],
-};
+symptom! {
+    exploding_gradients: "gradient norms grow by orders of magnitude, or are far too large for the weights";
+    Problem starts_exploded when [Above(Q::LossStart, EXPLODED), Above(Q::OverChance, -AT_CHANCE)] unless [ACCURATE]
+        says "a cross-entropy of {loss_start} at the start is far above any uniform guess: the activations explode";
+    Problem grows_by_depth when [MATURE, Above(Q::GradientByDepth, BY_DEPTH)]
+        unless [Above(Q::Progress, HALF), ACCURATE]
+        says "the gradients grow by {gradient_by_depth} orders of magnitude from the output to the input, and the loss \
+            is bad";
+    Problem grows when [Above(Q::GradientGrowth, HUNDREDFOLD), Above(Q::GradientToLoss, 0.0)]
+        unless [Above(Q::Progress, HALF), ACCURATE]
+        says "the gradient norm grew by {gradient_growth} orders of magnitude, to {gradient_level}";
+    Problem huge when [Above(Q::GradientLevel, LARGE_NORM), Above(Q::GradientToLoss, 1.0)]
+        unless [Above(Q::Progress, 1.0 - FITS_SHARE), ACCURATE]
+        says "the gradient norm is {gradient_level}, larger than the loss ({loss_end}) by {gradient_to_loss} orders of \
+            magnitude";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,23 +1,14 @@
 //! The loss stops at the lower bound of its formula although the accuracy is far better: its rules over the evidence.
 
-use super::Severity::Problem;
-use super::Test::Below;
-use super::{MATURE, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::FLOOR;
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "loss_floor",
-    summary: "the loss stops at the lower bound of its formula although the accuracy is far better",
-    rules: &[rule(
-        Problem,
-        "squashed_scores",
-        "the loss stopped at {loss_end}, the value of a cross-entropy whose scores \
-            were already squashed (an extra softmax or sigmoid, or a softmax over the batch)",
-    )
-    .when(&[MATURE, Below(Q::FloorDistance, FLOOR)])],
-};
+symptom! {
+    loss_floor: "the loss stops at the lower bound of its formula although the accuracy is far better";
+    Problem squashed_scores when [MATURE, Below(Q::FloorDistance, FLOOR)]
+        says "the loss stopped at {loss_end}, the value of a cross-entropy whose scores were already squashed (an \
+            extra softmax or sigmoid, or a softmax over the batch)";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,27 +1,16 @@
 //! Single jumps far above the recent level: its rules over the evidence.
 
-use super::Severity::{Problem, Warning};
-use super::Test::{Above, AtLeast};
-use super::{Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{FAR_OFF, SPIKE};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "loss_spikes",
-    summary: "single jumps far above the recent level",
-    rules: &[
-        rule(
-            Problem,
-            "at_a_high_rate",
-            "{spikes} stretches of the loss jump far above their level, up to \
-            {largest_spike} times, at a learning rate of {peak_rate}",
-        )
-        .when(&[AtLeast(Q::Spikes, SPIKE), Above(Q::RatePosition, FAR_OFF)]),
-        rule(Warning, "spikes", "the loss jumped to {largest_spike} times its level, in {spikes} stretches")
-            .when(&[Above(Q::Spikes, 0.0)]),
-    ],
-};
+symptom! {
+    loss_spikes: "single jumps far above the recent level";
+    Problem at_a_high_rate when [AtLeast(Q::Spikes, SPIKE), Above(Q::RatePosition, FAR_OFF)]
+        says "{spikes} stretches of the loss jump far above their level, up to {largest_spike} times, at a learning \
+            rate of {peak_rate}";
+    Warning spikes when [Above(Q::Spikes, 0.0)]
+        says "the loss jumped to {largest_spike} times its level, in {spikes} stretches";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,37 +1,23 @@
 //! NaN or infinity in a loss, metric, gradient norm or histogram: its rules over the evidence.
 
-use super::Severity::{Problem, Warning};
-use super::Test::{Above, AtLeast, Below};
-use super::{Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{REPEATS, SMALL};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "non_finite",
-    summary: "NaN or infinity in a loss, metric, gradient norm or histogram",
-    rules: &[
-        rule(
-            Problem,
-            "loss",
-            "{tag:non_finite} is not finite, first at step {non_finite_step}, after {finite_points} finite values",
-        )
-        .when(&[Above(Q::NonFinite, 0.0)]),
-        rule(
-            Problem,
-            "no_step_is_taken",
-            "{tag:gradient_non_finite} has not been finite for its latest fifth, and \
-            the loss does not fall: no more steps are taken",
-        )
-        .when(&[AtLeast(Q::GradientNonFinite, 1.0), Above(Q::Points, REPEATS), Below(Q::LateFall, SMALL)]),
-        rule(Warning, "recovered", "the loss was not finite at step {non_finite_step}, but is finite again")
-            .when(&[Above(Q::NonFiniteStep, f64::NEG_INFINITY)]),
-        rule(Warning, "gradient_norm", "{tag:gradient_non_finite} was not finite")
-            .when(&[AtLeast(Q::GradientNonFinite, 0.0)]),
-        rule(Warning, "other_series", "{tag:other_non_finite} was not finite")
-            .when(&[AtLeast(Q::OtherNonFinite, 0.0)]),
-    ],
-};
+symptom! {
+    non_finite: "NaN or infinity in a loss, metric, gradient norm or histogram";
+    Problem loss when [Above(Q::NonFinite, 0.0)]
+        says "{tag:non_finite} is not finite, first at step {non_finite_step}, after {finite_points} finite values";
+    Problem no_step_is_taken
+        when [AtLeast(Q::GradientNonFinite, 1.0), Above(Q::Points, REPEATS), Below(Q::LateFall, SMALL)]
+        says "{tag:gradient_non_finite} has not been finite for its latest fifth, and the loss does not fall: no more \
+            steps are taken";
+    Warning recovered when [Above(Q::NonFiniteStep, f64::NEG_INFINITY)]
+        says "the loss was not finite at step {non_finite_step}, but is finite again";
+    Warning gradient_norm when [AtLeast(Q::GradientNonFinite, 0.0)]
+        says "{tag:gradient_non_finite} was not finite";
+    Warning other_series when [AtLeast(Q::OtherNonFinite, 0.0)]
+        says "{tag:other_non_finite} was not finite";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,64 +1,65 @@
 //! After enough steps, the loss is no better than at the start: its rules over the evidence.
 
-use super::Severity::{Problem, Warning};
-use super::Test::{Above, All, Any, AtLeast, Below, Sure};
-use super::{ACCURATE, MATURE, NOT_STUCK, ON_ITS_WAY, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{
-    ACCURACY_GAIN, AT_CHANCE, BLOWN_UP, CONVERGED, EARLY, FAR_OFF, FIFTH, FUTILE, GAP, HALF, LEARNED, MAYBE, OVERSURE,
-    PINNED, REPEATS, REWARD_GAIN, ENOUGH_POINTS, SIGNIFICANT, SMALL, THIRD, TORN, TREND,
-};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "not_learning",
-    summary: "after enough steps, the loss is no better than at the start",
-    rules: &[
-        rule(Problem, "one_answer", "the accuracy was exactly {validation_accuracy|accuracy} at all evaluations, so \
-            the model gives one answer to all inputs")
-            .when(&[Above(Q::Maturity, FIFTH), Above(Q::OneAnswer, CONVERGED)])
-            .unless(&[Above(Q::TrainedBefore, HALF), Above(Q::WarmingUp, HALF), Above(Q::AccuracyGap, AT_CHANCE)]),
-        rule(Problem, "same_score", "`{tag:unscored}` has the same value at all evaluations, or that of a guess: the answers never get better")
-            .when(&[MATURE, Above(Q::Unscored, HALF)]),
-        rule(Problem, "at_chance", "the loss went from {loss_start} to {loss_end}, the chance level of its classes, and the accuracy gained {accuracy_gain}")
-            .when(&[MATURE, Above(Q::OverChance, -AT_CHANCE), Any(&[Below(Q::AccuracyGain, ACCURACY_GAIN), All(&[Below(Q::AccuracyGain, FIFTH), Below(Q::AccuracyTrend, TREND)])])])
-            .unless(&[Above(Q::TrainedBefore, HALF), ON_ITS_WAY, ACCURATE]),
-        rule(Problem, "worse_than_a_guess", "the loss went from {loss_start} to {loss_end}, {over_guess} times that of a guess")
-            .when(&[MATURE, Above(Q::OverGuess, OVERSURE)]),
-        rule(Problem, "contradiction", "the accuracy is {impossible} lower than such a cross-entropy ({loss_end}) \
-            permits: one of the two is measured incorrectly")
-            .when(&[MATURE, Above(Q::Impossible, HALF)]),
-        rule(Problem, "blown_up", "the loss went from {loss_start} to {loss_end}, after the first steps raised it to \
-            {early_peak} times its first value")
-            .when(&[MATURE, Above(Q::EarlyPeak, BLOWN_UP), Below(Q::Progress, GAP)])
-            .unless(&[Above(Q::TrainedBefore, HALF)]),
-        rule(Problem, "repeats", "the latest {repeats} losses are all exactly {loss_end}")
-            .when(&[MATURE, AtLeast(Q::Repeats, REPEATS), Above(Q::RepeatedShare, PINNED)]),
-        rule(Problem, "stands_still", "the loss went from {loss_start} to {loss_end} in {points} points, a decrease of {progress%}")
-            .when(&[MATURE, Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH)])
-            .unless(NOT_STUCK),
-        rule(Problem, "within_its_scatter", "the loss went from {loss_start} to {loss_end} in {points} points, within the scatter of its values")
-            .when(&[MATURE, Below(Q::Progress, LEARNED), Below(Q::DropErrors, MAYBE), Above(Q::Trend, -TREND), Sure(Q::Progress, FIFTH)])
-            .unless(NOT_STUCK),
-        rule(Problem, "futile_steps", "the loss went from {loss_start} to {loss_end}: all planned steps together \
-            cannot move any weight by more than {reach}")
-            .when(&[Below(Q::Reach, FUTILE), Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "stands_still_at_a_risky_setting", "the loss went from {loss_start} to {loss_end}, with a learning rate or an initialisation that is known to be risky")
-            .when(&[Above(Q::Maturity, FIFTH), Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH), Any(&[Above(Q::RatePosition, FAR_OFF), Above(Q::RiskyStart, HALF)])])
-            .unless(NOT_STUCK),
-        rule(Problem, "policy_without_gradient", "the policy loss is exactly 0 because the policy has become deterministic, and the reward does not rise")
-            .when(&[MATURE, Above(Q::PolicySilent, THIRD), Below(Q::RewardGain, REWARD_GAIN)]),
-        rule(Problem, "policy_torn", "each update changes the policy too much ({policy_change} nats), and the reward does not rise")
-            .when(&[MATURE, Above(Q::PolicyChange, TORN), Below(Q::RewardGain, REWARD_GAIN)]),
-        rule(Problem, "reward_never_changes", "{reward_repeats%} of the reward values, including the latest, are exactly the same")
-            .when(&[Above(Q::RewardRepeats, PINNED), AtLeast(Q::Points, REPEATS)]),
-        rule(Problem, "reward_fell", "the reward fell by {reward_gain%} of its range")
-            .when(&[MATURE, Below(Q::RewardGain, -EARLY), Below(Q::RewardGainErrors, -SIGNIFICANT)]),
-        rule(Warning, "reward_stands_still", "the reward gained {reward_gain%} of its range; it may be at its best")
-            .when(&[MATURE, AtLeast(Q::Points, ENOUGH_POINTS), Below(Q::RewardGain, REWARD_GAIN), Below(Q::RewardGainErrors, SIGNIFICANT)]),
-    ],
-};
+symptom! {
+    not_learning: "after enough steps, the loss is no better than at the start";
+    Problem one_answer when [Above(Q::Maturity, FIFTH), Above(Q::OneAnswer, CONVERGED)]
+        unless [Above(Q::TrainedBefore, HALF), Above(Q::WarmingUp, HALF), Above(Q::AccuracyGap, AT_CHANCE)]
+        says "the accuracy was exactly {validation_accuracy|accuracy} at all evaluations, so the model gives one \
+            answer to all inputs";
+    Problem same_score when [MATURE, Above(Q::Unscored, HALF)]
+        says "`{tag:unscored}` has the same value at all evaluations, or that of a guess: the answers never get \
+            better";
+    Problem at_chance
+        when [MATURE, Above(Q::OverChance, -AT_CHANCE),
+            Any(&[Below(Q::AccuracyGain, ACCURACY_GAIN),
+                All(&[Below(Q::AccuracyGain, FIFTH), Below(Q::AccuracyTrend, TREND)])])]
+        unless [Above(Q::TrainedBefore, HALF), ON_ITS_WAY, ACCURATE]
+        says "the loss went from {loss_start} to {loss_end}, the chance level of its classes, and the accuracy gained \
+            {accuracy_gain}";
+    Problem worse_than_a_guess when [MATURE, Above(Q::OverGuess, OVERSURE)]
+        says "the loss went from {loss_start} to {loss_end}, {over_guess} times that of a guess";
+    Problem contradiction when [MATURE, Above(Q::Impossible, HALF)]
+        says "the accuracy is {impossible} lower than such a cross-entropy ({loss_end}) permits: one of the two is \
+            measured incorrectly";
+    Problem blown_up when [MATURE, Above(Q::EarlyPeak, BLOWN_UP), Below(Q::Progress, GAP)]
+        unless [Above(Q::TrainedBefore, HALF)]
+        says "the loss went from {loss_start} to {loss_end}, after the first steps raised it to {early_peak} times its \
+            first value";
+    Problem repeats when [MATURE, AtLeast(Q::Repeats, REPEATS), Above(Q::RepeatedShare, PINNED)]
+        says "the latest {repeats} losses are all exactly {loss_end}";
+    Problem stands_still when [MATURE, Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH)] unless NOT_STUCK
+        says "the loss went from {loss_start} to {loss_end} in {points} points, a decrease of {progress%}";
+    Problem within_its_scatter
+        when [MATURE, Below(Q::Progress, LEARNED), Below(Q::DropErrors, MAYBE), Above(Q::Trend, -TREND),
+            Sure(Q::Progress, FIFTH)]
+        unless NOT_STUCK
+        says "the loss went from {loss_start} to {loss_end} in {points} points, within the scatter of its values";
+    Problem futile_steps when [Below(Q::Reach, FUTILE), Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH)]
+        unless [ACCURATE]
+        says "the loss went from {loss_start} to {loss_end}: all planned steps together cannot move any weight by more \
+            than {reach}";
+    Problem stands_still_at_a_risky_setting
+        when [Above(Q::Maturity, FIFTH), Below(Q::Progress, SMALL), Sure(Q::Progress, FIFTH),
+            Any(&[Above(Q::RatePosition, FAR_OFF), Above(Q::RiskyStart, HALF)])]
+        unless NOT_STUCK
+        says "the loss went from {loss_start} to {loss_end}, with a learning rate or an initialisation that is known \
+            to be risky";
+    Problem policy_without_gradient when [MATURE, Above(Q::PolicySilent, THIRD), Below(Q::RewardGain, REWARD_GAIN)]
+        says "the policy loss is exactly 0 because the policy has become deterministic, and the reward does not rise";
+    Problem policy_torn when [MATURE, Above(Q::PolicyChange, TORN), Below(Q::RewardGain, REWARD_GAIN)]
+        says "each update changes the policy too much ({policy_change} nats), and the reward does not rise";
+    Problem reward_never_changes when [Above(Q::RewardRepeats, PINNED), AtLeast(Q::Points, REPEATS)]
+        says "{reward_repeats%} of the reward values, including the latest, are exactly the same";
+    Problem reward_fell when [MATURE, Below(Q::RewardGain, -EARLY), Below(Q::RewardGainErrors, -SIGNIFICANT)]
+        says "the reward fell by {reward_gain%} of its range";
+    Warning reward_stands_still
+        when [MATURE, AtLeast(Q::Points, ENOUGH_POINTS), Below(Q::RewardGain, REWARD_GAIN),
+            Below(Q::RewardGainErrors, SIGNIFICANT)]
+        says "the reward gained {reward_gain%} of its range; it may be at its best";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,32 +1,18 @@
 //! Swings larger than the progress, without net progress: its rules over the evidence.
 
-use super::Severity::Problem;
-use super::Test::{Above, Below};
-use super::{MATURE, NOT_STUCK, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{HALF, LEARNED};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "oscillating",
-    summary: "swings larger than the progress, without net progress",
-    rules: &[
-        rule(
-            Problem,
-            "wild_values",
-            "single losses scatter by {noise%} around a level that does not fall ({loss_start} to {loss_end})",
-        )
-        .when(&[MATURE, Above(Q::Noise, HALF), Below(Q::Progress, LEARNED), Below(Q::LateFall, LEARNED)])
-        .unless(NOT_STUCK),
-        rule(
-            Problem,
-            "swinging_levels",
-            "the level of the loss swings by {swing%}, more than the noise within it explains, and does not fall",
-        )
-        .when(&[MATURE, Above(Q::Swing, LEARNED), Below(Q::Progress, LEARNED), Below(Q::LateFall, LEARNED)])
-        .unless(NOT_STUCK),
-    ],
-};
+symptom! {
+    oscillating: "swings larger than the progress, without net progress";
+    Problem wild_values when [MATURE, Above(Q::Noise, HALF), Below(Q::Progress, LEARNED), Below(Q::LateFall, LEARNED)]
+        unless NOT_STUCK
+        says "single losses scatter by {noise%} around a level that does not fall ({loss_start} to {loss_end})";
+    Problem swinging_levels
+        when [MATURE, Above(Q::Swing, LEARNED), Below(Q::Progress, LEARNED), Below(Q::LateFall, LEARNED)]
+        unless NOT_STUCK
+        says "the level of the loss swings by {swing%}, more than the noise within it explains, and does not fall";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,45 +1,50 @@
 //! Training keeps improving while validation gets worse: its rules over the evidence.
 
-use super::Severity::{Problem, Warning};
-use super::Test::{Above, All, Below};
-use super::{ACCURATE, MATURE, Symptom, few, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{
-    BROKEN, COLLAPSE, FITS_SHARE, GAP, GOOD, GUESS, HALF, LEARNED, MAYBE, OVERFIT_RISE, SIGNIFICANT, SMALL,
-};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "overfitting",
-    summary: "training keeps improving while validation gets worse",
-    rules: &[
-        rule(Problem, "validation_rises", "the validation loss rose by {validation_rise%} from its best \
-            ({validation_best}, after {validation_best_after%} of the run), while the training loss fell to {loss_end}")
-            .when(&[few(Q::ValidationRise), Above(Q::ValidationRise, OVERFIT_RISE), Above(Q::ValidationRiseErrors, SIGNIFICANT), Above(Q::ValidationLostAgain, LEARNED),
-                Above(Q::TrainingFallSince, LEARNED), Below(Q::ValidationBestAfter, COLLAPSE)])
-            .unless(&[Above(Q::ValidationAccuracyLateGain, 0.0), Above(Q::ValidationAccuracy, GOOD), All(&[Above(Q::ValidationAccuracy, COLLAPSE), Below(Q::AccuracyLost, SMALL)])]),
-        rule(Problem, "learned_by_heart", "the training loss fell to {loss_end}; the validation loss improved by \
-            {validation_progress%} of its start at best, and has risen since")
-            .when(&[MATURE, few(Q::ValidationRise), Above(Q::Memorised, GOOD), Below(Q::ValidationProgress, HALF), Above(Q::ValidationRise, SMALL),
-                Above(Q::ValidationRiseErrors, SIGNIFICANT), Below(Q::ValidationBestAfter, COLLAPSE)])
-            .unless(&[Above(Q::ValidationAccuracyLateGain, 0.0), Above(Q::ValidationAccuracy, GOOD)]),
-        rule(Problem, "never_generalised", "the training loss fell from {loss_start} to {loss_end}, and the validation loss was never better than {validation_best}")
-            .when(&[MATURE, few(Q::ValidationRise), Above(Q::Progress, SMALL), Above(Q::DropErrors, SIGNIFICANT), Below(Q::ValidationProgress, SMALL), Above(Q::ValidationFall, -MAYBE),
-                Above(Q::Memorised, SMALL)])
-            .unless(&[Above(Q::ValidationAccuracy, GUESS), ACCURATE]),
-        rule(Problem, "training_goes_on_alone", "the training loss fell to {loss_end}, a thousandth of the validation loss, which is constant")
-            .when(&[MATURE, few(Q::ValidationRise), Above(Q::Memorised, 1.0 - FITS_SHARE), Above(Q::LateFall, GOOD), Above(Q::ValidationRise, -SMALL), Below(Q::ValidationProgress, GOOD),
-                Above(Q::ValidationFall, -BROKEN)])
-            .unless(&[Above(Q::ValidationAccuracyLateGain, 0.0), Above(Q::ValidationAccuracy, GOOD)]),
-        rule(Problem, "accuracies_part", "the training accuracy rose to {accuracy}, while the validation accuracy stays at {validation_accuracy}")
-            .when(&[MATURE, Above(Q::AccuracyGap, GAP), Above(Q::Accuracy, GOOD), Above(Q::Progress, SMALL)]),
-        rule(Warning, "too_sure", "the validation loss rose by {validation_rise%} from its best ({validation_best}), \
-            but the accuracy did not fall")
-            .when(&[few(Q::ValidationRise), Above(Q::ValidationRise, OVERFIT_RISE), Above(Q::ValidationRiseErrors, SIGNIFICANT), Above(Q::ValidationLostAgain, LEARNED),
-                Above(Q::TrainingFallSince, LEARNED), Below(Q::ValidationBestAfter, COLLAPSE), Above(Q::ValidationAccuracy, 0.0)])
-            .unless(&[Above(Q::ValidationAccuracyLateGain, SMALL)]),
-    ],
-};
+/// Its validation loss has enough values: a few suffice, because all are measured on the same examples.
+const VALIDATED: Test = Support(Q::ValidationRise, EVALUATIONS);
+
+symptom! {
+    overfitting: "training keeps improving while validation gets worse";
+    Problem validation_rises
+        when [VALIDATED, Above(Q::ValidationRise, OVERFIT_RISE), Above(Q::ValidationRiseErrors, SIGNIFICANT),
+            Above(Q::ValidationLostAgain, LEARNED), Above(Q::TrainingFallSince, LEARNED),
+            Below(Q::ValidationBestAfter, COLLAPSE)]
+        unless [Above(Q::ValidationAccuracyLateGain, 0.0), Above(Q::ValidationAccuracy, GOOD),
+            All(&[Above(Q::ValidationAccuracy, COLLAPSE), Below(Q::AccuracyLost, SMALL)])]
+        says "the validation loss rose by {validation_rise%} from its best ({validation_best}, after \
+            {validation_best_after%} of the run), while the training loss fell to {loss_end}";
+    Problem learned_by_heart
+        when [MATURE, VALIDATED, Above(Q::Memorised, GOOD), Below(Q::ValidationProgress, HALF),
+            Above(Q::ValidationRise, SMALL), Above(Q::ValidationRiseErrors, SIGNIFICANT),
+            Below(Q::ValidationBestAfter, COLLAPSE)]
+        unless [Above(Q::ValidationAccuracyLateGain, 0.0), Above(Q::ValidationAccuracy, GOOD)]
+        says "the training loss fell to {loss_end}; the validation loss improved by {validation_progress%} of its \
+            start at best, and has risen since";
+    Problem never_generalised
+        when [MATURE, VALIDATED, Above(Q::Progress, SMALL), Above(Q::DropErrors, SIGNIFICANT),
+            Below(Q::ValidationProgress, SMALL), Above(Q::ValidationFall, -MAYBE), Above(Q::Memorised, SMALL)]
+        unless [Above(Q::ValidationAccuracy, GUESS), ACCURATE]
+        says "the training loss fell from {loss_start} to {loss_end}, and the validation loss was never better than \
+            {validation_best}";
+    Problem training_goes_on_alone
+        when [MATURE, VALIDATED, Above(Q::Memorised, 1.0 - FITS_SHARE), Above(Q::LateFall, GOOD),
+            Above(Q::ValidationRise, -SMALL), Below(Q::ValidationProgress, GOOD), Above(Q::ValidationFall, -BROKEN)]
+        unless [Above(Q::ValidationAccuracyLateGain, 0.0), Above(Q::ValidationAccuracy, GOOD)]
+        says "the training loss fell to {loss_end}, a thousandth of the validation loss, which is constant";
+    Problem accuracies_part
+        when [MATURE, Above(Q::AccuracyGap, GAP), Above(Q::Accuracy, GOOD), Above(Q::Progress, SMALL)]
+        says "the training accuracy rose to {accuracy}, while the validation accuracy stays at {validation_accuracy}";
+    Warning too_sure
+        when [VALIDATED, Above(Q::ValidationRise, OVERFIT_RISE), Above(Q::ValidationRiseErrors, SIGNIFICANT),
+            Above(Q::ValidationLostAgain, LEARNED), Above(Q::TrainingFallSince, LEARNED),
+            Below(Q::ValidationBestAfter, COLLAPSE), Above(Q::ValidationAccuracy, 0.0)]
+        unless [Above(Q::ValidationAccuracyLateGain, SMALL)]
+        says "the validation loss rose by {validation_rise%} from its best ({validation_best}), but the accuracy did \
+            not fall";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,17 +1,12 @@
 //! Stopped improving after it learned, but is still bad by the task's own measure: its rules over the evidence.
 
-use super::Severity::{Problem, Warning};
-use super::Test::{Above, All, Any, Below};
-use super::{ACCURATE, MATURE, Symptom, Test, many, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{
-    BLOWN_UP, CONVERGED, EARLY, FAR_OFF, FIFTH, FITS_SHARE, GOOD, GUESS, HALF, LARGE_NORM, SIGNIFICANT, STEEP,
-};
+use super::*;
+use crate::numbers::*;
 
 /// It fell beyond its noise, was nearly done early, and has stood since at a rate that could still move it.
 const STANDS: Test = All(&[
     MATURE,
-    many(Q::DoneAfter),
+    Support(Q::DoneAfter, FEW_POINTS),
     Below(Q::DoneAfter, EARLY),
     Below(Q::LateFall, FIFTH),
     Above(Q::RateLeft, FIFTH),
@@ -28,40 +23,29 @@ macro_rules! stood {
     };
 }
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "plateaued",
-    summary: "stopped improving after it learned, but is still bad by the task's own measure",
-    rules: &[
-        rule(Problem, "low_accuracy", stood!("; the training accuracy is only {accuracy}"))
-            .when(&[STANDS, Below(Q::Accuracy, GUESS)])
-            .unless(&[Above(Q::TrainedBefore, HALF), ACCURATE]),
-        rule(Problem, "accuracy_gained_nothing", stood!("; the accuracy gained {accuracy_gain}"))
-            .when(&[STANDS, Below(Q::AccuracyGain, 0.0), Below(Q::ValidationAccuracy, GUESS)])
-            .unless(&[Above(Q::TrainedBefore, HALF), ACCURATE]),
-        rule(Problem, "steep", stood!("; the gradient norm is {gradient_to_loss} orders of magnitude larger than the loss"))
-            .when(&[STANDS, Above(Q::GradientToLoss, STEEP), Above(Q::GradientLevel, LARGE_NORM)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "at_a_margin", stood!(", the margin that a ranking loss has if all inputs are embedded at one point"))
-            .when(&[STANDS, Below(Q::Margin, FITS_SHARE), Below(Q::Progress, CONVERGED)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "latent_code_vanished", stood!("; {tag:latent_code} has vanished, so the code says nothing of the input"))
-            .when(&[STANDS, Below(Q::LatentCode, FITS_SHARE)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "out_of_reach", stood!("; the activation of the output layer may keep it from its targets"))
-            .when(&[STANDS, Above(Q::Squashed, HALF), Below(Q::Progress, GUESS)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "blown_up", stood!("; the first steps raised it to {early_peak} times its first value"))
-            .when(&[STANDS, Above(Q::EarlyPeak, BLOWN_UP * BLOWN_UP), Below(Q::Progress, GOOD)])
-            .unless(&[ACCURATE]),
-        rule(Problem, "at_a_risky_setting", stood!("; the learning rate or the initialisation is known to be risky"))
-            .when(&[STANDS, Any(&[Above(Q::RatePosition, FAR_OFF), Above(Q::RiskyStart, HALF)])])
-            .unless(&[ACCURATE]),
-        rule(Warning, "no_second_witness", stood!("; there is no other evidence whether this is its lowest possible level"))
-            .when(&[STANDS, Below(Q::Progress, CONVERGED)])
-            .unless(&[ACCURATE]),
-    ],
-};
+symptom! {
+    plateaued: "stopped improving after it learned, but is still bad by the task's own measure";
+    Problem low_accuracy when [STANDS, Below(Q::Accuracy, GUESS)] unless [Above(Q::TrainedBefore, HALF), ACCURATE]
+        says stood!("; the training accuracy is only {accuracy}");
+    Problem accuracy_gained_nothing when [STANDS, Below(Q::AccuracyGain, 0.0), Below(Q::ValidationAccuracy, GUESS)]
+        unless [Above(Q::TrainedBefore, HALF), ACCURATE]
+        says stood!("; the accuracy gained {accuracy_gain}");
+    Problem steep when [STANDS, Above(Q::GradientToLoss, STEEP), Above(Q::GradientLevel, LARGE_NORM)] unless [ACCURATE]
+        says stood!("; the gradient norm is {gradient_to_loss} orders of magnitude larger than the loss");
+    Problem at_a_margin when [STANDS, Below(Q::Margin, FITS_SHARE), Below(Q::Progress, CONVERGED)] unless [ACCURATE]
+        says stood!(", the margin that a ranking loss has if all inputs are embedded at one point");
+    Problem latent_code_vanished when [STANDS, Below(Q::LatentCode, FITS_SHARE)] unless [ACCURATE]
+        says stood!("; {tag:latent_code} has vanished, so the code says nothing of the input");
+    Problem out_of_reach when [STANDS, Above(Q::Squashed, HALF), Below(Q::Progress, GUESS)] unless [ACCURATE]
+        says stood!("; the activation of the output layer may keep it from its targets");
+    Problem blown_up when [STANDS, Above(Q::EarlyPeak, BLOWN_UP * BLOWN_UP), Below(Q::Progress, GOOD)] unless [ACCURATE]
+        says stood!("; the first steps raised it to {early_peak} times its first value");
+    Problem at_a_risky_setting when [STANDS, Any(&[Above(Q::RatePosition, FAR_OFF), Above(Q::RiskyStart, HALF)])]
+        unless [ACCURATE]
+        says stood!("; the learning rate or the initialisation is known to be risky");
+    Warning no_second_witness when [STANDS, Below(Q::Progress, CONVERGED)] unless [ACCURATE]
+        says stood!("; there is no other evidence whether this is its lowest possible level");
+}
 
 #[cfg(test)]
 mod tests {

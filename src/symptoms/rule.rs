@@ -1,8 +1,8 @@
 //! A rule over the evidence as data: its conditions, its exceptions, and its text.
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use super::{EVALUATIONS, FEW_POINTS, Finding, Severity};
+use super::{Finding, Severity};
 use crate::evidence::{Evidence, Measured, QUANTITIES, Quantity};
 
 /// One condition. An unknown quantity satisfies none.
@@ -24,16 +24,6 @@ pub enum Test {
     Any(&'static [Test]),
 }
 
-/// A few evaluations on the same examples are sufficient.
-pub(super) const fn few(quantity: Quantity) -> Test {
-    Test::Support(quantity, EVALUATIONS)
-}
-
-/// The shape of a curve needs more points than its ends.
-pub(super) const fn many(quantity: Quantity) -> Test {
-    Test::Support(quantity, FEW_POINTS)
-}
-
 impl Test {
     /// Whether the evidence satisfies it.
     pub fn holds(&self, evidence: &Evidence) -> bool {
@@ -50,12 +40,12 @@ impl Test {
     }
 
     /// The quantities that it uses.
-    fn quantities(&self, into: &mut Vec<Quantity>) {
+    fn quantities(&self) -> Vec<Quantity> {
         match *self {
+            Test::All(tests) | Test::Any(tests) => tests.iter().flat_map(Test::quantities).collect(),
             Test::Above(q, _) | Test::AtLeast(q, _) | Test::Below(q, _) | Test::Sure(q, _) | Test::Support(q, _) => {
-                into.push(q);
+                vec![q]
             }
-            Test::All(tests) | Test::Any(tests) => tests.iter().for_each(|test| test.quantities(into)),
         }
     }
 }
@@ -73,25 +63,13 @@ pub struct Rule {
     pub unless: &'static [Test],
     /// The text, with quantities in braces: `{id}`, `{id%}` for per cent, `{a|b}` for the first known one, `{tag:id}`
     /// for the tag in which it was measured.
-    says: &'static str,
-}
-
-pub(super) const fn rule(severity: Severity, name: &'static str, says: &'static str) -> Rule {
-    Rule { name, severity, when: &[], unless: &[], says }
+    pub(super) says: &'static str,
 }
 
 impl Rule {
-    pub(super) const fn when(self, when: &'static [Test]) -> Rule {
-        Rule { when, ..self }
-    }
-
-    pub(super) const fn unless(self, unless: &'static [Test]) -> Rule {
-        Rule { unless, ..self }
-    }
-
     /// Whether the evidence satisfies it.
     pub fn holds(&self, evidence: &Evidence) -> bool {
-        self.when.iter().all(|test| test.holds(evidence)) && !self.unless.iter().any(|test| test.holds(evidence))
+        Test::All(self.when).holds(evidence) && !Test::Any(self.unless).holds(evidence)
     }
 
     /// The text with the numbers of the evidence.
@@ -107,25 +85,15 @@ impl Rule {
         words + rest
     }
 
-    /// The quantities that it uses; the first is its subject.
-    fn quantities(&self) -> Vec<Quantity> {
-        let mut all = Vec::new();
-        self.when.iter().for_each(|test| test.quantities(&mut all));
-        all
-    }
-
     fn finding(&self, symptom: &Symptom, evidence: &Evidence) -> Finding {
-        let asked = self.quantities();
+        let asked = Test::All(self.when).quantities();
         // Maturity and support are conditions of every rule; the observation is in the quantity after them.
         let about = asked.iter().copied().find(|q| *q != Quantity::Maturity).unwrap_or(Quantity::Points);
         let steps = evidence.measured(about).map_or((0, 0), |measured| measured.steps);
         let mut numbers = Map::new();
         for quantity in asked.iter().copied().chain(QUANTITIES.iter().copied().filter(|q| self.names(*q))) {
             if let Some(value) = evidence.get(quantity) {
-                // JSON supports neither NaN nor infinity.
-                let number =
-                    serde_json::Number::from_f64(value).map_or_else(|| value.to_string().into(), Value::Number);
-                numbers.insert(quantity.id().to_owned(), number);
+                numbers.insert(quantity.id().to_owned(), value.into());
             }
         }
         Finding {

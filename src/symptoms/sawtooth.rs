@@ -1,30 +1,15 @@
 //! Waves with a regular period, typical of unshuffled data: its rules over the evidence.
 
-use super::Severity::{Problem, Warning};
-use super::Test::Above;
-use super::{Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{WAVE_CHANCE, WAVES};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "sawtooth",
-    summary: "waves with a regular period, typical of unshuffled data",
-    rules: &[
-        rule(
-            Problem,
-            "in_step_with_epochs",
-            "the loss oscillates with the period of an epoch: the data are in the same order in every epoch",
-        )
-        .when(&[Above(Q::Waves, WAVES), Above(Q::EpochWaves, WAVE_CHANCE)]),
-        rule(
-            Warning,
-            "waves",
-            "the loss oscillates in waves longer than a batch, which suggests that the data are sorted",
-        )
-        .when(&[Above(Q::Waves, WAVES)]),
-    ],
-};
+symptom! {
+    sawtooth: "waves with a regular period, typical of unshuffled data";
+    Problem in_step_with_epochs when [Above(Q::Waves, WAVES), Above(Q::EpochWaves, WAVE_CHANCE)]
+        says "the loss oscillates with the period of an epoch: the data are in the same order in every epoch";
+    Warning waves when [Above(Q::Waves, WAVES)]
+        says "the loss oscillates in waves longer than a batch, which suggests that the data are sorted";
+}
 
 #[cfg(test)]
 mod tests {

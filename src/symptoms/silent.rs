@@ -1,44 +1,20 @@
 //! No new events for much longer than the job's usual interval, before its end: its rules over the evidence.
 
-use super::Severity::{Problem, Warning};
-use super::Test::{Above, AtLeast, Below};
-use super::{Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{GUESS, HALF, NOT_DONE};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "silent",
-    summary: "no new events for much longer than the job's usual interval, before its end",
-    rules: &[
-        rule(
-            Warning,
-            "perhaps_stopped_early",
-            "no event for {silence} times the longest expected pause since step \
-            {steps}, at {done%} of its steps, perhaps because of early stopping",
-        )
-        .when(&[
-            AtLeast(Q::Silence, 1.0),
-            Below(Q::Done, NOT_DONE),
-            Below(Q::ValidationBestAfter, GUESS),
-            Below(Q::CutOff, HALF),
-        ]),
-        rule(
-            Problem,
-            "before_its_end",
-            "no event for {silence} times the longest expected pause since step {steps}, at {done%} of its steps",
-        )
-        .when(&[AtLeast(Q::Silence, 1.0), Below(Q::Done, NOT_DONE)])
-        .unless(&[Above(Q::NonFinite, 0.0)]),
-        rule(
-            Warning,
-            "cut_off",
-            "no event for {silence} times the longest expected pause since step {steps}, in the middle of a record",
-        )
-        .when(&[AtLeast(Q::Silence, 1.0), Above(Q::CutOff, HALF)])
-        .unless(&[AtLeast(Q::Done, NOT_DONE)]),
-    ],
-};
+symptom! {
+    silent: "no new events for much longer than the job's usual interval, before its end";
+    Warning perhaps_stopped_early
+        when [AtLeast(Q::Silence, 1.0), Below(Q::Done, NOT_DONE), Below(Q::ValidationBestAfter, GUESS),
+            Below(Q::CutOff, HALF)]
+        says "no event for {silence} times the longest expected pause since step {steps}, at {done%} of its steps, \
+            perhaps because of early stopping";
+    Problem before_its_end when [AtLeast(Q::Silence, 1.0), Below(Q::Done, NOT_DONE)] unless [Above(Q::NonFinite, 0.0)]
+        says "no event for {silence} times the longest expected pause since step {steps}, at {done%} of its steps";
+    Warning cut_off when [AtLeast(Q::Silence, 1.0), Above(Q::CutOff, HALF)] unless [AtLeast(Q::Done, NOT_DONE)]
+        says "no event for {silence} times the longest expected pause since step {steps}, in the middle of a record";
+}
 
 #[cfg(test)]
 mod tests {

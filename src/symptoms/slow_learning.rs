@@ -1,47 +1,22 @@
 //! Improves steadily, but too slowly to reach a useful level in a reasonable budget: its rules over the evidence.
 
-use super::Severity::Problem;
-use super::Test::{Above, Below};
-use super::{ACCURATE, MATURE, STOPPED, Symptom, many, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{
-    ACCURACY_GAIN, BUDGETS, HALF, HARDLY_MOVES, LEARNED, OVERFIT_RISE, RISES_AGAIN, SIGNIFICANT, TREND,
-};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "slow_learning",
-    summary: "improves steadily, but too slowly to reach a useful level in a reasonable budget",
-    rules: &[
-        rule(
-            Problem,
-            "weights_hardly_move",
-            "the weights changed by {weight_movement} of their size, and the loss from {loss_start} to {loss_end}",
-        )
-        .when(&[
-            MATURE,
-            Below(Q::WeightMovement, HARDLY_MOVES),
-            Above(Q::WeightMovement, 0.0),
-            Below(Q::Progress, LEARNED),
-        ])
-        .unless(&[Above(Q::TrainedBefore, HALF), ACCURATE]),
-        rule(
-            Problem,
-            "steady_and_slow",
-            "the loss falls steadily but slowly, from {loss_start} to {loss_end}: by {late_fall%} in the second half",
-        )
-        .when(&[
-            MATURE,
-            many(Q::Steadiness),
-            Below(Q::Progress, OVERFIT_RISE),
-            Above(Q::Progress, 0.0),
-            Above(Q::Steadiness, RISES_AGAIN),
-            Below(Q::LateFall, 1.0 / (SIGNIFICANT * BUDGETS)),
-            Below(Q::LateTrend, -TREND),
-        ])
-        .unless(&[Above(Q::TrainedBefore, HALF), Above(Q::AccuracyGain, ACCURACY_GAIN), STOPPED, ACCURATE]),
-    ],
-};
+symptom! {
+    slow_learning: "improves steadily, but too slowly to reach a useful level in a reasonable budget";
+    Problem weights_hardly_move
+        when [MATURE, Below(Q::WeightMovement, HARDLY_MOVES), Above(Q::WeightMovement, 0.0),
+            Below(Q::Progress, LEARNED)]
+        unless [Above(Q::TrainedBefore, HALF), ACCURATE]
+        says "the weights changed by {weight_movement} of their size, and the loss from {loss_start} to {loss_end}";
+    Problem steady_and_slow
+        when [MATURE, Support(Q::Steadiness, FEW_POINTS), Below(Q::Progress, OVERFIT_RISE), Above(Q::Progress, 0.0),
+            Above(Q::Steadiness, RISES_AGAIN), Below(Q::LateFall, 1.0 / (SIGNIFICANT * BUDGETS)),
+            Below(Q::LateTrend, -TREND)]
+        unless [Above(Q::TrainedBefore, HALF), Above(Q::AccuracyGain, ACCURACY_GAIN), STOPPED, ACCURATE]
+        says "the loss falls steadily but slowly, from {loss_start} to {loss_end}: by {late_fall%} in the second half";
+}
 
 #[cfg(test)]
 mod tests {

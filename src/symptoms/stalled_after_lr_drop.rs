@@ -1,24 +1,16 @@
 //! Progress stops when the learning rate falls to (nearly) zero, with the loss still high: its rules over the evidence.
 
-use super::Severity::Problem;
-use super::Test::{Above, Below};
-use super::{ACCURATE, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{GOOD, HALF, THIRD};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "stalled_after_lr_drop",
-    summary: "progress stops when the learning rate falls to (nearly) zero, with the loss still high",
-    rules: &[rule(
-        Problem,
-        "rate_has_gone",
-        "the learning rate is nearly zero for the latest {low_rate%} of the run; \
-            during that time, the loss decreased by {low_rate_gain} of its earlier decrease, and is now {loss_end}",
-    )
-    .when(&[Above(Q::Maturity, THIRD), Above(Q::LowRate, HALF), Below(Q::LowRateGain, HALF), Below(Q::Progress, GOOD)])
-    .unless(&[ACCURATE])],
-};
+symptom! {
+    stalled_after_lr_drop: "progress stops when the learning rate falls to (nearly) zero, with the loss still high";
+    Problem rate_has_gone
+        when [Above(Q::Maturity, THIRD), Above(Q::LowRate, HALF), Below(Q::LowRateGain, HALF), Below(Q::Progress, GOOD)]
+        unless [ACCURATE]
+        says "the learning rate is nearly zero for the latest {low_rate%} of the run; during that time, the loss \
+            decreased by {low_rate_gain} of its earlier decrease, and is now {loss_end}";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,29 +1,17 @@
 //! Gradients are (nearly) zero, or shrink by orders of magnitude towards the input, while the loss is bad: its rules
 //! over the evidence.
 
-use super::Severity::Problem;
-use super::Test::Below;
-use super::{ACCURATE, MATURE, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{FIFTH, TINY_NORM, VANISHES};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "vanishing_gradients",
-    summary: "gradients are (nearly) zero, or shrink by orders of magnitude towards the input, while the loss is bad",
-    rules: &[
-        rule(
-            Problem,
-            "by_depth",
-            "the gradients change by {gradient_by_depth} orders of magnitude from the output to the input",
-        )
-        .when(&[MATURE, Below(Q::GradientByDepth, VANISHES), Below(Q::Progress, FIFTH)])
-        .unless(&[ACCURATE]),
-        rule(Problem, "norm", "the gradient norm is {gradient_level} while the loss is {loss_end}")
-            .when(&[MATURE, Below(Q::GradientToLoss, TINY_NORM), Below(Q::Progress, FIFTH)])
-            .unless(&[ACCURATE]),
-    ],
-};
+symptom! {
+    vanishing_gradients:
+        "gradients are (nearly) zero, or shrink by orders of magnitude towards the input, while the loss is bad";
+    Problem by_depth when [MATURE, Below(Q::GradientByDepth, VANISHES), Below(Q::Progress, FIFTH)] unless [ACCURATE]
+        says "the gradients change by {gradient_by_depth} orders of magnitude from the output to the input";
+    Problem norm when [MATURE, Below(Q::GradientToLoss, TINY_NORM), Below(Q::Progress, FIFTH)] unless [ACCURATE]
+        says "the gradient norm is {gradient_level} while the loss is {loss_end}";
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,38 +1,22 @@
 //! Weights do not change, or the loss repeats itself exactly: its rules over the evidence.
 
-use super::Severity::Problem;
-use super::Test::{Above, AtLeast};
-use super::{ACCURATE, Symptom, rule};
-use crate::evidence::Quantity as Q;
-use crate::numbers::{GUESS, MAYBE, REPEATS, THIRD};
+use super::*;
+use crate::numbers::*;
 
-/// See `docs/SYMPTOMS.md`.
-pub(super) const SYMPTOM: Symptom = Symptom {
-    id: "weights_frozen",
-    summary: "weights do not change, or the loss repeats itself exactly",
-    rules: &[
-        rule(Problem, "weights", "the histograms of all weights are identical {frozen_weights} times in a row")
-            .when(&[AtLeast(Q::FrozenWeights, MAYBE)]),
-        rule(Problem, "never_computed", "all {zeros} losses are exactly 0: no loss is computed")
-            .when(&[AtLeast(Q::Zeros, REPEATS), AtLeast(Q::RepeatedShare, 1.0)]),
-        rule(
-            Problem,
-            "zeros",
-            "the latest {zeros} losses are exactly 0, directly after much larger losses: a NaN was replaced by 0",
-        )
-        .when(&[AtLeast(Q::Zeros, REPEATS)]),
-        rule(Problem, "loss", "the latest {repeats} losses are all exactly {loss_end}")
-            .when(&[AtLeast(Q::Repeats, REPEATS), Above(Q::RepeatedShare, THIRD)])
-            .unless(&[Above(Q::Clamp, 0.0)]),
-        rule(
-            Problem,
-            "validation",
-            "{validation_repeats%} of the validation losses, including the latest, are exactly the same",
-        )
-        .when(&[Above(Q::Maturity, THIRD), Above(Q::ValidationRepeats, GUESS)])
-        .unless(&[Above(Q::Clamp, 0.0), ACCURATE]),
-    ],
-};
+symptom! {
+    weights_frozen: "weights do not change, or the loss repeats itself exactly";
+    Problem weights when [AtLeast(Q::FrozenWeights, MAYBE)]
+        says "the histograms of all weights are identical {frozen_weights} times in a row";
+    Problem never_computed when [AtLeast(Q::Zeros, REPEATS), AtLeast(Q::RepeatedShare, 1.0)]
+        says "all {zeros} losses are exactly 0: no loss is computed";
+    Problem zeros when [AtLeast(Q::Zeros, REPEATS)]
+        says "the latest {zeros} losses are exactly 0, directly after much larger losses: a NaN was replaced by 0";
+    Problem loss when [AtLeast(Q::Repeats, REPEATS), Above(Q::RepeatedShare, THIRD)] unless [Above(Q::Clamp, 0.0)]
+        says "the latest {repeats} losses are all exactly {loss_end}";
+    Problem validation when [Above(Q::Maturity, THIRD), Above(Q::ValidationRepeats, GUESS)]
+        unless [Above(Q::Clamp, 0.0), ACCURATE]
+        says "{validation_repeats%} of the validation losses, including the latest, are exactly the same";
+}
 
 #[cfg(test)]
 mod tests {
