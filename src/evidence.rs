@@ -114,6 +114,7 @@ quantities! {
     FloorDistance "floor_distance" "fraction of log K" "distance of the loss from that of scores squashed to the range 0 to 1, at this accuracy";
     Impossible "impossible" "accuracy" "deficit of the accuracy relative to the minimum that such a cross-entropy implies";
     Margin "margin" "fraction of its level" "distance from a one-digit number, the margin of a ranking loss";
+    DiscriminatorLeft "discriminator_left" "orders of magnitude" "the loss of a discriminator relative to its start, if that of its generator rises";
     LatentCode "latent_code" "fraction of the loss" "the divergence of a latent code from its prior";
 
     Accuracy "accuracy" "accuracy" "training accuracy at the end";
@@ -178,6 +179,8 @@ pub struct Evidence {
 impl Evidence {
     /// Measures a job.
     pub fn of(job: &JobView) -> Evidence {
+        let by_answers = job.by_answers();
+        let job = by_answers.as_ref().unwrap_or(job);
         let mut evidence = Evidence { values: vec![None; QUANTITIES.len()] };
         // Each may read what was measured before it.
         chance::measure(job, &mut evidence);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::evidence::{Evidence, JobView, Quantity as Q};
-use crate::numbers::{FIFTH, GOOD, HALF, LEARNED, MATURE_SHARE, SMALL, TREND};
+use crate::numbers::*;
 
 use Severity::{Info, Problem, Warning};
 use Test::{Above, All, Any, AtLeast, Below, Support, Sure};

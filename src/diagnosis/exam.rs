@@ -436,9 +436,9 @@ impl Exam {
         match self.view.learning {
             Learning::Unknown => return Some(self.without_signal()),
             Learning::Adversarial => {
-                let why =
-                    "adversarial losses do not have to fall, so only NaN/Inf and what is reconstructed are checked";
-                return self.problems().is_empty().then(|| why.to_owned());
+                let why = "adversarial losses do not have to fall, so only NaN/Inf, a discriminator that is always right, and \
+                           what is reconstructed are checked";
+                return (self.problems().is_empty() && !self.view.reconstructs()).then(|| why.to_owned());
             }
             Learning::Reinforcement if self.view.reward.is_none() => {
                 return Some(

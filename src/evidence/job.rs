@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::jobs::{Course, Job, Knobs, Stage};
-use crate::numbers::GOOD;
+use crate::numbers::{EARLY, FIFTH, GOOD, LEARNED, TREND};
 use crate::series::{HistogramSketch, Sketch};
 use crate::signals::{Learning, Matched, Signal, SignalMap};
 
@@ -275,6 +275,11 @@ impl JobView {
         RECONSTRUCTIONS.iter().find_map(|name| named(name)).filter(|_| self.learning == Learning::Adversarial)
     }
 
+    /// Whether an adversarial job has come much nearer to what it reconstructs.
+    pub fn reconstructs(&self) -> bool {
+        self.reconstruction().and_then(Observed::shaped).is_some_and(|(_, curve)| curve.lost(FIFTH))
+    }
+
     /// The shape of the loss, if the loss of this kind of job should fall.
     pub fn falling_loss(&self) -> Option<&Curve> {
         self.loss().filter(|_| self.learning == Learning::Supervised)?.curve.as_ref()
@@ -288,6 +293,24 @@ impl JobView {
     /// The accuracy by which the job is judged: on training data if that is logged, otherwise on validation data.
     pub fn own_accuracy(&self) -> Option<&Observed> {
         self.accuracy.as_ref().or(self.validation_accuracy.as_ref())
+    }
+
+    /// The job judged by its share of wrong answers, if its loss says less: the loss has risen, while many more answers
+    /// became correct. A contrastive loss rises while its queue fills, and others once they lose their meaning.
+    pub(super) fn by_answers(&self) -> Option<JobView> {
+        let (accuracy, answers) = self.own_accuracy()?.shaped()?;
+        let loss = self.falling_loss()?;
+        let (peak, gain) = (loss.early_peak() - loss.start, -answers.drop());
+        let rose_first = peak > LEARNED * loss.scale() && loss.relative_drop() < LEARNED;
+        let rises_late = loss.trend_from(EARLY) > TREND && answers.trend_from(EARLY) > TREND;
+        let says_less = (rose_first || rises_late) && gain > FIFTH && answers.trend_from(0.0) > TREND;
+        let finite = self.loss().is_some_and(|loss| loss.sketch.non_finite() == 0);
+        (says_less && finite && !self.loss_is_derived).then(|| JobView {
+            training_loss: Some(accuracy.wrong_answers()),
+            validation_loss: None,
+            loss_is_derived: true,
+            ..self.clone()
+        })
     }
 
     /// A knob as a number.

@@ -22,17 +22,15 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
         measure_ends(part, evidence);
         measure_rise(curve, part, evidence);
     }
+    measure_adversaries(job, evidence);
     let Some(observed) = job.loss() else { return };
     measure_repeats(observed, evidence);
     let Some(curve) = job.falling_loss() else { return };
     let (scale, error) = (curve.scale(), curve.drop_error());
     let before = gained_before(evidence, curve.relative_drop(), 1.0);
     let guessed = error_of_guessing(evidence)(curve.relative_drop());
-    // An accuracy that rises says that a higher loss means something else, as with a queue that is filled.
-    let rises = job.own_accuracy().and_then(|accuracy| accuracy.curve.as_ref()).is_some_and(|c| -c.drop() > FIFTH);
-    let other = if rises { (-curve.relative_drop()).max(0.0) } else { 0.0 };
     let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);
-    put(Q::Progress, curve.relative_drop(), before.hypot(guessed).hypot(other).hypot(error / scale));
+    put(Q::Progress, curve.relative_drop(), before.hypot(guessed).hypot(error / scale));
     put(Q::DropErrors, curve.drop() / error.max(f64::EPSILON * scale), 1.0);
     put(Q::Trend, curve.trend_from(0.0), 1.0);
     put(Q::LateTrend, curve.trend_from(0.4), 1.0);
@@ -63,6 +61,28 @@ fn measure_ends(judged: &Observed, evidence: &mut Evidence) {
         put(Q::Progress, (first.value - last.value) / first.value.abs(), f64::MAX);
     }
 }
+
+/// A discriminator that is always right passes no gradient on to its generator (Arjovsky and Bottou 2017).
+fn measure_adversaries(job: &JobView, evidence: &mut Evidence) {
+    let named = |names: &[&str], begins: &str| {
+        let is = |word: &str| names.contains(&word) || word.starts_with(begins);
+        job.parts.iter().filter_map(Observed::shaped).find(|(part, _)| part.has_word(is))
+    };
+    let adversaries = named(GENERATORS, "gen").zip(named(DISCRIMINATORS, "disc"));
+    let Some(((_, generator), (part, curve))) = adversaries.filter(|_| job.learning == Learning::Adversarial) else {
+        return;
+    };
+    let highest = curve.newest_fifth().iter().map(|level| level.mean).fold(f64::MIN_POSITIVE, f64::max);
+    let wins = curve.lowest.value >= 0.0 && curve.start > 0.0 && generator.end > generator.start;
+    if wins && generator.trend_from(EARLY) > TREND {
+        evidence.put(Q::DiscriminatorLeft, ((highest / curve.start).log10(), 0.0), part);
+    }
+}
+
+/// Words of tags for the loss of a generator.
+const GENERATORS: &[&str] = &["g", "errg", "lossg", "gloss", "netg"];
+/// Words of tags for the loss of a discriminator.
+const DISCRIMINATORS: &[&str] = &["d", "errd", "lossd", "dloss", "netd", "dis", "critic"];
 
 fn measure_rise(curve: &Curve, observed: &Observed, evidence: &mut Evidence) {
     let mut put = |quantity, value: f64, error: f64| evidence.put(quantity, (value, error), observed);

@@ -31,7 +31,10 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
             evidence.put(quantity, (newest, NEWEST), observed);
         }
     }
-    if let Some((observed, curve)) = job.own_accuracy().and_then(Observed::shaped) {
+    // Without an accuracy, a score that rises says as much.
+    let rises = |score: &&Observed| score.curve.as_ref().is_some_and(|curve| curve.trend_from(0.0) > TREND);
+    let gaining = job.own_accuracy().or_else(|| job.scores.iter().find(rises));
+    if let Some((observed, curve)) = gaining.and_then(Observed::shaped) {
         // An accuracy that was good from the start cannot improve.
         if curve.start < GOOD {
             let before = gained_before(evidence, -curve.drop(), curve.end);
@@ -39,7 +42,8 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
         }
         evidence.put(Q::AccuracyTrend, (curve.trend_from(0.0), 1.0), observed);
     }
-    let Some((observed, validation)) = job.validation_accuracy.as_ref().and_then(Observed::shaped) else { return };
+    let validated = job.validation_accuracy.as_ref().or(gaining.filter(|_| job.accuracy.is_none()));
+    let Some((observed, validation)) = validated.and_then(Observed::shaped) else { return };
     let gain = validation.end - validation.level_between(0.4, 0.6);
     let rises =
         gain > 0.0 && (validation.trend_from(HALF) > TREND || gain > AT_CHANCE.max(MAYBE * validation.end_error));
@@ -54,15 +58,20 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
 /// Scores of which only changes are meaningful: one that never changes says that the answers do not, and one that was lost
 /// that something was unlearned.
 fn measure_scores(job: &JobView, evidence: &mut Evidence) {
-    for observed in job.scores.iter().filter(|score| score.sketch.count() as f64 >= EVALUATIONS) {
+    for observed in &job.scores {
+        let often = observed.sketch.count() as f64 >= EVALUATIONS;
         let guess = observed.tag.to_ascii_lowercase().contains("auc")
             && observed.curve.as_ref().is_some_and(|curve| best_high(curve) < HALF + AT_CHANCE);
-        if guess || observed.constant().is_some_and(|score| score < GOOD) {
+        // A correlation of exactly 0 is that of one constant answer, so that two evaluations suffice.
+        let uncorrelated = observed.has_word(|word| word.starts_with("matthews") || ["mcc", "kappa"].contains(&word))
+            && observed.sketch.count() > 1
+            && observed.constant() == Some(0.0);
+        if uncorrelated || often && (guess || observed.constant().is_some_and(|score| score < GOOD)) {
             // What shows late, as the first success of many games does, may still come.
             let left = 1.0 - evidence.get(Q::Maturity).unwrap_or(0.0).min(1.0);
             evidence.put(Q::Unscored, (1.0, left), observed);
         }
-        if let Some(curve) = observed.curve.as_ref().filter(|curve| curve.lowest.value >= 0.0) {
+        if let Some(curve) = observed.curve.as_ref().filter(|curve| often && curve.lowest.value >= 0.0) {
             put_lost(curve, observed, evidence);
         }
     }

@@ -27,15 +27,18 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     set(Q::PeakRate, peak);
     let moved = has_moved(job);
     let position = peak.filter(|rate| *rate > 0.0).map(|rate| rate_position(job, rate));
-    // A reward that rises shows that its rate is not too low, however unusual.
-    let rises = moved && job.learning == Learning::Reinforcement;
-    set(Q::RatePosition, position.map(|position| if rises { position.max(0.0) } else { position }));
-    set(Q::Reach, reach(job).filter(|_| judged.curve.is_some() && !moved));
+    let warming_up = job.learning_rate.as_ref().and_then(|o| o.curve.as_ref()).map(warming_up);
+    // A reward that rises shows that its rate is not too low, however unusual; and a rate that still rises is not yet
+    // what it will be.
+    let grows = warming_up == Some(1.0);
+    let enough = grows || moved && job.learning == Learning::Reinforcement;
+    set(Q::RatePosition, position.map(|position| if enough { position.max(0.0) } else { position }));
+    set(Q::Reach, reach(job).filter(|_| judged.curve.is_some() && !moved && !grows));
     let risky = |name: &str| matches!(name, "normal" | "gaussian" | "zeros");
     set(Q::RiskyStart, job.text("initializer").and_then(|name| yes(risky(name))));
     set(Q::Squashed, yes(squashed_regression(job)));
     set(Q::TrainedBefore, yes(trained_before));
-    set(Q::WarmingUp, job.learning_rate.as_ref().and_then(|o| o.curve.as_ref()).map(warming_up));
+    set(Q::WarmingUp, warming_up);
 }
 
 fn measure_life(job: &JobView, evidence: &mut Evidence) {

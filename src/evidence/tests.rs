@@ -306,9 +306,75 @@ fn a_score_that_never_changes_or_is_lost_again_says_so_and_more_surely_at_the_en
 }
 
 #[test]
-fn a_loss_that_rises_while_the_accuracy_does_means_something_else() {
-    let mut job = with_loss((0..300).map(|i| if i == 0 { 3.0 } else { 6.9 + 2.0 * (-(i as f64) / 60.0).exp() }));
-    job.accuracy = observed((0..300).map(|i| 0.8 * (1.0 - (-(i as f64) / 60.0).exp())));
-    let progress = Evidence::of(&job).measured(Quantity::Progress).expect("a loss");
-    assert!(progress.value < -1.0 && progress.error > 1.0, "{progress:?}");
+fn where_a_loss_rises_and_answers_become_correct_the_answers_count() {
+    let decay = |i: usize, tau: f64| (-(i as f64) / tau).exp();
+    let judged = |loss: &dyn Fn(usize) -> f64, right: &dyn Fn(usize) -> f64| {
+        let mut job = with_loss((0..300).map(loss));
+        job.accuracy = observed((0..300).map(right));
+        Evidence::of(&job).tag(Quantity::Progress).to_owned()
+    };
+    let learns = |i: usize| 0.8 * (1.0 - decay(i, 60.0));
+    let queue = |i: usize| if i == 0 { 3.0 } else { 6.9 + 2.0 * decay(i, 60.0) };
+    assert_eq!(judged(&queue, &learns), "1 - tag", "a queue is filled");
+    let rises = |i: usize| 0.2 + 1.3 * decay(i, 5.0) + i as f64 / 1000.0;
+    assert_eq!(judged(&rises, &learns), "1 - tag", "it lost its meaning");
+    assert_eq!(judged(&rises, &|i| 0.1 + 0.02 * noise(i)), "train/loss", "nothing was learned");
+    assert_eq!(judged(&|i| 1.46 + 0.84 * decay(i, 60.0), &learns), "train/loss", "squashed scores fall");
+    assert_eq!(
+        judged(&|i| if i == 200 { f64::NAN } else { queue(i) }, &learns),
+        "train/loss",
+        "NaN is not passed over"
+    );
+}
+
+#[test]
+fn a_rate_that_still_rises_is_not_yet_what_it_will_be() {
+    let position = |rate: fn(usize) -> f64| {
+        let mut job = with_loss((0..300).map(|i| 6.9 - 0.001 * i as f64 + 0.01 * noise(i)));
+        job.learning_rate = observed((0..300).map(rate));
+        (get(&job, Quantity::RatePosition), get(&job, Quantity::Reach).is_nan())
+    };
+    assert_eq!((position(|i| 1e-7 * i as f64), position(|_| 1e-5)), ((0.0, true), (-2.0, false)));
+}
+
+#[test]
+fn a_correlation_of_exactly_zero_needs_two_evaluations() {
+    let unscored = |tag: &str, values: &[f64]| {
+        let mut job = with_loss((0..300).map(|i| 0.62 + 0.01 * noise(i)));
+        job.scores = vec![Observed::new(tag, &sketch(values.iter().copied()))];
+        Evidence::of(&job).get(Quantity::Unscored)
+    };
+    assert_eq!(unscored("eval/matthews_correlation", &[0.0; 3]), Some(1.0));
+    assert_eq!(unscored("eval/bleu", &[0.0; 3]), None, "the first words may come late");
+    assert_eq!(unscored("eval/mcc", &[0.0]), None);
+}
+
+#[test]
+fn a_score_that_rises_stands_in_for_an_accuracy() {
+    let gain = |score: fn(usize) -> f64| {
+        let mut job = with_loss((0..300).map(|i| 5e4 - 50.0 * i as f64));
+        job.scores = observed((0..30).map(score)).into_iter().collect();
+        (get(&job, Quantity::AccuracyGain), get(&job, Quantity::ValidationAccuracyLateGain))
+    };
+    let (whole, late) = gain(|i| 0.3 + 0.01 * i as f64);
+    assert!(whole > 0.2 && late > 0.1, "{whole} {late}");
+    assert!(gain(|i| 0.3 + 0.01 * noise(i)).0.is_nan(), "its level means nothing");
+}
+
+#[test]
+fn a_discriminator_that_is_always_right_leaves_its_generator_without_gradient() {
+    let left = |generator: f64, discriminator: f64| {
+        let mut job = with_loss([]);
+        job.learning = Learning::Adversarial;
+        let falls = |i: usize| 0.7 * 10f64.powf(-discriminator * i as f64 / 200.0);
+        let part = |tag: &str, values: Vec<f64>| Observed::new(tag, &sketch(values));
+        job.parts = vec![
+            part("loss/errG", (0..300).map(|i| 2.0 + generator * i as f64 / 300.0).collect()),
+            part("loss/errD", (0..300).map(falls).collect()),
+        ];
+        get(&job, Quantity::DiscriminatorLeft)
+    };
+    assert!(left(30.0, 4.0) < -3.0);
+    assert!(left(30.0, 0.2) > -1.0, "they keep up with each other");
+    assert!(left(-1.0, 4.0).is_nan(), "the generator is not beaten");
 }

@@ -1,7 +1,6 @@
 //! A loss or gradient norm is pinned at a bound, so that its true size is hidden: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     clipped: "a loss or gradient norm is pinned at a bound, so that its true size is hidden";

@@ -1,7 +1,6 @@
 //! Units or layers whose outputs or gradients are all zero: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     dead_units: "units or layers whose outputs or gradients are all zero";

@@ -1,7 +1,6 @@
 //! The loss has left its level and keeps growing, or ended far above its start: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 /// It fell, and has been rising since, far above its best level.
 const RISES: Test = All(&[

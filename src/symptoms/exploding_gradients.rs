@@ -1,7 +1,6 @@
 //! Gradient norms grow by orders of magnitude, or are far too large for the weights: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     exploding_gradients: "gradient norms grow by orders of magnitude, or are far too large for the weights";

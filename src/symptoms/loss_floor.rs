@@ -1,7 +1,6 @@
 //! The loss stops at the lower bound of its formula although the accuracy is far better: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     loss_floor: "the loss stops at the lower bound of its formula although the accuracy is far better";

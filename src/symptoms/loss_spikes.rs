@@ -1,7 +1,6 @@
 //! Single jumps far above the recent level: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     loss_spikes: "single jumps far above the recent level";

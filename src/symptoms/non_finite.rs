@@ -1,7 +1,6 @@
 //! NaN or infinity in a loss, metric, gradient norm or histogram: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     non_finite: "NaN or infinity in a loss, metric, gradient norm or histogram";

@@ -1,7 +1,6 @@
 //! After enough steps, the loss is no better than at the start: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     not_learning: "after enough steps, the loss is no better than at the start";

@@ -1,7 +1,6 @@
 //! Swings larger than the progress, without net progress: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     oscillating: "swings larger than the progress, without net progress";

@@ -1,7 +1,6 @@
 //! Training keeps improving while validation gets worse: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 /// Its validation loss has enough values: a few suffice, because all are measured on the same examples.
 const VALIDATED: Test = Support(Q::ValidationRise, EVALUATIONS);

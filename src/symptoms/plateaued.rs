@@ -1,7 +1,6 @@
 //! Stopped improving after it learned, but is still bad by the task's own measure: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 /// It fell beyond its noise, was nearly done early, and has stood since at a rate that could still move it.
 const STANDS: Test = All(&[

@@ -1,7 +1,6 @@
 //! Waves with a regular period, typical of unshuffled data: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     sawtooth: "waves with a regular period, typical of unshuffled data";

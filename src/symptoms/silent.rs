@@ -1,7 +1,6 @@
 //! No new events for much longer than the job's usual interval, before its end: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     silent: "no new events for much longer than the job's usual interval, before its end";

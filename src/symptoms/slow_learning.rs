@@ -1,7 +1,6 @@
 //! Improves steadily, but too slowly to reach a useful level in a reasonable budget: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     slow_learning: "improves steadily, but too slowly to reach a useful level in a reasonable budget";
@@ -14,7 +13,8 @@ symptom! {
         when [MATURE, Support(Q::Steadiness, FEW_POINTS), Below(Q::Progress, OVERFIT_RISE), Above(Q::Progress, 0.0),
             Above(Q::Steadiness, RISES_AGAIN), Below(Q::LateFall, 1.0 / (SIGNIFICANT * BUDGETS)),
             Below(Q::LateTrend, -TREND)]
-        unless [Above(Q::TrainedBefore, HALF), Above(Q::AccuracyGain, ACCURACY_GAIN), STOPPED, ACCURATE]
+        unless [Above(Q::TrainedBefore, HALF), Above(Q::AccuracyGain, ACCURACY_GAIN), Above(Q::WarmingUp, HALF),
+            STOPPED, ACCURATE]
         says "the loss falls steadily but slowly, from {loss_start} to {loss_end}: by {late_fall%} in the second half";
 }
 

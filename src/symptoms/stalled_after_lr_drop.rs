@@ -1,7 +1,6 @@
 //! Progress stops when the learning rate falls to (nearly) zero, with the loss still high: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     stalled_after_lr_drop: "progress stops when the learning rate falls to (nearly) zero, with the loss still high";

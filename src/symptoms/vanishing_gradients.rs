@@ -2,7 +2,6 @@
 //! over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     vanishing_gradients:
@@ -11,6 +10,9 @@ symptom! {
         says "the gradients change by {gradient_by_depth} orders of magnitude from the output to the input";
     Problem norm when [MATURE, Below(Q::GradientToLoss, TINY_NORM), Below(Q::Progress, FIFTH)] unless [ACCURATE]
         says "the gradient norm is {gradient_level} while the loss is {loss_end}";
+    Problem discriminator_wins when [MATURE, Below(Q::DiscriminatorLeft, VANISHES)]
+        says "{tag:discriminator_left} fell by {discriminator_left} orders of magnitude, while the generator's loss rises: a \
+            discriminator that is always right gives its generator no gradient";
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Weights do not change, or the loss repeats itself exactly: its rules over the evidence.
 
 use super::*;
-use crate::numbers::*;
 
 symptom! {
     weights_frozen: "weights do not change, or the loss repeats itself exactly";
