@@ -147,6 +147,11 @@ const NAMES: &[(&str, &[&str])] = &[
             "feature_scaling",
             "scale_inputs",
             "scale_features",
+            "scale_data",
+            "standard_scale",
+            "standard_scaler",
+            "zscore",
+            "z_score",
         ],
     ),
     (
@@ -175,7 +180,7 @@ const USUAL: &[&str] = &["lr", "bs", "bn", "opt", "optim", "act", "init", "batch
 /// Prefixes of switches that turn something off.
 const OFF: &[&str] = &["no_", "disable_", "without_", "skip_"];
 
-/// Help texts that contain all words of the first list and none of the second.
+/// Help texts that contain all words of the first list (`a|b`: either) and none of the second.
 const HELP: &[(&str, &[&str], &[&str])] = &[
     (
         "learning_rate",
@@ -197,8 +202,7 @@ const HELP: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     ("batch_size", &["batch size"], &["eval", "valid", "test", "ghost"]),
-    ("train_examples", &["training", "examples"], &["eval", "valid", "test", "per ", "every"]),
-    ("train_examples", &["training", "samples"], &["eval", "valid", "test", "per ", "every"]),
+    ("train_examples", &["training", "examples|samples"], &["eval", "valid", "test", "per ", "every"]),
     ("train_examples", &["subset", "train"], &["eval", "valid", "test"]),
     ("epochs", &["number of", "epochs"], &["warm", "every", "between", "patience", "without", "decay"]),
     (
@@ -213,10 +217,12 @@ const HELP: &[(&str, &[&str], &[&str])] = &[
     ("output_activation", &["output", "activation"], &["log", "histogram"]),
     ("activation", &["activation"], &["output", "checkpoint", "log", "final", "last", "histogram"]),
     ("gradient_clip", &["clip", "grad"], &["log"]),
-    ("batch_norm", &["batch norm"], &["momentum", "eps"]),
-    ("batch_norm", &["batchnorm"], &["momentum", "eps"]),
-    ("normalize_inputs", &["normali", "input"], &["batch", "layer"]),
-    ("normalize_inputs", &["standardi", "input"], &["batch", "layer"]),
+    ("batch_norm", &["batch norm|batchnorm"], &["momentum", "eps"]),
+    (
+        "normalize_inputs",
+        &["normali|standardi|scale", "input|feature|data"],
+        &["batch", "layer", "target", "label", "map", "multi", "gray", "grey", "loss"],
+    ),
     ("loss", &["loss function"], &["weight", "scale"]),
 ];
 
@@ -304,7 +310,7 @@ fn by_name(option: &Opt, name: &str) -> Option<Match> {
 
 fn by_help(option: &Opt) -> Option<Match> {
     let help = option.help.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().all(|word| help.contains(word));
+    let says = |words: &[&str]| words.iter().all(|word| word.split('|').any(|either| help.contains(either)));
     let (knob, ..) = HELP.iter().find(|(_, all, none)| {
         says(all) && !none.iter().any(|word| help.contains(word) || option.dest.contains(word))
     })?;

@@ -273,6 +273,15 @@ fn one_batch_is_a_fraction_where_an_option_takes_one_for_all() {
 }
 
 #[test]
+fn a_help_that_says_what_is_scaled_names_the_inputs() {
+    let script = "@click.option('--scale/--no-scale', default=False, help='standardise the features')\n@click.option('--zoom/--no-zoom', default=False, help='scale the pictures')\n";
+    let learned = learned(&Site { files: &[("t.py", script)], command: "python t.py", env: &[] });
+    assert_eq!(settings(&learned), json!({"normalize_inputs": false}));
+    let changed = rewritten(&learned, &json!({"normalize_inputs": true}), "a").argv.join(" ");
+    assert!(changed.starts_with("python t.py --scale"), "{changed}");
+}
+
+#[test]
 fn the_steps_of_a_rollout_are_no_length_of_a_training() {
     let option = |name: &str, value: &str| format!("p.add_argument('--{name}', type=int, default={value})\n");
     let script = [("n_steps", "128"), ("n_epochs", "6"), ("total_timesteps", "25000")];
