@@ -112,9 +112,7 @@ impl Case {
         let mut causes: Vec<(String, f64)> = self.causes(terms.policy, &self.facts).into_iter().collect();
         causes.retain(|(cause, believed)| !NO_CAUSE.contains(&cause.as_str()) && *believed >= WORTH_NAMING);
         causes.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let shown = |(cause, believed): &(String, f64)| {
-            format!("{cause} ({:.0} %)", 100.0 * (terms.confidence)(cause, *believed))
-        };
+        let shown = |(cause, believed): &(String, f64)| format!("{cause} ({:.0} %)", 100.0 * believed);
         let causes: Vec<String> = causes.iter().take(NEXT).map(shown).collect();
         let left = policy::outlook(terms.policy, &self.believing(&self.facts));
         let left: Vec<String> = left.into_iter().map(|prospect| prospect.test).take(NEXT).collect();

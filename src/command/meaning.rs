@@ -148,10 +148,6 @@ const NAMES: &[(&str, &[&str])] = &[
             "scale_inputs",
             "scale_features",
             "scale_data",
-            "standard_scale",
-            "standard_scaler",
-            "zscore",
-            "z_score",
         ],
     ),
     (

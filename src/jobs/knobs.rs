@@ -140,6 +140,9 @@ const NUMBERS: &[&str] = &[
 
 /// The total of a training by rewards. Beside it, the usual words for a length have other meanings.
 const OF_REWARDS: &str = "total_timesteps";
+/// Other words for it. Diffusion has time steps, too, but neither a discount nor an environment.
+const TIME_STEPS: &[&str] = &["timesteps", "n_timesteps", "num_timesteps", "max_timesteps"];
+const ENVIRONMENTS: &[&str] = &["gamma", "env", "env_id", "env_name", "gym_id"];
 
 /// What names mean in a script that trains by rewards (Stable Baselines, CleanRL), as knobs of the policy
 /// `reinforcement`.
@@ -162,14 +165,17 @@ pub fn is_of_rewards(knob: &str) -> bool {
 
 /// The meaning of an option or a logged hyperparameter of a script that has all of these; `None` if it has no other than
 /// usual.
-pub fn rewarded_name<'n>(logged: &str, mut all: impl Iterator<Item = &'n str>) -> Option<&'static str> {
+pub fn rewarded_name<'n>(logged: &str, all: impl Iterator<Item = &'n str>) -> Option<&'static str> {
     let last = |name: &str| {
         let plain = name.to_ascii_lowercase().replace(['-', ' '], "_");
         plain.rsplit(['.', '/']).next().unwrap_or_default().to_owned()
     };
     let name = last(logged);
-    let (_, knob) = REWARDED.iter().find(|(usual, _)| *usual == name)?;
-    all.any(|other| last(other) == OF_REWARDS).then_some(*knob)
+    let length = TIME_STEPS.contains(&name.as_str()).then_some("max_steps");
+    let knob = length.or_else(|| REWARDED.iter().find(|(usual, _)| *usual == name).map(|(_, knob)| *knob))?;
+    let names: Vec<String> = all.map(last).collect();
+    let has = |words: &[&str]| names.iter().any(|name| words.contains(&name.as_str()));
+    (has(&[OF_REWARDS]) || has(TIME_STEPS) && has(ENVIRONMENTS)).then_some(knob)
 }
 
 /// The canonical name of a logged hyperparameter; `None` if it is not a standard knob.
@@ -334,6 +340,9 @@ mod tests {
         assert_eq!((&rewarded["max_steps"], &rewarded["rollout_steps"]), (&500_000.into(), &128.into()));
         assert_eq!(rewarded["epochs_per_update"], 4);
         assert_eq!(of("width")["max_steps"], 128);
+        let steps = |other: &str| knobs(&[("timesteps", 40_000.into()), ("n_steps", 8.into()), (other, "0.9".into())]);
+        assert_eq!((&steps("gamma")["max_steps"], &steps("gamma")["rollout_steps"]), (&40_000.into(), &8.into()));
+        assert!(!steps("noise").contains_key("rollout_steps"), "diffusion has time steps, too");
     }
 
     #[test]
