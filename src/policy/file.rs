@@ -471,8 +471,6 @@ pub(super) enum Phase {
 pub(super) struct Try {
     pub(super) tests: Vec<String>,
     pub(super) order: Order,
-    /// By information: what a test must be expected to give, in bits per run of the baseline. The search ends below it.
-    pub(super) worth: f64,
     /// Runs only suspected tests and leaves the others to a later state.
     pub(super) only_suspected: bool,
     pub(super) before_each: Vec<(Expression, String)>,

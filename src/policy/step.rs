@@ -131,7 +131,7 @@ impl<'p, 'e> Walk<'p, 'e> {
                 Some(test) => self.make(test, "it is next in the order of the policy"),
                 None => self.nothing_left(phase),
             },
-            (Order::Information, _) => match self.most_informative(&open, phase.worth) {
+            (Order::Information, _) => match self.most_informative(&open) {
                 Some(test) => self.make(test, "it has the highest expected information for its cost"),
                 None => self.nothing_left(phase),
             },
@@ -144,8 +144,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         if why.is_empty() { format!("`{}` holds", suspect.when.source()) } else { why }
     }
 
-    /// The test with the most bits per run of the baseline; none if no test is expected to give as many as it must.
-    fn most_informative(&self, open: &[&'p Test], worth: f64) -> Option<&'p Test> {
+    fn most_informative(&self, open: &[&'p Test]) -> Option<&'p Test> {
         let mut best: Option<(f64, &'p Test)> = None;
         let beliefs = gain::beliefs(self.policy, self.environment(1, None));
         for test in open {
@@ -155,7 +154,7 @@ impl<'p, 'e> Walk<'p, 'e> {
                 best = Some((gain, test));
             }
         }
-        best.filter(|(gain, _)| *gain >= worth).map(|(_, test)| test)
+        best.map(|(_, test)| test)
     }
 
     fn nothing_left(&mut self, phase: &'p Try) -> Option<Next> {

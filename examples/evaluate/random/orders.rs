@@ -71,13 +71,7 @@ pub(super) fn figures(records: &BTreeMap<u64, Record>, site: &Site, walks: Walks
     let failing: Vec<&Record> = records.values().filter(failing).collect();
     let mut figures = Figures::default();
     for (policy, row) in ORDERS {
-        let site = site_with(
-            site,
-            match std::env::var("TRY_QUICK") {
-                Ok(file) if policy == "quick" => lab::policy_of(std::path::Path::new(&file))?,
-                _ => lab::policy(policy)?,
-            },
-        );
+        let site = site_with(site, lab::policy(policy)?);
         let outcomes = parallel::map(&failing, |record| investigate(record, &site));
         if walks == Walks::Printed {
             let with_case = failing.iter().zip(&outcomes).filter(|(_, outcome)| outcome.opened);

@@ -8,11 +8,10 @@ use crate::yaml::{Fields, Kind, Node, suggest};
 
 use super::Reader;
 
-const KEYS: [&str; 11] =
-    ["first", "else", "try", "only", "order", "worth", "before_each", "found", "empty", "seed", "held"];
+const KEYS: [&str; 10] = ["first", "else", "try", "only", "order", "before_each", "found", "empty", "seed", "held"];
 /// The keys of each kind of state.
 const FIRST: &[&str] = &["first", "else"];
-const TRY: &[&str] = &["try", "only", "order", "worth", "before_each", "found", "empty"];
+const TRY: &[&str] = &["try", "only", "order", "before_each", "found", "empty"];
 const CONFIRM: &[&str] = &["seed", "held", "else"];
 
 impl Reader<'_> {
@@ -60,16 +59,6 @@ impl Reader<'_> {
                 }
             }
         });
-        let worth = fields.get("worth").and_then(|node| {
-            if order != Some(Order::Information) {
-                self.problems.add(node.place, "`worth` needs `order: information`");
-            }
-            let bits = node.number("`worth`", &mut self.problems)?;
-            if bits < 0.0 {
-                self.problems.add(node.place, "`worth` must be at least 0");
-            }
-            Some(bits)
-        });
         if let Some(node) = fields.get("only")
             && node.text("`only`", &mut self.problems).is_some_and(|only| only != "suspected")
         {
@@ -87,7 +76,6 @@ impl Reader<'_> {
         Some(Try {
             tests: self.tests_of(fields, "try"),
             order: order.unwrap_or(Order::Listed),
-            worth: worth.unwrap_or_default(),
             only_suspected: fields.get("only").is_some(),
             before_each,
             found: match fields.get("found") {

@@ -57,19 +57,3 @@ fn what_is_known_already_is_compared_with_others_while_its_cause_is_improbable()
     assert_eq!(walker.at().state, "relu");
     assert!(walker.case.promising.contains_key("labels"), "{:?}", walker.case.outcomes);
 }
-
-#[test]
-fn a_search_ends_where_no_test_is_worth_its_cost() {
-    let with = |worth: &str| {
-        let text = POLICY.replace("order: information", &format!("order: information, worth: {worth}"));
-        let mut walker = Walker::start(read(&text), baseline(), CaseFacts::default());
-        let mut made = 0;
-        while walker.at().state != "end" {
-            walker.shows(&Facts::default());
-            made += 1;
-        }
-        made
-    };
-    assert!(with("0.2") < with("0"), "{} {}", with("0.2"), with("0"));
-    assert_eq!(with("1000"), 0);
-}

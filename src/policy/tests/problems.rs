@@ -210,8 +210,6 @@ fn tests_that_make_no_sense() {
         "`seed` cannot be combined with `try` in state `sequence`",
         "seed",
     );
-    one("order: listed", "order: listed\n    worth: 0.1", "`worth` needs `order: information`", "0.1");
-    one("order: listed", "order: information\n    worth: -1", "`worth` must be at least 0", "-1");
 }
 
 #[test]
