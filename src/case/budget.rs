@@ -45,8 +45,8 @@ pub struct Used {
 pub struct Spent {
     /// Seconds from its first to its latest event.
     pub seconds: f64,
-    /// Its latest step.
-    pub steps: f64,
+    /// Its latest step; unknown before it has logged what it is judged by.
+    pub steps: Option<f64>,
     /// Whether it ended on its own, so that it need not be cancelled.
     pub over: bool,
 }
@@ -142,7 +142,7 @@ impl Case {
     /// The cost of an experiment that has ended.
     pub fn real_cost(&self, spent: Spent) -> Cost {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below 0; a cast saturates")]
-        let steps = spent.steps.is_finite().then(|| spent.steps.max(0.0).round() as u64);
+        let steps = spent.steps.map(|steps| steps.max(0.0).round() as u64);
         Cost { steps, seconds: Some(spent.seconds), gpu_hours: self.gpu_hours(spent.seconds) }
     }
 }
@@ -175,5 +175,14 @@ mod tests {
             Some("the day's budget is 10 hours: 9.0 are used, and this experiment takes about 2.0")
         );
         assert!(why(Budget { gpu_hours: Some(20.0), ..Budget::default() }).unwrap().contains("GPU hours"));
+    }
+
+    #[test]
+    fn what_an_experiment_took_is_read_back_whether_or_not_its_steps_are_known() {
+        for steps in [None, Some(40.0)] {
+            let spent = Spent { seconds: 12.0, steps, over: true };
+            let text = serde_json::to_string(&spent).expect("numbers");
+            assert_eq!(serde_json::from_str::<Spent>(&text).expect("what was written"), spent);
+        }
     }
 }

@@ -206,7 +206,7 @@ impl Diagnosis {
         let seconds = if time_is_up { most } else { ended - begun };
         let over = exam.view.life.finished || fate.is_some();
         let fails = exam.status().0 == Status::Failing;
-        let spent = (Spent { seconds, steps, over }, fails);
+        let spent = (Spent { seconds, steps: Some(steps).filter(|steps| steps.is_finite()), over }, fails);
         if let Some(why) = trial.unlike(exam.facts.number(Quantity::PeakRate)) {
             return Ok((spent, Weighed::Void(Void { outcome: NOT_AS_ASKED.to_owned(), why, fate: None })));
         }

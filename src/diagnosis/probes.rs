@@ -134,7 +134,7 @@ impl Diagnosis {
         };
         let Some(took) = since.map(|since| now - since).filter(|took| *took > most) else { return };
         // Its cost counts, whatever its result so far.
-        case.measured(Spent { seconds: took.min(budget), steps: 0.0, over: false }, false);
+        case.measured(Spent { seconds: took.min(budget), steps: None, over: false }, false);
         let trace = case.stop_probe(&format!("it has used up its budget of {budget:.0} s"), now);
         changes.add(case, trace);
     }

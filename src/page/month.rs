@@ -116,7 +116,7 @@ mod tests {
         let mut experiment =
             Experiment::new("s".into(), crate::page::case::tests::proposal("t", 0.1), "r".into(), 150.0);
         experiment.outcome = Some("found".into());
-        experiment.spent = Some(Spent { seconds: 7200.0, steps: 10.0, over: true });
+        experiment.spent = Some(Spent { seconds: 7200.0, steps: Some(10.0), over: true });
         ran.experiments.push(experiment);
         let mut earlier = ran.clone();
         earlier.opened = 50.0;

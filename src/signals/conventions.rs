@@ -251,15 +251,6 @@ fn hugging_face() {
     );
     check("only a score", "score/mean", Learning::Reinforcement, &["reward? = score/mean"]);
     supervised("a score beside a loss", "loss\nscore\neval/mcc", &["train_loss = loss", "score? = score"]);
-    supervised("BasicSR", "losses/l_pix\npsnr/REDS4", &["train_loss = losses/l_pix", "score? = psnr/REDS4"]);
-    let gan = "losses/l_g_pix\nlosses/l_g_gan\nlosses/l_d_real\nlosses/l_d_fake";
-    check("BasicSR: adversarial", gan, Learning::Adversarial, &[]);
-    supervised("mmselfsup", "loss\nval/head0_top1", &["train_loss = loss", "validation_accuracy? = val/head0_top1"]);
-    supervised(
-        "Megatron",
-        "lm loss\ngrad-norm/grad-norm",
-        &["train_loss = lm loss", "gradient_norm = grad-norm/grad-norm"],
-    );
     check("a generator alone", "training/gen_loss_total", Learning::Adversarial, &[]);
     check(
         "PyMARL",
@@ -278,6 +269,19 @@ fn hugging_face() {
         "train/loss\ntrain/reward\ntrain/reward_std\ntrain/rewards/format_reward/mean\ntrain/kl",
         Learning::Reinforcement,
         &["reward = train/reward"],
+    );
+}
+
+#[test]
+fn tags_of_research_code() {
+    supervised("BasicSR", "losses/l_pix\npsnr/REDS4", &["train_loss = losses/l_pix", "score? = psnr/REDS4"]);
+    let gan = "losses/l_g_pix\nlosses/l_g_gan\nlosses/l_d_real\nlosses/l_d_fake";
+    check("BasicSR: adversarial", gan, Learning::Adversarial, &[]);
+    supervised("mmselfsup", "loss\nval/head0_top1", &["train_loss = loss", "validation_accuracy? = val/head0_top1"]);
+    supervised(
+        "Megatron",
+        "lm loss\ngrad-norm/grad-norm",
+        &["train_loss = lm loss", "gradient_norm = grad-norm/grad-norm"],
     );
 }
 
