@@ -214,6 +214,11 @@ impl Curve {
         mann_kendall(&self.from(share).iter().map(|p| p.1).collect::<Vec<_>>())
     }
 
+    /// Whether its levels rise, beyond chance.
+    pub fn rises(&self) -> bool {
+        self.trend_from(0.0) > TREND
+    }
+
     /// Theil-Sen slope per step.
     pub fn slope(&self) -> f64 {
         theil_sen(&self.from(0.0))

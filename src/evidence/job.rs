@@ -271,8 +271,11 @@ impl JobView {
 
     /// Of an adversarial job, the part of its losses that compares outputs with what they should be, if it is logged.
     pub(super) fn reconstruction(&self) -> Option<&Observed> {
+        if self.learning != Learning::Adversarial {
+            return None;
+        }
         let named = |name: &str| self.parts.iter().find(|part| part.has_word(|word| word.starts_with(name)));
-        RECONSTRUCTIONS.iter().find_map(|name| named(name)).filter(|_| self.learning == Learning::Adversarial)
+        RECONSTRUCTIONS.iter().find_map(|name| named(name))
     }
 
     /// Whether an adversarial job has come much nearer to what it reconstructs.
@@ -300,12 +303,16 @@ impl JobView {
     pub(super) fn by_answers(&self) -> Option<JobView> {
         let (accuracy, answers) = self.own_accuracy()?.shaped()?;
         let loss = self.falling_loss()?;
-        let (peak, gain) = (loss.early_peak() - loss.start, -answers.drop());
-        let rose_first = peak > LEARNED * loss.scale() && loss.relative_drop() < LEARNED;
-        let rises_late = loss.trend_from(EARLY) > TREND && answers.trend_from(EARLY) > TREND;
-        let says_less = (rose_first || rises_late) && gain > FIFTH && answers.trend_from(0.0) > TREND;
         let finite = self.loss().is_some_and(|loss| loss.sketch.non_finite() == 0);
-        (says_less && finite && !self.loss_is_derived).then(|| JobView {
+        // The tests of trends are the costly part, and few jobs come that far.
+        let better = -answers.drop() > FIFTH && answers.rises();
+        if self.loss_is_derived || !finite || !better {
+            return None;
+        }
+        let peak = loss.early_peak() - loss.start;
+        let rose_first = peak > LEARNED * loss.scale() && loss.relative_drop() < LEARNED;
+        let says_less = rose_first || loss.trend_from(EARLY) > TREND && answers.trend_from(EARLY) > TREND;
+        says_less.then(|| JobView {
             training_loss: Some(accuracy.wrong_answers()),
             validation_loss: None,
             loss_is_derived: true,

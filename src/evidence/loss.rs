@@ -64,14 +64,15 @@ fn measure_ends(judged: &Observed, evidence: &mut Evidence) {
 
 /// A discriminator that is always right passes no gradient on to its generator (Arjovsky and Bottou 2017).
 fn measure_adversaries(job: &JobView, evidence: &mut Evidence) {
+    if job.learning != Learning::Adversarial {
+        return;
+    }
     let named = |names: &[&str], begins: &str| {
         let is = |word: &str| names.contains(&word) || word.starts_with(begins);
         job.parts.iter().filter_map(Observed::shaped).find(|(part, _)| part.has_word(is))
     };
     let adversaries = named(GENERATORS, "gen").zip(named(DISCRIMINATORS, "disc"));
-    let Some(((_, generator), (part, curve))) = adversaries.filter(|_| job.learning == Learning::Adversarial) else {
-        return;
-    };
+    let Some(((_, generator), (part, curve))) = adversaries else { return };
     let highest = curve.newest_fifth().iter().map(|level| level.mean).fold(f64::MIN_POSITIVE, f64::max);
     let wins = curve.lowest.value >= 0.0 && curve.start > 0.0 && generator.end > generator.start;
     if wins && generator.trend_from(EARLY) > TREND {

@@ -32,7 +32,7 @@ fn measure_accuracy(job: &JobView, evidence: &mut Evidence) {
         }
     }
     // Without an accuracy, a score that rises says as much.
-    let rises = |score: &&Observed| score.curve.as_ref().is_some_and(|curve| curve.trend_from(0.0) > TREND);
+    let rises = |score: &&Observed| score.curve.as_ref().is_some_and(Curve::rises);
     let gaining = job.own_accuracy().or_else(|| job.scores.iter().find(rises));
     if let Some((observed, curve)) = gaining.and_then(Observed::shaped) {
         // An accuracy that was good from the start cannot improve.

@@ -108,7 +108,7 @@ fn has_moved(job: &JobView) -> bool {
     let Some(curve) = job.judged().and_then(|judged| judged.curve.as_ref()) else { return false };
     if job.learning == Learning::Reinforcement {
         let gain = curve.end - curve.start;
-        return gain > SIGNIFICANT * curve.drop_error() && curve.trend_from(0.0) > TREND;
+        return gain > SIGNIFICANT * curve.drop_error() && curve.rises();
     }
     curve.lost(LEARNED)
 }
