@@ -150,6 +150,7 @@ quantities! {
     RiskyStart "risky_start" "yes or no" "an initialisation that is known to be risky: unscaled normal, or zeros";
     Squashed "squashed" "yes or no" "an activation on the output layer of a regression";
     TrainedBefore "trained_before" "yes or no" "signs that the job continues earlier training";
+    Continued "continued" "yes or no" "by its settings or its first step, the job continues earlier training";
 
     GradientToLoss "gradient_to_loss" "orders of magnitude" "the gradient norm relative to the loss";
     GradientLevel "gradient_level" "gradient norm" "the latest gradient norm";

@@ -39,6 +39,7 @@ pub(super) fn measure(job: &JobView, evidence: &mut Evidence) {
     set(Q::Squashed, yes(squashed_regression(job)));
     set(Q::TrainedBefore, yes(trained_before));
     set(Q::WarmingUp, warming_up);
+    set(Q::Continued, yes(goes_on_from(job).is_some()));
 }
 
 fn measure_life(job: &JobView, evidence: &mut Evidence) {

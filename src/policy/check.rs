@@ -79,12 +79,12 @@ fn endings(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     }
 }
 
-/// `from` must name a test with experiments.
+/// `from` and `together` must name tests with experiments.
 fn origins(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     for test in policy.used() {
         let Action::Run(run) = &test.action else { continue };
-        let Some(from) = &run.settings.from else { continue };
-        if !policy.test(from).is_some_and(|origin| matches!(origin.action, Action::Run(_))) {
+        let runs = |name: &&String| policy.test(name).is_some_and(|origin| matches!(origin.action, Action::Run(_)));
+        for from in run.settings.from.iter().chain(&run.together).filter(|name| !runs(name)) {
             let at = places.tests.get(test.name()).copied().unwrap_or_default();
             let message = format!("test `{}` builds on `{from}`, which has no experiments", test.name());
             problems.add(at, message);

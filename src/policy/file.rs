@@ -276,7 +276,10 @@ impl Test {
     pub fn changes(&self) -> Vec<String> {
         let Action::Run(run) = &self.action else { return Vec::new() };
         let settings = &run.settings;
-        if settings.from.is_some() || settings.changes.iter().any(|(knob, _)| knob == "train_examples") {
+        if !run.together.is_empty()
+            || settings.from.is_some()
+            || settings.changes.iter().any(|(knob, _)| knob == "train_examples")
+        {
             return Vec::new();
         }
         let rung = run.ladder.iter().filter_map(|ladder| Some((&ladder.knob, ladder.known.first()?)));
@@ -374,6 +377,8 @@ pub(super) struct Run {
     /// Knobs that are omitted if the script does not support them or the value is unknown.
     pub(super) optional: BTreeSet<String>,
     pub(super) ladder: Option<Ladder>,
+    /// It also makes the changes of these tests, as far as each of them is possible.
+    pub(super) together: Vec<String>,
 }
 
 /// Values of one knob, tried one after the other while they help.

@@ -113,8 +113,9 @@ fn weight(
     let suspected = test.suspect.as_ref().is_some_and(|reason| holds(&reason.when));
     // A test that was passed over shows nothing.
     let made = |other: &&Test| case.outcomes.get(other.name()).is_some_and(|outcome| outcome != SKIPPED);
-    let others = used.iter().copied().filter(|other| other.also_cures.contains_key(test.name())).filter(made);
-    let seen: f64 = others.map(|other| mixed(other.cures(test.name()), outcome(policy, other, case))).product();
+    let others = used.iter().copied().filter(|other| other.name != test.name && other.cures(&test.name) > 0.0);
+    let seen: f64 =
+        others.filter(made).map(|other| mixed(other.cures(test.name()), outcome(policy, other, case))).product();
     prior * if suspected { SUSPECTED } else { 1.0 } * odds * outcome(policy, test, case) * seen
 }
 
@@ -226,7 +227,9 @@ impl Test {
 
     /// How often its change fixes the job if the cause of a test is present.
     fn cures(&self, cause: &str) -> f64 {
-        if cause == self.name() { 1.0 } else { self.also_cures.get(cause).copied().unwrap_or_default() }
+        let contains = matches!(&self.action, Action::Run(run) if run.together.iter().any(|part| part == cause));
+        let own = contains || cause == self.name();
+        if own { 1.0 } else { self.also_cures.get(cause).copied().unwrap_or_default() }
     }
 
     /// The frequency of an outcome over all causes.
@@ -250,7 +253,7 @@ fn cost(policy: &Policy, test: &Test, found: f64, environment: Environment<'_>) 
         Action::Read => return READING,
         Action::Ask(_) => return 2.0 * EXPERIMENT,
     };
-    let Ok(changes) = settings::of_experiment(run, environment, policy.vocabulary()) else { return EXPERIMENT };
+    let Ok(changes) = settings::of_experiment(policy, run, environment) else { return EXPERIMENT };
     let updates = environment.baseline.number(Quantity::Updates);
     let whole = if updates.is_nan() { environment.baseline.steps() } else { updates };
     let steps = changes.get("max_steps").and_then(serde_json::Value::as_f64).unwrap_or(whole);

@@ -30,7 +30,7 @@ pub fn outlook(policy: &Policy, environment: &Environment<'_>) -> Vec<Prospect> 
     });
     let prospect = |test: &super::file::Test| {
         let Action::Run(run) = &test.action else { return None };
-        let changes = settings::of_experiment(run, *environment, policy.vocabulary()).ok()?;
+        let changes = settings::of_experiment(policy, run, *environment).ok()?;
         let probability = test.verdict().map(|_| beliefs.get(test.name()).copied().unwrap_or_default());
         Some(Prospect { test: test.name().to_owned(), probability, changes })
     };

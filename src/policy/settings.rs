@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::facts::{Knobs, same_value};
 
-use super::file::{Change, Ladder, Run, SKIPPED, Settings, UNAVAILABLE};
+use super::file::{Action, Change, Ladder, Policy, Run, SKIPPED, Settings, Test, UNAVAILABLE};
 use super::guard::{Datum, Evaluator};
 use super::vocabulary::{KnobKind, Vocabulary};
 use super::{CaseFacts, Environment, Tried};
@@ -24,11 +24,36 @@ pub(super) struct Obstacle {
 /// # Errors
 ///
 /// The script does not support a knob that the test needs, a value cannot be computed, or nothing would change.
-pub(super) fn of_experiment(
-    run: &Run,
-    environment: Environment<'_>,
-    vocabulary: &Vocabulary,
-) -> Result<Knobs, Obstacle> {
+pub(super) fn of_experiment(policy: &Policy, run: &Run, environment: Environment<'_>) -> Result<Knobs, Obstacle> {
+    let own = of_one(run, environment, policy.vocabulary());
+    if run.together.is_empty() {
+        return own;
+    }
+    let parts = parts(policy, run, environment);
+    if parts.len() < 2 {
+        return Err(Obstacle { outcome: SKIPPED, why: "fewer than two of its changes are possible".to_owned() });
+    }
+    let mut knobs = own.unwrap_or_default();
+    parts.into_iter().for_each(|(_, changes)| knobs.extend(changes));
+    Ok(knobs)
+}
+
+/// The tests whose changes an experiment makes together, with these changes, as far as they are possible. A change that
+/// did not help alone may help with others.
+pub(super) fn parts<'p>(policy: &'p Policy, run: &Run, environment: Environment<'_>) -> Vec<(&'p Test, Knobs)> {
+    let named = run.together.iter().filter_map(|name| policy.test(name));
+    let changes = |test: &'p Test| {
+        let Action::Run(run) = &test.action else { return None };
+        let holds = |guard| Evaluator::new(environment).holds(guard);
+        let applies = test.when.as_ref().is_none_or(holds) && !test.skips.iter().any(|skip| holds(&skip.when));
+        let changes = of_one(run, environment, policy.vocabulary()).ok().filter(|_| applies)?;
+        Some((test, changes))
+    };
+    named.filter_map(changes).collect()
+}
+
+/// The changes that a test makes by itself.
+fn of_one(run: &Run, environment: Environment<'_>, vocabulary: &Vocabulary) -> Result<Knobs, Obstacle> {
     let unavailable = |why: String| Obstacle { outcome: UNAVAILABLE, why };
     let case = environment.case;
     if let Some(from) = &run.settings.from

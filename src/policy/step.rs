@@ -12,6 +12,9 @@ use super::guard::{Evaluator, Expression, show_number};
 use super::settings::{self, Obstacle};
 use super::{Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Position, Proposal, Question, gain};
 
+/// The verdict that names no cause, so that nothing can be sure of it.
+const INCONCLUSIVE: &str = "inconclusive";
+
 /// Enters a state, usually the initial one, and continues to the next stop.
 ///
 /// Uses the baseline and the case of the environment: attempts follow from the case, and nothing is judged yet.
@@ -230,7 +233,7 @@ impl<'p, 'e> Walk<'p, 'e> {
     }
 
     fn propose(&mut self, test: &'p Test, run: &'p Run, attempt: u32, why: &str) -> Option<Next> {
-        let changes = match settings::of_experiment(run, self.environment(attempt, None), self.policy.vocabulary()) {
+        let changes = match settings::of_experiment(self.policy, run, self.environment(attempt, None)) {
             Ok(changes) => changes,
             Err(Obstacle { outcome, why }) => {
                 self.settle(test, outcome, why);
@@ -320,7 +323,9 @@ impl<'p, 'e> Walk<'p, 'e> {
         let why = format!("{prefix}{}", facts.in_words());
         // A condition of the test is specific; a fix by the policy's measure may be one of many.
         let compares = self.policy.cured.as_ref().is_some_and(|cured| self.holds_of(cured, attempt, facts));
-        if found && if compares { gain::is_most(facts) } else { self.is_plausible(test) } {
+        // Several changes that help together leave open which of them is needed.
+        let alone = run.together.is_empty();
+        if found && alone && if compares { gain::is_most(facts) } else { self.is_plausible(test) } {
             return self.found(test, why);
         }
         if goes_on && attempt < test.rungs() {
@@ -335,7 +340,15 @@ impl<'p, 'e> Walk<'p, 'e> {
             return None;
         }
         let (outcome, why) = self.outcome(test, attempt, facts);
+        let parts = settings::parts(self.policy, run, self.environment(attempt, None));
         self.settle(test, &outcome, format!("{prefix}{why}"));
+        // What does not help together with other changes does not help alone.
+        for (part, own) in parts {
+            let made = own.iter().all(|(knob, value)| changes.get(knob) == Some(value));
+            if made && !self.case.outcomes.contains_key(&part.name) {
+                self.settle(part, NO_CURE, format!("`{}` made this change, too", test.name));
+            }
+        }
         None
     }
 
@@ -486,7 +499,8 @@ impl<'p, 'e> Walk<'p, 'e> {
             None => test.map(|test| self.as_settings(test)).unwrap_or_default(),
         };
         let state = test.map_or(&verdict.name, |test| &test.name).clone();
-        let confidence = test
+        let named = test.filter(|_| verdict.verdict != INCONCLUSIVE);
+        let confidence = named
             .map_or(0.0, |test| gain::beliefs(self.policy, environment).get(&test.name).copied().unwrap_or_default());
         Conclusion { state, verdict: verdict.verdict.clone(), confidence, summary, recommended }
     }
@@ -550,7 +564,7 @@ fn seen_by_a_person(next: Next) -> Next {
 fn give_up(state: &str, summary: String) -> Next {
     Next::Conclude(Conclusion {
         state: state.to_owned(),
-        verdict: "inconclusive".to_owned(),
+        verdict: INCONCLUSIVE.to_owned(),
         confidence: 0.0,
         summary,
         recommended: Knobs::new(),

@@ -3,6 +3,7 @@
 mod gain;
 mod problems;
 mod promising;
+mod together;
 mod walks;
 
 use super::{Policy, Vocabulary, parse};

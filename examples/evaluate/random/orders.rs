@@ -20,8 +20,14 @@ use crate::parallel;
 const ORDERS: [(&str, &str); 2] = [("article", "article: as listed"), ("quick", "quick: by information")];
 
 /// Tests that name no cause, and causes that their outcomes may speak for.
-const TELLING: [&str; 5] =
-    ["overfit_one_point", "one_point_lower_rate", "one_point_higher_rate", "memorise_a_batch", "memorise_with_adam"];
+const TELLING: [&str; 6] = [
+    "overfit_one_point",
+    "all_tips",
+    "one_point_lower_rate",
+    "one_point_higher_rate",
+    "memorise_a_batch",
+    "memorise_with_tips",
+];
 const CAUSES: [&str; 6] = [
     "data_pipeline",
     "learning_rate_too_low",

@@ -130,7 +130,7 @@ impl Reader<'_> {
     }
 
     /// A list of tests; `tips` expands to the file's own list.
-    fn tests_of(&mut self, fields: &Fields<'_>, key: &str) -> Vec<String> {
+    pub(super) fn tests_of(&mut self, fields: &Fields<'_>, key: &str) -> Vec<String> {
         let mut tests: Vec<String> = Vec::new();
         for item in fields.get(key).map_or(&[][..], |n| n.items(&format!("`{key}`"), &mut self.problems)) {
             let tips = item.kind == Kind::Scalar("tips".into());

@@ -16,7 +16,7 @@ use crate::yaml::{Span, suggest};
 
 use super::Reader;
 
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 23] = [
     "step",
     "why",
     "hypothesis",
@@ -27,6 +27,7 @@ const KEYS: [&str; 22] = [
     "from",
     "without",
     "change",
+    "together",
     "optional",
     "ladder",
     "outcomes",
@@ -101,6 +102,19 @@ impl Reader<'_> {
             }
             _ => {}
         }
+        if let Some(together) = fields.key("together") {
+            let other = ["from", "ladder", "outcomes"].iter().find_map(|key| fields.key(key));
+            let message = match other {
+                Some(key) => Some(format!(
+                    "a test with `together` has its outcomes and changes from others: `{}` does not fit",
+                    key.name
+                )),
+                None => {
+                    (!test.1).then(|| format!("test `{name}` has `together`, so it needs a `cause`: several at once"))
+                }
+            };
+            message.into_iter().for_each(|message| self.problems.add(together.place, message));
+        }
         let runs = matches!(test.0, Action::Run(_));
         for key in ["hypothesis", "expect", "outcomes", "found", "then"].iter().filter_map(|key| fields.key(key)) {
             if !runs {
@@ -111,7 +125,7 @@ impl Reader<'_> {
     }
 
     fn action(&mut self, name: &str, at: Span, fields: &Fields<'_>) -> Option<Action> {
-        let runs = ["change", "from", "ladder"].iter().any(|key| fields.get(key).is_some());
+        let runs = ["change", "from", "ladder", "together"].iter().any(|key| fields.get(key).is_some());
         match (runs, fields.get("ask")) {
             (true, Some(_)) => {
                 self.problems.add(at, format!("test `{name}` cannot both change knobs and ask a person"));
@@ -132,7 +146,8 @@ impl Reader<'_> {
             }
         }
         let ladder = fields.get("ladder").and_then(|node| self.ladder(node));
-        Run { settings, optional: optional.into_keys().collect(), ladder }
+        let together = self.tests_of(fields, "together");
+        Run { settings, optional: optional.into_keys().collect(), ladder, together }
     }
 
     /// Changes to knobs: `from`, `without` and `change`.
