@@ -80,6 +80,9 @@ pub const VERDICTS: &[&str] = &[
     "inconclusive",
 ];
 
+/// The verdict that names no cause, so that nothing can be sure of it.
+pub(crate) const INCONCLUSIVE: &str = "inconclusive";
+
 /// The state of the case when a condition is evaluated, and its position in the policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

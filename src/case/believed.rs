@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::control::{INCONCLUSIVE, NO_CAUSE};
+use super::control::NO_CAUSE;
 use super::{Belief, Case, Terms, Trace};
-use crate::policy::{self, CaseFacts, Conclusion, Environment, Policy, Prospect};
+use crate::policy::{self, CaseFacts, Conclusion, Environment, INCONCLUSIVE, Policy, Prospect};
 
 /// How an experiment changed the probability of a cause.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

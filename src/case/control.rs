@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Approved, Case, CaseId, NotTried, RUN, SKIP, Terms, Trace, Waiting};
 use crate::facts::{Facts, Quantity};
-use crate::policy::{Conclusion, Happened, Position, Proposal, Question};
+use crate::policy::{Conclusion, Happened, INCONCLUSIVE, Position, Proposal, Question};
 
 /// The name of a control, in place of the name of a test.
 pub const CONTROL: &str = "control";
@@ -48,9 +48,6 @@ const CHEAP: f64 = 0.25;
 
 /// After this many controls that do not fail, the failure counts as not reproducible.
 const TRIES: usize = 2;
-
-/// The verdict of a case whose cause is unknown.
-pub(super) const INCONCLUSIVE: &str = "inconclusive";
 
 /// Verdicts that name no cause.
 pub(super) const NO_CAUSE: [&str; 4] = ["healthy", "recovered", "infrastructure", INCONCLUSIVE];

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::file::{Action, CONCLUDE, Phase, Policy, State, Test};
+use super::file::{Action, CONCLUDE, Phase, Policy, Run, State, Test};
 use crate::yaml::{Problems, Span};
 
 /// Positions of the parts that are checked once the whole is known.
@@ -79,15 +79,29 @@ fn endings(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     }
 }
 
-/// `from` and `together` must name tests with experiments.
+/// `from` must name a test with experiments, and `together` tests with plain changes of the whole job.
 fn origins(policy: &Policy, places: &Places, problems: &mut Problems<'_>) {
     for test in policy.used() {
         let Action::Run(run) = &test.action else { continue };
-        let runs = |name: &&String| policy.test(name).is_some_and(|origin| matches!(origin.action, Action::Run(_)));
-        for from in run.settings.from.iter().chain(&run.together).filter(|name| !runs(name)) {
-            let at = places.tests.get(test.name()).copied().unwrap_or_default();
-            let message = format!("test `{}` builds on `{from}`, which has no experiments", test.name());
-            problems.add(at, message);
+        let at = places.tests.get(test.name()).copied().unwrap_or_default();
+        let run_of = |name: &String| match &policy.test(name)?.action {
+            Action::Run(run) => Some(run),
+            Action::Ask(_) | Action::Read => None,
+        };
+        for from in run.settings.from.iter().filter(|from| run_of(from).is_none()) {
+            problems.add(at, format!("test `{}` builds on `{from}`, which has no experiments", test.name()));
+        }
+        let plain = |name: &String| {
+            let own_outcomes = policy.test(name).is_some_and(|part| !part.outcomes.is_empty());
+            let few = |run: &Run| run.settings.changes.iter().any(|(knob, _)| knob == "train_examples");
+            let simple = |run: &Run| run.ladder.is_none() && run.together.is_empty() && !few(run);
+            !own_outcomes && run_of(name).is_some_and(|run| simple(run))
+        };
+        for part in run.together.iter().filter(|part| !plain(part)) {
+            let message = format!("`{part}` cannot be part of `{}`", test.name());
+            let help =
+                "`together` takes tests that change the whole job, without a ladder and without their own outcomes";
+            problems.add_help(at, message, help);
         }
     }
 }

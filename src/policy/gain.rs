@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::file::{Action, FOUND, PROMISING, Phase, Policy, SKIPPED, Test, TestKind, UNAVAILABLE};
+use super::file::{Action, FOUND, LIMIT, PROMISING, Phase, Policy, SKIPPED, Test, TestKind, UNAVAILABLE};
 use super::guard::Evaluator;
 use super::settings;
 use super::{CaseFacts, Environment};
@@ -113,9 +113,15 @@ fn weight(
     let suspected = test.suspect.as_ref().is_some_and(|reason| holds(&reason.when));
     // A test that was passed over shows nothing.
     let made = |other: &&Test| case.outcomes.get(other.name()).is_some_and(|outcome| outcome != SKIPPED);
-    let others = used.iter().copied().filter(|other| other.name != test.name && other.cures(&test.name) > 0.0);
-    let seen: f64 =
-        others.filter(made).map(|other| mixed(other.cures(test.name()), outcome(policy, other, case))).product();
+    let others = used.iter().copied().filter(|other| other.name != test.name).filter(made);
+    let seen: f64 = others
+        .map(|other| {
+            let part = other.contains(test.name())
+                && settings::made(policy, other, environment).iter().any(|part| part.name == test.name);
+            let share = if part { 1.0 } else { other.also_cures.get(test.name()).copied().unwrap_or_default() };
+            mixed(share, outcome(policy, other, case))
+        })
+        .product();
     prior * if suspected { SUSPECTED } else { 1.0 } * odds * outcome(policy, test, case) * seen
 }
 
@@ -131,7 +137,7 @@ fn outcome(policy: &Policy, test: &Test, case: &CaseFacts) -> f64 {
             if confirmed { once * once } else { once }
         }
         // It may still be the cause: a script without the knob, or a change that could not be made.
-        Some(UNAVAILABLE) | None => 1.0,
+        Some(UNAVAILABLE | LIMIT) | None => 1.0,
         // A policy passes over what the settings speak against, and what the baseline has already.
         Some(SKIPPED) => CROSS,
         Some(_) => (1.0 - SENSITIVITY) / (1.0 - CROSS),
@@ -225,10 +231,14 @@ impl Test {
         self.then.values().any(|next| next == name)
     }
 
+    /// Whether it makes the change of another test, too, if that is possible.
+    pub(super) fn contains(&self, other: &str) -> bool {
+        matches!(&self.action, Action::Run(run) if run.together.iter().any(|part| part == other))
+    }
+
     /// How often its change fixes the job if the cause of a test is present.
     fn cures(&self, cause: &str) -> f64 {
-        let contains = matches!(&self.action, Action::Run(run) if run.together.iter().any(|part| part == cause));
-        let own = contains || cause == self.name();
+        let own = cause == self.name() || self.contains(cause);
         if own { 1.0 } else { self.also_cures.get(cause).copied().unwrap_or_default() }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::file::{Action, Policy};
 use super::guard::Evaluator;
-use super::{Environment, gain, settings};
+use super::{Environment, INCONCLUSIVE, gain, settings};
 use crate::facts::Knobs;
 
 /// A test that can be run.
@@ -31,7 +31,8 @@ pub fn outlook(policy: &Policy, environment: &Environment<'_>) -> Vec<Prospect> 
     let prospect = |test: &super::file::Test| {
         let Action::Run(run) = &test.action else { return None };
         let changes = settings::of_experiment(policy, run, *environment).ok()?;
-        let probability = test.verdict().map(|_| beliefs.get(test.name()).copied().unwrap_or_default());
+        let fixed = beliefs.iter().filter(|(cause, _)| *cause == test.name() || test.contains(cause));
+        let probability = test.verdict().map(|_| fixed.map(|(_, probability)| probability).sum());
         Some(Prospect { test: test.name().to_owned(), probability, changes })
     };
     open.filter_map(prospect).collect()
@@ -41,7 +42,9 @@ pub fn outlook(policy: &Policy, environment: &Environment<'_>) -> Vec<Prospect> 
 pub fn causes(policy: &Policy, environment: &Environment<'_>) -> BTreeMap<String, f64> {
     let mut causes = BTreeMap::new();
     for (test, probability) in gain::beliefs(policy, *environment) {
-        if let Some(verdict) = policy.test(&test).and_then(|test| test.verdict()) {
+        if let Some(verdict) =
+            policy.test(&test).and_then(|test| test.verdict()).filter(|verdict| *verdict != INCONCLUSIVE)
+        {
             *causes.entry(verdict.to_owned()).or_insert(0.0) += probability;
         }
     }

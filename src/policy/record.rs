@@ -14,7 +14,7 @@ impl CaseFacts {
 
     /// The number of changes that were read as a cure and are compared with others.
     pub(super) fn compared(&self) -> usize {
-        self.promising.values().filter(|gain| gain.is_nan() || **gain > 0.0).count()
+        self.promising.values().filter(|gain| **gain > 0.0).count()
     }
 
     /// Records the run time of an experiment in hours.

@@ -52,6 +52,15 @@ pub(super) fn parts<'p>(policy: &'p Policy, run: &Run, environment: Environment<
     named.filter_map(changes).collect()
 }
 
+/// The tests whose changes were part of the experiment of a test with `together`.
+pub(super) fn made<'p>(policy: &'p Policy, test: &Test, environment: Environment<'_>) -> Vec<&'p Test> {
+    let (Action::Run(run), Some(changes)) = (&test.action, environment.case.changes.get(&test.name)) else {
+        return Vec::new();
+    };
+    let part_of = |own: &Knobs| own.iter().all(|(knob, value)| changes.get(knob).is_some_and(|v| same_value(v, value)));
+    parts(policy, run, environment).into_iter().filter(|(_, own)| part_of(own)).map(|(test, _)| test).collect()
+}
+
 /// The changes that a test makes by itself.
 fn of_one(run: &Run, environment: Environment<'_>, vocabulary: &Vocabulary) -> Result<Knobs, Obstacle> {
     let unavailable = |why: String| Obstacle { outcome: UNAVAILABLE, why };

@@ -10,10 +10,10 @@ use super::file::{
 };
 use super::guard::{Evaluator, Expression, show_number};
 use super::settings::{self, Obstacle};
-use super::{Advance, CaseFacts, Conclusion, Environment, Happened, Next, Passed, Position, Proposal, Question, gain};
-
-/// The verdict that names no cause, so that nothing can be sure of it.
-const INCONCLUSIVE: &str = "inconclusive";
+use super::{
+    Advance, CaseFacts, Conclusion, Environment, Happened, INCONCLUSIVE, Next, Passed, Position, Proposal, Question,
+    gain,
+};
 
 /// Enters a state, usually the initial one, and continues to the next stop.
 ///
@@ -313,7 +313,9 @@ impl<'p, 'e> Walk<'p, 'e> {
             self.case.keep_best(&test.name, changes, facts);
         }
         if found && (improves || !self.case.promising.contains_key(&test.name)) {
-            self.case.promising.insert(test.name.clone(), facts.gain);
+            // A gain that is not known is not held against the change.
+            let gain = if facts.gain.is_finite() { facts.gain } else { 1.0 };
+            self.case.promising.insert(test.name.clone(), gain);
         }
         let goes_on = run.ladder.as_ref().is_some_and(|ladder| match (&ladder.goes_on, &self.policy.helped) {
             (Some(condition), _) => self.holds_of(condition, attempt, facts),
@@ -323,9 +325,7 @@ impl<'p, 'e> Walk<'p, 'e> {
         let why = format!("{prefix}{}", facts.in_words());
         // A condition of the test is specific; a fix by the policy's measure may be one of many.
         let compares = self.policy.cured.as_ref().is_some_and(|cured| self.holds_of(cured, attempt, facts));
-        // Several changes that help together leave open which of them is needed.
-        let alone = run.together.is_empty();
-        if found && alone && if compares { gain::is_most(facts) } else { self.is_plausible(test) } {
+        if found && run.together.is_empty() && if compares { gain::is_most(facts) } else { self.is_plausible(test) } {
             return self.found(test, why);
         }
         if goes_on && attempt < test.rungs() {
@@ -340,13 +340,26 @@ impl<'p, 'e> Walk<'p, 'e> {
             return None;
         }
         let (outcome, why) = self.outcome(test, attempt, facts);
-        let parts = settings::parts(self.policy, run, self.environment(attempt, None));
+        if run.together.is_empty() {
+            self.settle(test, &outcome, format!("{prefix}{why}"));
+            return None;
+        }
+        // One harmful change hides what the others do.
+        if !facts.started || facts.crashed || facts.worse || self.baseline.finite && !facts.finite {
+            self.settle(test, UNAVAILABLE, format!("{prefix}{why}; this says nothing of the single changes"));
+            return None;
+        }
         self.settle(test, &outcome, format!("{prefix}{why}"));
-        // What does not help together with other changes does not help alone.
-        for (part, own) in parts {
-            let made = own.iter().all(|(knob, value)| changes.get(knob) == Some(value));
-            if made && !self.case.outcomes.contains_key(&part.name) {
-                self.settle(part, NO_CURE, format!("`{}` made this change, too", test.name));
+        for part in settings::made(self.policy, test, self.environment(attempt, None)) {
+            if !self.case.outcomes.contains_key(&part.name) {
+                let passed = Passed {
+                    state: part.name.clone(),
+                    outcome: NO_CURE.to_owned(),
+                    why: format!("`{}` made this change, too", test.name),
+                };
+                self.case.pass(&passed);
+                gain::believe(&mut self.case, part, NO_CURE);
+                self.passed.push(passed);
             }
         }
         None
@@ -354,6 +367,11 @@ impl<'p, 'e> Walk<'p, 'e> {
 
     /// Whether the cause of a test is more probable than all others together.
     fn is_probable(&self, test: &Test) -> bool {
+        // Several changes that help together leave open which of them is needed.
+        let parts = settings::made(self.policy, test, self.environment(1, None));
+        if parts.iter().any(|part| !self.case.outcomes.contains_key(&part.name)) {
+            return false;
+        }
         gain::believed(self.policy, test, self.environment(1, None)) >= gain::PROBABLE
     }
 

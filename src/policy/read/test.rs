@@ -87,8 +87,7 @@ impl Reader<'_> {
     fn fits_together(&mut self, name: &str, at: Span, test: (&Action, bool, bool), fields: &Fields<'_>) {
         match test {
             (Action::Read, false, _) => {
-                let help =
-                    "add `change`, `from` or `ladder` (an experiment), `ask` (a question), or `when` and `cause`";
+                let help = "add `change`, `from`, `together` or `ladder` (an experiment), `ask` (a question), or `when` and `cause`";
                 self.problems.add_help(at, format!("test `{name}` does nothing"), help);
             }
             (Action::Read, true, false) => {
@@ -105,13 +104,8 @@ impl Reader<'_> {
         if let Some(together) = fields.key("together") {
             let other = ["from", "ladder", "outcomes"].iter().find_map(|key| fields.key(key));
             let message = match other {
-                Some(key) => Some(format!(
-                    "a test with `together` has its outcomes and changes from others: `{}` does not fit",
-                    key.name
-                )),
-                None => {
-                    (!test.1).then(|| format!("test `{name}` has `together`, so it needs a `cause`: several at once"))
-                }
+                Some(key) => Some(format!("`together` and `{}` exclude each other", key.name)),
+                None => (!test.1).then(|| format!("test `{name}` has `together`, so it needs a `cause`")),
             };
             message.into_iter().for_each(|message| self.problems.add(together.place, message));
         }
