@@ -116,8 +116,7 @@ fn weight(
     let others = used.iter().copied().filter(|other| other.name != test.name).filter(made);
     let seen: f64 = others
         .map(|other| {
-            let part = other.contains(test.name())
-                && settings::made(policy, other, environment).iter().any(|part| part.name == test.name);
+            let part = settings::made(policy, other, environment).iter().any(|part| part.name == test.name);
             let share = if part { 1.0 } else { other.also_cures.get(test.name()).copied().unwrap_or_default() };
             mixed(share, outcome(policy, other, case))
         })

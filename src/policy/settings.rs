@@ -40,7 +40,7 @@ pub(super) fn of_experiment(policy: &Policy, run: &Run, environment: Environment
 
 /// The tests whose changes an experiment makes together, with these changes, as far as they are possible. A change that
 /// did not help alone may help with others.
-pub(super) fn parts<'p>(policy: &'p Policy, run: &Run, environment: Environment<'_>) -> Vec<(&'p Test, Knobs)> {
+fn parts<'p>(policy: &'p Policy, run: &Run, environment: Environment<'_>) -> Vec<(&'p Test, Knobs)> {
     let named = run.together.iter().filter_map(|name| policy.test(name));
     let changes = |test: &'p Test| {
         let Action::Run(run) = &test.action else { return None };

@@ -340,27 +340,15 @@ impl<'p, 'e> Walk<'p, 'e> {
             return None;
         }
         let (outcome, why) = self.outcome(test, attempt, facts);
-        if run.together.is_empty() {
-            self.settle(test, &outcome, format!("{prefix}{why}"));
-            return None;
-        }
         // One harmful change hides what the others do.
-        if !facts.started || facts.crashed || facts.worse || self.baseline.finite && !facts.finite {
+        let harms = !facts.started || facts.crashed || facts.worse || self.baseline.finite && !facts.finite;
+        if harms && !run.together.is_empty() {
             self.settle(test, UNAVAILABLE, format!("{prefix}{why}; this says nothing of the single changes"));
             return None;
         }
         self.settle(test, &outcome, format!("{prefix}{why}"));
-        for part in settings::made(self.policy, test, self.environment(attempt, None)) {
-            if !self.case.outcomes.contains_key(&part.name) {
-                let passed = Passed {
-                    state: part.name.clone(),
-                    outcome: NO_CURE.to_owned(),
-                    why: format!("`{}` made this change, too", test.name),
-                };
-                self.case.pass(&passed);
-                gain::believe(&mut self.case, part, NO_CURE);
-                self.passed.push(passed);
-            }
+        for part in self.open_parts(test) {
+            self.note(part, NO_CURE, format!("`{}` made this change, too", test.name));
         }
         None
     }
@@ -368,11 +356,15 @@ impl<'p, 'e> Walk<'p, 'e> {
     /// Whether the cause of a test is more probable than all others together.
     fn is_probable(&self, test: &Test) -> bool {
         // Several changes that help together leave open which of them is needed.
-        let parts = settings::made(self.policy, test, self.environment(1, None));
-        if parts.iter().any(|part| !self.case.outcomes.contains_key(&part.name)) {
-            return false;
-        }
-        gain::believed(self.policy, test, self.environment(1, None)) >= gain::PROBABLE
+        self.open_parts(test).is_empty()
+            && gain::believed(self.policy, test, self.environment(1, None)) >= gain::PROBABLE
+    }
+
+    /// The tests without an outcome whose changes were part of the experiment of another.
+    fn open_parts(&self, test: &Test) -> Vec<&'p Test> {
+        let mut parts = settings::made(self.policy, test, self.environment(1, None));
+        parts.retain(|part| !self.case.outcomes.contains_key(&part.name));
+        parts
     }
 
     /// Whether the cause that a reading has just found is probable enough to stop the search.
@@ -427,15 +419,20 @@ impl<'p, 'e> Walk<'p, 'e> {
         self.go(&found)
     }
 
-    /// Records the outcome of a test, with its effect on others.
+    /// Records the outcome of a test, and the test that follows it.
     fn settle(&mut self, test: &Test, outcome: &str, why: String) {
-        let passed = Passed { state: test.name.clone(), outcome: outcome.to_owned(), why };
-        self.case.pass(&passed);
-        gain::believe(&mut self.case, test, outcome);
+        self.note(test, outcome, why);
         // A test runs at most once, even if several others lead to it.
         if let Some(follows) = test.then.get(outcome).filter(|next| !self.case.outcomes.contains_key(*next)) {
             self.case.follow.insert(0, follows.clone());
         }
+    }
+
+    /// Records the outcome of a test, with its effect on what is believed of others.
+    fn note(&mut self, test: &Test, outcome: &str, why: String) {
+        let passed = Passed { state: test.name.clone(), outcome: outcome.to_owned(), why };
+        self.case.pass(&passed);
+        gain::believe(&mut self.case, test, outcome);
         self.passed.push(passed);
     }
 
